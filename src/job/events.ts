@@ -1,0 +1,56 @@
+/** What a watcher of a job sees, in order: one type a line of the story. On the wire: `id: seq`, `event: type`, `data: JSON`. */
+import type { Receipt } from '../billing/receipt.ts';
+import type { ImageView, JobFailure, PlanView } from './job.ts';
+
+/** A picture small enough to travel inside an event. */
+export interface Picture {
+  readonly format: 'png' | 'webp' | 'jpeg';
+  readonly width: number;
+  readonly height: number;
+  readonly b64_json: string;
+}
+
+export type JobEvent =
+  /** the job exists (`stage` null), or its stage waits in a server's queue; `position` null where it is not known */
+  | { readonly type: 'queued'; readonly data: { readonly job_id: string; readonly stage: number | null; readonly position: number | null; readonly eta_ms: number | null } }
+  | { readonly type: 'plan'; readonly data: PlanView & { readonly model: string; readonly seed: number; readonly width: number; readonly height: number } }
+  /** a stage request goes out; `attempt` is 1 unless an earlier one failed or was cut off */
+  | { readonly type: 'stage'; readonly data: { readonly stage: number; readonly stages: number; readonly tokens: number; readonly steps: number; readonly attempt: number } }
+  | { readonly type: 'step'; readonly data: { readonly stage: number; readonly step: number; readonly steps: number; readonly sigma: number; readonly ms: number } }
+  /** an attempt failed and the stage will be tried again */
+  | { readonly type: 'retry'; readonly data: { readonly stage: number; readonly attempt: number; readonly reason: string; readonly wait_ms: number } }
+  /** the clean estimate at the end of a stage that is not the last */
+  | { readonly type: 'preview'; readonly data: { readonly stage: number } & Picture }
+  | {
+      readonly type: 'selection';
+      readonly data: {
+        /** low-resolution grid, and the chosen tokens of the first boundary, ascending row-major indices */
+        readonly rows: number;
+        readonly cols: number;
+        readonly indices: readonly number[];
+        readonly edge_pixels: number;
+        readonly ms: number;
+        /** white edge pixels on transparent ground; selected blocks tinted on transparent ground: both lie exactly over the stage-1 picture */
+        readonly edges: Picture;
+        readonly blocks: Picture;
+      };
+    }
+  | { readonly type: 'done'; readonly data: { readonly job_id: string; readonly image: ImageView; readonly receipt: Receipt } }
+  | { readonly type: 'failed'; readonly data: { readonly job_id: string } & JobFailure }
+  | { readonly type: 'cancelled'; readonly data: { readonly job_id: string; readonly room: string } };
+
+export type JobEventType = JobEvent['type'];
+
+/** The event of an object's table: what happened, its place in the order, and when (milliseconds since 1970). */
+export type StoredEvent = JobEvent & { readonly seq: number; readonly at: number };
+
+/** Types after which no event follows. */
+export const isLastEvent = (type: JobEventType): boolean => type === 'done' || type === 'failed' || type === 'cancelled';
+
+/** One event as server-sent-event bytes. JSON holds no raw line break, so one `data:` line is enough. */
+export function encodeEvent(event: StoredEvent): Uint8Array {
+  return new TextEncoder().encode(`id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify({ ...event.data, at: event.at })}\n\n`);
+}
+
+/** A comment line: keeps proxies from closing an idle stream, ignored by every client. */
+export const HEARTBEAT = new TextEncoder().encode(': keep-alive\n\n');

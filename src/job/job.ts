@@ -1,0 +1,178 @@
+/** What a job is: the request as accepted, the plan made from it, and where it stands. Types only; the story moves them. */
+import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
+import type { Receipt } from '../billing/receipt.ts';
+
+export type Upsampling = 'latent' | 'token';
+
+/** A request after validation: every default filled in, the seed drawn. Nothing in it depends on a clock or a machine any more. */
+export interface JobRequest {
+  readonly model: string;
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly guidance: number | null;
+  readonly width: number;
+  readonly height: number;
+  /** 0 … 2³² - 1 */
+  readonly seed: number;
+  readonly schedule: ScheduleRequest;
+  readonly upsampling: Upsampling;
+  /** reproduce the reference implementation: token repetition, unit variance for untouched tokens, clipped Canny input */
+  readonly reference: boolean;
+  readonly format: ImageFormat;
+  /** 1 … 100; lossy formats only */
+  readonly quality: number;
+  /** whether stage previews are decoded and sent */
+  readonly preview: boolean;
+}
+
+/** N, e and r of every stage, with h and Z where the caller or the paper fixes them; null lets NT-Matching fit them. */
+export interface ScheduleRequest {
+  /** the preset it came from, or null for a custom schedule */
+  readonly preset: string | null;
+  readonly steps: readonly number[];
+  readonly ends: readonly number[];
+  /** cumulative shares of low-resolution tokens upsampled at each boundary but the last: K - 2 values for K stages */
+  readonly ratios: readonly number[];
+  readonly shifts: readonly number[] | null;
+  readonly z: number | null;
+  readonly zMax: number;
+}
+
+export interface PlannedStage {
+  /** 1, 2, …, K */
+  readonly stage: number;
+  readonly tokens: number;
+  readonly steps: number;
+  /** t clock: where the stage starts (after renoise) and ends */
+  readonly start: number;
+  readonly end: number;
+  readonly shift: number;
+  /** N + 1 noise levels, strictly decreasing; the last stage ends at exactly 0 */
+  readonly sigmas: readonly number[];
+  /** how the latents of the stage before become this stage's: `x ← signal · Up(x) + noise · z`; null for the first stage */
+  readonly renoise: { readonly signal: number; readonly noise: number; readonly correlation: number } | null;
+  readonly decode: 'none' | 'clean' | 'image';
+  /** floating-point work of all its steps, with attention and without */
+  readonly flops: number;
+  readonly flopsWithoutAttention: number;
+}
+
+/** All numbers of a job, fixed before it exists. From here on nobody computes a coefficient. */
+export interface Plan {
+  readonly model: Pick<ModelFacts, 'id' | 'channels' | 'token_pixels' | 'digest' | 'text_tokens'>;
+  /** the backends that serve the model, best first */
+  readonly backends: readonly string[];
+  /** full-resolution token grid */
+  readonly rows: number;
+  readonly cols: number;
+  readonly stages: readonly PlannedStage[];
+  /** renoise strength; null when there is no boundary */
+  readonly z: number | null;
+  /** square root of the Jensen-Shannon divergence between the schedule and the model's own; null for one stage */
+  readonly divergence: number | null;
+  /** whether h and Z came from NT-Matching, and the milliseconds it took */
+  readonly fitted: boolean;
+  readonly fitMs: number;
+  /** low-resolution tokens upsampled after each boundary but the last, cumulative */
+  readonly selected: readonly number[];
+  readonly flops: PlannedFlops;
+}
+
+export interface PlannedFlops {
+  readonly denoise: number;
+  readonly denoiseWithoutAttention: number;
+  readonly decode: number;
+  readonly text: number;
+  /** denoising of the plain full-resolution run with the model's own number of steps */
+  readonly plain: number;
+  readonly plainWithoutAttention: number;
+}
+
+/** Where a job stands. `stage` rooms are numbered; `select` comes once, after stage 1, when some tokens go early. */
+export type Room = { readonly name: 'stage'; readonly stage: number } | { readonly name: 'select' } | { readonly name: 'done' | 'failed' | 'cancelled' };
+
+/** What one finished stage cost, as its server reported it, with the wall time seen from the object. */
+export interface StageUsage {
+  readonly stage: number;
+  readonly tokens: number;
+  readonly steps: number;
+  readonly attempts: number;
+  readonly computeMs: number;
+  readonly textMs: number;
+  readonly decodeMs: number;
+  readonly encodeMs: number;
+  readonly wallMs: number;
+  readonly engine: string;
+  readonly warnings: readonly string[];
+}
+
+export interface JobFailure {
+  readonly reason: string;
+  readonly message: string;
+  readonly stage: number | null;
+  readonly attempts: number;
+}
+
+/** The job as `GET /v1/jobs/{id}` shows it. */
+export interface JobView {
+  readonly id: string;
+  readonly object: 'job';
+  readonly status: 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
+  /** `stage1`, `select`, `stage2`, …, `done`, `failed`, `cancelled` */
+  readonly room: string;
+  readonly created_at: number;
+  readonly finished_at: number | null;
+  readonly expires_at: number | null;
+  readonly model: string;
+  readonly prompt: string;
+  readonly width: number;
+  readonly height: number;
+  readonly seed: number;
+  readonly preset: string | null;
+  readonly output_format: ImageFormat;
+  readonly plan: PlanView;
+  readonly image: ImageView | null;
+  readonly receipt: Receipt | null;
+  readonly error: JobFailure | null;
+  readonly urls: { readonly get: string; readonly events: string; readonly image: string; readonly cancel: string };
+}
+
+export interface ImageView {
+  readonly url: string;
+  readonly format: ImageFormat;
+  readonly width: number;
+  readonly height: number;
+  readonly bytes: number;
+}
+
+/** The plan in wire form: counts, schedule and work. */
+export interface PlanView {
+  readonly stages: readonly {
+    readonly stage: number;
+    readonly tokens: number;
+    readonly steps: number;
+    readonly start: number;
+    readonly end: number;
+    readonly shift: number;
+    readonly sigmas: readonly number[];
+  }[];
+  /** fitted or given: one h a stage; Z; s, the restart of every stage on the t clock */
+  readonly h: readonly number[];
+  readonly z: number | null;
+  readonly s: readonly number[];
+  readonly divergence: number | null;
+  readonly fitted: boolean;
+  readonly fit_ms: number;
+  readonly selected: readonly number[];
+  readonly upsampling: Upsampling;
+  readonly tflops: {
+    readonly denoise: number;
+    readonly denoise_without_attention: number;
+    readonly decode: number;
+    readonly text: number;
+    readonly plain: number;
+    readonly plain_without_attention: number;
+    /** plain / denoise, attention counted */
+    readonly ratio: number;
+  };
+}

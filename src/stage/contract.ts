@@ -1,0 +1,142 @@
+/**
+ * The contract between the job object and a stage server: what goes out, what comes back, what a model says of itself.
+ * Both sides import this file and nothing else of each other.
+ */
+import { z } from 'zod';
+
+const positiveInt = z.int().positive();
+
+/** Floating-point work of one model, 2 per multiply-add, as polynomials in the number of image tokens n. */
+export const flopFacts = z.object({
+  /** one denoising step: `fixed + per_token * n + per_token_squared * n²`; the last term is attention between image tokens */
+  per_token: z.number().nonnegative(),
+  per_token_squared: z.number().nonnegative(),
+  fixed: z.number().nonnegative(),
+  /** the part of `per_token` and of `fixed` that is attention (image against text, text against text); left out of the paper's figures */
+  attention_per_token: z.number().nonnegative(),
+  attention_fixed: z.number().nonnegative(),
+  /** decoding, an image pixel; and encoding the prompt, a job */
+  decode_per_pixel: z.number().nonnegative(),
+  text: z.number().nonnegative(),
+});
+export type FlopFacts = z.infer<typeof flopFacts>;
+
+/** Range of a number a model accepts, or null where the model has no such input. */
+const range = z.object({ min: z.number(), max: z.number(), default: z.number() }).nullable();
+
+/** What a stage server says of one model at `GET /v1/models`. Everything the plan needs, so the Worker knows no model by name. */
+export const modelFacts = z.object({
+  id: z.string().min(1),
+  aliases: z.array(z.string()),
+  /** latent channels; a token holds 4 * channels values */
+  channels: positiveInt,
+  /** image pixels a full-resolution token covers on each side */
+  token_pixels: positiveInt,
+  /** sizes offered, pixels; the first is the default */
+  sizes: z.array(z.object({ width: positiveInt, height: positiveInt })).min(1),
+  /** the model's own shift at given full-resolution token counts; between two points log(shift) is linear in tokens, one point is a constant */
+  shift: z.array(z.object({ tokens: positiveInt, shift: z.number().positive() })).min(1).max(2),
+  /** steps of the plain full-resolution run that everything is compared with */
+  steps: positiveInt,
+  guidance: range,
+  negative_prompt: z.boolean(),
+  /** longest prompt in the model's own text tokens, and most image tokens a stage may have */
+  text_tokens: positiveInt,
+  max_tokens: positiveInt,
+  flops: flopFacts,
+  /** SHA-256 over everything that decides the model's output */
+  digest: z.string().min(1),
+  licence: z.string(),
+  card: z.string(),
+});
+export type ModelFacts = z.infer<typeof modelFacts>;
+
+export const modelList = z.object({ models: z.array(modelFacts) });
+
+export const imageFormat = z.enum(['png', 'webp', 'jpeg']);
+export type ImageFormat = z.infer<typeof imageFormat>;
+
+/** Largest preview a stage server may answer with, bytes; it travels inside an event. */
+export const MAX_PREVIEW_BYTES = 512 * 1024;
+/** Largest stage request or response message, bytes: 4096 tokens of 64 values and a 4-megapixel image fit several times. */
+export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+
+export const decodeKind = z.enum(['none', 'clean', 'image']);
+export const previewOptions = z.object({ format: imageFormat, longest_side: z.int().min(16).max(1024) });
+
+/** `__metadata__` of a stage request once its JSON values are parsed. The tensors are in `StageTensors`. */
+export const stageOptions = z.strictObject({
+  model: z.string().min(1),
+  prompt: z.string().max(32_000),
+  negative_prompt: z.string().max(32_000),
+  /** null where the model has no guidance */
+  guidance: z.number().nullable(),
+  /** pixels of the final image, whatever grid this stage runs on */
+  width: positiveInt,
+  height: positiveInt,
+  /** `clean`: the clean estimate, low tokens enlarged to fill a mixed grid; `image`: the finished picture, encoded */
+  decode: decodeKind,
+  format: imageFormat,
+  quality: z.int().min(1).max(100),
+  preview: previewOptions.nullable(),
+  /** temporal caching of velocities; no kind exists yet, so anything but null is refused */
+  cache: z.null(),
+  traceparent: z.string(),
+});
+export type StageOptions = z.infer<typeof stageOptions>;
+
+/** The tensors of a stage request: D = 4 * channels values a token, rows in the order of `imgIds`. */
+export interface StageTensors {
+  /** [n, D] latents at sigmas[0] */
+  readonly latents: Float32Array;
+  /** [n, 3] position ids (0, row, col), floats */
+  readonly imgIds: Float32Array;
+  /** [n] full-resolution tokens a side this token stands for: 1 or 2 */
+  readonly scale: Uint8Array;
+  /** [N + 1] strictly decreasing noise levels in [0, 1] */
+  readonly sigmas: Float32Array;
+}
+
+/** `__metadata__` of each message of a stage response, JSON values parsed. */
+export const stageEvent = z.discriminatedUnion('event', [
+  z.object({ event: z.literal('queued'), position: z.int().nonnegative(), eta_ms: z.number().nonnegative() }),
+  z.object({ event: z.literal('step'), step: positiveInt, steps: positiveInt, sigma: z.number(), ms: z.number().nonnegative() }),
+  z.object({
+    event: z.literal('done'),
+    /** milliseconds of denoising alone; text, decode and encode are beside it */
+    compute_ms: z.number().nonnegative(),
+    encode_text_ms: z.number().nonnegative(),
+    decode_ms: z.number().nonnegative(),
+    encode_ms: z.number().nonnegative(),
+    steps_done: positiveInt,
+    engine: z.string(),
+    model_digest: z.string(),
+    warnings: z.array(z.string()),
+  }),
+  z.object({ event: z.literal('error'), code: z.string(), message: z.string(), retryable: z.boolean() }),
+]);
+export type StageEvent = z.infer<typeof stageEvent>;
+export type StageDone = Extract<StageEvent, { event: 'done' }>;
+
+/** Metadata as strings: text stays as it is, everything else becomes JSON. Law: `parseMetadata(toMetadata(x))` equals `x` where no text looks like JSON. */
+export function toMetadata(values: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)]));
+}
+
+/** Metadata back as values; the keys named in `texts` are left as the strings they are. Throws SyntaxError when another value is not JSON. */
+export function parseMetadata(metadata: Readonly<Record<string, string>>, texts: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, texts.includes(key) ? value : JSON.parse(value)]));
+}
+
+/** Keys that are text and never JSON, on each side. */
+export const REQUEST_TEXTS = ['model', 'prompt', 'negative_prompt', 'decode', 'format', 'traceparent'] as const;
+export const EVENT_TEXTS = ['event', 'engine', 'model_digest', 'code', 'message'] as const;
+
+/** What a refused or failed stage request answers with, beside its HTTP status. */
+export const stageProblem = z.object({
+  code: z.string(),
+  message: z.string(),
+  /** the field at fault, dotted, where there is one */
+  field: z.string().optional(),
+});
+export type StageProblem = z.infer<typeof stageProblem>;

@@ -1,0 +1,198 @@
+/**
+ * The one binary format between the job object and a stage server: safetensors messages.
+ *
+ *   [u64 little-endian: length of header][header: JSON][data]
+ *
+ * A message says its own length, so a body may hold a sequence of them and a reader needs no other framing.
+ * Source: https://huggingface.co/docs/safetensors (format section).
+ */
+
+export type TensorData = Float32Array | Uint8Array;
+
+/** A row-major array with its shape; `data.length` equals the product of `shape`. */
+export interface Tensor<T extends TensorData = TensorData> {
+  readonly data: T;
+  readonly shape: readonly number[];
+}
+
+/** One safetensors message. Metadata values are strings, as the format demands; structured ones are JSON text. */
+export interface Message {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: Readonly<Record<string, Tensor>>;
+}
+
+/** Bytes that are not a safetensors message, with the place where they stop being one. */
+export class SafetensorsError extends Error {
+  override name = 'SafetensorsError';
+}
+
+const PREFIX_BYTES = 8;
+/** Longest header accepted; ours are a few hundred bytes plus the prompt. */
+export const MAX_HEADER_BYTES = 256 * 1024;
+
+const numElements = (shape: readonly number[]): number => shape.reduce((product, side) => product * side, 1);
+
+/**
+ * One message as bytes. Tensors stand in the order of their names' insertion; the header is padded with spaces to a multiple of 8 bytes,
+ * so Float32 data that comes first is aligned. Law: `decodeMessage(encodeMessage(m))` equals `m`, and equal messages give equal bytes.
+ * Throws RangeError when a tensor's data does not fill its shape.
+ */
+export function encodeMessage(message: Message): Uint8Array {
+  const header: Record<string, unknown> = { __metadata__: message.metadata };
+  let offset = 0;
+  for (const [name, { data, shape }] of Object.entries(message.tensors)) {
+    if (data.length !== numElements(shape)) throw new RangeError(`tensor ${name}: ${data.length} values do not fill shape [${shape}]`);
+    const dtype = data instanceof Float32Array ? 'F32' : 'U8';
+    header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] };
+    offset += data.byteLength;
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const headerBytes = Math.ceil(text.length / 8) * 8;
+  const bytes = new Uint8Array(PREFIX_BYTES + headerBytes + offset);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerBytes), true);
+  bytes.set(text, PREFIX_BYTES);
+  bytes.fill(0x20, PREFIX_BYTES + text.length, PREFIX_BYTES + headerBytes);
+  let at = PREFIX_BYTES + headerBytes;
+  for (const { data } of Object.values(message.tensors)) {
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    at += data.byteLength;
+  }
+  return bytes;
+}
+
+interface Entry {
+  readonly dtype: 'F32' | 'U8';
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+interface Header {
+  readonly metadata: Record<string, string>;
+  readonly entries: readonly (readonly [string, Entry])[];
+  readonly dataBytes: number;
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isSize = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+
+function parseEntry(name: string, value: unknown): Entry {
+  const fail = (why: string) => new SafetensorsError(`tensor ${name}: ${why}`);
+  if (!isRecord(value)) throw fail('its entry is not an object');
+  const { dtype, shape, data_offsets: offsets } = value;
+  if (dtype !== 'F32' && dtype !== 'U8') throw fail(`dtype ${JSON.stringify(dtype)} is not F32 or U8`);
+  if (!Array.isArray(shape) || !shape.every(isSize)) throw fail('shape is not a list of sizes');
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) throw fail('data_offsets is not a pair of offsets');
+  const [begin, end] = offsets as [number, number];
+  const expected = numElements(shape) * (dtype === 'F32' ? 4 : 1);
+  if (end - begin !== expected) throw fail(`${end - begin} bytes do not fill ${dtype} [${shape}]`);
+  return { dtype, shape, begin, end };
+}
+
+function parseHeader(text: Uint8Array): Header {
+  let header: unknown;
+  try {
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text));
+  } catch {
+    throw new SafetensorsError('the header is not JSON');
+  }
+  if (!isRecord(header)) throw new SafetensorsError('the header is not an object');
+  const metadata: Record<string, string> = {};
+  const entries: [string, Entry][] = [];
+  for (const [name, value] of Object.entries(header)) {
+    if (name !== '__metadata__') {
+      entries.push([name, parseEntry(name, value)]);
+      continue;
+    }
+    if (!isRecord(value)) throw new SafetensorsError('__metadata__ is not an object');
+    for (const [key, text] of Object.entries(value)) {
+      if (typeof text !== 'string') throw new SafetensorsError(`__metadata__.${key} is not a string`);
+      metadata[key] = text;
+    }
+  }
+  // the format leaves no holes and no overlaps: sorted by offset, each tensor begins where the one before it ends
+  let dataBytes = 0;
+  for (const [name, { begin, end }] of [...entries].sort((a, b) => a[1].begin - b[1].begin)) {
+    if (begin !== dataBytes) throw new SafetensorsError(`tensor ${name}: begins at ${begin}, expected ${dataBytes}`);
+    dataBytes = end;
+  }
+  return { metadata, entries, dataBytes };
+}
+
+function headerLength(prefix: Uint8Array): number {
+  const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
+  if (length > BigInt(MAX_HEADER_BYTES)) throw new SafetensorsError(`a header of ${length} bytes is over the limit of ${MAX_HEADER_BYTES}`);
+  return Number(length);
+}
+
+function materialise(header: Header, data: Uint8Array): Message {
+  const tensors: Record<string, Tensor> = {};
+  for (const [name, { dtype, shape, begin, end }] of header.entries) {
+    const bytes = data.slice(begin, end); // own buffer: alignment for Float32Array, and the message does not pin the whole body
+    tensors[name] = { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer) : bytes };
+  }
+  return { metadata: header.metadata, tensors };
+}
+
+/** The one message that `bytes` holds. Throws SafetensorsError when it is malformed, cut, or followed by anything. */
+export function decodeMessage(bytes: Uint8Array): Message {
+  if (bytes.length < PREFIX_BYTES) throw new SafetensorsError(`${bytes.length} bytes are too few for a message`);
+  const length = headerLength(bytes);
+  const dataAt = PREFIX_BYTES + length;
+  if (bytes.length < dataAt) throw new SafetensorsError(`the header says ${length} bytes, ${bytes.length - PREFIX_BYTES} follow`);
+  const header = parseHeader(bytes.subarray(PREFIX_BYTES, dataAt));
+  if (bytes.length - dataAt !== header.dataBytes) throw new SafetensorsError(`the header says ${header.dataBytes} bytes of data, ${bytes.length - dataAt} follow`);
+  return materialise(header, bytes.subarray(dataAt));
+}
+
+/**
+ * The messages of a body, each as soon as its last byte is there. Leaving the loop cancels the body.
+ * Throws SafetensorsError when the body ends inside a message, a header is malformed, or a message is over `maxBytes`.
+ */
+export async function* readMessages(body: ReadableStream<Uint8Array>, maxBytes: number): AsyncGenerator<Message> {
+  const reader = body.getReader();
+  const chunks: Uint8Array[] = [];
+  let buffered = 0;
+
+  /** Waits until `count` bytes are buffered; false when the body ends with nothing buffered at all. */
+  async function fill(count: number, mayEnd: boolean): Promise<boolean> {
+    while (buffered < count) {
+      const { done, value } = await reader.read();
+      if (done) {
+        if (mayEnd && buffered === 0) return false;
+        throw new SafetensorsError(`the body ends ${count - buffered} bytes before its message does`);
+      }
+      chunks.push(value);
+      buffered += value.length;
+    }
+    return true;
+  }
+
+  function take(count: number): Uint8Array {
+    const bytes = new Uint8Array(count);
+    let at = 0;
+    while (at < count) {
+      const chunk = chunks[0] as Uint8Array;
+      const part = chunk.subarray(0, count - at);
+      bytes.set(part, at);
+      at += part.length;
+      if (part.length === chunk.length) chunks.shift();
+      else chunks[0] = chunk.subarray(part.length);
+    }
+    buffered -= count;
+    return bytes;
+  }
+
+  try {
+    while (await fill(PREFIX_BYTES, true)) {
+      const length = headerLength(take(PREFIX_BYTES));
+      await fill(length, false);
+      const header = parseHeader(take(length));
+      if (length + header.dataBytes > maxBytes) throw new SafetensorsError(`a message of ${length + header.dataBytes} bytes is over the limit of ${maxBytes}`);
+      await fill(header.dataBytes, false);
+      yield materialise(header, take(header.dataBytes));
+    }
+  } finally {
+    await reader.cancel().catch(() => {}); // the body may be broken already; there is nothing left to lose
+  }
+}
