@@ -91,21 +91,6 @@ export interface PlannedFlops {
 /** Where a job stands. `stage` rooms are numbered; `select` comes once, after stage 1, when some tokens go early. */
 export type Room = { readonly name: 'stage'; readonly stage: number } | { readonly name: 'select' } | { readonly name: 'done' | 'failed' | 'cancelled' };
 
-/** What one finished stage cost, as its server reported it, with the wall time seen from the object. */
-export interface StageUsage {
-  readonly stage: number;
-  readonly tokens: number;
-  readonly steps: number;
-  readonly attempts: number;
-  readonly computeMs: number;
-  readonly textMs: number;
-  readonly decodeMs: number;
-  readonly encodeMs: number;
-  readonly wallMs: number;
-  readonly engine: string;
-  readonly warnings: readonly string[];
-}
-
 export interface JobFailure {
   readonly reason: string;
   readonly message: string;
