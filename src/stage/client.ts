@@ -1,0 +1,240 @@
+/** Talking to one stage server: a request out, its events as they come, one outcome. Every expected failure is a value with its evidence. */
+import { EVENT_TEXTS, MAX_MESSAGE_BYTES, MAX_PREVIEW_BYTES, type ModelFacts, modelList, parseMetadata, type StageDone, type StageEvent, type StageOptions, type StageTensors, stageEvent, stageProblem, toMetadata } from './contract.ts';
+import { encodeMessage, type Message, readMessages, SafetensorsError, type TensorData } from './safetensors.ts';
+
+export type StageFailure =
+  | { readonly reason: 'unreachable'; readonly detail: string }
+  | { readonly reason: 'busy'; readonly retryAfterMs: number }
+  | { readonly reason: 'refused'; readonly status: number; readonly code: string; readonly message: string }
+  | { readonly reason: 'server_error'; readonly status: number }
+  | { readonly reason: 'invalid_response'; readonly detail: string }
+  | { readonly reason: 'reported'; readonly code: string; readonly message: string; readonly retryable: boolean }
+  | { readonly reason: 'timeout'; readonly kind: 'total' | 'silence'; readonly ms: number }
+  | { readonly reason: 'aborted' };
+
+export interface StageResult {
+  readonly done: StageDone;
+  /** [n, D], absent when the stage ends in an image */
+  readonly latents: Float32Array | null;
+  /** [h, w, 3] */
+  readonly rgb: { readonly data: Uint8Array; readonly width: number; readonly height: number } | null;
+  readonly preview: Uint8Array | null;
+  readonly image: Uint8Array | null;
+}
+
+export type StageOutcome = { readonly ok: true; readonly result: StageResult } | { readonly ok: false; readonly failure: StageFailure };
+
+export type StageProgress = Extract<StageEvent, { event: 'queued' | 'step' }>;
+
+export interface StageCall {
+  readonly id: string;
+  readonly body: Uint8Array;
+  readonly options: StageOptions;
+  readonly numTokens: number;
+  readonly steps: number;
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+  readonly silenceMs: number;
+  readonly onProgress: (event: StageProgress) => void;
+}
+
+export interface Stage {
+  run(call: StageCall): Promise<StageOutcome>;
+  /** Asks the server to stop at its next step; resolves whatever it answers. */
+  cancel(id: string): Promise<void>;
+  /** The models it serves. Throws when it cannot be reached or answers something else. */
+  models(): Promise<readonly ModelFacts[]>;
+}
+
+const CANCEL_TIMEOUT_MS = 10_000;
+const MODELS_TIMEOUT_MS = 5_000;
+const DEFAULT_RETRY_AFTER_MS = 1_000;
+const MAX_DETAIL = 300;
+
+/** The bytes of a stage request. Law: equal options and tensors give equal bytes, so a repeated request attaches to the running stage. */
+export function encodeStageRequest(options: StageOptions, tensors: StageTensors): Uint8Array {
+  const n = tensors.scale.length;
+  return encodeMessage({
+    metadata: toMetadata(options),
+    tensors: {
+      latents: { data: tensors.latents, shape: [n, tensors.latents.length / n] },
+      img_ids: { data: tensors.imgIds, shape: [n, 3] },
+      sigmas: { data: tensors.sigmas, shape: [tensors.sigmas.length] },
+      scale: { data: tensors.scale, shape: [n] },
+    },
+  });
+}
+
+/** `job.stage.digest`: the digest is the first 16 hex digits of the body's SHA-256. */
+export async function stageId(jobId: string, stage: number, body: Uint8Array): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', body as Uint8Array<ArrayBuffer>));
+  return `${jobId}.${stage}.${Array.from(digest.subarray(0, 8), (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+}
+
+/** A stage server at `url`, reached through `fetcher` (the network, or a binding) with its bearer token. */
+export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fetch; readonly url: string; readonly token: string }): Stage {
+  const address = (path: string) => new URL(path, url.endsWith('/') ? url : `${url}/`).href;
+  const authorization = `Bearer ${token}`;
+
+  return {
+    async run(call) {
+      const timer = startTimers(call);
+      try {
+        const work = runCall({ ...call, signal: timer.signal, onProgress: (event) => (timer.heard(), call.onProgress(event)) });
+        // a body that ignores its signal must not hold the job: the abort itself ends the wait
+        return await Promise.race([work, timer.aborted]);
+      } catch (error) {
+        if (timer.signal.aborted) return { ok: false, failure: timer.failure() };
+        return { ok: false, failure: { reason: 'unreachable', detail: sentence(error) } };
+      } finally {
+        timer.stop();
+      }
+    },
+
+    async cancel(id) {
+      try {
+        const response = await fetcher(address(`v1/stages/${id}`), { method: 'DELETE', headers: { authorization }, signal: AbortSignal.timeout(CANCEL_TIMEOUT_MS) });
+        await response.body?.cancel();
+      } catch {
+        // the server is gone or hangs: a stage nobody reads stops by itself
+      }
+    },
+
+    async models() {
+      const response = await fetcher(address('v1/models'), { headers: { authorization }, signal: AbortSignal.timeout(MODELS_TIMEOUT_MS) });
+      if (!response.ok) {
+        await response.body?.cancel();
+        throw new Error(`answered ${response.status}`);
+      }
+      return modelList.parse(await response.json()).models;
+    },
+  };
+
+  async function runCall(call: StageCall): Promise<StageOutcome> {
+    const response = await fetcher(address(`v1/stages/${call.id}`), {
+      method: 'PUT',
+      headers: { authorization, 'content-type': 'application/octet-stream' },
+      body: call.body as Uint8Array<ArrayBuffer>,
+      signal: call.signal,
+    });
+    if (response.status === 503) {
+      await response.body?.cancel();
+      return { ok: false, failure: { reason: 'busy', retryAfterMs: retryAfter(response.headers.get('retry-after')) } };
+    }
+    if (response.status >= 400 && response.status < 500 && response.status !== 408 && response.status !== 429) {
+      const problem = stageProblem.safeParse(await response.json().catch(() => null));
+      const { code, message } = problem.success ? problem.data : { code: 'refused', message: `status ${response.status}` };
+      return { ok: false, failure: { reason: 'refused', status: response.status, code, message: message.slice(0, MAX_DETAIL) } };
+    }
+    if (response.status !== 200 || !response.body) {
+      await response.body?.cancel();
+      return { ok: false, failure: { reason: 'server_error', status: response.status } };
+    }
+    try {
+      return await readOutcome(response.body, call);
+    } catch (error) {
+      if (error instanceof SafetensorsError || error instanceof InvalidResponse) return { ok: false, failure: { reason: 'invalid_response', detail: sentence(error) } };
+      throw error;
+    }
+  }
+}
+
+class InvalidResponse extends Error {
+  override name = 'InvalidResponse';
+}
+
+const sentence = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, MAX_DETAIL);
+
+function retryAfter(header: string | null): number {
+  const seconds = Number(header);
+  return header !== null && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : DEFAULT_RETRY_AFTER_MS;
+}
+
+/** Two clocks on one call: all of it, and the time since the last message. The first to run out aborts the call and names itself. */
+function startTimers(call: StageCall) {
+  const controller = new AbortController();
+  let failure: StageFailure = { reason: 'aborted' };
+  let silence: ReturnType<typeof setTimeout>;
+  const expire = (kind: 'total' | 'silence', ms: number) => () => {
+    failure = { reason: 'timeout', kind, ms };
+    controller.abort();
+  };
+  const listen = () => {
+    silence = setTimeout(expire('silence', call.silenceMs), call.silenceMs);
+  };
+  const total = setTimeout(expire('total', call.timeoutMs), call.timeoutMs);
+  listen();
+  const onAbort = () => controller.abort();
+  if (call.signal.aborted) onAbort();
+  else call.signal.addEventListener('abort', onAbort, { once: true });
+  const aborted = new Promise<StageOutcome>((resolve) => {
+    const settle = () => resolve({ ok: false, failure });
+    if (controller.signal.aborted) settle();
+    else controller.signal.addEventListener('abort', settle, { once: true });
+  });
+  return {
+    signal: controller.signal,
+    aborted,
+    failure: () => failure,
+    heard: () => {
+      clearTimeout(silence);
+      listen();
+    },
+    stop: () => {
+      clearTimeout(total);
+      clearTimeout(silence);
+      call.signal.removeEventListener('abort', onAbort);
+    },
+  };
+}
+
+function parseEvent(message: Message): StageEvent {
+  let values: Record<string, unknown>;
+  try {
+    values = parseMetadata(message.metadata, EVENT_TEXTS);
+  } catch {
+    throw new InvalidResponse('a message whose metadata is not JSON');
+  }
+  const event = stageEvent.safeParse(values);
+  if (!event.success) throw new InvalidResponse(`a message that is no stage event: ${event.error.issues[0]?.path.join('.')} ${event.error.issues[0]?.message}`);
+  return event.data;
+}
+
+async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): Promise<StageOutcome> {
+  for await (const message of readMessages(body, MAX_MESSAGE_BYTES)) {
+    const event = parseEvent(message);
+    switch (event.event) {
+      case 'queued':
+      case 'step':
+        call.onProgress(event);
+        break;
+      case 'error':
+        return { ok: false, failure: { reason: 'reported', code: event.code, message: event.message.slice(0, MAX_DETAIL), retryable: event.retryable } };
+      case 'done':
+        return { ok: true, result: checkResult(message, event, call) };
+    }
+  }
+  throw new InvalidResponse('the body ends without done or error');
+}
+
+/** The tensors of a `done` message, once they are what the call asked for: right type, right size, finite. */
+function checkResult(message: Message, done: StageDone, { options, numTokens, steps }: StageCall): StageResult {
+  if (done.steps_done !== steps) throw new InvalidResponse(`${done.steps_done} steps done, ${steps} asked for`);
+  const latents = options.decode === 'image' ? null : take(message, 'latents', Float32Array);
+  if (latents && (latents.shape[0] !== numTokens || latents.shape.length !== 2)) throw new InvalidResponse(`latents of shape [${latents.shape}] for ${numTokens} tokens`);
+  if (latents && !latents.data.every(Number.isFinite)) throw new InvalidResponse('latents that are not finite');
+  const rgb = options.decode === 'clean' ? take(message, 'rgb', Uint8Array) : null;
+  if (rgb && (rgb.shape.length !== 3 || rgb.shape[2] !== 3)) throw new InvalidResponse(`rgb of shape [${rgb.shape}], expected [height, width, 3]`);
+  const preview = options.decode === 'clean' && options.preview ? take(message, 'preview', Uint8Array).data : null;
+  if (preview && preview.length > MAX_PREVIEW_BYTES) throw new InvalidResponse(`a preview of ${preview.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);
+  const image = options.decode === 'image' ? take(message, 'image', Uint8Array).data : null;
+  if (image && image.length === 0) throw new InvalidResponse('an empty image');
+  return { done, latents: latents?.data ?? null, rgb: rgb && { data: rgb.data, height: rgb.shape[0] as number, width: rgb.shape[1] as number }, preview, image };
+}
+
+function take<T extends TensorData>(message: Message, name: string, type: new (length: number) => T): { data: T; shape: readonly number[] } {
+  const tensor = message.tensors[name];
+  if (!tensor) throw new InvalidResponse(`done without ${name}`);
+  if (!(tensor.data instanceof type)) throw new InvalidResponse(`${name} is not of type ${type.name}`);
+  return { data: tensor.data as T, shape: tensor.shape };
+}
