@@ -58,3 +58,77 @@ export interface Receipt {
   };
   readonly warnings: readonly string[];
 }
+
+/** Work of the planned stages and of the plain run it is compared with, floating-point operations. */
+export interface Work {
+  readonly stages: readonly { readonly stage: number; readonly flops: number; readonly flopsWithoutAttention: number }[];
+  readonly flops: {
+    readonly denoise: number;
+    readonly denoiseWithoutAttention: number;
+    readonly decode: number;
+    readonly text: number;
+    readonly plain: number;
+    readonly plainWithoutAttention: number;
+  };
+}
+
+export interface ReceiptFacts {
+  readonly jobId: string;
+  readonly model: string;
+  readonly modelDigest: string;
+  readonly seed: number;
+  readonly preset: string | null;
+  readonly work: Work;
+  readonly usage: readonly StageUsage[];
+  /** wall time of each room, in order */
+  readonly rooms: readonly { readonly room: string; readonly ms: number }[];
+  readonly totalMs: number;
+}
+
+const tera = (flops: number): number => flops / 1e12;
+
+/**
+ * The receipt of a finished job. Steps are those the stage servers reported done, and each stage's work is its planned work, which the
+ * reported steps had to match before the result was taken. Law: the stages' TFLOPs add up to `tflops.denoise`.
+ */
+export function makeReceipt({ jobId, model, modelDigest, seed, preset, work, usage, rooms, totalMs }: ReceiptFacts): Receipt {
+  const { flops } = work;
+  const served = usage.reduce((sum, { computeMs, textMs, decodeMs, encodeMs }) => sum + computeMs + textMs + decodeMs + encodeMs, 0);
+  return {
+    job_id: jobId,
+    model,
+    model_digest: modelDigest,
+    engine: [...new Set(usage.map(({ engine }) => engine))].join(', '),
+    seed,
+    preset,
+    stages: usage.map((used) => {
+      const planned = work.stages.find(({ stage }) => stage === used.stage);
+      if (!planned) throw new RangeError(`usage of stage ${used.stage}, which was not planned`);
+      return {
+        stage: used.stage,
+        tokens: used.tokens,
+        steps: used.steps,
+        attempts: used.attempts,
+        compute_ms: used.computeMs,
+        text_ms: used.textMs,
+        decode_ms: used.decodeMs,
+        encode_ms: used.encodeMs,
+        wall_ms: used.wallMs,
+        tflops: tera(planned.flops),
+        tflops_without_attention: tera(planned.flopsWithoutAttention),
+      };
+    }),
+    tflops: {
+      denoise: tera(flops.denoise),
+      denoise_without_attention: tera(flops.denoiseWithoutAttention),
+      decode: tera(flops.decode),
+      text: tera(flops.text),
+      plain: tera(flops.plain),
+      plain_without_attention: tera(flops.plainWithoutAttention),
+      ratio: flops.plain / flops.denoise,
+      ratio_without_attention: flops.plainWithoutAttention / flops.denoiseWithoutAttention,
+    },
+    wall_ms: { total: totalMs, rooms, orchestration: Math.max(0, totalMs - served) },
+    warnings: [...new Set(usage.flatMap(({ warnings }) => warnings))],
+  };
+}

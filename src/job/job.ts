@@ -1,6 +1,7 @@
 /** What a job is: the request as accepted, the plan made from it, and where it stands. Types only; the story moves them. */
+import type { Receipt, StageUsage } from '../billing/receipt.ts';
+import type { Tokens } from '../numerics/tokens.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
-import type { Receipt } from '../billing/receipt.ts';
 
 export type Upsampling = 'latent' | 'token';
 
@@ -90,6 +91,28 @@ export interface PlannedFlops {
 
 /** Where a job stands. `stage` rooms are numbered; `select` comes once, after stage 1, when some tokens go early. */
 export type Room = { readonly name: 'stage'; readonly stage: number } | { readonly name: 'select' } | { readonly name: 'done' | 'failed' | 'cancelled' };
+
+/** The stored job: everything a room may read. Rooms return a new one; nobody else changes it. */
+export interface Job {
+  readonly id: string;
+  readonly request: JobRequest;
+  readonly plan: Plan;
+  readonly room: Room;
+  /** latents at the end of the last finished stage; null before the first and after the last */
+  readonly tokens: Tokens | null;
+  /** the decoded clean estimate that `select` reads, gone afterwards */
+  readonly rgb: Rgb | null;
+  /** for every boundary but the last: low-resolution grid indices upsampled there, ascending; null until chosen, then never computed again */
+  readonly selections: readonly (readonly number[])[] | null;
+  readonly usage: readonly StageUsage[];
+}
+
+/** RGB bytes [height, width, 3]. */
+export interface Rgb {
+  readonly data: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+}
 
 export interface JobFailure {
   readonly reason: string;

@@ -1,0 +1,209 @@
+/** The rows of one job: schema, and every read and write of them. docs/storage.md shows each row with an example. Nothing here awaits. */
+import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
+import type { JobEvent, StoredEvent } from '../src/job/events.ts';
+import type { ImageView, Job, JobFailure, JobRequest, Plan, Room } from '../src/job/job.ts';
+import { decodeMessage, encodeMessage, type Message, type Tensor } from '../src/stage/safetensors.ts';
+
+/** Longest row value. The platform refuses more than 2 MB; local workerd does not, so it is checked here. */
+export const MAX_ROW_BYTES = 1024 * 1024;
+
+/** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
+const MIGRATIONS = [
+  `CREATE TABLE job (
+     id TEXT PRIMARY KEY, request TEXT NOT NULL, plan TEXT NOT NULL, created_at INTEGER NOT NULL,
+     room TEXT NOT NULL, room_since INTEGER NOT NULL, room_times TEXT NOT NULL,
+     attempt INTEGER NOT NULL, tries INTEGER NOT NULL, not_before INTEGER NOT NULL, busy_since INTEGER,
+     backend TEXT, stage_id TEXT, selections TEXT,
+     image TEXT, receipt TEXT, failure TEXT, finished_at INTEGER, expires_at INTEGER);
+   CREATE TABLE blob (name TEXT NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (name, part));
+   CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT NOT NULL, data TEXT NOT NULL, at INTEGER NOT NULL);
+   CREATE TABLE usage (stage INTEGER PRIMARY KEY, data TEXT NOT NULL);`,
+] as const;
+
+/** The job's own row: what it is, where it stands, how it ended. Times are milliseconds since 1970. */
+export interface JobRow {
+  readonly id: string;
+  readonly request: JobRequest;
+  readonly plan: Plan;
+  readonly createdAt: number;
+  readonly room: Room;
+  readonly roomSince: number;
+  /** rooms already left, with the time spent in each */
+  readonly roomTimes: readonly { readonly room: string; readonly ms: number }[];
+  /** grows with every stage request; together with the room it is what a late answer is compared with */
+  readonly attempt: number;
+  /** requests of this stage that neither finished nor were turned away as busy: what the cap counts */
+  readonly tries: number;
+  readonly notBefore: number;
+  readonly busySince: number | null;
+  /** where the stage request in flight went, for cancelling it */
+  readonly backend: string | null;
+  readonly stageId: string | null;
+  readonly selections: Job['selections'];
+  readonly image: ImageView | null;
+  readonly receipt: Receipt | null;
+  readonly failure: JobFailure | null;
+  readonly finishedAt: number | null;
+  readonly expiresAt: number | null;
+}
+
+const COLUMNS = {
+  id: ['id', 'plain'],
+  request: ['request', 'json'],
+  plan: ['plan', 'json'],
+  createdAt: ['created_at', 'plain'],
+  room: ['room', 'json'],
+  roomSince: ['room_since', 'plain'],
+  roomTimes: ['room_times', 'json'],
+  attempt: ['attempt', 'plain'],
+  tries: ['tries', 'plain'],
+  notBefore: ['not_before', 'plain'],
+  busySince: ['busy_since', 'plain'],
+  backend: ['backend', 'plain'],
+  stageId: ['stage_id', 'plain'],
+  selections: ['selections', 'json'],
+  image: ['image', 'json'],
+  receipt: ['receipt', 'json'],
+  failure: ['failure', 'json'],
+  finishedAt: ['finished_at', 'plain'],
+  expiresAt: ['expires_at', 'plain'],
+} as const satisfies Record<keyof JobRow, readonly [string, 'plain' | 'json']>;
+
+type Field = keyof JobRow;
+const FIELDS = Object.keys(COLUMNS) as Field[];
+
+/** A value as its column holds it. */
+function toColumn(field: Field, value: unknown): SqlStorageValue {
+  const [, kind] = COLUMNS[field];
+  if (value === null || kind === 'plain') return value as SqlStorageValue;
+  return checked(`job.${COLUMNS[field][0]}`, JSON.stringify(value));
+}
+
+/** Text that fits a row. UTF-16 units bound UTF-8 bytes by three, and nearly all of it is ASCII: measured only when it could matter. */
+function checked(name: string, text: string): string {
+  if (text.length * 3 > MAX_ROW_BYTES && new TextEncoder().encode(text).length > MAX_ROW_BYTES) throw new RangeError(`row value ${name}: over ${MAX_ROW_BYTES} bytes`);
+  return text;
+}
+
+/** Whether a job was ever stored here. An object that was only asked about has no tables, and asking leaves none behind. */
+export const hasTables = (sql: SqlStorage): boolean => sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration'").toArray().length > 0;
+
+/** Brings the schema up to date. Idempotent. */
+export function migrate(sql: SqlStorage): void {
+  sql.exec('CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY)');
+  const done = sql.exec<{ count: number }>('SELECT COUNT(*) AS count FROM migration').one().count;
+  MIGRATIONS.slice(done).forEach((migration, i) => {
+    sql.exec(migration);
+    sql.exec('INSERT INTO migration (version) VALUES (?)', done + i + 1);
+  });
+}
+
+/** The job's row, or null when there is none. */
+export function readRow(sql: SqlStorage): JobRow | null {
+  if (!hasTables(sql)) return null;
+  const [row] = sql.exec('SELECT * FROM job').toArray();
+  if (!row) return null;
+  return Object.fromEntries(
+    FIELDS.map((field) => {
+      const [column, kind] = COLUMNS[field];
+      const value = row[column] ?? null;
+      return [field, kind === 'json' && value !== null ? JSON.parse(value as string) : value];
+    }),
+  ) as unknown as JobRow;
+}
+
+export function insertRow(sql: SqlStorage, row: JobRow): void {
+  const columns = FIELDS.map((field) => COLUMNS[field][0]);
+  sql.exec(`INSERT INTO job (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`, ...FIELDS.map((field) => toColumn(field, row[field])));
+}
+
+export function updateRow(sql: SqlStorage, changes: Partial<JobRow>): void {
+  const fields = Object.keys(changes) as Field[];
+  sql.exec(`UPDATE job SET ${fields.map((field) => `${COLUMNS[field][0]} = ?`).join(', ')}`, ...fields.map((field) => toColumn(field, changes[field])));
+}
+
+/** Appends an event and returns it with its place in the order. */
+export function appendEvent(sql: SqlStorage, event: JobEvent, at: number): StoredEvent {
+  const { seq } = sql.exec<{ seq: number }>('INSERT INTO event (type, data, at) VALUES (?, ?, ?) RETURNING seq', event.type, checked(`event.${event.type}`, JSON.stringify(event.data)), at).one();
+  return { ...event, seq, at };
+}
+
+/** Up to `limit` events after `seq`, in order. */
+export function readEvents(sql: SqlStorage, seq: number, limit: number): readonly StoredEvent[] {
+  return sql
+    .exec<{ seq: number; type: string; data: string; at: number }>('SELECT seq, type, data, at FROM event WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit)
+    .toArray()
+    .map(({ data, ...event }) => ({ ...event, data: JSON.parse(data) }) as StoredEvent);
+}
+
+/** The whole job as its rooms read it: the row with its latents, picture and usage. */
+export function readJob(sql: SqlStorage, row: JobRow): Job {
+  const tokens = readMessage(sql, 'tokens');
+  const rgb = readMessage(sql, 'rgb');
+  return {
+    id: row.id,
+    request: row.request,
+    plan: row.plan,
+    room: row.room,
+    tokens: tokens && { latents: floats(tokens, 'latents'), imgIds: floats(tokens, 'img_ids'), scale: bytes(tokens, 'scale').data },
+    rgb: rgb && { data: bytes(rgb, 'rgb').data, height: bytes(rgb, 'rgb').shape[0] as number, width: bytes(rgb, 'rgb').shape[1] as number },
+    selections: row.selections,
+    usage: sql.exec<{ data: string }>('SELECT data FROM usage ORDER BY stage').toArray().map(({ data }) => JSON.parse(data) as StageUsage),
+  };
+}
+
+/** Writes what a room changed: latents, picture, selection and the usage of a stage just finished. */
+export function writeJob(sql: SqlStorage, before: Job, after: Job): void {
+  if (after.tokens !== before.tokens) {
+    const n = after.tokens?.scale.length ?? 0;
+    writeMessage(
+      sql,
+      'tokens',
+      after.tokens && {
+        metadata: {},
+        tensors: {
+          latents: { data: after.tokens.latents, shape: [n, after.tokens.latents.length / n] },
+          img_ids: { data: after.tokens.imgIds, shape: [n, 3] },
+          scale: { data: after.tokens.scale, shape: [n] },
+        },
+      },
+    );
+  }
+  if (after.rgb !== before.rgb) writeMessage(sql, 'rgb', after.rgb && { metadata: {}, tensors: { rgb: { data: after.rgb.data, shape: [after.rgb.height, after.rgb.width, 3] } } });
+  if (after.selections !== before.selections) updateRow(sql, { selections: after.selections });
+  for (const used of after.usage.slice(before.usage.length)) sql.exec('INSERT INTO usage (stage, data) VALUES (?, ?)', used.stage, JSON.stringify(used));
+}
+
+/** A message under a name, cut into parts that fit a row; null removes it. */
+function writeMessage(sql: SqlStorage, name: string, message: Message | null): void {
+  sql.exec('DELETE FROM blob WHERE name = ?', name);
+  if (!message) return;
+  const data = encodeMessage(message);
+  for (let part = 0; part * MAX_ROW_BYTES < data.length; part++) {
+    sql.exec('INSERT INTO blob (name, part, data) VALUES (?, ?, ?)', name, part, data.slice(part * MAX_ROW_BYTES, (part + 1) * MAX_ROW_BYTES).buffer);
+  }
+}
+
+function readMessage(sql: SqlStorage, name: string): Message | null {
+  const parts = sql.exec<{ data: ArrayBuffer }>('SELECT data FROM blob WHERE name = ? ORDER BY part', name).toArray();
+  if (parts.length === 0) return null;
+  const data = new Uint8Array(parts.reduce((sum, part) => sum + part.data.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    data.set(new Uint8Array(part.data), at);
+    at += part.data.byteLength;
+  }
+  return decodeMessage(data);
+}
+
+function floats(message: Message, name: string): Float32Array {
+  const data = message.tensors[name]?.data;
+  if (!(data instanceof Float32Array)) throw new Error(`stored message without ${name}`);
+  return data;
+}
+
+function bytes(message: Message, name: string): Tensor<Uint8Array> {
+  const tensor = message.tensors[name];
+  if (!(tensor?.data instanceof Uint8Array)) throw new Error(`stored message without ${name}`);
+  return tensor as Tensor<Uint8Array>;
+}

@@ -1,0 +1,209 @@
+/**
+ * The story of a job, top to bottom: stage1 → select → stage2 → … → done.
+ *
+ * A room is a function of the stored job, its seed and the stage server alone. It returns the next job with what to tell the watchers; whoever
+ * walks the rooms saves both in one transaction. Walking a room twice gives the same job, so a crash anywhere costs time and nothing else.
+ */
+import { encodeBase64 } from 'hono/utils/encode';
+import { canny } from '../numerics/canny.ts';
+import { greyFromRgb, referenceGrey } from '../numerics/grey.ts';
+import { blockScores, rankTokens } from '../numerics/select.ts';
+import { initialTokens, type Tokens } from '../numerics/tokens.ts';
+import { transition } from '../numerics/renoise.ts';
+import { encodeStageRequest, type StageFailure, type StageOutcome, type StageResult, stageId } from '../stage/client.ts';
+import type { StageOptions } from '../stage/contract.ts';
+import type { JobEvent, Picture } from './events.ts';
+import type { Job, PlannedStage, Room } from './job.ts';
+import { drawBlocks, drawEdges } from './pictures.ts';
+
+/** Longest side of a stage preview, pixels, and its format: small enough to travel inside an event. */
+const PREVIEW = { format: 'webp', longest_side: 512 } as const;
+/** Stream of the initial noise; the boundary before stage k draws from stream k - 1. */
+const INITIAL_STREAM = 0;
+
+/** A stage request ready to go: the same job gives the same bytes and so the same id, whoever sends it and however often. */
+export interface StageRequest {
+  readonly id: string;
+  readonly stage: PlannedStage;
+  readonly tokens: Tokens;
+  readonly options: StageOptions;
+  readonly body: Uint8Array;
+}
+
+export interface Tools {
+  /** sends the request to a stage server and waits for its outcome */
+  readonly runStage: (request: StageRequest) => Promise<StageOutcome & { readonly wallMs: number; readonly attempts: number }>;
+  /** milliseconds, for measuring only */
+  readonly clock: () => number;
+}
+
+/** What a room hands back: the job after it and its events, with the finished image from the last room; or why the stage server gave no result. */
+export type Step = { readonly ok: true; readonly job: Job; readonly events: readonly JobEvent[]; readonly image: Uint8Array | null } | { readonly ok: false; readonly failure: StageFailure };
+
+/** The room's name on the wire: `stage1`, `select`, `done`, … */
+export const roomName = (room: Room): string => (room.name === 'stage' ? `stage${room.stage}` : room.name);
+
+/** Whether nothing follows this room. */
+export const isLastRoom = (room: Room): boolean => room.name === 'done' || room.name === 'failed' || room.name === 'cancelled';
+
+/** Every job begins here. */
+export const FIRST_ROOM: Room = { name: 'stage', stage: 1 };
+
+/** Walks the room the job stands in. Throws when it stands in a last one. */
+export async function walkRoom(job: Job, tools: Tools): Promise<Step> {
+  switch (job.room.name) {
+    case 'stage':
+      return walkStage(job, job.room.stage, tools);
+    case 'select':
+      return walkSelect(job, tools);
+    case 'done':
+    case 'failed':
+    case 'cancelled':
+      throw new Error(`job ${job.id} has left its rooms: ${job.room.name}`);
+  }
+}
+
+/** stage k: latents in, N_k steps at the stage server, latents (or the image) out. */
+async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> {
+  const request = await stageRequest(job, number);
+  const outcome = await tools.runStage(request);
+  if (!outcome.ok) return outcome;
+  const { result } = outcome;
+  if (result.done.model_digest !== job.plan.model.digest) {
+    return { ok: false, failure: { reason: 'reported', code: 'model_changed', message: `the stage server now has model ${result.done.model_digest}, the job was planned for ${job.plan.model.digest}`, retryable: false } };
+  }
+  const { stage } = request;
+  const { done } = result;
+  const usage = {
+    stage: number,
+    tokens: stage.tokens,
+    steps: done.steps_done,
+    attempts: outcome.attempts,
+    computeMs: done.compute_ms,
+    textMs: done.encode_text_ms,
+    decodeMs: done.decode_ms,
+    encodeMs: done.encode_ms,
+    wallMs: outcome.wallMs,
+    engine: done.engine,
+    warnings: done.warnings,
+  };
+  const room = roomAfterStage(job, number);
+  const next: Job = {
+    ...job,
+    room,
+    tokens: result.latents && { ...request.tokens, latents: result.latents },
+    rgb: room.name === 'select' ? result.rgb : null,
+    usage: [...job.usage, usage],
+  };
+  return { ok: true, job: next, events: previewEvents(request, result), image: result.image };
+}
+
+function roomAfterStage({ plan }: Job, number: number): Room {
+  if (number === plan.stages.length) return { name: 'done' };
+  return number === 1 && plan.stages.length > 2 ? { name: 'select' } : { name: 'stage', stage: number + 1 };
+}
+
+function previewEvents({ stage, options }: StageRequest, { preview, rgb }: StageResult): readonly JobEvent[] {
+  if (!preview || !rgb) return [];
+  const shrink = Math.min(1, PREVIEW.longest_side / Math.max(rgb.width, rgb.height));
+  const size = { width: Math.round(rgb.width * shrink), height: Math.round(rgb.height * shrink) };
+  return [{ type: 'preview', data: { stage: stage.stage, ...picture(options.preview?.format ?? PREVIEW.format, size, preview) } }];
+}
+
+const picture = (format: Picture['format'], { width, height }: { readonly width: number; readonly height: number }, bytes: Uint8Array): Picture => ({
+  format,
+  width,
+  height,
+  b64_json: encodeBase64(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer),
+});
+
+/** The request of stage k: what goes in is the noise (k = 1) or the tokens of the stage before, upsampled and renoised. */
+export async function stageRequest(job: Job, number: number): Promise<StageRequest> {
+  const { plan, request } = job;
+  const stage = plan.stages[number - 1];
+  if (!stage) throw new RangeError(`stage ${number} of ${plan.stages.length}`);
+  const tokens = number === 1 ? firstTokens(job) : nextTokens(job, stage);
+  const options: StageOptions = {
+    model: plan.model.id,
+    prompt: request.prompt,
+    negative_prompt: request.negativePrompt,
+    guidance: request.guidance,
+    width: request.width,
+    height: request.height,
+    decode: stage.decode,
+    format: request.format,
+    quality: request.quality,
+    preview: stage.decode === 'clean' && request.preview ? PREVIEW : null,
+    cache: null,
+    traceparent: await traceparent(job.id, number),
+  };
+  const body = encodeStageRequest(options, { ...tokens, sigmas: Float32Array.from(stage.sigmas) });
+  return { id: await stageId(job.id, number, body), stage, tokens, options, body };
+}
+
+/** W3C trace context of a stage, a function of job and stage: a repeated request must have the same bytes. */
+async function traceparent(jobId: string, stage: number): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`${jobId}.${stage}`)));
+  const jobDigest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(jobId)));
+  const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return `00-${hex(jobDigest.subarray(0, 16))}-${hex(digest.subarray(0, 8))}-01`;
+}
+
+/** Seeded noise: on the half-size grid when stages follow, on the full grid when this stage is all there is. */
+function firstTokens({ plan, request }: Job): Tokens {
+  const isOnly = plan.stages.length === 1;
+  const side = isOnly ? 1 : 2;
+  return initialTokens({ rows: plan.rows / side, cols: plan.cols / side, values: plan.model.channels * 4, seed: request.seed, stream: INITIAL_STREAM, scale: side });
+}
+
+/** The boundary before stage k: upsample the selected tokens (at the last boundary all that are still low), renoise. */
+function nextTokens({ plan, request, tokens, selections }: Job, stage: PlannedStage): Tokens {
+  if (!tokens || !stage.renoise) throw new Error(`stage ${stage.stage} has nothing to begin with`);
+  const isLast = stage.stage === plan.stages.length;
+  const wanted = isLast ? null : new Set(selections?.[stage.stage - 2]);
+  const lowCols = plan.cols / 2;
+  const chosen: number[] = [];
+  for (let i = 0; i < tokens.scale.length; i++) {
+    if (tokens.scale[i] !== 2) continue;
+    const gridIndex = (tokens.imgIds[3 * i + 1] as number) * lowCols + (tokens.imgIds[3 * i + 2] as number);
+    if (wanted === null || wanted.has(gridIndex)) chosen.push(i);
+  }
+  return transition({
+    tokens,
+    chosen: Uint32Array.from(chosen),
+    mode: request.upsampling,
+    renoise: { start: stage.start, ...stage.renoise },
+    seed: request.seed,
+    stream: stage.stage - 1,
+    referenceVariance: request.reference,
+    isLast,
+  });
+}
+
+/** select: grey → Canny → edge pixels in each block → the tokens that go early, for every boundary at once. Only indices leave the room. */
+async function walkSelect(job: Job, { clock }: Tools): Promise<Step> {
+  const { rgb, plan, request } = job;
+  if (!rgb) throw new Error(`job ${job.id} has no picture to select on`);
+  const begin = clock();
+  const toGrey = request.reference ? referenceGrey : greyFromRgb;
+  const edges = canny(toGrey(rgb.data, rgb.width * rgb.height), rgb.width, rgb.height);
+  const block = plan.model.token_pixels;
+  const ranked = rankTokens(blockScores(edges, rgb.width, rgb.height, block));
+  const selections = plan.selected.map((count, k) => Array.from(ranked.subarray(plan.selected[k - 1] ?? 0, count)).sort((a, b) => a - b));
+  const ms = clock() - begin;
+  const size = { width: rgb.width, height: rgb.height };
+  const first = selections[0] ?? [];
+  const event: JobEvent = {
+    type: 'selection',
+    data: {
+      rows: plan.rows / 2,
+      cols: plan.cols / 2,
+      indices: first,
+      edge_pixels: edges.reduce((count, value) => count + (value ? 1 : 0), 0),
+      ms,
+      edges: picture('png', size, drawEdges(edges, size)),
+      blocks: picture('png', size, drawBlocks(first, size, block)),
+    },
+  };
+  return { ok: true, job: { ...job, room: { name: 'stage', stage: 2 }, rgb: null, selections }, events: [event], image: null };
+}
