@@ -21,12 +21,20 @@ export function makeSignal(): Signal {
 const BATCH = 64;
 
 /**
- * The events after `after`, each as soon as it is stored; comments when nothing happens for `heartbeatMs`; closed after the last event.
- * The reader sets the pace: nothing is buffered for a slow one, it reads on from the table. `read` returns null when the job was erased.
+ * The events after `after`, each as soon as it is stored; comments when nothing happens for `heartbeatMs`; closed when no more can come.
+ * The reader sets the pace: nothing is buffered for a slow one, it reads on from the table. `read` returns null when the job was erased,
+ * `isOver` says whether its last event is stored.
  */
-export function streamEvents({ after, read, signal, heartbeatMs }: {
+export function streamEvents({
+  after,
+  read,
+  isOver,
+  signal,
+  heartbeatMs,
+}: {
   readonly after: number;
   readonly read: (after: number, limit: number) => readonly StoredEvent[] | null;
+  readonly isOver: () => boolean;
   readonly signal: Signal;
   readonly heartbeatMs: number;
 }): ReadableStream<Uint8Array> {
@@ -34,25 +42,21 @@ export function streamEvents({ after, read, signal, heartbeatMs }: {
   return new ReadableStream({
     type: 'bytes',
     async pull(controller) {
-      // what is asked for before reading: an event stored between the read and the wait must wake the reader
+      // asked for before reading: an event stored between the read and the wait must wake the reader
       const changed = signal.changed();
       let events = read(seq, BATCH);
-      if (events?.length === 0) {
-        let timer: ReturnType<typeof setTimeout> | undefined;
-        const pause = new Promise<void>((resolve) => {
-          timer = setTimeout(resolve, heartbeatMs);
-        });
-        await Promise.race([changed, pause]);
-        clearTimeout(timer);
+      if (events?.length === 0 && !isOver()) {
+        await Promise.race([changed, pause(heartbeatMs)]);
         events = read(seq, BATCH);
+        if (events?.length === 0 && !isOver()) return controller.enqueue(HEARTBEAT);
       }
-      if (events?.length === 0) return controller.enqueue(HEARTBEAT);
       for (const event of events ?? []) {
         seq = event.seq;
         controller.enqueue(encodeEvent(event));
       }
-      const last = events?.at(-1);
-      if (!last || isLastEvent(last.type)) controller.close();
+      if (!events?.length || isLastEvent((events.at(-1) as StoredEvent).type)) controller.close();
     },
   });
 }
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

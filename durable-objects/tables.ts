@@ -1,7 +1,7 @@
 /** The rows of one job: schema, and every read and write of them. docs/storage.md shows each row with an example. Nothing here awaits. */
-import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
+import type { StageUsage } from '../src/billing/receipt.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
-import type { ImageView, Job, JobFailure, JobRequest, Plan, Room } from '../src/job/job.ts';
+import type { Job, JobRecord } from '../src/job/job.ts';
 import { decodeMessage, encodeMessage, type Message, type Tensor } from '../src/stage/safetensors.ts';
 
 /** Longest row value. The platform refuses more than 2 MB; local workerd does not, so it is checked here. */
@@ -19,33 +19,6 @@ const MIGRATIONS = [
    CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT NOT NULL, data TEXT NOT NULL, at INTEGER NOT NULL);
    CREATE TABLE usage (stage INTEGER PRIMARY KEY, data TEXT NOT NULL);`,
 ] as const;
-
-/** The job's own row: what it is, where it stands, how it ended. Times are milliseconds since 1970. */
-export interface JobRow {
-  readonly id: string;
-  readonly request: JobRequest;
-  readonly plan: Plan;
-  readonly createdAt: number;
-  readonly room: Room;
-  readonly roomSince: number;
-  /** rooms already left, with the time spent in each */
-  readonly roomTimes: readonly { readonly room: string; readonly ms: number }[];
-  /** grows with every stage request; together with the room it is what a late answer is compared with */
-  readonly attempt: number;
-  /** requests of this stage that neither finished nor were turned away as busy: what the cap counts */
-  readonly tries: number;
-  readonly notBefore: number;
-  readonly busySince: number | null;
-  /** where the stage request in flight went, for cancelling it */
-  readonly backend: string | null;
-  readonly stageId: string | null;
-  readonly selections: Job['selections'];
-  readonly image: ImageView | null;
-  readonly receipt: Receipt | null;
-  readonly failure: JobFailure | null;
-  readonly finishedAt: number | null;
-  readonly expiresAt: number | null;
-}
 
 const COLUMNS = {
   id: ['id', 'plain'],
@@ -67,9 +40,9 @@ const COLUMNS = {
   failure: ['failure', 'json'],
   finishedAt: ['finished_at', 'plain'],
   expiresAt: ['expires_at', 'plain'],
-} as const satisfies Record<keyof JobRow, readonly [string, 'plain' | 'json']>;
+} as const satisfies Record<keyof JobRecord, readonly [string, 'plain' | 'json']>;
 
-type Field = keyof JobRow;
+type Field = keyof JobRecord;
 const FIELDS = Object.keys(COLUMNS) as Field[];
 
 /** A value as its column holds it. */
@@ -99,7 +72,7 @@ export function migrate(sql: SqlStorage): void {
 }
 
 /** The job's row, or null when there is none. */
-export function readRow(sql: SqlStorage): JobRow | null {
+export function readRow(sql: SqlStorage): JobRecord | null {
   if (!hasTables(sql)) return null;
   const [row] = sql.exec('SELECT * FROM job').toArray();
   if (!row) return null;
@@ -109,15 +82,15 @@ export function readRow(sql: SqlStorage): JobRow | null {
       const value = row[column] ?? null;
       return [field, kind === 'json' && value !== null ? JSON.parse(value as string) : value];
     }),
-  ) as unknown as JobRow;
+  ) as unknown as JobRecord;
 }
 
-export function insertRow(sql: SqlStorage, row: JobRow): void {
+export function insertRow(sql: SqlStorage, row: JobRecord): void {
   const columns = FIELDS.map((field) => COLUMNS[field][0]);
   sql.exec(`INSERT INTO job (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`, ...FIELDS.map((field) => toColumn(field, row[field])));
 }
 
-export function updateRow(sql: SqlStorage, changes: Partial<JobRow>): void {
+export function updateRow(sql: SqlStorage, changes: Partial<JobRecord>): void {
   const fields = Object.keys(changes) as Field[];
   sql.exec(`UPDATE job SET ${fields.map((field) => `${COLUMNS[field][0]} = ?`).join(', ')}`, ...fields.map((field) => toColumn(field, changes[field])));
 }
@@ -137,7 +110,7 @@ export function readEvents(sql: SqlStorage, seq: number, limit: number): readonl
 }
 
 /** The whole job as its rooms read it: the row with its latents, picture and usage. */
-export function readJob(sql: SqlStorage, row: JobRow): Job {
+export function readJob(sql: SqlStorage, row: JobRecord): Job {
   const tokens = readMessage(sql, 'tokens');
   const rgb = readMessage(sql, 'rgb');
   return {
@@ -148,7 +121,10 @@ export function readJob(sql: SqlStorage, row: JobRow): Job {
     tokens: tokens && { latents: floats(tokens, 'latents'), imgIds: floats(tokens, 'img_ids'), scale: bytes(tokens, 'scale').data },
     rgb: rgb && { data: bytes(rgb, 'rgb').data, height: bytes(rgb, 'rgb').shape[0] as number, width: bytes(rgb, 'rgb').shape[1] as number },
     selections: row.selections,
-    usage: sql.exec<{ data: string }>('SELECT data FROM usage ORDER BY stage').toArray().map(({ data }) => JSON.parse(data) as StageUsage),
+    usage: sql
+      .exec<{ data: string }>('SELECT data FROM usage ORDER BY stage')
+      .toArray()
+      .map(({ data }) => JSON.parse(data) as StageUsage),
   };
 }
 

@@ -107,6 +107,33 @@ export interface Job {
   readonly usage: readonly StageUsage[];
 }
 
+/** The record of a job, one row in its object: what it is, where it stands, how it ended. Times are milliseconds since 1970. */
+export interface JobRecord {
+  readonly id: string;
+  readonly request: JobRequest;
+  readonly plan: Plan;
+  readonly createdAt: number;
+  readonly room: Room;
+  readonly roomSince: number;
+  /** rooms already left, with the time spent in each */
+  readonly roomTimes: readonly { readonly room: string; readonly ms: number }[];
+  /** grows with every stage request; together with the room it is what a late answer is compared with */
+  readonly attempt: number;
+  /** requests of this stage that neither finished nor were turned away as busy: what the cap counts */
+  readonly tries: number;
+  readonly notBefore: number;
+  readonly busySince: number | null;
+  /** where the stage request in flight went, for cancelling it */
+  readonly backend: string | null;
+  readonly stageId: string | null;
+  readonly selections: Job['selections'];
+  readonly image: ImageView | null;
+  readonly receipt: Receipt | null;
+  readonly failure: JobFailure | null;
+  readonly finishedAt: number | null;
+  readonly expiresAt: number | null;
+}
+
 /** RGB bytes [height, width, 3]. */
 export interface Rgb {
   readonly data: Uint8Array;

@@ -3,13 +3,12 @@
  * A request that cannot be planned is a value that names field, value and rule.
  */
 import { stepFlops, tokenCounts } from '../numerics/flops.ts';
-import { fitSchedule } from '../numerics/nt-matching.ts';
+import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
 import { buildSchedule, type Schedule } from '../numerics/schedule.ts';
-import { exactDivergence } from '../numerics/nt-matching.ts';
 import type { ServedModel } from '../stage/backends.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import type { Plan, PlannedFlops, PlannedStage, PlanView, JobRequest, ScheduleRequest } from './job.ts';
-import { PLAIN, type Preset, defaultPreset, presetsFor } from './presets.ts';
+import type { JobRequest, Plan, PlannedFlops, PlannedStage, PlanView, ScheduleRequest } from './job.ts';
+import { defaultPreset, PLAIN, type Preset, presetsFor } from './presets.ts';
 
 /** What a request may be refused for once the model is known. */
 export interface Refusal {
@@ -99,7 +98,8 @@ function chooseRatios(r: ScheduleInput['r'], numStages: number, preset: Preset |
     return refuse('r', undefined, `is required for ${numStages} stages: the share of tokens upsampled early, ${count} value${count === 1 ? '' : 's'}`);
   }
   const list = typeof r === 'number' ? [r] : r;
-  if (list.length !== count) return refuse('r', r, count === 0 ? `${numStages} stage${numStages === 1 ? '' : 's'} have no selection to make` : `must have ${count} value${count === 1 ? '' : 's'} for ${numStages} stages`);
+  if (list.length !== count)
+    return refuse('r', r, count === 0 ? `${numStages} stage${numStages === 1 ? '' : 's'} have no selection to make` : `must have ${count} value${count === 1 ? '' : 's'} for ${numStages} stages`);
   if (!list.every((ratio, k) => ratio >= 0 && ratio <= 1 && ratio >= (list[k - 1] ?? 0))) return refuse('r', r, 'must lie in [0, 1] and not fall');
   return { ok: true, value: list };
 }

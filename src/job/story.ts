@@ -7,9 +7,9 @@
 import { encodeBase64 } from 'hono/utils/encode';
 import { canny } from '../numerics/canny.ts';
 import { greyFromRgb, referenceGrey } from '../numerics/grey.ts';
+import { transition } from '../numerics/renoise.ts';
 import { blockScores, rankTokens } from '../numerics/select.ts';
 import { initialTokens, type Tokens } from '../numerics/tokens.ts';
-import { transition } from '../numerics/renoise.ts';
 import { encodeStageRequest, type StageFailure, type StageOutcome, type StageResult, stageId } from '../stage/client.ts';
 import type { StageOptions } from '../stage/contract.ts';
 import type { JobEvent, Picture } from './events.ts';
@@ -18,8 +18,6 @@ import { drawBlocks, drawEdges } from './pictures.ts';
 
 /** Longest side of a stage preview, pixels, and its format: small enough to travel inside an event. */
 const PREVIEW = { format: 'webp', longest_side: 512 } as const;
-/** Stream of the initial noise; the boundary before stage k draws from stream k - 1. */
-const INITIAL_STREAM = 0;
 
 /** A stage request ready to go: the same job gives the same bytes and so the same id, whoever sends it and however often. */
 export interface StageRequest {
@@ -70,7 +68,10 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
   if (!outcome.ok) return outcome;
   const { result } = outcome;
   if (result.done.model_digest !== job.plan.model.digest) {
-    return { ok: false, failure: { reason: 'reported', code: 'model_changed', message: `the stage server now has model ${result.done.model_digest}, the job was planned for ${job.plan.model.digest}`, retryable: false } };
+    return {
+      ok: false,
+      failure: { reason: 'reported', code: 'model_changed', message: `the stage server now has model ${result.done.model_digest}, the job was planned for ${job.plan.model.digest}`, retryable: false },
+    };
   }
   const { stage } = request;
   const { done } = result;
@@ -153,7 +154,7 @@ async function traceparent(jobId: string, stage: number): Promise<string> {
 function firstTokens({ plan, request }: Job): Tokens {
   const isOnly = plan.stages.length === 1;
   const side = isOnly ? 1 : 2;
-  return initialTokens({ rows: plan.rows / side, cols: plan.cols / side, values: plan.model.channels * 4, seed: request.seed, stream: INITIAL_STREAM, scale: side });
+  return initialTokens({ rows: plan.rows / side, cols: plan.cols / side, values: plan.model.channels * 4, seed: request.seed, scale: side });
 }
 
 /** The boundary before stage k: upsample the selected tokens (at the last boundary all that are still low), renoise. */

@@ -1,5 +1,19 @@
 /** Talking to one stage server: a request out, its events as they come, one outcome. Every expected failure is a value with its evidence. */
-import { EVENT_TEXTS, MAX_MESSAGE_BYTES, MAX_PREVIEW_BYTES, type ModelFacts, modelList, parseMetadata, type StageDone, type StageEvent, type StageOptions, type StageTensors, stageEvent, stageProblem, toMetadata } from './contract.ts';
+import {
+  EVENT_TEXTS,
+  MAX_MESSAGE_BYTES,
+  MAX_PREVIEW_BYTES,
+  type ModelFacts,
+  modelList,
+  parseMetadata,
+  type StageDone,
+  type StageEvent,
+  type StageOptions,
+  type StageTensors,
+  stageEvent,
+  stageProblem,
+  toMetadata,
+} from './contract.ts';
 import { encodeMessage, type Message, readMessages, SafetensorsError, type TensorData } from './safetensors.ts';
 
 export type StageFailure =

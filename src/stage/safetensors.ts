@@ -92,7 +92,7 @@ function parseEntry(name: string, value: unknown): Entry {
 function parseHeader(text: Uint8Array): Header {
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text));
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(text));
   } catch {
     throw new SafetensorsError('the header is not JSON');
   }

@@ -1,0 +1,351 @@
+/**
+ * One job = one image = one object: its time and its storage. The rooms it walks are in src/job/story.ts.
+ *
+ * What holds, whatever is killed: a stage request goes out only after its attempt and a lease alarm are stored; what comes back is stored with
+ * the next room, its events and its usage in one transaction, and only if room and attempt are still those of the request. So a cancelled job
+ * stays cancelled, a late answer changes nothing, and a job cut off anywhere goes on from its last stored room.
+ */
+import { DurableObject, tracing } from 'cloudflare:workers';
+import { makeReceipt } from '../src/billing/receipt.ts';
+import type { JobEvent } from '../src/job/events.ts';
+import { describeFailure, isFinal } from '../src/job/failures.ts';
+import type { ImageView, Job, JobRecord, JobRequest, JobView, Plan, Room } from '../src/job/job.ts';
+import { logLine } from '../src/job/log.ts';
+import { viewPlan } from '../src/job/plan.ts';
+import { FIRST_ROOM, isLastRoom, roomName, type StageRequest, type Step, type Tools, walkRoom } from '../src/job/story.ts';
+import { jobPath, viewJob } from '../src/job/view.ts';
+import { openStage, parseBackends } from '../src/stage/backends.ts';
+import type { Stage, StageFailure, StageProgress } from '../src/stage/client.ts';
+import { makeSignal, streamEvents } from './event-stream.ts';
+import { appendEvent, insertRow, migrate, readEvents, readJob, readRow, updateRow, writeJob } from './tables.ts';
+
+export interface JobEnv {
+  readonly IMAGES: R2Bucket;
+  readonly BACKENDS: string;
+  readonly JOB_TTL_HOURS: string;
+  readonly STAGE_TIMEOUT_SECONDS: string;
+  readonly STAGE_SILENCE_SECONDS: string;
+  readonly STAGE_ATTEMPTS: string;
+  readonly QUEUE_SECONDS: string;
+}
+
+/** How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a crashed job sooner. */
+const LEASE_MS = 10_000;
+const HEARTBEAT_MS = 10_000;
+const BACKOFF_MS = { first: 500, most: 30_000 } as const;
+const BUSY_MS = { least: 200, most: 10_000 } as const;
+
+export interface NewJob {
+  readonly id: string;
+  readonly request: JobRequest;
+  readonly plan: Plan;
+}
+
+/** Where the finished image of a job lies. */
+export const imageKey = (id: string, format: string): string => `jobs/${id}/image.${format}`;
+
+export class JobObject extends DurableObject<JobEnv> {
+  readonly #sql: SqlStorage;
+  readonly #signal = makeSignal();
+  /** ends the stage request in flight; null when there is none in this incarnation */
+  #inFlight: AbortController | null = null;
+
+  constructor(ctx: DurableObjectState, env: JobEnv) {
+    super(ctx, env);
+    this.#sql = ctx.storage.sql;
+    ctx.blockConcurrencyWhile(async () => {
+      const row = this.#row();
+      if (!row) return;
+      migrate(this.#sql);
+      if (isLastRoom(row.room)) return;
+      // a new incarnation means that whoever held the lease is gone: nothing to wait for
+      const alarm = await ctx.storage.getAlarm();
+      const due = Math.max(Date.now(), row.notBefore);
+      if (alarm === null || alarm > due) await ctx.storage.setAlarm(due);
+    });
+  }
+
+  /** Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Resolves to the job. */
+  async create({ id, request, plan }: NewJob): Promise<JobView> {
+    const now = Date.now();
+    this.ctx.storage.transactionSync(() => {
+      migrate(this.#sql);
+      if (this.#row()) return;
+      insertRow(this.#sql, {
+        id,
+        request,
+        plan,
+        createdAt: now,
+        room: FIRST_ROOM,
+        roomSince: now,
+        roomTimes: [],
+        attempt: 0,
+        tries: 0,
+        notBefore: 0,
+        busySince: null,
+        backend: null,
+        stageId: null,
+        selections: null,
+        image: null,
+        receipt: null,
+        failure: null,
+        finishedAt: null,
+        expiresAt: null,
+      });
+      this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
+      const { model, seed, width, height } = request;
+      this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height } });
+      void this.ctx.storage.setAlarm(now);
+    });
+    this.#signal.notify();
+    logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
+    return viewJob(this.#row() as JobRecord);
+  }
+
+  /** The job as callers see it; null when there is none. */
+  view(): JobView | null {
+    const row = this.#row();
+    return row && viewJob(row);
+  }
+
+  /** The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job; `over` when none can come any more. */
+  events(after: number): ReadableStream<Uint8Array> | 'over' | null {
+    const row = this.#row();
+    if (!row) return null;
+    if (isLastRoom(row.room) && readEvents(this.#sql, after, 1).length === 0) return 'over';
+    return streamEvents({
+      after,
+      read: (seq, limit) => (this.#row() ? readEvents(this.#sql, seq, limit) : null),
+      isOver: () => isLastRoom((this.#row() as JobRecord).room),
+      signal: this.#signal,
+      heartbeatMs: HEARTBEAT_MS,
+    });
+  }
+
+  /** Ends the job unless it has ended already, and frees the stage server. Null when there is none. */
+  async cancel(): Promise<JobView | null> {
+    const row = this.#row();
+    if (!row) return null;
+    if (!isLastRoom(row.room)) {
+      const data = { job_id: row.id, room: roomName(row.room) };
+      this.ctx.storage.transactionSync(() => this.#finish(row, { name: 'cancelled' }, {}, { type: 'cancelled', data }));
+      this.#stopStage(row);
+    }
+    return viewJob(this.#row() as JobRecord);
+  }
+
+  /** Removes the job: image, latents, events, everything. False when there was none. */
+  async erase(): Promise<boolean> {
+    const row = this.#row();
+    if (!row) return false;
+    this.#stopStage(row);
+    await this.env.IMAGES.delete(imageKey(row.id, row.request.format));
+    await this.ctx.storage.deleteAll();
+    this.#signal.notify();
+    logLine('job_erased', { job_id: row.id });
+    return true;
+  }
+
+  /** Walks rooms until the job ends, waits, or has ended; then keeps it until it expires. Never throws for an expected failure. */
+  override async alarm(): Promise<void> {
+    for (;;) {
+      const row = this.#row();
+      if (!row) return;
+      const now = Date.now();
+      if (isLastRoom(row.room)) {
+        if (row.expiresAt !== null && now >= row.expiresAt) await this.erase();
+        else await this.ctx.storage.setAlarm(row.expiresAt ?? now + this.#ttlMs());
+        return;
+      }
+      if (row.notBefore > now) {
+        await this.ctx.storage.setAlarm(row.notBefore);
+        return;
+      }
+      await this.#walk(row);
+    }
+  }
+
+  /** One room: what it reads is `row`; what it changed is stored if the job still stands where it stood. */
+  async #walk(row: JobRecord): Promise<void> {
+    const name = roomName(row.room);
+    if (row.room.name === 'stage' && row.tries >= Number(this.env.STAGE_ATTEMPTS)) {
+      return this.#fail(row, 'interrupted', `The stage was cut off ${row.tries} times, the last time without any answer.`);
+    }
+    const before = readJob(this.#sql, row);
+    const tools: Tools = { runStage: (request) => this.#runStage(row, request), clock: () => performance.now() };
+    let step: Step;
+    try {
+      step = await tracing.enterSpan(name, () => walkRoom(before, tools));
+    } catch (error) {
+      if (error instanceof Superseded) return;
+      // a fault of ours: the same job would meet it again, so it ends with a name instead of turning for ever
+      logLine('room_threw', { job_id: row.id, room: name, error: error instanceof Error ? error.message : String(error) });
+      return this.#fail(row, 'internal_error', 'The job met an internal error.');
+    }
+    if (step.ok) await this.#advance(row, before, step);
+    else this.#stumble(row, step.failure);
+  }
+
+  /** Sends a stage request: the attempt and its lease are stored before a byte goes out. Throws Superseded when the job has moved meanwhile. */
+  #runStage: (row: JobRecord, request: StageRequest) => ReturnType<Tools['runStage']> = async (row, { id, stage, options, body }) => {
+    const backend = row.plan.backends[row.tries % row.plan.backends.length] as string;
+    this.ctx.storage.transactionSync(() => {
+      const now = this.#row();
+      if (!now || now.attempt !== row.attempt || roomName(now.room) !== roomName(row.room)) throw new Superseded();
+      updateRow(this.#sql, { attempt: row.attempt + 1, tries: row.tries + 1, backend, stageId: id });
+      this.#append({ type: 'stage', data: { stage: stage.stage, stages: row.plan.stages.length, tokens: stage.tokens, steps: stage.steps, attempt: row.tries + 1 } });
+      void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
+    });
+    this.#signal.notify();
+    const begin = Date.now();
+    const server = this.#stage(backend);
+    const controller = new AbortController();
+    this.#inFlight = controller;
+    try {
+      const outcome = server
+        ? await server.run({
+            id,
+            body,
+            options,
+            numTokens: stage.tokens,
+            steps: stage.steps,
+            signal: controller.signal,
+            timeoutMs: Number(this.env.STAGE_TIMEOUT_SECONDS) * 1000,
+            silenceMs: Number(this.env.STAGE_SILENCE_SECONDS) * 1000,
+            onProgress: (event) => {
+              if (!controller.signal.aborted) this.#progress(stage.stage, event);
+            },
+          })
+        : ({ ok: false, failure: { reason: 'unreachable', detail: `backend ${backend} is no longer configured` } } as const);
+      return { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1 };
+    } finally {
+      if (this.#inFlight === controller) this.#inFlight = null;
+    }
+  };
+
+  /** A sign of life from the stage server: an event for the watchers, and the lease renewed. */
+  #progress(stage: number, event: StageProgress): void {
+    this.ctx.storage.transactionSync(() => {
+      if (event.event === 'step') this.#append({ type: 'step', data: { stage, step: event.step, steps: event.steps, sigma: event.sigma, ms: event.ms } });
+      else this.#append({ type: 'queued', data: { job_id: (this.#row() as JobRecord).id, stage, position: event.position, eta_ms: event.eta_ms } });
+      void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
+    });
+    this.#signal.notify();
+  }
+
+  /** Stores what a room made, and the room after it. The image goes to R2 first: a row never points at an image that is not there. */
+  async #advance(row: JobRecord, before: Job, { job, events, image }: Extract<Step, { ok: true }>): Promise<void> {
+    const { request, plan } = row;
+    if (image) await this.env.IMAGES.put(imageKey(row.id, request.format), image, { httpMetadata: { contentType: `image/${request.format}` } });
+    const isStored = this.ctx.storage.transactionSync(() => {
+      const now = Date.now();
+      if (!this.#standsAt(row)) return false;
+      writeJob(this.#sql, before, job);
+      for (const event of events) this.#append(event);
+      if (job.room.name !== 'done') {
+        updateRow(this.#sql, { room: job.room, roomSince: now, roomTimes: timesAfter(row, now), tries: 0, notBefore: 0, busySince: null, backend: null, stageId: null });
+        return true;
+      }
+      const view: ImageView = { url: `${jobPath(row.id)}/image`, format: request.format, width: request.width, height: request.height, bytes: image?.length ?? 0 };
+      const receipt = makeReceipt({
+        jobId: row.id,
+        model: plan.model.id,
+        modelDigest: plan.model.digest,
+        seed: request.seed,
+        preset: request.schedule.preset,
+        work: plan,
+        usage: job.usage,
+        rooms: timesAfter(row, now),
+        totalMs: now - row.createdAt,
+      });
+      this.#finish(row, job.room, { image: view, receipt }, { type: 'done', data: { job_id: row.id, image: view, receipt } });
+      return true;
+    });
+    // cancelled or erased while the image was on its way: it must not stay behind
+    if (!isStored && image) await this.env.IMAGES.delete(imageKey(row.id, request.format));
+    this.#signal.notify();
+  }
+
+  /** A stage request without result: wait where waiting helps, try again where that may, end the job otherwise. */
+  #stumble(row: JobRecord, failure: StageFailure): void {
+    if (!this.#standsAt(row) || row.room.name !== 'stage') return;
+    const now = Date.now();
+    const tries = row.tries + 1;
+    const { stage } = row.room;
+    logLine('stage_failed', { job_id: row.id, stage, attempt: tries, ...failure });
+    if (failure.reason === 'busy') {
+      const busySince = row.busySince ?? now;
+      if (now - busySince >= Number(this.env.QUEUE_SECONDS) * 1000) return this.#fail(row, 'no_capacity', describeFailure(failure));
+      const wait = Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, failure.retryAfterMs));
+      this.ctx.storage.transactionSync(() => {
+        if (row.busySince === null) this.#append({ type: 'queued', data: { job_id: row.id, stage, position: null, eta_ms: null } });
+        updateRow(this.#sql, { tries: row.tries, busySince, notBefore: now + wait, backend: null, stageId: null });
+      });
+    } else if (isFinal(failure) || tries >= Number(this.env.STAGE_ATTEMPTS)) {
+      return this.#fail(row, failure.reason === 'reported' ? failure.code : failure.reason, describeFailure(failure));
+    } else {
+      const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
+      this.ctx.storage.transactionSync(() => {
+        this.#append({ type: 'retry', data: { stage, attempt: tries, reason: failure.reason, wait_ms: wait } });
+        updateRow(this.#sql, { busySince: null, notBefore: now + wait });
+      });
+    }
+    this.#signal.notify();
+  }
+
+  #fail(row: JobRecord, reason: string, message: string): void {
+    const current = this.#row();
+    if (!current || isLastRoom(current.room)) return;
+    const failure = { reason, message, stage: row.room.name === 'stage' ? row.room.stage : null, attempts: current.tries };
+    this.ctx.storage.transactionSync(() => this.#finish(row, { name: 'failed' }, { failure }, { type: 'failed', data: { job_id: row.id, ...failure } }));
+  }
+
+  /** The last room, in the caller's transaction: latents go, the row says how it ended, the alarm waits for its expiry. */
+  #finish(row: JobRecord, room: Room, outcome: Partial<Pick<JobRecord, 'image' | 'receipt' | 'failure'>>, event: JobEvent): void {
+    const now = Date.now();
+    const expiresAt = now + this.#ttlMs();
+    this.#sql.exec('DELETE FROM blob');
+    updateRow(this.#sql, { ...outcome, room, roomSince: now, roomTimes: timesAfter(row, now), finishedAt: now, expiresAt });
+    this.#append(event);
+    void this.ctx.storage.setAlarm(expiresAt);
+    this.#signal.notify();
+    logLine('job_ended', { job_id: row.id, room: room.name, ms: now - row.createdAt, reason: outcome.failure?.reason });
+  }
+
+  /** Ends the request in flight here and, whatever incarnation sent it, the stage at its server. */
+  #stopStage({ backend, stageId }: JobRecord): void {
+    this.#inFlight?.abort();
+    this.#inFlight = null;
+    if (backend !== null && stageId !== null) this.ctx.waitUntil(this.#stage(backend)?.cancel(stageId) ?? Promise.resolve());
+  }
+
+  #stage(id: string): Stage | null {
+    const backend = parseBackends(this.env.BACKENDS).find((candidate) => candidate.id === id);
+    return backend ? openStage(backend, this.env as unknown as Record<string, unknown>) : null;
+  }
+
+  /** Whether the job still stands where `row` was read, or at the stage request begun from there. */
+  #standsAt(row: JobRecord): boolean {
+    const now = this.#row();
+    return now !== null && roomName(now.room) === roomName(row.room) && now.attempt === row.attempt + (row.room.name === 'stage' ? 1 : 0);
+  }
+
+  #row(): JobRecord | null {
+    return readRow(this.#sql);
+  }
+
+  #append(event: JobEvent): void {
+    appendEvent(this.#sql, event, Date.now());
+  }
+
+  #ttlMs(): number {
+    return Number(this.env.JOB_TTL_HOURS) * 3_600_000;
+  }
+}
+
+/** Thrown inside a room whose job was cancelled, erased or advanced while it prepared its request. */
+class Superseded extends Error {
+  override name = 'Superseded';
+}
+
+const timesAfter = (row: JobRecord, now: number): JobRecord['roomTimes'] => [...row.roomTimes, { room: roomName(row.room), ms: now - row.roomSince }];

@@ -1,0 +1,45 @@
+/** The Hono app: middleware, then one route group a surface. */
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { cors } from 'hono/cors';
+import { requestId } from 'hono/request-id';
+import { requireKey } from './http/auth.ts';
+import type { AppEnv } from './http/env.ts';
+import { routeJobs } from './http/jobs.ts';
+import { routeModels } from './http/models.ts';
+import { fromZod, Problem } from './http/problem.ts';
+import { logLine } from './job/log.ts';
+import type { FitMemo } from './job/plan.ts';
+
+/** The app. Its only state is the memo of schedule fits, which are pure functions of their key. */
+export function createApp(): OpenAPIHono<AppEnv> {
+  const app = new OpenAPIHono<AppEnv>({
+    defaultHook: async (result, c) => {
+      if (!result.success) throw fromZod(result.error, result.target === 'json' ? await c.req.json() : c.req.param());
+      return undefined;
+    },
+  });
+  const memo: FitMemo = new Map();
+
+  app.use(requestId());
+  app.use(cors({ origin: '*', allowHeaders: ['authorization', 'content-type', 'last-event-id'], exposeHeaders: ['location', 'retry-after', 'x-request-id', 'x-ralu-job-id'], maxAge: 86_400 }));
+  app.get('/healthz', (c) => c.json({ status: 'ok' }));
+  app.use('/v1/*', requireKey);
+  routeModels(app);
+  routeJobs(app, memo);
+
+  app.notFound(() => new Problem({ status: 404, code: 'no_such_route', detail: 'There is nothing at this address.' }).toResponse());
+  app.onError((error, c) => {
+    if (error instanceof Problem) return withHeaders(error.toResponse(), c.res.headers);
+    logLine('request_failed', { request_id: c.get('requestId'), path: c.req.routePath, error: error.message });
+    return withHeaders(new Problem({ status: 500, code: 'internal_error', detail: 'Something went wrong here; the request id names it.' }).toResponse(), c.res.headers);
+  });
+  return app;
+}
+
+/** Headers that middleware had set before the error belong to the error's response too. */
+function withHeaders(response: Response, headers: Headers): Response {
+  headers.forEach((value, name) => {
+    if (!response.headers.has(name)) response.headers.set(name, value);
+  });
+  return response;
+}

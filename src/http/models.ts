@@ -1,0 +1,30 @@
+/** `GET /v1/models`: OpenAI's list, each entry with the model's own facts beside. */
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import { findModels, openStage, parseBackends, type ServedModel } from '../stage/backends.ts';
+import { modelFacts } from '../stage/contract.ts';
+import type { AppEnv, Env } from './env.ts';
+import { Problem } from './problem.ts';
+
+/** The models that can be asked for now. Throws a 503 when no stage server can be reached and none is remembered. */
+export async function availableModels(env: Env): Promise<readonly ServedModel[]> {
+  const models = await findModels(parseBackends(env.BACKENDS), (backend) => openStage(backend, env as unknown as Record<string, unknown>), caches.default, Date.now());
+  if (!models?.length) throw new Problem({ status: 503, code: 'no_backend', detail: 'No stage server can be reached; try again shortly.', headers: { 'retry-after': '5' } });
+  return models;
+}
+
+const modelEntry = modelFacts.omit({ flops: true }).extend({ object: z.literal('model'), created: z.int(), owned_by: z.string() });
+
+const listModels = createRoute({
+  method: 'get',
+  path: '/v1/models',
+  summary: 'Models that can be asked for',
+  responses: { 200: { description: 'The models', content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelEntry) }) } } } },
+});
+
+export function routeModels(app: OpenAPIHono<AppEnv>): void {
+  app.openapi(listModels, async (c) => {
+    const models = await availableModels(c.env);
+    const data = models.map(({ facts: { flops: _, ...facts } }) => ({ ...facts, object: 'model' as const, created: 0, owned_by: 'ralu' }));
+    return c.json({ object: 'list' as const, data }, 200);
+  });
+}

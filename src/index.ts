@@ -1,0 +1,5 @@
+/** The Worker: the app and the Durable Object classes, nothing else. */
+import { createApp } from './app.ts';
+
+export { JobObject } from '../durable-objects/job.ts';
+export default createApp();

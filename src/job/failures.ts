@@ -1,0 +1,41 @@
+/** What a failed stage request means for its job: whether trying again can help, and the sentence a caller gets. Pure. */
+import type { StageFailure } from '../stage/client.ts';
+
+/** Whether the same request would fail again however often it is sent. */
+export function isFinal(failure: StageFailure): boolean {
+  switch (failure.reason) {
+    case 'refused':
+      return true;
+    case 'reported':
+      return !failure.retryable;
+    case 'unreachable':
+    case 'busy':
+    case 'server_error':
+    case 'invalid_response':
+    case 'timeout':
+    case 'aborted':
+      return false;
+  }
+}
+
+/** One sentence a caller can act on. Addresses and tokens never appear in it. */
+export function describeFailure(failure: StageFailure): string {
+  switch (failure.reason) {
+    case 'unreachable':
+      return 'The stage server could not be reached or closed the connection.';
+    case 'busy':
+      return 'The stage server was busy for too long; try again later.';
+    case 'refused':
+      return `The stage server refused the stage (${failure.code}): ${failure.message}`;
+    case 'server_error':
+      return `The stage server answered with status ${failure.status}.`;
+    case 'invalid_response':
+      return `The stage server's answer was not a stage result: ${failure.detail}.`;
+    case 'reported':
+      return `The stage server reported ${failure.code}: ${failure.message}`;
+    case 'timeout':
+      return failure.kind === 'total' ? `The stage took longer than ${failure.ms / 1000} s.` : `The stage server said nothing for ${failure.ms / 1000} s.`;
+    case 'aborted':
+      return 'The stage was stopped.';
+  }
+}

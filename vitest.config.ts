@@ -1,0 +1,32 @@
+import { cloudflareTest } from '@cloudflare/vitest-plugin';
+import { defineConfig } from 'vitest/config';
+
+// the stage server that the worker tests talk to; started once, by the project's global setup
+process.env.TEST_STAGE_PORT ??= String(40_000 + (process.pid % 20_000));
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'numerics', include: ['test/numerics/**/*.test.ts'] } },
+      { test: { name: 'engine', include: ['test/engine/**/*.test.ts'], testTimeout: 60_000 } },
+      { test: { name: 'contract', include: ['test/contract/**/*.test.ts'], testTimeout: 60_000 } },
+      { test: { name: 'house', include: ['test/house/**/*.test.ts'] } },
+      {
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: './wrangler.toml' },
+            miniflare: {
+              bindings: {
+                API_KEY: 'test-key',
+                BACKENDS: JSON.stringify([{ id: 'local', url: `http://127.0.0.1:${process.env.TEST_STAGE_PORT}`, region: 'test', models: ['*'] }]),
+                BACKEND_TOKEN_LOCAL: 'stage-token',
+              },
+            },
+          }),
+        ],
+        test: { name: 'worker', include: ['test/worker/**/*.test.ts'], globalSetup: ['test/worker/stage-server.ts'], testTimeout: 60_000 },
+      },
+      { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 120_000, fileParallelism: false } },
+    ],
+  },
+});
