@@ -1,0 +1,54 @@
+/** Calling the Worker under test as a client does. */
+import { exports } from 'cloudflare:workers';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import type { JobEvent } from '../../src/job/events.ts';
+import type { JobView } from '../../src/job/job.ts';
+
+export const KEY = 'test-key';
+
+export function call(path: string, init: RequestInit & { readonly key?: string | null } = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  const key = init.key === undefined ? KEY : init.key;
+  if (key !== null) headers.set('authorization', `Bearer ${key}`);
+  return exports.default.fetch(new Request(`http://ralu.test${path}`, { ...init, headers }));
+}
+
+export function post(path: string, body: unknown): Promise<Response> {
+  return call(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body) });
+}
+
+/** A job that was accepted. */
+export async function createJob(body: Record<string, unknown>): Promise<JobView> {
+  const response = await post('/v1/jobs', body);
+  if (response.status !== 202) throw new Error(`job refused: ${response.status} ${await response.text()}`);
+  return response.json();
+}
+
+export type SeenEvent = { readonly id: number } & JobEvent;
+
+/** The events of a job from `after` on, as they come. */
+export async function* watch(id: string, after = 0): AsyncGenerator<SeenEvent> {
+  const response = await call(`/v1/jobs/${id}/events`, { headers: after ? { 'last-event-id': String(after) } : {} });
+  if (response.status === 204) return;
+  if (!response.ok || !response.body) throw new Error(`no events: ${response.status}`);
+  const seen: EventSourceMessage[] = [];
+  const parser = createParser({ onEvent: (event) => seen.push(event) });
+  for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+    parser.feed(text);
+    for (const { id, event, data } of seen.splice(0)) yield { id: Number(id), type: event, data: JSON.parse(data) } as unknown as SeenEvent;
+  }
+}
+
+/** Every event until the job ends. */
+export async function watchAll(id: string): Promise<readonly SeenEvent[]> {
+  const events: SeenEvent[] = [];
+  for await (const event of watch(id)) events.push(event);
+  return events;
+}
+
+/** Bytes of the finished image. */
+export async function imageOf(id: string): Promise<Uint8Array> {
+  const response = await call(`/v1/jobs/${id}/image`);
+  if (!response.ok) throw new Error(`no image: ${response.status} ${await response.text()}`);
+  return new Uint8Array(await response.arrayBuffer());
+}

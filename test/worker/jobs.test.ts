@@ -1,0 +1,233 @@
+import { decode } from 'fast-png';
+import { describe, expect, test } from 'vitest';
+import { call, createJob, imageOf, post, type SeenEvent, watch, watchAll } from './call.ts';
+
+const APPLE = { prompt: 'a red apple', preset: '7x', seed: 7 };
+
+describe('a job', () => {
+  test('walks the rooms in order, each with its events, and ends in an image of the size asked for', async () => {
+    const job = await createJob(APPLE);
+    expect(job).toMatchObject({ object: 'job', room: 'stage1', seed: 7, preset: '7x', width: 256, height: 256, error: null, image: null });
+    const events = await watchAll(job.id);
+    const story = events.map(({ type, data }) => ('stage' in data && type !== 'queued' ? `${type}${data.stage}` : type)).filter((name, i, all) => name !== all[i - 1]);
+    expect(story.filter((name) => name !== 'queued')).toEqual(['plan', 'stage1', 'step1', 'preview1', 'selection', 'stage2', 'step2', 'preview2', 'stage3', 'step3', 'done']);
+    expect(events.map(({ id }) => id)).toEqual(events.map((_, i) => i + 1));
+    expect(events.filter(({ type }) => type === 'step').map(({ data }) => [(data as { stage: number }).stage, (data as { step: number }).step])).toEqual([1, 1, 2, 2, 2, 3, 3, 3, 3, 3].map((stage, i, all) => [stage, all.slice(0, i + 1).filter((s) => s === stage).length]));
+
+    const image = decode(await imageOf(job.id));
+    expect([image.width, image.height, image.channels]).toEqual([256, 256, 3]);
+    const finished = await (await call(`/v1/jobs/${job.id}`)).json<typeof job>();
+    expect(finished.status).toBe('done');
+    expect(finished.receipt?.stages.map(({ tokens, steps }) => [tokens, steps])).toEqual([
+      [64, 2],
+      [82, 3],
+      [256, 5],
+    ]);
+    expect(finished.receipt?.tflops.ratio).toBeGreaterThan(7);
+    const sum = finished.receipt?.stages.reduce((total, { tflops }) => total + tflops, 0) ?? 0;
+    expect(sum).toBeCloseTo(finished.receipt?.tflops.denoise ?? Number.NaN, 12);
+  });
+
+  test('selects as many tokens as planned and shows them on pictures of the half-size image', async () => {
+    const events = await watchAll((await createJob({ ...APPLE, seed: 8 })).id);
+    const { data } = events.find(({ type }) => type === 'selection') as Extract<SeenEvent, { type: 'selection' }>;
+    expect(data.indices).toHaveLength(6);
+    expect([...data.indices].sort((a, b) => a - b)).toEqual(data.indices);
+    const [edges, blocks] = [data.edges, data.blocks].map(({ b64_json }) => decode(Uint8Array.from(atob(b64_json), (char) => char.charCodeAt(0))));
+    expect([edges?.width, edges?.height, blocks?.width]).toEqual([128, 128, 128]);
+    expect(Array.from(edges?.data ?? []).filter((value, i) => i % 2 === 1 && value > 0)).toHaveLength(data.edge_pixels);
+    expect(Array.from(blocks?.data ?? []).filter((value, i) => i % 4 === 3 && value > 0)).toHaveLength(6 * 256);
+  });
+
+  test('gives the same bytes for the same seed and others for another', async () => {
+    const [one, two, other] = await Promise.all([createJob(APPLE), createJob(APPLE), createJob({ ...APPLE, seed: 9 })]);
+    for (const { id } of [one, two, other]) await watchAll(id);
+    expect(await imageOf(one.id)).toEqual(await imageOf(two.id));
+    expect(await imageOf(one.id)).not.toEqual(await imageOf(other.id));
+  });
+
+  test('can be watched from any event on, also when it has ended', async () => {
+    const { id } = await createJob(APPLE);
+    const all = await watchAll(id);
+    const middle = all[5]?.id as number;
+    const rest: SeenEvent[] = [];
+    for await (const event of watch(id, middle)) rest.push(event);
+    expect(rest).toEqual(all.filter((event) => event.id > middle));
+    const over = await call(`/v1/jobs/${id}/events`, { headers: { 'last-event-id': String(all.length) } });
+    expect(over.status).toBe(204);
+  });
+
+  test.each([
+    ['the plain run: one stage on the full grid', { preset: 'plain' }, [[256, 50]]],
+    ['two stages', { N: [2, 3], e: [0.3, 1] }, [[64, 2], [256, 3]]],
+    ['four stages, more tokens going early each time', { N: [2, 2, 2, 2], e: [0.2, 0.3, 0.5, 1], r: [0.1, 0.5] }, [[64, 2], [82, 2], [160, 2], [256, 2]]],
+    ['nothing selected', { preset: '7x', r: 0 }, [[64, 2], [64, 3], [256, 5]]],
+    ['everything selected', { preset: '7x', r: 1 }, [[64, 2], [256, 3], [256, 5]]],
+    ['the published h and Z', { preset: '4x', published: true }, [[64, 5], [121, 6], [256, 7]]],
+    ['the reference implementation', { preset: '7x', reference: true }, [[64, 2], [82, 3], [256, 5]]],
+    ['no previews', { preset: '7x', preview: false }, [[64, 2], [82, 3], [256, 5]]],
+    ['token upsampling', { preset: '5x', upsampling: 'token' }, [[64, 4], [100, 5], [256, 6]]],
+    ['h and Z of the caller', { N: [1, 1], e: [0.3, 1], h: [3, 2], Z: 4 }, [[64, 1], [256, 1]]],
+  ])('runs %s', async (_, schedule, stages) => {
+    const { id } = await createJob({ prompt: 'a fox on a teal background', seed: 1, ...schedule });
+    const events = await watchAll(id);
+    const last = events.at(-1);
+    if (last?.type !== 'done') throw new Error(JSON.stringify(last));
+    expect(last.data.receipt.stages.map(({ tokens, steps }) => [tokens, steps])).toEqual(stages);
+  });
+
+  test.each(['webp', 'jpeg'])('encodes %s when asked', async (format) => {
+    const { id } = await createJob({ ...APPLE, output_format: format, quality: 70 });
+    await watchAll(id);
+    const response = await call(`/v1/jobs/${id}/image`);
+    expect(response.headers.get('content-type')).toBe(`image/${format}`);
+    const head = String.fromCharCode(...new Uint8Array(await response.arrayBuffer()).subarray(0, 12));
+    expect(head).toContain(format === 'webp' ? 'WEBP' : 'JFIF'.slice(0, 4));
+  });
+
+  test('is cancelled at once, stays so, and has no image', async () => {
+    const { id } = await createJob({ prompt: 'a fox', N: [900], e: [1] });
+    const events: SeenEvent[] = [];
+    for await (const event of watch(id)) {
+      events.push(event);
+      if (event.type === 'step' && event.data.step === 1) expect(((await (await call(`/v1/jobs/${id}/cancel`, { method: 'POST' })).json()) as { status: string }).status).toBe('cancelled');
+    }
+    expect(events.at(-1)).toMatchObject({ type: 'cancelled', data: { job_id: id, room: 'stage1' } });
+    expect((await call(`/v1/jobs/${id}/image`)).status).toBe(409);
+    expect(await (await call(`/v1/jobs/${id}/cancel`, { method: 'POST' })).json()).toMatchObject({ status: 'cancelled' });
+  });
+
+  test('is erased with its image and events', async () => {
+    const { id } = await createJob(APPLE);
+    await watchAll(id);
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
+    for (const [method, path] of [['GET', ''], ['GET', '/image'], ['GET', '/events'], ['POST', '/cancel'], ['DELETE', '']]) {
+      expect((await call(`/v1/jobs/${id}${path}`, { method: method as string })).status, `${method} ${path}`).toBe(404);
+    }
+  });
+
+  test('names words the model does not know in its receipt and still gives an image', async () => {
+    const { id } = await createJob({ prompt: 'xyzzyq', seed: 1 });
+    const last = (await watchAll(id)).at(-1);
+    if (last?.type !== 'done') throw new Error(JSON.stringify(last));
+    expect(last.data.receipt.warnings.join(' ')).toContain('xyzzyq');
+  });
+});
+
+describe('the doors', () => {
+  test('nobody comes in without the key, and the refusal says how', async () => {
+    for (const key of [null, 'wrong', '']) {
+      const response = await call('/v1/models', { key });
+      expect(response.status).toBe(401);
+      expect(response.headers.get('content-type')).toBe('application/problem+json');
+      expect(response.headers.get('www-authenticate')).toBe('Bearer');
+    }
+    expect((await call('/healthz', { key: null })).status).toBe(200);
+  });
+
+  test('models are listed as OpenAI lists them, with their facts beside', async () => {
+    const list = await (await call('/v1/models')).json<{ object: string; data: Record<string, unknown>[] }>();
+    expect(list.object).toBe('list');
+    expect(list.data[0]).toMatchObject({ object: 'model', owned_by: 'ralu', sizes: [{ width: 256, height: 256 }] });
+  });
+
+  test('a browser on another site may call and read our headers', async () => {
+    const preflight = await call('/v1/jobs', { method: 'OPTIONS', key: null, headers: { origin: 'https://example.org', 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization,content-type' } });
+    expect(preflight.status).toBe(204);
+    const response = await call('/v1/jobs/nothing', { headers: { origin: 'https://example.org' } });
+    expect(response.headers.get('access-control-allow-origin')).toBe('*');
+    expect(response.headers.get('access-control-expose-headers')).toContain('x-ralu-job-id');
+  });
+
+  test('an unknown address and an id that was never ours are 404s', async () => {
+    for (const path of ['/v1/nothing', '/v1/jobs/x', `/v1/jobs/job_${'0'.repeat(32)}`]) expect((await call(path)).status, path).toBe(404);
+  });
+
+  test('a wrong Last-Event-ID is refused', async () => {
+    const { id } = await createJob(APPLE);
+    expect((await call(`/v1/jobs/${id}/events`, { headers: { 'last-event-id': 'x' } })).status).toBe(400);
+    await watchAll(id);
+  });
+});
+
+describe('bad input gets a 4xx that names field, value and rule', () => {
+  const prompt = 'a fox';
+  test.each<[string, unknown, string]>([
+    ['no prompt', {}, 'prompt'],
+    ['an empty prompt', { prompt: '' }, 'prompt'],
+    ['a blank prompt', { prompt: '  \n' }, 'prompt'],
+    ['a prompt of 100 kB', { prompt: 'a'.repeat(100_000) }, 'prompt'],
+    ['a prompt that is no text', { prompt: 7 }, 'prompt'],
+    ['an unknown model', { prompt, model: 'dall-e-2' }, 'model'],
+    ['an unknown preset', { prompt, preset: '9x' }, 'preset'],
+    ['a preset of other models', { prompt, preset: '2x' }, 'preset'],
+    ['a size not offered', { prompt, width: 512, height: 512 }, 'width, height'],
+    ['width zero', { prompt, width: 0 }, 'width'],
+    ['a negative height', { prompt, height: -256 }, 'height'],
+    ['a huge width', { prompt, width: 1e9 }, 'width, height'],
+    ['a width that is no whole number', { prompt, width: 256.5 }, 'width'],
+    ['a negative seed', { prompt, seed: -1 }, 'seed'],
+    ['a seed over 32 bits', { prompt, seed: 2 ** 32 }, 'seed'],
+    ['N = 0', { prompt, N: [0, 1, 1], e: [0.2, 0.3, 1], r: 0.1 }, 'N'],
+    ['N that is no whole number', { prompt, N: [1.5], e: [1] }, 'N'],
+    ['too many steps', { prompt, N: [1001], e: [1] }, 'N'],
+    ['no N', { prompt, e: [1] }, 'N'],
+    ['no e', { prompt, N: [1] }, 'e'],
+    ['e of another length', { prompt, N: [1, 1], e: [1] }, 'e'],
+    ['e not rising', { prompt, N: [1, 1, 1], e: [0.3, 0.3, 1], r: 0.1 }, 'e'],
+    ['e that begins at 0', { prompt, N: [1, 1], e: [0, 1] }, 'e'],
+    ['last e not 1', { prompt, N: [1, 1], e: [0.3, 0.9] }, 'e'],
+    ['r below 0', { prompt, r: -0.1 }, 'r'],
+    ['r above 1', { prompt, r: 1.1 }, 'r'],
+    ['no r for three stages', { prompt, N: [1, 1, 1], e: [0.2, 0.3, 1] }, 'r'],
+    ['r for two stages', { prompt, N: [1, 1], e: [0.2, 1], r: 0.5 }, 'r'],
+    ['falling r', { prompt, N: [1, 1, 1, 1], e: [0.2, 0.3, 0.4, 1], r: [0.5, 0.2] }, 'r'],
+    ['r for the plain run', { prompt, preset: 'plain', r: 0.1 }, 'r'],
+    ['Z below 2', { prompt, N: [1, 1], e: [0.3, 1], h: [3, 2], Z: 1.9 }, 'Z'],
+    ['Z without h', { prompt, N: [1, 1], e: [0.3, 1], Z: 4 }, 'h'],
+    ['h without Z', { prompt, N: [1, 1], e: [0.3, 1], h: [3, 2] }, 'Z'],
+    ['h out of bounds', { prompt, N: [1, 1], e: [0.3, 1], h: [30, 2], Z: 4 }, 'h'],
+    ['Z for one stage', { prompt, N: [5], e: [1], Z: 4 }, 'Z'],
+    ['z_max below 2', { prompt, z_max: 1 }, 'z_max'],
+    ['preset and N', { prompt, preset: '7x', N: [1], e: [1] }, 'N'],
+    ['published constants of a custom schedule', { prompt, N: [1], e: [1], published: true }, 'published'],
+    ['published constants of the plain run', { prompt, preset: 'plain', published: true }, 'published'],
+    ['guidance for a model without', { prompt, guidance: 3.5 }, 'guidance'],
+    ['a negative prompt for a model without', { prompt, negative_prompt: 'blurry' }, 'negative_prompt'],
+    ['latent upsampling in a reference run', { prompt, reference: true, upsampling: 'latent' }, 'upsampling'],
+    ['an unknown upsampling', { prompt, upsampling: 'bicubic' }, 'upsampling'],
+    ['an unknown format', { prompt, output_format: 'gif' }, 'output_format'],
+    ['quality 0', { prompt, output_format: 'webp', quality: 0 }, 'quality'],
+    ['quality for png', { prompt, quality: 50 }, 'quality'],
+    ['a field we do not have', { prompt, steps: 20 }, 'steps'],
+    ['a list', [], '(body)'],
+    ['null', null, '(body)'],
+  ])('%s', async (_, body, field) => {
+    const response = await post('/v1/jobs', body);
+    expect(response.status).toBe(400);
+    const problem = await response.json<{ code: string; detail: string; errors: { field: string; rule: string }[] }>();
+    expect(problem.code).toBe('invalid_request');
+    expect(problem.errors.map((error) => error.field)).toContain(field);
+    expect(problem.detail).toContain(field);
+    expect(problem.detail.length).toBeLessThan(600);
+  });
+
+  test('malformed JSON', async () => {
+    const response = await post('/v1/jobs', '{"prompt": ');
+    expect(response.status).toBe(400);
+    expect(await response.text()).toContain('must be JSON');
+  });
+
+  test('another content type', async () => {
+    for (const type of ['text/plain', 'multipart/form-data', 'application/jsonish']) {
+      const response = await call('/v1/jobs', { method: 'POST', headers: { 'content-type': type }, body: JSON.stringify({ prompt }) });
+      expect(response.status, type).toBe(415);
+    }
+  });
+
+  test('a body over the limit', async () => {
+    const response = await post('/v1/jobs', { prompt: 'a'.repeat(300_000) });
+    expect(response.status).toBe(413);
+    expect(await response.text()).toContain('262144');
+  });
+});
