@@ -275,14 +275,17 @@ export class JobObject extends DurableObject<JobEnv> {
     logLine('stage_failed', { job_id: row.id, stage, attempt: tries, ...failure });
     if (failure.reason === 'busy') {
       const busySince = row.busySince ?? now;
-      if (now - busySince >= Number(this.env.QUEUE_SECONDS) * 1000) return this.#fail(row, 'no_capacity', describeFailure(failure));
+      if (now - busySince >= Number(this.env.QUEUE_SECONDS) * 1000) {
+        this.#fail(row, 'no_capacity', describeFailure(failure));
+        return;
+      }
       const wait = Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, failure.retryAfterMs));
       this.ctx.storage.transactionSync(() => {
         if (row.busySince === null) this.#append({ type: 'queued', data: { job_id: row.id, stage, position: null, eta_ms: null } });
         updateRow(this.#sql, { tries: row.tries, busySince, notBefore: now + wait, backend: null, stageId: null });
       });
     } else if (isFinal(failure) || tries >= Number(this.env.STAGE_ATTEMPTS)) {
-      return this.#fail(row, failure.reason === 'reported' ? failure.code : failure.reason, describeFailure(failure));
+      this.#fail(row, failure.reason === 'reported' ? failure.code : failure.reason, describeFailure(failure));
     } else {
       const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
       this.ctx.storage.transactionSync(() => {

@@ -102,7 +102,7 @@ export interface Job {
   readonly tokens: Tokens | null;
   /** the decoded clean estimate that `select` reads, gone afterwards */
   readonly rgb: Rgb | null;
-  /** for every boundary but the last: low-resolution grid indices upsampled there, ascending; null until chosen, then never computed again */
+  /** for every boundary but the last: the tokens upsampled there, ascending places among those the stage before hands over; null until chosen, then never computed again */
   readonly selections: readonly (readonly number[])[] | null;
   readonly usage: readonly StageUsage[];
 }

@@ -159,7 +159,7 @@ export function makePlan(request: JobRequest, model: ServedModel, tools: { reado
   const found = fit(request.schedule, modelShift(facts.shift, rows * cols), tools.memo, tools.clock);
   const schedule: Schedule = buildSchedule({ steps, ends, shifts: found.shifts, z: found.z });
 
-  const counts = steps.length === 1 ? [rows * cols] : tokenCounts({ lowTokens: (rows / 2) * (cols / 2), ratios });
+  const counts = tokenCounts({ lowTokens: (rows / 2) * (cols / 2), ratios: steps.length === 1 ? null : ratios });
   const stages = schedule.stages.map((stage, k): PlannedStage => {
     const tokens = counts[k] as number;
     const step = stepFlops(facts.flops, tokens);

@@ -8,7 +8,7 @@ import { encodeBase64 } from 'hono/utils/encode';
 import { canny } from '../numerics/canny.ts';
 import { greyFromRgb, referenceGrey } from '../numerics/grey.ts';
 import { transition } from '../numerics/renoise.ts';
-import { blockScores, rankTokens } from '../numerics/select.ts';
+import { blockScores, rankTokens, selectStillLow } from '../numerics/select.ts';
 import { initialTokens, type Tokens } from '../numerics/tokens.ts';
 import { encodeStageRequest, type StageFailure, type StageOutcome, type StageResult, stageId } from '../stage/client.ts';
 import type { StageOptions } from '../stage/contract.ts';
@@ -161,14 +161,8 @@ function firstTokens({ plan, request }: Job): Tokens {
 function nextTokens({ plan, request, tokens, selections }: Job, stage: PlannedStage): Tokens {
   if (!tokens || !stage.renoise) throw new Error(`stage ${stage.stage} has nothing to begin with`);
   const isLast = stage.stage === plan.stages.length;
-  const wanted = isLast ? null : new Set(selections?.[stage.stage - 2]);
-  const lowCols = plan.cols / 2;
-  const chosen: number[] = [];
-  for (let i = 0; i < tokens.scale.length; i++) {
-    if (tokens.scale[i] !== 2) continue;
-    const gridIndex = (tokens.imgIds[3 * i + 1] as number) * lowCols + (tokens.imgIds[3 * i + 2] as number);
-    if (wanted === null || wanted.has(gridIndex)) chosen.push(i);
-  }
+  const chosen = isLast ? stillLow(tokens) : selections?.[stage.stage - 2];
+  if (!chosen) throw new Error(`stage ${stage.stage} has no selection`);
   return transition({
     tokens,
     chosen: Uint32Array.from(chosen),
@@ -181,6 +175,8 @@ function nextTokens({ plan, request, tokens, selections }: Job, stage: PlannedSt
   });
 }
 
+const stillLow = ({ scale }: Tokens): number[] => Array.from(scale.keys()).filter((i) => scale[i] === 2);
+
 /** select: grey → Canny → edge pixels in each block → the tokens that go early, for every boundary at once. Only indices leave the room. */
 async function walkSelect(job: Job, { clock }: Tools): Promise<Step> {
   const { rgb, plan, request } = job;
@@ -190,7 +186,7 @@ async function walkSelect(job: Job, { clock }: Tools): Promise<Step> {
   const edges = canny(toGrey(rgb.data, rgb.width * rgb.height), rgb.width, rgb.height);
   const block = plan.model.token_pixels;
   const ranked = rankTokens(blockScores(edges, rgb.width, rgb.height, block));
-  const selections = plan.selected.map((count, k) => Array.from(ranked.subarray(plan.selected[k - 1] ?? 0, count)).sort((a, b) => a - b));
+  const selections = plan.selected.map((count, k) => Array.from(selectStillLow(ranked, plan.selected[k - 1] ?? 0, count)));
   const ms = clock() - begin;
   const size = { width: rgb.width, height: rgb.height };
   const first = selections[0] ?? [];

@@ -12,7 +12,9 @@ describe('a job', () => {
     const story = events.map(({ type, data }) => ('stage' in data && type !== 'queued' ? `${type}${data.stage}` : type)).filter((name, i, all) => name !== all[i - 1]);
     expect(story.filter((name) => name !== 'queued')).toEqual(['plan', 'stage1', 'step1', 'preview1', 'selection', 'stage2', 'step2', 'preview2', 'stage3', 'step3', 'done']);
     expect(events.map(({ id }) => id)).toEqual(events.map((_, i) => i + 1));
-    expect(events.filter(({ type }) => type === 'step').map(({ data }) => [(data as { stage: number }).stage, (data as { step: number }).step])).toEqual([1, 1, 2, 2, 2, 3, 3, 3, 3, 3].map((stage, i, all) => [stage, all.slice(0, i + 1).filter((s) => s === stage).length]));
+    expect(events.filter(({ type }) => type === 'step').map(({ data }) => [(data as { stage: number }).stage, (data as { step: number }).step])).toEqual(
+      [1, 1, 2, 2, 2, 3, 3, 3, 3, 3].map((stage, i, all) => [stage, all.slice(0, i + 1).filter((s) => s === stage).length]),
+    );
 
     const image = decode(await imageOf(job.id));
     expect([image.width, image.height, image.channels]).toEqual([256, 256, 3]);
@@ -59,15 +61,86 @@ describe('a job', () => {
 
   test.each([
     ['the plain run: one stage on the full grid', { preset: 'plain' }, [[256, 50]]],
-    ['two stages', { N: [2, 3], e: [0.3, 1] }, [[64, 2], [256, 3]]],
-    ['four stages, more tokens going early each time', { N: [2, 2, 2, 2], e: [0.2, 0.3, 0.5, 1], r: [0.1, 0.5] }, [[64, 2], [82, 2], [160, 2], [256, 2]]],
-    ['nothing selected', { preset: '7x', r: 0 }, [[64, 2], [64, 3], [256, 5]]],
-    ['everything selected', { preset: '7x', r: 1 }, [[64, 2], [256, 3], [256, 5]]],
-    ['the published h and Z', { preset: '4x', published: true }, [[64, 5], [121, 6], [256, 7]]],
-    ['the reference implementation', { preset: '7x', reference: true }, [[64, 2], [82, 3], [256, 5]]],
-    ['no previews', { preset: '7x', preview: false }, [[64, 2], [82, 3], [256, 5]]],
-    ['token upsampling', { preset: '5x', upsampling: 'token' }, [[64, 4], [100, 5], [256, 6]]],
-    ['h and Z of the caller', { N: [1, 1], e: [0.3, 1], h: [3, 2], Z: 4 }, [[64, 1], [256, 1]]],
+    [
+      'two stages',
+      { N: [2, 3], e: [0.3, 1] },
+      [
+        [64, 2],
+        [256, 3],
+      ],
+    ],
+    [
+      'four stages, more tokens going early each time',
+      { N: [2, 2, 2, 2], e: [0.2, 0.3, 0.5, 1], r: [0.1, 0.5] },
+      [
+        [64, 2],
+        [82, 2],
+        [160, 2],
+        [256, 2],
+      ],
+    ],
+    [
+      'nothing selected',
+      { preset: '7x', r: 0 },
+      [
+        [64, 2],
+        [64, 3],
+        [256, 5],
+      ],
+    ],
+    [
+      'everything selected',
+      { preset: '7x', r: 1 },
+      [
+        [64, 2],
+        [256, 3],
+        [256, 5],
+      ],
+    ],
+    [
+      'the published h and Z',
+      { preset: '4x', published: true },
+      [
+        [64, 5],
+        [121, 6],
+        [256, 7],
+      ],
+    ],
+    [
+      'the reference implementation',
+      { preset: '7x', reference: true },
+      [
+        [64, 2],
+        [82, 3],
+        [256, 5],
+      ],
+    ],
+    [
+      'no previews',
+      { preset: '7x', preview: false },
+      [
+        [64, 2],
+        [82, 3],
+        [256, 5],
+      ],
+    ],
+    [
+      'token upsampling',
+      { preset: '5x', upsampling: 'token' },
+      [
+        [64, 4],
+        [100, 5],
+        [256, 6],
+      ],
+    ],
+    [
+      'h and Z of the caller',
+      { N: [1, 1], e: [0.3, 1], h: [3, 2], Z: 4 },
+      [
+        [64, 1],
+        [256, 1],
+      ],
+    ],
   ])('runs %s', async (_, schedule, stages) => {
     const { id } = await createJob({ prompt: 'a fox on a teal background', seed: 1, ...schedule });
     const events = await watchAll(id);
@@ -101,7 +174,13 @@ describe('a job', () => {
     const { id } = await createJob(APPLE);
     await watchAll(id);
     expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
-    for (const [method, path] of [['GET', ''], ['GET', '/image'], ['GET', '/events'], ['POST', '/cancel'], ['DELETE', '']]) {
+    for (const [method, path] of [
+      ['GET', ''],
+      ['GET', '/image'],
+      ['GET', '/events'],
+      ['POST', '/cancel'],
+      ['DELETE', ''],
+    ]) {
       expect((await call(`/v1/jobs/${id}${path}`, { method: method as string })).status, `${method} ${path}`).toBe(404);
     }
   });
@@ -132,7 +211,11 @@ describe('the doors', () => {
   });
 
   test('a browser on another site may call and read our headers', async () => {
-    const preflight = await call('/v1/jobs', { method: 'OPTIONS', key: null, headers: { origin: 'https://example.org', 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization,content-type' } });
+    const preflight = await call('/v1/jobs', {
+      method: 'OPTIONS',
+      key: null,
+      headers: { origin: 'https://example.org', 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization,content-type' },
+    });
     expect(preflight.status).toBe(204);
     const response = await call('/v1/jobs/nothing', { headers: { origin: 'https://example.org' } });
     expect(response.headers.get('access-control-allow-origin')).toBe('*');
