@@ -126,7 +126,7 @@ export interface Fit {
 export type FitMemo = Map<string, Fit>;
 const MEMO_SIZE = 256;
 
-function fit(schedule: ScheduleRequest, shift: number, memo: FitMemo, clock: () => number): Fit {
+function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo, clock: () => number): Fit {
   const { steps, ends, zMax } = schedule;
   if (steps.length === 1) return { shifts: schedule.shifts ?? [shift], z: null, divergence: null, fitted: false, ms: 0 };
   const problem = { steps, ends, modelShift: shift };
@@ -156,7 +156,7 @@ export function makePlan(request: JobRequest, model: ServedModel, tools: { reado
   const rows = request.height / facts.token_pixels;
   const cols = request.width / facts.token_pixels;
   const { steps, ends, ratios } = request.schedule;
-  const found = fit(request.schedule, modelShift(facts.shift, rows * cols), tools.memo, tools.clock);
+  const found = matchTimesteps(request.schedule, modelShift(facts.shift, rows * cols), tools.memo, tools.clock);
   const schedule: Schedule = buildSchedule({ steps, ends, shifts: found.shifts, z: found.z });
 
   const counts = tokenCounts({ lowTokens: (rows / 2) * (cols / 2), ratios: steps.length === 1 ? null : ratios });

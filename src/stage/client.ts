@@ -94,7 +94,11 @@ export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fe
     async run(call) {
       const timer = startTimers(call);
       try {
-        const work = runCall({ ...call, signal: timer.signal, onProgress: (event) => (timer.heard(), call.onProgress(event)) });
+        const onProgress: StageCall['onProgress'] = (event) => {
+          timer.heard();
+          call.onProgress(event);
+        };
+        const work = runCall({ ...call, signal: timer.signal, onProgress });
         // a body that ignores its signal must not hold the job: the abort itself ends the wait
         return await Promise.race([work, timer.aborted]);
       } catch (error) {

@@ -35,18 +35,19 @@ const numElements = (shape: readonly number[]): number => shape.reduce((product,
 /**
  * One message as bytes. Tensors stand in the order of their names' insertion; the header is padded with spaces to a multiple of 8 bytes,
  * so Float32 data that comes first is aligned. Law: `decodeMessage(encodeMessage(m))` equals `m`, and equal messages give equal bytes.
- * Throws RangeError when a tensor's data does not fill its shape.
+ * Throws RangeError when a tensor's data does not fill its shape or its name is the format's own `__metadata__`.
  */
 export function encodeMessage(message: Message): Uint8Array {
-  const header: Record<string, unknown> = { __metadata__: message.metadata };
+  const header: [string, unknown][] = [['__metadata__', message.metadata]];
   let offset = 0;
   for (const [name, { data, shape }] of Object.entries(message.tensors)) {
+    if (name === '__metadata__') throw new RangeError('a tensor may not be named __metadata__');
     if (data.length !== numElements(shape)) throw new RangeError(`tensor ${name}: ${data.length} values do not fill shape [${shape}]`);
     const dtype = data instanceof Float32Array ? 'F32' : 'U8';
-    header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] };
+    header.push([name, { dtype, shape, data_offsets: [offset, offset + data.byteLength] }]);
     offset += data.byteLength;
   }
-  const text = new TextEncoder().encode(JSON.stringify(header));
+  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
   const headerBytes = Math.ceil(text.length / 8) * 8;
   const bytes = new Uint8Array(PREFIX_BYTES + headerBytes + offset);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(headerBytes), true);
@@ -97,7 +98,7 @@ function parseHeader(text: Uint8Array): Header {
     throw new SafetensorsError('the header is not JSON');
   }
   if (!isRecord(header)) throw new SafetensorsError('the header is not an object');
-  const metadata: Record<string, string> = {};
+  const metadata: [string, string][] = [];
   const entries: [string, Entry][] = [];
   for (const [name, value] of Object.entries(header)) {
     if (name !== '__metadata__') {
@@ -107,16 +108,17 @@ function parseHeader(text: Uint8Array): Header {
     if (!isRecord(value)) throw new SafetensorsError('__metadata__ is not an object');
     for (const [key, text] of Object.entries(value)) {
       if (typeof text !== 'string') throw new SafetensorsError(`__metadata__.${key} is not a string`);
-      metadata[key] = text;
+      metadata.push([key, text]);
     }
   }
-  // the format leaves no holes and no overlaps: sorted by offset, each tensor begins where the one before it ends
+  // the format leaves no holes and no overlaps: sorted by offsets (an empty tensor before the one that begins with it), each begins where the last ended
   let dataBytes = 0;
-  for (const [name, { begin, end }] of [...entries].sort((a, b) => a[1].begin - b[1].begin)) {
+  for (const [name, { begin, end }] of [...entries].sort((a, b) => a[1].begin - b[1].begin || a[1].end - b[1].end)) {
     if (begin !== dataBytes) throw new SafetensorsError(`tensor ${name}: begins at ${begin}, expected ${dataBytes}`);
     dataBytes = end;
   }
-  return { metadata, entries, dataBytes };
+  // fromEntries, not assignment: a key may be called __proto__
+  return { metadata: Object.fromEntries(metadata), entries, dataBytes };
 }
 
 function headerLength(prefix: Uint8Array): number {
@@ -126,12 +128,12 @@ function headerLength(prefix: Uint8Array): number {
 }
 
 function materialise(header: Header, data: Uint8Array): Message {
-  const tensors: Record<string, Tensor> = {};
-  for (const [name, { dtype, shape, begin, end }] of header.entries) {
-    const bytes = data.slice(begin, end); // own buffer: alignment for Float32Array, and the message does not pin the whole body
-    tensors[name] = { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer) : bytes };
-  }
-  return { metadata: header.metadata, tensors };
+  const tensors = header.entries.map(([name, { dtype, shape, begin, end }]): [string, Tensor] => {
+    // a copy in its own buffer: aligned for Float32Array, and not pinning the whole body. Not `slice`: Node's Buffer has one that copies nothing
+    const bytes = new Uint8Array(data.subarray(begin, end));
+    return [name, { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer) : bytes }];
+  });
+  return { metadata: header.metadata, tensors: Object.fromEntries(tensors) };
 }
 
 /** The one message that `bytes` holds. Throws SafetensorsError when it is malformed, cut, or followed by anything. */

@@ -1,0 +1,201 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createParser } from 'eventsource-parser';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type GuardedChild, startStage } from '../../scripts/local/stage.ts';
+import { freePort } from '../../scripts/local/ports.ts';
+import { type Stack, startStack } from '../../scripts/local/stack.ts';
+import type { JobEvent } from '../../src/job/events.ts';
+import { type Fault, type FaultyStage, startFaultyStage } from './faulty-stage.ts';
+
+const TOKEN = 'faults-token';
+const ATTEMPTS = 4;
+const RED_APPLE = { prompt: 'a red apple', preset: '7x', seed: 7 };
+
+let folder: string;
+let real: { readonly child: GuardedChild; readonly ready: Promise<string> };
+let realPort: number;
+let proxy: FaultyStage;
+let stack: Stack;
+let undisturbed: Buffer;
+
+const startReal = () => startStage({ engine: 'native', port: realPort, token: TOKEN });
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ralu-faults-'));
+  realPort = (await freePort()) as number;
+  real = startReal();
+  proxy = await startFaultyStage(await real.ready);
+  stack = await startStack({
+    persistTo: folder,
+    stage: { url: proxy.url, token: TOKEN },
+    vars: { STAGE_ATTEMPTS: String(ATTEMPTS), STAGE_SILENCE_SECONDS: '1', STAGE_TIMEOUT_SECONDS: '20', QUEUE_SECONDS: '2' },
+  });
+  undisturbed = await finish(await create(RED_APPLE));
+});
+
+afterAll(async () => {
+  await stack?.close();
+  await proxy?.close();
+  await real?.child.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const call = (path: string, init: RequestInit = {}) => fetch(new URL(path, stack.url), { ...init, headers: { authorization: `Bearer ${stack.key}`, ...(init.body ? { 'content-type': 'application/json' } : {}) } });
+
+async function create(body: Record<string, unknown>): Promise<string> {
+  const response = await call('/v1/jobs', { method: 'POST', body: JSON.stringify(body) });
+  if (response.status !== 202) throw new Error(await response.text());
+  return ((await response.json()) as { id: string }).id;
+}
+
+async function eventsOf(id: string, onEvent?: (event: JobEvent) => Promise<void> | void): Promise<JobEvent[]> {
+  const response = await call(`/v1/jobs/${id}/events`);
+  const events: JobEvent[] = [];
+  const parser = createParser({ onEvent: ({ event, data }) => events.push({ type: event, data: JSON.parse(data) } as JobEvent) });
+  let told = 0;
+  for await (const text of (response.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream())) {
+    parser.feed(text);
+    for (; told < events.length; told++) await onEvent?.(events[told] as JobEvent);
+  }
+  return events;
+}
+
+/** The image of a job that must end well. */
+async function finish(id: string): Promise<Buffer> {
+  const last = (await eventsOf(id)).at(-1);
+  if (last?.type !== 'done') throw new Error(`expected done, got ${JSON.stringify(last)}`);
+  return Buffer.from(await (await call(`/v1/jobs/${id}/image`)).arrayBuffer());
+}
+
+const failedWith = async (faults: readonly Fault[], always?: Fault) => {
+  proxy.inject(faults, always);
+  const last = (await eventsOf(await create(RED_APPLE))).at(-1);
+  proxy.inject([]);
+  return last;
+};
+
+describe('a fault of the stage server costs time and not the picture', () => {
+  const random = Uint8Array.from({ length: 4096 }, (_, i) => (i * 73) % 251);
+  const forward: Fault = { kind: 'forward' };
+  test.each<[string, Fault]>([
+    ['closes the connection', { kind: 'refuse' }],
+    ['answers 500', { kind: 'status', status: 500, body: 'oops' }],
+    ['answers 200 with nothing', { kind: 'status', status: 200 }],
+    ['answers 204', { kind: 'status', status: 204 }],
+    ['answers garbage', { kind: 'bytes', bytes: random }],
+    ['answers a page of HTML', { kind: 'bytes', bytes: new TextEncoder().encode('<html><body>502 Bad Gateway</body></html>') }],
+    ['says its header has more bytes than memory', { kind: 'bytes', bytes: new Uint8Array(16).fill(0xff) }],
+    ['dies in the middle of its stream', { kind: 'cut', missing: 3000, how: 'break' }],
+    ['ends its body inside the last message', { kind: 'cut', missing: 5, how: 'end' }],
+    ['ends its body before the last message', { kind: 'cut', missing: 100_000, how: 'end' }],
+    ['accepts and never answers', { kind: 'hang', after: 'nothing' }],
+    ['answers its headers and hangs', { kind: 'hang', after: 'headers' }],
+    ['reports an error that may pass', { kind: 'spoil', spoil: (metadata) => Object.assign(metadata, { event: 'error', code: 'engine_failed', message: 'out of memory', retryable: 'true' }) }],
+    ['says it did other steps than asked', { kind: 'spoil', spoil: (metadata) => Object.assign(metadata, { steps_done: '1' }) }],
+    ['answers latents that are not numbers', { kind: 'spoil', spoil: (_, latents) => latents?.fill(Number.NaN, 5, 6) }],
+  ])('%s, in the first stage or a later one', async (_, fault) => {
+    // what spoils latents has none to spoil in the last stage
+    for (const faults of [[fault], [forward, fault]]) {
+      proxy.inject(faults);
+      const id = await create(RED_APPLE);
+      const events = await eventsOf(id);
+      expect(events.at(-1)?.type).toBe('done');
+      expect(events.filter(({ type }) => type === 'retry')).toHaveLength(1);
+      expect(Buffer.from(await (await call(`/v1/jobs/${id}/image`)).arrayBuffer()).equals(undisturbed)).toBe(true);
+    }
+  });
+
+  test('is busy for a while, longer than attempts would last: waiting is no attempt', async () => {
+    const busy: Fault = { kind: 'status', status: 503, headers: { 'retry-after': '0' } };
+    proxy.inject(Array.from({ length: ATTEMPTS + 2 }, () => busy));
+    const id = await create(RED_APPLE);
+    const events = await eventsOf(id);
+    expect(events.filter(({ type }) => type === 'retry')).toHaveLength(0);
+    expect(events.filter(({ type, data }) => type === 'queued' && 'stage' in data && data.stage === 1).length).toBeGreaterThan(0);
+    expect((await finish(id)).equals(undisturbed)).toBe(true);
+  });
+
+  test('restarts between two stages and inside one', async () => {
+    for (const moment of [(event: JobEvent) => event.type === 'selection', (event: JobEvent) => event.type === 'step' && event.data.stage === 3]) {
+      proxy.inject([]);
+      const id = await create(RED_APPLE);
+      let restarted = false;
+      const events = await eventsOf(id, async (event) => {
+        if (restarted || !moment(event)) return;
+        restarted = true;
+        await real.child.stop();
+        real = startReal();
+        await real.ready;
+      });
+      expect(restarted).toBe(true);
+      expect(events.at(-1)?.type).toBe('done');
+      expect((await finish(id)).equals(undisturbed)).toBe(true);
+    }
+  });
+
+  test('answers late, after the cancel: the job stays cancelled and the server is told', async () => {
+    const gate = Promise.withResolvers<void>();
+    proxy.inject([{ kind: 'forward' }, { kind: 'hold', until: gate.promise }]);
+    const id = await create(RED_APPLE);
+    const events = await eventsOf(id, async (event) => {
+      if (event.type === 'stage' && event.data.stage === 2) {
+        expect((await call(`/v1/jobs/${id}/cancel`, { method: 'POST' })).status).toBe(200);
+        gate.resolve();
+      }
+    });
+    expect(events.at(-1)?.type).toBe('cancelled');
+    await expect.poll(() => proxy.deleted.length, { timeout: 5000 }).toBe(1);
+    expect(proxy.deleted[0]).toBe(proxy.seen[1]);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({ status: 'cancelled', image: null, receipt: null });
+  });
+});
+
+describe('a fault that does not pass ends the job with its name and the attempts made', () => {
+  test.each<[string, Fault, string]>([
+    ['the connection is always closed', { kind: 'refuse' }, 'unreachable'],
+    ['every answer is 500', { kind: 'status', status: 500 }, 'server_error'],
+    ['every answer is garbage', { kind: 'bytes', bytes: new Uint8Array(64) }, 'invalid_response'],
+    ['every answer is cut', { kind: 'cut', missing: 5, how: 'end' }, 'invalid_response'],
+  ])('%s', async (_, fault, reason) => {
+    expect(await failedWith([], fault)).toMatchObject({ type: 'failed', data: { reason, stage: 1, attempts: ATTEMPTS } });
+  });
+
+  test('the server never answers at all', async () => {
+    expect(await failedWith([], { kind: 'hang', after: 'headers' })).toMatchObject({ type: 'failed', data: { reason: 'timeout', attempts: ATTEMPTS } });
+  });
+
+  test('a refusal is final: the same request would be refused again', async () => {
+    const refusal: Fault = { kind: 'status', status: 422, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ code: 'too_many_tokens', message: 'got 256 tokens, at most 64', field: 'latents' }) };
+    const last = await failedWith([{ kind: 'forward' }, refusal]);
+    expect(last).toMatchObject({ type: 'failed', data: { reason: 'refused', stage: 2, attempts: 1 } });
+    expect((last?.data as { message: string }).message).toContain('too_many_tokens');
+  });
+
+  test('an error reported as final is', async () => {
+    const spoil = (metadata: Record<string, string>) => Object.assign(metadata, { event: 'error', code: 'bad_model', message: 'weights are gone', retryable: 'false' });
+    expect(await failedWith([{ kind: 'spoil', spoil }])).toMatchObject({ type: 'failed', data: { reason: 'bad_model', attempts: 1 } });
+  });
+
+  test('a server whose model has changed since the plan is not mixed into the picture', async () => {
+    expect(await failedWith([{ kind: 'forward' }, { kind: 'spoil', spoil: (metadata) => Object.assign(metadata, { model_digest: 'sha256:other' }) }])).toMatchObject({ type: 'failed', data: { reason: 'model_changed', stage: 2 } });
+  });
+
+  test('a server that stays busy is waited for only so long', async () => {
+    expect(await failedWith([], { kind: 'status', status: 503, headers: { 'retry-after': '0' } })).toMatchObject({ type: 'failed', data: { reason: 'no_capacity', stage: 1 } });
+  });
+});
+
+test('with no stage server in reach, known models are still planned for and unknown ones are a 503 that says when to come again', async () => {
+  const alone = await startStack({ persistTo: join(folder, 'alone'), stage: { url: 'http://127.0.0.1:9', token: TOKEN } });
+  try {
+    const response = await fetch(new URL('/v1/jobs', alone.url), { method: 'POST', headers: { authorization: `Bearer ${alone.key}`, 'content-type': 'application/json' }, body: JSON.stringify(RED_APPLE) });
+    expect(response.status).toBe(503);
+    expect(response.headers.get('retry-after')).toBe('5');
+    expect(await response.json()).toMatchObject({ code: 'no_backend' });
+  } finally {
+    await alone.close();
+  }
+});

@@ -1,0 +1,187 @@
+import { env } from 'cloudflare:workers';
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { describe, expect, test } from 'vitest';
+import { imageKey, type JobObject } from '../../durable-objects/job.ts';
+import { appendEvent, MAX_ROW_BYTES, migrate, readJob, readRow, updateRow, writeJob } from '../../durable-objects/tables.ts';
+import type { Job, JobRecord } from '../../src/job/job.ts';
+import { call, createJob, imageOf, type SeenEvent, watch, watchAll } from './call.ts';
+
+const FOX = { prompt: 'a fox on a blue background', preset: '7x', seed: 3 };
+const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
+const rowOf = (id: string) => runInDurableObject(stubOf(id), (_, state) => readRow(state.storage.sql) as JobRecord);
+
+/** Ends the object's incarnation as a crash would; the call that does it fails with it. */
+const crash = (id: string) => runInDurableObject(stubOf(id), (_, state) => state.abort('crashed by a test')).catch(() => {});
+
+/** Watches to the end, whatever breaks the stream, and returns every event once. */
+async function watchThrough(id: string, onEvent: (event: SeenEvent) => Promise<unknown> | undefined): Promise<readonly SeenEvent[]> {
+  const events: SeenEvent[] = [];
+  for (let connections = 0; connections < 50; connections++) {
+    try {
+      for await (const event of watch(id, events.at(-1)?.id)) {
+        events.push(event);
+        await onEvent(event);
+      }
+    } catch {
+      // the object was reset under the stream: go on from the last event
+    }
+    if (['done', 'failed', 'cancelled'].includes(events.at(-1)?.type ?? '')) return events;
+  }
+  throw new Error(`the job never ended: ${JSON.stringify(events.map(({ type }) => type))}`);
+}
+
+let undisturbed: Promise<Uint8Array> | undefined;
+const reference = () => {
+  undisturbed ??= createJob(FOX).then(async ({ id }) => {
+    await watchAll(id);
+    return imageOf(id);
+  });
+  return undisturbed;
+};
+
+describe('an object that is lost goes on where it was and ends in the same bytes', () => {
+  const moments: [string, (event: SeenEvent) => boolean][] = [
+    ['at its plan', ({ type }) => type === 'plan'],
+    ...[1, 2, 3].map((stage): [string, (event: SeenEvent) => boolean] => [`when stage ${stage} goes out`, (event) => event.type === 'stage' && event.data.stage === stage]),
+    ...[1, 2, 3].map((stage): [string, (event: SeenEvent) => boolean] => [`inside stage ${stage}`, (event) => event.type === 'step' && event.data.stage === stage && event.data.step === 2]),
+    ['at a preview', ({ type }) => type === 'preview'],
+    ['at the selection', ({ type }) => type === 'selection'],
+  ];
+
+  test.each(moments)('aborted %s', async (_, isMoment) => {
+    const { id } = await createJob(FOX);
+    let lost = 0;
+    const events = await watchThrough(id, (event) => (lost === 0 && isMoment(event) ? (lost++, crash(id)) : undefined));
+    expect(lost).toBe(1);
+    expect(events.at(-1)?.type).toBe('done');
+    expect(events.map((event) => event.id)).toEqual(events.map((_, i) => i + 1));
+    expect(await imageOf(id)).toEqual(await reference());
+  });
+
+  test('evicted while it waits between attempts, and after it is done', async () => {
+    const { id } = await createJob(FOX);
+    await watchAll(id);
+    await evictDurableObject(stubOf(id));
+    expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({ status: 'done' });
+    expect(await imageOf(id)).toEqual(await reference());
+  });
+
+  test('lost in every stage, several times over', async () => {
+    const { id } = await createJob(FOX);
+    let lost = 0;
+    const events = await watchThrough(id, (event) => (event.type === 'step' && event.data.step === 1 && lost < 8 ? (lost++, crash(id)) : undefined));
+    expect(events.at(-1)?.type).toBe('done');
+    expect(lost).toBeGreaterThanOrEqual(3);
+    expect(await imageOf(id)).toEqual(await reference());
+  });
+
+  test('a job whose stage is cut off every time ends in a clear failure, not in a circle', async () => {
+    const { id } = await createJob({ prompt: 'a fox', N: [900], e: [1] });
+    const events = await watchThrough(id, (event) => (event.type === 'stage' ? crash(id) : undefined));
+    expect(events.at(-1)).toMatchObject({ type: 'failed', data: { reason: 'interrupted', stage: 1, attempts: 6 } });
+  });
+});
+
+describe('what must happen once happens once', () => {
+  test('a second create with the same id changes nothing', async () => {
+    const { id } = await createJob(FOX);
+    const row = await rowOf(id);
+    const again = await stubOf(id).create({ id, request: { ...row.request, prompt: 'something else' }, plan: row.plan });
+    expect(again).toMatchObject({ id, prompt: FOX.prompt });
+    await watchAll(id);
+    expect(await imageOf(id)).toEqual(await reference());
+  });
+
+  test('two alarms at once give one job, one usage row a stage and the same bytes', async () => {
+    const { id } = await createJob(FOX);
+    await runInDurableObject(stubOf(id), (instance) => Promise.all([instance.alarm(), instance.alarm()]));
+    const events = await watchAll(id);
+    expect(events.filter(({ type }) => type === 'done')).toHaveLength(1);
+    expect(events.filter(({ type }) => type === 'selection')).toHaveLength(1);
+    const stages = await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.exec('SELECT stage FROM usage ORDER BY stage').toArray());
+    expect(stages).toEqual([{ stage: 1 }, { stage: 2 }, { stage: 3 }]);
+    expect(await imageOf(id)).toEqual(await reference());
+  });
+
+  test('an answer that comes after the cancel changes nothing and leaves no image', async () => {
+    const { id } = await createJob(FOX);
+    for await (const event of watch(id)) {
+      // the last stage's answer is on its way
+      if (event.type === 'step' && event.data.stage === 3 && event.data.step === 5) await stubOf(id).cancel();
+    }
+    await runDurableObjectAlarm(stubOf(id));
+    const row = await rowOf(id);
+    expect(row).toMatchObject({ room: { name: 'cancelled' }, image: null, receipt: null });
+    expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
+    expect(await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.exec('SELECT COUNT(*) AS count FROM blob').one())).toEqual({ count: 0 });
+  });
+
+  test('a job erased in the middle of a stage leaves nothing behind', async () => {
+    const { id } = await createJob(FOX);
+    for await (const event of watch(id)) if (event.type === 'step') await call(`/v1/jobs/${id}`, { method: 'DELETE' });
+    expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
+    expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
+  });
+});
+
+describe('time and storage', () => {
+  test('a finished job is erased, with its image, when its time is over and not before', async () => {
+    const { id } = await createJob(FOX);
+    await watchAll(id);
+    const { expiresAt, finishedAt } = await rowOf(id);
+    expect((expiresAt as number) - (finishedAt as number)).toBe(24 * 3_600_000);
+    await runDurableObjectAlarm(stubOf(id));
+    expect((await call(`/v1/jobs/${id}`)).status).toBe(200);
+    await runInDurableObject(stubOf(id), (_, state) => updateRow(state.storage.sql, { expiresAt: Date.now() - 1 }));
+    await runDurableObjectAlarm(stubOf(id));
+    expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
+    expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
+  });
+
+  test('asking for a job that never was leaves no tables behind', async () => {
+    const id = `job_${'a'.repeat(32)}`;
+    expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
+    expect(await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.databaseSize)).toBeLessThanOrEqual(4096);
+    expect(await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'job'").toArray())).toEqual([]);
+  });
+
+  test('latents of FLUX at 1024² are stored in rows of at most 1 MiB and come back the same', async () => {
+    const { id } = await createJob(FOX);
+    await watchAll(id);
+    await runInDurableObject(stubOf(id), (_, state) => {
+      const { sql } = state.storage;
+      const row = readRow(sql) as JobRecord;
+      const before = readJob(sql, row);
+      const n = 4096;
+      const tokens = { latents: Float32Array.from({ length: n * 64 }, (_, i) => Math.sin(i)), imgIds: Float32Array.from({ length: n * 3 }, (_, i) => i / 2), scale: new Uint8Array(n).fill(1) };
+      const rgb = { data: Uint8Array.from({ length: 1024 * 1024 * 3 }, (_, i) => i), width: 1024, height: 1024 };
+      const after: Job = { ...before, tokens, rgb };
+      writeJob(sql, before, after);
+      const sizes = sql.exec<{ size: number }>('SELECT LENGTH(data) AS size FROM blob').toArray();
+      expect(sizes.length).toBeGreaterThan(4);
+      expect(Math.max(...sizes.map(({ size }) => size))).toBeLessThanOrEqual(MAX_ROW_BYTES);
+      const back = readJob(sql, row);
+      expect(back.tokens).toEqual(tokens);
+      expect(back.rgb?.data.every((value, i) => value === rgb.data[i])).toBe(true);
+    });
+  });
+
+  test('an event too long for a row is refused before it is stored', async () => {
+    const { id } = await createJob(FOX);
+    await watchAll(id);
+    await runInDurableObject(stubOf(id), (_, state) => {
+      const picture = { format: 'png', width: 1, height: 1, b64_json: 'A'.repeat(MAX_ROW_BYTES) } as const;
+      expect(() => appendEvent(state.storage.sql, { type: 'preview', data: { stage: 1, ...picture } }, 0)).toThrow(RangeError);
+    });
+  });
+
+  test('the schema is brought up once, however often it is asked for', async () => {
+    const { id } = await createJob(FOX);
+    await runInDurableObject(stubOf(id), (_, state) => {
+      migrate(state.storage.sql);
+      migrate(state.storage.sql);
+      expect(state.storage.sql.exec('SELECT COUNT(*) AS count FROM migration').one()).toEqual({ count: 1 });
+    });
+    await watchAll(id);
+  });
+});
