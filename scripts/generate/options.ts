@@ -1,0 +1,170 @@
+/** The command line of `npm run generate`: what may be asked, and the help that says so. Pure. */
+import { extname } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { ImageFormat } from '../../src/stage/contract.ts';
+
+export const HELP = `npm run generate -- "a red apple" [options]
+
+Makes a picture from a prompt, on the embedded model unless --url names a service, and saves it with the pictures of its stages.
+
+  --preset <name>           2x … 7x, few or plain; which exist depends on the model (7x)
+  --seed <0 … 4294967295>   the same seed gives the same bytes (random)
+  --size <WxH>              pixels, such as 256x256 (the model's default)
+  --out <file>              where the picture goes; .png, .webp or .jpg (the prompt as a file name, in this folder)
+  --format <name>           png, webp or jpeg (from --out, else png)
+  --compare                 runs the plain full-resolution model with the same seed too: measured speed-up, and both pictures side by side
+
+  --model <id>              a model of the service (its first)
+  --upsampling <mode>       latent or token (latent)
+  --r <shares>              share of low-resolution tokens upsampled early, 0 … 1; comma-separated where there are several (the preset's)
+  --published               the paper's own h and Z instead of fitted ones
+  --reference               reproduce the reference implementation
+  --guidance <number>       where the model has guidance
+  --negative-prompt <text>  where the model takes one
+
+  --engine <name>           native or wasm: ONNX Runtime of the local stage server (native)
+  --url <address>           use this service instead of starting one; needs --key or RALU_API_KEY
+  --key <key>               bearer key of the service (environment: RALU_API_KEY)
+  --json                    print one JSON object with files, plan and receipt
+  --verbose                 show the logs of the local Worker and stage server
+  --help
+`;
+
+export interface GenerateOptions {
+  readonly prompt: string;
+  /** body of `POST /v1/jobs` */
+  readonly body: Readonly<Record<string, unknown>> & { readonly preset: string; readonly output_format: ImageFormat };
+  readonly out: string;
+  readonly compare: boolean;
+  readonly engine: 'native' | 'wasm';
+  readonly service: { readonly url: string; readonly key: string } | null;
+  readonly json: boolean;
+  readonly verbose: boolean;
+}
+
+export type Parsed = { readonly ok: true; readonly options: GenerateOptions } | { readonly ok: false; readonly help: true } | { readonly ok: false; readonly help: false; readonly problem: string };
+
+/** Thrown inside and turned into `problem`: one sentence about what was got and what is expected. */
+class UsageError extends Error {}
+
+const FLAGS = {
+  preset: { type: 'string', default: '7x' },
+  seed: { type: 'string' },
+  size: { type: 'string' },
+  out: { type: 'string' },
+  format: { type: 'string' },
+  compare: { type: 'boolean', default: false },
+  model: { type: 'string' },
+  upsampling: { type: 'string' },
+  r: { type: 'string' },
+  published: { type: 'boolean' },
+  reference: { type: 'boolean' },
+  guidance: { type: 'string' },
+  'negative-prompt': { type: 'string' },
+  engine: { type: 'string' },
+  url: { type: 'string' },
+  key: { type: 'string' },
+  json: { type: 'boolean', default: false },
+  verbose: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+/** What the arguments ask for. `env` gives the key where no flag does. */
+export function parseOptions(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Parsed {
+  try {
+    const { values, positionals } = parse(args);
+    if (values.help) return { ok: false, help: true };
+    const [prompt, ...rest] = positionals;
+    if (prompt === undefined || prompt.trim() === '') throw new UsageError('a prompt is missing, such as "a red apple"');
+    if (rest.length > 0) throw new UsageError(`one prompt is expected, got ${positionals.length}; put it in quotation marks`);
+    if (values.engine !== undefined && values.url !== undefined) throw new UsageError('--engine is for the stage server started here; with --url there is none');
+    const format = chooseFormat(values.format, values.out);
+    const size = values.size === undefined ? {} : parseSize(values.size);
+    const asked = {
+      model: values.model,
+      seed: values.seed === undefined ? undefined : number('--seed', values.seed),
+      upsampling: values.upsampling,
+      r: values.r === undefined ? undefined : parseShares(values.r),
+      published: values.published,
+      reference: values.reference,
+      guidance: values.guidance === undefined ? undefined : number('--guidance', values.guidance),
+      negative_prompt: values['negative-prompt'],
+    };
+    const body = { prompt, preset: values.preset, output_format: format, ...size, ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)) };
+    const options: GenerateOptions = {
+      prompt,
+      body,
+      out: values.out ?? `${slug(prompt)}.${format === 'jpeg' ? 'jpg' : format}`,
+      compare: values.compare,
+      engine: oneOf('--engine', values.engine ?? 'native', ['native', 'wasm']),
+      service: values.url === undefined ? null : parseService(values.url, values.key ?? env.RALU_API_KEY),
+      json: values.json,
+      verbose: values.verbose,
+    };
+    return { ok: true, options };
+  } catch (error) {
+    if (error instanceof UsageError) return { ok: false, help: false, problem: error.message };
+    throw error;
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: FLAGS, allowPositionals: true });
+  } catch (error) {
+    // TypeError with a sentence that names the flag; its hint about `--` only confuses here
+    throw new UsageError((error as Error).message.split('. ')[0] ?? 'the arguments could not be read');
+  }
+}
+
+function number(flag: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new UsageError(`${flag} must be a number, got "${text}"`);
+  return value;
+}
+
+function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((candidate) => candidate === value);
+  if (found === undefined) throw new UsageError(`${flag} must be one of ${allowed.join(', ')}; got "${value}"`);
+  return found;
+}
+
+function parseSize(text: string): { width: number; height: number } {
+  const match = /^(\d+)[x×](\d+)$/i.exec(text);
+  if (!match) throw new UsageError(`--size must look like 256x256, got "${text}"`);
+  return { width: Number(match[1]), height: Number(match[2]) };
+}
+
+function parseShares(text: string): number | number[] {
+  const shares = text.split(',').map((share) => number('--r', share));
+  return shares.length === 1 ? (shares[0] as number) : shares;
+}
+
+function parseService(url: string, key: string | undefined): { url: string; key: string } {
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw new UsageError(`--url must be an http or https address, got "${url}"`);
+  if (key === undefined || key === '') throw new UsageError('--url needs the key of the service: --key or the environment variable RALU_API_KEY');
+  return { url: url.replace(/\/+$/, ''), key };
+}
+
+const FORMATS: Readonly<Record<string, ImageFormat>> = { '.png': 'png', '.webp': 'webp', '.jpg': 'jpeg', '.jpeg': 'jpeg' };
+
+/** The format asked for, or the one the file name tells; both together must agree. */
+function chooseFormat(asked: string | undefined, out: string | undefined): ImageFormat {
+  const told = out === undefined ? undefined : FORMATS[extname(out).toLowerCase()];
+  if (out !== undefined && told === undefined) throw new UsageError(`--out must end in .png, .webp, .jpg or .jpeg; got "${out}"`);
+  const format = asked === undefined ? undefined : oneOf('--format', asked, ['png', 'webp', 'jpeg'] as const);
+  if (format !== undefined && told !== undefined && format !== told) throw new UsageError(`--format ${format} and --out ${out} disagree`);
+  return format ?? told ?? 'png';
+}
+
+const MAX_SLUG = 60;
+
+/** A file name from a prompt: letters and digits of any script, the rest as hyphens. */
+function slug(prompt: string): string {
+  const name = prompt
+    .toLowerCase()
+    .normalize('NFKC')
+    .replace(/[^\p{L}\p{N}]+/gu, '-')
+    .replace(/^-+|-+$/g, '');
+  return [...name].slice(0, MAX_SLUG).join('').replace(/-+$/, '') || 'picture';
+}

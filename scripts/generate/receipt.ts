@@ -1,0 +1,95 @@
+/** A receipt as text for people. Pure. */
+
+import type { Receipt } from '../../src/billing/receipt.ts';
+import type { PlanView } from '../../src/job/job.ts';
+
+const ms = (value: number): string => `${value < 100 ? value.toFixed(1) : value.toFixed(0)} ms`;
+const figures = (value: number): string => (value === 0 ? '0' : Number(value.toPrecision(3)).toString());
+const list = (values: readonly number[]): string => values.map((value) => value.toFixed(3)).join(', ');
+
+/** Rows as aligned columns: the first to the left, the others to the right. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  return rows.map((row) => `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`);
+}
+
+/** Milliseconds of denoising in all stages, as the stage servers reported them. */
+export const denoiseMs = ({ stages }: Receipt): number => stages.reduce((sum, { compute_ms }) => sum + compute_ms, 0);
+
+/** The receipt and the schedule it was run with, as lines of text. */
+export function describeReceipt(receipt: Receipt, plan: PlanView): string {
+  const { tflops, wall_ms, stages } = receipt;
+  const isStaged = stages.length > 1;
+  const lines = [`model      ${receipt.model} (${receipt.model_digest.slice(0, 12)}), ${receipt.engine}, seed ${receipt.seed}, preset ${receipt.preset ?? 'custom'}`];
+  if (isStaged) {
+    lines.push(`schedule   h ${list(plan.h)} · Z ${plan.z?.toFixed(3) ?? '–'} · restarts s ${list(plan.s)} · divergence ${plan.divergence?.toFixed(4) ?? '–'}`);
+    lines.push(`           ${plan.fitted ? `fitted by NT-Matching in ${ms(plan.fit_ms)}` : 'h and Z as given, not fitted'}`);
+  } else {
+    lines.push(`schedule   one stage at full resolution, h ${list(plan.h)}`);
+  }
+  const total = (pick: (stage: Receipt['stages'][number]) => number): number => stages.reduce((sum, stage) => sum + pick(stage), 0);
+  const rows = [
+    ['stage', 'tokens', '× steps', '= token steps', 'TFLOPs', 'denoise', 'text', 'decode', 'encode', 'wall', 'attempts'],
+    ...stages.map((s) => [
+      String(s.stage),
+      String(s.tokens),
+      String(s.steps),
+      String(s.tokens * s.steps),
+      figures(s.tflops),
+      ms(s.compute_ms),
+      ms(s.text_ms),
+      ms(s.decode_ms),
+      ms(s.encode_ms),
+      ms(s.wall_ms),
+      String(s.attempts),
+    ]),
+    [
+      'all',
+      '',
+      String(total((s) => s.steps)),
+      String(total((s) => s.tokens * s.steps)),
+      figures(tflops.denoise),
+      ms(denoiseMs(receipt)),
+      ms(total((s) => s.text_ms)),
+      ms(total((s) => s.decode_ms)),
+      ms(total((s) => s.encode_ms)),
+      ms(total((s) => s.wall_ms)),
+      String(total((s) => s.attempts)),
+    ],
+  ];
+  lines.push('done       as the stage server reported it', ...table(rows));
+  lines.push(
+    `work       denoising ${figures(tflops.denoise)} TFLOPs with attention, ${figures(tflops.denoise_without_attention)} without · decode ${figures(tflops.decode)} · text ${figures(tflops.text)}`,
+  );
+  lines.push(`           plain model ${figures(tflops.plain)} TFLOPs: ${tflops.ratio.toFixed(2)}x this (${tflops.ratio_without_attention.toFixed(2)}x without attention)`);
+  lines.push(`wall       ${ms(wall_ms.total)}: ${wall_ms.rooms.map(({ room, ms: spent }) => `${room} ${ms(spent)}`).join(' · ')} · of it orchestration ${ms(wall_ms.orchestration)}`);
+  for (const warning of receipt.warnings) lines.push(`warning    ${warning}`);
+  return lines.join('\n');
+}
+
+export interface Comparison {
+  /** preset that was compared with the plain model */
+  readonly preset: string;
+  readonly denoise_ms: { readonly plain: number; readonly staged: number; readonly speedup: number };
+  readonly request_ms: { readonly plain: number; readonly staged: number; readonly speedup: number };
+  /** plain work / staged work, attention counted: what the denoising speed-up cannot exceed on a machine whose speed does not depend on the number of tokens */
+  readonly work_ratio: number;
+}
+
+/** How much faster the staged run was than the plain one: its denoising alone, and the whole request. */
+export function compare(staged: Receipt, plain: Receipt): Comparison {
+  const pair = (slow: number, fast: number): { plain: number; staged: number; speedup: number } => ({ plain: slow, staged: fast, speedup: slow / fast });
+  return {
+    preset: staged.preset ?? 'custom',
+    denoise_ms: pair(denoiseMs(plain), denoiseMs(staged)),
+    request_ms: pair(plain.wall_ms.total, staged.wall_ms.total),
+    work_ratio: plain.tflops.denoise / staged.tflops.denoise,
+  };
+}
+
+export function describeComparison({ preset, denoise_ms, request_ms, work_ratio }: Comparison): string {
+  return [
+    `compared   denoising      plain ${ms(denoise_ms.plain)} · ${preset} ${ms(denoise_ms.staged)} · ${denoise_ms.speedup.toFixed(2)}x faster, measured (work: ${work_ratio.toFixed(2)}x less)`,
+    `           whole request  plain ${ms(request_ms.plain)} · ${preset} ${ms(request_ms.staged)} · ${request_ms.speedup.toFixed(2)}x faster, measured`,
+  ].join('\n');
+}

@@ -1,0 +1,135 @@
+/** The whole product in one process tree: the Worker in workerd, its storage in a folder, and a stage server beside it. Loopback only, no look-ups, no account. */
+
+import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { bundleWorker, type WorkerBundle } from './bundle.ts';
+import { freePort } from './ports.ts';
+import { type Engine, startGuard, startStage } from './stage.ts';
+
+export interface StackOptions {
+  /** folder for the objects' databases and the bucket; a second stack on it continues where the first stopped */
+  readonly persistTo: string;
+  readonly engine?: Engine;
+  /** bearer key of callers; random when absent */
+  readonly apiKey?: string;
+  /** 0, the default, takes a free port */
+  readonly port?: number;
+  /** port of the stage server started here; a free one when absent */
+  readonly stagePort?: number;
+  /** token of the stage server started here; random when absent */
+  readonly stageToken?: string;
+  /** a stage server that runs already; none is started */
+  readonly stage?: { readonly url: string; readonly token: string };
+  /** variables and secrets over those of wrangler.toml */
+  readonly vars?: Readonly<Record<string, string>>;
+  /** made by `bundleWorker` before; saves its second */
+  readonly bundle?: WorkerBundle;
+  /** each line that the Worker or the stage server logs */
+  readonly onLog?: (line: string, from: 'worker' | 'stage') => void;
+}
+
+export interface Stack {
+  readonly url: string;
+  readonly key: string;
+  readonly stage: { readonly url: string; readonly token: string };
+  /** milliseconds from the call to each part's readiness; the parts start side by side */
+  readonly startup: { readonly bundle: number; readonly worker: number; readonly stage: number };
+  /** resolves when workerd and the stage server have ended; a second call waits for the first */
+  close(): Promise<void>;
+}
+
+const SECRET_BYTES = 24;
+const secret = (): string => randomBytes(SECRET_BYTES).toString('base64url');
+
+/**
+ * A running stack. No process outlives this one: `close` ends them, an exit of any kind kills them, and where this process itself is killed the stage server
+ * (or a guard in its place) sees its input end and takes workerd along. Rejects, with nothing left running, when a part does not start.
+ */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const began = performance.now();
+  const since = (): number => Math.round(performance.now() - began);
+  const startup = { bundle: 0, worker: 0, stage: 0 };
+  const key = options.apiKey ?? secret();
+  const token = options.stage?.token ?? options.stageToken ?? secret();
+  await mkdir(options.persistTo, { recursive: true });
+
+  // the stage server loads its model while the Worker is bundled and started, so its address must be known before it listens
+  const stagePort = options.stage === undefined ? (options.stagePort ?? (await freePort()) ?? 0) : 0;
+  const onStageLog = (line: string): void => options.onLog?.(line, 'stage');
+  const started =
+    options.stage === undefined ? startStage({ engine: options.engine ?? 'native', port: stagePort, token, onLog: onStageLog }) : { child: startGuard(), ready: Promise.resolve(options.stage.url) };
+  const { child } = started;
+  const stageReady = started.ready.then((url) => {
+    startup.stage = since();
+    return url;
+  });
+  // the failure is awaited below; until then it must not count as unhandled
+  stageReady.catch(() => undefined);
+  const stageUrl = options.stage?.url ?? `http://127.0.0.1:${stagePort}`;
+
+  // Miniflare does not tell workerd's id; Node announces every child it starts
+  const runtimes = new Set<ChildProcess>();
+  const noticeChild = (message: unknown): void => {
+    const { process: born } = message as { process: ChildProcess };
+    // the name is known once spawn() has returned
+    queueMicrotask(() => {
+      if (born.pid === undefined || !born.spawnfile.includes('workerd')) return;
+      runtimes.add(born);
+      child.ward(born.pid);
+    });
+  };
+  subscribe('child_process', noticeChild);
+  const killAll = (): void => {
+    for (const born of [child.process, ...runtimes]) born.kill('SIGKILL');
+  };
+  process.once('exit', killAll);
+
+  let dispose: () => Promise<void> = async () => undefined;
+  const close = once(async () => {
+    await Promise.allSettled([dispose(), child.stop()]);
+    // a runtime that Miniflare was just starting again
+    killAll();
+    unsubscribe('child_process', noticeChild);
+    process.off('exit', killAll);
+  });
+
+  try {
+    const bundle = options.bundle ?? (await bundleWorker());
+    startup.bundle = since();
+    const { convertV4MiniflareOptions, Log, LogLevel, Miniflare } = await import('miniflare');
+    const vars = { BACKENDS: JSON.stringify([{ id: 'local', url: stageUrl, region: 'local', models: ['*'] }]), API_KEY: key, BACKEND_TOKEN_LOCAL: token, ...options.vars };
+    const miniflare = new Miniflare(
+      convertV4MiniflareOptions({
+        host: '127.0.0.1',
+        port: options.port ?? 0,
+        cf: false,
+        telemetry: { enabled: false },
+        logRequests: false,
+        log: new Log(LogLevel.ERROR),
+        resourcePersistencePath: join(options.persistTo, 'state'),
+        resourceTmpPath: join(options.persistTo, 'tmp'),
+        handleStructuredLogs: ({ message }) => options.onLog?.(message, 'worker'),
+        workers: [{ ...bundle.options, name: 'ralu', modules: [{ type: 'ESModule', path: 'index.js', contents: bundle.script }], bindings: { ...bundle.options.bindings, ...vars } }],
+      }),
+    );
+    dispose = () => miniflare.dispose();
+    const workerReady = miniflare.ready.then((address) => {
+      startup.worker = since();
+      return address;
+    });
+    const [address] = await Promise.all([workerReady, stageReady]);
+    return { url: address.origin, key, stage: { url: stageUrl, token }, startup, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** `work`, done at most once: later calls get the first one's promise. */
+function once(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | null = null;
+  return () => (running ??= work());
+}

@@ -1,0 +1,89 @@
+/** `npm start`: Worker and stage server on this machine until Ctrl-C, their state kept in `.ralu/`. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ROOT } from './local/bundle.ts';
+import { nextFreePort } from './local/ports.ts';
+import { startStack } from './local/stack.ts';
+import type { Engine } from './local/stage.ts';
+
+const HELP = `npm start -- [options]
+
+Runs the Worker and a stage server with the embedded model on this machine until Ctrl-C. Jobs and images are kept in .ralu/.
+
+  --port <number>   of the Worker; the next free one where it is taken (8787)
+  --engine <name>   native or wasm: ONNX Runtime of the stage server (native)
+  --key <key>       bearer key of callers (environment: RALU_API_KEY; else one made once and kept in .ralu/key)
+  --help
+`;
+
+const FOLDER = join(ROOT, '.ralu');
+const DEFAULT_PORT = 8787;
+
+interface StartOptions {
+  readonly port: number;
+  readonly engine: Engine;
+  readonly key: string | undefined;
+}
+
+/** The options, or the sentence to end with. */
+function parseOptions(args: string[]): StartOptions | { readonly text: string; readonly exitCode: number } {
+  const flags = { port: { type: 'string', default: String(DEFAULT_PORT) }, engine: { type: 'string', default: 'native' }, key: { type: 'string' }, help: { type: 'boolean', short: 'h' } } as const;
+  const wrong = (sentence: string): { text: string; exitCode: number } => ({ text: `start: ${sentence}\nSee npm start -- --help\n`, exitCode: 2 });
+  try {
+    const { values } = parseArgs({ args, options: flags });
+    if (values.help) return { text: HELP, exitCode: 0 };
+    const port = Number(values.port);
+    if (!Number.isInteger(port) || port < 1 || port > 65_535) return wrong(`--port must be a whole number from 1 to 65535, got "${values.port}"`);
+    if (values.engine !== 'native' && values.engine !== 'wasm') return wrong(`--engine must be native or wasm, got "${values.engine}"`);
+    return { port, engine: values.engine, key: values.key ?? process.env.RALU_API_KEY };
+  } catch (error) {
+    return wrong((error as Error).message.split('. ')[0] ?? 'the arguments could not be read');
+  }
+}
+
+/** The key kept in the folder, made at the first start, so that clients set up once go on working. Readable by its owner only. */
+async function keptKey(): Promise<string> {
+  const file = join(FOLDER, 'key');
+  const kept = await readFile(file, 'utf8').catch(() => '');
+  if (kept !== '') return kept;
+  const made = randomBytes(24).toString('base64url');
+  await writeFile(file, made, { mode: 0o600 });
+  return made;
+}
+
+const options = parseOptions(process.argv.slice(2));
+if ('text' in options) {
+  (options.exitCode === 0 ? process.stdout : process.stderr).write(options.text);
+  process.exit(options.exitCode);
+}
+
+await mkdir(FOLDER, { recursive: true });
+const port = await nextFreePort(options.port);
+if (port !== options.port) console.log(`port ${options.port} is taken; using ${port}`);
+const apiKey = options.key ?? (await keptKey());
+const opening = startStack({ persistTo: FOLDER, engine: options.engine, apiKey, port, onLog: (line, from) => console.error(`[${from}] ${line}`) });
+
+// npm passes a terminal's Ctrl-C on, so it may come twice; closing twice is closing once
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => {
+    void opening.then(({ close }) => close()).then(() => process.exit(0));
+  });
+}
+
+try {
+  const { url, key } = await opening;
+  console.log(`
+Worker   ${url}
+key      ${key}
+
+  curl -s ${url}/v1/jobs -H 'authorization: Bearer ${key}' -H 'content-type: application/json' -d '{"prompt": "a red apple", "seed": 7}'
+  curl -N ${url}/v1/jobs/<id>/events -H 'authorization: Bearer ${key}'
+  npm run generate -- "a red apple" --url ${url} --key ${key}
+
+Ctrl-C stops both.`);
+} catch (error) {
+  console.error(`start: ${(error as Error).message}`);
+  process.exitCode = 1;
+}

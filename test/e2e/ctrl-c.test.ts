@@ -1,0 +1,73 @@
+/** However `generate` ends, nothing it started outlives it. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Command, startGenerate } from './command.ts';
+import { afterwards, livingIn, makeRig, type Rig, signalGroup } from './rig.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ralu-ctrl-c-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** A plain run of many steps, so that there is time to interrupt it. */
+const LONG = ['a red apple', '--preset', 'plain'];
+const pidOf = ({ process: { pid } }: Command): number => pid as number;
+
+describe('Ctrl-C leaves no process behind', () => {
+  const moments: [string, string[], string | null][] = [
+    ['while the stack starts', LONG, null],
+    ['while a stage runs', LONG, 'steps × tokens'],
+    ['while the wasm engine computes', [...LONG, '--engine', 'wasm'], 'steps × tokens'],
+  ];
+  test.each(moments)('%s', async (_, args, text) => {
+    const command = startGenerate(args, folder);
+    if (text) await command.says(text);
+    else while (livingIn(pidOf(command)).length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+    command.process.kill('SIGINT');
+    const { code, stderr } = await command.finished;
+    expect(stderr).toContain('interrupted');
+    expect(code).toBe(130);
+    expect(await afterwards(pidOf(command), 1000)).toEqual([]);
+  });
+
+  test('when the terminal sends it to every process at once, twice', async () => {
+    const command = startGenerate(LONG, folder);
+    await command.says('steps × tokens');
+    signalGroup(pidOf(command), 'SIGINT');
+    signalGroup(pidOf(command), 'SIGINT');
+    expect((await command.finished).code).toBe(130);
+    expect(await afterwards(pidOf(command), 1000)).toEqual([]);
+  });
+
+  test('even when the command itself is killed with SIGKILL', async () => {
+    const command = startGenerate(LONG, folder);
+    await command.says('steps × tokens');
+    expect(livingIn(pidOf(command)).length).toBeGreaterThanOrEqual(3);
+    command.process.kill('SIGKILL');
+    expect((await command.finished).signal).toBe('SIGKILL');
+    expect(await afterwards(pidOf(command), 2000)).toEqual([]);
+  });
+});
+
+describe('with a service of its own', () => {
+  let rig: Rig;
+  beforeAll(async () => {
+    rig = await makeRig();
+    await rig.start();
+  });
+  afterAll(() => rig?.remove());
+
+  test('Ctrl-C cancels the job there', async () => {
+    const { url, key } = rig.service;
+    const command = startGenerate([...LONG, '--url', url, '--key', key], folder);
+    await command.says('steps × tokens');
+    command.process.kill('SIGINT');
+    expect((await command.finished).code).toBe(130);
+    const ended = rig.log.filter((line) => line.includes('job_ended'));
+    expect(ended).toHaveLength(1);
+    expect(ended[0]).toContain('cancelled');
+  });
+});

@@ -1,0 +1,147 @@
+/** A stack in a process group of its own, on a folder and ports it keeps: killed whole with SIGKILL and started again as often as a test likes. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { createJob, type FollowedEvent, follow, type Service } from '../../scripts/generate/client.ts';
+import { bundleWorker } from '../../scripts/local/bundle.ts';
+import { freePort } from '../../scripts/local/ports.ts';
+import type { Stack, StackOptions } from '../../scripts/local/stack.ts';
+
+export interface Rig {
+  /** where the Worker answers, the same after every restart */
+  readonly service: Service;
+  /** starts the stack; resolves, when it is ready, to what its start took */
+  start(): Promise<Stack['startup']>;
+  /** SIGKILL to every process of the stack at once; resolves when their ports are free again */
+  kill(): Promise<void>;
+  /** kills what runs and removes the folder */
+  remove(): Promise<void>;
+  /** what Worker and stage server logged since the rig was made, most recent last */
+  readonly log: readonly string[];
+}
+
+const CHILD = fileURLToPath(new URL('./stack-child.ts', import.meta.url));
+
+/** A rig that has not started yet. `stage` names a stage server of the test's own, `vars` replaces what the Worker is configured with. */
+export async function makeRig(options: Partial<Pick<StackOptions, 'engine' | 'stage' | 'vars'>> = {}): Promise<Rig> {
+  const folder = await mkdtemp(join(tmpdir(), 'ralu-e2e-'));
+  const port = await somePort();
+  const stagePort = await somePort();
+  const key = 'e2e-key';
+  const file = join(folder, 'options.json');
+  const stack: StackOptions = { ...options, persistTo: join(folder, 'state'), apiKey: key, port, stagePort, stageToken: 'e2e-token', bundle: await bundleWorker() };
+  await writeFile(file, JSON.stringify(stack));
+  const log: string[] = [];
+  let child: ChildProcess | null = null;
+
+  const kill = async (): Promise<void> => {
+    if (child?.pid === undefined) return;
+    const dead = child;
+    child = null;
+    const exited = dead.exitCode === null && dead.signalCode === null ? once(dead, 'exit') : Promise.resolve();
+    signalGroup(dead.pid as number, 'SIGKILL');
+    await exited;
+    for (const used of options.stage ? [port] : [port, stagePort]) while ((await freePort(used)) === null) await pause(5);
+  };
+
+  return {
+    service: { url: `http://127.0.0.1:${port}`, key },
+    log,
+    async start() {
+      const born = spawn(process.execPath, [CHILD, file], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+      child = born;
+      const errors = createInterface({ input: born.stderr });
+      errors.on('line', (line) => log.push(line));
+      for await (const line of createInterface({ input: born.stdout })) {
+        const { startup } = JSON.parse(line) as { startup: Stack['startup'] };
+        return startup;
+      }
+      throw new Error(`the stack ended before it was ready:\n${log.slice(-30).join('\n')}`);
+    },
+    kill,
+    async remove() {
+      await kill();
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+async function somePort(): Promise<number> {
+  return (await freePort()) as number;
+}
+
+/** Sends a signal to every process of a group; false where the group is gone. */
+export function signalGroup(pgid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(-pgid, signal);
+  } catch {
+    // ESRCH: nobody left
+    return false;
+  }
+}
+
+/** The living processes of a group as `ps` names them. One that has ended and waits to be reaped does not count. */
+export function livingIn(pgid: number): string[] {
+  const table = execFileSync('ps', ['-A', '-o', 'pgid=,stat=,args='], { encoding: 'utf8' });
+  return table.split('\n').filter((row) => {
+    const [group, state] = row.trim().split(/\s+/);
+    return group === String(pgid) && !state?.startsWith('Z');
+  });
+}
+
+/** Resolves to what still lives in the group once nothing does, or after `patience` milliseconds. */
+export async function afterwards(pgid: number, patience: number): Promise<string[]> {
+  const end = performance.now() + patience;
+  while (performance.now() < end && livingIn(pgid).length > 0) await pause(50);
+  return livingIn(pgid);
+}
+
+export interface Watched {
+  readonly id: string;
+  /** every event as it was first seen, from the first to the last */
+  readonly events: Promise<FollowedEvent[]>;
+  /** resolves at the first event that fits; rejects when the job ends without */
+  seen(fits: (event: FollowedEvent) => boolean): Promise<FollowedEvent>;
+}
+
+/** A job under way, its events followed across whatever happens to the service, until `signal` says to look away. */
+export async function startWatchedJob(service: Service, body: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<Watched> {
+  const { id } = await createJob(service, body);
+  const events: FollowedEvent[] = [];
+  const waiting: { fits: (event: FollowedEvent) => boolean; resolve: (event: FollowedEvent) => void; reject: (error: Error) => void }[] = [];
+  const all = (async () => {
+    for await (const event of follow(service, id, signal ? { signal } : {})) {
+      events.push(event);
+      for (const waiter of waiting) if (waiter.fits(event)) waiter.resolve(event);
+    }
+    return events;
+  })();
+  all
+    .catch(() => undefined)
+    .finally(() => {
+      for (const { reject } of waiting) reject(new Error(`job ${id} ended after ${events.map(({ type }) => type).join(', ')}`));
+    });
+  return {
+    id,
+    events: all,
+    seen(fits) {
+      const found = events.find(fits);
+      if (found) return Promise.resolve(found);
+      const { promise, resolve, reject } = Promise.withResolvers<FollowedEvent>();
+      waiting.push({ fits, resolve, reject });
+      return promise;
+    },
+  };
+}
+
+/** All events of a job as they are stored now. */
+export async function storedEvents(service: Service, id: string): Promise<FollowedEvent[]> {
+  const events: FollowedEvent[] = [];
+  for await (const event of follow(service, id)) events.push(event);
+  return events;
+}
