@@ -1,4 +1,4 @@
-/** What the stage server needs of a model, whichever engine runs it. `container/embedded.ts`-like loaders make one; `container/stage.ts` uses it. */
+/** What the stage server needs of a model, whichever engine runs it. `container/load-model.ts` makes one, `container/run-stage.ts` uses it. */
 import type { ModelFacts } from '../src/stage/contract.ts';
 
 /** A prompt as the transformer takes it. */

@@ -1,0 +1,34 @@
+/** What runs a graph. Two engines implement this, and one suite (`test/engine/`) holds both to the same numbers. */
+
+/** A row-major array with its shape. Token ids are 64-bit integers in ONNX, everything else is float32. */
+export interface Tensor {
+  readonly data: Float32Array | BigInt64Array;
+  readonly shape: readonly number[];
+}
+
+export interface FloatTensor extends Tensor {
+  readonly data: Float32Array;
+}
+
+/** One ONNX graph, loaded. */
+export interface Graph {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  /**
+   * Every output of the graph by name. Inputs are read, not kept, and outputs are the caller's own. Both engines compute on the calling thread, so the event loop
+   * stands still for as long as one run takes. Rejects when an input is missing, has a wrong type or shape, or when an output is not float32.
+   */
+  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, FloatTensor>>;
+  /** Frees the graph's memory; running it afterwards rejects. */
+  close(): Promise<void>;
+}
+
+export interface Engine {
+  /** library, version and device: `onnxruntime-node/1.30.0 cpu`, `onnxruntime-web/1.30.0 wasm` */
+  readonly name: string;
+  /** A graph of the bytes of an `.onnx` file. Rejects when the engine cannot read or run it. */
+  load(bytes: Uint8Array): Promise<Graph>;
+}
+
+export type EngineKind = 'native' | 'wasm';
+export type Device = 'cpu' | 'cuda';
