@@ -1,5 +1,5 @@
 /** A job's events as a byte stream of server-sent events: replay what is stored, then follow what comes. */
-import { encodeEvent, HEARTBEAT, isLastEvent, type StoredEvent } from '../src/job/events.ts';
+import { encodeEvent, heartbeat, isLastEvent, type StoredEvent } from '../src/job/events.ts';
 
 /** Something a reader can wait on: `changed()` resolves at the next `notify()`. */
 export interface Signal {
@@ -42,19 +42,22 @@ export function streamEvents({
   return new ReadableStream({
     type: 'bytes',
     async pull(controller) {
-      // asked for before reading: an event stored between the read and the wait must wake the reader
-      const changed = signal.changed();
-      let events = read(seq, BATCH);
-      if (events?.length === 0 && !isOver()) {
-        await Promise.race([changed, pause(heartbeatMs)]);
-        events = read(seq, BATCH);
-        if (events?.length === 0 && !isOver()) return controller.enqueue(HEARTBEAT);
+      const silentUntil = Date.now() + heartbeatMs;
+      for (;;) {
+        // asked for before reading: an event stored between the read and the wait must wake the reader
+        const changed = signal.changed();
+        const events = read(seq, BATCH);
+        for (const event of events ?? []) {
+          seq = event.seq;
+          controller.enqueue(encodeEvent(event));
+        }
+        const last = events?.at(-1);
+        if (events === null || (last ? isLastEvent(last.type) : isOver())) return controller.close();
+        if (last) return;
+        const rest = silentUntil - Date.now();
+        if (rest <= 0) return controller.enqueue(heartbeat());
+        await Promise.race([changed, pause(rest)]);
       }
-      for (const event of events ?? []) {
-        seq = event.seq;
-        controller.enqueue(encodeEvent(event));
-      }
-      if (!events?.length || isLastEvent((events.at(-1) as StoredEvent).type)) controller.close();
     },
   });
 }

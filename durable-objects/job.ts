@@ -49,6 +49,7 @@ export class JobObject extends DurableObject<JobEnv> {
   readonly #signal = makeSignal();
   /** ends the stage request in flight; null when there is none in this incarnation */
   #inFlight: AbortController | null = null;
+  #walking: Promise<void> | null = null;
 
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
@@ -146,8 +147,16 @@ export class JobObject extends DurableObject<JobEnv> {
     return true;
   }
 
-  /** Walks rooms until the job ends, waits, or has ended; then keeps it until it expires. Never throws for an expected failure. */
-  override async alarm(): Promise<void> {
+  /** Walks rooms until the job ends, waits, or has ended; then keeps it until it expires. A second alarm joins the walk that is under way. */
+  override alarm(): Promise<void> {
+    this.#walking ??= this.#walkOn().finally(() => {
+      this.#walking = null;
+    });
+    return this.#walking;
+  }
+
+  /** Never throws for an expected failure. */
+  async #walkOn(): Promise<void> {
     for (;;) {
       const row = this.#row();
       if (!row) return;

@@ -52,5 +52,5 @@ export function encodeEvent(event: StoredEvent): Uint8Array {
   return new TextEncoder().encode(`id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify({ ...event.data, at: event.at })}\n\n`);
 }
 
-/** A comment line: keeps proxies from closing an idle stream, ignored by every client. */
-export const HEARTBEAT = new TextEncoder().encode(': keep-alive\n\n');
+/** A comment line: keeps proxies from closing an idle stream, ignored by every client. Fresh bytes each time, since a byte stream takes its chunks away. */
+export const heartbeat = (): Uint8Array => new TextEncoder().encode(': keep-alive\n\n');

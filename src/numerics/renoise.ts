@@ -48,8 +48,8 @@ export function transition({ seed, stream, ...boundary }: Boundary & { readonly 
 }
 
 /**
- * The same with the white noise given, [n' * D], coloured in place, in the order before any sorting: the tokens not upsampled here (full ones made earlier included) in
- * their order, then four children of each chosen one.
+ * The same with the white noise given, [n' * D], coloured in place. Its order is that of the tokens before any sorting: those not upsampled here, then four children of
+ * each chosen one; at the last boundary the children come first, since what is still low stands first there (so in the golden runs).
  */
 export function transitionWithNoise({ tokens, chosen, mode, renoise, referenceVariance, isLast }: Boundary, white: Float32Array): Tokens {
   const width = tokenWidth(tokens);
@@ -57,11 +57,12 @@ export function transitionWithNoise({ tokens, chosen, mode, renoise, referenceVa
   if (isLast && upsampled.scale.includes(2)) throw new RangeError(`chosen has ${chosen.length} entries; expected every token of scale 2 at the last boundary`);
   const { latents, imgIds, scale } = upsampled;
   requireLength('white', white.length, latents.length);
-  const { signal, noise, correlation } = renoise;
-  const numKept = (scale.length - 4 * chosen.length) * width;
-  correlatedNoise(white.subarray(numKept), { width, mode, correlation });
-  const keptNoise = referenceVariance ? noise : noise * Math.sqrt(1 - correlation);
-  for (let i = 0; i < numKept; i++) latents[i] = signal * latents[i]! + keptNoise * white[i]!;
-  for (let i = numKept; i < latents.length; i++) latents[i] = signal * latents[i]! + noise * white[i]!;
+  const numFresh = 4 * chosen.length * width;
+  const numKept = latents.length - numFresh;
+  const fresh = correlatedNoise(isLast ? white.subarray(0, numFresh) : white.subarray(numKept), { width, mode, correlation: renoise.correlation });
+  const kept = isLast ? white.subarray(numFresh) : white.subarray(0, numKept);
+  const keptNoise = referenceVariance ? renoise.noise : renoise.noise * Math.sqrt(1 - renoise.correlation);
+  for (let i = 0; i < numKept; i++) latents[i] = renoise.signal * latents[i]! + keptNoise * kept[i]!;
+  for (let i = 0; i < numFresh; i++) latents[numKept + i] = renoise.signal * latents[numKept + i]! + renoise.noise * fresh[i]!;
   return isLast ? sortByPosition({ latents, imgIds: doubleIds(imgIds), scale }) : upsampled;
 }

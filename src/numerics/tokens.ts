@@ -40,6 +40,7 @@ export function gridIds(rows: number, cols: number): Float32Array {
 export function initialTokens({ rows, cols, values, seed, scale }: { rows: number; cols: number; values: number; seed: number; scale: 1 | 2 }): Tokens {
   const imgIds = gridIds(rows, cols);
   requireInteger('values', values, 4, 2 ** 16);
+  if (values % 4 !== 0) throw new RangeError(`values is ${values}; expected a multiple of 4`);
   return { latents: standardNormals({ seed, stream: 0, count: rows * cols * values }), imgIds, scale: new Uint8Array(rows * cols).fill(scale) };
 }
 
@@ -110,8 +111,10 @@ export function fillGrid(tokens: Tokens, rows: number, cols: number, unit: 1 | 2
     const col = imgIds[3 * n + 2]! * unit;
     if (side === 1) {
       grid.set(latents.subarray(n * width, (n + 1) * width), claim(row, col));
-    } else {
+    } else if (side === 2) {
       for (let child = 0; child < 4; child++) fillChild(grid, claim(row + (child >> 1), col + (child & 1)), latents.subarray(n * width, (n + 1) * width), child, 'latent');
+    } else {
+      throw new RangeError(`scale[${n}] is ${side}; expected 1 or 2`);
     }
   }
   const missing = isFilled.indexOf(0);

@@ -11,10 +11,10 @@ const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobOb
 const rowOf = (id: string) => runInDurableObject(stubOf(id), (_, state) => readRow(state.storage.sql) as JobRecord);
 
 /** Ends the object's incarnation as a crash would; the call that does it fails with it. */
-const crash = (id: string) => runInDurableObject(stubOf(id), (_, state) => state.abort('crashed by a test')).catch(() => {});
+const crash = (id: string): Promise<void> => runInDurableObject(stubOf(id), (_, state) => state.abort('crashed by a test')).catch(() => {});
 
 /** Watches to the end, whatever breaks the stream, and returns every event once. */
-async function watchThrough(id: string, onEvent: (event: SeenEvent) => Promise<unknown> | undefined): Promise<readonly SeenEvent[]> {
+async function watchThrough(id: string, onEvent: (event: SeenEvent) => Promise<void>): Promise<readonly SeenEvent[]> {
   const events: SeenEvent[] = [];
   for (let connections = 0; connections < 50; connections++) {
     try {
@@ -50,9 +50,13 @@ describe('an object that is lost goes on where it was and ends in the same bytes
 
   test.each(moments)('aborted %s', async (_, isMoment) => {
     const { id } = await createJob(FOX);
-    let lost = 0;
-    const events = await watchThrough(id, (event) => (lost === 0 && isMoment(event) ? (lost++, crash(id)) : undefined));
-    expect(lost).toBe(1);
+    let isLost = false;
+    const events = await watchThrough(id, async (event) => {
+      if (isLost || !isMoment(event)) return;
+      isLost = true;
+      await crash(id);
+    });
+    expect(isLost).toBe(true);
     expect(events.at(-1)?.type).toBe('done');
     expect(events.map((event) => event.id)).toEqual(events.map((_, i) => i + 1));
     expect(await imageOf(id)).toEqual(await reference());
@@ -66,18 +70,24 @@ describe('an object that is lost goes on where it was and ends in the same bytes
     expect(await imageOf(id)).toEqual(await reference());
   });
 
-  test('lost in every stage, several times over', async () => {
+  test('lost in every stage, twice each', async () => {
     const { id } = await createJob(FOX);
-    let lost = 0;
-    const events = await watchThrough(id, (event) => (event.type === 'step' && event.data.step === 1 && lost < 8 ? (lost++, crash(id)) : undefined));
+    const lost = [0, 0, 0];
+    const events = await watchThrough(id, async (event) => {
+      if (event.type !== 'step' || event.data.step !== 1 || lost[event.data.stage - 1] === 2) return;
+      lost[event.data.stage - 1] = (lost[event.data.stage - 1] as number) + 1;
+      await crash(id);
+    });
     expect(events.at(-1)?.type).toBe('done');
-    expect(lost).toBeGreaterThanOrEqual(3);
+    expect(lost).toEqual([2, 2, 2]);
     expect(await imageOf(id)).toEqual(await reference());
   });
 
   test('a job whose stage is cut off every time ends in a clear failure, not in a circle', async () => {
     const { id } = await createJob({ prompt: 'a fox', N: [900], e: [1] });
-    const events = await watchThrough(id, (event) => (event.type === 'stage' ? crash(id) : undefined));
+    const events = await watchThrough(id, async (event) => {
+      if (event.type === 'stage') await crash(id);
+    });
     expect(events.at(-1)).toMatchObject({ type: 'failed', data: { reason: 'interrupted', stage: 1, attempts: 6 } });
   });
 });
