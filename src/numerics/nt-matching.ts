@@ -8,9 +8,9 @@ import { contrast, divergenceObjective } from './divergence.ts';
 import { type Minimum, minimize } from './minimize.ts';
 import { checkStages } from './schedule.ts';
 
-export const MIN_SHIFT = 0.5;
-export const MAX_SHIFT = 10;
-export const MIN_Z = 2;
+const MIN_SHIFT = 0.5;
+const MAX_SHIFT = 10;
+const MIN_Z = 2;
 
 export interface MatchingFit extends MatchingCandidate {
   /** [K] t at which each stage starts; the first is 0 */

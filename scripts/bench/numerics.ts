@@ -1,0 +1,64 @@
+/** How long the numerics take on this machine: `node scripts/bench/numerics.ts`. Figures to write down, not to assert. */
+import { readFileSync } from 'node:fs';
+import { decode } from 'fast-png';
+import { canny } from '../../src/numerics/canny.ts';
+import type { MatchingProblem } from '../../src/numerics/densities.ts';
+import { greyFromRgb } from '../../src/numerics/grey.ts';
+import { fitSchedule } from '../../src/numerics/nt-matching.ts';
+import { transition } from '../../src/numerics/renoise.ts';
+import { buildSchedule } from '../../src/numerics/schedule.ts';
+import { blockScores, selectTop } from '../../src/numerics/select.ts';
+import { initialTokens } from '../../src/numerics/tokens.ts';
+
+export interface Measurement {
+  name: string;
+  median_ms: number;
+  runs: number;
+}
+
+const golden = new URL('../../test/golden/', import.meta.url);
+
+/** Median wall time of `work` over `runs` calls, after a fifth as many to warm up. */
+function measure(name: string, runs: number, work: () => unknown): Measurement {
+  for (let run = 0; run < runs / 5; run++) work();
+  const times = Float64Array.from({ length: runs }, () => {
+    const begin = performance.now();
+    work();
+    return performance.now() - begin;
+  }).sort();
+  return { name, median_ms: times[Math.floor(runs / 2)]!, runs };
+}
+
+/** One measurement of each fit, of Canny, and of everything between the stages of a FLUX job at 1024². */
+export async function benchNumerics(): Promise<Measurement[]> {
+  const measurements: Measurement[] = [];
+
+  const { cases } = JSON.parse(readFileSync(new URL('nt_matching.json', golden), 'utf8')) as { cases: { name: string; N: number[]; e: number[]; h: number }[] };
+  for (const { name, N, e, h } of cases) {
+    const problem: MatchingProblem = { steps: N, ends: e, modelShift: h };
+    measurements.push(measure(`fit, ${name}`, 50, () => fitSchedule(problem)));
+  }
+
+  const { data, width, height } = decode(readFileSync(new URL('face.png', golden)));
+  const face = Uint8Array.from(data);
+  measurements.push(measure(`canny, ${width} x ${height}`, 50, () => canny(face, width, height)));
+
+  // 1024 low tokens of 64 values, 30 % of them upsampled first, then all: 1024 → 1945 → 4096
+  const rgb = Uint8Array.from({ length: 3 * face.length }, (_, i) => face[Math.floor(i / 3)]!);
+  const { renoise } = buildSchedule({ steps: [5, 6, 7], ends: [0.3, 0.45, 1], shifts: [5.019, 2.589, 2.226], z: 6.317 });
+  const low = initialTokens({ rows: 32, cols: 32, values: 64, seed: 1, scale: 2 });
+  const rest = Uint32Array.from({ length: 1024 - 307 }, (_, n) => n);
+  measurements.push(
+    measure('between the stages at 1024²: grey, canny, selection, both transitions', 50, () => {
+      const chosen = selectTop(blockScores(canny(greyFromRgb(rgb, face.length), width, height), width, height), 307);
+      const boundary = { mode: 'latent', seed: 1, referenceVariance: false } as const;
+      const mixed = transition({ ...boundary, tokens: low, chosen, renoise: renoise[0]!, stream: 1, isLast: false });
+      return transition({ ...boundary, tokens: mixed, chosen: rest, renoise: renoise[1]!, stream: 2, isLast: true });
+    }),
+  );
+  return measurements;
+}
+
+if (import.meta.main) {
+  for (const { name, median_ms, runs } of await benchNumerics()) console.log(`${median_ms.toFixed(2).padStart(8)} ms  ${name} (median of ${runs})`);
+}
