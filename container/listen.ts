@@ -1,0 +1,33 @@
+/** A Hono app on a port. */
+
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { serve } from '@hono/node-server';
+import type { Hono } from 'hono';
+
+export interface Listening {
+  readonly url: string;
+  /** Takes no new connection, gives open answers `flushMs` to reach their readers, then closes what is left. */
+  close(flushMs: number): Promise<void>;
+}
+
+/** Listens on `host:port`; port 0 takes a free one. Rejects when the port is taken. */
+export function listen(app: Hono, { host, port }: { readonly host: string; readonly port: number }): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch: app.fetch, hostname: host, port, overrideGlobalObjects: false }, ({ address, family, port: taken }: AddressInfo) => {
+      resolve({ url: `http://${family === 'IPv6' ? `[${address}]` : address}:${taken}`, close: (flushMs) => close(server, flushMs) });
+    }) as Server; // no createServer option is given, so it is node:http's
+    server.once('error', reject);
+  });
+}
+
+function close(server: Server, flushMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => server.closeAllConnections(), flushMs);
+    server.close(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

@@ -1,0 +1,74 @@
+/** Counters of one stage server as Prometheus text. Format: https://prometheus.io/docs/instrumenting/exposition_formats/ */
+
+export type Outcome = 'done' | 'failed' | 'cancelled' | 'orphaned' | 'drained';
+const OUTCOMES: readonly Outcome[] = ['done', 'failed', 'cancelled', 'orphaned', 'drained'];
+
+interface Counts {
+  readonly stages: Record<Outcome, number>;
+  steps: number;
+  /** image tokens times steps, what the work grows with */
+  tokens: number;
+  computeMs: number;
+}
+
+export interface Metrics {
+  step(model: string, numTokens: number, ms: number): void;
+  finished(model: string, outcome: Outcome): void;
+  render(gauges: { readonly waiting: number; readonly running: number }): string;
+}
+
+const quote = (text: string): string => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
+
+/** Counters that start at zero; `render` gives them with the gauges of the moment. */
+export function createMetrics(): Metrics {
+  const models = new Map<string, Counts>();
+  const of = (model: string): Counts => {
+    const counts = models.get(model) ?? { stages: { done: 0, failed: 0, cancelled: 0, orphaned: 0, drained: 0 }, steps: 0, tokens: 0, computeMs: 0 };
+    models.set(model, counts);
+    return counts;
+  };
+  const family = (name: string, type: 'counter' | 'gauge', help: string, samples: readonly string[]): string =>
+    [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...samples.map((sample) => `${name}${sample}`)].join('\n');
+  const perModel = (value: (counts: Counts) => number): string[] => [...models].map(([model, counts]) => `{model=${quote(model)}} ${value(counts)}`);
+
+  return {
+    step(model, numTokens, ms) {
+      const counts = of(model);
+      counts.steps += 1;
+      counts.tokens += numTokens;
+      counts.computeMs += ms;
+    },
+    finished(model, outcome) {
+      of(model).stages[outcome] += 1;
+    },
+    render: ({ waiting, running }) =>
+      `${[
+        family(
+          'stage_finished_total',
+          'counter',
+          'Stages that ended, by outcome.',
+          [...models].flatMap(([model, { stages }]) => OUTCOMES.map((outcome) => `{model=${quote(model)},outcome="${outcome}"} ${stages[outcome]}`)),
+        ),
+        family(
+          'stage_steps_total',
+          'counter',
+          'Denoising steps computed.',
+          perModel(({ steps }) => steps),
+        ),
+        family(
+          'stage_tokens_total',
+          'counter',
+          'Image tokens denoised, counted once a step.',
+          perModel(({ tokens }) => tokens),
+        ),
+        family(
+          'stage_compute_seconds_total',
+          'counter',
+          'Seconds spent in denoising steps.',
+          perModel(({ computeMs }) => computeMs / 1000),
+        ),
+        family('stage_queue_length', 'gauge', 'Stages waiting.', [` ${waiting}`]),
+        family('stage_running', 'gauge', 'Stages computing.', [` ${running}`]),
+      ].join('\n')}\n`,
+  };
+}
