@@ -24,7 +24,8 @@ ID = "fluent-seed"
 TOLERANCE = 2e-5  # largest difference of ONNX Runtime from PyTorch, relative to the largest value
 
 PROMPTS = ["a red apple", "Fox face, on a TEAL background!"]
-SIGMAS = {64: [1.0, 0.86], 82: [0.9, 0.55], 256: [1.0, 0.5, 0.05]}
+# tokens, sigma, index of the prompt or -1 for none: one case each of velocity
+CASES = [(64, 1.0, 0), (64, 0.86, 1), (64, 0.86, -1), (82, 0.9, 0), (82, 0.55, 1), (256, 1.0, 1), (256, 0.5, 0), (256, 0.05, 0)]
 
 
 def to_fp16_weights(model, smallest=1024):
@@ -140,16 +141,14 @@ def reference(text_encoder, transformer, decoder, vocabulary, mean, std):
         input_ids = torch.tensor([[vocabulary[word] for word in seed.words(prompt) if word in vocabulary][: seed.TEXT]])
         texts.append(text_encoder(input_ids))
         tensors[f"text.{i}.hidden"], tensors[f"text.{i}.pooled"] = texts[i][0][0], texts[i][1][0]
-    empty = text_encoder(torch.zeros(1, 0, dtype=torch.int64))
-    tensors["text.empty.pooled"] = empty[1][0]
+    texts.append(text_encoder(torch.zeros(1, 0, dtype=torch.int64)))
+    tensors["text.empty.pooled"] = texts[-1][1][0]
 
     ids = {64: seed.grid(8, 8), 82: mixed_ids(8, [9, 18, 27, 36, 45, 54]), 256: seed.grid(16, 16)}
-    for n, sigmas in SIGMAS.items():
-        latents = torch.randn(1, n, seed.TOKEN, generator=noise)
-        tensors[f"velocity.{n}.latents"], tensors[f"velocity.{n}.ids"] = latents[0], ids[n]
-        for sigma in sigmas:
-            tensors[f"velocity.{n}.{sigma}"] = transformer(latents, *texts[0], torch.tensor([sigma]), ids[n])[0]
-    tensors["velocity.empty"] = transformer(tensors["velocity.64.latents"][None], *empty, torch.tensor([SIGMAS[64][1]]), ids[64])[0]
+    for n in ids:
+        tensors[f"latents.{n}"], tensors[f"ids.{n}"] = torch.randn(n, seed.TOKEN, generator=noise), ids[n]
+    for i, (n, sigma, text) in enumerate(CASES):
+        tensors[f"velocity.{i}"] = transformer(tensors[f"latents.{n}"][None], *texts[text], torch.tensor([sigma]), ids[n])[0]
 
     # eight steps to a real latent, so that the decoder is asked for a picture and not for noise
     x, sigmas = torch.randn(1, 64, seed.TOKEN, generator=noise), torch.linspace(1, 0, 9)
@@ -160,29 +159,31 @@ def reference(text_encoder, transformer, decoder, vocabulary, mean, std):
     return {key: value.contiguous().numpy() for key, value in tensors.items()}
 
 
-def check(folder, tensors):
-    """Runs the written graphs in ONNX Runtime against the reference; returns the largest relative difference and asserts the tolerance."""
+def check(folder, tensors, text_encoder, vocabulary):
+    """Runs the written graphs in ONNX Runtime against PyTorch; returns the largest relative difference and asserts the tolerance."""
     graphs = {name: onnxruntime.InferenceSession(os.path.join(folder, f"{name}.onnx")) for name in ("text_encoder", "transformer", "decoder")}
     worst = 0.0
 
     def compare(got, want):
         nonlocal worst
-        difference = float(np.abs(got - want).max() / np.abs(want).max())
+        assert got.shape == want.shape, (got.shape, want.shape)
+        difference = float(np.abs(got - want).max() / np.abs(want).max()) if want.size else 0.0
         assert difference <= TOLERANCE, difference
         worst = max(worst, difference)
 
-    pooled = graphs["text_encoder"].run(None, {"input_ids": np.zeros((1, 0), np.int64)})[1]
-    compare(pooled[0], tensors["text.empty.pooled"])
-    for n, sigmas in SIGMAS.items():
-        for sigma in sigmas:
-            feeds = {
-                "hidden_states": tensors[f"velocity.{n}.latents"][None],
-                "encoder_hidden_states": tensors["text.0.hidden"][None],
-                "pooled_projections": tensors["text.0.pooled"][None],
-                "timestep": np.float32([sigma]),
-                "img_ids": tensors[f"velocity.{n}.ids"],
-            }
-            compare(graphs["transformer"].run(None, feeds)[0][0], tensors[f"velocity.{n}.{sigma}"])
+    for t in range(seed.TEXT + 1):  # every length, because an exporter may have taken the example's for a constant
+        input_ids = torch.randint(1, len(vocabulary), (1, t))
+        for got, want in zip(graphs["text_encoder"].run(None, {"input_ids": input_ids.numpy()}), text_encoder(input_ids)):
+            compare(got, want.numpy())
+    for i, (n, sigma, text) in enumerate(CASES):
+        feeds = {
+            "hidden_states": tensors[f"latents.{n}"][None],
+            "encoder_hidden_states": np.zeros((1, 0, seed.HIDDEN), np.float32) if text < 0 else tensors[f"text.{text}.hidden"][None],
+            "pooled_projections": tensors["text.empty.pooled" if text < 0 else f"text.{text}.pooled"][None],
+            "timestep": np.float32([sigma]),
+            "img_ids": tensors[f"ids.{n}"],
+        }
+        compare(graphs["transformer"].run(None, feeds)[0][0], tensors[f"velocity.{i}"])
     latents = seed.unpack(torch.from_numpy(tensors["decode.latents"])[None], 8, 8).numpy()
     rgb = graphs["decoder"].run(None, {"latent_sample": latents})[0][0].clip(-1, 1).transpose(1, 2, 0)
     assert np.abs((rgb + 1) * 127.5 - tensors["decode.rgb"]).max() < 0.51
@@ -210,7 +211,7 @@ def main():
 
     n, t = 82, 3
     graphs = {
-        "text_encoder": export(text_encoder, {"input_ids": torch.ones(1, t, dtype=torch.int64)}, {"input_ids": {1: "t"}},
+        "text_encoder": export(seed.CountingTextEncoder(text_encoder).eval(), {"input_ids": torch.ones(1, t, dtype=torch.int64)}, {"input_ids": {1: "t"}},
                                ["encoder_hidden_states", "pooled_projections"], at("text_encoder.onnx"), 20),
         "transformer": export(
             seed.FusedTransformer(transformer).eval(),
@@ -222,7 +223,7 @@ def main():
                           ["sample"], at("decoder.onnx"), 20),
     }  # fmt: skip
     write_json(at("tokenizer.json"), tokenizer_json(vocabulary))
-    worst = check(arguments.out, tensors)
+    worst = check(arguments.out, tensors, text_encoder, vocabulary)
 
     files = [graph["file"] for graph in graphs.values()] + ["tokenizer.json"]
     contents = {name: open(at(name), "rb").read() for name in files}
@@ -250,7 +251,7 @@ def main():
         "files": {name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in contents.items()},
     })  # fmt: skip
     # one key: the library writes several in a random order
-    metadata = {"about": json.dumps({"prompts": PROMPTS, "sigmas": SIGMAS, "made_by": f"scripts/export/export_seed.py, PyTorch {torch.__version__}, CPU, float32"})}
+    metadata = {"about": json.dumps({"prompts": PROMPTS, "cases": CASES, "made_by": f"scripts/export/export_seed.py, PyTorch {torch.__version__}, CPU, float32"})}
     with open(arguments.reference, "wb") as file:
         file.write(save(tensors, metadata))
     print(f"largest relative difference from PyTorch {worst:.1e}; " + ", ".join(f"{name} {len(content)}" for name, content in contents.items()))

@@ -165,6 +165,19 @@ class FusedTransformer(nn.Module):
         return source.out(F.layer_norm(x[:, t:], (HIDDEN,), eps=1e-5) * (1 + scale) + shift)
 
 
+class CountingTextEncoder(nn.Module):
+    """The text encoder with the number of words as a tensor: the exporter turns Python's square root of a size into a constant."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.source = source
+
+    def forward(self, input_ids):
+        source, rows = self.source, self.source.embed(input_ids)
+        count = torch.ones_like(input_ids).sum(1, keepdim=True).float().clamp(min=1e-6)
+        return source.proj(rows) + source.position[: input_ids.shape[1]], source.proj(rows.sum(1) / count.sqrt()) * 0.5
+
+
 class NormalisedDecoder(nn.Module):
     """Latents as the transformer knows them, (raw - mean) / std -> rgb: the runtime need not know mean and std."""
 
