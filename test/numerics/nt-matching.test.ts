@@ -139,6 +139,12 @@ describe('the fit', () => {
     expect(fitSchedule(problem).z).toBe(10);
   });
 
+  it('gets past the kinks where breakpoints meet, to the far end of a flat valley', () => {
+    const problem = { steps: [6, 5, 7, 3], ends: [0.33, 0.52, 0.62, 1], modelShift: 3.158 };
+    const known = exactDivergence({ shifts: [3.79, 2.31, 2.68, 0.86], z: 100 }, problem);
+    expect(fitSchedule({ ...problem, zMax: 100 }).divergence).toBeLessThanOrEqual(known);
+  });
+
   it('a wider bound on Z never gives a worse divergence', () => {
     const problem = { steps: [4, 5, 6], ends: [0.3, 0.45, 1], modelShift: 3 };
     const reached = [2, 5, 10, 100].map((zMax) => fitSchedule({ ...problem, zMax }).divergence);
