@@ -33,8 +33,11 @@ export interface Calls {
   isClosed: boolean;
 }
 
-/** The model and what was asked of it. `before` is awaited at each call, so a test can hold, slow or break the model there. */
-export function closedFormModel({ facts = {}, before }: { facts?: Partial<ModelFacts>; before?: (call: 'encodeText' | 'velocity' | 'decode') => Promise<void> | void } = {}): {
+/** Awaited at each call, so a test can hold, slow or break the model there. */
+export type Before = (call: 'encodeText' | 'velocity' | 'decode') => Promise<void> | void;
+
+/** The model and what was asked of it. */
+export function closedFormModel({ facts = {}, before }: { facts?: Partial<ModelFacts>; before?: Before } = {}): {
   model: Model;
   calls: Calls;
 } {

@@ -104,11 +104,14 @@ export async function* messages(response: Response): AsyncGenerator<Received> {
   for await (const { metadata, tensors } of readMessages(response.body, MAX_MESSAGE_BYTES)) yield { event: stageEvent.parse(parseMetadata(metadata, EVENT_TEXTS)), tensors };
 }
 
-export async function collect(response: Response): Promise<Received[]> {
-  const all: Received[] = [];
-  for await (const message of messages(response)) all.push(message);
+/** All that is still to come. */
+export async function rest<T>(stream: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of stream) all.push(item);
   return all;
 }
+
+export const collect = (response: Response): Promise<Received[]> => rest(messages(response));
 
 /** A stage run to its end: its `done`, the tensors with it, and the steps before it. Throws when it ends otherwise. */
 export async function finish(response: Response): Promise<{ done: StageDone; tensors: Received['tensors']; all: Received[] }> {

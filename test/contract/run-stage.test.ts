@@ -1,0 +1,124 @@
+/** One stage without a server: its mathematics against the same formulas written out, and how tokens become a picture. */
+import { describe, expect, test } from 'vitest';
+import { runStage } from '../../container/run-stage.ts';
+import { coverFault, parseStage, type StageJob } from '../../container/validate.ts';
+import { CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
+import { evenSigmas, type Layout, type RequestShape, rest, seededLatents, stageBody, tokensOf } from './requests.ts';
+
+const D = 4 * CLOSED_FORM_FACTS.channels;
+const { model } = closedFormModel();
+
+function jobOf(shape: RequestShape): StageJob {
+  const parsed = parseStage(stageBody(CLOSED_FORM_FACTS, shape), new Map([[CLOSED_FORM_FACTS.id, model]]));
+  if (!parsed.ok) throw new Error(parsed.problem.message);
+  return parsed.value;
+}
+
+async function run(shape: RequestShape) {
+  const messages = await rest(runStage(jobOf(shape), model.encodeText, new AbortController().signal));
+  const last = messages.at(-1);
+  return { latents: last?.tensors.latents?.data as Float32Array, rgb: last?.tensors.rgb?.data as Uint8Array };
+}
+
+/** Euler and Tweedie as METHOD.md §1 has them, in float64 with one rounding to float32 a step, for the three known words of `a red apple`. */
+function expected(length: number, sigmas: readonly number[]): { latents: Float32Array; clean: Float32Array } {
+  const levels = Float32Array.from(sigmas);
+  const latents = seededLatents(length);
+  const clean = new Float32Array(length);
+  for (let step = 0; step + 1 < levels.length; step++) {
+    const [sigma, next] = [levels[step]!, levels[step + 1]!];
+    for (let i = 0; i < length; i++) {
+      const velocity = Math.fround(Math.tanh(latents[i]!) * (0.5 + sigma + 0.01 * 3));
+      clean[i] = latents[i]! - sigma * velocity; // at the last evaluated point, before the step
+      latents[i] = latents[i]! + (next - sigma) * velocity;
+    }
+  }
+  return { latents, clean };
+}
+
+describe('denoising', () => {
+  test.each(['low', 'mixed', 'all-upsampled', 'full'] as const)('of %s tokens is Euler on the velocity', async (layout) => {
+    const sigmas = [1, 0.8, 0.55, 0.2];
+    const { latents } = await run({ layout, sigmas });
+    expect(latents).toEqual(expected(tokensOf(CLOSED_FORM_FACTS, layout).scale.length * D, sigmas).latents);
+  });
+});
+
+describe('the clean estimate', () => {
+  const sigmas = [1, 0.8, 0.55];
+  /** its picture when the decoder is given these latents of a rows x cols grid */
+  const picture = (grid: Float32Array, rows: number, cols: number) => model.decode(grid, rows, cols);
+  /** bytes may differ by one where the estimate, taken after the step instead of before it, rounds otherwise */
+  const expectClose = (got: Uint8Array, want: Uint8Array) => {
+    expect(got.length).toBe(want.length);
+    expect(got.reduce((most, value, i) => Math.max(most, Math.abs(value - want[i]!)), 0)).toBeLessThanOrEqual(1);
+  };
+
+  test('after the last step is the one at the last evaluated point, on the small grid for low tokens', async () => {
+    const { rgb } = await run({ layout: 'low', sigmas, options: { decode: 'clean' } });
+    expectClose(rgb, await picture(expected(8 * D, sigmas).clean, 2, 4));
+  });
+
+  test('of a mixed grid has each low token enlarged: child (dy, dx) is filled with the parent pixel (dy, dx)', async () => {
+    const { rgb } = await run({ layout: 'mixed', sigmas, options: { decode: 'clean' } });
+    const { imgIds, scale } = tokensOf(CLOSED_FORM_FACTS, 'mixed');
+    const { clean } = expected(scale.length * D, sigmas);
+    const grid = new Float32Array(4 * 8 * D);
+    for (const [n, side] of scale.entries()) {
+      for (let child = 0; child < side * side; child++) {
+        const row = imgIds[3 * n + 1]! * 2 + (child >> 1);
+        const col = imgIds[3 * n + 2]! * 2 + (child & 1);
+        for (let slot = 0; slot < D; slot++) grid[(row * 8 + col) * D + slot] = clean[n * D + (side === 2 ? (slot & ~3) + child : slot)]!;
+      }
+    }
+    expectClose(rgb, await picture(grid, 4, 8));
+  });
+
+  test('does not depend on the order of the tokens', async () => {
+    const whole = await run({ layout: 'full', sigmas, options: { decode: 'clean' } });
+    const n = 32;
+    const turned = Array.from({ length: n }, (_, i) => (i * 13 + 5) % n);
+    const gather = (data: Float32Array, width: number) => Float32Array.from({ length: n * width }, (_, i) => data[turned[Math.floor(i / width)]! * width + (i % width)]!);
+    const { rgb } = await run({
+      layout: 'full',
+      sigmas,
+      options: { decode: 'clean' },
+      tensors: { latents: { data: gather(seededLatents(n * D), D), shape: [n, D] }, img_ids: { data: gather(tokensOf(CLOSED_FORM_FACTS, 'full').imgIds, 3), shape: [n, 3] } },
+    });
+    expect(rgb).toEqual(whole.rgb);
+  });
+});
+
+describe('stopping', () => {
+  test('is looked at before the first step, and throws its reason', async () => {
+    const { model: counted, calls } = closedFormModel();
+    const reason = new Error('enough');
+    await expect(rest(runStage({ ...jobOf({ sigmas: evenSigmas(3) }), model: counted }, counted.encodeText, AbortSignal.abort(reason)))).rejects.toBe(reason);
+    expect(calls.velocity).toBe(0);
+  });
+});
+
+describe('a grid is covered', () => {
+  const cover = { rows: 4, cols: 8, unit: 2 } as const;
+
+  test.each(['low', 'mixed', 'all-upsampled', 'full'] as Layout[])('by %s tokens, once each cell', (layout) => {
+    const { imgIds, scale } = tokensOf(CLOSED_FORM_FACTS, layout);
+    expect(coverFault(imgIds, scale, { ...cover, unit: layout === 'full' ? 1 : 2 })).toBe(null);
+  });
+
+  test.each([
+    ['a token between cells', [0, 0.25, 0], /cell \(0.5, 0\)/],
+    ['a token before the first row', [0, -1, 0], /cell \(-2, 0\)/],
+    ['a token half outside', [0, 1.5, 0], /cell \(3, 0\)/],
+    ['a token after the last column', [0, 0, 4], /cell \(0, 8\)/],
+    ['a place taken twice', [0, 0, 0.5], /again/],
+  ] as const)('not by %s', (_, [frame, row, col], says) => {
+    const { imgIds, scale } = tokensOf(CLOSED_FORM_FACTS, 'low');
+    imgIds.set([frame, row, col], 0);
+    expect(coverFault(imgIds, scale, cover)).toMatch(says);
+  });
+
+  test('not by nothing', () => {
+    expect(coverFault(new Float32Array(0), new Uint8Array(0), cover)).toBe('nothing covers cell (0, 0)');
+  });
+});

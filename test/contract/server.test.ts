@@ -1,0 +1,424 @@
+/** What depends on our server's settings and on a model that can be held: the line, orphans, keeping, draining, failures, slow readers. */
+import { request as httpRequest } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { createStageServer, type StageServerOptions } from '../../container/app.ts';
+import type { Model } from '../../container/model.ts';
+import { stageProblem } from '../../src/stage/contract.ts';
+import { type Before, type Calls, CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
+import { call, collect, evenSigmas, finish, freshId, messages, put, type RequestShape, readUntil, rest, stageBody } from './requests.ts';
+import { startServer } from './start.ts';
+
+const stops: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  await Promise.all(stops.splice(0).map((stop) => stop()));
+});
+
+async function start(options: Partial<StageServerOptions> = {}, before?: Before) {
+  const { model, calls } = closedFormModel(before ? { before } : {});
+  const started = await startServer([model], options);
+  stops.push(started.stop);
+  return { ...started, model, calls };
+}
+
+const body = (shape: RequestShape = {}) => stageBody(CLOSED_FORM_FACTS, shape);
+
+/** A gate that calls wait at: each `open(n)` lets n more calls through, `openForGood` all. */
+function gate(kind: 'encodeText' | 'velocity' | 'decode' = 'velocity') {
+  let free = 0;
+  const waiting: (() => void)[] = [];
+  return {
+    before: (called: string): Promise<void> | void => {
+      if (called !== kind) return;
+      if (free > 0) {
+        free -= 1;
+        return;
+      }
+      return new Promise((resolve) => waiting.push(resolve));
+    },
+    open(count: number) {
+      for (let i = 0; i < count; i++) {
+        const next = waiting.shift();
+        if (next) next();
+        else free += 1;
+      }
+    },
+    openForGood() {
+      free = Number.POSITIVE_INFINITY;
+      for (const next of waiting.splice(0)) next();
+    },
+  };
+}
+
+const health = async (server: { url: string; token: string }) => {
+  const response = await call(server, 'GET', 'healthz', { token: null });
+  return { code: response.status, ...((await response.json()) as { status: string; queue: number; version: string }) };
+};
+
+describe('the line', () => {
+  test('who waits is told its place and the time ahead, again when it moves up, and again as a sign of life', async () => {
+    const { before, open, openForGood } = gate();
+    const server = await start({ aliveMs: 40 }, before);
+    const running = messages(await put(server, freshId(), body({ sigmas: evenSigmas(3) })));
+    open(1);
+    await readUntil(running, 'step');
+    const second = messages(await put(server, freshId(), body()));
+    const third = messages(await put(server, freshId(), body()));
+    expect((await second.next()).value?.event).toEqual({ event: 'queued', position: 1, eta_ms: expect.any(Number) });
+    expect((await third.next()).value?.event).toMatchObject({ event: 'queued', position: 2 });
+    expect((await third.next()).value?.event).toMatchObject({ event: 'queued', position: 2 });
+    expect(await health(server)).toMatchObject({ code: 200, status: 'busy', queue: 2 });
+    openForGood();
+    const told = (await rest(third)).map(({ event }) => event);
+    expect(told.find((event) => event.event === 'queued' && event.position === 1)).toBeDefined();
+    expect(told.at(-1)?.event).toBe('done');
+    expect((await rest(second)).at(-1)?.event.event).toBe('done');
+    expect(await health(server)).toMatchObject({ code: 200, status: 'ready', queue: 0 });
+  });
+
+  test('the time ahead is the steps still to do at the pace measured', async () => {
+    const { before, open, openForGood } = gate();
+    const server = await start({}, async (called) => {
+      await before(called);
+      if (called === 'velocity') await sleep(20);
+    });
+    const running = messages(await put(server, freshId(), body({ sigmas: evenSigmas(10) })));
+    open(1);
+    await readUntil(running, 'step');
+    const waiting = await messages(await put(server, freshId(), body())).next();
+    expect(waiting.value?.event).toMatchObject({ event: 'queued', eta_ms: expect.any(Number) });
+    if (waiting.value?.event.event === 'queued') expect(waiting.value.event.eta_ms).toBeGreaterThanOrEqual(9 * 15);
+    openForGood();
+  });
+
+  test('is first come, first served, one at a time', async () => {
+    const { before, openForGood } = gate();
+    const server = await start({}, before);
+    const ids = [0, 1, 2, 3].map(freshId);
+    const responses: Response[] = [];
+    for (const id of ids) responses.push(await put(server, id, body()));
+    await vi.waitFor(() => expect(server.calls.velocity).toBe(1));
+    openForGood();
+    await Promise.all(responses.map(finish));
+    expect(server.logged.map(({ id }) => id)).toEqual(ids);
+  });
+
+  test('when it is full, says 503 and when to come again; bad requests still learn what is wrong, known stages still attach', async () => {
+    const { before, openForGood } = gate();
+    const server = await start({ queue: 1 }, before);
+    const [id, request] = [freshId(), body()];
+    const first = await put(server, id, request);
+    const second = await put(server, freshId(), body());
+    const third = await put(server, freshId(), body());
+    expect(third.status).toBe(503);
+    expect(Number(third.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+    expect(stageProblem.parse(await third.json()).code).toBe('queue_full');
+    expect((await put(server, freshId(), body({ sigmas: [1] }))).status).toBe(422);
+    const attached = await put(server, id, request);
+    openForGood();
+    for (const response of [first, second, attached]) expect((await finish(response)).done.steps_done).toBe(2);
+  });
+
+  test('who is cancelled while it waits never computes, and those behind move up', async () => {
+    const { before, openForGood } = gate();
+    const server = await start({}, before);
+    const first = await put(server, freshId(), body());
+    const id = freshId();
+    const second = messages(await put(server, id, body()));
+    const third = messages(await put(server, freshId(), body()));
+    await second.next();
+    await third.next();
+    expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(204);
+    expect((await second.next()).value?.event).toMatchObject({ event: 'error', code: 'cancelled' });
+    expect((await third.next()).value?.event).toMatchObject({ event: 'queued', position: 1 });
+    openForGood();
+    await finish(first);
+    await readUntil(third, 'done');
+    expect(server.calls.velocity).toBe(4);
+  });
+});
+
+describe('cancelling', () => {
+  test('stops within one step', async () => {
+    const { before, open } = gate();
+    const server = await start({}, before);
+    const id = freshId();
+    const reader = messages(await put(server, id, body({ sigmas: evenSigmas(20) })));
+    open(2);
+    await readUntil(reader, 'step');
+    await vi.waitFor(() => expect(server.calls.velocity).toBe(3));
+    await call(server, 'DELETE', `v1/stages/${id}`);
+    await readUntil(reader, 'error');
+    open(10);
+    await vi.waitFor(async () => expect(await health(server)).toMatchObject({ status: 'ready' }));
+    expect(server.calls).toMatchObject({ velocity: 3, decode: 0 });
+    expect(server.logged.at(-1)).toMatchObject({ event: 'stage', id, outcome: 'cancelled', steps: 20 });
+  });
+
+  test.each([
+    ['before decoding', 'velocity', { velocity: 1, decode: 0 }],
+    ['before encoding', 'decode', { velocity: 1, decode: 1 }],
+  ] as const)('during the last call %s, goes no further', async (_, kind, expected) => {
+    const { before, openForGood } = gate(kind);
+    const server = await start({}, before);
+    const id = freshId();
+    const reader = messages(await put(server, id, body({ layout: 'full', sigmas: [1, 0], options: { decode: 'image' } })));
+    await vi.waitFor(() => expect(server.calls[kind]).toBe(1));
+    await call(server, 'DELETE', `v1/stages/${id}`);
+    openForGood();
+    await readUntil(reader, 'error');
+    await vi.waitFor(async () => expect(await health(server)).toMatchObject({ status: 'ready' }));
+    expect(server.calls).toMatchObject(expected);
+  });
+
+  test('frees the id at once: the same request runs again while the old step still computes', async () => {
+    const { before, openForGood } = gate();
+    const server = await start({}, before);
+    const [id, request] = [freshId(), body()];
+    const first = messages(await put(server, id, request));
+    await vi.waitFor(() => expect(server.calls.velocity).toBe(1));
+    await call(server, 'DELETE', `v1/stages/${id}`);
+    const again = await put(server, id, request);
+    openForGood();
+    expect((await readUntil(first, 'error')).event).toMatchObject({ code: 'cancelled' });
+    expect((await finish(again)).done.steps_done).toBe(2);
+  });
+});
+
+describe('with nobody reading', () => {
+  test('a stage stops after a while and is forgotten, so the same request runs again', async () => {
+    const server = await start({ orphanMs: 50 }, (called) => (called === 'velocity' ? sleep(5) : undefined));
+    const [id, request] = [freshId(), body({ sigmas: evenSigmas(200) })];
+    const line = new AbortController();
+    await readUntil(messages(await put(server, id, request, line.signal)), 'step');
+    line.abort();
+    await vi.waitFor(() => expect(server.logged.at(-1)).toMatchObject({ id, outcome: 'orphaned' }));
+    expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(404);
+    expect(server.calls.velocity).toBeLessThan(100);
+    expect((await put(server, id, body({ sigmas: [1, 0] }))).status).toBe(200);
+  });
+
+  test('a waiting stage stops just so', async () => {
+    const { before, openForGood } = gate();
+    const server = await start({ orphanMs: 30 }, before);
+    const first = await put(server, freshId(), body());
+    const line = new AbortController();
+    await messages(await put(server, freshId(), body(), line.signal)).next();
+    line.abort();
+    await vi.waitFor(() => expect(server.logged.at(-1)).toMatchObject({ outcome: 'orphaned', steps_done: 0 }));
+    openForGood();
+    await finish(first);
+    expect(server.calls.velocity).toBe(2);
+  });
+
+  test('who comes back in time keeps it alive', async () => {
+    const { before, open, openForGood } = gate();
+    const server = await start({ orphanMs: 80 }, before);
+    const [id, request] = [freshId(), body({ sigmas: evenSigmas(3) })];
+    const line = new AbortController();
+    const reader = messages(await put(server, id, request, line.signal));
+    open(1);
+    await readUntil(reader, 'step');
+    line.abort();
+    await sleep(20);
+    const back = await put(server, id, request);
+    await sleep(120);
+    openForGood();
+    expect((await finish(back)).done.steps_done).toBe(3);
+  });
+
+  test('a client gone before its answer began leaves an orphan like any other', async () => {
+    const { before, openForGood } = gate();
+    const server = await start({ orphanMs: 20 }, before);
+    const request = body();
+    for (let i = 0; i < 5; i++) {
+      const raw = httpRequest(new URL(`v1/stages/${freshId()}`, server.url), { method: 'PUT', headers: { authorization: `Bearer ${server.token}`, 'content-length': request.length } });
+      raw.on('error', () => {});
+      raw.end(request, () => raw.destroy());
+    }
+    // the first takes the runner, where it is held; whichever of them reached the server at all, none is left behind
+    await vi.waitFor(() => expect(server.logged.length).toBeGreaterThan(0));
+    await sleep(50);
+    expect(server.logged.every(({ outcome }) => outcome === 'orphaned')).toBe(true);
+    openForGood();
+    await vi.waitFor(async () => expect(await health(server)).toMatchObject({ status: 'ready', queue: 0 }));
+  });
+});
+
+describe('a slow reader', () => {
+  test('holds up neither the stage nor other readers, and finds everything when it reads on', async () => {
+    const server = await start();
+    const [id, request] = [freshId(), body({ layout: 'full', sigmas: evenSigmas(500), options: { decode: 'clean' } })];
+    const slow = messages(await put(server, id, request));
+    await slow.next();
+    const { all } = await finish(await put(server, id, request));
+    const late = await rest(slow);
+    expect(late.length).toBe(all.length - 1);
+    expect(late.at(-1)?.event).toEqual(all.at(-1)?.event);
+  });
+});
+
+describe('keeping', () => {
+  test('a result is forgotten when its time is over', async () => {
+    const server = await start({ keepMs: 30 });
+    const id = freshId();
+    await finish(await put(server, id, body()));
+    await vi.waitFor(async () => expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(404), { interval: 50 });
+  });
+
+  test('the oldest results go first when there are too many bytes of them', async () => {
+    const one = body();
+    const server = await start({ keepBytes: 5 * one.length });
+    const ids = Array.from({ length: 6 }, freshId);
+    for (const id of ids) await finish(await put(server, id, one));
+    const known = [];
+    for (const id of ids) known.push((await call(server, 'DELETE', `v1/stages/${id}`)).status === 204);
+    expect(known[0]).toBe(false);
+    expect(known.at(-1)).toBe(true);
+    expect(known).toEqual(known.toSorted()); // forgotten ones, then kept ones
+  });
+
+  test('a kept result is not computed again', async () => {
+    const server = await start();
+    const id = freshId();
+    for (let i = 0; i < 3; i++) await finish(await put(server, id, body()));
+    expect(server.calls.velocity).toBe(2);
+  });
+
+  test('a text is encoded once for all stages of a job', async () => {
+    const server = await start();
+    for (const prompt of ['red', 'red', 'blue', 'red']) await finish(await put(server, freshId(), body({ options: { prompt } })));
+    expect(server.calls.encodeText).toBe(2);
+  });
+});
+
+describe('failing', () => {
+  const failing = (kind: keyof Omit<Calls, 'isClosed'>, error: unknown) => {
+    let left = 1;
+    return (called: string) => {
+      if (called === kind && left-- > 0) throw error;
+    };
+  };
+
+  test.each([
+    ['encodeText', 'text'],
+    ['velocity', 'velocity'],
+    ['decode', 'decode'],
+  ] as const)('a model that throws in %s is told as retryable, never kept, and does not stop the next stage', async (kind, part) => {
+    const server = await start({}, failing(kind, new Error('out of memory near "a red apple"')));
+    const [id, request] = [freshId(), body({ options: { decode: 'clean' } })];
+    const last = (await collect(await put(server, id, request))).at(-1);
+    expect(last?.event).toEqual({ event: 'error', code: 'model_failed', message: `the model failed in ${part}`, retryable: true });
+    expect(server.logged.at(-1)).toMatchObject({ outcome: 'failed', error: expect.stringContaining(part) });
+    if (kind === 'encodeText') expect(JSON.stringify(server.logged)).not.toContain('apple');
+    expect((await finish(await put(server, id, request))).done.steps_done).toBe(2);
+  });
+
+  test('a model that answers NaN is told as final', async () => {
+    const { model } = closedFormModel();
+    const broken: Model = { ...model, velocity: async ({ latents }) => latents.map(() => Number.NaN) };
+    const server = await startServer([broken]);
+    stops.push(server.stop);
+    const last = (await collect(await put(server, freshId(), body()))).at(-1);
+    expect(last?.event).toMatchObject({ event: 'error', code: 'not_finite', retryable: false });
+  });
+});
+
+describe('warnings', () => {
+  test('name skipped words and the cut, also when the text was remembered', async () => {
+    const server = await start();
+    for (let i = 0; i < 2; i++) {
+      const { done } = await finish(await put(server, freshId(), body({ options: { prompt: 'red zzqxv apple apple apple apple apple apple' } })));
+      expect(done.warnings).toEqual([expect.stringContaining('zzqxv'), expect.stringContaining('cut')]);
+    }
+  });
+});
+
+describe('the body', () => {
+  test('is refused when it grows over the limit without having said so', async () => {
+    const server = await start({ maxBodyBytes: 1000 });
+    const status = await new Promise((resolve, reject) => {
+      const raw = httpRequest(new URL(`v1/stages/${freshId()}`, server.url), { method: 'PUT', headers: { authorization: `Bearer ${server.token}` } }, (response) => {
+        resolve(response.statusCode);
+        raw.destroy();
+      });
+      raw.on('error', reject);
+      raw.write(new Uint8Array(600));
+      raw.write(new Uint8Array(600));
+    });
+    expect(status).toBe(413);
+  });
+});
+
+describe('starting and stopping', () => {
+  test('before the models are there it says starting, and 503 to all that needs one', async () => {
+    const { promise, resolve } = Promise.withResolvers<readonly Model[]>();
+    const server = await startServer(promise);
+    stops.push(server.stop);
+    expect(await health(server)).toMatchObject({ code: 503, status: 'starting' });
+    for (const response of [await call(server, 'GET', 'v1/models'), await put(server, freshId(), body())]) {
+      expect(response.status).toBe(503);
+      expect(response.headers.get('retry-after')).not.toBe(null);
+      expect(stageProblem.parse(await response.json()).code).toBe('starting');
+    }
+    expect((await call(server, 'DELETE', `v1/stages/${freshId()}`)).status).toBe(404);
+    resolve([closedFormModel().model]);
+    await server.server.ready;
+    expect(await health(server)).toMatchObject({ code: 200, status: 'ready' });
+    await finish(await put(server, freshId(), body()));
+  });
+
+  test('draining, it finishes what runs, sends off who waits, refuses what is new, and closes its models', async () => {
+    const { before, openForGood } = gate();
+    const server = await start({ drainMs: 5000 }, before);
+    const [id, request] = [freshId(), body()];
+    const running = await put(server, id, request);
+    const waiting = messages(await put(server, freshId(), body()));
+    await waiting.next();
+    const closed = server.server.close();
+    expect((await waiting.next()).value?.event).toMatchObject({ event: 'error', code: 'draining', retryable: true });
+    expect(await health(server)).toMatchObject({ code: 503, status: 'draining' });
+    const refused = await put(server, freshId(), body());
+    expect(refused.status).toBe(503);
+    expect(refused.headers.get('retry-after')).not.toBe(null);
+    expect(stageProblem.parse(await refused.json()).code).toBe('draining');
+    const attached = await put(server, id, request);
+    expect(server.calls.isClosed).toBe(false);
+    openForGood();
+    await closed;
+    expect(server.calls.isClosed).toBe(true);
+    expect((await finish(running)).done.steps_done).toBe(2);
+    expect((await finish(attached)).done.steps_done).toBe(2);
+  });
+
+  test('draining for too long, it stops what runs and says it may be tried elsewhere', async () => {
+    const server = await start({ drainMs: 30 }, (called) => (called === 'velocity' ? sleep(10) : undefined));
+    const running = messages(await put(server, freshId(), body({ sigmas: evenSigmas(900) })));
+    await readUntil(running, 'step');
+    await server.server.close();
+    expect((await readUntil(running, 'error')).event).toMatchObject({ code: 'draining', retryable: true });
+    expect(server.logged.at(-1)).toMatchObject({ outcome: 'drained' });
+  });
+
+  test('an empty token, two models of one name, and a model with negative prompts are mistakes', async () => {
+    expect(() => createStageServer({ models: [], token: '' })).toThrow(RangeError);
+    const { model } = closedFormModel();
+    await expect(createStageServer({ models: [model, model], token: 'x' }).ready).rejects.toThrow(/two models are called closed-form/);
+    await expect(createStageServer({ models: [closedFormModel({ facts: { negative_prompt: true } }).model], token: 'x' }).ready).rejects.toThrow(/negative prompts/);
+    await expect(createStageServer({ models: Promise.reject(new Error('no disk')), token: 'x' }).ready).rejects.toThrow('no disk');
+  });
+});
+
+describe('the log', () => {
+  test('has one line a stage with its counts and trace, and never a prompt or the token', async () => {
+    const server = await start();
+    const id = freshId();
+    await finish(await put(server, id, body({ options: { prompt: 'a secret apple' } })));
+    await put(server, freshId(), body({ options: { prompt: 'a secret apple' }, sigmas: [1] }));
+    expect(server.logged).toEqual([
+      { event: 'stage', id, model: 'closed-form', tokens: 8, steps: 2, steps_done: 2, ms: expect.any(Number), outcome: 'done', trace_id: '0af7651916cd43dd8448eb211c80319c' },
+      { event: 'refused', id: expect.any(String), status: 422, code: 'out_of_range', field: 'sigmas' },
+    ]);
+    expect(JSON.stringify(server.logged)).not.toMatch(/secret|token for tests/);
+  });
+});
