@@ -1,6 +1,4 @@
-/** How long the numerics take on this machine: `node scripts/bench/numerics.ts`. Figures to write down, not to assert. */
-import { readFileSync } from 'node:fs';
-import { decode } from 'fast-png';
+/** How long the numerics take where this runs, Node or workerd. Pure but for the clock: the inputs come from outside. */
 import { canny } from '../../src/numerics/canny.ts';
 import type { MatchingProblem } from '../../src/numerics/densities.ts';
 import { greyFromRgb } from '../../src/numerics/grey.ts';
@@ -11,12 +9,16 @@ import { blockScores, selectTop } from '../../src/numerics/select.ts';
 import { initialTokens } from '../../src/numerics/tokens.ts';
 
 export interface Measurement {
-  name: string;
-  median_ms: number;
-  runs: number;
+  readonly name: string;
+  readonly median_ms: number;
+  readonly runs: number;
 }
 
-const golden = new URL('../../test/golden/', import.meta.url);
+/** The golden fit cases, and a square grey picture [side * side]. */
+export interface NumericsInputs {
+  readonly cases: readonly { readonly name: string; readonly N: readonly number[]; readonly e: readonly number[]; readonly h: number }[];
+  readonly face: Uint8Array;
+}
 
 /** Median wall time of `work` over `runs` calls, after a fifth as many to warm up. */
 function measure(name: string, runs: number, work: () => unknown): Measurement {
@@ -30,18 +32,15 @@ function measure(name: string, runs: number, work: () => unknown): Measurement {
 }
 
 /** One measurement of each fit, of Canny, and of everything between the stages of a FLUX job at 1024². */
-export async function benchNumerics(): Promise<Measurement[]> {
+export function benchNumerics({ cases, face }: NumericsInputs): Measurement[] {
   const measurements: Measurement[] = [];
-
-  const { cases } = JSON.parse(readFileSync(new URL('nt_matching.json', golden), 'utf8')) as { cases: { name: string; N: number[]; e: number[]; h: number }[] };
   for (const { name, N, e, h } of cases) {
     const problem: MatchingProblem = { steps: N, ends: e, modelShift: h };
     measurements.push(measure(`fit, ${name}`, 50, () => fitSchedule(problem)));
   }
 
-  const { data, width, height } = decode(readFileSync(new URL('face.png', golden)));
-  const face = Uint8Array.from(data);
-  measurements.push(measure(`canny, ${width} x ${height}`, 50, () => canny(face, width, height)));
+  const side = Math.sqrt(face.length);
+  measurements.push(measure(`Canny, ${side}²`, 50, () => canny(face, side, side)));
 
   // 1024 low tokens of 64 values, 30 % of them upsampled first, then all: 1024 → 1945 → 4096
   const rgb = Uint8Array.from({ length: 3 * face.length }, (_, i) => face[Math.floor(i / 3)]!);
@@ -49,16 +48,12 @@ export async function benchNumerics(): Promise<Measurement[]> {
   const low = initialTokens({ rows: 32, cols: 32, values: 64, seed: 1, scale: 2 });
   const rest = Uint32Array.from({ length: 1024 - 307 }, (_, n) => n);
   measurements.push(
-    measure('between the stages at 1024²: grey, canny, selection, both transitions', 50, () => {
-      const chosen = selectTop(blockScores(canny(greyFromRgb(rgb, face.length), width, height), width, height), 307);
+    measure('between the stages of FLUX at 1024²: grey, Canny, selection, both transitions', 50, () => {
+      const chosen = selectTop(blockScores(canny(greyFromRgb(rgb, face.length), side, side), side, side), 307);
       const boundary = { mode: 'latent', seed: 1, referenceVariance: false } as const;
       const mixed = transition({ ...boundary, tokens: low, chosen, renoise: renoise[0]!, stream: 1, isLast: false });
       return transition({ ...boundary, tokens: mixed, chosen: rest, renoise: renoise[1]!, stream: 2, isLast: true });
     }),
   );
   return measurements;
-}
-
-if (import.meta.main) {
-  for (const { name, median_ms, runs } of await benchNumerics()) console.log(`${median_ms.toFixed(2).padStart(8)} ms  ${name} (median of ${runs})`);
 }

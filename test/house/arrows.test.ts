@@ -7,8 +7,8 @@ const ROOT = join(import.meta.dirname, '../..');
 /** The house from the ground up: a room may use any room below it, never one above, and rooms on one floor not each other. */
 const FLOORS: readonly (readonly string[])[] = [['src/numerics'], ['src/stage', 'src/billing'], ['src/job'], ['durable-objects'], ['src/http'], ['src/app.ts'], ['src/index.ts']];
 
-/** What the stage server shares with the Worker. */
-const SHARED_WITH_CONTAINER = ['src/stage/contract.ts', 'src/stage/safetensors.ts', 'src/numerics/'];
+/** What the stage server shares with the Worker; package.json only for its version. */
+const SHARED_WITH_CONTAINER = ['package.json', 'src/stage/contract.ts', 'src/stage/safetensors.ts', 'src/numerics/'];
 
 const floorOf = (path: string): number => FLOORS.findIndex((rooms) => rooms.some((room) => path === room || path.startsWith(`${room}/`)));
 const roomOf = (path: string): string | undefined => FLOORS.flat().find((room) => path === room || path.startsWith(`${room}/`));

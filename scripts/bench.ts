@@ -1,0 +1,84 @@
+/** `npm run bench`: every figure the documentation states, measured here and now, into docs/benchmarks.md. `--engine native|wasm` and `--rounds N` shorten it. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { arch, cpus, platform, totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+import { benchMemory } from './bench/memory.ts';
+import { benchPlaces } from './bench/places.ts';
+import { benchRequests, type Way, type WayTimes } from './bench/requests.ts';
+import { ROOT } from './local/bundle.ts';
+import type { Engine } from './local/stage.ts';
+
+const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' }, engine: { type: 'string', multiple: true, default: ['native', 'wasm'] } } });
+
+const WAYS: readonly Way[] = [
+  { name: '4x', body: { preset: '4x' } },
+  { name: '5x', body: { preset: '5x' } },
+  { name: '7x', body: { preset: '7x' } },
+  { name: '7x, no previews', body: { preset: '7x', preview: false } },
+  { name: '7 plain steps', body: { N: [7], e: [1] } },
+];
+
+const versionOf = (name: string): string => (JSON.parse(readFileSync(`${ROOT}node_modules/${name}/package.json`, 'utf8')) as { version: string }).version;
+const ms = (value: number): string => (value < 10 ? value.toFixed(1) : value.toFixed(0));
+const times = (value: number): string => `${value.toFixed(2)}x`;
+const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string => [row(head), row(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(row)].join('\n');
+
+function requestTable(ways: readonly WayTimes[]): string {
+  return table(
+    ['way', 'denoising ms', 'text', 'decode', 'encode', 'orchestration', 'request ms', 'denoising, times faster', 'FLOPs allow', 'request, times faster'],
+    ways.map((way) => [
+      way.name,
+      ms(way.denoise),
+      ms(way.text),
+      ms(way.decode),
+      ms(way.encode),
+      ms(way.orchestration),
+      ms(way.total),
+      times(way.denoiseRatio),
+      times(way.flopRatio),
+      times(way.totalRatio),
+    ]),
+  );
+}
+
+const sections: string[] = [];
+function say(...lines: readonly string[]): void {
+  sections.push(...lines);
+  console.log(lines.join('\n'));
+}
+
+const [cpu] = cpus();
+say(
+  '# Benchmarks',
+  '',
+  `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores of ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, workerd ${versionOf('workerd')}, onnxruntime ${versionOf('onnxruntime-node')}.`,
+  'Absolute times are of this machine at that hour; the ratios are what to compare.',
+  '',
+  '## The mathematics',
+  '',
+  'Median milliseconds. workerd’s clock ticks in whole milliseconds.',
+  '',
+);
+say(
+  table(
+    ['what', 'Node', 'workerd'],
+    (await benchPlaces()).map(({ node, workerd }) => [node.name, node.median_ms.toFixed(2), workerd.median_ms.toFixed(0)]),
+  ),
+  '',
+);
+
+for (const engine of values.engine as Engine[]) {
+  const rounds = Math.max(1, Math.round(Number(values.rounds) / (engine === 'wasm' ? 3 : 1)));
+  say(
+    `## Requests at 256², ${engine} engine`,
+    '',
+    `Medians of ${rounds} rounds; in each round every way comes once, so the ratios to the plain run are within a round. Orchestration is everything the stage server did not report: Worker, object, storage, transfers, Canny, selection, events.`,
+    '',
+  );
+  say(requestTable(await benchRequests({ engine, ways: WAYS, rounds })), '');
+}
+
+const memory = await benchMemory();
+say('## Memory of the job object at the size of FLUX, 1024²', '', memory.sentence, '');
+writeFileSync(`${ROOT}docs/benchmarks.md`, `${sections.join('\n')}`);

@@ -1,0 +1,108 @@
+/** Memory of the isolate that runs a job of FLUX's size, 1024² and 4096 tokens of 64, sampled through workerd's inspector while the job runs. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
+import { createStageServer } from '../../container/app.ts';
+import { listen } from '../../container/listen.ts';
+import { closedFormModel } from '../../test/contract/closed-form-model.ts';
+import { bundleWorker } from '../local/bundle.ts';
+import { freePort } from '../local/ports.ts';
+
+const KEY = 'bench';
+const SAMPLE_MS = 5;
+const JOBS = 3;
+const MIB = 2 ** 20;
+
+export interface Memory {
+  /** MiB of JavaScript heap and of buffers, idle after a first job and at the highest sample while jobs ran */
+  readonly idle: number;
+  readonly peak: number;
+  readonly sentence: string;
+}
+
+/** The inspector of a running isolate: what it uses now, heap and array buffers together, and a way to collect garbage first. */
+async function openInspector(port: number) {
+  const targets = (await (await fetch(`http://127.0.0.1:${port}/json`)).json()) as { webSocketDebuggerUrl: string; id: string }[];
+  const target = targets.find(({ id }) => id.includes('ralu')) ?? targets[0];
+  if (!target) throw new Error('the inspector shows no isolate');
+  const socket = new WebSocket(target.webSocketDebuggerUrl);
+  await new Promise((resolve, reject) => {
+    socket.onopen = resolve;
+    socket.onerror = () => reject(new Error('the inspector refused the connection'));
+  });
+  const waiting = new Map<number, (result: Record<string, number>) => void>();
+  socket.onmessage = ({ data }) => {
+    const { id, result } = JSON.parse(String(data)) as { id?: number; result?: Record<string, number> };
+    if (id !== undefined) waiting.get(id)?.(result ?? {});
+  };
+  let last = 0;
+  const ask = (method: string) =>
+    new Promise<Record<string, number>>((resolve) => {
+      waiting.set(++last, resolve);
+      socket.send(JSON.stringify({ id: last, method }));
+    });
+  return {
+    async used(): Promise<number> {
+      const { usedSize = 0, backingStorageSize = 0 } = await ask('Runtime.getHeapUsage');
+      return (usedSize + backingStorageSize) / MIB;
+    },
+    collect: () => ask('HeapProfiler.collectGarbage'),
+    close: () => socket.close(),
+  };
+}
+
+export async function benchMemory(): Promise<Memory> {
+  const { model } = closedFormModel({ facts: { id: 'flux-size', channels: 16, sizes: [{ width: 1024, height: 1024 }], max_tokens: 4096 } });
+  const server = createStageServer({ models: [model], token: KEY, options: { log: () => undefined } });
+  const stage = await listen(server.app, { host: '127.0.0.1', port: 0 });
+  const folder = await mkdtemp(join(tmpdir(), 'ralu-memory-'));
+  const { script, options } = await bundleWorker();
+  const inspectorPort = (await freePort()) as number;
+  const vars = { BACKENDS: JSON.stringify([{ id: 'local', url: stage.url }]), API_KEY: KEY, BACKEND_TOKEN_LOCAL: KEY };
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      cf: false,
+      telemetry: { enabled: false },
+      inspectorPort,
+      handleStructuredLogs: () => undefined,
+      resourcePersistencePath: folder,
+      workers: [{ ...options, name: 'ralu', modules: [{ type: 'ESModule', path: 'index.js', contents: script }], bindings: { ...options.bindings, ...vars } }],
+    }),
+  );
+  try {
+    const url = await miniflare.ready;
+    const headers = { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' };
+    const runJob = async (seed: number) => {
+      const { id } = (await (await fetch(new URL('/v1/jobs', url), { method: 'POST', headers, body: JSON.stringify({ prompt: 'a red apple', seed, preset: '4x' }) })).json()) as { id: string };
+      const events = await (await fetch(new URL(`/v1/jobs/${id}/events`, url), { headers })).text();
+      if (!events.includes('event: done')) throw new Error(`the job did not finish: ${events.slice(-300)}`);
+    };
+    await runJob(0);
+    const inspector = await openInspector(inspectorPort);
+    await inspector.collect();
+    const idle = await inspector.used();
+    let peak = idle;
+    let isRunning = true;
+    const sampling = (async () => {
+      while (isRunning) {
+        peak = Math.max(peak, await inspector.used());
+        await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
+      }
+    })();
+    for (let seed = 1; seed <= JOBS; seed++) {
+      await runJob(seed);
+      await inspector.collect();
+    }
+    isRunning = false;
+    await sampling;
+    inspector.close();
+    const sentence = `${(peak - idle).toFixed(1)} MiB above idle at the highest of samples every ${SAMPLE_MS} ms over ${JOBS} jobs (idle ${idle.toFixed(1)} MiB, peak ${peak.toFixed(1)} MiB; JavaScript heap and buffers of the isolate that runs Worker and object, garbage not yet collected included; stage server with a closed-form model).`;
+    return { idle, peak, sentence };
+  } finally {
+    await miniflare.dispose();
+    await stage.close(0);
+    await server.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
