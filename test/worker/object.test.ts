@@ -1,5 +1,5 @@
-import { env } from 'cloudflare:workers';
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { imageKey, type JobObject } from '../../durable-objects/job.ts';
 import { appendEvent, MAX_ROW_BYTES, migrate, readJob, readRow, updateRow, writeJob } from '../../durable-objects/tables.ts';

@@ -61,7 +61,7 @@ describe('the plan', () => {
     const { denoise, decode, text, plain } = plan.flops;
     // the stated figures hold text encoder and decodes too
     expect(Math.abs((denoise + decode + text) / 1e12 / tflops - 1)).toBeLessThan(0.01);
-    expect(Math.abs((plain + text + (FLUX.flops.decode_per_pixel * 1024 * 1024)) / (denoise + decode + text) / ratio - 1)).toBeLessThan(0.01);
+    expect(Math.abs((plain + text + FLUX.flops.decode_per_pixel * 1024 * 1024) / (denoise + decode + text) / ratio - 1)).toBeLessThan(0.01);
   });
 
   test('hands out sigmas that fall, begin at the restart and end at exactly 0', () => {
@@ -111,7 +111,10 @@ describe('the plan', () => {
 describe('a model’s shift', () => {
   test('is a constant with one point and log-linear in tokens through two', () => {
     expect(modelShift([{ tokens: 4096, shift: 3 }], 64)).toBe(3);
-    const points = [{ tokens: 256, shift: Math.exp(0.5) }, { tokens: 4096, shift: Math.exp(1.15) }];
+    const points = [
+      { tokens: 256, shift: Math.exp(0.5) },
+      { tokens: 4096, shift: Math.exp(1.15) },
+    ];
     expect(modelShift(points, 256)).toBeCloseTo(Math.exp(0.5), 12);
     expect(modelShift(points, 4096)).toBeCloseTo(3.158, 3);
     expect(modelShift(points, 2176)).toBeCloseTo(Math.exp(0.825), 12);
@@ -134,7 +137,13 @@ describe('a receipt', () => {
   const facts = { jobId: 'j', model: 'm', modelDigest: 'd', seed: 1, preset: null, rooms: [], totalMs: 100 };
 
   test('counts what was done, once for each warning, and leaves to orchestration what no stage server reported', () => {
-    const work = { flops, stages: [{ stage: 1, flops: 3e12, flopsWithoutAttention: 2e12 }, { stage: 2, flops: 5e12, flopsWithoutAttention: 4e12 }] };
+    const work = {
+      flops,
+      stages: [
+        { stage: 1, flops: 3e12, flopsWithoutAttention: 2e12 },
+        { stage: 2, flops: 5e12, flopsWithoutAttention: 4e12 },
+      ],
+    };
     const receipt = makeReceipt({ ...facts, work, usage: [usage, { ...usage, stage: 2 }] });
     expect(receipt.wall_ms.orchestration).toBe(100 - 32);
     expect(receipt.tflops).toMatchObject({ denoise: 8, plain: 80, ratio: 10, ratio_without_attention: 9 });
