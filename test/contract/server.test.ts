@@ -171,6 +171,19 @@ describe('cancelling', () => {
     expect(server.calls).toMatchObject(expected);
   });
 
+  test('during its very last step, it is cancelled and not also done', async () => {
+    const { before, openForGood } = gate();
+    const server = await start({}, before);
+    const id = freshId();
+    const reader = messages(await put(server, id, body({ sigmas: [1, 0] })));
+    await vi.waitFor(() => expect(server.calls.velocity).toBe(1));
+    await call(server, 'DELETE', `v1/stages/${id}`);
+    openForGood();
+    expect((await rest(reader)).map(({ event }) => event.event)).toEqual(['error']);
+    await vi.waitFor(async () => expect(await health(server)).toMatchObject({ status: 'ready' }));
+    expect(server.logged.map(({ outcome }) => outcome)).toEqual(['cancelled']);
+  });
+
   test('frees the id at once: the same request runs again while the old step still computes', async () => {
     const { before, openForGood } = gate();
     const server = await start({}, before);
