@@ -6,6 +6,7 @@ process.env.TEST_STAGE_PORT ??= String(40_000 + (process.pid % 20_000));
 
 export default defineConfig({
   test: {
+    // one group after the other: what waits for a real model must not share two cores with another suite
     projects: [
       { test: { name: 'numerics', include: ['test/numerics/**/*.test.ts'] } },
       { test: { name: 'engine', include: ['test/engine/**/*.test.ts'], testTimeout: 60_000 } },
@@ -24,9 +25,9 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: 'worker', include: ['test/worker/**/*.test.ts'], globalSetup: process.env.NO_STAGE ? [] : ['test/worker/stage-server.ts'], testTimeout: 60_000 },
+        test: { name: 'worker', sequence: { groupOrder: 1 }, include: ['test/worker/**/*.test.ts'], globalSetup: process.env.NO_STAGE ? [] : ['test/worker/stage-server.ts'], testTimeout: 60_000 },
       },
-      { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 120_000, fileParallelism: false } },
+      { test: { name: 'e2e', sequence: { groupOrder: 2 }, include: ['test/e2e/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 120_000, fileParallelism: false } },
     ],
   },
 });
