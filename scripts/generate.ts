@@ -58,7 +58,7 @@ interface Results {
 async function generate(options: GenerateOptions, service: Service, signal: AbortSignal): Promise<Results> {
   const { body } = options;
   const out = resolve(options.out);
-  const screen = { isTTY: process.stderr.isTTY === true, columns: process.stderr.columns ?? 80, write: (text: string) => void process.stderr.write(text) };
+  const screen = { isTTY: process.stderr.isTTY === true, columns: process.stderr.columns || 80, write: (text: string) => void process.stderr.write(text) };
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   await mkdir(dirname(out), { recursive: true });
 
@@ -119,7 +119,7 @@ async function main(args: readonly string[]): Promise<number> {
   const { options } = parsed;
   const interrupt = new AbortController();
   // npm passes a terminal's Ctrl-C on, so it may come twice: once is enough
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interrupt.abort());
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort());
   const started = openService(options);
   try {
     const { service } = await started;

@@ -10,7 +10,7 @@ import type { Engine } from './local/stage.ts';
 
 const HELP = `npm start -- [options]
 
-Runs the Worker and a stage server with the embedded model on this machine until Ctrl-C. Jobs and images are kept in .ralu/.
+Runs the Worker and a stage server with the embedded model on this machine until Ctrl-C. Jobs and images are kept in .ralu/, apart for each port.
 
   --port <number>   of the Worker; the next free one where it is taken (8787)
   --engine <name>   native or wasm: ONNX Runtime of the stage server (native)
@@ -63,10 +63,11 @@ await mkdir(FOLDER, { recursive: true });
 const port = await nextFreePort(options.port);
 if (port !== options.port) console.log(`port ${options.port} is taken; using ${port}`);
 const apiKey = options.key ?? (await keptKey());
-const opening = startStack({ persistTo: FOLDER, engine: options.engine, apiKey, port, onLog: (line, from) => console.error(`[${from}] ${line}`) });
+// two runtimes on one folder would both wake its jobs: every port has its own
+const opening = startStack({ persistTo: join(FOLDER, String(port)), engine: options.engine, apiKey, port, onLog: (line, from) => console.error(`[${from}] ${line}`) });
 
 // npm passes a terminal's Ctrl-C on, so it may come twice; closing twice is closing once
-for (const name of ['SIGINT', 'SIGTERM'] as const) {
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(name, () => {
     void opening.then(({ close }) => close()).then(() => process.exit(0));
   });

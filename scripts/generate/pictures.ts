@@ -18,8 +18,9 @@ export const beside = (out: string, what: string, extension: string): string => 
 /** A transparent picture over an opaque one, at `width` x `height`; the overlay's pixels stay sharp. */
 async function overlay(ground: Picture, over: Picture, { width, height, dim }: { width: number; height: number; dim: number }): Promise<Buffer> {
   const top = await sharp(bytesOf(over)).resize(width, height, { kernel: 'nearest', fit: 'fill' }).png().toBuffer();
-  const bottom = sharp(bytesOf(ground)).removeAlpha().resize(width, height, { fit: 'fill' }).linear(dim, 0);
-  return bottom
+  // in a pipeline of its own: sharp would dim what is laid on top as well
+  const bottom = await sharp(bytesOf(ground)).removeAlpha().resize(width, height, { fit: 'fill' }).linear(dim, 0).png().toBuffer();
+  return sharp(bottom)
     .composite([{ input: top }])
     .png()
     .toBuffer();

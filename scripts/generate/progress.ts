@@ -59,7 +59,8 @@ export function drawProgress(screen: Screen): (event: FollowedEvent) => void {
       case 'plan': {
         const { stages, fitted, fit_ms, tflops } = event.data;
         const how = fitted ? `, schedule fitted in ${fit_ms.toFixed(1)} ms` : '';
-        say(`${stages.map(({ tokens, steps }) => `${steps}×${tokens}`).join(' → ')} (steps × tokens), ${tflops.ratio.toFixed(2)}x less work than the plain model${how}`);
+        const saving = stages.length > 1 ? `, ${tflops.ratio.toFixed(2)}x less work than the plain model` : '';
+        say(`${stages.map(({ tokens, steps }) => `${steps}×${tokens}`).join(' → ')} (steps × tokens)${saving}${how}`);
         return;
       }
       case 'stage':

@@ -4,7 +4,7 @@ import type { Receipt } from '../../src/billing/receipt.ts';
 import type { PlanView } from '../../src/job/job.ts';
 
 const ms = (value: number): string => `${value < 100 ? value.toFixed(1) : value.toFixed(0)} ms`;
-const figures = (value: number): string => (value === 0 ? '0' : Number(value.toPrecision(3)).toString());
+const figures = (value: number): string => (value === 0 ? '0' : value < 0.0001 ? value.toExponential(1) : Number(value.toPrecision(3)).toString());
 const list = (values: readonly number[]): string => values.map((value) => value.toFixed(3)).join(', ');
 
 /** Rows as aligned columns: the first to the left, the others to the right. */

@@ -5,17 +5,23 @@
  * another process of the stack, which dies too: workerd does not notice the death of the Node process that started it.
  */
 import { createInterface } from 'node:readline';
+import { isMainThread } from 'node:worker_threads';
 
-const wards = new Set<number>();
-const lines = createInterface({ input: process.stdin });
-lines.on('line', (line) => wards.add(Number(line)));
-lines.on('close', () => {
-  for (const pid of wards) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // ESRCH: it went first
+function watchParent(): void {
+  const wards = new Set<number>();
+  const lines = createInterface({ input: process.stdin });
+  lines.on('line', (line) => wards.add(Number(line)));
+  lines.on('close', () => {
+    for (const pid of wards) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // ESRCH: it went first
+      }
     }
-  }
-  process.exit(0);
-});
+    process.exit(0);
+  });
+}
+
+// preloads run in worker threads too, such as those of the WASM engine, whose input is empty and ends at once
+if (isMainThread) watchParent();

@@ -101,19 +101,22 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     startup.bundle = since();
     const { convertV4MiniflareOptions, Log, LogLevel, Miniflare } = await import('miniflare');
     const vars = { BACKENDS: JSON.stringify([{ id: 'local', url: stageUrl, region: 'local', models: ['*'] }]), API_KEY: key, BACKEND_TOKEN_LOCAL: token, ...options.vars };
-    const miniflare = new Miniflare(
-      convertV4MiniflareOptions({
-        host: '127.0.0.1',
-        port: options.port ?? 0,
-        cf: false,
-        telemetry: { enabled: false },
-        logRequests: false,
-        log: new Log(LogLevel.ERROR),
-        resourcePersistencePath: join(options.persistTo, 'state'),
-        resourceTmpPath: join(options.persistTo, 'tmp'),
-        handleStructuredLogs: ({ message }) => options.onLog?.(message, 'worker'),
-        workers: [{ ...bundle.options, name: 'ralu', modules: [{ type: 'ESModule', path: 'index.js', contents: bundle.script }], bindings: { ...bundle.options.bindings, ...vars } }],
-      }),
+    const miniflare = withoutSignalHandlers(
+      () =>
+        new Miniflare(
+          convertV4MiniflareOptions({
+            host: '127.0.0.1',
+            port: options.port ?? 0,
+            cf: false,
+            telemetry: { enabled: false },
+            logRequests: false,
+            log: new Log(LogLevel.ERROR),
+            resourcePersistencePath: join(options.persistTo, 'state'),
+            resourceTmpPath: join(options.persistTo, 'tmp'),
+            handleStructuredLogs: ({ message }) => options.onLog?.(message, 'worker'),
+            workers: [{ ...bundle.options, name: 'ralu', modules: [{ type: 'ESModule', path: 'index.js', contents: bundle.script }], bindings: { ...bundle.options.bindings, ...vars } }],
+          }),
+        ),
     );
     dispose = () => miniflare.dispose();
     const workerReady = miniflare.ready.then((address) => {
@@ -132,4 +135,15 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 function once(work: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | null = null;
   return () => (running ??= work());
+}
+
+/** What `make` makes, without the signal handlers it installs: Miniflare's exit at once, but when to end and what comes before is for the program to say. */
+function withoutSignalHandlers<T>(make: () => T): T {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  const before = signals.map((signal) => process.listeners(signal));
+  const made = make();
+  signals.forEach((signal, index) => {
+    for (const listener of process.listeners(signal)) if (!before[index]?.includes(listener)) process.off(signal, listener);
+  });
+  return made;
 }

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Command, startGenerate } from './command.ts';
 import { afterwards, livingIn, makeRig, type Rig, signalGroup } from './rig.ts';
@@ -25,7 +26,7 @@ describe('Ctrl-C leaves no process behind', () => {
   test.each(moments)('%s', async (_, args, text) => {
     const command = startGenerate(args, folder);
     if (text) await command.says(text);
-    else while (livingIn(pidOf(command)).length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+    else while (command.process.exitCode === null && livingIn(pidOf(command)).length < 2) await pause(20);
     command.process.kill('SIGINT');
     const { code, stderr } = await command.finished;
     expect(stderr).toContain('interrupted');

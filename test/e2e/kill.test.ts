@@ -12,25 +12,36 @@ let rig: Rig;
 let reference: Uint8Array;
 let duration: number;
 const restarts: number[] = [];
+/** jobs that were still under way when they were killed */
+let numCut = 0;
 
 beforeAll(async () => {
   rig = await makeRig();
   await rig.start();
-  // the first job of a stage server is slower than the rest
-  await (await startWatchedJob(rig.service, BODY)).events;
-  const begin = performance.now();
-  const { id, events } = await startWatchedJob(rig.service, BODY);
-  await events;
-  duration = performance.now() - begin;
-  reference = await fetchImage(rig.service, id);
+  // the first job of a stage server is slower than the rest, and any may meet a busy machine
+  const durations: number[] = [];
+  for (let run = 0; run < 4; run++) {
+    const begin = performance.now();
+    const { id, events } = await startWatchedJob(rig.service, BODY);
+    await events;
+    durations.push(performance.now() - begin);
+    reference = await fetchImage(rig.service, id);
+  }
+  duration = Math.min(...durations);
 });
 
 afterAll(async () => {
   await rig?.remove();
-  if (restarts.length > 0) console.log(`undisturbed ${duration.toFixed(0)} ms; ${restarts.length} restarts, median ${restarts.toSorted((a, b) => a - b)[restarts.length >> 1]?.toFixed(0)} ms`);
+  if (restarts.length > 0)
+    console.log(
+      `undisturbed ${duration.toFixed(0)} ms; ${numCut} of ${restarts.length} kills met a running job; restart median ${restarts.toSorted((a, b) => a - b)[restarts.length >> 1]?.toFixed(0)} ms`,
+    );
 });
 
-async function restart(): Promise<void> {
+/** Kills everything at once and starts it again. */
+async function crash({ hasEnded }: Watched): Promise<void> {
+  if (!hasEnded()) numCut++;
+  await rig.kill();
   const begin = performance.now();
   await rig.start();
   restarts.push(performance.now() - begin);
@@ -66,36 +77,36 @@ describe('a job whose whole runtime is killed ends with the same bytes', () => {
   test.each(moments)('when %s', async (_, fits) => {
     const job = await startWatchedJob(rig.service, BODY);
     await job.seen(fits);
-    await rig.kill();
-    await restart();
+    await crash(job);
     await expectSameEnd(job);
   });
 
   const random = mulberry32(20_250_710);
-  const shares = Array.from({ length: 20 }, () => [random()] as [number]);
+  const shares = Array.from({ length: 20 }, random).map((share) => [(100 * share).toFixed(1), share] as const);
 
-  test.each(shares)('at %f of its duration', async (share) => {
+  test.each(shares)('at %s %% of its duration', async (_, share) => {
     const job = await startWatchedJob(rig.service, BODY);
     await pause(share * duration);
-    await rig.kill();
-    await restart();
+    await crash(job);
     await expectSameEnd(job);
   });
 });
 
 test('a killed job goes on by its alarm when nobody asks for it', async () => {
   const watcher = new AbortController();
-  const { id, seen } = await startWatchedJob(rig.service, BODY, watcher.signal);
-  await seen(({ type }) => type === 'selection');
+  const watched = await startWatchedJob(rig.service, BODY, watcher.signal);
+  const { id } = watched;
+  await watched.seen(({ type }) => type === 'selection');
   watcher.abort();
-  await rig.kill();
-  await restart();
+  await crash(watched);
   // not one request until the lease has run out and the rest of the work could be done twice
   await pause(LEASE_MS + 2 * duration + 1000);
   const job = await getJob(rig.service, id);
   expect(job.status).toBe('done');
   expect(Buffer.compare(await fetchImage(rig.service, id), reference)).toBe(0);
 });
+
+test('most of those kills met a running job', () => expect(numCut).toBeGreaterThan(restarts.length / 2));
 
 /** A seeded random number generator, uniform in [0, 1). Source: Tommy Ettinger, mulberry32, public domain. */
 function mulberry32(seed: number): () => number {

@@ -23,6 +23,7 @@ describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
       expect([width, height]).toEqual([256, 256]);
       expect(new Set(data).size, `${name} shows something`).toBeGreaterThan(16);
     }
+    expect(new Set(decode(await readFile(join(cwd, 'a-red-apple.edges.png'))).data), 'edges are white').toContain(255);
     expect(stdout).toMatch(/^model .*seed 7, preset 7x$/m);
     expect(stdout).toContain(engine);
     expect(stdout).toMatch(/^schedule +h [\d., ]+ · Z [\d.]+ · restarts s [\d., ]+ · divergence 0\.\d+$/m);

@@ -11,6 +11,7 @@ import { createJob, type FollowedEvent, follow, type Service } from '../../scrip
 import { bundleWorker } from '../../scripts/local/bundle.ts';
 import { freePort } from '../../scripts/local/ports.ts';
 import type { Stack, StackOptions } from '../../scripts/local/stack.ts';
+import { isLastEvent } from '../../src/job/events.ts';
 
 export interface Rig {
   /** where the Worker answers, the same after every restart */
@@ -107,6 +108,8 @@ export interface Watched {
   readonly events: Promise<FollowedEvent[]>;
   /** resolves at the first event that fits; rejects when the job ends without */
   seen(fits: (event: FollowedEvent) => boolean): Promise<FollowedEvent>;
+  /** whether the watcher has seen the job's last event */
+  hasEnded(): boolean;
 }
 
 /** A job under way, its events followed across whatever happens to the service, until `signal` says to look away. */
@@ -129,6 +132,7 @@ export async function startWatchedJob(service: Service, body: Readonly<Record<st
   return {
     id,
     events: all,
+    hasEnded: () => events.some(({ type }) => isLastEvent(type)),
     seen(fits) {
       const found = events.find(fits);
       if (found) return Promise.resolve(found);
