@@ -25,7 +25,7 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: 'worker', sequence: { groupOrder: 1 }, include: ['test/worker/**/*.test.ts'], globalSetup: process.env.NO_STAGE ? [] : ['test/worker/stage-server.ts'], testTimeout: 60_000 },
+        test: { name: 'worker', sequence: { groupOrder: 1 }, include: ['test/worker/**/*.test.ts'], globalSetup: ['test/worker/stage-server.ts'], testTimeout: 60_000 },
       },
       { test: { name: 'e2e', sequence: { groupOrder: 2 }, include: ['test/e2e/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 120_000, fileParallelism: false } },
     ],

@@ -56,10 +56,16 @@ export function streamEvents({
         if (last) return;
         const rest = silentUntil - Date.now();
         if (rest <= 0) return controller.enqueue(heartbeat());
-        await Promise.race([changed, pause(rest)]);
+        await changedWithin(changed, rest);
       }
     },
   });
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Resolves when `changed` does, or after `ms`. */
+async function changedWithin(changed: Promise<void>, ms: number): Promise<void> {
+  const { promise: pause, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([changed, pause]);
+  clearTimeout(timer);
+}

@@ -8,14 +8,14 @@
 import { DurableObject, tracing } from 'cloudflare:workers';
 import { makeReceipt } from '../src/billing/receipt.ts';
 import type { JobEvent } from '../src/job/events.ts';
-import { describeFailure, isFinal } from '../src/job/failures.ts';
+import { describeFailure, type Fault, isFinal } from '../src/job/failures.ts';
 import type { ImageView, Job, JobRecord, JobRequest, JobView, Plan, Room } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import { FIRST_ROOM, isLastRoom, roomName, type StageRequest, type Step, type Tools, walkRoom } from '../src/job/story.ts';
 import { jobPath, viewJob } from '../src/job/view.ts';
 import { openStage, parseBackends } from '../src/stage/backends.ts';
-import type { Stage, StageFailure, StageProgress } from '../src/stage/client.ts';
+import type { Stage, StageProgress } from '../src/stage/client.ts';
 import { makeSignal, streamEvents } from './event-stream.ts';
 import { appendEvent, insertRow, migrate, readEvents, readJob, readRow, updateRow, writeJob } from './tables.ts';
 
@@ -27,6 +27,30 @@ export interface JobEnv {
   readonly STAGE_SILENCE_SECONDS: string;
   readonly STAGE_ATTEMPTS: string;
   readonly QUEUE_SECONDS: string;
+}
+
+interface Limits {
+  readonly ttlMs: number;
+  readonly timeoutMs: number;
+  readonly silenceMs: number;
+  readonly attempts: number;
+  readonly queueMs: number;
+}
+
+/** The limits a deployment sets. Throws an Error that names the variable: a limit misread as 0 or NaN would end every job or none. */
+function readLimits(env: JobEnv): Limits {
+  const read = (name: keyof JobEnv, most: number): number => {
+    const value = Number(env[name]);
+    if (!(value > 0 && value <= most)) throw new Error(`${name} is ${JSON.stringify(env[name])}, expected a number above 0 and at most ${most}`);
+    return value;
+  };
+  return {
+    ttlMs: read('JOB_TTL_HOURS', 24 * 365) * 3_600_000,
+    timeoutMs: read('STAGE_TIMEOUT_SECONDS', 600) * 1000,
+    silenceMs: read('STAGE_SILENCE_SECONDS', 600) * 1000,
+    attempts: Math.ceil(read('STAGE_ATTEMPTS', 100)),
+    queueMs: read('QUEUE_SECONDS', 24 * 3600) * 1000,
+  };
 }
 
 /** How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a crashed job sooner. */
@@ -41,11 +65,18 @@ export interface NewJob {
   readonly plan: Plan;
 }
 
+/** How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes. */
+const ALARM_MS = 4 * 60_000;
+
+/** When to try again to remove a job whose image the bucket would not delete. */
+const REMOVE_RETRY_MS = 3_600_000;
+
 /** Where the finished image of a job lies. */
 export const imageKey = (id: string, format: string): string => `jobs/${id}/image.${format}`;
 
 export class JobObject extends DurableObject<JobEnv> {
   readonly #sql: SqlStorage;
+  readonly #limits: Limits;
   readonly #signal = makeSignal();
   /** ends the stage request in flight; null when there is none in this incarnation */
   #inFlight: AbortController | null = null;
@@ -54,14 +85,14 @@ export class JobObject extends DurableObject<JobEnv> {
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
+    this.#limits = readLimits(env);
     ctx.blockConcurrencyWhile(async () => {
       const row = this.#row();
       if (!row) return;
       migrate(this.#sql);
-      if (isLastRoom(row.room)) return;
       // a new incarnation means that whoever held the lease is gone: nothing to wait for
       const alarm = await ctx.storage.getAlarm();
-      const due = Math.max(Date.now(), row.notBefore);
+      const due = isLastRoom(row.room) ? (row.expiresAt as number) : Math.max(Date.now(), row.notBefore);
       if (alarm === null || alarm > due) await ctx.storage.setAlarm(due);
     });
   }
@@ -69,9 +100,9 @@ export class JobObject extends DurableObject<JobEnv> {
   /** Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Resolves to the job. */
   async create({ id, request, plan }: NewJob): Promise<JobView> {
     const now = Date.now();
-    this.ctx.storage.transactionSync(() => {
+    const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql);
-      if (this.#row()) return;
+      if (this.#row()) return false;
       insertRow(this.#sql, {
         id,
         request,
@@ -97,9 +128,9 @@ export class JobObject extends DurableObject<JobEnv> {
       const { model, seed, width, height } = request;
       this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height } });
       void this.ctx.storage.setAlarm(now);
+      return true;
     });
-    this.#signal.notify();
-    logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
+    if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
     return viewJob(this.#row() as JobRecord);
   }
 
@@ -109,10 +140,14 @@ export class JobObject extends DurableObject<JobEnv> {
     return row && viewJob(row);
   }
 
-  /** The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job; `over` when none can come any more. */
-  events(after: number): ReadableStream<Uint8Array> | 'over' | null {
+  /**
+   * The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job, `over` when none can come any more,
+   * `ahead` when there has been no such event.
+   */
+  events(after: number): ReadableStream<Uint8Array> | 'over' | 'ahead' | null {
     const row = this.#row();
     if (!row) return null;
+    if (after > 0 && readEvents(this.#sql, after - 1, 1).length === 0) return 'ahead';
     if (isLastRoom(row.room) && readEvents(this.#sql, after, 1).length === 0) return 'over';
     return streamEvents({
       after,
@@ -137,13 +172,10 @@ export class JobObject extends DurableObject<JobEnv> {
 
   /** Removes the job: image, latents, events, everything. False when there was none. */
   async erase(): Promise<boolean> {
-    const row = this.#row();
-    if (!row) return false;
-    this.#stopStage(row);
-    await this.env.IMAGES.delete(imageKey(row.id, row.request.format));
-    await this.ctx.storage.deleteAll();
-    this.#signal.notify();
-    logLine('job_erased', { job_id: row.id });
+    // an unfinished job ends first, so that nothing on its way can be stored behind the erasure; its walk is over before anything goes
+    if ((await this.cancel()) === null) return false;
+    await this.#walking?.catch(() => {});
+    await this.#remove();
     return true;
   }
 
@@ -157,27 +189,39 @@ export class JobObject extends DurableObject<JobEnv> {
 
   /** Never throws for an expected failure. */
   async #walkOn(): Promise<void> {
+    const until = Date.now() + ALARM_MS;
     for (;;) {
       const row = this.#row();
       if (!row) return;
       const now = Date.now();
       if (isLastRoom(row.room)) {
-        if (row.expiresAt !== null && now >= row.expiresAt) await this.erase();
-        else await this.ctx.storage.setAlarm(row.expiresAt ?? now + this.#ttlMs());
+        if (row.expiresAt !== null && now >= row.expiresAt) await this.#remove();
+        else await this.ctx.storage.setAlarm(row.expiresAt ?? now + this.#limits.ttlMs);
         return;
       }
-      if (row.notBefore > now) {
-        await this.ctx.storage.setAlarm(row.notBefore);
+      if (row.notBefore > now || now > until) {
+        await this.ctx.storage.setAlarm(Math.max(now, row.notBefore));
         return;
       }
       await this.#walk(row);
     }
   }
 
+  /** The image from the bucket, then everything here. A bucket that fails is asked again later: the alarm goes only with the tables. */
+  async #remove(): Promise<void> {
+    const row = this.#row();
+    if (!row) return;
+    await this.ctx.storage.setAlarm(Date.now() + REMOVE_RETRY_MS);
+    await this.env.IMAGES.delete(imageKey(row.id, row.request.format));
+    await this.ctx.storage.deleteAll();
+    this.#signal.notify();
+    logLine('job_erased', { job_id: row.id });
+  }
+
   /** One room: what it reads is `row`; what it changed is stored if the job still stands where it stood. */
   async #walk(row: JobRecord): Promise<void> {
     const name = roomName(row.room);
-    if (row.room.name === 'stage' && row.tries >= Number(this.env.STAGE_ATTEMPTS)) {
+    if (row.room.name === 'stage' && row.tries >= this.#limits.attempts) {
       return this.#fail(row, 'interrupted', `The stage was cut off ${row.tries} times, the last time without any answer.`);
     }
     const before = readJob(this.#sql, row);
@@ -196,8 +240,9 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   /** Sends a stage request: the attempt and its lease are stored before a byte goes out. Throws Superseded when the job has moved meanwhile. */
-  #runStage: (row: JobRecord, request: StageRequest) => ReturnType<Tools['runStage']> = async (row, { id, stage, options, body }) => {
-    const backend = row.plan.backends[row.tries % row.plan.backends.length] as string;
+  #runStage: (row: JobRecord, request: StageRequest) => ReturnType<Tools['runStage']> = async (row, { id, stage, tokens, options, body, rgbSize }) => {
+    // a request cut off goes back to where it may still be running; one that failed or was turned away goes to the next server
+    const backend = row.backend ?? (row.plan.backends[row.attempt % row.plan.backends.length] as string);
     this.ctx.storage.transactionSync(() => {
       const now = this.#row();
       if (!now || now.attempt !== row.attempt || roomName(now.room) !== roomName(row.room)) throw new Superseded();
@@ -217,10 +262,12 @@ export class JobObject extends DurableObject<JobEnv> {
             body,
             options,
             numTokens: stage.tokens,
+            numValues: tokens.latents.length / stage.tokens,
             steps: stage.steps,
+            rgbSize,
             signal: controller.signal,
-            timeoutMs: Number(this.env.STAGE_TIMEOUT_SECONDS) * 1000,
-            silenceMs: Number(this.env.STAGE_SILENCE_SECONDS) * 1000,
+            timeoutMs: this.#limits.timeoutMs,
+            silenceMs: this.#limits.silenceMs,
             onProgress: (event) => {
               if (!controller.signal.aborted) this.#progress(stage.stage, event);
             },
@@ -245,7 +292,14 @@ export class JobObject extends DurableObject<JobEnv> {
   /** Stores what a room made, and the room after it. The image goes to R2 first: a row never points at an image that is not there. */
   async #advance(row: JobRecord, before: Job, { job, events, image }: Extract<Step, { ok: true }>): Promise<void> {
     const { request, plan } = row;
-    if (image) await this.env.IMAGES.put(imageKey(row.id, request.format), image, { httpMetadata: { contentType: `image/${request.format}` } });
+    if (image) {
+      try {
+        await this.env.IMAGES.put(imageKey(row.id, request.format), image, { httpMetadata: { contentType: `image/${request.format}` } });
+      } catch (error) {
+        this.#stumble(row, { reason: 'storage_failed', detail: error instanceof Error ? error.message : String(error) });
+        return;
+      }
+    }
     const isStored = this.ctx.storage.transactionSync(() => {
       const now = Date.now();
       if (!this.#standsAt(row)) return false;
@@ -267,7 +321,7 @@ export class JobObject extends DurableObject<JobEnv> {
         rooms: timesAfter(row, now),
         totalMs: now - row.createdAt,
       });
-      this.#finish(row, job.room, { image: view, receipt }, { type: 'done', data: { job_id: row.id, image: view, receipt } });
+      this.#finish(row, job.room, { image: view, receipt }, { type: 'done', data: { job_id: row.id, image: view, receipt } }, now);
       return true;
     });
     // cancelled or erased while the image was on its way: it must not stay behind
@@ -275,8 +329,8 @@ export class JobObject extends DurableObject<JobEnv> {
     this.#signal.notify();
   }
 
-  /** A stage request without result: wait where waiting helps, try again where that may, end the job otherwise. */
-  #stumble(row: JobRecord, failure: StageFailure): void {
+  /** A stage without result: wait where waiting helps, try again where that may, end the job otherwise. */
+  #stumble(row: JobRecord, failure: Fault): void {
     if (!this.#standsAt(row) || row.room.name !== 'stage') return;
     const now = Date.now();
     const tries = row.tries + 1;
@@ -284,7 +338,7 @@ export class JobObject extends DurableObject<JobEnv> {
     logLine('stage_failed', { job_id: row.id, stage, attempt: tries, ...failure });
     if (failure.reason === 'busy') {
       const busySince = row.busySince ?? now;
-      if (now - busySince >= Number(this.env.QUEUE_SECONDS) * 1000) {
+      if (now - busySince >= this.#limits.queueMs) {
         this.#fail(row, 'no_capacity', describeFailure(failure));
         return;
       }
@@ -293,13 +347,13 @@ export class JobObject extends DurableObject<JobEnv> {
         if (row.busySince === null) this.#append({ type: 'queued', data: { job_id: row.id, stage, position: null, eta_ms: null } });
         updateRow(this.#sql, { tries: row.tries, busySince, notBefore: now + wait, backend: null, stageId: null });
       });
-    } else if (isFinal(failure) || tries >= Number(this.env.STAGE_ATTEMPTS)) {
+    } else if (isFinal(failure) || tries >= this.#limits.attempts) {
       this.#fail(row, failure.reason === 'reported' ? failure.code : failure.reason, describeFailure(failure));
     } else {
       const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
       this.ctx.storage.transactionSync(() => {
         this.#append({ type: 'retry', data: { stage, attempt: tries, reason: failure.reason, wait_ms: wait } });
-        updateRow(this.#sql, { busySince: null, notBefore: now + wait });
+        updateRow(this.#sql, { busySince: null, notBefore: now + wait, backend: null, stageId: null });
       });
     }
     this.#signal.notify();
@@ -310,12 +364,12 @@ export class JobObject extends DurableObject<JobEnv> {
     if (!current || isLastRoom(current.room)) return;
     const failure = { reason, message, stage: row.room.name === 'stage' ? row.room.stage : null, attempts: current.tries };
     this.ctx.storage.transactionSync(() => this.#finish(row, { name: 'failed' }, { failure }, { type: 'failed', data: { job_id: row.id, ...failure } }));
+    this.#stopStage(current);
   }
 
   /** The last room, in the caller's transaction: latents go, the row says how it ended, the alarm waits for its expiry. */
-  #finish(row: JobRecord, room: Room, outcome: Partial<Pick<JobRecord, 'image' | 'receipt' | 'failure'>>, event: JobEvent): void {
-    const now = Date.now();
-    const expiresAt = now + this.#ttlMs();
+  #finish(row: JobRecord, room: Room, outcome: Partial<Pick<JobRecord, 'image' | 'receipt' | 'failure'>>, event: JobEvent, now = Date.now()): void {
+    const expiresAt = now + this.#limits.ttlMs;
     this.#sql.exec('DELETE FROM blob');
     updateRow(this.#sql, { ...outcome, room, roomSince: now, roomTimes: timesAfter(row, now), finishedAt: now, expiresAt });
     this.#append(event);
@@ -348,10 +402,6 @@ export class JobObject extends DurableObject<JobEnv> {
 
   #append(event: JobEvent): void {
     appendEvent(this.#sql, event, Date.now());
-  }
-
-  #ttlMs(): number {
-    return Number(this.env.JOB_TTL_HOURS) * 3_600_000;
   }
 }
 

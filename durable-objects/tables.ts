@@ -59,7 +59,7 @@ function checked(name: string, text: string): string {
 }
 
 /** Whether a job was ever stored here. An object that was only asked about has no tables, and asking leaves none behind. */
-export const hasTables = (sql: SqlStorage): boolean => sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration'").toArray().length > 0;
+const hasTables = (sql: SqlStorage): boolean => sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration'").toArray().length > 0;
 
 /** Brings the schema up to date. Idempotent. */
 export function migrate(sql: SqlStorage): void {

@@ -21,7 +21,15 @@ export function createApp(): OpenAPIHono<AppEnv> {
   const memo: FitMemo = new Map();
 
   app.use(requestId());
-  app.use(cors({ origin: '*', allowHeaders: ['authorization', 'content-type', 'last-event-id'], exposeHeaders: ['location', 'retry-after', 'x-request-id', 'x-ralu-job-id'], maxAge: 86_400 }));
+  app.use(
+    cors({
+      origin: '*',
+      allowMethods: ['GET', 'POST', 'DELETE'],
+      allowHeaders: ['authorization', 'content-type', 'last-event-id'],
+      exposeHeaders: ['location', 'retry-after', 'x-request-id', 'x-ralu-job-id'],
+      maxAge: 86_400,
+    }),
+  );
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   app.use('/v1/*', requireKey);
   routeModels(app);

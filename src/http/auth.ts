@@ -9,8 +9,8 @@ const refuse = (detail: string) => new Problem({ status: 401, code: 'unauthorize
 /** Lets a request through when it carries the configured key, compared in constant time. Without a configured key nobody gets in. */
 export const requireKey = createMiddleware<AppEnv>(async function requireKey(c, next) {
   if (!c.env.API_KEY) throw new Problem({ status: 503, code: 'not_configured', detail: 'This deployment has no API_KEY secret yet.' });
-  const [scheme, key] = c.req.header('authorization')?.split(' ') ?? [];
-  if (scheme?.toLowerCase() !== 'bearer' || !key) throw refuse('Send the key as "Authorization: Bearer KEY".');
+  const [, key] = /^Bearer +(\S+)$/i.exec(c.req.header('authorization') ?? '') ?? [];
+  if (!key) throw refuse('Send the key as "Authorization: Bearer KEY".');
   if (!(await timingSafeEqual(key, c.env.API_KEY))) throw refuse('The key is not valid.');
   await next();
 });

@@ -30,9 +30,12 @@ const limitBody = bodyLimit({
   },
 });
 
+/** The types that Hono reads a body as JSON for; any other would slip past the contract unread. */
+const JSON_TYPE = /^application\/([a-z-.]+\+)?json(;\s*[a-zA-Z0-9-]+=([^;]+))*$/;
+
 const requireJson = createMiddleware<AppEnv>(async function requireJson(c, next) {
   const type = c.req.header('content-type') ?? '';
-  if (!/^application\/([a-z.+-]+\+)?json\s*(;|$)/i.test(type)) {
+  if (!JSON_TYPE.test(type)) {
     throw new Problem({
       status: 415,
       code: 'unsupported_media_type',
@@ -108,8 +111,9 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(watchJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
     const after = lastEventId(c.req.header('last-event-id'));
-    const events = await callJob(c.env, id, (stub) => stub.events(after) as Promise<ReadableStream<Uint8Array> | 'over' | null>);
+    const events = await callJob(c.env, id, (stub) => stub.events(after) as Promise<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>);
     if (!events) throw notFound(id);
+    if (events === 'ahead') throw badField('last-event-id', after, 'must be the id of an event of this job');
     if (events === 'over') return c.body(null, 204);
     const headers = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'content-encoding': 'identity', 'x-accel-buffering': 'no' };
     return c.body(events, 200, headers);

@@ -12,7 +12,7 @@ export async function availableModels(env: Env): Promise<readonly ServedModel[]>
   return models;
 }
 
-const modelEntry = modelFacts.omit({ flops: true }).extend({ object: z.literal('model'), created: z.int(), owned_by: z.string() });
+const modelEntry = modelFacts.extend({ object: z.literal('model'), created: z.int(), owned_by: z.string() });
 
 const listModels = createRoute({
   method: 'get',
@@ -24,7 +24,7 @@ const listModels = createRoute({
 export function routeModels(app: OpenAPIHono<AppEnv>): void {
   app.openapi(listModels, async (c) => {
     const models = await availableModels(c.env);
-    const data = models.map(({ facts: { flops: _, ...facts } }) => ({ ...facts, object: 'model' as const, created: 0, owned_by: 'ralu' }));
+    const data = models.map(({ facts }) => ({ ...facts, object: 'model' as const, created: 0, owned_by: 'ralu' }));
     return c.json({ object: 'list' as const, data }, 200);
   });
 }

@@ -11,7 +11,7 @@ export interface Fault {
 }
 
 export interface ProblemFields {
-  readonly status: 400 | 401 | 404 | 405 | 409 | 413 | 415 | 422 | 500 | 503;
+  readonly status: 400 | 401 | 404 | 409 | 413 | 415 | 500 | 503;
   /** stable name for programs */
   readonly code: string;
   /** one sentence for people */
@@ -24,11 +24,9 @@ const TITLES: Record<ProblemFields['status'], string> = {
   400: 'Bad request',
   401: 'Not authenticated',
   404: 'Not found',
-  405: 'Method not allowed',
   409: 'Conflict',
   413: 'Body too large',
   415: 'Unsupported media type',
-  422: 'Impossible request',
   500: 'Internal error',
   503: 'Not available',
 };

@@ -1,8 +1,11 @@
-/** What a failed stage request means for its job: whether trying again can help, and the sentence a caller gets. Pure. */
+/** What a stage that came to nothing means for its job: whether trying again can help, and the sentence a caller gets. Pure. */
 import type { StageFailure } from '../stage/client.ts';
 
+/** Why a stage came to nothing: its server gave no result, or the bucket would not take the image. */
+export type Fault = StageFailure | { readonly reason: 'storage_failed'; readonly detail: string };
+
 /** Whether the same request would fail again however often it is sent. */
-export function isFinal(failure: StageFailure): boolean {
+export function isFinal(failure: Fault): boolean {
   switch (failure.reason) {
     case 'refused':
       return true;
@@ -14,12 +17,13 @@ export function isFinal(failure: StageFailure): boolean {
     case 'invalid_response':
     case 'timeout':
     case 'aborted':
+    case 'storage_failed':
       return false;
   }
 }
 
 /** One sentence a caller can act on. Addresses and tokens never appear in it. */
-export function describeFailure(failure: StageFailure): string {
+export function describeFailure(failure: Fault): string {
   switch (failure.reason) {
     case 'unreachable':
       return 'The stage server could not be reached or closed the connection.';
@@ -37,5 +41,7 @@ export function describeFailure(failure: StageFailure): string {
       return failure.kind === 'total' ? `The stage took longer than ${failure.ms / 1000} s.` : `The stage server said nothing for ${failure.ms / 1000} s.`;
     case 'aborted':
       return 'The stage was stopped.';
+    case 'storage_failed':
+      return 'The finished image could not be stored.';
   }
 }

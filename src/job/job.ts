@@ -60,7 +60,7 @@ export interface PlannedStage {
 
 /** All numbers of a job, fixed before it exists. From here on nobody computes a coefficient. */
 export interface Plan {
-  readonly model: Pick<ModelFacts, 'id' | 'channels' | 'token_pixels' | 'digest' | 'text_tokens'>;
+  readonly model: Pick<ModelFacts, 'id' | 'channels' | 'token_pixels' | 'digest'>;
   /** the backends that serve the model, best first */
   readonly backends: readonly string[];
   /** full-resolution token grid */
@@ -119,7 +119,7 @@ export interface JobRecord {
   readonly roomTimes: readonly { readonly room: string; readonly ms: number }[];
   /** grows with every stage request; together with the room it is what a late answer is compared with */
   readonly attempt: number;
-  /** requests of this stage that neither finished nor were turned away as busy: what the cap counts */
+  /** requests of this stage that led to no stored result and were not turned away as busy: what the cap counts */
   readonly tries: number;
   readonly notBefore: number;
   readonly busySince: number | null;

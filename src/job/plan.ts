@@ -36,11 +36,13 @@ export interface ScheduleInput {
 /** Most steps a job may have in all its stages: far above any useful schedule, low enough to bound the plan. */
 export const MAX_STEPS = 1000;
 const MAX_STAGES = 8;
-export const DEFAULT_Z_MAX = 10;
+/** Shortest stage on the clock: below it densities run out of digits, and a thousand sigmas fall together in float32, in which they travel. */
+const MIN_STAGE = 1e-3;
+const DEFAULT_Z_MAX = 10;
 
 /**
  * N, e, r of a job from a preset or from the caller's own lists. `facts` decides which presets exist.
- * Rules: N and e have one length, 1 … 8; N are positive, at most 1000 together; e rises strictly in (0, 1] and ends at 1; r has K - 2 values
+ * Rules: N and e have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at least 0.001, and ends at 1; r has K - 2 values
  * in [0, 1] that do not fall; h has K values in [0.5, 10]; Z and z_max are at least 2; h and Z come together.
  */
 export function chooseSchedule(input: ScheduleInput, facts: ModelFacts): Planned<ScheduleRequest> {
@@ -48,6 +50,9 @@ export function chooseSchedule(input: ScheduleInput, facts: ModelFacts): Planned
   const zMax = input.z_max ?? DEFAULT_Z_MAX;
   if (zMax < 2 || zMax > 100) return refuse('z_max', zMax, 'must be from 2 to 100');
   if (input.preset !== undefined && custom.length > 0) return refuse(custom[0] as string, input[custom[0] as 'N'], 'cannot be given together with preset');
+  if (input.z_max !== undefined && (input.Z !== undefined || input.published || input.preset === PLAIN || input.N?.length === 1)) {
+    return refuse('z_max', input.z_max, 'bounds a fitted Z, and this schedule has none to fit');
+  }
   if (custom.length > 0) {
     if (input.published) return refuse('published', true, 'belongs to a preset, not to a custom schedule');
     return customSchedule(input, zMax);
@@ -80,8 +85,8 @@ function customSchedule({ N, e, h, Z, r }: ScheduleInput, zMax: number): Planned
   if (!N.every((steps) => Number.isInteger(steps) && steps >= 1)) return refuse('N', N, 'every value must be a whole number of at least 1');
   if (N.reduce((sum, steps) => sum + steps, 0) > MAX_STEPS) return refuse('N', N, `must not be more than ${MAX_STEPS} steps together`);
   if (e.length !== numStages) return refuse('e', e, `must have as many values as N: ${numStages}`);
-  if (e.some((end, k) => !(end > (e[k - 1] ?? 0)))) return refuse('e', e, 'must rise strictly from above 0');
   if (e[numStages - 1] !== 1) return refuse('e', e, 'the last value must be 1');
+  if (e.some((end, k) => !(end - (e[k - 1] ?? 0) >= MIN_STAGE))) return refuse('e', e, `must rise from above 0, by at least ${MIN_STAGE} each time`);
   if (h !== undefined && (h.length !== numStages || h.some((shift) => !(shift >= 0.5 && shift <= 10)))) return refuse('h', h, `must have ${numStages} values from 0.5 to 10`);
   if (Z !== undefined && (numStages === 1 || !(Z >= 2 && Z <= 100))) return refuse('Z', Z, numStages === 1 ? 'one stage has no boundary to renoise at' : 'must be from 2 to 100');
   if (numStages > 1 && (h === undefined) !== (Z === undefined)) return refuse(h === undefined ? 'h' : 'Z', undefined, 'h and Z must be given together, or neither, to have them fitted');
@@ -107,6 +112,8 @@ function chooseRatios(r: ScheduleInput['r'], numStages: number, preset: Preset |
 /** The model's own shift at a number of full-resolution tokens: log(shift) linear in tokens through its points. */
 export function modelShift(points: ModelFacts['shift'], tokens: number): number {
   const [first, second] = points;
+  const stated = points.find((point) => point.tokens === tokens);
+  if (stated) return stated.shift;
   if (!first) throw new RangeError('a model states at least one shift');
   if (!second) return first.shift;
   const share = (tokens - first.tokens) / (second.tokens - first.tokens);
@@ -178,11 +185,11 @@ export function makePlan(request: JobRequest, model: ServedModel, tools: { reado
       flopsWithoutAttention: step.withoutAttention * stage.steps,
     };
   });
-  const { id, channels, token_pixels, digest, text_tokens } = facts;
+  const { id, channels, token_pixels, digest } = facts;
   return {
     ok: true,
     value: {
-      model: { id, channels, token_pixels, digest, text_tokens },
+      model: { id, channels, token_pixels, digest },
       backends: model.backends,
       rows,
       cols,
@@ -214,8 +221,8 @@ function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null 
 function planFlops(request: JobRequest, facts: ModelFacts, stages: readonly PlannedStage[], fullTokens: number): PlannedFlops {
   const pixels = request.width * request.height;
   const plain = stepFlops(facts.flops, fullTokens);
-  // the first of several stages decodes its own half-size grid; a mixed grid is decoded at full size
-  const decoded = stages.map(({ decode, stage }) => (decode === 'none' ? 0 : stage === 1 && stages.length > 1 ? pixels / 4 : pixels));
+  // a grid of low tokens alone is decoded at its own half size, a mixed one at full size
+  const decoded = stages.map(({ decode, tokens }) => (decode === 'none' ? 0 : tokens === fullTokens / 4 ? pixels / 4 : pixels));
   return {
     denoise: sum(stages.map(({ flops }) => flops)),
     denoiseWithoutAttention: sum(stages.map(({ flopsWithoutAttention }) => flopsWithoutAttention)),

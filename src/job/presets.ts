@@ -1,4 +1,4 @@
-/** The published schedules, by name. Each belongs to models whose plain run has that many steps. Source: RALU, arXiv 2507.08422 v3, supplement; METHOD of this project, presets. */
+/** The published schedules, by name. Each belongs to models whose plain run has that many steps. Source: RALU, arXiv 2507.08422 v3, supplement. */
 
 export interface Preset {
   readonly name: string;
@@ -30,5 +30,5 @@ export const PLAIN = 'plain';
 /** The presets of a model whose plain run has `plainSteps` steps. */
 export const presetsFor = (plainSteps: number): readonly Preset[] => PRESETS.filter((preset) => preset.plainSteps === plainSteps);
 
-/** The fastest preset with r of a model: what a request without a preset gets; `plain` where a model has none. */
+/** What a request without a preset gets: the last one listed for its model, which is the fastest; `plain` where a model has none. */
 export const defaultPreset = (plainSteps: number): string => presetsFor(plainSteps).at(-1)?.name ?? PLAIN;

@@ -26,6 +26,8 @@ export interface StageRequest {
   readonly tokens: Tokens;
   readonly options: StageOptions;
   readonly body: Uint8Array;
+  /** pixels of the clean estimate this stage would decode: half the image where all its tokens are low */
+  readonly rgbSize: { readonly width: number; readonly height: number };
 }
 
 export interface Tools {
@@ -119,7 +121,7 @@ const picture = (format: Picture['format'], { width, height }: { readonly width:
 });
 
 /** The request of stage k: what goes in is the noise (k = 1) or the tokens of the stage before, upsampled and renoised. */
-export async function stageRequest(job: Job, number: number): Promise<StageRequest> {
+async function stageRequest(job: Job, number: number): Promise<StageRequest> {
   const { plan, request } = job;
   const stage = plan.stages[number - 1];
   if (!stage) throw new RangeError(`stage ${number} of ${plan.stages.length}`);
@@ -139,7 +141,8 @@ export async function stageRequest(job: Job, number: number): Promise<StageReque
     traceparent: await traceparent(job.id, number),
   };
   const body = encodeStageRequest(options, { ...tokens, sigmas: Float32Array.from(stage.sigmas) });
-  return { id: await stageId(job.id, number, body), stage, tokens, options, body };
+  const side = tokens.scale.includes(1) ? 1 : 2;
+  return { id: await stageId(job.id, number, body), stage, tokens, options, body, rgbSize: { width: request.width / side, height: request.height / side } };
 }
 
 /** W3C trace context of a stage, a function of job and stage: a repeated request must have the same bytes. */
@@ -152,8 +155,7 @@ async function traceparent(jobId: string, stage: number): Promise<string> {
 
 /** Seeded noise: on the half-size grid when stages follow, on the full grid when this stage is all there is. */
 function firstTokens({ plan, request }: Job): Tokens {
-  const isOnly = plan.stages.length === 1;
-  const side = isOnly ? 1 : 2;
+  const side = plan.stages.length === 1 ? 1 : 2;
   return initialTokens({ rows: plan.rows / side, cols: plan.cols / side, values: plan.model.channels * 4, seed: request.seed, scale: side });
 }
 

@@ -26,7 +26,7 @@ export function parseBackends(text: string): readonly Backend[] {
 }
 
 /** Name of the secret that holds a backend's bearer token: `gpu-1` → `BACKEND_TOKEN_GPU_1`. */
-export const tokenName = (id: string): string => `BACKEND_TOKEN_${id.toUpperCase().replaceAll('-', '_')}`;
+const tokenName = (id: string): string => `BACKEND_TOKEN_${id.toUpperCase().replaceAll('-', '_')}`;
 
 /** The stage server of a backend. */
 export function openStage({ id, url }: Backend, secrets: Readonly<Record<string, unknown>>): Stage {

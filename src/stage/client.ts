@@ -44,8 +44,11 @@ export interface StageCall {
   readonly id: string;
   readonly body: Uint8Array;
   readonly options: StageOptions;
+  /** what the answer must hold: latents [numTokens, numValues], steps done, and where it decodes a clean estimate, its size in pixels */
   readonly numTokens: number;
+  readonly numValues: number;
   readonly steps: number;
+  readonly rgbSize: { readonly width: number; readonly height: number };
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
   readonly silenceMs: number;
@@ -95,15 +98,14 @@ export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fe
       const timer = startTimers(call);
       try {
         const onProgress: StageCall['onProgress'] = (event) => {
+          // a body that ignores its signal may still speak when nobody waits for it any more
+          if (timer.signal.aborted) return;
           timer.heard();
           call.onProgress(event);
         };
         const work = runCall({ ...call, signal: timer.signal, onProgress });
         // a body that ignores its signal must not hold the job: the abort itself ends the wait
         return await Promise.race([work, timer.aborted]);
-      } catch (error) {
-        if (timer.signal.aborted) return { ok: false, failure: timer.failure() };
-        return { ok: false, failure: { reason: 'unreachable', detail: sentence(error) } };
       } finally {
         timer.stop();
       }
@@ -129,33 +131,41 @@ export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fe
   };
 
   async function runCall(call: StageCall): Promise<StageOutcome> {
-    const response = await fetcher(address(`v1/stages/${call.id}`), {
-      method: 'PUT',
-      headers: { authorization, 'content-type': 'application/octet-stream' },
-      body: call.body as Uint8Array<ArrayBuffer>,
-      signal: call.signal,
-    });
-    if (response.status === 503) {
+    const response = await reach(
+      fetcher(address(`v1/stages/${call.id}`), {
+        method: 'PUT',
+        headers: { authorization, 'content-type': 'application/octet-stream' },
+        body: call.body as Uint8Array<ArrayBuffer>,
+        signal: call.signal,
+      }),
+    );
+    if (response instanceof Unreachable) return failed({ reason: 'unreachable', detail: response.message });
+    if (response.status === 503 || response.status === 429) {
       await response.body?.cancel();
-      return { ok: false, failure: { reason: 'busy', retryAfterMs: retryAfter(response.headers.get('retry-after')) } };
+      return failed({ reason: 'busy', retryAfterMs: retryAfter(response.headers.get('retry-after')) });
     }
-    if (response.status >= 400 && response.status < 500 && response.status !== 408 && response.status !== 429) {
+    if (response.status >= 400 && response.status < 500 && response.status !== 408) {
       const problem = stageProblem.safeParse(await response.json().catch(() => null));
       const { code, message } = problem.success ? problem.data : { code: 'refused', message: `status ${response.status}` };
-      return { ok: false, failure: { reason: 'refused', status: response.status, code, message: message.slice(0, MAX_DETAIL) } };
+      return failed({ reason: 'refused', status: response.status, code, message: message.slice(0, MAX_DETAIL) });
     }
     if (response.status !== 200 || !response.body) {
       await response.body?.cancel();
-      return { ok: false, failure: { reason: 'server_error', status: response.status } };
+      return failed({ reason: 'server_error', status: response.status });
     }
-    try {
-      return await readOutcome(response.body, call);
-    } catch (error) {
-      if (error instanceof SafetensorsError || error instanceof InvalidResponse) return { ok: false, failure: { reason: 'invalid_response', detail: sentence(error) } };
-      throw error;
-    }
+    return readOutcome(response.body, call);
   }
 }
+
+const failed = (failure: StageFailure): StageOutcome => ({ ok: false, failure });
+
+/** A connection that could not be made or broke: what the network throws, told apart from what anything else throws. */
+class Unreachable extends Error {
+  override name = 'Unreachable';
+}
+
+/** What the network gives, or its failure as a value. */
+const reach = <T>(result: Promise<T>): Promise<T | Unreachable> => result.catch((error) => new Unreachable(sentence(error)));
 
 class InvalidResponse extends Error {
   override name = 'InvalidResponse';
@@ -219,35 +229,56 @@ function parseEvent(message: Message): StageEvent {
 }
 
 async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): Promise<StageOutcome> {
-  for await (const message of readMessages(body, MAX_MESSAGE_BYTES)) {
-    const event = parseEvent(message);
-    switch (event.event) {
-      case 'queued':
-      case 'step':
-        call.onProgress(event);
-        break;
-      case 'error':
-        return { ok: false, failure: { reason: 'reported', code: event.code, message: event.message.slice(0, MAX_DETAIL), retryable: event.retryable } };
-      case 'done':
-        return { ok: true, result: checkResult(message, event, call) };
+  const messages = readMessages(body, MAX_MESSAGE_BYTES);
+  try {
+    for (;;) {
+      const next = await nextMessage(messages);
+      if (next instanceof Unreachable) return failed({ reason: 'unreachable', detail: next.message });
+      if (next.done) throw new InvalidResponse('the body ends without done or error');
+      const event = parseEvent(next.value);
+      switch (event.event) {
+        case 'queued':
+        case 'step':
+          call.onProgress(event);
+          break;
+        case 'error':
+          return failed({ reason: 'reported', code: event.code, message: event.message.slice(0, MAX_DETAIL), retryable: event.retryable });
+        case 'done':
+          return { ok: true, result: checkResult(next.value, event, call) };
+      }
     }
+  } catch (error) {
+    if (error instanceof SafetensorsError || error instanceof InvalidResponse) return failed({ reason: 'invalid_response', detail: sentence(error) });
+    throw error;
+  } finally {
+    await messages.return(undefined);
   }
-  throw new InvalidResponse('the body ends without done or error');
 }
 
+/** The next message; a broken connection is a value, a broken format stays an error. */
+const nextMessage = (messages: AsyncGenerator<Message>): Promise<IteratorResult<Message> | Unreachable> =>
+  messages.next().catch((error) => {
+    if (error instanceof SafetensorsError) throw error;
+    return new Unreachable(sentence(error));
+  });
+
 /** The tensors of a `done` message, once they are what the call asked for: right type, right size, finite. */
-function checkResult(message: Message, done: StageDone, { options, numTokens, steps }: StageCall): StageResult {
+function checkResult(message: Message, done: StageDone, { options, numTokens, numValues, steps, rgbSize }: StageCall): StageResult {
   if (done.steps_done !== steps) throw new InvalidResponse(`${done.steps_done} steps done, ${steps} asked for`);
   const latents = options.decode === 'image' ? null : take(message, 'latents', Float32Array);
-  if (latents && (latents.shape[0] !== numTokens || latents.shape.length !== 2)) throw new InvalidResponse(`latents of shape [${latents.shape}] for ${numTokens} tokens`);
+  if (latents) expectShape('latents', latents.shape, [numTokens, numValues]);
   if (latents && !latents.data.every(Number.isFinite)) throw new InvalidResponse('latents that are not finite');
   const rgb = options.decode === 'clean' ? take(message, 'rgb', Uint8Array) : null;
-  if (rgb && (rgb.shape.length !== 3 || rgb.shape[2] !== 3)) throw new InvalidResponse(`rgb of shape [${rgb.shape}], expected [height, width, 3]`);
+  if (rgb) expectShape('rgb', rgb.shape, [rgbSize.height, rgbSize.width, 3]);
   const preview = options.decode === 'clean' && options.preview ? take(message, 'preview', Uint8Array).data : null;
   if (preview && preview.length > MAX_PREVIEW_BYTES) throw new InvalidResponse(`a preview of ${preview.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);
   const image = options.decode === 'image' ? take(message, 'image', Uint8Array).data : null;
   if (image && image.length === 0) throw new InvalidResponse('an empty image');
-  return { done, latents: latents?.data ?? null, rgb: rgb && { data: rgb.data, height: rgb.shape[0] as number, width: rgb.shape[1] as number }, preview, image };
+  return { done, latents: latents?.data ?? null, rgb: rgb && { data: rgb.data, ...rgbSize }, preview, image };
+}
+
+function expectShape(name: string, got: readonly number[], expected: readonly number[]): void {
+  if (got.join() !== expected.join()) throw new InvalidResponse(`${name} of shape [${got}], expected [${expected}]`);
 }
 
 function take<T extends TensorData>(message: Message, name: string, type: new (length: number) => T): { data: T; shape: readonly number[] } {

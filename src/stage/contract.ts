@@ -3,11 +3,12 @@
  * Both sides import this file and nothing else of each other.
  */
 import { z } from 'zod';
+import type { FlopFacts } from '../numerics/flops.ts';
 
 const positiveInt = z.int().positive();
 
 /** Floating-point work of one model, 2 per multiply-add, as polynomials in the number of image tokens n. */
-export const flopFacts = z.object({
+const flopFacts: z.ZodType<FlopFacts> = z.object({
   /** one denoising step: `fixed + per_token * n + per_token_squared * n²`; the last term is attention between image tokens */
   per_token: z.number().nonnegative(),
   per_token_squared: z.number().nonnegative(),
@@ -19,7 +20,6 @@ export const flopFacts = z.object({
   decode_per_pixel: z.number().nonnegative(),
   text: z.number().nonnegative(),
 });
-export type FlopFacts = z.infer<typeof flopFacts>;
 
 /** Range of a number a model accepts, or null where the model has no such input. */
 const range = z.object({ min: z.number(), max: z.number(), default: z.number() }).nullable();
@@ -64,8 +64,8 @@ export const MAX_PREVIEW_BYTES = 512 * 1024;
 /** Largest stage request or response message, bytes: 4096 tokens of 64 values and a 4-megapixel image fit several times. */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
-export const decodeKind = z.enum(['none', 'clean', 'image']);
-export const previewOptions = z.object({ format: imageFormat, longest_side: z.int().min(16).max(1024) });
+const decodeKind = z.enum(['none', 'clean', 'image']);
+const previewOptions = z.object({ format: imageFormat, longest_side: z.int().min(16).max(1024) });
 
 /** `__metadata__` of a stage request once its JSON values are parsed. The tensors are in `StageTensors`. */
 export const stageOptions = z.strictObject({

@@ -28,7 +28,7 @@ export class SafetensorsError extends Error {
 
 const PREFIX_BYTES = 8;
 /** Longest header accepted; ours are a few hundred bytes plus the prompt. */
-export const MAX_HEADER_BYTES = 256 * 1024;
+export const MAX_HEADER_BYTES = 512 * 1024;
 
 const numElements = (shape: readonly number[]): number => shape.reduce((product, side) => product * side, 1);
 

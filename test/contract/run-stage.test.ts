@@ -20,7 +20,7 @@ async function run(shape: RequestShape) {
   return { latents: last?.tensors.latents?.data as Float32Array, rgb: last?.tensors.rgb?.data as Uint8Array };
 }
 
-/** Euler and Tweedie as METHOD.md §1 has them, in float64 with one rounding to float32 a step, for the three known words of `a red apple`. */
+/** Euler and Tweedie in float64 with one rounding to float32 a step, for the three known words of `a red apple`. */
 function expected(length: number, sigmas: readonly number[]): { latents: Float32Array; clean: Float32Array } {
   const levels = Float32Array.from(sigmas);
   const latents = seededLatents(length);

@@ -19,7 +19,7 @@ const sd3 = sd3FlopFacts({ textTokens: 333, cfg: true });
 const plain = tokenCounts({ lowTokens: 1024, ratios: null });
 const ralu = (ratio: number) => tokenCounts({ lowTokens: 1024, ratios: [ratio] });
 
-/** METHOD, section 5: the paper's TFLOPs leave attention out; the last column counts it. */
+/** The paper's TFLOPs leave attention out; the last column counts it. */
 const rows: [string, FlopFacts, number[], number[], number, number | null][] = [
   ['FLUX 50', dev, [50], plain, 2991.0, 3734],
   ['FLUX 10', dev, [10], plain, 610.02, 758.6],

@@ -1,4 +1,4 @@
-/** Golden vectors: numbers and pictures made by the reference program (test/golden; METHOD, section 5b). */
+/** Golden vectors: numbers and pictures made by independent programs (test/golden). */
 import { readFileSync } from 'node:fs';
 import { decode } from 'fast-png';
 

@@ -1,6 +1,8 @@
+type WorkerEnv = import('../../src/http/env.ts').Env;
+
 declare namespace Cloudflare {
   interface GlobalProps {
     mainModule: typeof import('../../src/index.ts');
   }
-  interface Env extends Omit<import('../../src/http/env.ts').Env, never> {}
+  interface Env extends WorkerEnv {}
 }

@@ -1,6 +1,6 @@
 import { decode } from 'fast-png';
 import { describe, expect, test } from 'vitest';
-import { call, createJob, imageOf, post, type SeenEvent, watch, watchAll } from './call.ts';
+import { call, createJob, imageOf, KEY, post, type SeenEvent, watch, watchAll } from './call.ts';
 
 const APPLE = { prompt: 'a red apple', preset: '7x', seed: 7 };
 
@@ -196,7 +196,7 @@ describe('a job', () => {
 
 describe('the doors', () => {
   test('nobody comes in without the key, and the refusal says how', async () => {
-    for (const key of [null, 'wrong', '']) {
+    for (const key of [null, 'wrong', '', `${KEY} more`]) {
       const response = await call('/v1/models', { key });
       expect(response.status).toBe(401);
       expect(response.headers.get('content-type')).toBe('application/problem+json');
@@ -229,8 +229,8 @@ describe('the doors', () => {
 
   test('a wrong Last-Event-ID is refused', async () => {
     const { id } = await createJob(APPLE);
-    expect((await call(`/v1/jobs/${id}/events`, { headers: { 'last-event-id': 'x' } })).status).toBe(400);
     await watchAll(id);
+    for (const wrong of ['x', '-1', '1.5', '999999']) expect((await call(`/v1/jobs/${id}/events`, { headers: { 'last-event-id': wrong } })).status, wrong).toBe(400);
   });
 });
 
@@ -260,6 +260,9 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['e of another length', { prompt, N: [1, 1], e: [1] }, 'e'],
     ['e not rising', { prompt, N: [1, 1, 1], e: [0.3, 0.3, 1], r: 0.1 }, 'e'],
     ['e that begins at 0', { prompt, N: [1, 1], e: [0, 1] }, 'e'],
+    ['e closer together than numbers can tell', { prompt, N: [2, 3, 5], e: [0.1, 0.9999999999999999, 1], r: 0.1 }, 'e'],
+    ['e at the edge of nothing', { prompt, N: [2, 3, 5], e: [5e-324, 0.3, 1], r: 0.1 }, 'e'],
+    ['e next to 0', { prompt, N: [2, 3, 5], e: [1e-9, 0.3, 1], r: 0.1 }, 'e'],
     ['last e not 1', { prompt, N: [1, 1], e: [0.3, 0.9] }, 'e'],
     ['r below 0', { prompt, r: -0.1 }, 'r'],
     ['r above 1', { prompt, r: 1.1 }, 'r'],
@@ -272,6 +275,7 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['h without Z', { prompt, N: [1, 1], e: [0.3, 1], h: [3, 2] }, 'Z'],
     ['h out of bounds', { prompt, N: [1, 1], e: [0.3, 1], h: [30, 2], Z: 4 }, 'h'],
     ['Z for one stage', { prompt, N: [5], e: [1], Z: 4 }, 'Z'],
+    ['z_max with nothing to fit', { prompt, preset: 'plain', z_max: 5 }, 'z_max'],
     ['z_max below 2', { prompt, z_max: 1 }, 'z_max'],
     ['preset and N', { prompt, preset: '7x', N: [1], e: [1] }, 'N'],
     ['published constants of a custom schedule', { prompt, N: [1], e: [1], published: true }, 'published'],
@@ -289,9 +293,12 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
   ])('%s', async (_, body, field) => {
     const response = await post('/v1/jobs', body);
     expect(response.status).toBe(400);
-    const problem = await response.json<{ code: string; detail: string; errors: { field: string; rule: string }[] }>();
+    const problem = await response.json<{ code: string; detail: string; errors: { field: string; value?: unknown; rule: string }[] }>();
     expect(problem.code).toBe('invalid_request');
-    expect(problem.errors.map((error) => error.field)).toContain(field);
+    const fault = problem.errors.find((error) => error.field === field);
+    expect(fault?.rule).toMatch(/\w/);
+    const given = (body as Record<string, unknown> | null)?.[field];
+    if (typeof given === 'number' || (Array.isArray(given) && JSON.stringify(given).length < 60)) expect(fault?.value).toEqual(given);
     expect(problem.detail).toContain(field);
     expect(problem.detail.length).toBeLessThan(600);
   });
@@ -303,7 +310,7 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
   });
 
   test('another content type', async () => {
-    for (const type of ['text/plain', 'multipart/form-data', 'application/jsonish']) {
+    for (const type of ['text/plain', 'multipart/form-data', 'application/jsonish', 'application/json;', 'application/json ; charset=utf-8']) {
       const response = await call('/v1/jobs', { method: 'POST', headers: { 'content-type': type }, body: JSON.stringify({ prompt }) });
       expect(response.status, type).toBe(415);
     }

@@ -13,6 +13,13 @@ const rowOf = (id: string) => runInDurableObject(stubOf(id), (_, state) => readR
 /** Ends the object's incarnation as a crash would; the call that does it fails with it. */
 const crash = (id: string): Promise<void> => runInDurableObject(stubOf(id), (_, state) => state.abort('crashed by a test')).catch(() => {});
 
+/** Gives the living object a bucket with faults; all it does not name goes to the real one. */
+const withBucket = (id: string, faults: Partial<Pick<R2Bucket, 'put' | 'delete'>>): Promise<void> =>
+  runInDurableObject(stubOf(id), (instance) => {
+    const bucket = { put: env.IMAGES.put.bind(env.IMAGES), delete: env.IMAGES.delete.bind(env.IMAGES), ...faults };
+    Object.defineProperty(instance, 'env', { value: { ...env, IMAGES: bucket }, configurable: true });
+  });
+
 /** Watches to the end, whatever breaks the stream, and returns every event once. */
 async function watchThrough(id: string, onEvent: (event: SeenEvent) => Promise<void>): Promise<readonly SeenEvent[]> {
   const events: SeenEvent[] = [];
@@ -62,9 +69,16 @@ describe('an object that is lost goes on where it was and ends in the same bytes
     expect(await imageOf(id)).toEqual(await reference());
   });
 
-  test('evicted while it waits between attempts, and after it is done', async () => {
-    const { id } = await createJob(FOX);
-    await watchAll(id);
+  test('evicted while it waits between attempts, and again after it is done', async () => {
+    const { plan, request } = await rowOf((await createJob(FOX)).id);
+    const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
+    await stubOf(id).create({ id, request, plan: { ...plan, backends: ['gone'] } });
+    await expect.poll(async () => (await rowOf(id)).tries, { timeout: 5000 }).toBeGreaterThan(1);
+    await runInDurableObject(stubOf(id), (_, state) => updateRow(state.storage.sql, { plan }));
+    await evictDurableObject(stubOf(id));
+    const events = await watchAll(id);
+    expect(events.filter(({ type }) => type === 'retry').length).toBeGreaterThan(0);
+    expect(await imageOf(id)).toEqual(await reference());
     await evictDurableObject(stubOf(id));
     expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({ status: 'done' });
     expect(await imageOf(id)).toEqual(await reference());
@@ -126,9 +140,65 @@ describe('what must happen once happens once', () => {
     expect(await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.exec('SELECT COUNT(*) AS count FROM blob').one())).toEqual({ count: 0 });
   });
 
-  test('a job erased in the middle of a stage leaves nothing behind', async () => {
+  test('a job erased in the middle of a stage begins no other and leaves nothing behind', async () => {
     const { id } = await createJob(FOX);
-    for await (const event of watch(id)) if (event.type === 'step') await call(`/v1/jobs/${id}`, { method: 'DELETE' });
+    const events: SeenEvent[] = [];
+    for await (const event of watch(id)) {
+      events.push(event);
+      if (event.type === 'step' && event.data.stage === 2) expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
+    }
+    expect(events.filter(({ type }) => type === 'stage' || type === 'retry')).toHaveLength(2);
+    expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
+  });
+
+  test('a job erased while its image is on the way to a slow bucket leaves no image behind', async () => {
+    const { id } = await createJob(FOX);
+    const putting = Promise.withResolvers<void>();
+    await withBucket(id, {
+      async put(...args) {
+        putting.resolve();
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        return env.IMAGES.put(...args);
+      },
+    });
+    await putting.promise;
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
+    expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
+  });
+});
+
+describe('a bucket that fails', () => {
+  test('when the image is stored: the stage is tried again and the job ends well', async () => {
+    const { id } = await createJob(FOX);
+    let failures = 2;
+    await withBucket(id, {
+      put(...args) {
+        if (failures-- > 0) throw new Error('the bucket is away');
+        return env.IMAGES.put(...args);
+      },
+    });
+    const events = await watchAll(id);
+    expect(events.filter(({ type }) => type === 'retry').map(({ data }) => (data as { reason: string }).reason)).toEqual(['storage_failed', 'storage_failed']);
+    expect(await imageOf(id)).toEqual(await reference());
+  });
+
+  test('when an expired job is removed: it is removed when the bucket is back', async () => {
+    const { id } = await createJob(FOX);
+    await watchAll(id);
+    await withBucket(id, {
+      delete() {
+        throw new Error('the bucket is away');
+      },
+    });
+    await runInDurableObject(stubOf(id), async (instance, state) => {
+      updateRow(state.storage.sql, { expiresAt: Date.now() - 1 });
+      await expect(instance.alarm()).rejects.toThrow('away');
+      expect(await state.storage.getAlarm()).toBeGreaterThan(Date.now());
+    });
+    await withBucket(id, {});
+    await runDurableObjectAlarm(stubOf(id));
     expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
     expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
   });

@@ -70,7 +70,8 @@ describe('the plan', () => {
       for (const { sigmas, start, end, steps } of stages) {
         expect(sigmas).toHaveLength(steps + 1);
         expect([sigmas[0], sigmas[steps]]).toEqual([1 - start, 1 - end]);
-        expect(sigmas.every((sigma, i) => i === 0 || sigma < (sigmas[i - 1] as number))).toBe(true);
+        // as they travel: in float32
+        expect(sigmas.every((sigma, i) => i === 0 || Math.fround(sigma) < Math.fround(sigmas[i - 1] as number))).toBe(true);
       }
       expect(stages.at(-1)?.sigmas.at(-1)).toBe(0);
     }
@@ -101,6 +102,17 @@ describe('the plan', () => {
     expect(value(planFor({ preset: '7x' }, { preview: true })).stages.map(({ decode }) => decode)).toEqual(['clean', 'clean', 'image']);
     expect(value(planFor({ N: [2, 2], e: [0.3, 1] })).stages.map(({ decode }) => decode)).toEqual(['none', 'image']);
     expect(value(planFor({ preset: 'plain' })).stages.map(({ decode }) => decode)).toEqual(['image']);
+  });
+
+  test('keeps a thousand sigmas of the shortest stages apart in float32', () => {
+    for (const shift of [0.5, 1, 10]) {
+      const short = [
+        value(planFor({ N: [999, 1], e: [1e-3, 1], h: [shift, shift], Z: 100 })),
+        value(planFor({ N: [1, 999], e: [0.999, 1], h: [shift, shift], Z: 2 })),
+        value(planFor({ N: [1, 998, 1], e: [0.5, 0.501, 1], r: 0.5, h: [shift, shift, shift], Z: 2 })),
+      ];
+      for (const { sigmas } of short.flatMap(({ stages }) => stages)) expect(new Set(Float32Array.from(sigmas)).size).toBe(sigmas.length);
+    }
   });
 
   test('refuses guidance outside the model’s range', () => {
