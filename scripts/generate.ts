@@ -28,7 +28,8 @@ interface Run {
 
 /** One job from its request to its bytes. On an interrupt the job is cancelled first; rejects with the signal's reason then. */
 async function runJob(service: Service, body: Readonly<Record<string, unknown>>, draw: (event: FollowedEvent) => void, signal: AbortSignal): Promise<Run> {
-  const job = await createJob(service, body, signal);
+  // not interruptible: a job whose id is not known yet could not be cancelled
+  const job = await createJob(service, body);
   const events: FollowedEvent[] = [];
   try {
     for await (const event of follow(service, job.id, { signal })) {
@@ -96,8 +97,7 @@ async function openService(options: GenerateOptions): Promise<{ service: Service
   const folder = await mkdtemp(join(tmpdir(), 'ralu-'));
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {
-    const onLog = options.verbose ? (line: string, from: string): void => void process.stderr.write(`[${from}] ${line}\n`) : undefined;
-    const stack = await startStack({ persistTo: folder, engine: options.engine, ...(onLog && { onLog }) });
+    const stack = await startStack({ persistTo: folder, engine: options.engine });
     const close = async (): Promise<void> => {
       await stack.close();
       await remove();

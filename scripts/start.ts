@@ -81,7 +81,7 @@ key      ${key}
 
   curl -s ${url}/v1/jobs -H 'authorization: Bearer ${key}' -H 'content-type: application/json' -d '{"prompt": "a red apple", "seed": 7}'
   curl -N ${url}/v1/jobs/<id>/events -H 'authorization: Bearer ${key}'
-  npm run generate -- "a red apple" --url ${url} --key ${key}
+  RALU_API_KEY=${key} npm run generate -- "a red apple" --url ${url}
 
 Ctrl-C stops both.`);
 } catch (error) {

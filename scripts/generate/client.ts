@@ -51,9 +51,8 @@ const causeOf = (error: unknown): string => {
 };
 
 /** The job, started. */
-export async function createJob(service: Service, body: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<JobView> {
-  const init: RequestInit = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-  const response = await request(service, '/v1/jobs', signal ? { ...init, signal } : init);
+export async function createJob(service: Service, body: Readonly<Record<string, unknown>>): Promise<JobView> {
+  const response = await request(service, '/v1/jobs', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
   return (await response.json()) as JobView;
 }
 

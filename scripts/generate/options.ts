@@ -11,7 +11,6 @@ Makes a picture from a prompt, on the embedded model unless --url names a servic
   --seed <0 … 4294967295>   the same seed gives the same bytes (random)
   --size <WxH>              pixels, such as 256x256 (the model's default)
   --out <file>              where the picture goes; .png, .webp or .jpg (the prompt as a file name, in this folder)
-  --format <name>           png, webp or jpeg (from --out, else png)
   --compare                 runs the plain full-resolution model with the same seed too: measured speed-up, and both pictures side by side
 
   --model <id>              a model of the service (its first)
@@ -26,7 +25,6 @@ Makes a picture from a prompt, on the embedded model unless --url names a servic
   --url <address>           use this service instead of starting one; needs --key or RALU_API_KEY
   --key <key>               bearer key of the service (environment: RALU_API_KEY)
   --json                    print one JSON object with files, plan and receipt
-  --verbose                 show the logs of the local Worker and stage server
   --help
 `;
 
@@ -39,7 +37,6 @@ export interface GenerateOptions {
   readonly engine: 'native' | 'wasm';
   readonly service: { readonly url: string; readonly key: string } | null;
   readonly json: boolean;
-  readonly verbose: boolean;
 }
 
 export type Parsed = { readonly ok: true; readonly options: GenerateOptions } | { readonly ok: false; readonly help: true } | { readonly ok: false; readonly help: false; readonly problem: string };
@@ -52,7 +49,6 @@ const FLAGS = {
   seed: { type: 'string' },
   size: { type: 'string' },
   out: { type: 'string' },
-  format: { type: 'string' },
   compare: { type: 'boolean', default: false },
   model: { type: 'string' },
   upsampling: { type: 'string' },
@@ -65,7 +61,6 @@ const FLAGS = {
   url: { type: 'string' },
   key: { type: 'string' },
   json: { type: 'boolean', default: false },
-  verbose: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
@@ -78,7 +73,7 @@ export function parseOptions(args: readonly string[], env: Readonly<Record<strin
     if (prompt === undefined || prompt.trim() === '') throw new UsageError('a prompt is missing, such as "a red apple"');
     if (rest.length > 0) throw new UsageError(`one prompt is expected, got ${positionals.length}; put it in quotation marks`);
     if (values.engine !== undefined && values.url !== undefined) throw new UsageError('--engine is for the stage server started here; with --url there is none');
-    const format = chooseFormat(values.format, values.out);
+    const format = values.out === undefined ? 'png' : formatOf(values.out);
     const size = values.size === undefined ? {} : parseSize(values.size);
     const asked = {
       model: values.model,
@@ -94,12 +89,11 @@ export function parseOptions(args: readonly string[], env: Readonly<Record<strin
     const options: GenerateOptions = {
       prompt,
       body,
-      out: values.out ?? `${slug(prompt)}.${format === 'jpeg' ? 'jpg' : format}`,
+      out: values.out ?? `${slug(prompt)}.png`,
       compare: values.compare,
       engine: oneOf('--engine', values.engine ?? 'native', ['native', 'wasm']),
       service: values.url === undefined ? null : parseService(values.url, values.key ?? env.RALU_API_KEY),
       json: values.json,
-      verbose: values.verbose,
     };
     return { ok: true, options };
   } catch (error) {
@@ -148,13 +142,11 @@ function parseService(url: string, key: string | undefined): { url: string; key:
 
 const FORMATS: Readonly<Record<string, ImageFormat>> = { '.png': 'png', '.webp': 'webp', '.jpg': 'jpeg', '.jpeg': 'jpeg' };
 
-/** The format asked for, or the one the file name tells; both together must agree. */
-function chooseFormat(asked: string | undefined, out: string | undefined): ImageFormat {
-  const told = out === undefined ? undefined : FORMATS[extname(out).toLowerCase()];
-  if (out !== undefined && told === undefined) throw new UsageError(`--out must end in .png, .webp, .jpg or .jpeg; got "${out}"`);
-  const format = asked === undefined ? undefined : oneOf('--format', asked, ['png', 'webp', 'jpeg'] as const);
-  if (format !== undefined && told !== undefined && format !== told) throw new UsageError(`--format ${format} and --out ${out} disagree`);
-  return format ?? told ?? 'png';
+/** The format that the file name tells. */
+function formatOf(out: string): ImageFormat {
+  const format = FORMATS[extname(out).toLowerCase()];
+  if (format === undefined) throw new UsageError(`--out must end in .png, .webp, .jpg or .jpeg; got "${out}"`);
+  return format;
 }
 
 const MAX_SLUG = 60;

@@ -7,6 +7,7 @@ import { freePort } from '../../scripts/local/ports.ts';
 import { type Stack, startStack } from '../../scripts/local/stack.ts';
 import { type GuardedChild, startStage } from '../../scripts/local/stage.ts';
 import type { JobEvent } from '../../src/job/events.ts';
+import type { Tensor } from '../../src/stage/safetensors.ts';
 import { type Fault, type FaultyStage, startFaultyStage } from './faulty-stage.ts';
 
 const TOKEN = 'faults-token';
@@ -70,6 +71,12 @@ async function finish(id: string): Promise<Buffer> {
   return Buffer.from(await (await call(`/v1/jobs/${id}/image`)).arrayBuffer());
 }
 
+const spoilMetadata = (changes: Record<string, string>): Fault => ({ kind: 'spoil', spoil: ({ metadata, tensors }) => ({ metadata: { ...metadata, ...changes }, tensors }) });
+const spoilTensor = (name: string, change: (tensor: Tensor) => Tensor): Fault => ({
+  kind: 'spoil',
+  spoil: ({ metadata, tensors }) => ({ metadata, tensors: { ...tensors, [name]: change(tensors[name] as Tensor) } }),
+});
+
 const failedWith = async (faults: readonly Fault[], always?: Fault) => {
   proxy.inject(faults, always);
   const last = (await eventsOf(await create(RED_APPLE))).at(-1);
@@ -93,9 +100,11 @@ describe('a fault of the stage server costs time and not the picture', () => {
     ['ends its body before the last message', { kind: 'cut', missing: 100_000, how: 'end' }],
     ['accepts and never answers', { kind: 'hang', after: 'nothing' }],
     ['answers its headers and hangs', { kind: 'hang', after: 'headers' }],
-    ['reports an error that may pass', { kind: 'spoil', spoil: (metadata) => Object.assign(metadata, { event: 'error', code: 'engine_failed', message: 'out of memory', retryable: 'true' }) }],
-    ['says it did other steps than asked', { kind: 'spoil', spoil: (metadata) => Object.assign(metadata, { steps_done: '1' }) }],
-    ['answers latents that are not numbers', { kind: 'spoil', spoil: (_, latents) => latents?.fill(Number.NaN, 5, 6) }],
+    ['reports an error that may pass', spoilMetadata({ event: 'error', code: 'engine_failed', message: 'out of memory', retryable: 'true' })],
+    ['says it did other steps than asked', spoilMetadata({ steps_done: '1' })],
+    ['answers latents that are not numbers', spoilTensor('latents', ({ data, shape }) => ({ data: data.with(5, Number.NaN) as Float32Array, shape }))],
+    ['answers latents of another width', spoilTensor('latents', ({ data, shape: [n = 0, width = 0] }) => ({ data: data.subarray(0, (n * width) / 4), shape: [n, width / 4] }))],
+    ['answers a picture of another size', spoilTensor('rgb', ({ data, shape: [height = 0, width = 0] }) => ({ data: data.subarray(0, (height * width * 3) / 4), shape: [height / 2, width / 2, 3] }))],
   ])('%s, in the first stage or a later one', async (_, fault) => {
     // what spoils latents has none to spoil in the last stage
     for (const faults of [[fault], [forward, fault]]) {
@@ -180,12 +189,12 @@ describe('a fault that does not pass ends the job with its name and the attempts
   });
 
   test('an error reported as final is', async () => {
-    const spoil = (metadata: Record<string, string>) => Object.assign(metadata, { event: 'error', code: 'bad_model', message: 'weights are gone', retryable: 'false' });
-    expect(await failedWith([{ kind: 'spoil', spoil }])).toMatchObject({ type: 'failed', data: { reason: 'bad_model', attempts: 1 } });
+    const fault = spoilMetadata({ event: 'error', code: 'bad_model', message: 'weights are gone', retryable: 'false' });
+    expect(await failedWith([fault])).toMatchObject({ type: 'failed', data: { reason: 'bad_model', attempts: 1 } });
   });
 
   test('a server whose model has changed since the plan is not mixed into the picture', async () => {
-    expect(await failedWith([{ kind: 'forward' }, { kind: 'spoil', spoil: (metadata) => Object.assign(metadata, { model_digest: 'sha256:other' }) }])).toMatchObject({
+    expect(await failedWith([{ kind: 'forward' }, spoilMetadata({ model_digest: 'sha256:other' })])).toMatchObject({
       type: 'failed',
       data: { reason: 'model_changed', stage: 2 },
     });

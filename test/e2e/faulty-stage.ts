@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { decodeMessage, encodeMessage } from '../../src/stage/safetensors.ts';
+import { decodeMessage, encodeMessage, type Message } from '../../src/stage/safetensors.ts';
 
 /** What happens to one stage request instead of being forwarded whole. */
 export type Fault =
@@ -16,7 +16,7 @@ export type Fault =
   /** forwards everything, but only when `until` is settled */
   | { readonly kind: 'hold'; readonly until: Promise<unknown> }
   /** rewrites the last message, `done` */
-  | { readonly kind: 'spoil'; readonly spoil: (metadata: Record<string, string>, latents: Float32Array | null) => void };
+  | { readonly kind: 'spoil'; readonly spoil: (done: Message) => Message };
 
 export interface FaultyStage {
   readonly url: string;
@@ -25,7 +25,6 @@ export interface FaultyStage {
   readonly deleted: readonly string[];
   /** the next stage requests meet these, then everything is forwarded again; `always` never ends */
   inject(faults: readonly Fault[], always?: Fault): void;
-  pointTo(url: string): void;
   close(): Promise<void>;
 }
 
@@ -36,7 +35,6 @@ async function bodyOf(request: IncomingMessage): Promise<Uint8Array<ArrayBuffer>
 }
 
 export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
-  let target = realUrl;
   let queue: Fault[] = [];
   let always: Fault = { kind: 'forward' };
   const seen: string[] = [];
@@ -62,7 +60,7 @@ export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
         if (fault.after === 'headers') response.writeHead(200).flushHeaders();
         return;
     }
-    const real = await fetch(new URL(request.url ?? '/', target), { method: request.method ?? 'GET', headers: { authorization: request.headers.authorization ?? '' }, ...(isStage && { body }) });
+    const real = await fetch(new URL(request.url ?? '/', realUrl), { method: request.method ?? 'GET', headers: { authorization: request.headers.authorization ?? '' }, ...(isStage && { body }) });
     if (fault.kind === 'forward') {
       response.writeHead(real.status, Object.fromEntries(real.headers));
       for await (const chunk of real.body ?? []) response.write(chunk);
@@ -96,9 +94,6 @@ export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
       seen.length = 0;
       deleted.length = 0;
     },
-    pointTo(url) {
-      target = url;
-    },
     async close() {
       server.closeAllConnections();
       server.close();
@@ -108,7 +103,7 @@ export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
 }
 
 /** A body of messages with its last one rewritten. */
-function spoilLast(bytes: Uint8Array, spoil: (metadata: Record<string, string>, latents: Float32Array | null) => void): Uint8Array {
+function spoilLast(bytes: Uint8Array, spoil: (done: Message) => Message): Uint8Array {
   let at = 0;
   let last = 0;
   while (at < bytes.length) {
@@ -118,9 +113,5 @@ function spoilLast(bytes: Uint8Array, spoil: (metadata: Record<string, string>, 
     const header = JSON.parse(new TextDecoder().decode(bytes.subarray(at + 8, at + 8 + length))) as Record<string, { data_offsets?: [number, number] }>;
     at += 8 + length + Math.max(0, ...Object.values(header).map(({ data_offsets }) => data_offsets?.[1] ?? 0));
   }
-  const { metadata, tensors } = decodeMessage(bytes.slice(last));
-  const changed = { ...metadata };
-  const latents = tensors.latents?.data;
-  spoil(changed, latents instanceof Float32Array ? latents : null);
-  return Buffer.concat([bytes.subarray(0, last), encodeMessage({ metadata: changed, tensors })]);
+  return Buffer.concat([bytes.subarray(0, last), encodeMessage(spoil(decodeMessage(bytes.slice(last))))]);
 }

@@ -97,6 +97,26 @@ describe('an object that is lost goes on where it was and ends in the same bytes
     expect(await imageOf(id)).toEqual(await reference());
   });
 
+  test('a stage cut off goes back to the server that runs it, and one that failed goes to the next', async () => {
+    const { plan, request } = await rowOf((await createJob(FOX)).id);
+    for (const [backends, retries] of [
+      [['local', 'gone'], []],
+      [['gone', 'local'], ['unreachable']],
+    ] as const) {
+      const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
+      await stubOf(id).create({ id, request, plan: { ...plan, backends: [...backends] } });
+      let isLost = false;
+      const events = await watchThrough(id, async (event) => {
+        if (isLost || event.type !== 'step') return;
+        isLost = true;
+        await crash(id);
+      });
+      const ofStage1 = events.filter(({ type, data }) => type === 'retry' && 'stage' in data && data.stage === 1);
+      expect(ofStage1.map(({ data }) => (data as { reason: string }).reason)).toEqual(retries);
+      expect(await imageOf(id)).toEqual(await reference());
+    }
+  });
+
   test('a job whose stage is cut off every time ends in a clear failure, not in a circle', async () => {
     const { id } = await createJob({ prompt: 'a fox', N: [900], e: [1] });
     const events = await watchThrough(id, async (event) => {
