@@ -68,7 +68,8 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
   };
   const openGraph = async (name: GraphName): Promise<Graph> => {
     const entry = entries[name];
-    const loaded = await engine.load(bytesOf(entry.file)).catch((cause: unknown) => {
+    // of the three only the transformer runs many times in a row
+    const loaded = await engine.load(bytesOf(entry.file), { spins: name === 'transformer' }).catch((cause: unknown) => {
       throw new Error(`${join(folder, entry.file)}: ${engine.name} cannot load it: ${cause instanceof Error ? cause.message : cause}`, { cause });
     });
     open.push(loaded);

@@ -71,7 +71,7 @@ export async function* runStage(job: StageJob, encodeText: (prompt: string) => P
     signal.throwIfAborted();
     const side = model.facts.token_pixels;
     const pixels = { data: decoded.value, width: grid.cols * side, height: grid.rows * side };
-    if (options.decode === 'clean') tensors.rgb = { data: pixels.data, shape: [pixels.height, pixels.width, 3] };
+    if (options.rgb) tensors.rgb = { data: pixels.data, shape: [pixels.height, pixels.width, 3] };
     const encoded = await timed('encode', () => encodeAsked(job, pixels));
     encodeMs = encoded.ms;
     Object.assign(tensors, encoded.value);

@@ -110,7 +110,7 @@ function parseTensors({ tensors }: Message): Parsed<StageTensors & { readonly wi
 
 const wrongShape = (name: string, shape: readonly number[], expected: string): Refusal => refuse(400, 'bad_tensor', name, `tensor ${name} has shape [${shape}], expected ${expected}`);
 
-function checkOptions({ width, height, guidance, negative_prompt, decode, preview }: StageOptions, { facts }: Model): Refusal | null {
+function checkOptions({ width, height, guidance, negative_prompt, decode, rgb, preview }: StageOptions, { facts }: Model): Refusal | null {
   if (!facts.sizes.some((size) => size.width === width && size.height === height)) {
     const offered = facts.sizes.map((size) => `${size.width}x${size.height}`).join(', ');
     return refuse(422, 'unsupported_size', 'width', `${facts.id} does not make ${width}x${height}, expected one of: ${offered}`);
@@ -121,6 +121,7 @@ function checkOptions({ width, height, guidance, negative_prompt, decode, previe
   }
   // the text itself stays out of the answer: answers are logged by those who get them
   if (negative_prompt !== '' && !facts.negative_prompt) return refuse(422, 'unsupported_option', 'negative_prompt', `${facts.id} takes no negative prompt, expected an empty one`);
+  if (rgb && decode !== 'clean') return refuse(422, 'unsupported_option', 'rgb', `rgb needs decode clean, got ${decode}`);
   if (preview && decode === 'none') return refuse(422, 'unsupported_option', 'preview', 'a preview needs decode clean or image, got none');
   return null;
 }

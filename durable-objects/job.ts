@@ -55,6 +55,8 @@ function readLimits(env: JobEnv): Limits {
 
 /** How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a crashed job sooner. */
 const LEASE_MS = 10_000;
+/** Progress is stored and told this often: a small model steps every few milliseconds, and telling each would cost more than making it. */
+const TELL_MS = 50;
 const HEARTBEAT_MS = 10_000;
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 const BUSY_MS = { least: 200, most: 10_000 } as const;
@@ -81,6 +83,9 @@ export class JobObject extends DurableObject<JobEnv> {
   /** ends the stage request in flight; null when there is none in this incarnation */
   #inFlight: AbortController | null = null;
   #walking: Promise<void> | null = null;
+  /** progress not stored yet, and the timer that will */
+  readonly #untold: { readonly event: JobEvent; readonly at: number }[] = [];
+  #telling: ReturnType<typeof setTimeout> | null = null;
 
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
@@ -163,6 +168,7 @@ export class JobObject extends DurableObject<JobEnv> {
     const row = this.#row();
     if (!row) return null;
     if (!isLastRoom(row.room)) {
+      this.#tell();
       const data = { job_id: row.id, room: roomName(row.room) };
       this.ctx.storage.transactionSync(() => this.#finish(row, { name: 'cancelled' }, {}, { type: 'cancelled', data }));
       this.#stopStage(row);
@@ -269,21 +275,35 @@ export class JobObject extends DurableObject<JobEnv> {
             timeoutMs: this.#limits.timeoutMs,
             silenceMs: this.#limits.silenceMs,
             onProgress: (event) => {
-              if (!controller.signal.aborted) this.#progress(stage.stage, event);
+              if (!controller.signal.aborted) this.#progress(row.id, stage.stage, event);
             },
           })
         : ({ ok: false, failure: { reason: 'unreachable', detail: `backend ${backend} is no longer configured` } } as const);
       return { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1 };
     } finally {
+      this.#tell();
       if (this.#inFlight === controller) this.#inFlight = null;
     }
   };
 
-  /** A sign of life from the stage server: an event for the watchers, and the lease renewed. */
-  #progress(stage: number, event: StageProgress): void {
+  /** A sign of life from the stage server: an event for the watchers, told with those that come shortly after it. */
+  #progress(jobId: string, stage: number, event: StageProgress): void {
+    const told: JobEvent =
+      event.event === 'step'
+        ? { type: 'step', data: { stage, step: event.step, steps: event.steps, sigma: event.sigma, ms: event.ms } }
+        : { type: 'queued', data: { job_id: jobId, stage, position: event.position, eta_ms: event.eta_ms } };
+    this.#untold.push({ event: told, at: Date.now() });
+    this.#telling ??= setTimeout(() => this.#tell(), TELL_MS);
+  }
+
+  /** Stores what was not told yet, with the lease renewed, and wakes the watchers. Comes before any other event is stored, so that the order holds. */
+  #tell(): void {
+    clearTimeout(this.#telling);
+    this.#telling = null;
+    const untold = this.#untold.splice(0);
+    if (untold.length === 0 || !this.#row()) return;
     this.ctx.storage.transactionSync(() => {
-      if (event.event === 'step') this.#append({ type: 'step', data: { stage, step: event.step, steps: event.steps, sigma: event.sigma, ms: event.ms } });
-      else this.#append({ type: 'queued', data: { job_id: (this.#row() as JobRecord).id, stage, position: event.position, eta_ms: event.eta_ms } });
+      for (const { event, at } of untold) appendEvent(this.#sql, event, at);
       void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
     });
     this.#signal.notify();

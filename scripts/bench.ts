@@ -73,7 +73,7 @@ for (const engine of values.engine as Engine[]) {
   say(
     `## Requests at 256², ${engine} engine`,
     '',
-    `Medians of ${rounds} rounds; in each round every way comes once, so the ratios to the plain run are within a round. Orchestration is everything the stage server did not report: Worker, object, storage, transfers, Canny, selection, events.`,
+    `Medians of ${rounds} rounds; in each round every way comes once, so the ratios to the plain run are within a round. A request is timed by its caller, from before the POST to the last event. Orchestration is what of it no stage server reported: Worker, plan, object, storage, transfers, Canny, selection, events.`,
     '',
   );
   say(requestTable(await benchRequests({ engine, ways: WAYS, rounds })), '');

@@ -12,6 +12,7 @@ export async function openNative({ threads, device }: { readonly threads: number
   const { default: runtime } = await import('onnxruntime-node');
   return {
     name: `onnxruntime-node/${runtime.env.versions.node} ${device}`,
-    load: (bytes) => loadGraph(runtime, bytes, { executionProviders: [device], intraOpNumThreads: threads }),
+    load: (bytes, { spins = false } = {}) =>
+      loadGraph(runtime, bytes, { executionProviders: [device], intraOpNumThreads: threads, extra: { session: { intra_op: { allow_spinning: spins ? '1' : '0' } } } }),
   };
 }

@@ -8,10 +8,7 @@ export interface OnnxRuntime {
   readonly Tensor: TensorConstructor;
 }
 
-/**
- * A graph that runs in `runtime`. Measured on 2 cores with 64, 82 and 256 tokens: spinning threads and the memory arena, both on by default, are worth 18 % and 5 %;
- * memory patterns make no difference although the number of tokens changes from stage to stage.
- */
+/** A graph that runs in `runtime`. The memory arena stays on although the number of tokens changes from stage to stage: it is worth a few per cent. */
 export async function loadGraph(runtime: OnnxRuntime, bytes: Uint8Array, options: InferenceSession.SessionOptions): Promise<Graph> {
   const session = await runtime.InferenceSession.create(bytes, { graphOptimizationLevel: 'all', executionMode: 'sequential', interOpNumThreads: 1, logSeverityLevel: 3, ...options });
   return {

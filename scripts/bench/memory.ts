@@ -15,13 +15,13 @@ const JOBS = 3;
 const MIB = 2 ** 20;
 
 export interface Memory {
-  /** MiB of JavaScript heap and of buffers, idle after a first job and at the highest sample while jobs ran */
+  /** MiB of JavaScript heap and of buffers, before the first job and at the highest sample while jobs ran */
   readonly idle: number;
   readonly peak: number;
   readonly sentence: string;
 }
 
-/** The inspector of a running isolate: what it uses now, heap and array buffers together, and a way to collect garbage first. */
+/** The inspector of a running isolate: what it uses now, heap and array buffers together, MiB. */
 async function openInspector(port: number) {
   const targets = (await (await fetch(`http://127.0.0.1:${port}/json`)).json()) as { webSocketDebuggerUrl: string; id: string }[];
   const target = targets.find(({ id }) => id.includes('ralu')) ?? targets[0];
@@ -47,7 +47,6 @@ async function openInspector(port: number) {
       const { usedSize = 0, backingStorageSize = 0 } = await ask('Runtime.getHeapUsage');
       return (usedSize + backingStorageSize) / MIB;
     },
-    collect: () => ask('HeapProfiler.collectGarbage'),
     close: () => socket.close(),
   };
 }
@@ -78,9 +77,8 @@ export async function benchMemory(): Promise<Memory> {
       const events = await (await fetch(new URL(`/v1/jobs/${id}/events`, url), { headers })).text();
       if (!events.includes('event: done')) throw new Error(`the job did not finish: ${events.slice(-300)}`);
     };
-    await runJob(0);
+    await (await fetch(new URL('/healthz', url))).arrayBuffer();
     const inspector = await openInspector(inspectorPort);
-    await inspector.collect();
     const idle = await inspector.used();
     let peak = idle;
     let isRunning = true;
@@ -90,10 +88,7 @@ export async function benchMemory(): Promise<Memory> {
         await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
       }
     })();
-    for (let seed = 1; seed <= JOBS; seed++) {
-      await runJob(seed);
-      await inspector.collect();
-    }
+    for (let seed = 0; seed < JOBS; seed++) await runJob(seed);
     isRunning = false;
     await sampling;
     inspector.close();

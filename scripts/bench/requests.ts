@@ -2,7 +2,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Receipt } from '../../src/billing/receipt.ts';
 import type { JobView } from '../../src/job/job.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import type { Engine } from '../local/stage.ts';
@@ -33,19 +32,30 @@ const PLAIN: Way = { name: 'plain, 50 steps', body: { preset: 'plain' } };
 
 export const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 
-async function run(stack: Stack, body: Readonly<Record<string, unknown>>): Promise<Receipt> {
+/** What one request took, milliseconds: what the stage server reported, and all of it as the caller saw it. */
+interface Run {
+  readonly denoise: number;
+  readonly text: number;
+  readonly decode: number;
+  readonly encode: number;
+  /** from before the POST to the end of the events */
+  readonly total: number;
+  readonly flopRatio: number;
+}
+
+async function run(stack: Stack, body: Readonly<Record<string, unknown>>): Promise<Run> {
   const headers = { authorization: `Bearer ${stack.key}`, 'content-type': 'application/json' };
+  const begin = performance.now();
   const created = await fetch(new URL('/v1/jobs', stack.url), { method: 'POST', headers, body: JSON.stringify(body) });
   if (created.status !== 202) throw new Error(`job refused: ${await created.text()}`);
   const { id } = (await created.json()) as JobView;
-  // watched to its end, as callers do
   await (await fetch(new URL(`/v1/jobs/${id}/events`, stack.url), { headers })).arrayBuffer();
-  const job = (await (await fetch(new URL(`/v1/jobs/${id}`, stack.url), { headers })).json()) as JobView;
-  if (!job.receipt) throw new Error(`job ${id} ${job.status}: ${job.error?.message}`);
-  return job.receipt;
+  const total = performance.now() - begin;
+  const { receipt, status, error } = (await (await fetch(new URL(`/v1/jobs/${id}`, stack.url), { headers })).json()) as JobView;
+  if (!receipt) throw new Error(`job ${id} ${status}: ${error?.message}`);
+  const sum = (part: 'compute_ms' | 'text_ms' | 'decode_ms' | 'encode_ms') => receipt.stages.reduce((all, stage) => all + stage[part], 0);
+  return { denoise: sum('compute_ms'), text: sum('text_ms'), decode: sum('decode_ms'), encode: sum('encode_ms'), total, flopRatio: receipt.tflops.ratio };
 }
-
-const sumOf = (receipt: Receipt, part: 'compute_ms' | 'text_ms' | 'decode_ms' | 'encode_ms'): number => receipt.stages.reduce((sum, stage) => sum + stage[part], 0);
 
 /** Medians of `rounds` rounds in which the plain run and every way come once each, after one round that is not counted. */
 export async function benchRequests({ engine, ways, rounds }: { readonly engine: Engine; readonly ways: readonly Way[]; readonly rounds: number }): Promise<readonly WayTimes[]> {
@@ -53,29 +63,29 @@ export async function benchRequests({ engine, ways, rounds }: { readonly engine:
   const stack = await startStack({ persistTo: folder, engine });
   try {
     const all = [PLAIN, ...ways];
-    const receipts: Receipt[][] = all.map(() => []);
+    const runs: Run[][] = all.map(() => []);
     for (let round = -1; round < rounds; round++) {
       for (const [i, way] of all.entries()) {
-        const receipt = await run(stack, { prompt: 'a red apple on a white background', seed: Math.max(0, round), ...way.body });
-        if (round >= 0) receipts[i]?.push(receipt);
+        const one = await run(stack, { prompt: 'a red apple on a white background', seed: Math.max(0, round), ...way.body });
+        if (round >= 0) runs[i]?.push(one);
       }
     }
-    const plain = receipts[0] as Receipt[];
+    const plain = runs[0] as Run[];
     return all.map(({ name }, i) => {
-      const mine = receipts[i] as Receipt[];
-      const of = (part: (receipt: Receipt) => number) => median(mine.map(part));
-      const ratio = (part: (receipt: Receipt) => number) => median(mine.map((receipt, round) => part(plain[round] as Receipt) / part(receipt)));
+      const mine = runs[i] as Run[];
+      const of = (part: (one: Run) => number) => median(mine.map(part));
+      const ratio = (part: 'denoise' | 'total') => median(mine.map((one, round) => (plain[round] as Run)[part] / one[part]));
       return {
         name,
-        denoise: of((receipt) => sumOf(receipt, 'compute_ms')),
-        text: of((receipt) => sumOf(receipt, 'text_ms')),
-        decode: of((receipt) => sumOf(receipt, 'decode_ms')),
-        encode: of((receipt) => sumOf(receipt, 'encode_ms')),
-        orchestration: of(({ wall_ms }) => wall_ms.orchestration),
-        total: of(({ wall_ms }) => wall_ms.total),
-        denoiseRatio: ratio((receipt) => sumOf(receipt, 'compute_ms')),
-        totalRatio: ratio(({ wall_ms }) => wall_ms.total),
-        flopRatio: (mine[0] as Receipt).tflops.ratio,
+        denoise: of(({ denoise }) => denoise),
+        text: of(({ text }) => text),
+        decode: of(({ decode }) => decode),
+        encode: of(({ encode }) => encode),
+        orchestration: of(({ denoise, text, decode, encode, total }) => total - denoise - text - decode - encode),
+        total: of(({ total }) => total),
+        denoiseRatio: ratio('denoise'),
+        totalRatio: ratio('total'),
+        flopRatio: (mine[0] as Run).flopRatio,
       };
     });
   } finally {

@@ -95,7 +95,7 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
     ...job,
     room,
     tokens: result.latents && { ...request.tokens, latents: result.latents },
-    rgb: room.name === 'select' ? result.rgb : null,
+    rgb: result.rgb,
     usage: [...job.usage, usage],
   };
   return { ok: true, job: next, events: previewEvents(request, result), image: result.image };
@@ -106,10 +106,10 @@ function roomAfterStage({ plan }: Job, number: number): Room {
   return number === 1 && plan.stages.length > 2 ? { name: 'select' } : { name: 'stage', stage: number + 1 };
 }
 
-function previewEvents({ stage, options }: StageRequest, { preview, rgb }: StageResult): readonly JobEvent[] {
-  if (!preview || !rgb) return [];
-  const shrink = Math.min(1, PREVIEW.longest_side / Math.max(rgb.width, rgb.height));
-  const size = { width: Math.round(rgb.width * shrink), height: Math.round(rgb.height * shrink) };
+function previewEvents({ stage, options, rgbSize: { width, height } }: StageRequest, { preview }: StageResult): readonly JobEvent[] {
+  if (!preview) return [];
+  const shrink = Math.min(1, PREVIEW.longest_side / Math.max(width, height));
+  const size = { width: Math.round(width * shrink), height: Math.round(height * shrink) };
   return [{ type: 'preview', data: { stage: stage.stage, ...picture(options.preview?.format ?? PREVIEW.format, size, preview) } }];
 }
 
@@ -134,6 +134,7 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     width: request.width,
     height: request.height,
     decode: stage.decode,
+    rgb: roomAfterStage(job, number).name === 'select',
     format: request.format,
     quality: request.quality,
     preview: stage.decode === 'clean' && request.preview ? PREVIEW : null,

@@ -44,7 +44,7 @@ export interface StageCall {
   readonly id: string;
   readonly body: Uint8Array;
   readonly options: StageOptions;
-  /** what the answer must hold: latents [numTokens, numValues], steps done, and where it decodes a clean estimate, its size in pixels */
+  /** what the answer must hold: latents [numTokens, numValues], steps done, and the size of its pixels where they are asked for */
   readonly numTokens: number;
   readonly numValues: number;
   readonly steps: number;
@@ -268,7 +268,7 @@ function checkResult(message: Message, done: StageDone, { options, numTokens, nu
   const latents = options.decode === 'image' ? null : take(message, 'latents', Float32Array);
   if (latents) expectShape('latents', latents.shape, [numTokens, numValues]);
   if (latents && !latents.data.every(Number.isFinite)) throw new InvalidResponse('latents that are not finite');
-  const rgb = options.decode === 'clean' ? take(message, 'rgb', Uint8Array) : null;
+  const rgb = options.rgb ? take(message, 'rgb', Uint8Array) : null;
   if (rgb) expectShape('rgb', rgb.shape, [rgbSize.height, rgbSize.width, 3]);
   const preview = options.decode === 'clean' && options.preview ? take(message, 'preview', Uint8Array).data : null;
   if (preview && preview.length > MAX_PREVIEW_BYTES) throw new InvalidResponse(`a preview of ${preview.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);

@@ -79,6 +79,8 @@ export const stageOptions = z.strictObject({
   height: positiveInt,
   /** `clean`: the clean estimate, low tokens enlarged to fill a mixed grid; `image`: the finished picture, encoded */
   decode: decodeKind,
+  /** whether the pixels of a clean estimate come back: only the stage before the selection needs them, and at 1024² they are 3 MiB */
+  rgb: z.boolean(),
   format: imageFormat,
   quality: z.int().min(1).max(100),
   preview: previewOptions.nullable(),

@@ -127,11 +127,11 @@ function headerLength(prefix: Uint8Array): number {
   return Number(length);
 }
 
-function materialise(header: Header, data: Uint8Array): Message {
+/** The message of a header and its data. Tensors are views of the data where that is its own and they are aligned, else copies that do not pin what the data came in. */
+function materialise(header: Header, data: Uint8Array, isOwn: boolean): Message {
   const tensors = header.entries.map(([name, { dtype, shape, begin, end }]): [string, Tensor] => {
-    // a copy in its own buffer: aligned for Float32Array, and not pinning the whole body. Not `slice`: Node's Buffer has one that copies nothing
-    const bytes = new Uint8Array(data.subarray(begin, end));
-    return [name, { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer) : bytes }];
+    const bytes = isOwn && begin % 4 === 0 ? data.subarray(begin, end) : new Uint8Array(data.subarray(begin, end)); // not `slice`: Node's Buffer has one that copies nothing
+    return [name, { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4) : bytes }];
   });
   return { metadata: header.metadata, tensors: Object.fromEntries(tensors) };
 }
@@ -144,7 +144,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
   if (bytes.length < dataAt) throw new SafetensorsError(`the header says ${length} bytes, ${bytes.length - PREFIX_BYTES} follow`);
   const header = parseHeader(bytes.subarray(PREFIX_BYTES, dataAt));
   if (bytes.length - dataAt !== header.dataBytes) throw new SafetensorsError(`the header says ${header.dataBytes} bytes of data, ${bytes.length - dataAt} follow`);
-  return materialise(header, bytes.subarray(dataAt));
+  return materialise(header, bytes.subarray(dataAt), false);
 }
 
 /**
@@ -153,46 +153,38 @@ export function decodeMessage(bytes: Uint8Array): Message {
  */
 export async function* readMessages(body: ReadableStream<Uint8Array>, maxBytes: number): AsyncGenerator<Message> {
   const reader = body.getReader();
-  const chunks: Uint8Array[] = [];
-  let buffered = 0;
+  let rest: Uint8Array = new Uint8Array(0);
 
-  /** Waits until `count` bytes are buffered; false when the body ends with nothing buffered at all. */
-  async function fill(count: number, mayEnd: boolean): Promise<boolean> {
-    while (buffered < count) {
-      const { done, value } = await reader.read();
-      if (done) {
-        if (mayEnd && buffered === 0) return false;
-        throw new SafetensorsError(`the body ends ${count - buffered} bytes before its message does`);
-      }
-      chunks.push(value);
-      buffered += value.length;
-    }
-    return true;
-  }
-
-  function take(count: number): Uint8Array {
+  /** The next `count` bytes in a buffer of their own; null when the body ends right before them. */
+  async function take(count: number): Promise<Uint8Array | null> {
     const bytes = new Uint8Array(count);
     let at = 0;
     while (at < count) {
-      const chunk = chunks[0] as Uint8Array;
-      const part = chunk.subarray(0, count - at);
+      if (rest.length === 0) {
+        const { done, value } = await reader.read();
+        if (done && at === 0) return null;
+        if (done) throw cut(count - at);
+        rest = value;
+      }
+      const part = rest.subarray(0, count - at);
       bytes.set(part, at);
       at += part.length;
-      if (part.length === chunk.length) chunks.shift();
-      else chunks[0] = chunk.subarray(part.length);
+      rest = rest.subarray(part.length);
     }
-    buffered -= count;
     return bytes;
   }
+  const cut = (missing: number) => new SafetensorsError(`the body ends ${missing} bytes before its message does`);
 
   try {
-    while (await fill(PREFIX_BYTES, true)) {
-      const length = headerLength(take(PREFIX_BYTES));
-      await fill(length, false);
-      const header = parseHeader(take(length));
+    for (let prefix = await take(PREFIX_BYTES); prefix; prefix = await take(PREFIX_BYTES)) {
+      const length = headerLength(prefix);
+      const text = await take(length);
+      if (!text) throw cut(length);
+      const header = parseHeader(text);
       if (length + header.dataBytes > maxBytes) throw new SafetensorsError(`a message of ${length + header.dataBytes} bytes is over the limit of ${maxBytes}`);
-      await fill(header.dataBytes, false);
-      yield materialise(header, take(header.dataBytes));
+      const data = await take(header.dataBytes);
+      if (!data) throw cut(header.dataBytes);
+      yield materialise(header, data, true);
     }
   } finally {
     await reader.cancel().catch(() => {}); // the body may be broken already; there is nothing left to lose

@@ -57,6 +57,7 @@ const BAD: readonly BadRequest[] = [
   { title: 'an unknown format', shape: () => ({ options: { format: 'gif' } }), status: 400, field: 'format', says: /png/ },
   { title: 'a quality of 0', shape: () => ({ options: { quality: 0 } }), status: 400, field: 'quality', says: /1/ },
   { title: 'an unknown kind of caching', shape: () => ({ options: { cache: { kind: 'taylor' } } }), status: 400, field: 'cache', says: /null/ },
+  { title: 'pixels of what is not decoded', shape: () => ({ options: { rgb: true } }), status: 422, field: 'rgb', says: /decode clean, got none/ },
   { title: 'a preview larger than 1024', shape: () => ({ options: { decode: 'clean', preview: { format: 'webp', longest_side: 4096 } } }), status: 400, field: 'preview.longest_side', says: /1024/ },
   { title: 'a missing tensor', shape: () => ({ tensors: { sigmas: null } }), status: 400, field: 'sigmas', says: /missing/ },
   { title: 'a tensor nobody knows', shape: () => ({ tensors: { mask: f32([1], [1]) } }), status: 400, field: 'mask', says: /unknown/ },

@@ -61,6 +61,7 @@ export function stageBody(facts: ModelFacts, { layout = 'low', sigmas = evenSigm
     guidance: facts.guidance?.default ?? null,
     ...smallest(facts),
     decode: 'none',
+    rgb: options.decode === 'clean',
     format: 'png',
     quality: 80,
     preview: null,
