@@ -56,7 +56,7 @@ function readLimits(env: JobEnv): Limits {
 /** How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a crashed job sooner. */
 const LEASE_MS = 10_000;
 /** Progress is stored and told this often: a small model steps every few milliseconds, and telling each would cost more than making it. */
-const TELL_MS = 50;
+const TELL_MS = 100;
 const HEARTBEAT_MS = 10_000;
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 const BUSY_MS = { least: 200, most: 10_000 } as const;
