@@ -17,40 +17,13 @@ import { jobPath, viewJob } from '../src/job/view.ts';
 import { openStage, parseBackends } from '../src/stage/backends.ts';
 import type { Stage, StageProgress } from '../src/stage/client.ts';
 import { makeSignal, streamEvents } from './event-stream.ts';
+import { type Limits, type LimitVariables, readLimits } from './limits.ts';
 import { appendEvent, insertRow, migrate, readEvents, readJob, readRow, updateRow, writeJob } from './tables.ts';
 
-export interface JobEnv {
+/** What a deployment gives the object. */
+export interface JobEnv extends LimitVariables {
   readonly IMAGES: R2Bucket;
   readonly BACKENDS: string;
-  readonly JOB_TTL_HOURS: string;
-  readonly STAGE_TIMEOUT_SECONDS: string;
-  readonly STAGE_SILENCE_SECONDS: string;
-  readonly STAGE_ATTEMPTS: string;
-  readonly QUEUE_SECONDS: string;
-}
-
-interface Limits {
-  readonly ttlMs: number;
-  readonly timeoutMs: number;
-  readonly silenceMs: number;
-  readonly attempts: number;
-  readonly queueMs: number;
-}
-
-/** The limits a deployment sets. Throws an Error that names the variable: a limit misread as 0 or NaN would end every job or none. */
-function readLimits(env: JobEnv): Limits {
-  const read = (name: keyof JobEnv, most: number): number => {
-    const value = Number(env[name]);
-    if (!(value > 0 && value <= most)) throw new Error(`${name} is ${JSON.stringify(env[name])}, expected a number above 0 and at most ${most}`);
-    return value;
-  };
-  return {
-    ttlMs: read('JOB_TTL_HOURS', 24 * 365) * 3_600_000,
-    timeoutMs: read('STAGE_TIMEOUT_SECONDS', 600) * 1000,
-    silenceMs: read('STAGE_SILENCE_SECONDS', 600) * 1000,
-    attempts: Math.ceil(read('STAGE_ATTEMPTS', 100)),
-    queueMs: read('QUEUE_SECONDS', 24 * 3600) * 1000,
-  };
 }
 
 /** How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a crashed job sooner. */
@@ -193,7 +166,7 @@ export class JobObject extends DurableObject<JobEnv> {
     return this.#walking;
   }
 
-  /** Never throws for an expected failure. */
+  /** Throws only what the platform's storage throws; every failure of a stage ends in a row. */
   async #walkOn(): Promise<void> {
     const until = Date.now() + ALARM_MS;
     for (;;) {
@@ -217,6 +190,7 @@ export class JobObject extends DurableObject<JobEnv> {
   async #remove(): Promise<void> {
     const row = this.#row();
     if (!row) return;
+    updateRow(this.#sql, { expiresAt: Date.now() });
     await this.ctx.storage.setAlarm(Date.now() + REMOVE_RETRY_MS);
     await this.env.IMAGES.delete(imageKey(row.id, row.request.format));
     await this.ctx.storage.deleteAll();
@@ -247,8 +221,8 @@ export class JobObject extends DurableObject<JobEnv> {
 
   /** Sends a stage request: the attempt and its lease are stored before a byte goes out. Throws Superseded when the job has moved meanwhile. */
   #runStage: (row: JobRecord, request: StageRequest) => ReturnType<Tools['runStage']> = async (row, { id, stage, tokens, options, body, rgbSize }) => {
-    // a request cut off goes back to where it may still be running; one that failed or was turned away goes to the next server
-    const backend = row.backend ?? (row.plan.backends[row.attempt % row.plan.backends.length] as string);
+    // a job stays with the server it has: one cut off may still be running there, and the next stage finds the prompt encoded
+    const backend = row.backend ?? (row.plan.backends[0] as string);
     this.ctx.storage.transactionSync(() => {
       const now = this.#row();
       if (!now || now.attempt !== row.attempt || roomName(now.room) !== roomName(row.room)) throw new Superseded();
@@ -326,7 +300,7 @@ export class JobObject extends DurableObject<JobEnv> {
       writeJob(this.#sql, before, job);
       for (const event of events) this.#append(event);
       if (job.room.name !== 'done') {
-        updateRow(this.#sql, { room: job.room, roomSince: now, roomTimes: timesAfter(row, now), tries: 0, notBefore: 0, busySince: null, backend: null, stageId: null });
+        updateRow(this.#sql, { room: job.room, roomSince: now, roomTimes: timesAfter(row, now), tries: 0, notBefore: 0, busySince: null, stageId: null });
         return true;
       }
       const view: ImageView = { url: `${jobPath(row.id)}/image`, format: request.format, width: request.width, height: request.height, bytes: image?.length ?? 0 };
@@ -355,6 +329,8 @@ export class JobObject extends DurableObject<JobEnv> {
     const now = Date.now();
     const tries = row.tries + 1;
     const { stage } = row.room;
+    const { backends } = row.plan;
+    const next = backends[(backends.indexOf(row.backend ?? (backends[0] as string)) + 1) % backends.length] as string;
     logLine('stage_failed', { job_id: row.id, stage, attempt: tries, ...failure });
     if (failure.reason === 'busy') {
       const busySince = row.busySince ?? now;
@@ -365,7 +341,7 @@ export class JobObject extends DurableObject<JobEnv> {
       const wait = Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, failure.retryAfterMs));
       this.ctx.storage.transactionSync(() => {
         if (row.busySince === null) this.#append({ type: 'queued', data: { job_id: row.id, stage, position: null, eta_ms: null } });
-        updateRow(this.#sql, { tries: row.tries, busySince, notBefore: now + wait, backend: null, stageId: null });
+        updateRow(this.#sql, { tries: row.tries, busySince, notBefore: now + wait, backend: next, stageId: null });
       });
     } else if (isFinal(failure) || tries >= this.#limits.attempts) {
       this.#fail(row, failure.reason === 'reported' ? failure.code : failure.reason, describeFailure(failure));
@@ -373,7 +349,7 @@ export class JobObject extends DurableObject<JobEnv> {
       const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
       this.ctx.storage.transactionSync(() => {
         this.#append({ type: 'retry', data: { stage, attempt: tries, reason: failure.reason, wait_ms: wait } });
-        updateRow(this.#sql, { busySince: null, notBefore: now + wait, backend: null, stageId: null });
+        updateRow(this.#sql, { busySince: null, notBefore: now + wait, backend: next, stageId: null });
       });
     }
     this.#signal.notify();

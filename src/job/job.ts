@@ -123,7 +123,7 @@ export interface JobRecord {
   readonly tries: number;
   readonly notBefore: number;
   readonly busySince: number | null;
-  /** where the stage request in flight went, for cancelling it */
+  /** the stage server the job is with, and its request in flight there, for cancelling it */
   readonly backend: string | null;
   readonly stageId: string | null;
   readonly selections: Job['selections'];

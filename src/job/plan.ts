@@ -86,7 +86,7 @@ function customSchedule({ N, e, h, Z, r }: ScheduleInput, zMax: number): Planned
   if (N.reduce((sum, steps) => sum + steps, 0) > MAX_STEPS) return refuse('N', N, `must not be more than ${MAX_STEPS} steps together`);
   if (e.length !== numStages) return refuse('e', e, `must have as many values as N: ${numStages}`);
   if (e[numStages - 1] !== 1) return refuse('e', e, 'the last value must be 1');
-  if (e.some((end, k) => !(end - (e[k - 1] ?? 0) >= MIN_STAGE))) return refuse('e', e, `must rise from above 0, by at least ${MIN_STAGE} each time`);
+  if (e.some((end, k) => !(end - (e[k - 1] ?? 0) >= MIN_STAGE * (1 - 1e-9)))) return refuse('e', e, `must rise from above 0, by at least ${MIN_STAGE} each time`);
   if (h !== undefined && (h.length !== numStages || h.some((shift) => !(shift >= 0.5 && shift <= 10)))) return refuse('h', h, `must have ${numStages} values from 0.5 to 10`);
   if (Z !== undefined && (numStages === 1 || !(Z >= 2 && Z <= 100))) return refuse('Z', Z, numStages === 1 ? 'one stage has no boundary to renoise at' : 'must be from 2 to 100');
   if (numStages > 1 && (h === undefined) !== (Z === undefined)) return refuse(h === undefined ? 'h' : 'Z', undefined, 'h and Z must be given together, or neither, to have them fitted');

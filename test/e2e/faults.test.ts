@@ -151,6 +151,7 @@ describe('a fault of the stage server costs time and not the picture', () => {
     const id = await create(RED_APPLE);
     const events = await eventsOf(id, async (event) => {
       if (event.type === 'stage' && event.data.stage === 2) {
+        await expect.poll(() => proxy.seen.length, { timeout: 5000 }).toBe(2);
         expect((await call(`/v1/jobs/${id}/cancel`, { method: 'POST' })).status).toBe(200);
         gate.resolve();
       }
