@@ -6,14 +6,14 @@
  * stays cancelled, a late answer changes nothing, and a job cut off anywhere goes on from its last stored room.
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
-import { makeReceipt } from '../src/billing/receipt.ts';
 import type { JobEvent } from '../src/job/events.ts';
-import { describeFailure, type Fault, isFinal } from '../src/job/failures.ts';
-import type { ImageView, Job, JobRecord, JobRequest, JobView, Plan, Room } from '../src/job/job.ts';
+import type { Fault } from '../src/job/failures.ts';
+import type { Job, JobRecord, JobRequest, JobView, Plan, Room } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { viewPlan } from '../src/job/plan.ts';
-import { FIRST_ROOM, isLastRoom, roomName, type StageRequest, type Step, type Tools, walkRoom } from '../src/job/story.ts';
-import { jobPath, viewJob } from '../src/job/view.ts';
+import { afterFault, newRecord, outcomeOf, timesAfter } from '../src/job/record.ts';
+import { isLastRoom, roomName, type StageRequest, type Step, type Tools, walkRoom } from '../src/job/story.ts';
+import { viewJob } from '../src/job/view.ts';
 import { openStage, parseBackends } from '../src/stage/backends.ts';
 import type { Stage, StageProgress } from '../src/stage/client.ts';
 import { makeSignal, streamEvents } from './event-stream.ts';
@@ -31,8 +31,6 @@ const LEASE_MS = 10_000;
 /** Progress is stored and told this often: a small model steps every few milliseconds, and telling each would cost more than making it. */
 const TELL_MS = 100;
 const HEARTBEAT_MS = 10_000;
-const BACKOFF_MS = { first: 500, most: 30_000 } as const;
-const BUSY_MS = { least: 200, most: 10_000 } as const;
 
 export interface NewJob {
   readonly id: string;
@@ -81,27 +79,7 @@ export class JobObject extends DurableObject<JobEnv> {
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql);
       if (this.#row()) return false;
-      insertRow(this.#sql, {
-        id,
-        request,
-        plan,
-        createdAt: now,
-        room: FIRST_ROOM,
-        roomSince: now,
-        roomTimes: [],
-        attempt: 0,
-        tries: 0,
-        notBefore: 0,
-        busySince: null,
-        backend: null,
-        stageId: null,
-        selections: null,
-        image: null,
-        receipt: null,
-        failure: null,
-        finishedAt: null,
-        expiresAt: null,
-      });
+      insertRow(this.#sql, newRecord({ id, request, plan }, now));
       this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
       this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height } });
@@ -285,7 +263,7 @@ export class JobObject extends DurableObject<JobEnv> {
 
   /** Stores what a room made, and the room after it. The image goes to R2 first: a row never points at an image that is not there. */
   async #advance(row: JobRecord, before: Job, { job, events, image }: Extract<Step, { ok: true }>): Promise<void> {
-    const { request, plan } = row;
+    const { request } = row;
     if (image) {
       try {
         await this.env.IMAGES.put(imageKey(row.id, request.format), image, { httpMetadata: { contentType: `image/${request.format}` } });
@@ -303,19 +281,8 @@ export class JobObject extends DurableObject<JobEnv> {
         updateRow(this.#sql, { room: job.room, roomSince: now, roomTimes: timesAfter(row, now), tries: 0, notBefore: 0, busySince: null, stageId: null });
         return true;
       }
-      const view: ImageView = { url: `${jobPath(row.id)}/image`, format: request.format, width: request.width, height: request.height, bytes: image?.length ?? 0 };
-      const receipt = makeReceipt({
-        jobId: row.id,
-        model: plan.model.id,
-        modelDigest: plan.model.digest,
-        seed: request.seed,
-        preset: request.schedule.preset,
-        work: plan,
-        usage: job.usage,
-        rooms: timesAfter(row, now),
-        totalMs: now - row.createdAt,
-      });
-      this.#finish(row, job.room, { image: view, receipt }, { type: 'done', data: { job_id: row.id, image: view, receipt } }, now);
+      const outcome = outcomeOf(row, job, image?.length ?? 0, now);
+      this.#finish(row, job.room, outcome, { type: 'done', data: { job_id: row.id, ...outcome } }, now);
       return true;
     });
     // cancelled or erased while the image was on its way: it must not stay behind
@@ -323,35 +290,19 @@ export class JobObject extends DurableObject<JobEnv> {
     this.#signal.notify();
   }
 
-  /** A stage without result: wait where waiting helps, try again where that may, end the job otherwise. */
-  #stumble(row: JobRecord, failure: Fault): void {
+  /** A stage without result: the job waits, tries again, or ends. */
+  #stumble(row: JobRecord, fault: Fault): void {
     if (!this.#standsAt(row) || row.room.name !== 'stage') return;
-    const now = Date.now();
-    const tries = row.tries + 1;
-    const { stage } = row.room;
-    const { backends } = row.plan;
-    const next = backends[(backends.indexOf(row.backend ?? (backends[0] as string)) + 1) % backends.length] as string;
-    logLine('stage_failed', { job_id: row.id, stage, attempt: tries, ...failure });
-    if (failure.reason === 'busy') {
-      const busySince = row.busySince ?? now;
-      if (now - busySince >= this.#limits.queueMs) {
-        this.#fail(row, 'no_capacity', describeFailure(failure));
-        return;
-      }
-      const wait = Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, failure.retryAfterMs));
-      this.ctx.storage.transactionSync(() => {
-        if (row.busySince === null) this.#append({ type: 'queued', data: { job_id: row.id, stage, position: null, eta_ms: null } });
-        updateRow(this.#sql, { tries: row.tries, busySince, notBefore: now + wait, backend: next, stageId: null });
-      });
-    } else if (isFinal(failure) || tries >= this.#limits.attempts) {
-      this.#fail(row, failure.reason === 'reported' ? failure.code : failure.reason, describeFailure(failure));
-    } else {
-      const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
-      this.ctx.storage.transactionSync(() => {
-        this.#append({ type: 'retry', data: { stage, attempt: tries, reason: failure.reason, wait_ms: wait } });
-        updateRow(this.#sql, { busySince: null, notBefore: now + wait, backend: next, stageId: null });
-      });
+    logLine('stage_failed', { job_id: row.id, stage: row.room.stage, attempt: row.tries + 1, ...fault });
+    const verdict = afterFault(row, row.room.stage, fault, this.#limits, Date.now());
+    if (verdict.kind === 'end') {
+      this.#fail(row, verdict.reason, verdict.message);
+      return;
     }
+    this.ctx.storage.transactionSync(() => {
+      if (verdict.event) this.#append(verdict.event);
+      updateRow(this.#sql, verdict.changes);
+    });
     this.#signal.notify();
   }
 
@@ -405,5 +356,3 @@ export class JobObject extends DurableObject<JobEnv> {
 class Superseded extends Error {
   override name = 'Superseded';
 }
-
-const timesAfter = (row: JobRecord, now: number): JobRecord['roomTimes'] => [...row.roomTimes, { room: roomName(row.room), ms: now - row.roomSince }];

@@ -1,0 +1,56 @@
+import { describe, expect, test } from 'vitest';
+import type { Fault } from '../../src/job/failures.ts';
+import type { JobRecord, JobRequest, Plan } from '../../src/job/job.ts';
+import { afterFault, newRecord, timesAfter } from '../../src/job/record.ts';
+
+const PATIENCE = { attempts: 3, queueMs: 1000 };
+const record = (changes: Partial<JobRecord> = {}): JobRecord => ({ ...newRecord({ id: 'j', request: {} as JobRequest, plan: { backends: ['a', 'b'] } as unknown as Plan }, 100), ...changes });
+const BUSY: Fault = { reason: 'busy', retryAfterMs: 0 };
+const GONE: Fault = { reason: 'unreachable', detail: '' };
+
+describe('after a fault', () => {
+  test('a passing one is tried again after a pause that doubles, at the next server', () => {
+    expect(afterFault(record(), 1, GONE, PATIENCE, 0)).toMatchObject({
+      kind: 'delay',
+      changes: { notBefore: 500, backend: 'b', stageId: null },
+      event: { type: 'retry', data: { attempt: 1, wait_ms: 500 } },
+    });
+    expect(afterFault(record({ tries: 1, backend: 'b' }), 1, GONE, PATIENCE, 0)).toMatchObject({ kind: 'delay', changes: { notBefore: 1000, backend: 'a' } });
+  });
+
+  test('pauses grow no longer than half a minute', () => {
+    expect(afterFault(record({ tries: 20 }), 1, GONE, { ...PATIENCE, attempts: 100 }, 0)).toMatchObject({ changes: { notBefore: 30_000 } });
+  });
+
+  test('the last try ends the job with its reason', () => {
+    expect(afterFault(record({ tries: 2 }), 1, GONE, PATIENCE, 0)).toMatchObject({ kind: 'end', reason: 'unreachable' });
+  });
+
+  test.each<[Fault, string]>([
+    [{ reason: 'refused', status: 422, code: 'out_of_range', message: 'm' }, 'refused'],
+    [{ reason: 'reported', code: 'not_finite', message: 'm', retryable: false }, 'not_finite'],
+  ])('a final one ends the job at once: %o', (fault, reason) => {
+    expect(afterFault(record(), 1, fault, PATIENCE, 0)).toMatchObject({ kind: 'end', reason });
+  });
+
+  test('busy is waiting: no try is counted, the watchers are told once, and the wait has an end', () => {
+    const first = afterFault(record({ tries: 1 }), 2, BUSY, PATIENCE, 5000);
+    expect(first).toMatchObject({ kind: 'delay', changes: { tries: 1, busySince: 5000, notBefore: 5200, backend: 'b' }, event: { type: 'queued', data: { stage: 2 } } });
+    expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 5999)).toMatchObject({ kind: 'delay', event: null });
+    expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 6000)).toMatchObject({ kind: 'end', reason: 'no_capacity' });
+  });
+
+  test('a server that says when to come again is asked then, within bounds', () => {
+    expect(afterFault(record(), 1, { reason: 'busy', retryAfterMs: 3000 }, PATIENCE, 0)).toMatchObject({ changes: { notBefore: 3000 } });
+    expect(afterFault(record(), 1, { reason: 'busy', retryAfterMs: 1e9 }, PATIENCE, 0)).toMatchObject({ changes: { notBefore: 10_000 } });
+  });
+});
+
+test('the times of rooms add up to the time since the beginning', () => {
+  const later = { ...record(), room: { name: 'select' as const }, roomSince: 130, roomTimes: timesAfter(record(), 130) };
+  const times = timesAfter(later, 150);
+  expect(times).toEqual([
+    { room: 'stage1', ms: 30 },
+    { room: 'select', ms: 20 },
+  ]);
+});
