@@ -20,6 +20,8 @@ let realPort: number;
 let proxy: FaultyStage;
 let stack: Stack;
 let undisturbed: Buffer;
+/** every line that the Worker and the object logged */
+const logs: string[] = [];
 
 const startReal = () => startStage({ engine: 'native', port: realPort, token: TOKEN });
 
@@ -31,6 +33,7 @@ beforeAll(async () => {
   stack = await startStack({
     persistTo: folder,
     stage: { url: proxy.url, token: TOKEN },
+    onLog: (line) => logs.push(line),
     vars: { STAGE_ATTEMPTS: String(ATTEMPTS), STAGE_SILENCE_SECONDS: '3', STAGE_TIMEOUT_SECONDS: '20', QUEUE_SECONDS: '2' },
   });
   undisturbed = await finish(await create(RED_APPLE));
@@ -204,6 +207,13 @@ describe('a fault that does not pass ends the job with its name and the attempts
   test('a server that stays busy is waited for only so long', async () => {
     expect(await failedWith([], { kind: 'status', status: 503, headers: { 'retry-after': '0' } })).toMatchObject({ type: 'failed', data: { reason: 'no_capacity', stage: 1 } });
   });
+});
+
+test('what was logged of all that names jobs and reasons, and no prompt, key or token', () => {
+  const lines = logs.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(lines.some(({ event, reason, job_id }) => event === 'stage_failed' && reason === 'server_error' && String(job_id).startsWith('job_'))).toBe(true);
+  expect(lines.some(({ event, room }) => event === 'job_ended' && room === 'done')).toBe(true);
+  expect(logs.filter((line) => [RED_APPLE.prompt, stack.key, TOKEN].some((secret) => line.includes(secret)))).toEqual([]);
 });
 
 test('with its stage server gone for a moment, a job of a known model is accepted and done when the server is back', async () => {

@@ -52,3 +52,10 @@ test('the stage server shares the contract, the format and the mathematics with 
 test('mathematics never waits: no file in numerics awaits or returns a promise', () => {
   expect(sources('src/numerics').filter((path) => /\b(await|async|Promise)\b/.test(readFileSync(join(ROOT, path), 'utf8')))).toEqual([]);
 });
+
+test('nothing outside models and its script knows which model is embedded', () => {
+  const names = readdirSync(join(ROOT, 'models'));
+  expect(names.length).toBeGreaterThan(0);
+  const sourcesThatMustNotKnow = [...sources('src'), ...sources('durable-objects'), ...sources('container'), ...sources('scripts')];
+  expect(sourcesThatMustNotKnow.filter((path) => names.some((name) => readFileSync(join(ROOT, path), 'utf8').includes(name)))).toEqual([]);
+});
