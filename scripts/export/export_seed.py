@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 
 import seed_model as seed
+from transformer_graph import transformer_graph
 
 ID = "fluent-seed"
 TOLERANCE = 2e-5  # largest difference of ONNX Runtime from PyTorch, relative to the largest value
@@ -60,14 +61,19 @@ def strip(model):
 
 
 def export(module, inputs, dynamic, outputs, path, opset):
-    """Writes one graph. `inputs` and `dynamic` are by name; sizes of an input's named axes may be anything, 0 included for text."""
+    """Writes one module as PyTorch exports it. `inputs` and `dynamic` are by name; sizes of an input's named axes may be anything, 0 included for text."""
     torch.onnx.export(module, tuple(inputs.values()), path, dynamo=True, opset_version=opset, external_data=False, verbose=False,
                       input_names=list(inputs), output_names=outputs, dynamic_shapes=dynamic)  # fmt: skip
-    model = to_fp16_weights(strip(onnx.load(path)))
-    onnx.checker.check_model(model)
+    return write(strip(onnx.load(path)), path)
+
+
+def write(model, path):
+    """Writes one graph with its weights in fp16; its entry in the manifest."""
+    model = to_fp16_weights(model)
+    onnx.checker.check_model(model, full_check=True)
     with open(path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
-    return {"file": os.path.basename(path), "inputs": list(inputs), "outputs": outputs}
+    return {"file": os.path.basename(path), "inputs": [value.name for value in model.graph.input], "outputs": [value.name for value in model.graph.output]}
 
 
 def tokenizer_json(vocabulary):
@@ -209,16 +215,10 @@ def main():
     def at(name):
         return os.path.join(arguments.out, name)
 
-    n, t = 82, 3
     graphs = {
-        "text_encoder": export(seed.CountingTextEncoder(text_encoder).eval(), {"input_ids": torch.ones(1, t, dtype=torch.int64)}, {"input_ids": {1: "t"}},
+        "text_encoder": export(seed.CountingTextEncoder(text_encoder).eval(), {"input_ids": torch.ones(1, 3, dtype=torch.int64)}, {"input_ids": {1: "t"}},
                                ["encoder_hidden_states", "pooled_projections"], at("text_encoder.onnx"), 20),
-        "transformer": export(
-            seed.FusedTransformer(transformer).eval(),
-            {"hidden_states": torch.randn(1, n, seed.TOKEN), "encoder_hidden_states": torch.randn(1, t, seed.HIDDEN), "pooled_projections": torch.randn(1, seed.HIDDEN),
-             "timestep": torch.tensor([0.7]), "img_ids": mixed_ids(8, [1, 2, 3, 4, 5, 6])},
-            {"hidden_states": {1: "n"}, "encoder_hidden_states": {1: "t"}, "pooled_projections": None, "timestep": None, "img_ids": {0: "n"}},
-            ["out_hidden_states"], at("transformer.onnx"), 23),
+        "transformer": write(transformer_graph(transformer), at("transformer.onnx")),
         "decoder": export(seed.NormalisedDecoder(decoder, mean, std).eval(), {"latent_sample": torch.randn(1, seed.CHANNELS, 18, 22)}, {"latent_sample": {2: "h", 3: "w"}},
                           ["sample"], at("decoder.onnx"), 20),
     }  # fmt: skip

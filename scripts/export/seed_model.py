@@ -1,4 +1,4 @@
-"""The seed model as it was trained, and the same transformer arranged for ONNX.
+"""The seed model as it was trained, and its text encoder and decoder arranged for ONNX.
 
 A text-conditioned flow transformer over a 16-channel, factor-8 autoencoder. From outside it is shaped like FLUX: packed 2x2 latent tokens in
 (c, i, j) order, float position ids for RoPE, sigma from 1 (noise) to 0 (data), velocity = noise - data.
@@ -130,39 +130,6 @@ class Transformer(nn.Module):
             h = block(h, mod, angle.cos(), angle.sin())
         shift, scale = self.final_mod(c).unsqueeze(1).chunk(2, -1)
         return self.out(F.layer_norm(h[:, t:], (HIDDEN,), eps=1e-5) * (1 + scale) + shift)
-
-
-class FusedTransformer(nn.Module):
-    """The same function in 252 graph nodes instead of 598, which is what a step on 64 tokens spends its overhead on.
-
-    Queries and keys are normalised and rotated together, all blocks' modulations are one addition, and attention, RMSNorm and rotation are
-    single operators of ONNX opset 23. Law, checked by the export: equals Transformer to float32 rounding.
-    """
-
-    def __init__(self, source):
-        super().__init__()
-        self.source = source
-        one = torch.cat([torch.zeros(HIDDEN), torch.ones(HIDDEN), torch.zeros(HIDDEN)])  # the 1 of (1 + scale)
-        self.register_buffer("mods", torch.stack([block.mod for block in source.blocks]) + one)
-        self.register_buffer("qk_norm", torch.stack([torch.cat([b.q_norm.expand(HEADS, HEAD), b.k_norm.expand(HEADS, HEAD)]) for b in source.blocks]))
-
-    def forward(self, hidden_states, encoder_hidden_states, pooled_projections, timestep, img_ids):
-        source, t = self.source, encoder_hidden_states.shape[1]
-        c = source.conditioning(pooled_projections, timestep)
-        angle = source.angles(img_ids, t)
-        cos, sin = angle.cos()[None], angle.sin()[None]
-        x = torch.cat([encoder_hidden_states, source.x_in(hidden_states)], 1)
-        mods = (source.mod(c)[:, None] + self.mods).reshape(1, -1, HIDDEN).split(1, 1)
-        b, n, d = x.shape
-        for i, block in enumerate(source.blocks):
-            shift, scale, gate = mods[3 * i : 3 * i + 3]
-            qk, v, mlp = block.inp(F.layer_norm(x, (d,), eps=1e-6) * scale + shift).split([2 * d, d, 4 * d], -1)
-            qk = F.rms_norm(qk.reshape(b, n, 2 * HEADS, HEAD), (HEAD,), eps=1e-6) * self.qk_norm[i]
-            q, k = torch.onnx.ops.rotary_embedding(qk.transpose(1, 2), cos, sin).split(HEADS, 1)
-            o = F.scaled_dot_product_attention(q, k, v.reshape(b, n, HEADS, HEAD).transpose(1, 2)).transpose(1, 2).reshape(b, n, d)
-            x = x + gate * block.out(torch.cat([o, F.gelu(mlp, approximate="tanh")], -1))
-        shift, scale = source.final_mod(c).unsqueeze(1).chunk(2, -1)
-        return source.out(F.layer_norm(x[:, t:], (HIDDEN,), eps=1e-5) * (1 + scale) + shift)
 
 
 class CountingTextEncoder(nn.Module):
