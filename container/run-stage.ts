@@ -1,7 +1,7 @@
 /** One stage from its first step to its last byte: N Euler steps, then decode and encode as asked. Everything it does is in `runStage`, top to bottom. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { fillGrid } from '../src/numerics/fill-grid.ts';
 import { cleanEstimate, eulerStep } from '../src/numerics/flow.ts';
-import { fillGrid } from '../src/numerics/tokens.ts';
 import type { StageEvent } from '../src/stage/contract.ts';
 import type { Tensor } from '../src/stage/safetensors.ts';
 import { encodeImage, encodePreview, type Pixels } from './encode.ts';

@@ -1,7 +1,8 @@
 /** The body of `POST /v1/jobs`: its contract, and the way from it to a planned job. */
 import { z } from '@hono/zod-openapi';
 import type { JobRequest, Plan } from '../job/job.ts';
-import { chooseSchedule, type FitMemo, makePlan, type Planned } from '../job/plan.ts';
+import { type FitMemo, makePlan } from '../job/plan.ts';
+import { chooseSchedule, type Planned } from '../job/schedule-request.ts';
 import { resolveModel, type ServedModel } from '../stage/backends.ts';
 import { imageFormat, type ModelFacts } from '../stage/contract.ts';
 import { badField } from './problem.ts';

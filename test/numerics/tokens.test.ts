@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fillGrid } from '../../src/numerics/fill-grid.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
-import { fillGrid, gridIds, initialTokens, packLatents, sortByPosition, tokenWidth, unpackLatents } from '../../src/numerics/tokens.ts';
+import { gridIds, initialTokens, packLatents, sortByPosition, tokenWidth, unpackLatents } from '../../src/numerics/tokens.ts';
 import { doubleIds, upsampleTokens } from '../../src/numerics/upsample.ts';
 
 const side = fc.integer({ min: 1, max: 6 });

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { makeReceipt } from '../../src/billing/receipt.ts';
 import type { JobRequest } from '../../src/job/job.ts';
-import { chooseSchedule, makePlan, modelShift, type Planned } from '../../src/job/plan.ts';
+import { makePlan, modelShift } from '../../src/job/plan.ts';
 import { PRESETS, presetsFor } from '../../src/job/presets.ts';
+import { chooseSchedule, type Planned } from '../../src/job/schedule-request.ts';
 import { fluxFlopFacts } from '../../src/numerics/flops.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
