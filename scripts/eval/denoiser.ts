@@ -1,0 +1,161 @@
+/**
+ * The model as a way of sampling sees it: tokens in, velocity out, and a count of everything it spends.
+ *
+ * One denoiser serves one job. All it asks goes through stage requests, so what is timed is what the stage server reports. A stage request needs at least one step: a
+ * picture that no step of the sampler can carry rides on a step too short to move a float, whose time and work are left out of the count.
+ */
+import { type FlopFacts, stepFlops } from '../../src/numerics/flops.ts';
+import type { Tokens } from '../../src/numerics/tokens.ts';
+import type { ModelFacts } from '../../src/stage/contract.ts';
+
+export interface Job {
+  readonly prompt: string;
+  /** 0 … 2³² - 1 */
+  readonly seed: number;
+  /** pixels of the final image */
+  readonly width: number;
+  readonly height: number;
+}
+
+/** RGB bytes [height, width, 3]. */
+export interface Pixels {
+  readonly data: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** What a job has spent so far. Times are the stage server's own, milliseconds. */
+export interface Spent {
+  /** denoising alone; text and decoding are beside it */
+  readonly computeMs: number;
+  readonly textMs: number;
+  readonly decodeMs: number;
+  /** floating-point operations of all evaluations, attention counted and not */
+  readonly denoiseFlops: number;
+  readonly denoiseFlopsWithoutAttention: number;
+  readonly decodeFlops: number;
+  readonly textFlops: number;
+  /** evaluations of the model by number of tokens, in the order they were first asked for */
+  readonly evaluations: readonly { readonly tokens: number; readonly count: number }[];
+  /** sentences of the stage server, each once */
+  readonly warnings: readonly string[];
+}
+
+export interface Denoiser {
+  readonly facts: ModelFacts;
+  readonly job: Job;
+  /** [n * D] velocity of these tokens at `sigma` in (0, 1]: one evaluation. The tokens stay as they are. */
+  velocity(tokens: Tokens, sigma: number): Promise<Float32Array>;
+  /** [n * D] latents after Euler steps along `sigmas` [steps + 1], strictly decreasing, in one stage request. The tokens stay as they are. */
+  steps(tokens: Tokens, sigmas: ArrayLike<number>): Promise<Float32Array>;
+  /** The same with the picture of the clean estimate at the last level: half the image's size where every token is low, else all of it, low tokens enlarged. */
+  stepsAndPicture(tokens: Tokens, sigmas: ArrayLike<number>): Promise<{ readonly latents: Float32Array; readonly picture: Pixels }>;
+  /** The picture of clean latents, sigma 0. Costs nothing where the very latents come from `steps` that ended at 0 on the full grid: those brought it along. */
+  decode(tokens: Tokens): Promise<Pixels>;
+  /** a snapshot */
+  readonly spent: Spent;
+}
+
+/** One stage request: steps along `sigmas`, with a picture of the clean estimate where `picture` is set. */
+export interface RunRequest {
+  readonly tokens: Tokens;
+  /** [steps + 1] strictly decreasing */
+  readonly sigmas: Float32Array;
+  readonly picture: boolean;
+}
+
+export interface RunResult {
+  readonly latents: Float32Array;
+  readonly picture: Pixels | null;
+  readonly computeMs: number;
+  readonly textMs: number;
+  readonly decodeMs: number;
+  readonly warnings: readonly string[];
+}
+
+/** Whatever computes: a stage server (stage-run.ts), or a closed form in a test. Must not write into the request's arrays. */
+export type Run = (job: Job, request: RunRequest) => Promise<RunResult>;
+
+/** Shortest step a float32 schedule can hold: it moves no latent, so the clean estimate of what it carries is the latents themselves. */
+const STILL = 1e-30;
+
+/** A denoiser for one job on whatever `run` reaches. Throws what `run` throws. */
+export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
+  const pictures = new WeakMap<Float32Array, Pixels>();
+  const counts = new Map<number, number>();
+  const warnings = new Set<string>();
+  const ms = { compute: 0, text: 0, decode: 0 };
+  let decodedPixels = 0;
+  const fullTokens = (job.width / facts.token_pixels) * (job.height / facts.token_pixels);
+
+  async function ask(request: RunRequest, isCounted: boolean): Promise<RunResult> {
+    const result = await run(job, request);
+    if (isCounted) {
+      counts.set(request.tokens.scale.length, (counts.get(request.tokens.scale.length) ?? 0) + request.sigmas.length - 1);
+      ms.compute += result.computeMs;
+    }
+    ms.text += result.textMs;
+    ms.decode += result.decodeMs;
+    if (result.picture) decodedPixels += result.picture.width * result.picture.height;
+    for (const warning of result.warnings) warnings.add(warning);
+    return result;
+  }
+
+  return {
+    facts,
+    job,
+
+    async velocity(tokens, sigma) {
+      // the longest step there is, down to 0, loses least when it is divided out again
+      const sigmas = Float32Array.of(sigma, 0);
+      const { latents } = await ask({ tokens, sigmas, picture: false }, true);
+      const length = sigmas[0]!;
+      return latents.map((value, i) => (tokens.latents[i]! - value) / length);
+    },
+
+    async steps(tokens, sigmas) {
+      const isFinal = sigmas[sigmas.length - 1] === 0 && tokens.scale.length === fullTokens && !tokens.scale.includes(2);
+      const { latents, picture } = await ask({ tokens, sigmas: Float32Array.from(sigmas), picture: isFinal }, true);
+      if (picture) pictures.set(latents, picture);
+      return latents;
+    },
+
+    async stepsAndPicture(tokens, sigmas) {
+      const { latents, picture } = await ask({ tokens, sigmas: Float32Array.from(sigmas), picture: true }, true);
+      if (!picture) throw new Error('a picture was asked for and none came');
+      return { latents, picture };
+    },
+
+    async decode(tokens) {
+      const kept = pictures.get(tokens.latents);
+      if (kept) return kept;
+      const { picture } = await ask({ tokens, sigmas: Float32Array.of(STILL, 0), picture: true }, false);
+      if (!picture) throw new Error('a picture was asked for and none came');
+      pictures.set(tokens.latents, picture);
+      return picture;
+    },
+
+    get spent() {
+      const evaluations = Array.from(counts, ([tokens, count]) => ({ tokens, count }));
+      return {
+        computeMs: ms.compute,
+        textMs: ms.text,
+        decodeMs: ms.decode,
+        ...evaluationFlops(facts.flops, evaluations),
+        decodeFlops: facts.flops.decode_per_pixel * decodedPixels,
+        textFlops: facts.flops.text,
+        evaluations,
+        warnings: [...warnings],
+      };
+    },
+  };
+}
+
+/** Work of evaluations, attention counted and not. */
+export function evaluationFlops(flops: FlopFacts, evaluations: Spent['evaluations']): Pick<Spent, 'denoiseFlops' | 'denoiseFlopsWithoutAttention'> {
+  const steps = evaluations.map(({ tokens, count }) => ({ ...stepFlops(flops, tokens), count }));
+  return {
+    denoiseFlops: steps.reduce((sum, { total, count }) => sum + total * count, 0),
+    denoiseFlopsWithoutAttention: steps.reduce((sum, { withoutAttention, count }) => sum + withoutAttention * count, 0),
+  };
+}
