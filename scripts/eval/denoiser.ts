@@ -44,8 +44,10 @@ export interface Spent {
 export interface Denoiser {
   readonly facts: ModelFacts;
   readonly job: Job;
-  /** [n * D] velocity of these tokens at `sigma` in (0, 1]: one evaluation. The tokens stay as they are. */
+  /** [n * D] velocity of these tokens at `sigma` in (0, 1]: one evaluation, to the rounding of `latents / sigma`. The tokens stay as they are. */
   velocity(tokens: Tokens, sigma: number): Promise<Float32Array>;
+  /** One Euler step: latents to the bit as `steps` has them, and the velocity to the rounding of `latents / (sigma - next)`. The tokens stay as they are. */
+  step(tokens: Tokens, sigma: number, next: number): Promise<{ readonly latents: Float32Array; readonly velocity: Float32Array }>;
   /** [n * D] latents after Euler steps along `sigmas` [steps + 1], strictly decreasing, in one stage request. The tokens stay as they are. */
   steps(tokens: Tokens, sigmas: ArrayLike<number>): Promise<Float32Array>;
   /** The same with the picture of the clean estimate at the last level: half the image's size where every token is low, else all of it, low tokens enlarged. */
@@ -101,6 +103,13 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
     return result;
   }
 
+  async function walk(tokens: Tokens, sigmas: Float32Array): Promise<Float32Array> {
+    const isFinal = sigmas[sigmas.length - 1] === 0 && tokens.scale.length === fullTokens && !tokens.scale.includes(2);
+    const { latents, picture } = await ask({ tokens, sigmas, picture: isFinal }, true);
+    if (picture) pictures.set(latents, picture);
+    return latents;
+  }
+
   return {
     facts,
     job,
@@ -109,16 +118,16 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
       // the longest step there is, down to 0, loses least when it is divided out again
       const sigmas = Float32Array.of(sigma, 0);
       const { latents } = await ask({ tokens, sigmas, picture: false }, true);
-      const length = sigmas[0]!;
-      return latents.map((value, i) => (tokens.latents[i]! - value) / length);
+      return velocityBetween(tokens.latents, latents, sigmas);
     },
 
-    async steps(tokens, sigmas) {
-      const isFinal = sigmas[sigmas.length - 1] === 0 && tokens.scale.length === fullTokens && !tokens.scale.includes(2);
-      const { latents, picture } = await ask({ tokens, sigmas: Float32Array.from(sigmas), picture: isFinal }, true);
-      if (picture) pictures.set(latents, picture);
-      return latents;
+    async step(tokens, sigma, next) {
+      const sigmas = Float32Array.of(sigma, next);
+      const latents = await walk(tokens, sigmas);
+      return { latents, velocity: velocityBetween(tokens.latents, latents, sigmas) };
     },
+
+    steps: (tokens, sigmas) => walk(tokens, Float32Array.from(sigmas)),
 
     async stepsAndPicture(tokens, sigmas) {
       const { latents, picture } = await ask({ tokens, sigmas: Float32Array.from(sigmas), picture: true }, true);
@@ -149,6 +158,11 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
       };
     },
   };
+}
+
+/** [n * D] the velocity that took `before` to `after` in one Euler step along `sigmas` [2]. */
+function velocityBetween(before: Float32Array, after: Float32Array, [sigma = 1, next = 0]: Float32Array): Float32Array {
+  return after.map((value, i) => (value - before[i]!) / (next - sigma));
 }
 
 /** Work of evaluations, attention counted and not. */

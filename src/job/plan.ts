@@ -5,7 +5,6 @@
 import { stepFlops, tokenCounts } from '../numerics/flops.ts';
 import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
 import { buildSchedule, type Schedule } from '../numerics/schedule.ts';
-import type { ServedModel } from '../stage/backends.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, Plan, PlannedFlops, PlannedStage, PlanView, ScheduleRequest } from './job.ts';
 import type { Planned, Refusal } from './schedule-request.ts';
@@ -56,7 +55,11 @@ function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo,
  * The plan of a request on a model. Refuses a size the model does not offer, guidance or a negative prompt it does not take, and a reference
  * run in latent mode. `clock` gives milliseconds and only measures the fit.
  */
-export function makePlan(request: JobRequest, model: ServedModel, tools: { readonly memo: FitMemo; readonly clock: () => number }): Planned<Plan> {
+export function makePlan(
+  request: JobRequest,
+  model: { readonly facts: ModelFacts; readonly backends: readonly string[] },
+  tools: { readonly memo: FitMemo; readonly clock: () => number },
+): Planned<Plan> {
   const { facts } = model;
   const refusal = refuseForModel(request, facts);
   if (refusal) return { ok: false, refusal };

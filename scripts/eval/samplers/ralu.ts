@@ -1,0 +1,141 @@
+/**
+ * RALU as the project ships it: the plan is the job object's own, and so is every step between the stages (src/job/story.ts).
+ * Law: without options that depart from the product, the picture is the very one the job's story makes.
+ */
+import type { Plan, ScheduleRequest, Upsampling } from '../../../src/job/job.ts';
+import { type FitMemo, makePlan } from '../../../src/job/plan.ts';
+import { canny } from '../../../src/numerics/canny.ts';
+import { cleanEstimate } from '../../../src/numerics/flow.ts';
+import { greyFromRgb, referenceGrey } from '../../../src/numerics/grey.ts';
+import { standardNormals } from '../../../src/numerics/normal.ts';
+import { transition } from '../../../src/numerics/renoise.ts';
+import { blockScores, rankTokens, selectStillLow } from '../../../src/numerics/select.ts';
+import { type Tokens, unpackLatents } from '../../../src/numerics/tokens.ts';
+import type { ModelFacts } from '../../../src/stage/contract.ts';
+import type { Denoiser, Job, Pixels } from '../denoiser.ts';
+import type { Sampler } from '../rows.ts';
+import { type StartStage, stepsAndVelocity, walkStage } from './advance.ts';
+import { canvasOf, firstTokens } from './canvas.ts';
+
+/** What decides which tokens go early: edges of the decoded picture (the product), of the latents, or chance. */
+export type Selection = 'canny' | 'sobel' | 'random';
+
+export interface RaluOptions {
+  readonly schedule: ScheduleRequest;
+  readonly mode?: Upsampling;
+  /** unit variance for the values that are not upsampled */
+  readonly referenceVariance?: boolean;
+  /** the reference's clipped Canny input */
+  readonly referenceGrey?: boolean;
+  readonly selection?: Selection;
+  /** velocities that are not all asked of the model; each stage starts with nothing remembered */
+  readonly velocities?: StartStage;
+}
+
+/** Fits are kept: all rows of a schedule share one. */
+const FITS: FitMemo = new Map();
+
+/** The job object's plan for this schedule. Throws RangeError where the product would refuse it. */
+export function planFor(facts: ModelFacts, { width, height }: Pick<Job, 'width' | 'height'>, schedule: ScheduleRequest): Plan {
+  const request = {
+    model: facts.id,
+    prompt: '',
+    negativePrompt: '',
+    guidance: null,
+    width,
+    height,
+    seed: 0,
+    schedule,
+    upsampling: 'latent' as const,
+    reference: false,
+    format: 'png' as const,
+    quality: 100,
+    preview: false,
+  };
+  const plan = makePlan(request, { facts, backends: [] }, { memo: FITS, clock: () => 0 });
+  if (!plan.ok) throw new RangeError(`${plan.refusal.field} is ${plan.refusal.value}; ${plan.refusal.rule}`);
+  return plan.value;
+}
+
+/** The stages of a plan, one after the other. */
+export const ralu =
+  ({ schedule, mode = 'latent', referenceVariance = false, referenceGrey: isClipped = false, selection = 'canny', velocities }: RaluOptions): Sampler =>
+  async (denoiser) => {
+    const plan = planFor(denoiser.facts, denoiser.job, schedule);
+    const { seed } = denoiser.job;
+    let tokens = firstTokens(denoiser, 2);
+    let selections: readonly Uint32Array[] = [];
+    for (const [k, { sigmas, start, renoise }] of plan.stages.entries()) {
+      const isLast = k === plan.stages.length - 1;
+      if (renoise) {
+        const chosen = isLast ? stillLow(tokens) : selections[k - 1];
+        if (!chosen) throw new Error(`stage ${k + 1} has no selection`);
+        tokens = transition({ tokens, chosen, mode, renoise: { start, ...renoise }, seed, stream: k, referenceVariance, isLast });
+      }
+      const isSelected = k === 0 && plan.stages.length > 2;
+      const stage = await runStage(denoiser, tokens, sigmas, { velocities, look: isSelected ? selection : null });
+      tokens = { ...tokens, latents: stage.latents };
+      if (isSelected) {
+        const ranking = stage.picture ? rankByCanny(stage.picture, denoiser.facts.token_pixels, isClipped) : stage.clean ? rankBySobel(stage.clean, denoiser) : rankByChance(tokens.scale.length, seed);
+        selections = plan.selected.map((count, n) => selectStillLow(ranking, plan.selected[n - 1] ?? 0, count));
+      }
+    }
+    return tokens;
+  };
+
+const stillLow = ({ scale }: Tokens): Uint32Array => Uint32Array.from(scale.keys()).filter((n) => scale[n] === 2);
+
+interface StageEnd {
+  readonly latents: Float32Array;
+  readonly picture: Pixels | null;
+  readonly clean: Float32Array | null;
+}
+
+/** One stage, with what the selection looks at. As few stage requests as its velocities allow. */
+async function runStage(denoiser: Denoiser, tokens: Tokens, sigmas: readonly number[], { velocities, look }: { velocities: StartStage | undefined; look: Selection | null }): Promise<StageEnd> {
+  if (!velocities && look === 'canny') return { ...(await denoiser.stepsAndPicture(tokens, sigmas)), clean: null };
+  if (!velocities && look !== 'sobel') return { latents: await denoiser.steps(tokens, sigmas), picture: null, clean: null };
+  const { latents, velocity } = velocities ? await walkStage(tokens, sigmas, velocities(denoiser)) : await stepsAndVelocity(denoiser, tokens, sigmas);
+  const clean = look === null || look === 'random' ? null : cleanEstimate(latents, velocity, sigmas.at(-1)!);
+  if (look === 'canny' && clean) return { latents, picture: await denoiser.decode({ ...tokens, latents: clean }), clean: null };
+  return { latents, picture: null, clean };
+}
+
+/** The product's selection: grey, Canny, edge pixels a block. */
+function rankByCanny({ data, width, height }: Pixels, block: number, isClipped: boolean): Uint32Array {
+  const edges = canny((isClipped ? referenceGrey : greyFromRgb)(data, width * height), width, height);
+  return rankTokens(blockScores(edges, width, height, block));
+}
+
+/** By gradient of the clean latents: 3x3 Sobel, |dx| + |dy| summed over channels and the token's four pixels, borders replicated. */
+function rankBySobel(clean: Float32Array, denoiser: Denoiser): Uint32Array {
+  const canvas = canvasOf(denoiser);
+  return rankTokens(sobelScores(clean, { channels: canvas.channels, rows: canvas.rows / 2, cols: canvas.cols / 2 }));
+}
+
+/** [rows * cols] gradient scores in thousandths. */
+export function sobelScores(clean: Float32Array, { channels, rows, cols }: { channels: number; rows: number; cols: number }): Uint32Array {
+  const image = unpackLatents(clean, { channels, rows, cols });
+  const height = 2 * rows;
+  const width = 2 * cols;
+  const sums = new Float64Array(rows * cols);
+  const clamp = (value: number, size: number) => Math.min(size - 1, Math.max(0, value));
+  for (let c = 0; c < channels; c++) {
+    const at = (y: number, x: number) => image[(c * height + clamp(y, height)) * width + clamp(x, width)]!;
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        const dx = at(y - 1, x + 1) + 2 * at(y, x + 1) + at(y + 1, x + 1) - at(y - 1, x - 1) - 2 * at(y, x - 1) - at(y + 1, x - 1);
+        const dy = at(y + 1, x - 1) + 2 * at(y + 1, x) + at(y + 1, x + 1) - at(y - 1, x - 1) - 2 * at(y - 1, x) - at(y - 1, x + 1);
+        sums[(y >> 1) * cols + (x >> 1)]! += Math.abs(dx) + Math.abs(dy);
+      }
+    }
+  }
+  return Uint32Array.from(sums, (sum) => Math.round(1000 * sum));
+}
+
+/** Of the control that looks at nothing; a stream no boundary draws from. */
+const CHANCE_STREAM = 2 ** 20;
+
+function rankByChance(count: number, seed: number): Uint32Array {
+  return rankTokens(Uint32Array.from(standardNormals({ seed, stream: CHANCE_STREAM, count }), (value) => Math.round((value + 10) * 1e6)));
+}
