@@ -1,24 +1,43 @@
-/** The ways of sampling that the evaluation compares. */
+/** The ways of sampling that the evaluation compares: the table's rows, and the settings that its ablations vary. */
+import type { ScheduleRequest } from '../../src/job/job.ts';
+import { modelShift } from '../../src/job/plan.ts';
+import { defaultPreset, presetsFor } from '../../src/job/presets.ts';
 import type { Tokens } from '../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
-import type { Denoiser, Job } from './denoiser.ts';
+import type { Calibration } from './calibrate.ts';
+import type { Denoiser } from './denoiser.ts';
+import { anchorTokens } from './samplers/anchors.ts';
+import { bottleneck, bottleneckRestart } from './samplers/bottleneck.ts';
+import { budgetOf, intervalFor, mostSteps, share } from './samplers/budget.ts';
+import { canvasOf } from './samplers/canvas.ts';
+import { lateUpsampling } from './samplers/late.ts';
+import { plain } from './samplers/plain.ts';
+import { planFor, type RaluOptions, ralu, type Selection } from './samplers/ralu.ts';
+import { KERNELS } from './samplers/resize.ts';
+import { teaCache } from './samplers/reuse.ts';
+import { growthFor, speed } from './samplers/speed.ts';
+import { type TaylorOptions, taylorSeer, taylorSteps } from './samplers/taylor.ts';
+import { fitShifts, mismatched, presetSchedule } from './schedules.ts';
 
 /** Makes a picture's latents: deterministic in the denoiser's model and job. */
 export type Sampler = (denoiser: Denoiser) => Promise<Tokens>;
 
+type Setting = number | string | boolean | readonly number[];
+
 /** One way of sampling. `sample` returns the clean full grid, row by row, scale 1, for `denoiser.decode`. */
 export interface Row {
-  /** short, unique over rows and ablations: kebab case */
+  /** unique over rows and ablations: kebab case */
   readonly id: string;
   readonly name: string;
   readonly group: 'plain' | 'rival' | 'ralu' | 'ablation';
-  /** its settings, as the document prints them */
-  readonly settings: Readonly<Record<string, number | string | readonly number[]>>;
+  /** as the document prints them */
+  readonly settings: Readonly<Record<string, Setting>>;
   readonly sample: Sampler;
 }
 
 /** One setting of an ablation: a row and where it stands on the x axis. */
 export interface AblationRow extends Row {
+  readonly group: 'ablation';
   readonly value: number | string;
 }
 
@@ -29,21 +48,194 @@ export interface Ablation {
   readonly rows: readonly AblationRow[];
 }
 
-/** What must be known of the model before rows at equal work can be set up; plain JSON, to be stored with the results. */
-export interface Calibration {
-  readonly width: number;
-  readonly height: number;
-  /** TeaCache: accumulated relative change at which the model is asked again, for work at most that of 7x */
-  readonly reuseThreshold: number;
-  /** SPEED: power of clean latents a frequency, power = scale * frequency ^ -slope */
-  readonly spectrum: { readonly scale: number; readonly slope: number };
+/** SPEED: signal power at the low grid's finest frequency, against the noise's, at which the grid grows. */
+const TOLERANCE = 0.1;
+/** TaylorSeer's highest difference, as its paper recommends for FLUX. */
+const ORDER = 2;
+
+/** Sizes, costs and budgets that all rows share. */
+function settingFor(facts: ModelFacts, { width, height }: Calibration) {
+  const { rows, cols } = canvasOf({ facts, job: { prompt: '', seed: 0, width, height } });
+  const fullTokens = rows * cols;
+  const shift = modelShift(facts.shift, fullTokens);
+  const presets = presetsFor(facts.steps);
+  const fastest = defaultPreset(facts.steps);
+  const second = presets.at(-2)?.name ?? fastest;
+  const budget = (preset: string) => budgetOf(facts, planFor(facts, { width, height }, presetSchedule(facts, preset)));
+  const cost = (tokens: number) => share(facts, tokens, fullTokens);
+  return { width, height, fullTokens, shift, presets, fastest, second, budget, cost, lowCost: cost(fullTokens / 4) };
 }
 
-/** Measures the calibration on a few jobs of one size. Costs about as much as four plain runs a job. */
-export declare function calibrate(facts: ModelFacts, open: (job: Job) => Denoiser, jobs: readonly Job[]): Promise<Calibration>;
+/** The rows of the table, the plain run first. Rivals are set up for at most the work of the fastest preset, and where two speeds are compared, of the one before it. */
+export function makeRows(facts: ModelFacts, calibration: Calibration): readonly Row[] {
+  const setting = settingFor(facts, calibration);
+  const { presets, fastest, second, budget } = setting;
+  const schedule = presetSchedule(facts, fastest);
+  return [
+    ...[facts.steps, 10, 7].map((steps): Row => ({ id: `plain-${steps}`, name: `plain, ${steps} steps`, group: 'plain', settings: { steps }, sample: plain({ steps }) })),
+    bottleneckRow(facts, setting, budget(fastest)),
+    naiveRow(setting, budget(fastest)),
+    taylorRow(facts, fastest, budget(fastest), { order: 1, form: 'taylor' }),
+    taylorRow(facts, fastest, budget(fastest), { order: ORDER, form: 'taylor' }),
+    taylorRow(facts, fastest, budget(fastest), { order: 1, form: 'newton' }),
+    taylorRow(facts, second, budget(second), { order: ORDER, form: 'taylor' }),
+    {
+      id: `teacache-${fastest}`,
+      name: `TeaCache-style reuse, work of ${fastest}`,
+      group: 'rival',
+      settings: { steps: facts.steps, threshold: calibration.reuseThreshold },
+      sample: teaCache({ steps: facts.steps, threshold: calibration.reuseThreshold }),
+    },
+    speedRow(setting, calibration, budget(fastest)),
+    anchorRow(setting, budget(fastest)),
+    ...presets.map(({ name }) => raluRow(facts, { id: `ralu-${name}`, name: `RALU ${name}` }, { schedule: presetSchedule(facts, name) }, calibration)),
+    ...presets
+      .filter(({ published }) => published)
+      .map(({ name }) => raluRow(facts, { id: `ralu-${name}-published`, name: `RALU ${name}, published h and Z` }, { schedule: presetSchedule(facts, name, { published: true }) }, calibration)),
+    ...[3, 2].map((warmup) => {
+      const options: TaylorOptions = { warmup, interval: 2, order: ORDER, form: 'taylor' };
+      const row = raluRow(
+        facts,
+        { id: `ralu-${second}-taylor-${warmup}`, name: `RALU ${second} + TaylorSeer, W = ${warmup}` },
+        { schedule: presetSchedule(facts, second), velocities: taylorSteps(options) },
+        calibration,
+      );
+      return { ...row, settings: { ...row.settings, warmup, interval: options.interval, order: ORDER } };
+    }),
+    referenceRow(facts, schedule, fastest, calibration),
+  ];
+}
 
-/** The rows of the table, the plain run first. */
-export declare function makeRows(facts: ModelFacts, calibration: Calibration): readonly Row[];
+function raluRow(facts: ModelFacts, { id, name }: Pick<Row, 'id' | 'name'>, options: RaluOptions, { width, height }: Calibration): Row {
+  return { id, name, group: 'ralu', settings: scheduleSettings(facts, options.schedule, { width, height }), sample: ralu(options) };
+}
 
-/** The ablations, each with all its settings. */
-export declare function makeAblations(facts: ModelFacts, calibration: Calibration): readonly Ablation[];
+function scheduleSettings(facts: ModelFacts, schedule: ScheduleRequest, size: { readonly width: number; readonly height: number }): Row['settings'] {
+  const plan = planFor(facts, size, schedule);
+  return { N: schedule.steps, e: schedule.ends, r: schedule.ratios, h: plan.stages.map(({ shift }) => shift), Z: plan.z ?? 'none', divergence: plan.divergence ?? 0 };
+}
+
+/** The reference implementation, its published constants and its errors included. */
+function referenceRow(facts: ModelFacts, fitted: ScheduleRequest, preset: string, calibration: Calibration): Row {
+  const isPublished = presetsFor(facts.steps).some(({ name, published }) => name === preset && published);
+  const schedule = isPublished ? presetSchedule(facts, preset, { published: true }) : fitted;
+  return raluRow(facts, { id: `ralu-${preset}-reference`, name: `RALU ${preset}, reference mode` }, { schedule, mode: 'token', referenceVariance: true, referenceGrey: true }, calibration);
+}
+
+type Shared = ReturnType<typeof settingFor>;
+
+/** One full step, then half of what is left of the budget at the low grid as far as four full steps remain for the end. */
+function bottleneckRow(_facts: ModelFacts, { lowCost }: Shared, budget: number): Row {
+  const high = Math.max(1, Math.round((budget - 1) * 0.65));
+  const low = Math.max(1, Math.floor((budget - 1 - high) / lowCost));
+  const options = { steps: [1, low, high] as const, ends: [0.1, 0.45] as const };
+  return { id: 'bottleneck', name: 'Bottleneck Sampling', group: 'rival', settings: { ...options, restart: bottleneckRestart(options.ends[1]) }, sample: bottleneck(options) };
+}
+
+/** Late is where the paper sees the artefact: t = 0.5. */
+function naiveRow({ lowCost, shift }: Shared, budget: number): Row {
+  const end = 0.5;
+  const [low = 1, full = 1] = mostSteps(budget, { ends: [end, 1], costs: [lowCost, 1], shift });
+  const options = { steps: [low, full] as const, end, kernel: 'nearest', of: 'latents' } as const;
+  return { id: 'naive-late', name: 'naive late upsampling', group: 'rival', settings: options, sample: lateUpsampling(options) };
+}
+
+function taylorRow(facts: ModelFacts, preset: string, budget: number, { order, form }: Pick<TaylorOptions, 'order' | 'form'>): Row {
+  const options = { steps: facts.steps, warmup: 1, interval: intervalFor(budget, facts.steps), order, form };
+  const kind = form === 'newton' ? 'forecast over sigma' : 'TaylorSeer';
+  return { id: `${form}-${preset}-order-${order}`, name: `${kind}, order ${order}, work of ${preset}`, group: 'rival', settings: options, sample: taylorSeer(options) };
+}
+
+function speedRow({ lowCost, shift }: Shared, { spectrum }: Calibration, budget: number): Row {
+  const growth = growthFor(spectrum, TOLERANCE);
+  const [low = 1, full = 1] = mostSteps(budget, { ends: [growth.end, 1], costs: [lowCost, 1], shift });
+  const options = { steps: [low, full] as const, growth };
+  return { id: 'speed', name: 'SPEED, spectral growth', group: 'rival', settings: { steps: options.steps, ...growth, tolerance: TOLERANCE, ...spectrum }, sample: speed(options) };
+}
+
+function anchorRow({ fullTokens, cost, lowCost, shift }: Shared, budget: number): Row {
+  const shares = [0.25, 0.5, 1];
+  const ends = [0.2, 0.35, 1];
+  const steps = mostSteps(budget, { ends, costs: [lowCost, cost(fullTokens / 2), 1], shift });
+  return { id: 'jit', name: 'JiT, anchor tokens', group: 'rival', settings: { steps, ends, shares }, sample: anchorTokens({ steps, ends, shares }) };
+}
+
+/** The ablations, each with all its settings, on the fastest preset and its work. Where one setting is the product's own it is a row here too. */
+export function makeAblations(facts: ModelFacts, calibration: Calibration): readonly Ablation[] {
+  const setting = settingFor(facts, calibration);
+  const { fastest, shift } = setting;
+  const base = presetSchedule(facts, fastest);
+  const problem = { steps: base.steps, ends: base.ends, modelShift: shift };
+  const row = (ablation: string, value: number | string, options: Partial<RaluOptions>): AblationRow => {
+    const schedule = options.schedule ?? base;
+    const id = `${ablation}-${typeof value === 'number' ? value.toPrecision(3).replace(/\.?0+$/, '') : value}`;
+    const ralu_ = raluRow(facts, { id, name: `RALU ${fastest}, ${ablation} ${value}` }, { ...options, schedule }, calibration);
+    return { ...ralu_, group: 'ablation', value };
+  };
+  const matched = ({ shifts, z }: { readonly shifts: readonly number[]; readonly z: number }): ScheduleRequest => ({ ...base, preset: null, shifts, z });
+
+  return [
+    {
+      id: 'ratio',
+      title: 'Share of tokens upsampled early',
+      axis: 'r',
+      rows: [0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5].map((r) => row('ratio', r, { schedule: { ...base, preset: null, ratios: base.ratios.map(() => r) } })),
+    },
+    {
+      id: 'divergence',
+      title: 'Timestep distribution matched worse on purpose, same Z',
+      axis: 'divergence',
+      rows: [0.026, 0.03, 0.035, 0.04].map((target) => mismatched(problem, target)).map((match) => row('divergence', Number(match.divergence.toFixed(4)), { schedule: matched(match) })),
+    },
+    {
+      id: 'upsampling',
+      title: 'What upsampling repeats: latent pixels or tokens',
+      axis: 'mode',
+      rows: (['latent', 'token'] as const).map((mode) => row('upsampling', mode, { mode })),
+    },
+    {
+      id: 'variance',
+      title: 'Noise for values that are not upsampled',
+      axis: 'variance',
+      rows: [row('variance', 'matched', {}), row('variance', 'reference', { referenceVariance: true })],
+    },
+    {
+      id: 'selection',
+      title: 'What decides which tokens go early',
+      axis: 'selection',
+      rows: [
+        ...(['canny', 'sobel', 'random'] satisfies Selection[]).map((selection) => row('selection', selection, { selection })),
+        row('selection', 'none', { schedule: { ...base, preset: null, ratios: base.ratios.map(() => 0) }, selection: 'random' }),
+      ],
+    },
+    {
+      id: 'z',
+      title: 'Strength of the renoising, h fitted for each Z',
+      axis: 'Z',
+      rows: [2, 3, 4, 6, 8, 10, 20, 50].map((z) => row('z', z, { schedule: matched(fitShifts(problem, z)) })),
+    },
+    ...(['clean', 'latents'] as const).map((of): Ablation => {
+      const end = 0.5;
+      const [low = 1, full = 1] = mostSteps(setting.budget(fastest), { ends: [end, 1], costs: [setting.lowCost, 1], shift });
+      return {
+        id: `interpolation-${of}`,
+        title: of === 'clean' ? 'Interpolation of the clean estimate at late upsampling, fresh noise' : 'Interpolation of the noisy latents at late upsampling',
+        axis: 'filter',
+        rows: KERNELS.map((kernel) => {
+          const options = { steps: [low, full] as const, end, kernel, of };
+          return { id: `interpolation-${of}-${kernel}`, name: `late upsampling, ${kernel} ${of}`, group: 'ablation', value: kernel, settings: options, sample: lateUpsampling(options) };
+        }),
+      };
+    }),
+    {
+      id: 'upsampling-time',
+      title: 'When everything is upsampled: bilinear clean estimate, fresh noise',
+      axis: 't',
+      rows: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7].map((end) => {
+        const [low = 1, full = 1] = mostSteps(setting.budget(fastest), { ends: [end, 1], costs: [setting.lowCost, 1], shift });
+        const options = { steps: [low, full] as const, end, kernel: 'bilinear', of: 'clean' } as const;
+        return { id: `upsampling-time-${end}`, name: `upsampling at t = ${end}`, group: 'ablation', value: end, settings: options, sample: lateUpsampling(options) };
+      }),
+    },
+  ];
+}
