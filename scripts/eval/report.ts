@@ -1,0 +1,197 @@
+/** docs/evaluation.md from its figures. Pure. */
+import type { AblationPoint } from './charts.ts';
+import type { Row } from './rows.ts';
+import type { Summary } from './summary.ts';
+import { type Measured, verdicts } from './targets.ts';
+import { inOrder, titleOf } from './tasks.ts';
+
+/** One time the command ran. */
+export interface Sitting {
+  /** ISO date */
+  readonly date: string;
+  readonly command: string;
+  /** cores, processor, memory, system, versions: one sentence without its full stop */
+  readonly machine: string;
+}
+
+export interface ReportRow extends Measured {
+  readonly row: Pick<Row, 'id' | 'name' | 'group' | 'settings'>;
+}
+
+export interface ReportAblation {
+  readonly id: string;
+  readonly title: string;
+  readonly axis: string;
+  readonly points: readonly AblationPoint[];
+  /** plain's figures on the same prompts */
+  readonly plain: Summary | null;
+  /** of `points`, in their order */
+  readonly settings: readonly Row['settings'][];
+}
+
+/** What the document says; picture paths are relative to it, and null where there is no picture. */
+export interface Report {
+  readonly model: { readonly id: string; readonly digest: string; readonly steps: number };
+  readonly size: { readonly width: number; readonly height: number };
+  readonly sittings: readonly Sitting[];
+  /** the detector's own accuracy, Markdown under a heading of its own */
+  readonly detector: string;
+  /** the plain model first; all on the same prompts */
+  readonly rows: readonly ReportRow[];
+  /** names of rows with too few results to stand beside the others */
+  readonly leftOut: readonly string[];
+  readonly ablations: readonly ReportAblation[];
+  /** written by hand, kept when the document is written again; by `results`, `defaults` or the id of an ablation */
+  readonly sentences: Readonly<Record<string, string>>;
+  /** pictures for which the stage server had a warning, such as a word it does not know */
+  readonly warned: number;
+  readonly pictures: { readonly speed: string | null; readonly rows: string | null; readonly charts: Readonly<Record<string, string>>; readonly sheets: Readonly<Record<string, string>> };
+}
+
+const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string => [line(head), line(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
+const percent = (share: number): string => (100 * share).toFixed(1);
+const figure = (value: number | null, digits = 2): string => (value === null ? '–' : value.toFixed(digits));
+const significant = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
+const times = (value: number): string => `${value.toFixed(2)}x`;
+const withInterval = ({ mean, interval }: Summary): string => `${percent(mean)} (${percent(interval.low)}–${percent(interval.high)})`;
+
+/** The document. The same figures give the same text. */
+export function renderReport(report: Report): string {
+  const { rows } = report;
+  const tasks = inOrder(rows.flatMap(({ summary }) => Object.keys(summary.scores)));
+  const sections = [
+    '# Evaluation',
+    opening(report),
+    '## The detector',
+    report.detector.trim(),
+    '## The rows',
+    ...(rows.length === 0 ? ['No row has results yet.'] : rowSections(report, tasks)),
+    ...(report.ablations.length === 0 ? [] : ['## Ablations', ABLATIONS]),
+    ...report.ablations.flatMap((ablation) => ablationSection(report, ablation)),
+    ...(report.sentences.defaults ? ['## What follows for the defaults', report.sentences.defaults] : []),
+    ...(rows.length === 0
+      ? []
+      : [
+          '## Settings of the rows',
+          table(
+            ['row', 'id', 'settings'],
+            rows.map(({ row }) => [row.name, `\`${row.id}\``, settingsText(row.settings)]),
+          ),
+        ]),
+  ];
+  return `${sections.join('\n\n')}\n`;
+}
+
+function opening({ model, size, sittings, rows, warned }: Report): string {
+  const last = sittings.at(-1);
+  const prompts = rows[0]?.summary.count ?? 0;
+  const sentences = [
+    `Written by \`npm run eval\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${prompts} prompts, each with its own fixed seed, the same for every row.`,
+    last ? `Measured ${sittings.length === 1 ? '' : `in ${sittings.length} sittings, the last `}on ${last.date.slice(0, 10)} by \`${last.command}\`: ${last.machine}.` : '',
+    'Every picture is made by requests to the stage server (native engine) that the job object sends too. Prompts are the outer loop and rows the inner one, so a slow minute of the machine falls on all rows.',
+    warned > 0 ? `${warned} pictures were made with a warning of the stage server, such as a word that it does not know.` : '',
+  ];
+  return sentences.filter(Boolean).join(' ');
+}
+
+const COLUMNS = [
+  'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are of the whole picture: text, every evaluation, every decoding. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
+  'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, fixed seed). Two rows whose intervals overlap widely are not told apart by this many prompts.',
+  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of held-out compositions: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
+].join('\n\n');
+
+function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks: readonly string[]): string[] {
+  const head = ['row', 'seconds', 'TFLOPs', 'without attention', 'times faster', 'FLOPs allow', ...tasks.map(titleOf), 'mean (95 %)', 'of plain, %', 'Fréchet distance'];
+  const body = rows.map(({ row, summary }) => [
+    row.name,
+    significant(summary.cost.seconds),
+    significant(summary.cost.tflops),
+    significant(summary.cost.tflopsWithoutAttention),
+    times(summary.faster.seconds),
+    times(summary.faster.tflops),
+    ...tasks.map((task) => (summary.scores[task] === undefined ? '–' : percent(summary.scores[task]))),
+    withInterval(summary),
+    summary.share ? `${percent(summary.share.value)} (${percent(summary.share.interval.low)}–${percent(summary.share.interval.high)})` : '–',
+    figure(summary.frechet),
+  ]);
+  const asked = verdicts(rows, size, titleOf);
+  const reached = { true: 'reached', false: '**not reached**', null: 'not measured here' } as const;
+  return [
+    table(head, body),
+    COLUMNS,
+    ...(leftOut.length > 0 ? [`Left out, for want of results on these prompts: ${leftOut.join(', ')}.`] : []),
+    ...(sentences.results ? [sentences.results] : []),
+    ...(pictures.speed ? [`![Mean score against times faster](${pictures.speed})`] : []),
+    ...(pictures.rows
+      ? [
+          '### Pictures',
+          'The first prompt of each task, none chosen by eye; one seed a column. A red frame: the detector finds that the picture does not show what the prompt says.',
+          `![Pictures of the rows](${pictures.rows})`,
+        ]
+      : []),
+    '### What was asked for',
+    table(
+      ['what', 'asked', 'measured', ''],
+      asked.map((verdict) => [verdict.what, verdict.asked, verdict.measured, reached[`${verdict.isReached}`]]),
+    ),
+    '### Denoising alone',
+    'The part that the ways of sampling change: medians a picture. Decoding beside it is the same for most; RALU decodes once more at half size, for the edges.',
+    table(
+      ['row', 'evaluations', 'denoising s', 'TFLOPs', 'times faster', 'FLOPs allow'],
+      rows.map(({ row, summary: { cost, faster } }) => [
+        row.name,
+        figure(cost.evaluations, 0),
+        significant(cost.denoiseSeconds),
+        significant(cost.denoiseTflops),
+        times(faster.denoiseSeconds),
+        times(faster.denoiseTflops),
+      ]),
+    ),
+    '### Edges and seams',
+    [
+      'Sharpness: mean gradient at Canny’s edges, grey levels a pixel. Seams: gradient energy across the borders of one token (16 pixels) and of two (32, a low-resolution token) over that across their middles, geometric mean; 1 is none, and plain’s figure is what the model leaves by itself.',
+      'Distance: 1 - MS-SSIM to the plain picture of the same prompt and seed, a side figure: another picture is not a worse one.',
+    ].join(' '),
+    table(
+      ['row', 'sharpness', 'seams, token', 'seams, two tokens', 'distance to plain'],
+      rows.map(({ row, summary }) => [row.name, figure(summary.gradient, 1), figure(summary.seams.token, 3), figure(summary.seams.twoTokens, 3), figure(summary.distance, 3)]),
+    ),
+  ];
+}
+
+const ABLATIONS =
+  'Each on the prompts that all its settings have. Bars are 95 % intervals of the mean score; a dashed line is the plain model on the same prompts. Settings are compared with each other here, so look at the differences and their intervals before the order.';
+
+function ablationSection({ sentences, pictures }: Report, { id, title, axis, points, plain }: ReportAblation): string[] {
+  const rows: (readonly [string, Summary])[] = points.map(({ value, summary }) => [String(value), summary]);
+  if (plain) rows.push(['plain', plain]);
+  return [
+    `### ${title}`,
+    ...(sentences[id] ? [sentences[id]] : []),
+    ...(pictures.charts[id] ? [`![${title}](${pictures.charts[id]})`] : []),
+    `${points[0]?.summary.count ?? 0} prompts.`,
+    table(
+      [axis, 'mean (95 %)', 'Fréchet distance', 'seconds', 'TFLOPs', 'sharpness', 'seams, token', 'seams, two tokens'],
+      rows.map(([value, summary]) => [
+        value,
+        withInterval(summary),
+        figure(summary.frechet),
+        significant(summary.cost.seconds),
+        significant(summary.cost.tflops),
+        figure(summary.gradient, 1),
+        figure(summary.seams.token, 3),
+        figure(summary.seams.twoTokens, 3),
+      ]),
+    ),
+    ...(pictures.sheets[id] ? [`![Pictures: ${title}](${pictures.sheets[id]})`] : []),
+  ];
+}
+
+/** `N 2, 3, 5; Z 6.26`: numbers to four digits. */
+function settingsText(settings: Row['settings']): string {
+  const short = (value: unknown): string => (typeof value === 'number' ? String(Number(value.toPrecision(4))) : Array.isArray(value) ? value.map(short).join(', ') : String(value));
+  return Object.entries(settings)
+    .map(([name, value]) => `${name} ${short(value)}`)
+    .join('; ');
+}

@@ -1,0 +1,64 @@
+/** What was measured, one line of JSON for each picture: a run that was killed goes on where it stopped. */
+import { appendFileSync, existsSync, mkdirSync, readFileSync, truncateSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Spent } from './denoiser.ts';
+import type { Row } from './rows.ts';
+import type { Sharpness } from './sharpness.ts';
+
+/** One picture: what was asked, what it cost, what the detector and the measures say of it. */
+export interface Result {
+  /** `id` of the row, and its settings: results of a row whose settings have changed since are not its results */
+  readonly row: string;
+  readonly settings: Row['settings'];
+  readonly prompt: string;
+  readonly task: string;
+  /** digest of the detector that judged */
+  readonly detector: string;
+  readonly correct: boolean;
+  /** the detector's reason in a word or two */
+  readonly reason: string;
+  readonly spent: Spent;
+  /** the detector's feature vector, float32, base64 */
+  readonly features: string;
+  readonly sharpness: Sharpness;
+  /** seamRatio at blocks of one token and of two */
+  readonly seams: { readonly token: number; readonly twoTokens: number };
+  /** structural distance to the plain run's picture of the same prompt and seed; null while there is none */
+  readonly distance: number | null;
+}
+
+/** `text` without its last line where that is not finished: a process was killed while it wrote. */
+export const wholeLines = (text: string): string => text.slice(0, text.lastIndexOf('\n') + 1);
+
+/** The results in `text`, one JSON line each, the later of two for one row and prompt. Throws SyntaxError for a broken line before the last. */
+export function parseResults(text: string): Result[] {
+  const lines = wholeLines(text).split('\n').filter(Boolean);
+  const all = lines.map((line) => JSON.parse(line) as Result);
+  return [...new Map(all.map((result) => [`${result.row} ${result.prompt}`, result])).values()];
+}
+
+/** The results of `rows` by this detector among `all`; those measured with other settings or judged by another detector are left out. */
+export function currentResults(all: readonly Result[], rows: readonly Pick<Row, 'id' | 'settings'>[], detector: string): Result[] {
+  const settings = new Map(rows.map((row) => [row.id, JSON.stringify(row.settings)]));
+  return all.filter((result) => result.detector === detector && settings.get(result.row) === JSON.stringify(result.settings));
+}
+
+/** The file's results, and a way to add one. A line that is not finished is cut off first. */
+export function openResults(file: string): { readonly results: Result[]; readonly add: (result: Result) => void } {
+  mkdirSync(dirname(file), { recursive: true });
+  const text = existsSync(file) ? readFileSync(file) : Buffer.alloc(0);
+  const end = text.lastIndexOf('\n') + 1;
+  if (end < text.length) truncateSync(file, end);
+  const results = parseResults(text.subarray(0, end).toString());
+  return {
+    results,
+    add: (result) => {
+      appendFileSync(file, `${JSON.stringify(result)}\n`);
+      results.push(result);
+    },
+  };
+}
+
+/** Float32 values as text and back, exactly. */
+export const packFeatures = (features: Float32Array): string => Buffer.from(features.buffer, features.byteOffset, features.byteLength).toString('base64');
+export const unpackFeatures = (text: string): Float32Array => new Float32Array(Uint8Array.from(Buffer.from(text, 'base64')).buffer);

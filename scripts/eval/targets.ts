@@ -1,0 +1,86 @@
+/** What the model and the method were asked to reach, and whether they do. Pure. */
+import type { Result } from './results.ts';
+import { type Summary, scoreDifference } from './summary.ts';
+
+export interface Verdict {
+  readonly what: string;
+  readonly asked: string;
+  readonly measured: string;
+  /** null: not measured at this size or with these rows */
+  readonly isReached: boolean | null;
+}
+
+/** Least share of correct pictures of the plain model, by task: at 512 x 512, and for a model trained on processors alone at 256 x 256. */
+const SCORES: Readonly<Record<512 | 256, Readonly<Record<string, number>>>> = {
+  512: { single: 0.95, background: 0.97, two: 0.8, position: 0.75, counting: 0.65, attribution: 0.6 },
+  256: { single: 0.8, background: 0.95 },
+};
+/** Share of the plain model's mean score that the fastest preset keeps. */
+const KEPT = 0.97;
+/** Seconds of stage compute on two cores, native engine, 512 x 512. */
+const SECONDS = 6;
+const FASTEST = 'ralu-7x';
+/** rivals that the fastest preset must beat: the first is the id or its beginning */
+const RIVALS: readonly (readonly [string, string])[] = [
+  ['plain-7', 'seven plain steps'],
+  ['bottleneck', 'Bottleneck Sampling'],
+  ['taylor-7x', 'TaylorSeer'],
+];
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+/** A row of the table: its figures and what they were made from. */
+export interface Measured {
+  readonly summary: Summary;
+  readonly results: readonly Result[];
+}
+
+/**
+ * The verdicts on `rows`, the plain model's first, at a size. Rivals that take whole steps within the fastest preset's work spend up to one step less than it: that much
+ * more counts as equal, and both figures are told.
+ */
+export function verdicts(rows: readonly Measured[], { width, height }: { readonly width: number; readonly height: number }, titleOf: (task: string) => string): Verdict[] {
+  const [plain] = rows;
+  if (!plain) return [];
+  const at = width === 512 && height === 512 ? 512 : 256;
+  const isAsked = width === at && height === at;
+  const scores = Object.entries(SCORES[at]).map(([task, least]): Verdict => {
+    const score = plain.summary.scores[task];
+    return {
+      what: `plain: ${titleOf(task)}, ${at} x ${at}`,
+      asked: `at least ${(100 * least).toFixed(0)} %`,
+      measured: score === undefined ? 'not measured' : percent(score),
+      isReached: score === undefined || !isAsked ? null : score >= least,
+    };
+  });
+
+  const fastest = rows.find(({ summary }) => summary.id === FASTEST);
+  if (!fastest) return scores;
+  const { share, cost } = fastest.summary;
+  const kept: Verdict = {
+    what: 'RALU 7x keeps of the plain model’s mean score',
+    asked: `at least ${(100 * KEPT).toFixed(0)} %`,
+    measured: share ? `${percent(share.value)} (${percent(share.interval.low)} to ${percent(share.interval.high)})` : 'the plain model has none right',
+    isReached: share ? share.value >= KEPT : null,
+  };
+  const step = plain.summary.cost.denoiseTflops / plain.summary.cost.evaluations;
+  const beaten = RIVALS.flatMap(([begin, name]) => rows.filter(({ summary }) => summary.id.startsWith(begin)).map((rival) => against(fastest, rival, name, step)));
+  const seconds: Verdict = {
+    what: 'RALU 7x: stage compute, 512 x 512, native engine',
+    asked: `at most ${SECONDS} s on two cores`,
+    measured: `${cost.seconds.toFixed(2)} s at ${width} x ${height}`,
+    isReached: width === 512 && height === 512 ? cost.seconds <= SECONDS : null,
+  };
+  return [...scores, kept, ...beaten, seconds];
+}
+
+function against(fastest: Measured, rival: Measured, name: string, step: number): Verdict {
+  const { value, interval } = scoreDifference(fastest.results, rival.results);
+  const [mine, other] = [fastest.summary.cost.tflops, rival.summary.cost.tflops];
+  return {
+    what: `RALU 7x beats ${name} (\`${rival.summary.id}\`)`,
+    asked: 'higher mean score at equal or fewer TFLOPs',
+    measured: `${percent(value)} higher (${percent(interval.low)} to ${percent(interval.high)}) at ${mine.toPrecision(3)} against ${other.toPrecision(3)} TFLOPs`,
+    isReached: value > 0 && mine <= other + step,
+  };
+}
