@@ -96,7 +96,9 @@ def main():
     both = nn.ModuleList([encoder, decoder])
     optimizer = torch.optim.AdamW(both.parameters(), a.rate, betas=(.9, .98), weight_decay=1e-3)
     average, step, spent = run.Average(both, .998), 0, 0.
-    if os.path.exists(path) and "optimizer" in (old := torch.load(path, map_location=device, weights_only=False)):
+    if os.path.exists(path):
+        old = torch.load(path, map_location=device, weights_only=True)
+        if "optimizer" not in old: return print(f"{path}: finished")
         both.load_state_dict(old["raw"]); optimizer.load_state_dict(old["optimizer"]); average.values, average.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
     crops, test, pick = Crops(a.scale, random.Random(100 + step)), {size: held_out_pictures(max(8, int(48 * a.scale)), size) for size in (256, 512)}, np.random.default_rng(step)
 
@@ -110,7 +112,8 @@ def main():
         return difference.abs().mean() + 2 * difference.square().mean() + edges + 1e-3 * z.square().mean()
 
     clock, saved = run.Clock(a.minutes, spent), 0.
-    while clock.progress < 1:
+    is_done = clock.progress == 1
+    while not is_done:
         for group in optimizer.param_groups: group["lr"] = a.rate * run.warm_then_fall(clock.progress, step, 100, .4)
         x = crops.batch(a.batch, a.crop, pick).to(device).contiguous(memory_format=torch.channels_last)
         loss = loss_of(x)
@@ -118,12 +121,13 @@ def main():
         nn.utils.clip_grad_norm_(both.parameters(), 1.)
         optimizer.step(); optimizer.zero_grad(); average.update(both); step += 1
         if step % 50 == 0: print(f"{clock.spent:.0f} s, step {step}, loss {loss.item():.4f}", flush=True)
-        if clock.spent - saved > 150 or clock.progress == 1:
+        is_done = clock.progress == 1
+        if clock.spent - saved > 150 or is_done:
             saved = clock.spent
-            finish(path, encoder, decoder, both, average, optimizer, step, clock, crops, test, final=clock.progress == 1)
+            finish(path, encoder, decoder, both, average, optimizer, step, clock, crops, test, is_done)
 
 
-def finish(path, encoder, decoder, both, average, optimizer, step, clock, crops, test, final):
+def finish(path, encoder, decoder, both, average, optimizer, step, clock, crops, test, is_final):
     """Saves the averaged weights with the latents' statistics, and a picture of held-out scenes beside their reconstructions."""
     raw = {k: v.clone() for k, v in both.state_dict().items()}
     both.load_state_dict(average.values)
@@ -136,7 +140,7 @@ def finish(path, encoder, decoder, both, average, optimizer, step, clock, crops,
         pairs = torch.cat([x, decoder(encoder(x.to(device))).cpu()], 2).clamp(-1, 1)
     Image.fromarray(torch.cat(list(pairs), 2).permute(1, 2, 0).add(1).mul(127.5).round().byte().numpy()).save(path.replace(".pt", ".png"))
     content = {"encoder": encoder.state_dict(), "decoder": decoder.state_dict(), "mean": mean, "std": std, "step": step, "spent": clock.spent}
-    if not final: content |= {"raw": raw, "optimizer": optimizer.state_dict(), "average": average.values}
+    if not is_final: content |= {"raw": raw, "optimizer": optimizer.state_dict(), "average": average.values}
     run.save(path, content)
     both.load_state_dict(raw)
 

@@ -14,13 +14,13 @@ import autoencoder, latents, run, text
 SHIFTS = ((64, 1.5), (1024, 3.))                                       # (tokens, shift): log-linear between
 SIZES = {                                                              # FLUX.1-dev is 19, 38, 128, 24, 4096, 768, (16, 56, 56) with guidance
     "mini": dict(num_layers=2, num_single_layers=6, attention_head_dim=64, num_attention_heads=4, axes_dims_rope=(8, 28, 28)),
-    "small": dict(num_layers=3, num_single_layers=9, attention_head_dim=64, num_attention_heads=6, axes_dims_rope=(8, 28, 28)),
+    "small": dict(num_layers=2, num_single_layers=5, attention_head_dim=64, num_attention_heads=5, axes_dims_rope=(8, 28, 28)),
 }
 # share of the tokens computed, by progress: from, then (width, height) → share
 CURRICULUM = [
-    (0., {(128, 128): .9, (256, 128): .05, (128, 256): .05}),
-    (.38, {(256, 256): .75, (128, 128): .15, (256, 128): .05, (128, 256): .05}),
-    (.76, {(512, 512): .55, (256, 256): .25, (512, 256): .06, (256, 512): .06, (128, 128): .04, (256, 128): .02, (128, 256): .02}),
+    (0., {(128, 128): .94, (256, 128): .03, (128, 256): .03}),
+    (.38, {(256, 256): .77, (128, 128): .17, (256, 128): .03, (128, 256): .03}),
+    (.78, {(512, 512): .5, (256, 256): .34, (512, 256): .03, (256, 512): .03, (128, 128): .06, (256, 128): .02, (128, 256): .02}),
 ]
 PREVIEW = ["a fox", "a blue apple and a red heart", "a dog to the left of a tree on a yellow background", "three balloons", "a rocket above a house on blue", "a cat and a guitar", "four bees on pink",
            "an owl on a gray background", "a football", "a bear on an orange background", "a penguin on a background fading from blue to pink", "two lemons", "a green crown", "a robot", "a bicycle", "an apple, a car and a star"]
@@ -104,7 +104,7 @@ def main():
     args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=80); args.add_argument("--size", choices=SIZES, default="mini")
     args.add_argument("--tokens", type=int, default=2048, help="image tokens a batch"); args.add_argument("--batches", type=int, default=2, help="batches a step")
     args.add_argument("--muon", type=float, default=3e-3); args.add_argument("--adam", type=float, default=1.5e-3); args.add_argument("--name", default="transformer")
-    args.add_argument("--every", type=float, default=600, help="seconds between checkpoints"); args.add_argument("--no-compile", action="store_true")
+    args.add_argument("--every", type=float, default=600, help="seconds between checkpoints"); args.add_argument("--compile", action="store_true", help="pays on a GPU; on two cores building takes minutes")
     a = args.parse_args()
     device, path = run.device(), os.path.join(a.out, f"{a.name}.pt")
     torch.manual_seed(0)
@@ -122,12 +122,11 @@ def main():
         model.load_state_dict(old["raw"]); average.values, average.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
         for (optimizer, _), state in zip(optims, old["optimizers"]): optimizer.load_state_dict(state)
     rng = random.Random(step)
-    forward = model if a.no_compile else torch.compile(model)
+    forward = torch.compile(model, dynamic=True) if a.compile else model   # one graph for all shapes and lengths
 
     def loss_of(shape) -> torch.Tensor:
         pool = pools[shape]
         x, ids = pool.batch(max(1, a.tokens // (pool.rows * pool.cols)), rng)
-        if not a.no_compile: torch._dynamo.mark_dynamic(ids, 1)
         shift = shift_for(pool.rows * pool.cols)
         u = torch.sigmoid(torch.randn(len(x), device=device))
         sigma = shift * u / (1 + (shift - 1) * u)
@@ -137,7 +136,8 @@ def main():
 
     clock = run.Clock(a.minutes, spent)
     saved, told, recent = clock.spent, clock.spent, defaultdict(list)
-    while clock.progress < 1:
+    is_done = clock.progress == 1
+    while not is_done:
         now = [shares for start, shares in CURRICULUM if clock.progress >= start][-1]
         rate = run.warm_then_fall(clock.progress, step, 60)
         for optimizer, peak in optims:
@@ -153,7 +153,8 @@ def main():
         if clock.spent - told > 30:
             print(f"{clock.spent:.0f} s, step {step}, " + ", ".join(f"{w}x{h} {sum(v) / len(v):.4f}" for (w, h), v in recent.items()), flush=True)
             told = clock.spent; recent.clear()
-        if clock.spent - saved > a.every or clock.progress == 1:
+        is_done = clock.progress == 1
+        if clock.spent - saved > a.every or is_done:
             saved = clock.spent
             raw = {k: v.clone() for k, v in model.state_dict().items()}
             run.save(path, {"raw": raw, "average": average.values, "optimizers": [optimizer.state_dict() for optimizer, _ in optims], "step": step, "spent": clock.spent, "size": a.size})

@@ -1,0 +1,28 @@
+"""The whole training, one command: python scripts/train/all.py RECIPE (cpu, gpu or toy). Ended or killed, the same command goes on where it stopped.
+
+cpu: two cores, about two hours, the model in `models/`. gpu: one H200-class GPU, twice ten minutes, a larger transformer and more scenes. toy: every step within minutes, for checking
+that it runs; its pictures mean nothing.
+"""
+import argparse, os, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+RECIPES = {
+    "cpu": {"autoencoder": "--minutes 16", "latents": "", "transformer": "--minutes 68"},
+    "gpu": {"autoencoder": "--minutes 6 --batch 128 --crop 128 --scale 2", "latents": "--scale 4", "transformer": "--minutes 11 --size small --tokens 65536 --batches 1 --every 150 --compile"},
+    "toy": {"autoencoder": "--minutes .4 --scale .02", "latents": "--scale .004", "transformer": "--minutes 1 --tokens 512 --batches 1 --every 30"},
+}
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__)
+    args.add_argument("recipe", choices=RECIPES); args.add_argument("--out", default=".ralu/train"); args.add_argument("--model", default=".ralu/model")
+    a = args.parse_args()
+    for step, options in {**RECIPES[a.recipe], "export": f"--out {a.model}"}.items():
+        command = [sys.executable, os.path.join(HERE, f"{step}.py"), *options.split(), *(["--from", a.out] if step == "export" else ["--out", a.out])]
+        print("$", *command[1:], flush=True)
+        begin = time.time()
+        subprocess.run(command, check=True)
+        print(f"{step}: {time.time() - begin:.0f} s", flush=True)
+
+
+if __name__ == "__main__": main()
