@@ -31,7 +31,7 @@ export interface ReportAblation {
 
 /** What the document says; picture paths are relative to it, and null where there is no picture. */
 export interface Report {
-  readonly model: { readonly id: string; readonly digest: string; readonly steps: number };
+  readonly model: { readonly id: string; readonly digest: string };
   readonly size: { readonly width: number; readonly height: number };
   readonly sittings: readonly Sitting[];
   /** the detector's own accuracy, Markdown under a heading of its own */
@@ -49,7 +49,9 @@ export interface Report {
 }
 
 const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string => [line(head), line(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
+/** Text columns to the left, columns of figures to the right: the first is text, and with `text` all are. */
+const table = (head: readonly string[], rows: readonly (readonly string[])[], text = false): string =>
+  [line(head), line(head.map((_, i) => (text || i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
 const percent = (share: number): string => (100 * share).toFixed(1);
 const figure = (value: number | null, digits = 2): string => (value === null ? '–' : value.toFixed(digits));
 const significant = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
@@ -134,6 +136,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     table(
       ['what', 'asked', 'measured', ''],
       asked.map((verdict) => [verdict.what, verdict.asked, verdict.measured, reached[`${verdict.isReached}`]]),
+      true,
     ),
     '### Denoising alone',
     'The part that the ways of sampling change: medians a picture. Decoding beside it is the same for most; RALU decodes once more at half size, for the edges.',

@@ -1,0 +1,118 @@
+/** Writes evaluation.md, its charts and its sheets from what is kept in a folder of results. */
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ablationChart, speedChart } from './charts.ts';
+import type { Moments } from './frechet.ts';
+import { type Report, type ReportAblation, type ReportRow, renderReport } from './report.ts';
+import { currentResults, type Result } from './results.ts';
+import type { Ablation, Row } from './rows.ts';
+import type { Prompt } from './run.ts';
+import { pictureSheet, type SheetLine } from './sheet.ts';
+import { inCommon, summarise } from './summary.ts';
+
+export interface DocumentInput {
+  /** the plain run first */
+  readonly rows: readonly Row[];
+  readonly ablations: readonly Ablation[];
+  readonly results: readonly Result[];
+  /** prompts on the sheets, one a column */
+  readonly showcase: readonly Prompt[];
+  /** file of a kept picture */
+  readonly pictureOf: (row: string, prompt: string) => string;
+  readonly detector: { readonly digest: string; readonly reference: Moments; readonly markdown: string };
+  readonly model: Report['model'];
+  readonly size: Report['size'];
+  readonly sittings: Report['sittings'];
+  readonly sentences: Report['sentences'];
+}
+
+/** A row with fewer than this share of the plain row's results would take prompts away from all the others: it is left out of the table. */
+const ENOUGH = 0.5;
+const FOLDER = 'evaluation';
+
+/** The document and its pictures under `out`; resolves to the document's path. Charts and sheets of an earlier document are removed. */
+export async function writeDocument(input: DocumentInput, out: string): Promise<string> {
+  const folder = join(out, FOLDER);
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(folder)) if (/\.(svg|webp)$/.test(name)) await rm(join(folder, name));
+  const save = async (name: string, content: string | Uint8Array): Promise<string> => {
+    await writeFile(join(folder, name), content);
+    return `${FOLDER}/${name}`;
+  };
+
+  const { rows, leftOut } = tableOf(input);
+  const speed = rows.length < 2 ? null : await save('speed.svg', await speedChart(rows.map(({ row, summary }) => ({ name: row.name, group: row.group, summary }))));
+  const rowLines = await sheetLines(
+    input,
+    rows.map(({ row }) => row),
+  );
+  const rowSheet = rowLines.length === 0 ? null : await save('rows.webp', await sheetOf(input, rowLines));
+
+  const charts: Record<string, string> = {};
+  const sheets: Record<string, string> = {};
+  const ablations: ReportAblation[] = [];
+  for (const ablation of input.ablations) {
+    const section = ablationOf(input, ablation);
+    if (!section) continue;
+    ablations.push(section);
+    charts[ablation.id] = await save(`${ablation.id}.svg`, await ablationChart(section));
+    const lines = await sheetLines(
+      input,
+      ablation.rows.map(({ id, value }) => ({ id, name: `${ablation.axis}: ${value}` })),
+    );
+    if (lines.length > 0) sheets[ablation.id] = await save(`${ablation.id}.webp`, await sheetOf(input, lines));
+  }
+
+  const { model, size, sittings, sentences, detector } = input;
+  const warned = currentResults(input.results, input.rows, detector.digest).filter(({ spent }) => spent.warnings.length > 0).length;
+  const report = { model, size, sittings, sentences, detector: detector.markdown, rows, leftOut, ablations, warned, pictures: { speed, rows: rowSheet, charts, sheets } };
+  const file = join(out, 'evaluation.md');
+  await writeFile(file, renderReport(report));
+  return file;
+}
+
+/** The rows that can stand side by side, on the prompts that all of them have. */
+function tableOf({ rows, results, detector }: DocumentInput): { rows: ReportRow[]; leftOut: string[] } {
+  const current = Map.groupBy(currentResults(results, rows, detector.digest), ({ row }) => row);
+  const [plain] = rows;
+  const most = plain ? (current.get(plain.id)?.length ?? 0) : 0;
+  if (most === 0) return { rows: [], leftOut: [] };
+  const enough = rows.filter(({ id }) => (current.get(id)?.length ?? 0) >= ENOUGH * most);
+  const measured = inCommon(enough.map(({ id }) => current.get(id)!));
+  if (measured[0]!.length === 0) return { rows: [], leftOut: enough.map(({ name }) => name) };
+  const summaries = summarise(measured, detector.reference);
+  const leftOut = rows.filter((row) => current.has(row.id) && !enough.includes(row)).map(({ name }) => name);
+  return { rows: enough.map((row, i) => ({ row, summary: summaries[i]!, results: measured[i]! })), leftOut };
+}
+
+/** An ablation's settings that have results, on the prompts that all of them and the plain row have; null with fewer than two settings. */
+function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablation): ReportAblation | null {
+  const plain = rows[0]!;
+  const current = Map.groupBy(currentResults(results, [plain, ...ablation.rows], detector.digest), ({ row }) => row);
+  const settings = ablation.rows.filter(({ id }) => current.has(id));
+  const measured = inCommon([plain, ...settings].map(({ id }) => current.get(id) ?? []));
+  if (settings.length < 2 || measured[0]!.length === 0) return null;
+  const [first, ...summaries] = summarise(measured, detector.reference);
+  const points = settings.map(({ value }, i) => ({ value, summary: summaries[i]! }));
+  return { id: ablation.id, title: ablation.title, axis: ablation.axis, points, plain: first!, settings: settings.map((row) => row.settings) };
+}
+
+/** The lines of a sheet for those of `rows` that have at least one kept picture. */
+async function sheetLines({ showcase, pictureOf, results }: DocumentInput, rows: readonly Pick<Row, 'id' | 'name'>[]): Promise<SheetLine[]> {
+  const isCorrect = new Map(results.map(({ row, prompt, correct }) => [`${row} ${prompt}`, correct]));
+  const lines: SheetLine[] = [];
+  for (const { id, name } of rows) {
+    const pictures = await Promise.all(
+      showcase.map(async (prompt) => {
+        const file = pictureOf(id, prompt.id);
+        const correct = isCorrect.get(`${id} ${prompt.id}`);
+        return correct !== undefined && existsSync(file) ? { bytes: await readFile(file), isCorrect: correct } : null;
+      }),
+    );
+    if (pictures.some((picture) => picture !== null)) lines.push({ name, pictures });
+  }
+  return lines;
+}
+
+const sheetOf = ({ showcase }: DocumentInput, lines: readonly SheetLine[]): Promise<Buffer> => pictureSheet({ captions: showcase.map(({ prompt }) => prompt), lines });

@@ -1,0 +1,88 @@
+/** The evaluation's loop: every prompt under every row, what is done already left out. */
+import { greyFromRgb } from '../../src/numerics/grey.ts';
+import type { Denoiser, Job, Pixels } from './denoiser.ts';
+import { structuralDistance } from './distance.ts';
+import { packFeatures, type Result } from './results.ts';
+import type { Row } from './rows.ts';
+import { seamRatio } from './seams.ts';
+import { sharpnessOf } from './sharpness.ts';
+
+export interface Prompt {
+  readonly id: string;
+  readonly task: string;
+  readonly prompt: string;
+  readonly seed: number;
+}
+
+/** What a detector says of a picture that a prompt asked for. */
+export interface Judgement {
+  readonly correct: boolean;
+  readonly reason: string;
+  readonly features: Float32Array;
+}
+
+export interface Bench<P extends Prompt = Prompt> {
+  readonly size: { readonly width: number; readonly height: number };
+  /** a denoiser that has spent nothing */
+  readonly open: (job: Job) => Denoiser;
+  readonly judge: (prompt: P, picture: Pixels) => Promise<Judgement>;
+  /** digest of the detector that judges */
+  readonly detector: string;
+  /** the plain run's picture of this prompt; null while there is none */
+  readonly plainPicture: (prompt: P) => Promise<Pixels | null>;
+}
+
+/** One picture made and measured. Rejects with what the stage server, or the detector, fails with. */
+export async function measure<P extends Prompt>(bench: Bench<P>, row: Row, prompt: P): Promise<{ readonly result: Result; readonly picture: Pixels }> {
+  const denoiser = bench.open({ prompt: prompt.prompt, seed: prompt.seed, ...bench.size });
+  const picture = await denoiser.decode(await row.sample(denoiser));
+  const { spent } = denoiser;
+  const { correct, reason, features } = await bench.judge(prompt, picture);
+  const plain = await bench.plainPicture(prompt);
+  const { width, height } = picture;
+  const grey = greyFromRgb(picture.data, width * height);
+  const token = denoiser.facts.token_pixels;
+  const result: Result = {
+    row: row.id,
+    settings: row.settings,
+    prompt: prompt.id,
+    task: prompt.task,
+    detector: bench.detector,
+    correct,
+    reason,
+    spent,
+    sharpness: sharpnessOf(grey, width, height),
+    seams: { token: seamRatio(grey, width, height, token), twoTokens: seamRatio(grey, width, height, 2 * token) },
+    distance: plain ? structuralDistance(grey, greyFromRgb(plain.data, width * height), width, height) : null,
+    features: packFeatures(features),
+  };
+  return { result, picture };
+}
+
+/** A picture that is still to be made. */
+export interface Item<P extends Prompt = Prompt> {
+  readonly row: Row;
+  readonly prompt: P;
+}
+
+/** What is left to do: prompts outside and rows inside, so that a slow minute of the machine falls on all rows. `done` are current results. */
+export function itemsLeft<P extends Prompt>(prompts: readonly P[], rows: readonly Row[], done: readonly Result[]): Item<P>[] {
+  const isDone = new Set(done.map(({ row, prompt }) => `${row} ${prompt}`));
+  return prompts.flatMap((prompt) => rows.filter((row) => !isDone.has(`${row.id} ${prompt.id}`)).map((row) => ({ row, prompt })));
+}
+
+/** The first `count` prompts of each task, interleaved: a run that is stopped early has seen as many of each. */
+export function takePrompts<P extends Prompt>(prompts: readonly P[], count: number): P[] {
+  const tasks = [...Map.groupBy(prompts, ({ task }) => task).values()];
+  const longest = Math.max(0, ...tasks.map((group) => group.length));
+  return Array.from({ length: Math.min(count, longest) }, (_, i) => tasks.flatMap((group) => group[i] ?? [])).flat();
+}
+
+/** Milliseconds that `left` may take, from what its rows took so far; a row not yet seen takes as long as the others on average. Null while nothing has been measured. */
+export function timeLeft(left: readonly Item[], took: ReadonlyMap<string, readonly number[]>): number | null {
+  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const means = new Map([...took].map(([row, times]) => [row, mean(times)]));
+  if (means.size === 0) return null;
+  const other = mean([...means.values()]);
+  return left.reduce((sum, { row }) => sum + (means.get(row.id) ?? other), 0);
+}
