@@ -26,47 +26,49 @@ export function stageAt({ url, token }: { readonly url: string; readonly token: 
   let requests = 0;
   return {
     models: () => stage.models(),
-    runOn: (facts) => async (job, { tokens, sigmas, picture }) => {
-      const options: StageOptions = {
-        model: facts.id,
-        prompt: job.prompt,
-        negative_prompt: '',
-        guidance: null,
-        width: job.width,
-        height: job.height,
-        decode: picture ? 'clean' : 'none',
-        rgb: picture,
-        format: 'png',
-        quality: 100,
-        preview: null,
-        cache: null,
-        traceparent: TRACE,
-      };
-      const body = encodeStageRequest(options, { ...tokens, sigmas });
-      const side = tokens.scale.includes(1) ? 1 : 2;
-      requests += 1;
-      // a kept result would be timed as free: every request has an id of its own
-      const id = await stageId(`evaluation-${process.pid}-${requests}`, 1, body);
-      const outcome: StageOutcome = await stage.run({
-        id,
-        body,
-        options,
-        numTokens: tokens.scale.length,
-        numValues: 4 * facts.channels,
-        steps: sigmas.length - 1,
-        rgbSize: { width: job.width / side, height: job.height / side },
-        signal: new AbortController().signal,
-        timeoutMs: TIMEOUT_MS,
-        silenceMs: SILENCE_MS,
-        onProgress: () => undefined,
-      });
-      // nobody asks again, and the server would keep it for ten minutes
-      await stage.cancel(id);
-      if (!outcome.ok) throw new StageRunError(outcome.failure);
-      const { done, latents, rgb } = outcome.result;
-      if (done.model_digest !== facts.digest) throw new Error(`the stage server now has model ${done.model_digest}; expected ${facts.digest}`);
-      if (!latents) throw new Error('a stage that ends in latents brought none');
-      return { latents, picture: rgb, computeMs: done.compute_ms, textMs: done.encode_text_ms, decodeMs: done.decode_ms, warnings: done.warnings };
-    },
+    runOn:
+      (facts) =>
+      async (job, { tokens, sigmas, picture }) => {
+        const options: StageOptions = {
+          model: facts.id,
+          prompt: job.prompt,
+          negative_prompt: '',
+          guidance: null,
+          width: job.width,
+          height: job.height,
+          decode: picture ? 'clean' : 'none',
+          rgb: picture,
+          format: 'png',
+          quality: 100,
+          preview: null,
+          cache: null,
+          traceparent: TRACE,
+        };
+        const body = encodeStageRequest(options, { ...tokens, sigmas });
+        const side = tokens.scale.includes(1) ? 1 : 2;
+        requests += 1;
+        // a kept result would be timed as free: every request has an id of its own
+        const id = await stageId(`evaluation-${process.pid}-${requests}`, 1, body);
+        const outcome: StageOutcome = await stage.run({
+          id,
+          body,
+          options,
+          numTokens: tokens.scale.length,
+          numValues: 4 * facts.channels,
+          steps: sigmas.length - 1,
+          rgbSize: { width: job.width / side, height: job.height / side },
+          signal: new AbortController().signal,
+          timeoutMs: TIMEOUT_MS,
+          silenceMs: SILENCE_MS,
+          onProgress: () => undefined,
+        });
+        // nobody asks again, and the server would keep it for ten minutes
+        await stage.cancel(id);
+        if (!outcome.ok) throw new StageRunError(outcome.failure);
+        const { done, latents, rgb } = outcome.result;
+        if (done.model_digest !== facts.digest) throw new Error(`the stage server now has model ${done.model_digest}; expected ${facts.digest}`);
+        if (!latents) throw new Error('a stage that ends in latents brought none');
+        return { latents, picture: rgb, computeMs: done.compute_ms, textMs: done.encode_text_ms, decodeMs: done.decode_ms, warnings: done.warnings };
+      },
   };
 }
