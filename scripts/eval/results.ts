@@ -2,6 +2,7 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, truncateSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Spent } from './denoiser.ts';
+import type { Seen } from './judge.ts';
 import type { Row } from './rows.ts';
 import type { Sharpness } from './sharpness.ts';
 
@@ -10,12 +11,15 @@ export interface Result {
   /** `id` of the row, and its settings: results of a row whose settings have changed since are not its results */
   readonly row: string;
   readonly settings: Row['settings'];
+  /** `id` of the prompt, its words and seed: a prompt that has changed since is another prompt */
   readonly prompt: string;
+  readonly words: string;
+  readonly seed: number;
   readonly task: string;
-  /** digest of the detector that judged */
+  /** digest of the detector that looked, and what it saw: whether that is right can be decided again */
   readonly detector: string;
+  readonly seen: Omit<Seen, 'features'>;
   readonly correct: boolean;
-  /** the detector's reason in a word or two */
   readonly reason: string;
   readonly spent: Spent;
   /** the detector's feature vector, float32, base64 */
@@ -41,6 +45,15 @@ export function parseResults(text: string): Result[] {
 export function currentResults(all: readonly Result[], rows: readonly Pick<Row, 'id' | 'settings'>[], detector: string): Result[] {
   const settings = new Map(rows.map((row) => [row.id, JSON.stringify(row.settings)]));
   return all.filter((result) => result.detector === detector && settings.get(result.row) === JSON.stringify(result.settings));
+}
+
+/** The results of `prompts` among `all`; those of prompts whose words or seed have changed are left out. */
+export function resultsOfPrompts(all: readonly Result[], prompts: readonly { readonly id: string; readonly prompt: string; readonly seed: number }[]): Result[] {
+  const known = new Map(prompts.map((prompt) => [prompt.id, prompt]));
+  return all.filter((result) => {
+    const prompt = known.get(result.prompt);
+    return prompt !== undefined && prompt.prompt === result.words && prompt.seed === result.seed;
+  });
 }
 
 /** The file's results, and a way to add one. A line that is not finished is cut off first. */

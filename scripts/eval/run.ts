@@ -2,6 +2,7 @@
 import { greyFromRgb } from '../../src/numerics/grey.ts';
 import type { Denoiser, Job, Pixels } from './denoiser.ts';
 import { structuralDistance } from './distance.ts';
+import type { Seen, Verdict } from './judge.ts';
 import { packFeatures, type Result } from './results.ts';
 import type { Row } from './rows.ts';
 import { seamRatio } from './seams.ts';
@@ -14,11 +15,9 @@ export interface Prompt {
   readonly seed: number;
 }
 
-/** What a detector says of a picture that a prompt asked for. */
-export interface Judgement {
-  readonly correct: boolean;
-  readonly reason: string;
-  readonly features: Float32Array;
+/** What a detector sees in a picture, and whether that is what its prompt asked for. */
+export interface Judgement extends Verdict {
+  readonly seen: Seen;
 }
 
 export interface Bench<P extends Prompt = Prompt> {
@@ -37,7 +36,7 @@ export async function measure<P extends Prompt>(bench: Bench<P>, row: Row, promp
   const denoiser = bench.open({ prompt: prompt.prompt, seed: prompt.seed, ...bench.size });
   const picture = await denoiser.decode(await row.sample(denoiser));
   const { spent } = denoiser;
-  const { correct, reason, features } = await bench.judge(prompt, picture);
+  const { correct, reason, seen } = await bench.judge(prompt, picture);
   const plain = await bench.plainPicture(prompt);
   const { width, height } = picture;
   const grey = greyFromRgb(picture.data, width * height);
@@ -46,15 +45,18 @@ export async function measure<P extends Prompt>(bench: Bench<P>, row: Row, promp
     row: row.id,
     settings: row.settings,
     prompt: prompt.id,
+    words: prompt.prompt,
+    seed: prompt.seed,
     task: prompt.task,
     detector: bench.detector,
+    seen: { objects: seen.objects, background: seen.background },
     correct,
     reason,
     spent,
     sharpness: sharpnessOf(grey, width, height),
     seams: { token: seamRatio(grey, width, height, token), twoTokens: seamRatio(grey, width, height, 2 * token) },
     distance: plain ? structuralDistance(grey, greyFromRgb(plain.data, width * height), width, height) : null,
-    features: packFeatures(features),
+    features: packFeatures(seen.features),
   };
   return { result, picture };
 }

@@ -9,7 +9,7 @@ import { type DocumentInput, writeDocument } from '../../scripts/eval/document.t
 import { type Moments, momentsOf } from '../../scripts/eval/frechet.ts';
 import { choose, parseOptions, UsageError } from '../../scripts/eval/options.ts';
 import { savePicture } from '../../scripts/eval/pictures.ts';
-import { currentResults, openResults, packFeatures, parseResults, type Result, unpackFeatures, wholeLines } from '../../scripts/eval/results.ts';
+import { currentResults, openResults, packFeatures, parseResults, type Result, resultsOfPrompts, unpackFeatures, wholeLines } from '../../scripts/eval/results.ts';
 import type { Row } from '../../scripts/eval/rows.ts';
 import { commonPrompts, inCommon, median, scoreDifference, summarise } from '../../scripts/eval/summary.ts';
 import { verdicts } from '../../scripts/eval/targets.ts';
@@ -24,12 +24,15 @@ const PROMPTS = TASKS.flatMap((task) => Array.from({ length: 6 }, (_, i) => ({ i
 
 /** Results of a row that gets the first `right` of six prompts of every task, at `steps` full steps of a model of one teraflop each. */
 function fake(row: string, { right, steps, shift = 0 }: { right: number; steps: number; shift?: number }): Result[] {
-  return PROMPTS.map(({ id, task }, i) => ({
+  return PROMPTS.map(({ id, task, prompt, seed }, i) => ({
     row,
     settings: { steps },
     prompt: id,
+    words: prompt,
+    seed,
     task,
     detector: 'd1',
+    seen: { objects: [], background: ['white'] },
     correct: i % 6 < right,
     reason: i % 6 < right ? 'as asked' : 'missing',
     spent: {
@@ -90,6 +93,13 @@ describe('results', () => {
     expect(currentResults([...few, ...plain], rows, 'd1')).toEqual(few);
     expect(currentResults(few, [{ id: 'plain-7', settings: { steps: 8 } }], 'd1')).toEqual([]);
     expect(currentResults(few, rows, 'd2')).toEqual([]);
+  });
+
+  it('of a prompt with other words or another seed are those of another prompt', () => {
+    expect(resultsOfPrompts(few, PROMPTS)).toEqual(few);
+    expect(resultsOfPrompts(few, PROMPTS.slice(2))).toEqual(few.slice(2));
+    const [first, second, ...rest] = PROMPTS;
+    expect(resultsOfPrompts(few, [{ ...first!, seed: 99 }, { ...second!, prompt: 'else' }, ...rest])).toEqual(few.slice(2));
   });
 
   it('keep features to the bit', () => {

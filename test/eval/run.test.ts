@@ -48,13 +48,25 @@ describe('one picture', () => {
     open: (job) => makeDenoiser(facts, job, run),
     detector: 'd1',
     plainPicture: (prompt) => Promise.resolve(plainPictures.get(prompt.id) ?? null),
-    judge: (prompt, picture) => Promise.resolve({ correct: picture.data.at(-1) === prompt.seed, reason: 'bright', features: Float32Array.of(1, 2) }),
+    judge: (prompt, picture) => Promise.resolve({ correct: picture.data.at(-1) === prompt.seed, reason: 'bright', seen: { objects: [], background: ['red'], features: Float32Array.of(1, 2) } }),
   };
 
   it('is made, judged and measured', async () => {
     const prompt = prompts[0]!;
     const { result, picture } = await measure(bench, rows[0]!, prompt);
-    expect(result).toMatchObject({ row: 'plain', settings: { steps: 5 }, prompt: 'single-0', task: 'single', detector: 'd1', correct: true, reason: 'bright', distance: null });
+    expect(result).toMatchObject({
+      row: 'plain',
+      settings: { steps: 5 },
+      prompt: 'single-0',
+      words: 'a single',
+      seed: 100,
+      task: 'single',
+      detector: 'd1',
+      seen: { objects: [], background: ['red'] },
+      correct: true,
+      reason: 'bright',
+      distance: null,
+    });
     expect(result.spent).toMatchObject({ computeMs: 7, decodeMs: 3, denoiseFlops: 5 * 1440, decodeFlops: 192 * 192 });
     expect(result.sharpness.gradient).toBeCloseTo((100 - 10) / 2, 9);
     expect(result.seams.token).toBe(1);
