@@ -19,8 +19,8 @@ SIZES = {                                                              # FLUX.1-
 # share of the tokens computed, by progress: from, then (width, height) → share
 CURRICULUM = [
     (0., {(128, 128): .94, (256, 128): .03, (128, 256): .03}),
-    (.38, {(256, 256): .77, (128, 128): .17, (256, 128): .03, (128, 256): .03}),
-    (.78, {(512, 512): .5, (256, 256): .34, (512, 256): .03, (256, 512): .03, (128, 128): .06, (256, 128): .02, (128, 256): .02}),
+    (.5, {(256, 256): .77, (128, 128): .17, (256, 128): .03, (128, 256): .03}),
+    (.88, {(512, 512): .5, (256, 256): .34, (512, 256): .03, (256, 512): .03, (128, 128): .06, (256, 128): .02, (128, 256): .02}),
 ]
 PREVIEW = ["a fox", "a blue apple and a red heart", "a dog to the left of a tree on a yellow background", "three balloons", "a rocket above a house on blue", "a cat and a guitar", "four bees on pink",
            "an owl on a gray background", "a football", "a bear on an orange background", "a penguin on a background fading from blue to pink", "two lemons", "a green crown", "a robot", "a bicycle", "an apple, a car and a star"]
