@@ -1,6 +1,6 @@
 /** What is kept beside the results: the model they are of, what was measured before them, and when they were made. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { arch, cpus, platform, totalmem } from 'node:os';
+import { arch, cpus, loadavg, platform, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { ROOT } from '../local/bundle.ts';
@@ -48,6 +48,6 @@ export function thisSitting(args: readonly string[]): Sitting {
   return {
     date: new Date().toISOString(),
     command: args.length === 0 ? 'npm run eval' : `npm run eval -- ${args.join(' ')}`,
-    machine: `${cpus().length} cores of ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, onnxruntime ${versionOf('onnxruntime-node')}`,
+    machine: `${cpus().length} cores of ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, onnxruntime ${versionOf('onnxruntime-node')}; load ${loadavg()[0]!.toFixed(1)} before it began`,
   };
 }

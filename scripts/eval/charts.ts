@@ -24,26 +24,41 @@ async function toSvg(spec: TopLevelSpec): Promise<string> {
 
 const percent = (share: number): number => 100 * share;
 
-/** Mean score against times faster, one point a row, with the interval of the score: further right and higher is better. */
-export function speedChart(rows: readonly { readonly name: string; readonly group: string; readonly summary: Summary }[]): Promise<string> {
+/** Two panels, one line a row in the order given: mean score with its interval, and times faster than the first row, measured (dots) beside what the FLOPs allow (rings). */
+export function rowsChart(rows: readonly { readonly name: string; readonly group: string; readonly summary: Summary }[]): Promise<string> {
   const values = rows.map(({ name, group, summary }) => ({
     name,
     group,
-    faster: summary.faster.seconds,
     mean: percent(summary.mean),
     low: percent(summary.interval.low),
     high: percent(summary.interval.high),
+    faster: summary.faster.seconds,
+    allowed: summary.faster.tflops,
   }));
-  const x = { field: 'faster', type: 'quantitative', title: 'times faster than plain, measured (denoising and decoding)', scale: { type: 'log', nice: false, padding: 24 } } as const;
-  const colour = { field: 'group', type: 'nominal', title: null, scale: { domain: ['plain', 'rival', 'ralu'], range: ['#444444', '#c46a2b', INK] }, legend: { orient: 'top' } } as const;
+  const y = { field: 'name', type: 'nominal', sort: null, title: null, axis: { grid: true, labelLimit: 320 } } as const;
+  const bare = { ...y, axis: { grid: true, labels: false, ticks: false } } as const;
+  const color = { field: 'group', type: 'nominal', title: null, scale: { domain: ['plain', 'rival', 'ralu'], range: ['#444444', '#c46a2b', INK] }, legend: null } as const;
+  const score = { field: 'mean', type: 'quantitative', title: 'mean score, % (95 %)', scale: { zero: false } } as const;
+  const speed = { field: 'faster', type: 'quantitative', title: 'times faster: measured ●, FLOPs allow ○' } as const;
   return toSvg({
-    width: 720,
-    height: 400,
     data: { values },
-    layer: [
-      { mark: { type: 'rule', opacity: 0.35 }, encoding: { x, y: { field: 'low', type: 'quantitative' }, y2: { field: 'high' }, color: colour } },
-      { mark: { type: 'point', filled: true, size: 70, opacity: 1 }, encoding: { x, y: { field: 'mean', type: 'quantitative', title: 'mean score, %', scale: { zero: false } }, color: colour } },
-      { mark: { type: 'text', align: 'left', dx: 7, dy: -5, fontSize: 10 }, encoding: { x, y: { field: 'mean', type: 'quantitative' }, text: { field: 'name' }, color: colour } },
+    hconcat: [
+      {
+        width: 300,
+        height: { step: 20 },
+        layer: [
+          { mark: { type: 'rule', opacity: 0.45, strokeWidth: 2 }, encoding: { y, x: { field: 'low', type: 'quantitative' }, x2: { field: 'high' }, color } },
+          { mark: { type: 'point', filled: true, size: 60, opacity: 1 }, encoding: { y, x: score, color } },
+        ],
+      },
+      {
+        width: 240,
+        height: { step: 20 },
+        layer: [
+          { mark: { type: 'point', filled: false, size: 60, opacity: 1 }, encoding: { y: bare, x: { field: 'allowed', type: 'quantitative' }, color } },
+          { mark: { type: 'point', filled: true, size: 60, opacity: 1 }, encoding: { y: bare, x: speed, color } },
+        ],
+      },
     ],
   });
 }
@@ -56,7 +71,7 @@ export interface AblationPoint {
 
 /**
  * Two panels over the settings: mean score with its interval, and Fréchet distance. Plain's figures are dashed lines, where they are known.
- * Numbers lie on a scale and are joined by a line; names stand side by side in the order given.
+ * Numbers lie on a scale, logarithmic where they span a factor of ten, and are joined by a line; names stand side by side in the order given.
  */
 export function ablationChart({ axis, points, plain }: { readonly axis: string; readonly points: readonly AblationPoint[]; readonly plain: Summary | null }): Promise<string> {
   const isNumeric = points.every(({ value }) => typeof value === 'number');
@@ -68,7 +83,7 @@ export function ablationChart({ axis, points, plain }: { readonly axis: string; 
     frechet: summary.frechet,
   }));
   const x = isNumeric
-    ? ({ field: 'setting', type: 'quantitative', title: axis, scale: { zero: false, nice: false, padding: 10 } } as const)
+    ? ({ field: 'setting', type: 'quantitative', title: axis, scale: { type: spansDecades(points) ? 'log' : 'linear', zero: false, nice: false, padding: 10 } } as const)
     : ({ field: 'setting', type: 'nominal', title: axis, sort: null, axis: { labelAngle: 0 }, scale: { padding: 0.5 } } as const);
   const line = isNumeric ? ({ type: 'line', color: INK, point: { filled: true, size: 45, color: INK } } as const) : ({ type: 'point', filled: true, size: 70, opacity: 1, color: INK } as const);
   const dashed = (value: number | null) =>
@@ -94,4 +109,9 @@ export function ablationChart({ axis, points, plain }: { readonly axis: string; 
       },
     ],
   });
+}
+
+function spansDecades(points: readonly AblationPoint[]): boolean {
+  const values = points.map(({ value }) => Number(value));
+  return Math.min(...values) > 0 && Math.max(...values) >= 10 * Math.min(...values);
 }

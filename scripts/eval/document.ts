@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ablationChart, speedChart } from './charts.ts';
+import { ablationChart, rowsChart } from './charts.ts';
 import type { Moments } from './frechet.ts';
 import { type Report, type ReportAblation, type ReportRow, renderReport } from './report.ts';
 import { currentResults, type Result } from './results.ts';
@@ -42,12 +42,18 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
   };
 
   const { rows, leftOut } = tableOf(input);
-  const speed = rows.length < 2 ? null : await save('speed.svg', await speedChart(rows.map(({ row, summary }) => ({ name: row.name, group: row.group, summary }))));
-  const rowLines = await sheetLines(
-    input,
-    rows.map(({ row }) => row),
-  );
-  const rowSheet = rowLines.length === 0 ? null : await save('rows.webp', await sheetOf(input, rowLines));
+  const chart = rows.length < 2 ? null : await save('rows.svg', await rowsChart(rows.map(({ row, summary }) => ({ name: row.name, group: row.group, summary }))));
+  const groups: Record<string, string> = {};
+  for (const [name, group] of [
+    ['ralu', 'ralu'],
+    ['rivals', 'rival'],
+  ] as const) {
+    const lines = await sheetLines(
+      input,
+      rows.map(({ row }) => row).filter((row) => row.group === 'plain' || row.group === group),
+    );
+    if (lines.length > 0) groups[name] = await save(`${name}.webp`, await sheetOf(input, lines));
+  }
 
   const charts: Record<string, string> = {};
   const sheets: Record<string, string> = {};
@@ -66,7 +72,7 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
 
   const { model, size, sittings, sentences, detector } = input;
   const warned = currentResults(input.results, input.rows, detector.digest).filter(({ spent }) => spent.warnings.length > 0).length;
-  const report = { model, size, sittings, sentences, detector: detector.markdown, rows, leftOut, ablations, warned, pictures: { speed, rows: rowSheet, charts, sheets } };
+  const report = { model, size, sittings, sentences, detector: detector.markdown, rows, leftOut, ablations, warned, pictures: { chart, groups, charts, sheets } };
   const file = join(out, 'evaluation.md');
   await writeFile(file, renderReport(report));
   return file;

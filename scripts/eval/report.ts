@@ -2,7 +2,7 @@
 import type { AblationPoint } from './charts.ts';
 import type { Row } from './rows.ts';
 import type { Summary } from './summary.ts';
-import { type Measured, verdicts } from './targets.ts';
+import { type Measured, type Verdict, verdicts } from './targets.ts';
 import { inOrder, titleOf } from './tasks.ts';
 
 /** One time the command ran. */
@@ -45,7 +45,13 @@ export interface Report {
   readonly sentences: Readonly<Record<string, string>>;
   /** pictures for which the stage server had a warning, such as a word it does not know */
   readonly warned: number;
-  readonly pictures: { readonly speed: string | null; readonly rows: string | null; readonly charts: Readonly<Record<string, string>>; readonly sheets: Readonly<Record<string, string>> };
+  /** of the rows: a chart, and a sheet for each group of them; of the ablations, by id: a chart and a sheet each */
+  readonly pictures: {
+    readonly chart: string | null;
+    readonly groups: Readonly<Record<string, string>>;
+    readonly charts: Readonly<Record<string, string>>;
+    readonly sheets: Readonly<Record<string, string>>;
+  };
 }
 
 const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
@@ -100,7 +106,7 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
 const COLUMNS = [
   'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are of the whole picture: text, every evaluation, every decoding. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
   'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, fixed seed). Two rows whose intervals overlap widely are not told apart by this many prompts.',
-  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of held-out compositions: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
+  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, drawn as the training scenes are: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
 ].join('\n\n');
 
 function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks: readonly string[]): string[] {
@@ -118,24 +124,23 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     figure(summary.frechet),
   ]);
   const asked = verdicts(rows, size, titleOf);
-  const reached = { true: 'reached', false: '**not reached**', null: 'not measured here' } as const;
   return [
     table(head, body),
     COLUMNS,
     ...(leftOut.length > 0 ? [`Left out, for want of results on these prompts: ${leftOut.join(', ')}.`] : []),
     ...(sentences.results ? [sentences.results] : []),
-    ...(pictures.speed ? [`![Mean score against times faster](${pictures.speed})`] : []),
-    ...(pictures.rows
+    ...(pictures.chart ? [`![Mean score and times faster of every row](${pictures.chart})`] : []),
+    ...(Object.keys(pictures.groups).length > 0
       ? [
           '### Pictures',
           'The first prompt of each task, none chosen by eye; one seed a column. A red frame: the detector finds that the picture does not show what the prompt says.',
-          `![Pictures of the rows](${pictures.rows})`,
+          ...Object.entries(pictures.groups).map(([name, path]) => `![Pictures: plain and ${name}](${path})`),
         ]
       : []),
     '### What was asked for',
     table(
       ['what', 'asked', 'measured', ''],
-      asked.map((verdict) => [verdict.what, verdict.asked, verdict.measured, reached[`${verdict.isReached}`]]),
+      asked.map((verdict) => [verdict.what, verdict.asked, verdict.measured, inWords(verdict)]),
       true,
     ),
     '### Denoising alone',
@@ -161,6 +166,11 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
       rows.map(({ row, summary }) => [row.name, figure(summary.gradient, 1), figure(summary.seams.token, 3), figure(summary.seams.twoTokens, 3), figure(summary.distance, 3)]),
     ),
   ];
+}
+
+function inWords({ isReached, isClear }: Verdict): string {
+  if (isReached === null) return 'not measured here';
+  return `${isReached ? 'reached' : '**not reached**'}${isClear ? '' : ', within chance'}`;
 }
 
 const ABLATIONS =

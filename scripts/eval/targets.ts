@@ -8,6 +8,8 @@ export interface Verdict {
   readonly measured: string;
   /** null: not measured at this size or with these rows */
   readonly isReached: boolean | null;
+  /** false: the 95 % interval of what was measured holds both sides of what was asked */
+  readonly isClear: boolean;
 }
 
 /** Least share of correct pictures of the plain model, by task: at 512 x 512, and for a model trained on processors alone at 256 x 256. */
@@ -27,6 +29,7 @@ const RIVALS: readonly (readonly [string, string])[] = [
   ['taylor-7x', 'TaylorSeer'],
 ];
 
+const points = (difference: number): string => `${difference > 0 ? '+' : ''}${(100 * difference).toFixed(1)}`;
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 /** A row of the table: its figures and what they were made from. */
@@ -51,6 +54,7 @@ export function verdicts(rows: readonly Measured[], { width, height }: { readonl
       asked: `at least ${(100 * least).toFixed(0)} %`,
       measured: score === undefined ? 'not measured' : percent(score),
       isReached: score === undefined || !isAsked ? null : score >= least,
+      isClear: true,
     };
   });
 
@@ -62,6 +66,7 @@ export function verdicts(rows: readonly Measured[], { width, height }: { readonl
     asked: `at least ${(100 * KEPT).toFixed(0)} %`,
     measured: share ? `${percent(share.value)} (${percent(share.interval.low)} to ${percent(share.interval.high)})` : 'the plain model has none right',
     isReached: share ? share.value >= KEPT : null,
+    isClear: share !== null && (share.interval.low >= KEPT || share.interval.high < KEPT),
   };
   const step = plain.summary.cost.denoiseTflops / plain.summary.cost.evaluations;
   const beaten = RIVALS.flatMap(([begin, name]) => rows.filter(({ summary }) => summary.id.startsWith(begin)).map((rival) => against(fastest, rival, name, step)));
@@ -70,6 +75,7 @@ export function verdicts(rows: readonly Measured[], { width, height }: { readonl
     asked: `at most ${SECONDS} s on two cores`,
     measured: `${cost.seconds.toFixed(2)} s at ${width} x ${height}`,
     isReached: width === 512 && height === 512 ? cost.seconds <= SECONDS : null,
+    isClear: true,
   };
   return [...scores, kept, ...beaten, seconds];
 }
@@ -77,10 +83,12 @@ export function verdicts(rows: readonly Measured[], { width, height }: { readonl
 function against(fastest: Measured, rival: Measured, name: string, step: number): Verdict {
   const { value, interval } = scoreDifference(fastest.results, rival.results);
   const [mine, other] = [fastest.summary.cost.tflops, rival.summary.cost.tflops];
+  const isEqualWork = mine <= other + step;
   return {
     what: `RALU 7x beats ${name} (\`${rival.summary.id}\`)`,
     asked: 'higher mean score at equal or fewer TFLOPs',
-    measured: `${percent(value)} higher (${percent(interval.low)} to ${percent(interval.high)}) at ${mine.toPrecision(3)} against ${other.toPrecision(3)} TFLOPs`,
-    isReached: value > 0 && mine <= other + step,
+    measured: `${points(value)} points (${points(interval.low)} to ${points(interval.high)}) at ${mine.toPrecision(3)} against ${other.toPrecision(3)} TFLOPs`,
+    isReached: value > 0 && isEqualWork,
+    isClear: !isEqualWork || interval.low > 0 || interval.high <= 0,
   };
 }
