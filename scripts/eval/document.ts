@@ -52,7 +52,7 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
       input,
       rows.map(({ row }) => row).filter((row) => row.group === 'plain' || row.group === group),
     );
-    if (lines.length > 0) groups[name] = await save(`${name}.webp`, await sheetOf(input, lines));
+    if (lines.length > 0 && rows.some(({ row }) => row.group === group)) groups[name] = await save(`${name}.webp`, await sheetOf(input, lines));
   }
 
   const charts: Record<string, string> = {};

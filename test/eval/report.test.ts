@@ -210,7 +210,7 @@ describe('the document', () => {
     expect(text).toContain('RALU 7x beats seven plain steps (`plain-7`) | higher mean score at equal or fewer TFLOPs | +33.3 points');
     expect(text.indexOf('## The detector')).toBeLessThan(text.indexOf('## The rows'));
     const files = readdirSync(join(out, 'evaluation')).sort();
-    expect(files).toEqual(['mode.svg', 'ralu.webp', 'ratio.svg', 'rivals.webp', 'rows.svg']);
+    expect(files).toEqual(['mode.svg', 'ralu.webp', 'ratio.svg', 'rows.svg']);
     for (const name of files) expect(text).toContain(`](evaluation/${name})`);
     expect(statSync(join(out, 'evaluation', 'ralu.webp')).size).toBeLessThanOrEqual(250_000);
     expect((await sharp(join(out, 'evaluation', 'ralu.webp')).metadata()).format).toBe('webp');
