@@ -29,11 +29,11 @@ def grid_ids(rows: int, cols: int) -> torch.Tensor:
     return torch.stack([torch.zeros_like(row), row, col], -1).reshape(-1, 3).float()
 
 
-def drawn(job: tuple[int, int, int, int]) -> tuple[list[str], np.ndarray]:
+def drawn(job: tuple[int, int, int, int]) -> tuple[list[scenes.Scene], np.ndarray]:
     width, height, count, seed = job
     rng = random.Random(seed)
     made = [scenes.training_scene(rng, width / height) for _ in range(count)]
-    return [scene.caption for scene in made], np.stack([scenes.draw(scene, width, height) for scene in made])
+    return made, np.stack([scenes.draw(scene, width, height) for scene in made])
 
 
 def main():
@@ -49,14 +49,14 @@ def main():
             if os.path.exists(path): continue
             count = max(8, round(full * a.scale))
             jobs = [(width, height, min(CHUNK, count - at), 1_000_000 * width + 1000 * height + at) for at in range(0, count, CHUNK)]
-            captions, tokens = [], []
+            made, tokens = [], []
             for some, pictures in pool.map(drawn, jobs):
-                captions += some
+                made += some
                 with torch.no_grad(), torch.autocast(device, torch.bfloat16):
                     for x in torch.from_numpy(pictures).split(16):
                         z = encoder((x.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)).float()
                         tokens.append(pack((z - mean.to(device)) / std.to(device)).half().cpu())
-            run.save(path, {"captions": captions, "tokens": torch.cat(tokens), "width": width, "height": height})
+            run.save(path, {"captions": [scene.caption for scene in made], "tasks": [scene.task for scene in made], "tokens": torch.cat(tokens), "width": width, "height": height})
             print(f"{path}: {count} scenes", flush=True)
 
 

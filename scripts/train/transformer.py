@@ -47,15 +47,15 @@ class Velocity(nn.Module):
 
 
 class Pool:
-    """The scenes of one shape, by caption length."""
-    def __init__(self, path: str, tokenizer: Tokenizer, device: str):
+    """The scenes of one shape, by caption length; those of a single object count `singles` times."""
+    def __init__(self, path: str, tokenizer: Tokenizer, device: str, singles: int):
         content = torch.load(path, weights_only=True)
         rng = random.Random(3)
         self.rows, self.cols, self.x = content["height"] // 16, content["width"] // 16, content["tokens"].to(device)
         self.by_length = defaultdict(list)
-        for i, caption in enumerate(content["captions"]):
+        for i, (caption, task) in enumerate(zip(content["captions"], content["tasks"])):
             ids = text.encode(caption, tokenizer, rng)[:text.MAX_TOKENS]
-            self.by_length[len(ids)].append((i, ids))
+            self.by_length[len(ids)] += [(i, ids)] * (singles if task == "single" else 1)
         self.img_ids = latents.grid_ids(self.rows, self.cols).to(device)
         self.lengths, self.weights = list(self.by_length), [len(each) for each in self.by_length.values()]
 
@@ -104,6 +104,7 @@ def main():
     args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=80); args.add_argument("--size", choices=SIZES, default="mini")
     args.add_argument("--tokens", type=int, default=2048, help="image tokens a batch"); args.add_argument("--batches", type=int, default=2, help="batches a step")
     args.add_argument("--muon", type=float, default=3e-3); args.add_argument("--adam", type=float, default=1.5e-3); args.add_argument("--name", default="transformer")
+    args.add_argument("--singles", type=int, default=1, help="how often a scene of one object counts: a short training learns objects first")
     args.add_argument("--every", type=float, default=600, help="seconds between checkpoints"); args.add_argument("--compile", action="store_true", help="pays on a GPU; on two cores building takes minutes")
     a = args.parse_args()
     device, path = run.device(), os.path.join(a.out, f"{a.name}.pt")
@@ -113,7 +114,7 @@ def main():
     tokenizer.save(os.path.join(a.out, "tokenizer.json"))
     _, decoder, mean, std = autoencoder.load(a.out, device)
     model = Velocity(a.size, tokenizer.get_vocab_size()).to(device)
-    pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device) for shape in latents.SHAPES}
+    pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device, a.singles) for shape in latents.SHAPES}
     print(f"{sum(p.numel() for p in model.transformer.parameters()) / 1e6:.1f} M parameters, text encoder {sum(p.numel() for p in model.text.parameters()) / 1e6:.1f} M", flush=True)
     optims = optimizers(model, a.muon, a.adam)
     average, step, spent = run.Average(model, .9985), 0, 0.
