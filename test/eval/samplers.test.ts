@@ -1,7 +1,6 @@
 import { decode as decodePng } from 'fast-png';
 import { describe, expect, it } from 'vitest';
-import type { Calibration } from '../../scripts/eval/calibrate.ts';
-import { calibrate } from '../../scripts/eval/calibrate.ts';
+import { type Calibration, calibrate } from '../../scripts/eval/calibrate.ts';
 import { type Denoiser, type Job, makeDenoiser } from '../../scripts/eval/denoiser.ts';
 import { makeAblations, makeRows, type Row } from '../../scripts/eval/rows.ts';
 import { walkStage } from '../../scripts/eval/samplers/advance.ts';
@@ -143,7 +142,7 @@ describe('RALU', () => {
       reference,
       format: 'png' as const,
       quality: 100,
-      preview: true,
+      preview: false,
     };
     let job: StoryJob = { id: 'job', request, plan: planFor(facts, JOB, schedule), room: FIRST_ROOM, tokens: null, rgb: null, selections: null, usage: [] };
     for (let image: Uint8Array | null = null; ; ) {
@@ -226,8 +225,14 @@ describe('resizing', () => {
   });
 
   it('bilinear and bicubic continue a ramp, away from the borders', () => {
-    const ramp = packLatents(new Float32Array(4 * 8 * 8).map((_, i) => i % 8), SMALL);
-    const fine = packLatents(new Float32Array(4 * 16 * 16).map((_, i) => ((i % 16) + 0.5) / 2 - 0.5), { channels: 4, rows: 8, cols: 8 });
+    const ramp = packLatents(
+      new Float32Array(4 * 8 * 8).map((_, i) => i % 8),
+      SMALL,
+    );
+    const fine = packLatents(
+      new Float32Array(4 * 16 * 16).map((_, i) => ((i % 16) + 0.5) / 2 - 0.5),
+      { channels: 4, rows: 8, cols: 8 },
+    );
     for (const kernel of ['bilinear', 'bicubic'] as const) {
       const found = doubleLatents(ramp, SMALL, kernel);
       // tokens of columns 2 to 5: at least two coarse pixels from a border
@@ -247,7 +252,9 @@ describe('spectral growth', () => {
     // the same noise without its low quarter
     const rest = expandSpectrum(new Float32Array(256), white, 1, SMALL);
     expect(energy(grown)).toBeCloseTo(energy(packed) + energy(rest), 2);
-    const mean = energy(expandSpectrum(standardNormals({ seed: 4, stream: 0, count: 64 * 64 * 4 }), standardNormals({ seed: 4, stream: 1, count: 4 * 64 * 64 * 4 }), 1, { channels: 4, rows: 32, cols: 32 })) / (4 * 64 * 64 * 4);
+    const mean =
+      energy(expandSpectrum(standardNormals({ seed: 4, stream: 0, count: 64 * 64 * 4 }), standardNormals({ seed: 4, stream: 1, count: 4 * 64 * 64 * 4 }), 1, { channels: 4, rows: 32, cols: 32 })) /
+      (4 * 64 * 64 * 4);
     expect(Math.abs(mean - 1)).toBeLessThan(0.02);
   });
 
@@ -384,16 +391,69 @@ describe('the rows', () => {
   it.each([
     ['plain-50', [[64, 50]]],
     ['plain-7', [[64, 7]]],
-    ['bottleneck', [[64, 5], [16, 21]]], // biome-ignore format: one row of the table a line
-    ['naive-late', [[16, 17], [64, 5]]], // biome-ignore format: one row of the table a line
+    [
+      'bottleneck',
+      [
+        [64, 5],
+        [16, 21],
+      ],
+    ],
+    [
+      'naive-late',
+      [
+        [16, 17],
+        [64, 5],
+      ],
+    ],
     ['taylor-7x-order-2', [[64, 6]]],
     ['taylor-5x-order-2', [[64, 8]]],
-    ['speed', [[16, 17], [64, 5]]], // biome-ignore format: one row of the table a line
-    ['jit', [[16, 6], [32, 3], [64, 5]]], // biome-ignore format: one row of the table a line
-    ['ralu-7x', [[16, 2], [19, 3], [64, 5]]], // biome-ignore format: one row of the table a line
-    ['ralu-5x', [[16, 4], [25, 5], [64, 6]]], // biome-ignore format: one row of the table a line
-    ['ralu-5x-taylor-3', [[16, 3], [25, 4], [64, 4]]], // biome-ignore format: one row of the table a line
-    ['ralu-5x-taylor-2', [[16, 3], [25, 3], [64, 4]]], // biome-ignore format: one row of the table a line
+    [
+      'speed',
+      [
+        [16, 17],
+        [64, 5],
+      ],
+    ],
+    [
+      'jit',
+      [
+        [16, 6],
+        [32, 3],
+        [64, 5],
+      ],
+    ],
+    [
+      'ralu-7x',
+      [
+        [16, 2],
+        [19, 3],
+        [64, 5],
+      ],
+    ],
+    [
+      'ralu-5x',
+      [
+        [16, 4],
+        [25, 5],
+        [64, 6],
+      ],
+    ],
+    [
+      'ralu-5x-taylor-3',
+      [
+        [16, 3],
+        [25, 4],
+        [64, 4],
+      ],
+    ],
+    [
+      'ralu-5x-taylor-2',
+      [
+        [16, 3],
+        [25, 3],
+        [64, 4],
+      ],
+    ],
   ])('%s asks the model as often as counted by hand', async (id, expected) => {
     expect(await evaluationsOf(rows.find((row) => row.id === id)!.sample)).toEqual(expected);
   });

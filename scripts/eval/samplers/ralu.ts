@@ -3,7 +3,7 @@
  * Law: without options that depart from the product, the picture is the very one the job's story makes.
  */
 import type { Plan, ScheduleRequest, Upsampling } from '../../../src/job/job.ts';
-import { type FitMemo, makePlan } from '../../../src/job/plan.ts';
+import { makePlan } from '../../../src/job/plan.ts';
 import { canny } from '../../../src/numerics/canny.ts';
 import { cleanEstimate } from '../../../src/numerics/flow.ts';
 import { greyFromRgb, referenceGrey } from '../../../src/numerics/grey.ts';
@@ -32,9 +32,6 @@ export interface RaluOptions {
   readonly velocities?: StartStage;
 }
 
-/** Fits are kept: all rows of a schedule share one. */
-const FITS: FitMemo = new Map();
-
 /** The job object's plan for this schedule. Throws RangeError where the product would refuse it. */
 export function planFor(facts: ModelFacts, { width, height }: Pick<Job, 'width' | 'height'>, schedule: ScheduleRequest): Plan {
   const request = {
@@ -52,17 +49,20 @@ export function planFor(facts: ModelFacts, { width, height }: Pick<Job, 'width' 
     quality: 100,
     preview: false,
   };
-  const plan = makePlan(request, { facts, backends: [] }, { memo: FITS, clock: () => 0 });
+  const plan = makePlan(request, { facts, backends: [] }, { memo: new Map(), clock: () => 0 });
   if (!plan.ok) throw new RangeError(`${plan.refusal.field} is ${plan.refusal.value}; ${plan.refusal.rule}`);
   return plan.value;
 }
 
 /** The stages of a plan, one after the other. */
-export const ralu =
-  ({ schedule, mode = 'latent', referenceVariance = false, referenceGrey: isClipped = false, selection = 'canny', velocities }: RaluOptions): Sampler =>
-  async (denoiser) => {
-    const plan = planFor(denoiser.facts, denoiser.job, schedule);
-    const { seed } = denoiser.job;
+export function ralu({ schedule, mode = 'latent', referenceVariance = false, referenceGrey: isClipped = false, selection = 'canny', velocities }: RaluOptions): Sampler {
+  // the plan of a size is fitted once, as the object keeps its fits
+  const plans = new Map<string, Plan>();
+  return async (denoiser) => {
+    const { seed, width, height } = denoiser.job;
+    const key = `${denoiser.facts.digest} ${width}x${height}`;
+    const plan = plans.get(key) ?? planFor(denoiser.facts, denoiser.job, schedule);
+    plans.set(key, plan);
     let tokens = firstTokens(denoiser, 2);
     let selections: readonly Uint32Array[] = [];
     for (const [k, { sigmas, start, renoise }] of plan.stages.entries()) {
@@ -82,6 +82,7 @@ export const ralu =
     }
     return tokens;
   };
+}
 
 const stillLow = ({ scale }: Tokens): Uint32Array => Uint32Array.from(scale.keys()).filter((n) => scale[n] === 2);
 

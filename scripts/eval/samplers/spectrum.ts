@@ -67,7 +67,7 @@ export interface PowerLaw {
 
 /**
  * Power a coefficient of clean latents [rows * cols * D], fitted as scale * f^-slope: f = max(k / height, l / width) in (0, 1], 1 the finest the grid holds. Least squares in the
- * logarithms of the means over equal bands, all pictures together.
+ * logarithms of the means over equal bands, each weighed by its coefficients, all pictures together.
  */
 export function fitPowerLaw(pictures: readonly Float32Array[], { channels, rows, cols }: GridSize): PowerLaw {
   const [height, width] = [2 * rows, 2 * cols];
@@ -85,9 +85,10 @@ export function fitPowerLaw(pictures: readonly Float32Array[], { channels, rows,
       }
     }
   }
-  // the lowest band holds the means, which no power law describes
-  const points = Array.from({ length: bands - 1 }, (_, i) => ({ x: Math.log((i + 1.5) / bands), y: Math.log(sums[i + 1]! / counts[i + 1]!) }));
-  const mean = (of: (point: { x: number; y: number }) => number) => points.reduce((sum, point) => sum + of(point), 0) / points.length;
+  // the lowest band holds the means, which no power law describes; a band weighs as many coefficients as it has
+  const points = Array.from({ length: bands - 1 }, (_, i) => ({ x: Math.log((i + 1.5) / bands), y: Math.log(sums[i + 1]! / counts[i + 1]!), weight: counts[i + 1]! }));
+  const weights = points.reduce((sum, { weight }) => sum + weight, 0);
+  const mean = (of: (point: { x: number; y: number }) => number) => points.reduce((sum, point) => sum + point.weight * of(point), 0) / weights;
   const [x, y] = [mean((p) => p.x), mean((p) => p.y)];
   const slope = -mean((p) => (p.x - x) * (p.y - y)) / mean((p) => (p.x - x) ** 2);
   return { scale: Math.exp(y + slope * x), slope };
