@@ -160,7 +160,7 @@ def settle(cell: tuple[float, float, float], aspect: float, low: float, high: fl
     """A side between `low` and `high` of the cell, and a centre that keeps it inside both the cell and the picture."""
     x, y, room = cell
     side = rng.uniform(low, high) * room
-    slack = (room - side) / 2 * .8
+    slack = (room - side) / 2 * .4
     return x + rng.uniform(-slack, slack), y + rng.uniform(-slack, slack), side
 
 
@@ -185,7 +185,7 @@ def sample(rng: random.Random, aspect: float = 1, task: str | None = None, style
     across = rng.random() < .5
     sizes = [rng.choices((None, "small", "large"), (8, 1, 1) if task == "single" else (12, 1, 1) if task == "two" else (1, 0, 0))[0] for _ in names]
     of = [0, 0] + list(range(1, kinds)) if pairs else [0] * count if kinds == 1 else list(range(kinds))
-    usual = (.62, .88) if count == 1 else (.72, .92)
+    usual = (.74, .86) if count == 1 else (.78, .92)
     spans = {None: usual, "small": (.3, .42) if count == 1 else (.45, .58), "large": (.88, .95)}
     things = []
     for cell, k in zip(place(count, aspect, across, rng), of):

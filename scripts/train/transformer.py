@@ -16,11 +16,12 @@ SIZES = {                                                              # FLUX.1-
     "mini": dict(num_layers=2, num_single_layers=6, attention_head_dim=64, num_attention_heads=4, axes_dims_rope=(8, 28, 28)),
     "small": dict(num_layers=2, num_single_layers=5, attention_head_dim=64, num_attention_heads=5, axes_dims_rope=(8, 28, 28)),
 }
-# share of the tokens computed, by progress: from, then (width, height) → share
+# easy first: from this progress on, the share of scenes with a single object, and the share of the tokens computed of each (width, height)
 CURRICULUM = [
-    (0., {(128, 128): .94, (256, 128): .03, (128, 256): .03}),
-    (.5, {(256, 256): .77, (128, 128): .17, (256, 128): .03, (128, 256): .03}),
-    (.88, {(512, 512): .5, (256, 256): .34, (512, 256): .03, (256, 512): .03, (128, 128): .06, (256, 128): .02, (128, 256): .02}),
+    (0., .9, {(128, 128): 1.}),
+    (.2, .5, {(128, 128): .94, (256, 128): .03, (128, 256): .03}),
+    (.5, .5, {(256, 256): .77, (128, 128): .17, (256, 128): .03, (128, 256): .03}),
+    (.85, .5, {(512, 512): .5, (256, 256): .34, (512, 256): .03, (256, 512): .03, (128, 128): .06, (256, 128): .02, (128, 256): .02}),
 ]
 PREVIEW = ["a fox", "a blue apple and a red heart", "a dog to the left of a tree on a yellow background", "three balloons", "a rocket above a house on blue", "a cat and a guitar", "four bees on pink",
            "an owl on a gray background", "a football", "a bear on an orange background", "a penguin on a background fading from blue to pink", "two lemons", "a green crown", "a robot", "a bicycle", "an apple, a car and a star"]
@@ -47,20 +48,22 @@ class Velocity(nn.Module):
 
 
 class Pool:
-    """The scenes of one shape, by caption length; those of a single object count `singles` times."""
-    def __init__(self, path: str, tokenizer: Tokenizer, device: str, singles: int):
+    """The scenes of one shape, by whether they hold a single object and by caption length."""
+    def __init__(self, path: str, tokenizer: Tokenizer, device: str):
         content = torch.load(path, weights_only=True)
         rng = random.Random(3)
         self.rows, self.cols, self.x = content["height"] // 16, content["width"] // 16, content["tokens"].to(device)
-        self.by_length = defaultdict(list)
+        self.groups = {True: defaultdict(list), False: defaultdict(list)}
         for i, (caption, task) in enumerate(zip(content["captions"], content["tasks"])):
             ids = text.encode(caption, tokenizer, rng)[:text.MAX_TOKENS]
-            self.by_length[len(ids)] += [(i, ids)] * (singles if task == "single" else 1)
+            self.groups[task == "single"][len(ids)].append((i, ids))
         self.img_ids = latents.grid_ids(self.rows, self.cols).to(device)
-        self.lengths, self.weights = list(self.by_length), [len(each) for each in self.by_length.values()]
 
-    def batch(self, b: int, rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = rng.choices(self.by_length[rng.choices(self.lengths, self.weights)[0]], k=b)
+    def batch(self, b: int, singles: float, rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
+        """`b` scenes whose captions have one length, of a single object with chance `singles`: (x [b, n, 64], input_ids [b, t])."""
+        by_length = self.groups[rng.random() < singles]
+        length = rng.choices(list(by_length), [len(each) for each in by_length.values()])[0]
+        chosen = rng.choices(by_length[length], k=b)
         return self.x[[i for i, _ in chosen]].float(), torch.tensor([ids for _, ids in chosen], device=self.x.device)
 
 
@@ -104,7 +107,6 @@ def main():
     args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=80); args.add_argument("--size", choices=SIZES, default="mini")
     args.add_argument("--tokens", type=int, default=2048, help="image tokens a batch"); args.add_argument("--batches", type=int, default=2, help="batches a step")
     args.add_argument("--muon", type=float, default=3e-3); args.add_argument("--adam", type=float, default=1.5e-3); args.add_argument("--name", default="transformer")
-    args.add_argument("--singles", type=int, default=1, help="how often a scene of one object counts: a short training learns objects first")
     args.add_argument("--every", type=float, default=600, help="seconds between checkpoints"); args.add_argument("--compile", action="store_true", help="pays on a GPU; on two cores building takes minutes")
     a = args.parse_args()
     device, path = run.device(), os.path.join(a.out, f"{a.name}.pt")
@@ -114,7 +116,7 @@ def main():
     tokenizer.save(os.path.join(a.out, "tokenizer.json"))
     _, decoder, mean, std = autoencoder.load(a.out, device)
     model = Velocity(a.size, tokenizer.get_vocab_size()).to(device)
-    pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device, a.singles) for shape in latents.SHAPES}
+    pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device) for shape in latents.SHAPES}
     print(f"{sum(p.numel() for p in model.transformer.parameters()) / 1e6:.1f} M parameters, text encoder {sum(p.numel() for p in model.text.parameters()) / 1e6:.1f} M", flush=True)
     optims = optimizers(model, a.muon, a.adam)
     average, step, spent = run.Average(model, .9985), 0, 0.
@@ -125,9 +127,9 @@ def main():
     rng = random.Random(step)
     forward = torch.compile(model, dynamic=True) if a.compile else model   # one graph for all shapes and lengths
 
-    def loss_of(shape) -> torch.Tensor:
+    def loss_of(shape, singles: float) -> torch.Tensor:
         pool = pools[shape]
-        x, ids = pool.batch(max(1, a.tokens // (pool.rows * pool.cols)), rng)
+        x, ids = pool.batch(max(1, a.tokens // (pool.rows * pool.cols)), singles, rng)
         shift = shift_for(pool.rows * pool.cols)
         u = torch.sigmoid(torch.randn(len(x), device=device))
         sigma = shift * u / (1 + (shift - 1) * u)
@@ -139,13 +141,13 @@ def main():
     saved, told, recent = clock.spent, clock.spent, defaultdict(list)
     is_done = clock.progress == 1
     while not is_done:
-        now = [shares for start, shares in CURRICULUM if clock.progress >= start][-1]
+        _, singles, now = [phase for phase in CURRICULUM if clock.progress >= phase[0]][-1]
         rate = run.warm_then_fall(clock.progress, step, 60)
         for optimizer, peak in optims:
             for group in optimizer.param_groups: group["lr"] = peak * rate
         for _ in range(a.batches):
             shape = rng.choices(list(now), now.values())[0]
-            loss = loss_of(shape)
+            loss = loss_of(shape, singles)
             (loss / a.batches).backward()
             recent[shape].append(loss.item())
         nn.utils.clip_grad_norm_(model.parameters(), 1.)
@@ -160,7 +162,7 @@ def main():
             raw = {k: v.clone() for k, v in model.state_dict().items()}
             run.save(path, {"raw": raw, "average": average.values, "optimizers": [optimizer.state_dict() for optimizer, _ in optims], "step": step, "spent": clock.spent, "size": a.size})
             model.load_state_dict(average.values)
-            for size in (128, 256, 512)[:len(now) - 2 if len(now) < 5 else 3]: sample_sheet(model, decoder, mean, std, tokenizer, os.path.join(a.out, f"{a.name}-{size}-{round(clock.spent / 60):03d}.png"), size)
+            for size in (128, 256, 512)[:1 + ((256, 256) in now) + ((512, 512) in now)]: sample_sheet(model, decoder, mean, std, tokenizer, os.path.join(a.out, f"{a.name}-{size}-{round(clock.spent / 60):03d}.png"), size)
             model.load_state_dict(raw)
 
 
