@@ -9,15 +9,17 @@ import type { ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, Plan, PlannedFlops, PlannedStage, PlanView, ScheduleRequest } from './job.ts';
 import type { Planned, Refusal } from './schedule-request.ts';
 
-/** The model's own shift at a number of full-resolution tokens: log(shift) linear in tokens through its points. */
+/** The model's own shift at a number of full-resolution tokens: log(shift) linear in tokens between neighbouring points, and on along the outermost ones. */
 export function modelShift(points: ModelFacts['shift'], tokens: number): number {
-  const [first, second] = points;
   const stated = points.find((point) => point.tokens === tokens);
   if (stated) return stated.shift;
-  if (!first) throw new RangeError('a model states at least one shift');
-  if (!second) return first.shift;
-  const share = (tokens - first.tokens) / (second.tokens - first.tokens);
-  return Math.exp(Math.log(first.shift) + share * (Math.log(second.shift) - Math.log(first.shift)));
+  const above = points.findIndex((point) => point.tokens > tokens);
+  const end = Math.min(points.length - 1, above === -1 ? Infinity : Math.max(1, above));
+  const [from, to] = [points[end - 1], points[end]];
+  if (!to) throw new RangeError('a model states at least one shift');
+  if (!from) return to.shift;
+  const share = (tokens - from.tokens) / (to.tokens - from.tokens);
+  return Math.exp(Math.log(from.shift) + share * (Math.log(to.shift) - Math.log(from.shift)));
 }
 
 /** h and Z of a schedule: fitted by NT-Matching unless they are given. */

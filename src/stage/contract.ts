@@ -34,11 +34,11 @@ export const modelFacts = z.object({
   token_pixels: positiveInt,
   /** sizes offered, pixels; the first is the default */
   sizes: z.array(z.object({ width: positiveInt, height: positiveInt })).min(1),
-  /** the model's own shift at given full-resolution token counts; between two points log(shift) is linear in tokens, one point is a constant */
+  /** the model's own shift at rising full-resolution token counts; between two points log(shift) is linear in tokens, one point is a constant */
   shift: z
     .array(z.object({ tokens: positiveInt, shift: z.number().positive() }))
     .min(1)
-    .max(2),
+    .refine((points) => points.every(({ tokens }, i) => i === 0 || tokens > (points[i - 1]?.tokens ?? 0)), 'tokens must rise'),
   /** steps of the plain full-resolution run that everything is compared with */
   steps: positiveInt,
   guidance: range,

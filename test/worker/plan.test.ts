@@ -122,7 +122,7 @@ describe('the plan', () => {
 });
 
 describe('a model’s shift', () => {
-  test('is a constant with one point and log-linear in tokens through two', () => {
+  test('is a constant with one point and log-linear in tokens between neighbours', () => {
     expect(modelShift([{ tokens: 4096, shift: 3 }], 64)).toBe(3);
     const points = [
       { tokens: 256, shift: Math.exp(0.5) },
@@ -131,6 +131,10 @@ describe('a model’s shift', () => {
     expect(modelShift(points, 256)).toBeCloseTo(Math.exp(0.5), 12);
     expect(modelShift(points, 4096)).toBeCloseTo(3.158, 3);
     expect(modelShift(points, 2176)).toBeCloseTo(Math.exp(0.825), 12);
+    const more = [{ tokens: 64, shift: 1 }, ...points];
+    for (const tokens of [256, 1000, 4096, 5000]) expect(modelShift(more, tokens)).toBe(modelShift(points, tokens));
+    expect(modelShift(more, 160)).toBeCloseTo(Math.exp(0.25), 12);
+    expect(modelShift(more, 32)).toBeCloseTo(Math.exp(-0.5 / 6), 12);
   });
 });
 
