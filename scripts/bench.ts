@@ -1,14 +1,16 @@
-/** `npm run bench`: every figure the documentation states, measured here and now, into docs/benchmarks.md. `--engine native|wasm` and `--rounds N` shorten it. */
+/** `npm run bench`: every figure the documentation states, measured here and now, into docs/benchmarks.md. `--engine native|wasm`, `--side 256|512` and `--rounds N` shorten it. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchMemory } from './bench/memory.ts';
 import { benchPlaces } from './bench/places.ts';
-import { benchRequests, type Way, type WayTimes } from './bench/requests.ts';
+import { benchRequests, type Size, type Way, type WayTimes } from './bench/requests.ts';
 import { ROOT } from './local/bundle.ts';
 import type { Engine } from './local/stage.ts';
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' }, engine: { type: 'string', multiple: true, default: ['native', 'wasm'] } } });
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '15' }, engine: { type: 'string', multiple: true, default: ['native', 'wasm'] }, side: { type: 'string', multiple: true, default: ['512', '256'] } },
+});
 
 const WAYS: readonly Way[] = [
   { name: '4x', body: { preset: '4x' } },
@@ -68,15 +70,17 @@ say(
   '',
 );
 
-for (const engine of values.engine as Engine[]) {
-  const rounds = Math.max(1, Math.round(Number(values.rounds) / (engine === 'wasm' ? 3 : 1)));
+const runs = (values.engine as Engine[]).flatMap((engine) => values.side.map((side) => ({ engine, size: { width: Number(side), height: Number(side) } satisfies Size })));
+for (const { engine, size } of runs) {
+  // what takes longer is asked less often
+  const rounds = Math.max(1, Math.round(Number(values.rounds) / ((engine === 'wasm' ? 3 : 1) * (size.width > 256 ? 3 : 1))));
   say(
-    `## Requests at 256², ${engine} engine`,
+    `## Requests at ${size.width}², ${engine} engine`,
     '',
     `Medians of ${rounds} rounds; in each round every way comes once, so the ratios to the plain run are within a round. A request is timed by its caller, from before the POST to the last event. Orchestration is what of it no stage server reported: Worker, plan, object, storage, transfers, Canny, selection, events.`,
     '',
   );
-  say(requestTable(await benchRequests({ engine, ways: WAYS, rounds })), '');
+  say(requestTable(await benchRequests({ engine, size, ways: WAYS, rounds })), '');
 }
 
 const memory = await benchMemory();

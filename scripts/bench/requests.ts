@@ -6,6 +6,11 @@ import type { JobView } from '../../src/job/job.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import type { Engine } from '../local/stage.ts';
 
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
 /** One way of making the picture: a name, and the request it sends. */
 export interface Way {
   readonly name: string;
@@ -58,7 +63,17 @@ async function run(stack: Stack, body: Readonly<Record<string, unknown>>): Promi
 }
 
 /** Medians of `rounds` rounds in which the plain run and every way come once each, after one round that is not counted. */
-export async function benchRequests({ engine, ways, rounds }: { readonly engine: Engine; readonly ways: readonly Way[]; readonly rounds: number }): Promise<readonly WayTimes[]> {
+export async function benchRequests({
+  engine,
+  size,
+  ways,
+  rounds,
+}: {
+  readonly engine: Engine;
+  readonly size: Size;
+  readonly ways: readonly Way[];
+  readonly rounds: number;
+}): Promise<readonly WayTimes[]> {
   const folder = await mkdtemp(join(tmpdir(), 'ralu-bench-'));
   const stack = await startStack({ persistTo: folder, engine });
   try {
@@ -66,7 +81,7 @@ export async function benchRequests({ engine, ways, rounds }: { readonly engine:
     const runs: Run[][] = all.map(() => []);
     for (let round = -1; round < rounds; round++) {
       for (const [i, way] of all.entries()) {
-        const one = await run(stack, { prompt: 'a red apple on a white background', seed: Math.max(0, round), ...way.body });
+        const one = await run(stack, { prompt: 'a red apple on a white background', ...size, seed: Math.max(0, round), ...way.body });
         if (round >= 0) runs[i]?.push(one);
       }
     }

@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** A plain run of many steps, so that there is time to interrupt it. */
-const LONG = ['a red apple', '--preset', 'plain'];
+const LONG = ['a red apple', '--size', '256x256', '--preset', 'plain'];
 const pidOf = ({ process: { pid } }: Command): number => pid as number;
 
 describe('Ctrl-C leaves no process behind', () => {

@@ -12,7 +12,7 @@ import { type Fault, type FaultyStage, startFaultyStage } from './faulty-stage.t
 
 const TOKEN = 'faults-token';
 const ATTEMPTS = 5;
-const RED_APPLE = { prompt: 'a red apple', preset: '7x', seed: 7 };
+const RED_APPLE = { prompt: 'a red apple', width: 256, height: 256, preset: '7x', seed: 7 };
 
 let folder: string;
 let real: { readonly child: GuardedChild; readonly ready: Promise<string> };

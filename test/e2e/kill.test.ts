@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type FollowedEvent, fetchImage, getJob } from '../../scripts/generate/client.ts';
 import { makeRig, type Rig, startWatchedJob, storedEvents, type Watched } from './rig.ts';
 
-const BODY = { prompt: 'a red apple', preset: '7x', seed: 7 };
+const BODY = { prompt: 'a red apple', width: 256, height: 256, preset: '7x', seed: 7 };
 /** the lease of a stored attempt: how long an object waits for one whose sender is gone */
 const LEASE_MS = 10_000;
 

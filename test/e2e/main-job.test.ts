@@ -15,7 +15,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
   test('saves the image and its stages, and prints the receipt', async () => {
     const cwd = await mkdtemp(join(folder, `${engine}-`));
-    const { code, stdout, stderr } = await startGenerate(['a red apple', '--seed', '7', '--engine', engine], cwd).finished;
+    const { code, stdout, stderr } = await startGenerate(['a red apple', '--size', '256x256', '--seed', '7', '--engine', engine], cwd).finished;
     expect(code, stderr).toBe(0);
     expect((await readdir(cwd)).toSorted()).toEqual(['a-red-apple.blocks.png', 'a-red-apple.edges.png', 'a-red-apple.png', 'a-red-apple.stage1.webp', 'a-red-apple.stage2.webp']);
     for (const name of ['a-red-apple.png', 'a-red-apple.edges.png', 'a-red-apple.blocks.png']) {
@@ -39,7 +39,7 @@ describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
 
 test('--compare runs the plain model with the same seed and tells how much faster the stages were', async () => {
   const cwd = await mkdtemp(join(folder, 'compare-'));
-  const { code, stdout, stderr } = await startGenerate(['a red apple', '--seed', '7', '--compare', '--json', '--out', 'deep/apple.webp'], cwd).finished;
+  const { code, stdout, stderr } = await startGenerate(['a red apple', '--size', '256x256', '--seed', '7', '--compare', '--json', '--out', 'deep/apple.webp'], cwd).finished;
   expect(code, stderr).toBe(0);
   const { receipt, comparison, files } = JSON.parse(stdout);
   expect(files).toContain(join(cwd, 'deep/apple.compare.png'));

@@ -6,6 +6,9 @@ import type { JobView } from '../../src/job/job.ts';
 
 export const KEY = 'test-key';
 
+/** The smallest square of the embedded model: what a test asks for that wants a picture soon. */
+export const SMALL = { width: 256, height: 256 } as const;
+
 export function call(path: string, init: RequestInit & { readonly key?: string | null } = {}): Promise<Response> {
   const headers = new Headers(init.headers);
   const key = init.key === undefined ? KEY : init.key;

@@ -4,9 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { imageKey, type JobObject } from '../../durable-objects/job.ts';
 import { appendEvent, MAX_ROW_BYTES, migrate, readJob, readRow, updateRow, writeJob } from '../../durable-objects/tables.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';
-import { call, createJob, imageOf, type SeenEvent, watch, watchAll } from './call.ts';
+import { call, createJob, imageOf, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
 
-const FOX = { prompt: 'a fox on a blue background', preset: '7x', seed: 3 };
+const FOX = { prompt: 'a fox on a blue background', ...SMALL, preset: '7x', seed: 3 };
 const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
 const rowOf = (id: string) => runInDurableObject(stubOf(id), (_, state) => readRow(state.storage.sql) as JobRecord);
 
@@ -121,7 +121,7 @@ describe('an object that is lost goes on where it was and ends in the same bytes
   });
 
   test('a job whose stage is cut off every time ends in a clear failure, not in a circle', async () => {
-    const { id } = await createJob({ prompt: 'a fox', N: [900], e: [1] });
+    const { id } = await createJob({ prompt: 'a fox', ...SMALL, N: [900], e: [1] });
     const events = await watchThrough(id, async (event) => {
       if (event.type === 'stage') await crash(id);
     });
