@@ -22,12 +22,13 @@ const manifest = z
   .strictObject({
     format: z.literal(1),
     facts: modelFacts.omit({ digest: true }),
-    tokenizer: fileName,
+    /** `whole_words`: every word the model has learned is one token, so that a caller can be told which words are read in pieces */
+    tokenizer: z.strictObject({ file: fileName, whole_words: z.boolean() }),
     graphs: z.strictObject({ text_encoder: graph, transformer: graph, decoder: graph }),
     files: z.record(fileName, z.strictObject({ bytes: z.int().positive(), sha256: z.hex().length(64) })),
   })
   .superRefine(({ files, tokenizer, graphs }, context) => {
-    for (const name of [tokenizer, ...Object.values(graphs).map(({ file }) => file)]) {
+    for (const name of [tokenizer.file, ...Object.values(graphs).map(({ file }) => file)]) {
       if (!files[name]) context.addIssue({ code: 'custom', path: ['files', name], message: 'used by the model but not listed' });
     }
   });
@@ -60,7 +61,7 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
   const contents = new Map(await Promise.all(Object.entries(files).map(async ([name, expected]) => [name, await readChecked(folder, name, expected)] as const)));
   const bytesOf = (name: string): Uint8Array => contents.get(name) as Uint8Array; // parseManifest saw that it is listed
 
-  const tokenize = makeTokenize(parseJson(join(folder, tokenizer), bytesOf(tokenizer)), facts.text_tokens);
+  const tokenize = makeTokenize(parseJson(join(folder, tokenizer.file), bytesOf(tokenizer.file)), { maxTokens: facts.text_tokens, wholeWords: tokenizer.whole_words });
   const engine = await openEngine(kind, options);
   const open: Graph[] = [];
   const close = async (): Promise<void> => {

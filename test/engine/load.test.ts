@@ -51,6 +51,10 @@ describe('a model folder is refused', () => {
     await expect(loadModel({ dir: noSteps })).rejects.toThrow(/manifest\.json: facts\.steps: /);
     const unlisted = copyOf((_, { files }) => delete files['tokenizer.json']);
     await expect(loadModel({ dir: unlisted })).rejects.toThrow(/files\.tokenizer\.json: used by the model but not listed/);
+    const bareTokenizer = copyOf((_, manifest) => Object.assign(manifest, { tokenizer: 'tokenizer.json' }));
+    await expect(loadModel({ dir: bareTokenizer })).rejects.toThrow(/manifest\.json: tokenizer: /);
+    const silentTokenizer = copyOf((_, manifest) => Object.assign(manifest, { tokenizer: { file: 'tokenizer.json' } }));
+    await expect(loadModel({ dir: silentTokenizer })).rejects.toThrow(/manifest\.json: tokenizer\.whole_words: /);
     const outside = copyOf((_, { files }) => {
       files['../secret'] = { bytes: 1, sha256: 'a'.repeat(64) };
     });
