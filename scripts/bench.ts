@@ -9,7 +9,7 @@ import { ROOT } from './local/bundle.ts';
 import type { Engine } from './local/stage.ts';
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '15' }, engine: { type: 'string', multiple: true, default: ['native', 'wasm'] }, side: { type: 'string', multiple: true, default: ['512', '256'] } },
+  options: { rounds: { type: 'string', default: '15' }, engine: { type: 'string', multiple: true, default: ['native', 'wasm'] }, side: { type: 'string', multiple: true, default: ['256'] } },
 });
 
 const WAYS: readonly Way[] = [
