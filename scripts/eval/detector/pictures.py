@@ -39,7 +39,7 @@ class Crops:
     """Batches for `Things`: crops [b, 3, 64, 64] in [-1, 1], name (64 is none of them), right colours [b, 8] as 0 or 1 (all 0: not asked)."""
     def __init__(self, refused: int, seed: int):
         self.variants = sprites.variants()
-        good = np.stack([sprites.shrink(scenes.sprite(v.name, v.colour, v.style)) for v in self.variants])
+        good = np.stack([sprites.shrink(sprites.drawn(v.name, v.colour, v.style)) for v in self.variants])
         bad, _ = sprites.refused_many("train", refused, seed)
         self.bank = torch.from_numpy(np.concatenate([good, bad])).permute(0, 3, 1, 2).contiguous()
         self.places = np.stack([sprites.on_backgrounds(v) for v in self.variants])
@@ -62,10 +62,10 @@ class Crops:
         index, names, colours = np.zeros(count, int), np.full(count, 64), np.zeros((count, 8), np.float32)
         scale, shift = rng.uniform(.88, 1.14, count), rng.uniform(-.09, .09, (count, 2))     # of the side the detector will believe, in sides
         for i in range(count):
-            if rng.random() < .24: index[i] = rng.integers(n, len(self.bank))                # refused
+            if rng.random() < .2: index[i] = rng.integers(n, len(self.bank))                # refused
             else:
                 natural, recoloured = self.by_name[("fluent" if rng.random() < .6 else "noto", scenes.NAMES[rng.integers(64)])]
-                index[i] = rng.choice(recoloured if recoloured and rng.random() < .55 else natural)
+                index[i] = rng.choice(recoloured if recoloured and rng.random() < .6 else natural)
                 variant = self.variants[index[i]]
                 if rng.random() < .05:                                                       # seen far too close or beside: refused as well
                     if rng.random() < .5: shift[i] = rng.choice([-1, 1], 2) * rng.uniform(.45, .8, 2)

@@ -2,7 +2,7 @@
 
 Object and colour, or object and plain background, that `scenes.is_held` keeps for the evaluation are never shown in training.
 """
-import hashlib, os, random, sys, unicodedata
+import colorsys, hashlib, os, random, sys, unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 import numpy as np
@@ -12,6 +12,7 @@ import scenes
 
 STYLES = ["fluent", "noto"]
 COLOURS = [*scenes.COLOURS, "none"]                                    # none: as it is, and that has no name among the seven
+OTHER_HUES = {"teal": (20, 160, 160), "lime": (160, 210, 40), "magenta": (210, 40, 160), "brown": (122, 82, 56)}   # a thing has its name in any colour; which one is not asked for these
 SIDE = 72                                                              # edge of a stored sprite
 BACKGROUNDS = list(scenes.BACKGROUNDS)
 # words of an emoji's name that say it may look like one of the 64
@@ -27,11 +28,25 @@ def shrink(image: Image.Image) -> np.ndarray:
 
 @dataclass
 class Variant:
-    """One object in one colour and style; `colours` are all answers that count as right."""
+    """One object in one colour and style; `colours` are all answers that count as right, none where a colour is not asked for."""
     name: str
     style: str
     colour: str | None
     colours: list[str]
+
+
+@lru_cache(None)
+def drawn(name: str, colour: str | None, style: str) -> Image.Image:
+    """RGBA 256 x 256, also in the other hues."""
+    if colour not in OTHER_HUES: return scenes.sprite(name, colour, style)
+    image = scenes.sprite(name, None, style)
+    _, mask, middle = scenes.dominant(image)
+    h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in OTHER_HUES[colour]))
+    pixels = scenes.hsv(image)
+    pixels[mask] = np.stack([np.full(mask.sum(), h), pixels[mask][:, 1] / middle[1] * s, pixels[mask][:, 2] / middle[2] * v], -1).clip(0, 1)
+    result = Image.fromarray((pixels * 255).round().astype(np.uint8), "HSV").convert("RGB")
+    result.putalpha(image.getchannel("A"))
+    return result
 
 
 def right_colours(name: str, colour: str | None, style: str) -> list[str]:
@@ -51,12 +66,13 @@ def variants() -> list[Variant]:
         for name in scenes.NAMES:
             colours = [None, *(each for each in scenes.COLOURS if not scenes.is_held("colour", name, each))] if scenes.can_recolour(name, style) else [None]
             found += [Variant(name, style, colour, right_colours(name, colour, style)) for colour in colours]
+            if len(colours) > 1: found += [Variant(name, style, hue, []) for hue in OTHER_HUES]
     return found
 
 
 def on_backgrounds(variant: Variant) -> np.ndarray:
     """bool [11]: the plain backgrounds it is shown on: none that is kept for the evaluation, none in which it would be lost."""
-    rgb = scenes.main_rgb(variant.name, variant.colour, variant.style)
+    rgb = np.array(OTHER_HUES[variant.colour]) if variant.colour in OTHER_HUES else scenes.main_rgb(variant.name, variant.colour, variant.style)
     return np.array([not scenes.is_held("background", variant.name, each) and np.square(rgb - scenes.BACKGROUNDS[each]).sum() > 65 ** 2 for each in BACKGROUNDS])
 
 
@@ -126,7 +142,7 @@ def refused(part: str, kind: str, rng: np.random.Generator) -> np.ndarray:
         return np.asarray(small_sprite(one.name, one.colour, one.style)).astype(np.float32)
     if kind == "other": return shrink(others(part)[rng.integers(len(others(part)))])
     if kind == "shape": return shrink(Image.fromarray(shape(rng).astype(np.uint8)))
-    if kind == "melted": return shrink(Image.fromarray(melted(pick(), rng, rng.uniform(13, 22)).astype(np.uint8)))
+    if kind == "melted": return shrink(Image.fromarray(melted(pick(), rng, rng.uniform(15, 24)).astype(np.uint8)))
     one = pick()
     if kind == "shredded":
         n = int(rng.choice([3, 4]))
@@ -142,13 +158,13 @@ def refused(part: str, kind: str, rng: np.random.Generator) -> np.ndarray:
         weights = one[..., 3].ravel()
         order = np.argsort(depth.ravel())
         total = np.cumsum(weights[order])
-        cut = depth.ravel()[order][np.searchsorted(total, rng.uniform(.5, .7) * total[-1])]   # that share of it goes
+        cut = depth.ravel()[order][np.searchsorted(total, rng.uniform(.55, .75) * total[-1])]   # that share of it goes
         result = one.copy()
         result[..., 3] *= np.clip((depth - cut) * 30, 0, 1)
     else:
         two = pick()
         alpha = np.stack([one[..., 3], two[..., 3]])
-        if kind == "blended": share = np.full((128, 128), rng.uniform(.38, .62))
+        if kind == "blended": share = np.full((128, 128), rng.uniform(.42, .58))
         elif rng.random() < .5: share = np.broadcast_to(np.arange(128) < 64, (128, 128)).astype(float)
         else: share = np.broadcast_to((np.arange(128) < 64)[:, None], (128, 128)).astype(float)
         weights = np.stack([share, 1 - share]) * alpha
@@ -160,7 +176,7 @@ def refused(part: str, kind: str, rng: np.random.Generator) -> np.ndarray:
 
 @lru_cache(None)
 def small_sprite(name: str, colour: str | None, style: str) -> Image.Image:
-    return scenes.sprite(name, colour, style).resize((128, 128), Image.BICUBIC, reducing_gap=2)
+    return drawn(name, colour, style).resize((128, 128), Image.BICUBIC, reducing_gap=2)
 
 
 REFUSED = {"other": .36, "shape": .12, "shredded": .14, "blended": .1, "halves": .1, "erased": .1, "melted": .08}

@@ -1,6 +1,6 @@
 """The evaluation's detector, from sprites to its own accuracy: python scripts/eval/detector/train.py
 
-Writes places.onnx, things.onnx, facts.json and reference.safetensors beside itself; about 20 minutes on one core. It knows the 64 names and 7 colours of the scenes and two styles, and has
+Writes places.onnx, things.onnx, facts.json and reference.safetensors beside itself; about 15 minutes on one core. It knows the 64 names and 7 colours of the scenes and two styles, and has
 seen none of the combinations that are kept for the evaluation. `--only measure` measures what is there.
 """
 import argparse, math, os, random, time
@@ -55,13 +55,13 @@ def things_loss(net: nets.Things, crops: pictures.Crops, count: int):
 
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--only", choices=["train", "measure"]); args.add_argument("--places", type=int, default=900); args.add_argument("--things", type=int, default=900); args.add_argument("--out", default=HERE)
+    args.add_argument("--only", choices=["train", "measure"]); args.add_argument("--places", type=int, default=900); args.add_argument("--things", type=int, default=2600); args.add_argument("--out", default=HERE)
     a = args.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0); random.seed(0)
     if a.only != "measure":
         begin = time.time()
-        crops = pictures.Crops(2500, 1)
+        crops = pictures.Crops(4000, 1)
         print(f"{len(crops.variants)} variants and {len(crops.bank) - len(crops.variants)} to refuse, {time.time() - begin:.0f} s", flush=True)
         if a.places:
             places, small = nets.Places(), pictures.Small(crops, 6000, 2)
