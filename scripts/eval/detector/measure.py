@@ -8,7 +8,7 @@ from sprites import scenes
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import make_prompts
 
-THRESHOLDS = {"place": .3, "name": .5, "colour": .5, "background": .12, "border": .5}
+THRESHOLDS = {"place": .25, "name": .5, "colour": .5, "background": .12, "border": .5}
 FALSE_ACCEPTS = .03                                                    # the name's threshold is the least that keeps them under this, on things to refuse that were trained on
 SIZE, SCENES, LAYOUTS = 256, 500, 6
 TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../test/eval")

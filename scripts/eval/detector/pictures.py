@@ -41,7 +41,8 @@ class Crops:
         self.variants = sprites.variants()
         good = np.stack([sprites.shrink(sprites.drawn(v.name, v.colour, v.style)) for v in self.variants])
         bad, _ = sprites.refused_many("train", refused, seed)
-        self.bank = torch.from_numpy(np.concatenate([good, bad])).permute(0, 3, 1, 2).contiguous()
+        tinted, self.tints = sprites.tinted_others()
+        self.bank = torch.from_numpy(np.concatenate([good, bad, tinted])).permute(0, 3, 1, 2).contiguous()
         self.places = np.stack([sprites.on_backgrounds(v) for v in self.variants])
         self.by_name = {}
         for k, v in enumerate(self.variants): self.by_name.setdefault((v.style, v.name), ([], []))[v.colour is not None].append(k)
@@ -62,7 +63,10 @@ class Crops:
         index, names, colours = np.zeros(count, int), np.full(count, 64), np.zeros((count, 8), np.float32)
         scale, shift = rng.uniform(.88, 1.14, count), rng.uniform(-.09, .09, (count, 2))     # of the side the detector will believe, in sides
         for i in range(count):
-            if rng.random() < .2: index[i] = rng.integers(n, len(self.bank))                # refused
+            if rng.random() < .16: index[i] = rng.integers(n, len(self.bank) - len(self.tints))   # refused
+            elif rng.random() < .14:                                                         # refused, but of a colour
+                index[i] = len(self.bank) - len(self.tints) + (k := rng.integers(len(self.tints)))
+                colours[i, sprites.COLOURS.index(self.tints[k])] = 1
             else:
                 natural, recoloured = self.by_name[("fluent" if rng.random() < .6 else "noto", scenes.NAMES[rng.integers(64)])]
                 index[i] = rng.choice(recoloured if recoloured and rng.random() < .6 else natural)

@@ -39,9 +39,13 @@ class Variant:
 def drawn(name: str, colour: str | None, style: str) -> Image.Image:
     """RGBA 256 x 256, also in the other hues."""
     if colour not in OTHER_HUES: return scenes.sprite(name, colour, style)
-    image = scenes.sprite(name, None, style)
+    return tinted(scenes.sprite(name, None, style), OTHER_HUES[colour])
+
+
+def tinted(image: Image.Image, rgb: tuple[int, int, int]) -> Image.Image:
+    """As `scenes.recolour`, to any colour."""
     _, mask, middle = scenes.dominant(image)
-    h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in OTHER_HUES[colour]))
+    h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in rgb))
     pixels = scenes.hsv(image)
     pixels[mask] = np.stack([np.full(mask.sum(), h), pixels[mask][:, 1] / middle[1] * s, pixels[mask][:, 2] / middle[2] * v], -1).clip(0, 1)
     result = Image.fromarray((pixels * 255).round().astype(np.uint8), "HSV").convert("RGB")
@@ -90,6 +94,12 @@ def others(part: str) -> list[Image.Image]:
         if said and not ALIKE & set(said) and (hashlib.md5(code.encode()).digest()[0] % 4 == 0) == (part == "test"): files.append(os.path.join(folder, file))
     random.Random(0).shuffle(files)
     return [square(Image.open(file).convert("RGBA")) for file in files[:450]]
+
+
+def tinted_others() -> tuple[np.ndarray, list[str]]:
+    """Other emoji in all seven colours, uint8 [count, SIDE, SIDE, 4], and the colour of each: what a colour is must not depend on whose it is, or one that is held out for a thing is never said of it."""
+    found = [(image, colour) for image in others("train") if scenes.dominant(image)[0] > .55 for colour in scenes.COLOURS]
+    return np.stack([shrink(tinted(image, scenes.COLOURS[colour])) for image, colour in found]), [colour for _, colour in found]
 
 
 def square(image: Image.Image) -> Image.Image:
