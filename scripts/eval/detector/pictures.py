@@ -36,7 +36,7 @@ def roughen(x: torch.Tensor) -> torch.Tensor:
 
 
 class Crops:
-    """Batches for `Things`: crops [b, 3, 64, 64] in [-1, 1], name (64 is none of them), right colours [b, 8] as 0 or 1 (all 0: not asked)."""
+    """Batches for `Things`: crops [b, 3, 64, 64] in [-1, 1], name (64 is none of them, -1 not asked), right colours [b, 8] as 0 or 1 (all 0: not asked)."""
     def __init__(self, refused: int, seed: int):
         self.variants = sprites.variants()
         good = np.stack([sprites.shrink(sprites.drawn(v.name, v.colour, v.style)) for v in self.variants])
@@ -54,7 +54,7 @@ class Crops:
         allowed = np.flatnonzero(self.places[index]) if index < len(self.variants) else np.arange(11)
         if rng.random() < .3 or len(allowed) == 0: ends = self.plain[rng.choice(11, 2, replace=False)] * (1 - (span := np.sort(rng.random(2)))[:, None]) + self.plain[rng.integers(11)] * span[:, None]
         else:
-            one = self.plain[0] if allowed[0] == 0 and rng.random() < .25 else self.plain[rng.choice(allowed)]
+            one = rng.random(3) if rng.random() < .3 else self.plain[0] if allowed[0] == 0 and rng.random() < .25 else self.plain[rng.choice(allowed)]
             ends = np.stack([one, one])
         return ends if (ends == 1).all() else ends + rng.uniform(-8, 8, 3) / 255
 
@@ -64,8 +64,9 @@ class Crops:
         scale, shift = rng.uniform(.88, 1.14, count), rng.uniform(-.09, .09, (count, 2))     # of the side the detector will believe, in sides
         for i in range(count):
             if rng.random() < .16: index[i] = rng.integers(n, len(self.bank) - len(self.tints))   # refused
-            elif rng.random() < .14:                                                         # refused, but of a colour
-                index[i] = len(self.bank) - len(self.tints) + (k := rng.integers(len(self.tints)))
+            elif rng.random() < .18:                                                         # only its colour is asked for: refusing it would teach to refuse things in new colours
+                k = rng.integers(len(self.tints))
+                names[i], index[i] = -1, len(self.bank) - len(self.tints) + k
                 colours[i, sprites.COLOURS.index(self.tints[k])] = 1
             else:
                 natural, recoloured = self.by_name[("fluent" if rng.random() < .6 else "noto", scenes.NAMES[rng.integers(64)])]

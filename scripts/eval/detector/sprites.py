@@ -83,22 +83,23 @@ def on_backgrounds(variant: Variant) -> np.ndarray:
 # ---- what has to be refused ----
 
 @lru_cache(None)
-def others(part: str) -> list[Image.Image]:
-    """Fluent emoji that are none of the 64 and do not look like one: a quarter is kept for `test`."""
-    folder = os.path.join(scenes.HERE, os.path.dirname(os.path.join(*scenes.SOURCES["fluent"])))
-    ours, files = {code.split("-")[0] for code in scenes.OBJECTS.values()}, []
-    for file in sorted(os.listdir(folder)):
-        code = file.removesuffix(".webp").removesuffix("-fe0f")
-        if "-" in code or code in ours: continue
-        said = unicodedata.name(chr(int(code, 16)), "").replace("-", " ").split()
-        if said and not ALIKE & set(said) and (hashlib.md5(code.encode()).digest()[0] % 4 == 0) == (part == "test"): files.append(os.path.join(folder, file))
-    random.Random(0).shuffle(files)
-    return [square(Image.open(file).convert("RGBA")) for file in files[:450]]
+def others(part: str, style: str = "fluent") -> list[Image.Image]:
+    """Emoji that are none of the 64 and do not look like one: a quarter is kept for `test`."""
+    ours, codes = {code.split("-")[0] for code in scenes.OBJECTS.values()}, []
+    for file in sorted(os.listdir(os.path.join(scenes.HERE, os.path.dirname(os.path.join(*scenes.SOURCES["fluent"]))))):
+        code = file.removesuffix(".webp")
+        if "-" in code.removesuffix("-fe0f") or code.removesuffix("-fe0f") in ours: continue
+        said = unicodedata.name(chr(int(code.removesuffix("-fe0f"), 16)), "").replace("-", " ").split()
+        if said and not ALIKE & set(said) and (hashlib.md5(code.removesuffix("-fe0f").encode()).digest()[0] % 4 == 0) == (part == "test"): codes.append(code)
+    random.Random(0).shuffle(codes)
+    folder, pattern = scenes.SOURCES[style]
+    files = [os.path.join(scenes.HERE, folder, pattern.format(code if style == "fluent" else code.removesuffix("-fe0f"))) for code in codes[:450]]
+    return [square(Image.open(file).convert("RGBA")) for file in files if os.path.exists(file)]
 
 
 def tinted_others() -> tuple[np.ndarray, list[str]]:
     """Other emoji in all seven colours, uint8 [count, SIDE, SIDE, 4], and the colour of each: what a colour is must not depend on whose it is, or one that is held out for a thing is never said of it."""
-    found = [(image, colour) for image in others("train") if scenes.dominant(image)[0] > .55 for colour in scenes.COLOURS]
+    found = [(image, colour) for style in STYLES for image in others("train", style) if scenes.dominant(image)[0] > .55 for colour in scenes.COLOURS]
     return np.stack([shrink(tinted(image, scenes.COLOURS[colour])) for image, colour in found]), [colour for _, colour in found]
 
 
