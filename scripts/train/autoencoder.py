@@ -1,14 +1,16 @@
-"""The autoencoder: 3 channels to 16 at an eighth of each side and back. Train it: python scripts/train/autoencoder.py --minutes 20
+"""The autoencoder: 3 channels to 16 at an eighth of each side and back. Train its decoder: python scripts/train/autoencoder.py --minutes 16
 
-The encoder works on 8 x 8 patches only, the decoder grows in three pixel shuffles; neither has a normalisation layer, so a crop trains them as well as a picture.
+The encoder is linear: the 16 principal components of 8 x 8 patches. So latents are as smooth as pictures, which a small denoiser learns far sooner than what a trained encoder hides in them.
+The decoder adds to the components' own pictures what their neighbours tell about the rest; it has no normalisation layer, so a crop trains it as well as a picture.
 Loss: L1 + squared error + L1 of the gradients, with a little noise on the latents so that the decoder forgives a denoiser's errors.
 """
-import argparse, math, os, random
+import argparse, os, random
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 from PIL import Image
 import run, scenes
 
 NOISE = .05
+SPREAD = 1 / 3                                                         # a component's deviation in the latents is this power of its deviation relative to the first one's
 
 
 class ResBlock(nn.Module):
@@ -20,21 +22,65 @@ class ResBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """rgb [b, 3, 8h, 8w] in [-1, 1] → raw latents [b, 16, h, w]."""
-    def __init__(self, width=128):
+    """rgb [b, 3, 8h, 8w] in [-1, 1] → latents [b, 16, h, w] as the transformer knows them: mean 0, deviation 1 for the first component and less for each further one."""
+    def __init__(self):
         super().__init__()
-        self.net = nn.Sequential(nn.PixelUnshuffle(8), nn.Conv2d(192, width, 3, padding=1), ResBlock(width), ResBlock(width), nn.ReLU(), nn.Conv2d(width, 16, 1))
+        self.net = nn.Sequential(nn.PixelUnshuffle(8), nn.Conv2d(192, 16, 1))
     def forward(self, x): return self.net(x)
 
 
 class Decoder(nn.Module):
-    """raw latents [b, 16, h, w] → rgb [b, 3, 8h, 8w], about [-1, 1]."""
+    """latents [b, 16, h, w] → rgb [b, 3, 8h, 8w], about [-1, 1]: what the components say, plus what is learned."""
     def __init__(self, a=192, b=96, c=32):
         super().__init__()
         grow = nn.PixelShuffle(2)
+        self.linear = nn.Sequential(nn.Conv2d(16, 192, 1), nn.PixelShuffle(8))
         self.net = nn.Sequential(nn.Conv2d(16, a, 3, padding=1), ResBlock(a), nn.Conv2d(a, 4 * b, 3, padding=1), grow, ResBlock(b),
                                  nn.Conv2d(b, 4 * c, 3, padding=1), grow, ResBlock(c), nn.ReLU(), nn.Conv2d(c, 12, 3, padding=1), grow)
-    def forward(self, z): return self.net(z)
+        nn.init.zeros_(self.net[-2].weight); nn.init.zeros_(self.net[-2].bias)
+    def forward(self, z): return self.linear(z) + self.net(z)
+
+
+def fit_components() -> dict[str, torch.Tensor]:
+    """Mean [192] and components [16, 192] of 8 x 8 patches (values in the order (c, y, x)) of training scenes at three sizes, and each one's scale [16]: patch = mean + Σ latent · scale · component."""
+    rng, total, count, products = random.Random(7), torch.zeros(192, dtype=torch.float64), 0, torch.zeros(192, 192, dtype=torch.float64)
+    for size, pictures in ((128, 400), (256, 200), (512, 50)):
+        for _ in range(pictures):
+            patches = F.pixel_unshuffle(to_float(scenes.draw(scenes.training_scene(rng), size, size)[None].copy()), 8)[0].flatten(1).double()
+            total += patches.sum(1); products += patches @ patches.T; count += patches.shape[1]
+    mean = total / count
+    variance, components = torch.linalg.eigh(products / count - mean[:, None] * mean)      # ascending
+    components, deviation = components.T.flip(0)[:16], variance.flip(0)[:16].sqrt()
+    components = components * components.sum(1, keepdim=True).sign()
+    return {name: value.float() for name, value in {"mean": mean, "components": components, "scale": deviation ** (1 - SPREAD) * deviation[0] ** SPREAD}.items()}
+
+
+def components(folder: str) -> dict[str, torch.Tensor]:
+    """Fitted once a folder, in under a minute."""
+    path = os.path.join(folder, "components.pt")
+    if not os.path.exists(path): run.save(path, fit_components())
+    return torch.load(path, weights_only=True)
+
+
+def encoder(folder: str) -> Encoder:
+    found, result = components(folder), Encoder().requires_grad_(False)
+    weight = found["components"] / found["scale"][:, None]
+    result.net[1].weight.copy_(weight[:, :, None, None]); result.net[1].bias.copy_(-weight @ found["mean"])
+    return result.eval()
+
+
+def untrained_decoder(folder: str) -> Decoder:
+    """The components' own pictures."""
+    found, result = components(folder), Decoder()
+    with torch.no_grad(): result.linear[0].weight.copy_((found["components"] * found["scale"][:, None]).T[:, :, None, None]); result.linear[0].bias.copy_(found["mean"])
+    return result
+
+
+def decoder(folder: str) -> Decoder:
+    """As trained; untrained where it has not been yet."""
+    path, result = os.path.join(folder, "autoencoder.pt"), untrained_decoder(folder)
+    if os.path.exists(path): result.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
+    return result.eval()
 
 
 def to_float(pictures: np.ndarray) -> torch.Tensor:
@@ -54,20 +100,12 @@ def held_out_pictures(count: int, size: int) -> torch.Tensor:
 @torch.no_grad()
 def psnr(encoder, decoder, pictures: torch.Tensor) -> float:
     """Mean over pictures, of 8-bit output, in dB."""
-    device = next(encoder.parameters()).device
+    device = next(decoder.parameters()).device
     result = []
     for x in pictures.split(8):
         y = decoder(encoder(x.to(device))).cpu()
         result.append(10 * torch.log10(4 / ((y.clamp(-1, 1).mul(127.5).round() / 127.5 - x) ** 2).mean((1, 2, 3))))
     return torch.cat(result).mean().item()
-
-
-def load(folder: str, device: str) -> tuple[Encoder, Decoder, torch.Tensor, torch.Tensor]:
-    """(encoder, decoder, mean [16, 1, 1], deviation [16, 1, 1]): the transformer works on (latent - mean) / deviation."""
-    content = torch.load(os.path.join(folder, "autoencoder.pt"), map_location=device, weights_only=True)
-    encoder, decoder = Encoder().to(device), Decoder().to(device)
-    encoder.load_state_dict(content["encoder"]); decoder.load_state_dict(content["decoder"])
-    return encoder.eval(), decoder.eval(), content["mean"][:, None, None], content["std"][:, None, None]
 
 
 class Crops:
@@ -92,57 +130,46 @@ def main():
     os.makedirs(a.out, exist_ok=True)
     device, path = run.device(), os.path.join(a.out, "autoencoder.pt")
     torch.manual_seed(0)
-    encoder, decoder = Encoder().to(device, memory_format=torch.channels_last), Decoder().to(device, memory_format=torch.channels_last)
-    both = nn.ModuleList([encoder, decoder])
-    optimizer = torch.optim.AdamW(both.parameters(), a.rate, betas=(.9, .98), weight_decay=1e-3)
-    average, step, spent = run.Average(both, .998), 0, 0.
+    encode, decode = encoder(a.out).to(device), untrained_decoder(a.out).to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(decode.parameters(), a.rate, betas=(.9, .98), weight_decay=1e-3)
+    average, step, spent = run.Average(decode, .998), 0, 0.
     if os.path.exists(path):
         old = torch.load(path, map_location=device, weights_only=True)
         if "optimizer" not in old: return print(f"{path}: finished")
-        both.load_state_dict(old["raw"]); optimizer.load_state_dict(old["optimizer"]); average.values, average.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
+        decode.load_state_dict(old["raw"]); optimizer.load_state_dict(old["optimizer"]); average.values, average.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
     crops, test, pick = Crops(a.scale, random.Random(100 + step)), {size: held_out_pictures(max(8, int(48 * a.scale)), size) for size in (256, 512)}, np.random.default_rng(step)
 
     def loss_of(x):
-        with torch.autocast(device, torch.bfloat16):
-            z = encoder(x)
-            y = decoder(z + NOISE * torch.randn_like(z)).float()
-        z = z.float()
+        z = encode(x).contiguous(memory_format=torch.channels_last)
+        with run.mixed_precision(device): y = decode(z + NOISE * torch.randn_like(z)).float()
         difference = y - x
         edges = (difference[..., 1:] - difference[..., :-1]).abs().mean() + (difference[..., 1:, :] - difference[..., :-1, :]).abs().mean()
-        return difference.abs().mean() + 2 * difference.square().mean() + edges + 1e-3 * z.square().mean()
+        return difference.abs().mean() + 2 * difference.square().mean() + edges
 
     clock, saved = run.Clock(a.minutes, spent), 0.
     is_done = clock.progress == 1
     while not is_done:
         for group in optimizer.param_groups: group["lr"] = a.rate * run.warm_then_fall(clock.progress, step, 100, .4)
-        x = crops.batch(a.batch, a.crop, pick).to(device).contiguous(memory_format=torch.channels_last)
-        loss = loss_of(x)
+        loss = loss_of(crops.batch(a.batch, a.crop, pick).to(device))
         loss.backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.)
-        optimizer.step(); optimizer.zero_grad(); average.update(both); step += 1
+        nn.utils.clip_grad_norm_(decode.parameters(), 1.)
+        optimizer.step(); optimizer.zero_grad(); average.update(decode); step += 1
         if step % 50 == 0: print(f"{clock.spent:.0f} s, step {step}, loss {loss.item():.4f}", flush=True)
         is_done = clock.progress == 1
         if clock.spent - saved > 150 or is_done:
             saved = clock.spent
-            finish(path, encoder, decoder, both, average, optimizer, step, clock, crops, test, is_done)
+            content = {"average": average.values, "step": step, "spent": clock.spent}
+            if not is_done: content |= {"raw": decode.state_dict(), "optimizer": optimizer.state_dict()}
+            run.save(path, content)
+            show(path.replace(".pt", ".png"), encode, decoder(a.out).to(device), test)
 
 
-def finish(path, encoder, decoder, both, average, optimizer, step, clock, crops, test, is_final):
-    """Saves the averaged weights with the latents' statistics, and a picture of held-out scenes beside their reconstructions."""
-    raw = {k: v.clone() for k, v in both.state_dict().items()}
-    both.load_state_dict(average.values)
-    device = next(both.parameters()).device
-    with torch.no_grad():
-        z = torch.cat([encoder(to_float(pool[:16 * 512 // pool.shape[1]]).to(device)).permute(1, 0, 2, 3).flatten(1) for pool in crops.pools], 1).float()
-        mean, std = z.mean(1).cpu(), z.std(1).cpu()
-        print(f"held-out: {', '.join(f'{psnr(encoder, decoder, x):.2f} dB at {size}²' for size, x in test.items())}; latents' deviation {std.min():.2f} to {std.max():.2f}", flush=True)
-        x = test[256][:8]
-        pairs = torch.cat([x, decoder(encoder(x.to(device))).cpu()], 2).clamp(-1, 1)
-    Image.fromarray(torch.cat(list(pairs), 2).permute(1, 2, 0).add(1).mul(127.5).round().byte().numpy()).save(path.replace(".pt", ".png"))
-    content = {"encoder": encoder.state_dict(), "decoder": decoder.state_dict(), "mean": mean, "std": std, "step": step, "spent": clock.spent}
-    if not is_final: content |= {"raw": raw, "optimizer": optimizer.state_dict(), "average": average.values}
-    run.save(path, content)
-    both.load_state_dict(raw)
+def show(path: str, encode: Encoder, decode: Decoder, test: dict[int, torch.Tensor]) -> None:
+    """Tells how well held-out scenes are restored, and draws some of them beside what became of them."""
+    print(f"held-out: {', '.join(f'{psnr(encode, decode, x):.2f} dB at {size}²' for size, x in test.items())}", flush=True)
+    x = test[256][:8]
+    with torch.no_grad(): pairs = torch.cat([x, decode(encode(x.to(next(decode.parameters()).device))).cpu()], 2).clamp(-1, 1)
+    Image.fromarray(torch.cat(list(pairs), 2).permute(1, 2, 0).add(1).mul(127.5).round().byte().numpy()).save(path)
 
 
 if __name__ == "__main__": main()

@@ -1,14 +1,15 @@
-"""The training set: scenes as packed latents with their captions, one file a picture shape. Make it: python scripts/train/latents.py (needs the autoencoder)
+"""The training set: scenes as packed latents with their captions, one file a picture shape. Make it: python scripts/train/latents.py
 
-Latents are normalised by channel, packed as the transformer takes them, and kept in half precision: 2 KiB a 32 x 32 pixels.
+Latents are packed as the transformer takes them and kept in half precision: 2 KiB a 32 x 32 pixels. Beside them, for each token, the name and the colour of the thing there.
 """
 import argparse, os, random
 from concurrent.futures import ProcessPoolExecutor
 import numpy as np, torch
+from PIL import Image
 import autoencoder, run, scenes
 
 # (width, height): how many scenes at scale 1
-SHAPES = {(128, 128): 32_000, (256, 256): 12_000, (512, 512): 2800, (256, 128): 1200, (128, 256): 1200, (512, 256): 400, (256, 512): 400}
+SHAPES = {(128, 128): 32_000, (256, 256): 12_000, (512, 512): 1600, (128, 64): 1000, (64, 128): 1000, (256, 128): 1200, (128, 256): 1200, (512, 256): 400, (256, 512): 400}
 CHUNK = 200
 
 
@@ -29,11 +30,24 @@ def grid_ids(rows: int, cols: int) -> torch.Tensor:
     return torch.stack([torch.zeros_like(row), row, col], -1).reshape(-1, 3).float()
 
 
-def drawn(job: tuple[int, int, int, int]) -> tuple[list[scenes.Scene], np.ndarray]:
+def things_at(scene: scenes.Scene, width: int, height: int) -> np.ndarray:
+    """uint8 [tokens, 2]: 1 + the name's index of the thing that covers most of the token (0: none covers two fifths), and 1 + the colour's (0: as it is)."""
+    result, most = np.zeros((height // 16 * (width // 16), 2), np.uint8), np.full(height // 16 * (width // 16), .4)
+    for thing in scene.things:
+        cover = Image.new("L", (width, height))
+        image, corner = scenes.placed(thing, min(width, height))
+        cover.paste(image.getchannel("A"), corner)
+        share = np.asarray(cover.resize((width // 16, height // 16), Image.BOX)).reshape(-1) / 255
+        result[share > most] = 1 + scenes.NAMES.index(thing.name), 1 + list(scenes.COLOURS).index(thing.colour) if thing.colour else 0
+        most = np.maximum(most, share)
+    return result
+
+
+def drawn(job: tuple[int, int, int, int]) -> tuple[list[scenes.Scene], np.ndarray, np.ndarray]:
     width, height, count, seed = job
     rng = random.Random(seed)
     made = [scenes.training_scene(rng, width / height) for _ in range(count)]
-    return made, np.stack([scenes.draw(scene, width, height) for scene in made])
+    return made, np.stack([scenes.draw(scene, width, height) for scene in made]), np.stack([things_at(scene, width, height) for scene in made])
 
 
 def main():
@@ -41,22 +55,20 @@ def main():
     args.add_argument("--out", default=".ralu/train"); args.add_argument("--scale", type=float, default=1); args.add_argument("--workers", type=int, default=os.cpu_count())
     a = args.parse_args()
     device = run.device()
-    encoder, _, mean, std = autoencoder.load(a.out, device)
-    encoder = encoder.to(memory_format=torch.channels_last)
+    os.makedirs(a.out, exist_ok=True)
+    encoder = autoencoder.encoder(a.out).to(device)
     with ProcessPoolExecutor(a.workers) as pool:
         for (width, height), full in SHAPES.items():
             path = os.path.join(a.out, f"latents-{width}x{height}.pt")
             if os.path.exists(path): continue
             count = max(8, round(full * a.scale))
             jobs = [(width, height, min(CHUNK, count - at), 1_000_000 * width + 1000 * height + at) for at in range(0, count, CHUNK)]
-            made, tokens = [], []
-            for some, pictures in pool.map(drawn, jobs):
+            made, tokens, things = [], [], []
+            for some, pictures, at in pool.map(drawn, jobs):
                 made += some
-                with torch.no_grad(), torch.autocast(device, torch.bfloat16):
-                    for x in torch.from_numpy(pictures).split(16):
-                        z = encoder((x.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)).float()
-                        tokens.append(pack((z - mean.to(device)) / std.to(device)).half().cpu())
-            run.save(path, {"captions": [scene.caption for scene in made], "tasks": [scene.task for scene in made], "tokens": torch.cat(tokens), "width": width, "height": height})
+                things.append(torch.from_numpy(at))
+                with torch.no_grad(): tokens += [pack(encoder(autoencoder.to_float(x).to(device))).half().cpu() for x in np.array_split(pictures, max(1, len(pictures) // 16))]
+            run.save(path, {"captions": [scene.caption for scene in made], "tasks": [scene.task for scene in made], "tokens": torch.cat(tokens), "things": torch.cat(things), "width": width, "height": height})
             print(f"{path}: {count} scenes", flush=True)
 
 

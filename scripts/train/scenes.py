@@ -109,6 +109,14 @@ def natural_colour(name: str, style: str = "fluent") -> str | None:
 
 # ---- drawing ----
 
+def placed(thing: Thing, short: int, style: str = "fluent") -> tuple[Image.Image, tuple[int, int]]:
+    """Its sprite at its size in a picture whose shorter side is `short`, and its upper left corner there."""
+    side = max(1, round(thing.side * short))
+    image = sprite(thing.name, thing.colour, style)
+    if thing.flip: image = image.transpose(Image.FLIP_LEFT_RIGHT)
+    return image.resize((side, side), Image.BICUBIC, reducing_gap=2), (round(thing.x * short - side / 2), round(thing.y * short - side / 2))
+
+
 def draw(scene: Scene, width: int, height: int, style: str = "fluent") -> np.ndarray:
     """uint8 [height, width, 3]."""
     short = min(width, height)
@@ -117,11 +125,8 @@ def draw(scene: Scene, width: int, height: int, style: str = "fluent") -> np.nda
     canvas = np.broadcast_to(ends[0] * (1 - ramp) + ends[-1] * ramp, (height, width, 3)).round().astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(canvas))
     for thing in scene.things:
-        side = max(1, round(thing.side * short))
-        image = sprite(thing.name, thing.colour, style)
-        if thing.flip: image = image.transpose(Image.FLIP_LEFT_RIGHT)
-        image = image.resize((side, side), Image.BICUBIC, reducing_gap=2)
-        picture.paste(image, (round(thing.x * short - side / 2), round(thing.y * short - side / 2)), image)
+        image, corner = placed(thing, short, style)
+        picture.paste(image, corner, image)
     return np.asarray(picture)
 
 

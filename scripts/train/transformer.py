@@ -2,14 +2,18 @@
 
 velocity = noise - data at sigma from 1 (noise) to 0 (data), sigma logit-normal and shifted as the sampler shifts it. A batch holds pictures of one shape with captions of one
 length, so nothing is padded; a step adds up several batches. Only whole grids with integer position ids are ever seen: mixed resolution is no part of training.
+
+Two things make up for a short training. Inner tokens are also asked what is drawn there (`Naming`; as REPA, arXiv 2410.06940, asks them for another network's features). And the second half
+learns guided velocities, data's plus `GUIDANCE` times what the caption changes, so that sampling needs no second pass (model guidance, arXiv 2502.12154).
 """
 import argparse, math, os, random
 from collections import defaultdict
-import torch, torch.nn as nn
+import torch, torch.nn as nn, torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
 from PIL import Image
 from tokenizers import Tokenizer
-import autoencoder, latents, run, text
+import autoencoder, latents, run, scenes, text
+from muon import Muon
 
 SHIFTS = ((64, 1.5), (1024, 3.))                                       # (tokens, shift): log-linear between
 SIZES = {                                                              # FLUX.1-dev is 19, 38, 128, 24, 4096, 768, (16, 56, 56) with guidance
@@ -19,10 +23,11 @@ SIZES = {                                                              # FLUX.1-
 # easy first: from this progress on, the share of scenes with a single object, and the share of the tokens computed of each (width, height)
 CURRICULUM = [
     (0., .9, {(128, 128): 1.}),
-    (.2, .5, {(128, 128): .94, (256, 128): .03, (128, 256): .03}),
-    (.5, .5, {(256, 256): .77, (128, 128): .17, (256, 128): .03, (128, 256): .03}),
-    (.85, .5, {(512, 512): .5, (256, 256): .34, (512, 256): .03, (256, 512): .03, (128, 128): .06, (256, 128): .02, (128, 256): .02}),
+    (.25, .5, {(128, 128): .92, (256, 128): .02, (128, 256): .02, (128, 64): .02, (64, 128): .02}),
+    (.55, .5, {(256, 256): .72, (128, 128): .12, (256, 128): .02, (128, 256): .02, (128, 64): .01, (64, 128): .01, (512, 512): .06, (512, 256): .02, (256, 512): .02}),
 ]
+UNTOLD = .08                                                           # share of the batches without a caption
+GUIDED_FROM, GUIDANCE, GUIDED_BELOW = .5, .35, .95                     # progress; the fixed point is a guidance of 1 / (1 - .35) = 1.54; no sigma above
 PREVIEW = ["a fox", "a blue apple and a red heart", "a dog to the left of a tree on a yellow background", "three balloons", "a rocket above a house on blue", "a cat and a guitar", "four bees on pink",
            "an owl on a gray background", "a football", "a bear on an orange background", "a penguin on a background fading from blue to pink", "two lemons", "a green crown", "a robot", "a bicycle", "an apple, a car and a star"]
 
@@ -47,34 +52,50 @@ class Velocity(nn.Module):
                                 txt_ids=torch.zeros(input_ids.shape[1], 3, device=x.device), return_dict=False)[0]
 
 
+class Naming(nn.Module):
+    """For training only: what the middle of the transformer makes of each image token, as a name and a colour (`latents.things_at`)."""
+    WEIGHT = .1
+    def __init__(self, velocity: Velocity):
+        super().__init__()
+        blocks, width = velocity.transformer.single_transformer_blocks, velocity.transformer.inner_dim
+        self.name, self.colour, self.inside = nn.Linear(width, 1 + len(scenes.NAMES)), nn.Linear(width, 1 + len(scenes.COLOURS)), None
+        blocks[len(blocks) // 3 - 1].register_forward_hook(self.remember)
+    def remember(self, block, inputs, outputs): self.inside = outputs[1]
+    def forward(self, things):
+        """Mean cross entropy over tokens of both; colours are asked only where a thing is. things [b, n, 2]."""
+        inside, (names, colours) = F.layer_norm(self.inside.float(), self.inside.shape[-1:]).flatten(0, 1), things.flatten(0, 1).long().unbind(1)
+        return F.cross_entropy(self.name(inside), names) + F.cross_entropy(self.colour(inside), torch.where(names > 0, colours, -1), ignore_index=-1, reduction="sum") / (names > 0).sum().clamp(min=1)
+
+
 class Pool:
     """The scenes of one shape, by whether they hold a single object and by caption length."""
     def __init__(self, path: str, tokenizer: Tokenizer, device: str):
         content = torch.load(path, weights_only=True)
         rng = random.Random(3)
-        self.rows, self.cols, self.x = content["height"] // 16, content["width"] // 16, content["tokens"].to(device)
+        self.rows, self.cols, self.x, self.things = content["height"] // 16, content["width"] // 16, content["tokens"].to(device), content["things"].to(device)
         self.groups = {True: defaultdict(list), False: defaultdict(list)}
         for i, (caption, task) in enumerate(zip(content["captions"], content["tasks"])):
             ids = text.encode(caption, tokenizer, rng)[:text.MAX_TOKENS]
             self.groups[task == "single"][len(ids)].append((i, ids))
         self.img_ids = latents.grid_ids(self.rows, self.cols).to(device)
 
-    def batch(self, b: int, singles: float, rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
-        """`b` scenes whose captions have one length, of a single object with chance `singles`: (x [b, n, 64], input_ids [b, t])."""
+    def batch(self, b: int, singles: float, rng: random.Random) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """`b` scenes whose captions have one length, of a single object with chance `singles`: (x [b, n, 64], things [b, n, 2], input_ids [b, t])."""
         by_length = self.groups[rng.random() < singles]
         length = rng.choices(list(by_length), [len(each) for each in by_length.values()])[0]
         chosen = rng.choices(by_length[length], k=b)
-        return self.x[[i for i, _ in chosen]].float(), torch.tensor([ids for _, ids in chosen], device=self.x.device)
+        index = [i for i, _ in chosen]
+        return self.x[index].float(), self.things[index], torch.tensor([ids for _, ids in chosen], device=self.x.device)
 
 
-def optimizers(model: Velocity, muon_rate: float, adam_rate: float):
+def optimizers(model: Velocity, naming: Naming, muon_rate: float, adam_rate: float):
     """Muon for the matrices inside the blocks, AdamW for embeddings, modulations, projections in and out, and vectors."""
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
         is_block = ("transformer_blocks" in name or "text.layers" in name) and "norm" not in name
         (matrices if parameter.ndim == 2 and is_block else rest).append(parameter)
-    return [(torch.optim.Muon(matrices, lr=muon_rate, weight_decay=.01, momentum=.95, adjust_lr_fn="match_rms_adamw"), muon_rate),
-            (torch.optim.AdamW(rest, lr=adam_rate, betas=(.9, .98), weight_decay=0), adam_rate)]
+    return [(Muon(matrices, muon_rate), muon_rate),
+            (torch.optim.AdamW([*rest, *naming.parameters()], lr=adam_rate, betas=(.9, .98), weight_decay=0), adam_rate)]
 
 
 @torch.no_grad()
@@ -89,15 +110,15 @@ def sample(model: Velocity, captions: list[str], tokenizer: Tokenizer, width: in
         ids = torch.tensor([text.encode(caption, tokenizer)], device=device)
         x = torch.randn(1, rows * cols, 64, generator=generator).to(device)
         for a, b in zip(sigmas, sigmas[1:]):
-            with torch.autocast(device.type, torch.bfloat16): v = model(x, a[None].to(device), ids, img_ids)
+            with run.mixed_precision(device.type): v = model(x, a[None].to(device), ids, img_ids)
             x = x + (b - a) * v.float()
         result.append(latents.unpack(x, rows, cols))
     return torch.cat(result)
 
 
-def sample_sheet(model, decoder, mean, std, tokenizer, path, size):
+def sample_sheet(model, decoder, tokenizer, path, size):
     z = sample(model, PREVIEW, tokenizer, size, size)
-    with torch.no_grad(): pictures = torch.cat([decoder(each[None] * std.to(z.device) + mean.to(z.device)) for each in z]).cpu()
+    with torch.no_grad(): pictures = torch.cat([decoder(each[None].cpu()) for each in z])
     lines = [torch.cat(list(pictures[i:i + 8]), 2) for i in range(0, 16, 8)]
     Image.fromarray(torch.cat(lines, 1).permute(1, 2, 0).clamp(-1, 1).add(1).mul(127.5).round().byte().numpy()).save(path)
 
@@ -114,28 +135,34 @@ def main():
     torch.set_float32_matmul_precision("high")
     tokenizer = text.build_tokenizer(text.caption_words())
     tokenizer.save(os.path.join(a.out, "tokenizer.json"))
-    _, decoder, mean, std = autoencoder.load(a.out, device)
     model = Velocity(a.size, tokenizer.get_vocab_size()).to(device)
+    naming = Naming(model).to(device)
     pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device) for shape in latents.SHAPES}
     print(f"{sum(p.numel() for p in model.transformer.parameters()) / 1e6:.1f} M parameters, text encoder {sum(p.numel() for p in model.text.parameters()) / 1e6:.1f} M", flush=True)
-    optims = optimizers(model, a.muon, a.adam)
-    average, step, spent = run.Average(model, .9985), 0, 0.
+    optims = optimizers(model, naming, a.muon, a.adam)
+    average, step, spent = run.Average(model, .998), 0, 0.
     if os.path.exists(path):
         old = torch.load(path, map_location=device, weights_only=True)
-        model.load_state_dict(old["raw"]); average.values, average.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
+        model.load_state_dict(old["raw"]); naming.load_state_dict(old["naming"]); average.values, average.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
         for (optimizer, _), state in zip(optims, old["optimizers"]): optimizer.load_state_dict(state)
     rng = random.Random(step)
     forward = torch.compile(model, dynamic=True) if a.compile else model   # one graph for all shapes and lengths
 
-    def loss_of(shape, singles: float) -> torch.Tensor:
-        pool = pools[shape]
-        x, ids = pool.batch(max(1, a.tokens // (pool.rows * pool.cols)), singles, rng)
+    def loss_of(shape, singles: float, is_guided: bool) -> tuple[torch.Tensor, float]:
+        pool, is_told = pools[shape], rng.random() > UNTOLD
+        x, things, ids = pool.batch(max(1, a.tokens // (pool.rows * pool.cols)), singles, rng)
         shift = shift_for(pool.rows * pool.cols)
         u = torch.sigmoid(torch.randn(len(x), device=device))
         sigma = shift * u / (1 + (shift - 1) * u)
         noise, s = torch.randn_like(x), sigma[:, None, None]
-        with torch.autocast(device, torch.bfloat16): v = forward((1 - s) * x + s * noise, sigma, ids, pool.img_ids)
-        return (v.float() - (noise - x)).square().mean()
+        mixed, target = (1 - s) * x + s * noise, noise - x
+        untold = torch.full((len(x), 1), tokenizer.token_to_id(text.START), device=device)
+        with run.mixed_precision(device):
+            with torch.no_grad(): v_untold = model(mixed, sigma, untold, pool.img_ids).float() if is_guided and is_told else None
+            v = forward(mixed, sigma, ids if is_told else untold, pool.img_ids).float()
+        if v_untold is not None: target = target + GUIDANCE * (s < GUIDED_BELOW) * (v.detach() - v_untold)
+        loss = (v - target).square().mean()
+        return loss + Naming.WEIGHT * naming(things), loss.item()
 
     clock = run.Clock(a.minutes, spent)
     saved, told, recent = clock.spent, clock.spent, defaultdict(list)
@@ -147,22 +174,22 @@ def main():
             for group in optimizer.param_groups: group["lr"] = peak * rate
         for _ in range(a.batches):
             shape = rng.choices(list(now), now.values())[0]
-            loss = loss_of(shape, singles)
+            loss, shown = loss_of(shape, singles, clock.progress > GUIDED_FROM)
             (loss / a.batches).backward()
-            recent[shape].append(loss.item())
+            recent[shape].append(shown); recent["naming"].append((loss.item() - shown) / Naming.WEIGHT)
         nn.utils.clip_grad_norm_(model.parameters(), 1.)
         for optimizer, _ in optims: optimizer.step(); optimizer.zero_grad()
         average.update(model); step += 1
         if clock.spent - told > 30:
-            print(f"{clock.spent:.0f} s, step {step}, " + ", ".join(f"{w}x{h} {sum(v) / len(v):.4f}" for (w, h), v in recent.items()), flush=True)
+            print(f"{clock.spent:.0f} s, step {step}, " + ", ".join(f"{shape if isinstance(shape, str) else '%dx%d' % shape} {sum(v) / len(v):.4f}" for shape, v in recent.items()), flush=True)
             told = clock.spent; recent.clear()
         is_done = clock.progress == 1
         if clock.spent - saved > a.every or is_done:
             saved = clock.spent
             raw = {k: v.clone() for k, v in model.state_dict().items()}
-            run.save(path, {"raw": raw, "average": average.values, "optimizers": [optimizer.state_dict() for optimizer, _ in optims], "step": step, "spent": clock.spent, "size": a.size})
+            run.save(path, {"raw": raw, "naming": naming.state_dict(), "average": average.values, "optimizers": [optimizer.state_dict() for optimizer, _ in optims], "step": step, "spent": clock.spent, "size": a.size})
             model.load_state_dict(average.values)
-            for size in (128, 256, 512)[:1 + ((256, 256) in now) + ((512, 512) in now)]: sample_sheet(model, decoder, mean, std, tokenizer, os.path.join(a.out, f"{a.name}-{size}-{round(clock.spent / 60):03d}.png"), size)
+            for size in (128, 256, 512)[:1 + ((256, 256) in now) + is_done]: sample_sheet(model, autoencoder.decoder(a.out), tokenizer, os.path.join(a.out, f"{a.name}-{size}-{round(clock.spent / 60):03d}.png"), size)
             model.load_state_dict(raw)
 
 
