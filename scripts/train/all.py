@@ -7,8 +7,8 @@ import argparse, os, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECIPES = {
-    "cpu": {"autoencoder": "--minutes 16", "latents": "", "transformer": "--minutes 110"},
-    "gpu": {"autoencoder": "--minutes 6 --batch 128 --crop 128 --scale 2", "latents": "--scale 4", "transformer": "--minutes 11 --size small --tokens 65536 --batches 1 --every 150 --compile"},
+    "cpu": {"autoencoder": "--minutes 16", "latents": "", "transformer": "--minutes 80 --tokens 1536"},
+    "gpu": {"autoencoder": "--minutes 6 --batch 128 --crop 128 --scale 2", "latents": "--scale 4", "transformer": "--minutes 11 --size small --curriculum gpu --tokens 65536 --batches 1 --every 150 --compile"},
     "toy": {"autoencoder": "--minutes .4 --scale .02", "latents": "--scale .004", "transformer": "--minutes 1 --tokens 512 --batches 1 --every 30"},
 }
 

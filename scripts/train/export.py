@@ -77,14 +77,6 @@ def shrink(model: onnx.ModelProto, smallest: int = 1024) -> onnx.ModelProto:
 
 # ---- graphs ----
 
-class NormalisedDecoder(nn.Module):
-    """Latents as the transformer knows them → rgb."""
-    def __init__(self, decoder, mean, std):
-        super().__init__()
-        self.decoder, self.mean, self.std = decoder, mean, std
-    def forward(self, latent_sample): return self.decoder(latent_sample * self.std + self.mean)
-
-
 def strip(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without the exporter's traces: they hold file paths and are as large as the graph."""
     model.producer_name, model.producer_version, model.doc_string, model.graph.doc_string = "", "", "", ""
@@ -236,8 +228,7 @@ def load(folder: str) -> tuple[transformer.Velocity, nn.Module, Tokenizer]:
     content = torch.load(os.path.join(folder, "transformer.pt"), map_location="cpu", weights_only=True)
     model = transformer.Velocity(content["size"], tokenizer.get_vocab_size())
     model.load_state_dict(content["average"])
-    _, decoder, mean, std = autoencoder.load(folder, "cpu")
-    return model.eval(), NormalisedDecoder(decoder, mean, std).eval(), tokenizer
+    return model.eval(), autoencoder.decoder(folder), tokenizer
 
 
 def write_json(path: str, value) -> None:

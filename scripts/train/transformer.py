@@ -21,11 +21,19 @@ SIZES = {                                                              # FLUX.1-
     "small": dict(num_layers=2, num_single_layers=5, attention_head_dim=64, num_attention_heads=5, axes_dims_rope=(8, 28, 28)),
 }
 # easy first: from this progress on, the share of scenes with a single object, and the share of the tokens computed of each (width, height)
-CURRICULUM = [
-    (0., .9, {(128, 128): 1.}),
-    (.25, .5, {(128, 128): .92, (256, 128): .02, (128, 256): .02, (128, 64): .02, (64, 128): .02}),
-    (.55, .5, {(256, 256): .72, (128, 128): .12, (256, 128): .02, (128, 256): .02, (128, 64): .01, (64, 128): .01, (512, 512): .06, (512, 256): .02, (256, 512): .02}),
-]
+CURRICULA = {
+    "cores": [
+        (0., .9, {(128, 128): 1.}),
+        (.25, .5, {(128, 128): .92, (256, 128): .02, (128, 256): .02, (128, 64): .02, (64, 128): .02}),
+        (.55, .5, {(256, 256): .72, (128, 128): .12, (256, 128): .02, (128, 256): .02, (128, 64): .01, (64, 128): .01, (512, 512): .06, (512, 256): .02, (256, 512): .02}),
+    ],
+    "gpu": [
+        (0., .9, {(128, 128): 1.}),
+        (.1, .5, {(128, 128): .88, (256, 128): .03, (128, 256): .03, (128, 64): .03, (64, 128): .03}),
+        (.35, .4, {(256, 256): .78, (128, 128): .1, (256, 128): .04, (128, 256): .04, (128, 64): .02, (64, 128): .02}),
+        (.65, .4, {(512, 512): .5, (256, 256): .32, (512, 256): .06, (256, 512): .06, (128, 128): .02, (256, 128): .02, (128, 256): .02}),
+    ],
+}
 UNTOLD = .08                                                           # share of the batches without a caption
 GUIDED_FROM, GUIDANCE, GUIDED_BELOW = .5, .35, .95                     # progress; the fixed point is a guidance of 1 / (1 - .35) = 1.54; no sigma above
 PREVIEW = ["a fox", "a blue apple and a red heart", "a dog to the left of a tree on a yellow background", "three balloons", "a rocket above a house on blue", "a cat and a guitar", "four bees on pink",
@@ -125,7 +133,7 @@ def sample_sheet(model, decoder, tokenizer, path, size):
 
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=80); args.add_argument("--size", choices=SIZES, default="mini")
+    args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=80); args.add_argument("--size", choices=SIZES, default="mini"); args.add_argument("--curriculum", choices=CURRICULA, default="cores")
     args.add_argument("--tokens", type=int, default=2048, help="image tokens a batch"); args.add_argument("--batches", type=int, default=2, help="batches a step")
     args.add_argument("--muon", type=float, default=3e-3); args.add_argument("--adam", type=float, default=1.5e-3); args.add_argument("--name", default="transformer")
     args.add_argument("--every", type=float, default=600, help="seconds between checkpoints"); args.add_argument("--compile", action="store_true", help="pays on a GPU; on two cores building takes minutes")
@@ -168,7 +176,7 @@ def main():
     saved, told, recent = clock.spent, clock.spent, defaultdict(list)
     is_done = clock.progress == 1
     while not is_done:
-        _, singles, now = [phase for phase in CURRICULUM if clock.progress >= phase[0]][-1]
+        _, singles, now = [phase for phase in CURRICULA[a.curriculum] if clock.progress >= phase[0]][-1]
         rate = run.warm_then_fall(clock.progress, step, 60)
         for optimizer, peak in optims:
             for group in optimizer.param_groups: group["lr"] = peak * rate
