@@ -8,6 +8,7 @@ export default defineConfig({
   test: {
     // one group after the other: what waits for a real model must not share two cores with another suite
     projects: [
+      { test: { name: 'account', include: ['test/account/**/*.test.ts'] } },
       { test: { name: 'numerics', include: ['test/numerics/**/*.test.ts'] } },
       { test: { name: 'engine', include: ['test/engine/**/*.test.ts'], testTimeout: 60_000 } },
       { test: { name: 'eval', include: ['test/eval/**/*.test.ts'], testTimeout: 60_000 } },
@@ -19,7 +20,8 @@ export default defineConfig({
             wrangler: { configPath: './wrangler.toml' },
             miniflare: {
               bindings: {
-                API_KEY: 'test-key',
+                SIGNING_SECRET: 'test-signing-secret',
+                ADMIN_KEY: 'test-admin-key',
                 BACKENDS: JSON.stringify([{ id: 'local', url: `http://127.0.0.1:${process.env.TEST_STAGE_PORT}`, region: 'test', models: ['*'] }]),
                 BACKEND_TOKEN_LOCAL: 'stage-token',
               },

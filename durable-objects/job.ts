@@ -16,13 +16,16 @@ import { isLastRoom, roomName, type StageRequest, type Step, type Tools, walkRoo
 import { viewJob } from '../src/job/view.ts';
 import { openStage, parseBackends } from '../src/stage/backends.ts';
 import type { Stage, StageProgress } from '../src/stage/client.ts';
+import type { AccountObject } from './account.ts';
 import { makeSignal, streamEvents } from './event-stream.ts';
 import { type Limits, type LimitVariables, readLimits } from './limits.ts';
-import { appendEvent, insertRow, migrate, readEvents, readJob, readRow, updateRow, writeJob } from './tables.ts';
+import { migrate } from './migrate.ts';
+import { appendEvent, insertRow, JOB_MIGRATIONS, readEvents, readJob, readRow, updateRow, writeJob } from './tables.ts';
 
 /** What a deployment gives the object. */
 export interface JobEnv extends LimitVariables {
   readonly IMAGES: R2Bucket;
+  readonly ACCOUNTS: DurableObjectNamespace<AccountObject>;
   readonly BACKENDS: string;
 }
 
@@ -34,6 +37,7 @@ const HEARTBEAT_MS = 10_000;
 
 export interface NewJob {
   readonly id: string;
+  readonly account: string;
   readonly request: JobRequest;
   readonly plan: Plan;
 }
@@ -43,6 +47,8 @@ const ALARM_MS = 4 * 60_000;
 
 /** When to try again to remove a job whose image the bucket would not delete. */
 const REMOVE_RETRY_MS = 3_600_000;
+/** When to try again to tell an account. */
+const TELL_ACCOUNT_RETRY_MS = 5000;
 
 /** Where the finished image of a job lies. */
 export const imageKey = (id: string, format: string): string => `jobs/${id}/image.${format}`;
@@ -65,21 +71,21 @@ export class JobObject extends DurableObject<JobEnv> {
     ctx.blockConcurrencyWhile(async () => {
       const row = this.#row();
       if (!row) return;
-      migrate(this.#sql);
+      migrate(this.#sql, JOB_MIGRATIONS);
       // a new incarnation means that whoever held the lease is gone: nothing to wait for
       const alarm = await ctx.storage.getAlarm();
-      const due = isLastRoom(row.room) ? (row.expiresAt as number) : Math.max(Date.now(), row.notBefore);
+      const due = isLastRoom(row.room) ? (row.toldAt === null ? Date.now() : (row.expiresAt as number)) : Math.max(Date.now(), row.notBefore);
       if (alarm === null || alarm > due) await ctx.storage.setAlarm(due);
     });
   }
 
   /** Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Resolves to the job. */
-  async create({ id, request, plan }: NewJob): Promise<JobView> {
+  async create({ id, account, request, plan }: NewJob): Promise<JobView> {
     const now = Date.now();
     const isNew = this.ctx.storage.transactionSync(() => {
-      migrate(this.#sql);
+      migrate(this.#sql, JOB_MIGRATIONS);
       if (this.#row()) return false;
-      insertRow(this.#sql, newRecord({ id, request, plan }, now));
+      insertRow(this.#sql, newRecord({ id, account, request, plan }, now));
       this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
       this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height } });
@@ -90,9 +96,9 @@ export class JobObject extends DurableObject<JobEnv> {
     return viewJob(this.#row() as JobRecord);
   }
 
-  /** The job as callers see it; null when there is none. */
-  view(): JobView | null {
-    const row = this.#row();
+  /** The job as callers see it; null when `owner` has none of this id. An owner of null asks for whoever's it is: someone with a signed link, or the account itself. */
+  view(owner: string | null): JobView | null {
+    const row = this.#rowOf(owner);
     return row && viewJob(row);
   }
 
@@ -100,8 +106,8 @@ export class JobObject extends DurableObject<JobEnv> {
    * The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job, `over` when none can come any more,
    * `ahead` when there has been no such event.
    */
-  events(after: number): ReadableStream<Uint8Array> | 'over' | 'ahead' | null {
-    const row = this.#row();
+  events(owner: string | null, after: number): ReadableStream<Uint8Array> | 'over' | 'ahead' | null {
+    const row = this.#rowOf(owner);
     if (!row) return null;
     if (after > 0 && readEvents(this.#sql, after - 1, 1).length === 0) return 'ahead';
     if (isLastRoom(row.room) && readEvents(this.#sql, after, 1).length === 0) return 'over';
@@ -115,8 +121,8 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   /** Ends the job unless it has ended already, and frees the stage server. Null when there is none. */
-  async cancel(): Promise<JobView | null> {
-    const row = this.#row();
+  async cancel(owner: string): Promise<JobView | null> {
+    const row = this.#rowOf(owner);
     if (!row) return null;
     if (!isLastRoom(row.room)) {
       this.#tell();
@@ -128,9 +134,9 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   /** Removes the job: image, latents, events, everything. False when there was none. */
-  async erase(): Promise<boolean> {
+  async erase(owner: string): Promise<boolean> {
     // an unfinished job ends first, so that nothing on its way can be stored behind the erasure; its walk is over before anything goes
-    if ((await this.cancel()) === null) return false;
+    if ((await this.cancel(owner)) === null) return false;
     await this.#walking?.catch(() => {});
     await this.#remove();
     return true;
@@ -153,6 +159,7 @@ export class JobObject extends DurableObject<JobEnv> {
       const now = Date.now();
       if (isLastRoom(row.room)) {
         if (row.expiresAt !== null && now >= row.expiresAt) await this.#remove();
+        else if (row.toldAt === null) await this.#tellAccount(row);
         else await this.ctx.storage.setAlarm(row.expiresAt ?? now + this.#limits.ttlMs);
         return;
       }
@@ -164,13 +171,32 @@ export class JobObject extends DurableObject<JobEnv> {
     }
   }
 
-  /** The image from the bucket, then everything here. A bucket that fails is asked again later: the alarm goes only with the tables. */
+  /** Tells the account that the job has ended, at least once: until it has heard, the alarm comes again. */
+  async #tellAccount(row: JobRecord): Promise<void> {
+    try {
+      await this.#accountOf(row).ended(row.id, row.room.name as 'done' | 'failed' | 'cancelled');
+    } catch (error) {
+      logLine('account_not_told', { job_id: row.id, error: error instanceof Error ? error.message : String(error) });
+      await this.ctx.storage.setAlarm(Date.now() + TELL_ACCOUNT_RETRY_MS);
+      return;
+    }
+    if (this.#row() === null) return;
+    updateRow(this.#sql, { toldAt: Date.now() });
+    await this.ctx.storage.setAlarm(row.expiresAt as number);
+  }
+
+  #accountOf({ account }: JobRecord): DurableObjectStub<AccountObject> {
+    return this.env.ACCOUNTS.getByName(account);
+  }
+
+  /** The image from the bucket, the entry in its account, then everything here. Where one of them fails it is asked again later: the alarm goes only with the tables. */
   async #remove(): Promise<void> {
     const row = this.#row();
     if (!row) return;
     updateRow(this.#sql, { expiresAt: Date.now() });
     await this.ctx.storage.setAlarm(Date.now() + REMOVE_RETRY_MS);
     await this.env.IMAGES.delete(imageKey(row.id, row.request.format));
+    await this.#accountOf(row).erased(row.id);
     await this.ctx.storage.deleteAll();
     this.#signal.notify();
     logLine('job_erased', { job_id: row.id });
@@ -314,13 +340,14 @@ export class JobObject extends DurableObject<JobEnv> {
     this.#stopStage(current);
   }
 
-  /** The last room, in the caller's transaction: latents go, the row says how it ended, the alarm waits for its expiry. */
+  /** The last room, in the caller's transaction: latents go and the row says how it ended. */
   #finish(row: JobRecord, room: Room, outcome: Partial<Pick<JobRecord, 'image' | 'receipt' | 'failure'>>, event: JobEvent, now = Date.now()): void {
     const expiresAt = now + this.#limits.ttlMs;
     this.#sql.exec('DELETE FROM blob');
     updateRow(this.#sql, { ...outcome, room, roomSince: now, roomTimes: timesAfter(row, now), finishedAt: now, expiresAt });
     this.#append(event);
-    void this.ctx.storage.setAlarm(expiresAt);
+    // the account is told first, then the alarm waits for the expiry
+    void this.ctx.storage.setAlarm(now);
     this.#signal.notify();
     logLine('job_ended', { job_id: row.id, room: room.name, ms: now - row.createdAt, reason: outcome.failure?.reason });
   }
@@ -345,6 +372,11 @@ export class JobObject extends DurableObject<JobEnv> {
 
   #row(): JobRecord | null {
     return readRow(this.#sql);
+  }
+
+  #rowOf(owner: string | null): JobRecord | null {
+    const row = this.#row();
+    return row && (owner === null || row.account === owner) ? row : null;
   }
 
   #append(event: JobEvent): void {

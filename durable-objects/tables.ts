@@ -3,12 +3,12 @@ import type { StageUsage } from '../src/billing/receipt.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import type { Job, JobRecord } from '../src/job/job.ts';
 import { decodeMessage, encodeMessage, type Message, type Tensor } from '../src/stage/safetensors.ts';
+import { hasTables } from './migrate.ts';
 
 /** Longest row value. The platform refuses more than 2 MB; local workerd does not, so it is checked here. */
 export const MAX_ROW_BYTES = 1024 * 1024;
 
-/** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
-const MIGRATIONS = [
+export const JOB_MIGRATIONS = [
   `CREATE TABLE job (
      id TEXT PRIMARY KEY, request TEXT NOT NULL, plan TEXT NOT NULL, created_at INTEGER NOT NULL,
      room TEXT NOT NULL, room_since INTEGER NOT NULL, room_times TEXT NOT NULL,
@@ -18,10 +18,13 @@ const MIGRATIONS = [
    CREATE TABLE blob (name TEXT NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (name, part));
    CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT NOT NULL, data TEXT NOT NULL, at INTEGER NOT NULL);
    CREATE TABLE usage (stage INTEGER PRIMARY KEY, data TEXT NOT NULL);`,
+  `ALTER TABLE job ADD COLUMN account TEXT NOT NULL DEFAULT '';
+   ALTER TABLE job ADD COLUMN told_at INTEGER;`,
 ] as const;
 
 const COLUMNS = {
   id: ['id', 'plain'],
+  account: ['account', 'plain'],
   request: ['request', 'json'],
   plan: ['plan', 'json'],
   createdAt: ['created_at', 'plain'],
@@ -40,6 +43,7 @@ const COLUMNS = {
   failure: ['failure', 'json'],
   finishedAt: ['finished_at', 'plain'],
   expiresAt: ['expires_at', 'plain'],
+  toldAt: ['told_at', 'plain'],
 } as const satisfies Record<keyof JobRecord, readonly [string, 'plain' | 'json']>;
 
 type Field = keyof JobRecord;
@@ -56,19 +60,6 @@ function toColumn(field: Field, value: unknown): SqlStorageValue {
 function checked(name: string, text: string): string {
   if (text.length * 3 > MAX_ROW_BYTES && new TextEncoder().encode(text).length > MAX_ROW_BYTES) throw new RangeError(`row value ${name}: over ${MAX_ROW_BYTES} bytes`);
   return text;
-}
-
-/** Whether a job was ever stored here. An object that was only asked about has no tables, and asking leaves none behind. */
-const hasTables = (sql: SqlStorage): boolean => sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration'").toArray().length > 0;
-
-/** Brings the schema up to date. Idempotent. */
-export function migrate(sql: SqlStorage): void {
-  sql.exec('CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY)');
-  const done = sql.exec<{ count: number }>('SELECT COUNT(*) AS count FROM migration').one().count;
-  MIGRATIONS.slice(done).forEach((migration, i) => {
-    sql.exec(migration);
-    sql.exec('INSERT INTO migration (version) VALUES (?)', done + i + 1);
-  });
 }
 
 /** The job's row, or null when there is none. */

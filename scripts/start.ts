@@ -1,6 +1,4 @@
 /** `npm start`: Worker and stage server on this machine until Ctrl-C, their state kept in `.ralu/`. */
-import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT } from './local/bundle.ts';
@@ -10,11 +8,10 @@ import type { Engine } from './local/stage.ts';
 
 const HELP = `npm start -- [options]
 
-Runs the Worker and a stage server with the embedded model on this machine until Ctrl-C. Jobs and images are kept in .ralu/, apart for each port.
+Runs the Worker and a stage server with the embedded model on this machine until Ctrl-C. Jobs, images and the demo account's key are kept in .ralu/, apart for each port.
 
   --port <number>   of the Worker; the next free one where it is taken (8787)
   --engine <name>   native or wasm: ONNX Runtime of the stage server (native)
-  --key <key>       bearer key of callers (environment: RALU_API_KEY; else one made once and kept in .ralu/key)
   --help
 `;
 
@@ -24,12 +21,11 @@ const DEFAULT_PORT = 8787;
 interface StartOptions {
   readonly port: number;
   readonly engine: Engine;
-  readonly key: string | undefined;
 }
 
 /** The options, or the sentence to end with. */
 function parseOptions(args: string[]): StartOptions | { readonly text: string; readonly exitCode: number } {
-  const flags = { port: { type: 'string', default: String(DEFAULT_PORT) }, engine: { type: 'string', default: 'native' }, key: { type: 'string' }, help: { type: 'boolean', short: 'h' } } as const;
+  const flags = { port: { type: 'string', default: String(DEFAULT_PORT) }, engine: { type: 'string', default: 'native' }, help: { type: 'boolean', short: 'h' } } as const;
   const wrong = (sentence: string): { text: string; exitCode: number } => ({ text: `start: ${sentence}\nSee npm start -- --help\n`, exitCode: 2 });
   try {
     const { values } = parseArgs({ args, options: flags });
@@ -37,20 +33,10 @@ function parseOptions(args: string[]): StartOptions | { readonly text: string; r
     const port = Number(values.port);
     if (!Number.isInteger(port) || port < 1 || port > 65_535) return wrong(`--port must be a whole number from 1 to 65535, got "${values.port}"`);
     if (values.engine !== 'native' && values.engine !== 'wasm') return wrong(`--engine must be native or wasm, got "${values.engine}"`);
-    return { port, engine: values.engine, key: values.key ?? process.env.RALU_API_KEY };
+    return { port, engine: values.engine };
   } catch (error) {
     return wrong((error as Error).message.split('. ')[0] ?? 'the arguments could not be read');
   }
-}
-
-/** The key kept in the folder, made at the first start, so that clients set up once go on working. Readable by its owner only. */
-async function keptKey(): Promise<string> {
-  const file = join(FOLDER, 'key');
-  const kept = await readFile(file, 'utf8').catch(() => '');
-  if (kept !== '') return kept;
-  const made = randomBytes(24).toString('base64url');
-  await writeFile(file, made, { mode: 0o600 });
-  return made;
 }
 
 const options = parseOptions(process.argv.slice(2));
@@ -59,12 +45,10 @@ if ('text' in options) {
   process.exit(options.exitCode);
 }
 
-await mkdir(FOLDER, { recursive: true });
 const port = await nextFreePort(options.port);
 if (port !== options.port) console.log(`port ${options.port} is taken; using ${port}`);
-const apiKey = options.key ?? (await keptKey());
 // two runtimes on one folder would both wake its jobs: every port has its own
-const opening = startStack({ persistTo: join(FOLDER, String(port)), engine: options.engine, apiKey, port, onLog: (line, from) => console.error(`[${from}] ${line}`) });
+const opening = startStack({ persistTo: join(FOLDER, String(port)), engine: options.engine, port, onLog: (line, from) => console.error(`[${from}] ${line}`) });
 
 // npm passes a terminal's Ctrl-C on, so it may come twice; closing twice is closing once
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -74,10 +58,11 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 try {
-  const { url, key } = await opening;
+  const { url, key, adminKey } = await opening;
   console.log(`
 Worker   ${url}
-key      ${key}
+key      ${key}   (demo account)
+admin    ${adminKey}   (opens accounts)
 
   curl -s ${url}/v1/jobs -H 'authorization: Bearer ${key}' -H 'content-type: application/json' -d '{"prompt": "a red apple", "seed": 7}'
   curl -N ${url}/v1/jobs/<id>/events -H 'authorization: Bearer ${key}'

@@ -2,7 +2,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { cors } from 'hono/cors';
 import { requestId } from 'hono/request-id';
-import { requireKey } from './http/auth.ts';
+import { routeAccounts } from './http/accounts.ts';
 import type { AppEnv } from './http/env.ts';
 import { routeJobs } from './http/jobs.ts';
 import { routeModels } from './http/models.ts';
@@ -25,13 +25,13 @@ export function createApp(): OpenAPIHono<AppEnv> {
     cors({
       origin: '*',
       allowMethods: ['GET', 'POST', 'DELETE'],
-      allowHeaders: ['authorization', 'content-type', 'last-event-id'],
-      exposeHeaders: ['location', 'retry-after', 'x-request-id', 'x-ralu-job-id'],
+      allowHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id'],
+      exposeHeaders: ['idempotent-replayed', 'location', 'retry-after', 'x-ratelimit-limit-requests', 'x-ratelimit-remaining-requests', 'x-ratelimit-reset-requests', 'x-request-id', 'x-ralu-job-id'],
       maxAge: 86_400,
     }),
   );
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
-  app.use('/v1/*', requireKey);
+  routeAccounts(app);
   routeModels(app);
   routeJobs(app, memo);
 

@@ -1,5 +1,6 @@
 /** The Worker: the app and the Durable Object classes, nothing else. */
 import { createApp } from './app.ts';
 
+export { AccountObject } from '../durable-objects/account.ts';
 export { JobObject } from '../durable-objects/job.ts';
 export default createApp();

@@ -8,6 +8,7 @@ import { listen } from '../../container/listen.ts';
 import { closedFormModel } from '../../test/contract/closed-form-model.ts';
 import { bundleWorker } from '../local/bundle.ts';
 import { freePort } from '../local/ports.ts';
+import { openAccount } from '../local/secrets.ts';
 
 const KEY = 'bench';
 const SAMPLE_MS = 5;
@@ -57,7 +58,7 @@ export async function benchMemory(): Promise<Memory> {
   const folder = await mkdtemp(join(tmpdir(), 'ralu-memory-'));
   const { script, options } = await bundleWorker();
   const inspectorPort = (await freePort()) as number;
-  const vars = { BACKENDS: JSON.stringify([{ id: 'local', url: stage.url }]), API_KEY: KEY, BACKEND_TOKEN_LOCAL: KEY };
+  const vars = { BACKENDS: JSON.stringify([{ id: 'local', url: stage.url }]), SIGNING_SECRET: KEY, ADMIN_KEY: KEY, BACKEND_TOKEN_LOCAL: KEY };
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       cf: false,
@@ -70,7 +71,7 @@ export async function benchMemory(): Promise<Memory> {
   );
   try {
     const url = await miniflare.ready;
-    const headers = { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' };
+    const headers = { authorization: `Bearer ${await openAccount(url.origin, KEY, 'bench')}`, 'content-type': 'application/json' };
     const runJob = async () => {
       const { id } = (await (await fetch(new URL('/v1/jobs', url), { method: 'POST', headers, body: JSON.stringify({ prompt: 'a red apple', seed: 1, preset: '4x' }) })).json()) as { id: string };
       const events = await (await fetch(new URL(`/v1/jobs/${id}/events`, url), { headers })).text();

@@ -1,20 +1,18 @@
 /** The whole product in one process tree: the Worker in workerd, its storage in a folder, and a stage server beside it. Loopback only, no look-ups, no account. */
 
 import type { ChildProcess } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleWorker, type WorkerBundle } from './bundle.ts';
 import { freePort } from './ports.ts';
+import { loadSecrets, openAccount, saveSecrets, secret } from './secrets.ts';
 import { type Engine, startGuard, startStage } from './stage.ts';
 
 export interface StackOptions {
   /** folder for the objects' databases and the bucket; a second stack on it continues where the first stopped */
   readonly persistTo: string;
   readonly engine?: Engine;
-  /** bearer key of callers; random when absent */
-  readonly apiKey?: string;
   /** 0, the default, takes a free port */
   readonly port?: number;
   /** port of the stage server started here; a free one when absent */
@@ -33,16 +31,15 @@ export interface StackOptions {
 
 export interface Stack {
   readonly url: string;
+  /** of the demo account, opened at the first start on this folder */
   readonly key: string;
+  readonly adminKey: string;
   readonly stage: { readonly url: string; readonly token: string };
   /** milliseconds from the call to each part's readiness; the parts start side by side */
   readonly startup: { readonly bundle: number; readonly worker: number; readonly stage: number };
   /** resolves when workerd and the stage server have ended; a second call waits for the first */
   close(): Promise<void>;
 }
-
-const SECRET_BYTES = 24;
-const secret = (): string => randomBytes(SECRET_BYTES).toString('base64url');
 
 /**
  * A running stack. No process outlives this one: `close` ends them, an exit of any kind kills them, and where this process itself is killed the stage server
@@ -52,9 +49,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const began = performance.now();
   const since = (): number => Math.round(performance.now() - began);
   const startup = { bundle: 0, worker: 0, stage: 0 };
-  const key = options.apiKey ?? secret();
   const token = options.stage?.token ?? options.stageToken ?? secret();
   await mkdir(options.persistTo, { recursive: true });
+  const secrets = await loadSecrets(options.persistTo);
 
   // the stage server loads its model while the Worker is bundled and started, so its address must be known before it listens
   const stagePort = options.stage === undefined ? (options.stagePort ?? (await freePort()) ?? 0) : 0;
@@ -100,7 +97,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const bundle = options.bundle ?? (await bundleWorker());
     startup.bundle = since();
     const { convertV4MiniflareOptions, Log, LogLevel, Miniflare } = await import('miniflare');
-    const vars = { BACKENDS: JSON.stringify([{ id: 'local', url: stageUrl, region: 'local', models: ['*'] }]), API_KEY: key, BACKEND_TOKEN_LOCAL: token, ...options.vars };
+    const vars = {
+      BACKENDS: JSON.stringify([{ id: 'local', url: stageUrl, region: 'local', models: ['*'] }]),
+      SIGNING_SECRET: secrets.signingSecret,
+      ADMIN_KEY: secrets.adminKey,
+      BACKEND_TOKEN_LOCAL: token,
+      ...options.vars,
+    };
     const miniflare = withoutSignalHandlers(
       () =>
         new Miniflare(
@@ -123,8 +126,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       startup.worker = since();
       return address;
     });
-    const [address] = await Promise.all([workerReady, stageReady]);
-    return { url: address.origin, key, stage: { url: stageUrl, token }, startup, close };
+    const account = workerReady.then(async ({ origin }) => {
+      if (secrets.key !== null) return secrets.key;
+      const opened = await openAccount(origin, secrets.adminKey, 'demo');
+      await saveSecrets(options.persistTo, { ...secrets, key: opened });
+      return opened;
+    });
+    const [address, key] = await Promise.all([workerReady, account, stageReady]);
+    return { url: address.origin, key, adminKey: secrets.adminKey, stage: { url: stageUrl, token }, startup, close };
   } catch (error) {
     await close();
     throw error;

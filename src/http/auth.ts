@@ -1,16 +1,52 @@
-/** Who may come in: one bearer key from the configuration. */
+/** Who may come in: holders of an account's key, of a signed link, of the deployment's admin key. */
+import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { timingSafeEqual } from 'hono/utils/buffer';
-import type { AppEnv } from './env.ts';
+import { hashKey, parseKey } from '../account/key.ts';
+import { checkLink, type Opens } from '../account/link.ts';
+import type { AppEnv, Caller, Env } from './env.ts';
 import { Problem } from './problem.ts';
+import { callObject } from './stub.ts';
 
 const refuse = (detail: string) => new Problem({ status: 401, code: 'unauthorized', detail, headers: { 'www-authenticate': 'Bearer' } });
+const notConfigured = (secret: string) => new Problem({ status: 503, code: 'not_configured', detail: `This deployment has no ${secret} secret yet.` });
+const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
 
-/** Lets a request through when it carries the configured key, compared in constant time. Without a configured key nobody gets in. */
+const bearer = (c: Context<AppEnv>): string | undefined => /^Bearer +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
+
+/** Whose key it is. Throws a 401 Problem; without a signing secret nobody gets in. */
+export async function callerOf(env: Env, text: string | undefined): Promise<Caller> {
+  if (!env.SIGNING_SECRET) throw notConfigured('SIGNING_SECRET');
+  if (!text) throw refuse(SEND_KEY);
+  const key = parseKey(text);
+  if (!key) throw refuse('The key is not valid: it has the form ralu_PREFIX_SECRET.');
+  const hash = await hashKey(env.SIGNING_SECRET, key);
+  const refusal = await callObject(env.ACCOUNTS, key.account, (account) => account.refuse(key.id, hash));
+  if (refusal) throw refuse(refusal === 'revoked' ? 'The key was revoked.' : 'The key is not valid.');
+  return { account: key.account, keyId: key.id };
+}
+
+/** Lets a request through when it carries a key of an account, and says whose. */
 export const requireKey = createMiddleware<AppEnv>(async function requireKey(c, next) {
-  if (!c.env.API_KEY) throw new Problem({ status: 503, code: 'not_configured', detail: 'This deployment has no API_KEY secret yet.' });
-  const [, key] = /^Bearer +(\S+)$/i.exec(c.req.header('authorization') ?? '') ?? [];
-  if (!key) throw refuse('Send the key as "Authorization: Bearer KEY".');
-  if (!(await timingSafeEqual(key, c.env.API_KEY))) throw refuse('The key is not valid.');
+  c.set('caller', await callerOf(c.env, bearer(c)));
   await next();
 });
+
+/** Lets a request through when it carries the admin key, compared in constant time. */
+export const requireAdmin = createMiddleware<AppEnv>(async function requireAdmin(c, next) {
+  if (!c.env.ADMIN_KEY) throw notConfigured('ADMIN_KEY');
+  const key = bearer(c);
+  if (!key) throw refuse(SEND_KEY);
+  if (!(await timingSafeEqual(key, c.env.ADMIN_KEY))) throw refuse('The key is not the admin key.');
+  await next();
+});
+
+/** Whose job may be looked at: the account of the key, or null (anyone's) for a valid `token` of this very job and thing. Throws a 401 Problem. */
+export async function ownerOrLink(c: Context<AppEnv>, job: string, opens: Opens): Promise<string | null> {
+  const token = c.req.query('token');
+  if (token === undefined) return (await callerOf(c.env, bearer(c))).account;
+  if (!c.env.SIGNING_SECRET) throw notConfigured('SIGNING_SECRET');
+  const found = await checkLink(c.env.SIGNING_SECRET, job, opens, token, Date.now());
+  if (found === 'valid') return null;
+  throw refuse(found === 'expired' ? 'The link has expired; ask for the job again to get a new one.' : 'The link is not valid for this.');
+}

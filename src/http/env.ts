@@ -3,12 +3,20 @@ import type { JobEnv, JobObject } from '../../durable-objects/job.ts';
 
 export interface Env extends JobEnv {
   readonly JOBS: DurableObjectNamespace<JobObject>;
-  /** secret: the bearer key of callers */
-  readonly API_KEY: string;
+  /** secret: what keys and links are signed with */
+  readonly SIGNING_SECRET: string;
+  /** secret: the bearer key that opens accounts */
+  readonly ADMIN_KEY: string;
+}
+
+/** Whose key a request came with. */
+export interface Caller {
+  readonly account: string;
+  readonly keyId: string;
 }
 
 /** Hono's view of a request. */
 export interface AppEnv {
   Bindings: Env;
-  Variables: { requestId: string };
+  Variables: { requestId: string; caller: Caller };
 }

@@ -1,18 +1,19 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import { bodyLimit } from 'hono/body-limit';
-import { createMiddleware } from 'hono/factory';
 import { imageKey } from '../../durable-objects/job.ts';
+import { signLink } from '../account/link.ts';
 import type { JobView } from '../job/job.ts';
 import type { FitMemo } from '../job/plan.ts';
 import { jobPath } from '../job/view.ts';
-import type { AppEnv } from './env.ts';
+import { ownerOrLink, requireKey } from './auth.ts';
+import type { AppEnv, Env } from './env.ts';
 import { jobBody, planBody } from './job-request.ts';
-import { callJob } from './job-stub.ts';
 import { availableModels } from './models.ts';
 import { badField, Problem } from './problem.ts';
+import { limitBody, requireJson } from './request-body.ts';
+import { digestOf, idempotencyKey, rateHeaders, startJobs } from './start-jobs.ts';
+import { callObject } from './stub.ts';
 
-const MAX_BODY_BYTES = 256 * 1024;
 const JOB_ID = /^job_[0-9a-f]{32}$/;
 
 const notFound = (id: string) => new Problem({ status: 404, code: 'job_not_found', detail: `There is no job ${JOB_ID.test(id) ? id : 'of that id'}; it may have expired.` });
@@ -23,32 +24,6 @@ function jobId(id: string): string {
   return id;
 }
 
-const limitBody = bodyLimit({
-  maxSize: MAX_BODY_BYTES,
-  onError: () => {
-    throw new Problem({ status: 413, code: 'body_too_large', detail: `The body may have at most ${MAX_BODY_BYTES} bytes.` });
-  },
-});
-
-/** The types that Hono reads a body as JSON for; any other would slip past the contract unread. */
-const JSON_TYPE = /^application\/([a-z-.]+\+)?json(;\s*[a-zA-Z0-9-]+=([^;]+))*$/;
-
-const requireJson = createMiddleware<AppEnv>(async function requireJson(c, next) {
-  const type = c.req.header('content-type') ?? '';
-  if (!JSON_TYPE.test(type)) {
-    throw new Problem({
-      status: 415,
-      code: 'unsupported_media_type',
-      detail: `content-type: got ${JSON.stringify(type)}; must be application/json`,
-      errors: [{ field: 'content-type', value: type, rule: 'must be application/json' }],
-    });
-  }
-  await c.req.json().catch(() => {
-    throw badField('(body)', undefined, 'must be JSON');
-  });
-  await next();
-});
-
 /** Where a reconnecting watcher goes on: the number after `Last-Event-ID`, 0 at first. */
 function lastEventId(header: string | undefined): number {
   if (header === undefined || header === '') return 0;
@@ -56,31 +31,86 @@ function lastEventId(header: string | undefined): number {
   return Number(header);
 }
 
+/** How long the links of a job view open. */
+const LINK_SECONDS = 3600;
+
+/** The job with links that open its events and its image without a key, for a while. */
+async function withLinks(env: Env, job: JobView): Promise<LinkedJob> {
+  const until = Math.floor(Date.now() / 1000) + LINK_SECONDS;
+  const link = async (opens: 'events' | 'image') => `${job.urls[opens]}?token=${await signLink(env.SIGNING_SECRET, job.id, opens, until)}`;
+  return { ...job, links: { events: await link('events'), image: await link('image'), expires_at: until } };
+}
+
+type LinkedJob = JobView & { readonly links: { readonly events: string; readonly image: string; readonly expires_at: number } };
+
 const idParam = z.object({ id: z.string().openapi({ example: 'job_0123456789abcdef0123456789abcdef' }) });
-const jobSchema = z.custom<JobView>().openapi('Job', { type: 'object', description: 'The job: status, plan, image and receipt once done' });
+const jobSchema = z.custom<LinkedJob>().openapi('Job', { type: 'object', description: 'The job: status, plan, image and receipt once done, links that open its events and image without a key' });
 const jobResponse = (description: string) => ({ description, content: { 'application/json': { schema: jobSchema } } });
+const token = z.object({ token: z.string().optional().openapi({ description: 'instead of a key: from the links of the job' }) });
 
 const createJob = createRoute({
   method: 'post',
   path: '/v1/jobs',
   summary: 'Start a job',
-  middleware: [limitBody, requireJson] as const,
-  request: { body: { required: true, content: { 'application/json': { schema: jobBody } } } },
-  responses: { 202: jobResponse('Accepted: the job with its plan') },
+  middleware: [requireKey, limitBody, requireJson] as const,
+  request: { headers: z.object({ 'idempotency-key': z.string().optional() }), body: { required: true, content: { 'application/json': { schema: jobBody } } } },
+  responses: {
+    202: jobResponse('Accepted: the job with its plan'),
+    422: { description: 'The Idempotency-Key came with another request' },
+    429: { description: 'Too many images a minute, or jobs at once' },
+  },
 });
-const getJob = createRoute({ method: 'get', path: '/v1/jobs/{id}', summary: 'A job as it stands', request: { params: idParam }, responses: { 200: jobResponse('The job') } });
+const STATUSES = ['open', 'done', 'failed', 'cancelled'] as const;
+const MAX_PAGE = 50;
+const listJobs = createRoute({
+  method: 'get',
+  path: '/v1/jobs',
+  summary: 'The jobs of the account, newest first',
+  middleware: [requireKey] as const,
+  request: {
+    query: z.strictObject({
+      limit: z.coerce.number().int().min(1).max(MAX_PAGE).default(20),
+      after: z
+        .string()
+        .regex(/^\d{1,15}$/, 'must be the next_cursor of an earlier page')
+        .optional(),
+      status: z.enum(STATUSES).optional(),
+    }),
+  },
+  responses: {
+    200: {
+      description: 'A page',
+      content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(jobSchema), has_more: z.boolean(), next_cursor: z.string().nullable() }) } },
+    },
+  },
+});
+const getJob = createRoute({
+  method: 'get',
+  path: '/v1/jobs/{id}',
+  summary: 'A job as it stands',
+  middleware: [requireKey] as const,
+  request: { params: idParam },
+  responses: { 200: jobResponse('The job') },
+});
 const watchJob = createRoute({
   method: 'get',
   path: '/v1/jobs/{id}/events',
   summary: 'Its events as they happen, resumable with Last-Event-ID',
-  request: { params: idParam },
+  request: { params: idParam, query: token },
   responses: { 200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } }, 204: { description: 'The job has ended and every event was seen' } },
 });
-const getImage = createRoute({ method: 'get', path: '/v1/jobs/{id}/image', summary: 'The finished image', request: { params: idParam }, responses: { 200: { description: 'Encoded image' } } });
+const getImage = createRoute({
+  method: 'get',
+  path: '/v1/jobs/{id}/image',
+  summary: 'The finished image',
+  request: { params: idParam, query: token },
+  responses: { 200: { description: 'Encoded image' } },
+});
 const cancelJob = createRoute({
   method: 'post',
   path: '/v1/jobs/{id}/cancel',
   summary: 'Stop a job',
+  middleware: [requireKey] as const,
   request: { params: idParam },
   responses: { 200: jobResponse('The job: cancelled, or as it had ended before') },
 });
@@ -88,6 +118,7 @@ const deleteJob = createRoute({
   method: 'delete',
   path: '/v1/jobs/{id}',
   summary: 'Erase a job: image, latents and events',
+  middleware: [requireKey] as const,
   request: { params: idParam },
   responses: { 204: { description: 'Erased' } },
 });
@@ -95,23 +126,39 @@ const deleteJob = createRoute({
 export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(createJob, async (c) => {
     const tools = { memo, clock: () => performance.now(), draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number };
-    const { request, plan } = planBody(c.req.valid('json'), await availableModels(c.env), tools);
-    const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
-    const job = await callJob(c.env, id, (stub) => stub.create({ id, request, plan }) as Promise<JobView>);
-    return c.json(job, 202, { location: jobPath(id), 'x-ralu-job-id': id });
+    const body = c.req.valid('json');
+    const key = idempotencyKey(c.req.header('idempotency-key'));
+    const planned = [planBody(body, await availableModels(c.env), tools)];
+    const idempotency = key === null ? null : { key, digest: await digestOf('/v1/jobs', body) };
+    const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, { planned, requestId: c.var.requestId, idempotency });
+    const [job] = jobs as [JobView];
+    return c.json(await withLinks(c.env, job), 202, { ...rateHeaders(rate), location: jobPath(job.id), 'x-ralu-job-id': job.id, ...(isReplay && { 'idempotent-replayed': 'true' }) });
+  });
+
+  app.openapi(listJobs, async (c) => {
+    const { limit, after, status } = c.req.valid('query');
+    const { account } = c.var.caller;
+    // one more than the page tells whether there are more
+    const entries = await callObject(c.env.ACCOUNTS, account, (stub) => stub.jobs({ before: after === undefined ? null : Number(after), limit: limit + 1, status: status ?? null }));
+    const page = entries.slice(0, limit);
+    const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)));
+    const data = await Promise.all(jobs.filter((job) => job !== null).map((job) => withLinks(c.env, job)));
+    const hasMore = entries.length > limit;
+    return c.json({ object: 'list' as const, data, has_more: hasMore, next_cursor: hasMore ? String(page.at(-1)?.seq) : null }, 200);
   });
 
   app.openapi(getJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
-    const job = await callJob(c.env, id, (stub) => stub.view() as Promise<JobView | null>);
+    const job = await callObject(c.env.JOBS, id, (stub) => stub.view(c.var.caller.account) as Promise<JobView | null>);
     if (!job) throw notFound(id);
-    return c.json(job, 200);
+    return c.json(await withLinks(c.env, job), 200);
   });
 
   app.openapi(watchJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
+    const owner = await ownerOrLink(c, id, 'events');
     const after = lastEventId(c.req.header('last-event-id'));
-    const events = await callJob(c.env, id, (stub) => stub.events(after) as Promise<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>);
+    const events = await callObject(c.env.JOBS, id, (stub) => stub.events(owner, after) as Promise<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>);
     if (!events) throw notFound(id);
     if (events === 'ahead') throw badField('last-event-id', after, 'must be the id of an event of this job');
     if (events === 'over') return c.body(null, 204);
@@ -121,24 +168,30 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(getImage, async (c) => {
     const id = jobId(c.req.valid('param').id);
-    const job = await callJob(c.env, id, (stub) => stub.view() as Promise<JobView | null>);
+    const owner = await ownerOrLink(c, id, 'image');
+    const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner) as Promise<JobView | null>);
     if (!job) throw notFound(id);
     if (!job.image) throw new Problem({ status: 409, code: 'image_not_ready', detail: `Job ${id} has no image: it is ${job.status}.` });
     const image = await c.env.IMAGES.get(imageKey(id, job.image.format));
     if (!image) throw notFound(id);
-    return c.body(image.body, 200, { 'content-type': `image/${job.image.format}`, 'content-length': String(image.size), etag: image.httpEtag, 'cache-control': 'private, max-age=3600' });
+    return c.body(image.body, 200, {
+      'content-type': `image/${job.image.format}`,
+      'content-length': String(image.size),
+      etag: image.httpEtag,
+      'cache-control': 'private, max-age=31536000, immutable',
+    });
   });
 
   app.openapi(cancelJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
-    const job = await callJob(c.env, id, (stub) => stub.cancel() as Promise<JobView | null>);
+    const job = await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account) as Promise<JobView | null>);
     if (!job) throw notFound(id);
-    return c.json(job, 200);
+    return c.json(await withLinks(c.env, job), 200);
   });
 
   app.openapi(deleteJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
-    if (!(await callJob(c.env, id, (stub) => stub.erase()))) throw notFound(id);
+    if (!(await callObject(c.env.JOBS, id, (stub) => stub.erase(c.var.caller.account)))) throw notFound(id);
     return c.body(null, 204);
   });
 }

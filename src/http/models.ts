@@ -2,6 +2,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { findModels, openStage, parseBackends, type ServedModel } from '../stage/backends.ts';
 import { modelFacts } from '../stage/contract.ts';
+import { requireKey } from './auth.ts';
 import type { AppEnv, Env } from './env.ts';
 import { Problem } from './problem.ts';
 
@@ -18,6 +19,7 @@ const listModels = createRoute({
   method: 'get',
   path: '/v1/models',
   summary: 'Models that can be asked for',
+  middleware: [requireKey] as const,
   responses: { 200: { description: 'The models', content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelEntry) }) } } } },
 });
 

@@ -11,7 +11,7 @@ export interface Fault {
 }
 
 export interface ProblemFields {
-  readonly status: 400 | 401 | 404 | 409 | 413 | 415 | 500 | 503;
+  readonly status: 400 | 401 | 404 | 409 | 413 | 415 | 422 | 429 | 500 | 503;
   /** stable name for programs */
   readonly code: string;
   /** one sentence for people */
@@ -27,6 +27,8 @@ const TITLES: Record<ProblemFields['status'], string> = {
   409: 'Conflict',
   413: 'Body too large',
   415: 'Unsupported media type',
+  422: 'Not the same request',
+  429: 'Too many requests',
   500: 'Internal error',
   503: 'Not available',
 };

@@ -110,6 +110,8 @@ export interface Job {
 /** The record of a job, one row in its object: what it is, where it stands, how it ended. Times are milliseconds since 1970. */
 export interface JobRecord {
   readonly id: string;
+  /** whose it is */
+  readonly account: string;
   readonly request: JobRequest;
   readonly plan: Plan;
   readonly createdAt: number;
@@ -132,6 +134,8 @@ export interface JobRecord {
   readonly failure: JobFailure | null;
   readonly finishedAt: number | null;
   readonly expiresAt: number | null;
+  /** when its account was told that it has ended */
+  readonly toldAt: number | null;
 }
 
 /** RGB bytes [height, width, 3]. */

@@ -14,7 +14,7 @@ import type { Stack, StackOptions } from '../../scripts/local/stack.ts';
 import { isLastEvent } from '../../src/job/events.ts';
 
 export interface Rig {
-  /** where the Worker answers, the same after every restart */
+  /** where the Worker answers, and the demo account's key: the same after every restart, there from the first start on */
   readonly service: Service;
   /** starts the stack; resolves, when it is ready, to what its start took */
   start(): Promise<Stack['startup']>;
@@ -33,11 +33,11 @@ export async function makeRig(options: Partial<Pick<StackOptions, 'engine' | 'st
   const folder = await mkdtemp(join(tmpdir(), 'ralu-e2e-'));
   const port = await somePort();
   const stagePort = await somePort();
-  const key = 'e2e-key';
   const file = join(folder, 'options.json');
-  const stack: StackOptions = { ...options, persistTo: join(folder, 'state'), apiKey: key, port, stagePort, stageToken: 'e2e-token', bundle: await bundleWorker() };
+  const stack: StackOptions = { ...options, persistTo: join(folder, 'state'), port, stagePort, stageToken: 'e2e-token', bundle: await bundleWorker() };
   await writeFile(file, JSON.stringify(stack));
   const log: string[] = [];
+  const service = { url: `http://127.0.0.1:${port}`, key: '' };
   let child: ChildProcess | null = null;
 
   const kill = async (): Promise<void> => {
@@ -51,7 +51,7 @@ export async function makeRig(options: Partial<Pick<StackOptions, 'engine' | 'st
   };
 
   return {
-    service: { url: `http://127.0.0.1:${port}`, key },
+    service,
     log,
     async start() {
       const born = spawn(process.execPath, [CHILD, file], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -59,7 +59,8 @@ export async function makeRig(options: Partial<Pick<StackOptions, 'engine' | 'st
       const errors = createInterface({ input: born.stderr });
       errors.on('line', (line) => log.push(line));
       for await (const line of createInterface({ input: born.stdout })) {
-        const { startup } = JSON.parse(line) as { startup: Stack['startup'] };
+        const { startup, key } = JSON.parse(line) as Pick<Stack, 'startup' | 'key'>;
+        service.key = key;
         return startup;
       }
       throw new Error(`the stack ended before it was ready:\n${log.slice(-30).join('\n')}`);

@@ -4,7 +4,18 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { JobEvent } from '../../src/job/events.ts';
 import type { JobView } from '../../src/job/job.ts';
 
-export const KEY = 'test-key';
+/** An account of its own, opened with the admin key; resolves to its first key. */
+export async function openAccount(limits: Readonly<Record<string, number>> = {}): Promise<string> {
+  const body = JSON.stringify({ name: 'test', limits: { images_per_minute: 10_000, concurrent_jobs: 1000, ...limits } });
+  const response = await exports.default.fetch(
+    new Request('http://ralu.test/v1/accounts', { method: 'POST', headers: { authorization: 'Bearer test-admin-key', 'content-type': 'application/json' }, body }),
+  );
+  if (response.status !== 201) throw new Error(`account refused: ${response.status} ${await response.text()}`);
+  return (await response.json<{ key: { key: string } }>()).key.key;
+}
+
+/** The key that `call` sends: one account for each test file. */
+export const KEY = await openAccount();
 
 /** The smallest square of the embedded model: what a test asks for that wants a picture soon. */
 export const SMALL = { width: 256, height: 256 } as const;

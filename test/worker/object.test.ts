@@ -2,7 +2,8 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'c
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { imageKey, type JobObject } from '../../durable-objects/job.ts';
-import { appendEvent, MAX_ROW_BYTES, migrate, readJob, readRow, updateRow, writeJob } from '../../durable-objects/tables.ts';
+import { migrate } from '../../durable-objects/migrate.ts';
+import { appendEvent, JOB_MIGRATIONS, MAX_ROW_BYTES, readJob, readRow, updateRow, writeJob } from '../../durable-objects/tables.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';
 import { call, createJob, imageOf, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
 
@@ -73,9 +74,9 @@ describe('an object that is lost goes on where it was and ends in the same bytes
   });
 
   test('evicted while it waits between attempts, and again after it is done', async () => {
-    const { plan, request } = await rowOf((await createJob(FOX)).id);
+    const { account, plan, request } = await rowOf((await createJob(FOX)).id);
     const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
-    await stubOf(id).create({ id, request, plan: { ...plan, backends: ['gone'] } });
+    await stubOf(id).create({ id, account, request, plan: { ...plan, backends: ['gone'] } });
     await expect.poll(async () => (await rowOf(id)).tries, { timeout: 5000 }).toBeGreaterThan(1);
     await runInDurableObject(stubOf(id), (_, state) => updateRow(state.storage.sql, { plan }));
     await evictDurableObject(stubOf(id));
@@ -101,13 +102,13 @@ describe('an object that is lost goes on where it was and ends in the same bytes
   });
 
   test('a stage cut off goes back to the server that runs it, and one that failed goes to the next', async () => {
-    const { plan, request } = await rowOf((await createJob(FOX)).id);
+    const { account, plan, request } = await rowOf((await createJob(FOX)).id);
     for (const [backends, retries] of [
       [['local', 'gone'], []],
       [['gone', 'local'], ['unreachable']],
     ] as const) {
       const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
-      await stubOf(id).create({ id, request, plan: { ...plan, backends: [...backends] } });
+      await stubOf(id).create({ id, account, request, plan: { ...plan, backends: [...backends] } });
       let isLost = false;
       const events = await watchThrough(id, async (event) => {
         if (isLost || event.type !== 'step') return;
@@ -133,7 +134,7 @@ describe('what must happen once happens once', () => {
   test('a second create with the same id changes nothing', async () => {
     const { id } = await createJob(FOX);
     const row = await rowOf(id);
-    const again = await stubOf(id).create({ id, request: { ...row.request, prompt: 'something else' }, plan: row.plan });
+    const again = await stubOf(id).create({ id, account: row.account, request: { ...row.request, prompt: 'something else' }, plan: row.plan });
     expect(again).toMatchObject({ id, prompt: FOX.prompt });
     await watchAll(id);
     expect(await imageOf(id)).toEqual(await reference());
@@ -154,7 +155,7 @@ describe('what must happen once happens once', () => {
     const { id } = await createJob(FOX);
     for await (const event of watch(id)) {
       // the last stage's answer is on its way
-      if (event.type === 'step' && event.data.stage === 3 && event.data.step === 5) await stubOf(id).cancel();
+      if (event.type === 'step' && event.data.stage === 3 && event.data.step === 5) await stubOf(id).cancel((await rowOf(id)).account);
     }
     await runDurableObjectAlarm(stubOf(id));
     const row = await rowOf(id);
@@ -281,9 +282,9 @@ describe('time and storage', () => {
   test('the schema is brought up once, however often it is asked for', async () => {
     const { id } = await createJob(FOX);
     await runInDurableObject(stubOf(id), (_, state) => {
-      migrate(state.storage.sql);
-      migrate(state.storage.sql);
-      expect(state.storage.sql.exec('SELECT COUNT(*) AS count FROM migration').one()).toEqual({ count: 1 });
+      migrate(state.storage.sql, JOB_MIGRATIONS);
+      migrate(state.storage.sql, JOB_MIGRATIONS);
+      expect(state.storage.sql.exec('SELECT COUNT(*) AS count FROM migration').one()).toEqual({ count: JOB_MIGRATIONS.length });
     });
     await watchAll(id);
   });

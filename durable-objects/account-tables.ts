@@ -1,0 +1,120 @@
+/** The rows of one account: schema, and every read and write of them. docs/storage.md shows each row with an example. Nothing here awaits. */
+import type { AccountLimits, IndexedJob, JobStatus, KeyRecord } from '../src/account/account.ts';
+
+/** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
+export const ACCOUNT_MIGRATIONS = [
+  `CREATE TABLE account (id TEXT PRIMARY KEY, name TEXT NOT NULL, limits TEXT NOT NULL, created_at INTEGER NOT NULL);
+   CREATE TABLE key (id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL, created_at INTEGER NOT NULL, revoked_at INTEGER, arrival INTEGER NOT NULL);
+   CREATE TABLE job (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL, key_id TEXT NOT NULL, created_at INTEGER NOT NULL, status TEXT NOT NULL, is_created INTEGER NOT NULL);
+   CREATE INDEX job_by_status ON job (status, seq);
+   CREATE TABLE idempotency (key TEXT PRIMARY KEY, digest TEXT NOT NULL, request_id TEXT NOT NULL, job_ids TEXT NOT NULL, created_at INTEGER NOT NULL);`,
+] as const;
+
+export interface AccountRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly limits: AccountLimits;
+  readonly createdAt: number;
+}
+
+export function readAccount(sql: SqlStorage): AccountRecord | null {
+  const [row] = sql.exec<{ id: string; name: string; limits: string; created_at: number }>('SELECT * FROM account').toArray();
+  return row ? { id: row.id, name: row.name, limits: JSON.parse(row.limits), createdAt: row.created_at } : null;
+}
+
+export function insertAccount(sql: SqlStorage, { id, name, limits, createdAt }: AccountRecord): void {
+  sql.exec('INSERT INTO account (id, name, limits, created_at) VALUES (?, ?, ?, ?)', id, name, JSON.stringify(limits), createdAt);
+}
+
+type KeyRow = { id: string; name: string; hash: string; created_at: number; revoked_at: number | null; arrival: number };
+const toKey = ({ id, name, hash, created_at, revoked_at, arrival }: KeyRow): KeyRecord => ({ id, name, hash, createdAt: created_at, revokedAt: revoked_at, arrival });
+
+export const readKeys = (sql: SqlStorage): readonly KeyRecord[] => sql.exec<KeyRow>('SELECT * FROM key ORDER BY created_at, id').toArray().map(toKey);
+
+export function readKey(sql: SqlStorage, id: string): KeyRecord | null {
+  const [row] = sql.exec<KeyRow>('SELECT * FROM key WHERE id = ?', id).toArray();
+  return row ? toKey(row) : null;
+}
+
+export function insertKey(sql: SqlStorage, { id, name, hash, createdAt }: Pick<KeyRecord, 'id' | 'name' | 'hash' | 'createdAt'>): void {
+  sql.exec('INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival) VALUES (?, ?, ?, ?, NULL, 0)', id, name, hash, createdAt);
+}
+
+/** False where there is no such key. One revoked before stays revoked since then. */
+export const revokeKey = (sql: SqlStorage, id: string, at: number): boolean => sql.exec('UPDATE key SET revoked_at = COALESCE(revoked_at, ?) WHERE id = ?', at, id).rowsWritten > 0;
+
+export function setArrival(sql: SqlStorage, id: string, arrival: number): void {
+  sql.exec('UPDATE key SET arrival = ? WHERE id = ?', arrival, id);
+}
+
+export const countOpen = (sql: SqlStorage): number => sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM job WHERE status = 'open'").one().count;
+
+export function insertJob(sql: SqlStorage, { id, requestId, keyId, createdAt }: Omit<IndexedJob, 'status'>): void {
+  sql.exec("INSERT INTO job (id, request_id, key_id, created_at, status, is_created) VALUES (?, ?, ?, ?, 'open', 0)", id, requestId, keyId, createdAt);
+}
+
+export const hasJob = (sql: SqlStorage, id: string): boolean => sql.exec('SELECT 1 FROM job WHERE id = ?', id).toArray().length > 0;
+
+export function markCreated(sql: SqlStorage, ids: readonly string[]): void {
+  for (const id of ids) sql.exec('UPDATE job SET is_created = 1 WHERE id = ?', id);
+}
+
+/** A job's end, told by its object; told again it changes nothing. */
+export function setStatus(sql: SqlStorage, id: string, status: JobStatus): void {
+  sql.exec("UPDATE job SET status = ?, is_created = 1 WHERE id = ? AND status = 'open'", status, id);
+}
+
+export function deleteJob(sql: SqlStorage, id: string): void {
+  sql.exec('DELETE FROM job WHERE id = ?', id);
+}
+
+/** Open jobs entered before `before` whose objects were never heard of. */
+export const readUncreated = (sql: SqlStorage, before: number): readonly string[] =>
+  sql
+    .exec<{ id: string }>("SELECT id FROM job WHERE is_created = 0 AND status = 'open' AND created_at < ? ORDER BY seq", before)
+    .toArray()
+    .map(({ id }) => id);
+
+/** When the oldest of them was entered; null where there is none. */
+export const oldestUncreated = (sql: SqlStorage): number | null => sql.exec<{ at: number | null }>("SELECT MIN(created_at) AS at FROM job WHERE is_created = 0 AND status = 'open'").one().at;
+
+type JobRow = { seq: number; id: string; request_id: string; key_id: string; created_at: number; status: JobStatus };
+
+/** Up to `limit` jobs entered before place `before` (the newest where null), newest first, with their places. */
+export function listJobs(
+  sql: SqlStorage,
+  { before, limit, status }: { readonly before: number | null; readonly limit: number; readonly status: JobStatus | null },
+): readonly (IndexedJob & { readonly seq: number })[] {
+  return sql
+    .exec<JobRow>(
+      'SELECT seq, id, request_id, key_id, created_at, status FROM job WHERE seq < ? AND (? IS NULL OR status = ?) ORDER BY seq DESC LIMIT ?',
+      before ?? Number.MAX_SAFE_INTEGER,
+      status,
+      status,
+      limit,
+    )
+    .toArray()
+    .map(({ request_id, key_id, created_at, ...row }) => ({ ...row, requestId: request_id, keyId: key_id, createdAt: created_at }));
+}
+
+export interface IdempotencyRecord {
+  readonly digest: string;
+  readonly requestId: string;
+  readonly jobIds: readonly string[];
+  readonly createdAt: number;
+}
+
+export function readIdempotency(sql: SqlStorage, key: string): IdempotencyRecord | null {
+  const [row] = sql.exec<{ digest: string; request_id: string; job_ids: string; created_at: number }>('SELECT digest, request_id, job_ids, created_at FROM idempotency WHERE key = ?', key).toArray();
+  return row ? { digest: row.digest, requestId: row.request_id, jobIds: JSON.parse(row.job_ids), createdAt: row.created_at } : null;
+}
+
+export function writeIdempotency(sql: SqlStorage, key: string, { digest, requestId, jobIds, createdAt }: IdempotencyRecord): void {
+  sql.exec('INSERT OR REPLACE INTO idempotency (key, digest, request_id, job_ids, created_at) VALUES (?, ?, ?, ?, ?)', key, digest, requestId, JSON.stringify(jobIds), createdAt);
+}
+
+export function deleteIdempotencyBefore(sql: SqlStorage, at: number): void {
+  sql.exec('DELETE FROM idempotency WHERE created_at < ?', at);
+}
+
+export const oldestIdempotency = (sql: SqlStorage): number | null => sql.exec<{ at: number | null }>('SELECT MIN(created_at) AS at FROM idempotency').one().at;

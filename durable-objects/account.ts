@@ -1,0 +1,171 @@
+/**
+ * One account = one object: its keys, its limits, what it asked for twice, and the index of its jobs.
+ *
+ * A job is entered here first and created afterwards, so a job that runs is always counted; an entry whose job never came is let go by the alarm. That a job has ended is told by the
+ * job's own object, at least once. No transaction spans the two.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import { type AccountLimits, admit, type IndexedJob, type JobStatus, type KeyRecord, type KeyRefusal, rateState, type Started, type StartRequest } from '../src/account/account.ts';
+import { logLine } from '../src/job/log.ts';
+import * as tables from './account-tables.ts';
+import { hasTables, migrate } from './migrate.ts';
+
+/** What a deployment gives the object: the jobs' objects, to ask whether one exists. */
+export interface AccountEnv {
+  readonly JOBS: DurableObjectNamespace;
+}
+
+const IDEMPOTENCY_MS = 24 * 3_600_000;
+/** a job is created within seconds of its entry, or its Worker is gone */
+const CREATION_MS = 60_000;
+
+export interface AccountView {
+  readonly id: string;
+  readonly name: string;
+  readonly createdAt: number;
+  readonly limits: AccountLimits;
+  readonly openJobs: number;
+}
+
+export type KeyView = Omit<KeyRecord, 'hash' | 'arrival'>;
+
+export class AccountObject extends DurableObject<AccountEnv> {
+  readonly #sql: SqlStorage;
+
+  constructor(ctx: DurableObjectState, env: AccountEnv) {
+    super(ctx, env);
+    this.#sql = ctx.storage.sql;
+    if (hasTables(this.#sql)) migrate(this.#sql, tables.ACCOUNT_MIGRATIONS);
+  }
+
+  /** Makes the account with its first key. False, and nothing changed, where it exists. */
+  open({
+    id,
+    name,
+    limits,
+    key,
+  }: {
+    readonly id: string;
+    readonly name: string;
+    readonly limits: AccountLimits;
+    readonly key: { readonly id: string; readonly name: string; readonly hash: string };
+  }): boolean {
+    const now = Date.now();
+    return this.ctx.storage.transactionSync(() => {
+      migrate(this.#sql, tables.ACCOUNT_MIGRATIONS);
+      if (tables.readAccount(this.#sql)) return false;
+      tables.insertAccount(this.#sql, { id, name, limits, createdAt: now });
+      tables.insertKey(this.#sql, { ...key, createdAt: now });
+      return true;
+    });
+  }
+
+  /** The account; null where there is none. */
+  view(): AccountView | null {
+    const account = this.#account();
+    return account && { ...account, openJobs: tables.countOpen(this.#sql) };
+  }
+
+  /** Adds a key. False where there is no account. */
+  addKey(key: { readonly id: string; readonly name: string; readonly hash: string }): boolean {
+    if (!this.#account()) return false;
+    tables.insertKey(this.#sql, { ...key, createdAt: Date.now() });
+    return true;
+  }
+
+  keys(): readonly KeyView[] {
+    return this.#account() ? tables.readKeys(this.#sql).map(({ hash: _, arrival: __, ...key }) => key) : [];
+  }
+
+  /** From the next request on the key opens nothing. False where there is no such key. */
+  revokeKey(id: string): boolean {
+    return this.#account() !== null && tables.revokeKey(this.#sql, id, Date.now());
+  }
+
+  /** Whether the key with this hash opens the account; null where it does. */
+  refuse(keyId: string, hash: string): KeyRefusal | null {
+    const key = this.#account() && tables.readKey(this.#sql, keyId);
+    if (!key || !equal(key.hash, hash)) return 'unknown';
+    return key.revokedAt === null ? null : 'revoked';
+  }
+
+  /** Enters the jobs of one request, all or none, unless limits or an earlier request of the same idempotency key say otherwise. The key must have been let in by `refuse`. */
+  start(keyId: string, { requestId, jobIds, idempotency }: StartRequest): Started {
+    const now = Date.now();
+    const account = this.#account();
+    const key = account && tables.readKey(this.#sql, keyId);
+    if (!account || !key) throw new Error('start without an account');
+    return this.ctx.storage.transactionSync((): Started => {
+      const earlier = idempotency && tables.readIdempotency(this.#sql, idempotency.key);
+      if (earlier && now - earlier.createdAt < IDEMPOTENCY_MS) {
+        if (earlier.digest !== idempotency.digest) return { kind: 'conflict' };
+        return { kind: 'again', jobIds: earlier.jobIds, requestId: earlier.requestId, rate: rateState(account.limits, key.arrival, now) };
+      }
+      // the same call, come again after a broken stub
+      if (jobIds.some((id) => tables.hasJob(this.#sql, id))) return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, key.arrival, now) };
+      const admitted = admit({ limits: account.limits, arrival: key.arrival, open: tables.countOpen(this.#sql), count: jobIds.length }, now);
+      if (admitted.refusal) return admitted.refusal;
+      tables.setArrival(this.#sql, keyId, admitted.arrival);
+      for (const id of jobIds) tables.insertJob(this.#sql, { id, requestId, keyId, createdAt: now });
+      if (idempotency) tables.writeIdempotency(this.#sql, idempotency.key, { digest: idempotency.digest, requestId, jobIds, createdAt: now });
+      this.#arm(now);
+      return { kind: 'new', jobIds, requestId, rate: admitted.rate };
+    });
+  }
+
+  /** The jobs' objects have been created. */
+  created(ids: readonly string[]): void {
+    if (this.#account()) tables.markCreated(this.#sql, ids);
+  }
+
+  /** A job has ended. Told by its object, at least once. */
+  ended(id: string, status: Exclude<JobStatus, 'open'>): void {
+    if (this.#account()) tables.setStatus(this.#sql, id, status);
+  }
+
+  /** A job is no longer stored. */
+  erased(id: string): void {
+    if (this.#account()) tables.deleteJob(this.#sql, id);
+  }
+
+  /** Jobs of the account, newest first; `before` is the place after which to go on. */
+  jobs(query: Parameters<typeof tables.listJobs>[1]): readonly (IndexedJob & { readonly seq: number })[] {
+    return this.#account() ? tables.listJobs(this.#sql, query) : [];
+  }
+
+  /** Lets go entries whose job never came, and idempotency keys that have expired. */
+  override async alarm(): Promise<void> {
+    const now = Date.now();
+    if (!this.#account()) return;
+    tables.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS);
+    for (const id of tables.readUncreated(this.#sql, now - CREATION_MS)) {
+      const job = await (this.env.JOBS.getByName(id) as unknown as { view(owner: null): Promise<object | null> }).view(null);
+      if (job) tables.markCreated(this.#sql, [id]);
+      else {
+        tables.deleteJob(this.#sql, id);
+        logLine('job_never_came', { job_id: id });
+      }
+    }
+    this.#arm(now);
+  }
+
+  /** Sets the alarm for whatever is due first; an earlier one stays. */
+  #arm(now: number): void {
+    const uncreated = tables.oldestUncreated(this.#sql);
+    const idempotency = tables.oldestIdempotency(this.#sql);
+    const due = [...(uncreated === null ? [] : [uncreated + CREATION_MS + 1]), ...(idempotency === null ? [] : [idempotency + IDEMPOTENCY_MS + 1])];
+    if (due.length > 0) void this.ctx.storage.setAlarm(Math.max(now + 1, Math.min(...due)));
+  }
+
+  #account(): tables.AccountRecord | null {
+    return hasTables(this.#sql) ? tables.readAccount(this.#sql) : null;
+  }
+}
+
+/** Compares two hashes of equal length in a time that does not depend on where they differ. */
+function equal(a: string, b: string): boolean {
+  if (a.length !== b.length) return false;
+  let difference = 0;
+  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
+  return difference === 0;
+}

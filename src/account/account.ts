@@ -1,0 +1,78 @@
+/** What an account is: its limits, its keys, and the index of its jobs. Types, and the pure decisions over them. */
+import { type Rate, type RateState, takeRequests } from './rate.ts';
+
+export interface AccountLimits {
+  /** images that a key may ask for in a minute */
+  readonly imagesPerMinute: number;
+  /** jobs of the account that may be under way at once */
+  readonly concurrentJobs: number;
+}
+
+export const DEFAULT_LIMITS: AccountLimits = { imagesPerMinute: 60, concurrentJobs: 20 };
+
+export const rateOf = ({ imagesPerMinute }: AccountLimits): Rate => ({ limit: imagesPerMinute, windowMs: 60_000 });
+
+/** A key as it is kept. Times are milliseconds since 1970. */
+export interface KeyRecord {
+  readonly id: string;
+  readonly name: string;
+  /** `hashKey` of it */
+  readonly hash: string;
+  readonly createdAt: number;
+  readonly revokedAt: number | null;
+  /** of `takeRequests`: microseconds */
+  readonly arrival: number;
+}
+
+export type JobStatus = 'open' | 'done' | 'failed' | 'cancelled';
+
+/** A job as the account knows it. */
+export interface IndexedJob {
+  readonly id: string;
+  readonly requestId: string;
+  readonly keyId: string;
+  readonly createdAt: number;
+  readonly status: JobStatus;
+}
+
+/** Why a key does not open: nothing is told apart from outside. */
+export type KeyRefusal = 'unknown' | 'revoked';
+
+export interface StartRequest {
+  readonly requestId: string;
+  /** one id an image, in order */
+  readonly jobIds: readonly string[];
+  /** the caller's `Idempotency-Key` with a digest of what was asked */
+  readonly idempotency: { readonly key: string; readonly digest: string } | null;
+}
+
+export type Started =
+  /** the jobs are in the index and count; they are to be created now */
+  | { readonly kind: 'new'; readonly jobIds: readonly string[]; readonly requestId: string; readonly rate: RateState }
+  /** the idempotency key came before with the same request: its jobs, to be created where they were not */
+  | { readonly kind: 'again'; readonly jobIds: readonly string[]; readonly requestId: string; readonly rate: RateState }
+  | { readonly kind: 'conflict' }
+  | { readonly kind: 'rate_limited'; readonly retryMs: number; readonly rate: RateState }
+  | { readonly kind: 'too_many_jobs'; readonly open: number; readonly limit: number; readonly rate: RateState };
+
+/** How a key stands, without taking anything. */
+export function rateState(limits: AccountLimits, arrival: number, now: number): RateState {
+  const { limit, remaining, resetMs } = takeRequests(rateOf(limits), arrival, now, 0);
+  return { limit, remaining, resetMs };
+}
+
+/** Whether `count` more images may start now for a key with `open` jobs under way in its account; null with the key's next arrival time where they may. */
+export function admit(
+  { limits, arrival, open, count }: { readonly limits: AccountLimits; readonly arrival: number; readonly open: number; readonly count: number },
+  now: number,
+): { readonly refusal: Extract<Started, { kind: 'rate_limited' | 'too_many_jobs' }> } | { readonly refusal: null; readonly arrival: number; readonly rate: RateState } {
+  const rate = rateOf(limits);
+  if (open + count > limits.concurrentJobs) {
+    return { refusal: { kind: 'too_many_jobs', open, limit: limits.concurrentJobs, rate: rateState(limits, arrival, now) } };
+  }
+  const taken = takeRequests(rate, arrival, now, count);
+  const { limit, remaining, resetMs } = taken;
+  const state = { limit, remaining, resetMs };
+  if (!taken.ok) return { refusal: { kind: 'rate_limited', retryMs: taken.retryMs, rate: state } };
+  return { refusal: null, arrival: taken.arrival, rate: state };
+}

@@ -1,0 +1,95 @@
+/** From planned images to running jobs: entered in the account first, then created. Every surface starts its jobs here. */
+import type { NewJob } from '../../durable-objects/job.ts';
+import type { Started } from '../account/account.ts';
+import { toHex } from '../account/hmac.ts';
+import type { RateState } from '../account/rate.ts';
+import type { JobRequest, JobView, Plan } from '../job/job.ts';
+import type { Caller, Env } from './env.ts';
+import { badField, Problem } from './problem.ts';
+import { callObject } from './stub.ts';
+
+const MAX_IDEMPOTENCY_KEY = 255;
+
+export interface Planned {
+  readonly request: JobRequest;
+  readonly plan: Plan;
+}
+
+export interface StartedJobs {
+  readonly jobs: readonly JobView[];
+  readonly requestId: string;
+  /** the jobs of an earlier request with the same idempotency key */
+  readonly isReplay: boolean;
+  readonly rate: RateState;
+}
+
+/** A key as the header carries it: bare, or quoted as the IETF draft has it. Throws a 400 Problem. */
+export function idempotencyKey(header: string | undefined): string | null {
+  if (header === undefined) return null;
+  const key = /^"(.*)"$/.exec(header)?.[1] ?? header;
+  if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY) throw badField('idempotency-key', header, `must have 1 to ${MAX_IDEMPOTENCY_KEY} characters`);
+  return key;
+}
+
+/** What two requests must share to be one: surface and body. 64 hex digits. */
+export async function digestOf(surface: string, body: unknown): Promise<string> {
+  return toHex(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`${surface}\0${JSON.stringify(body)}`)));
+}
+
+/** Seconds for `retry-after`: never sooner than it would pass. */
+const wholeSeconds = (ms: number): string => String(Math.max(1, Math.ceil(ms / 1000)));
+
+/** What OpenAI's clients read of the key's images a minute. */
+export function rateHeaders({ limit, remaining, resetMs }: RateState): Record<string, string> {
+  return { 'x-ratelimit-limit-requests': String(limit), 'x-ratelimit-remaining-requests': String(remaining), 'x-ratelimit-reset-requests': `${resetMs}ms` };
+}
+
+/**
+ * The jobs of `planned`, one an image, started for the caller: all or none. With an idempotency key that came before, the jobs it started then.
+ * Throws a 429 Problem that says when to come back, a 422 where the key came with another request.
+ */
+export async function startJobs(
+  env: Env,
+  caller: Caller,
+  { planned, requestId, idempotency }: { readonly planned: readonly Planned[]; readonly requestId: string; readonly idempotency: { readonly key: string; readonly digest: string } | null },
+): Promise<StartedJobs> {
+  const jobIds = planned.map(() => `job_${crypto.randomUUID().replaceAll('-', '')}`);
+  const started = await callObject(env.ACCOUNTS, caller.account, (account) => account.start(caller.keyId, { requestId, jobIds, idempotency }) as Promise<Started>);
+  if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started);
+
+  const jobs = await Promise.all(
+    started.jobIds.map((id, i) => {
+      const job: NewJob = { id, account: caller.account, ...(planned[i] as Planned) };
+      return callObject(env.JOBS, id, (stub) => stub.create(job) as Promise<JobView>);
+    }),
+  );
+  await callObject(env.ACCOUNTS, caller.account, (account) => account.created(started.jobIds));
+  return { jobs, requestId: started.requestId, isReplay: started.kind === 'again', rate: started.rate };
+}
+
+function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>): Problem {
+  switch (started.kind) {
+    case 'conflict':
+      return new Problem({ status: 422, code: 'idempotency_mismatch', detail: 'This Idempotency-Key came before with another request; a new request needs a new key.' });
+    case 'rate_limited': {
+      const { retryMs, rate } = started;
+      if (retryMs === Number.POSITIVE_INFINITY)
+        return new Problem({ status: 429, code: 'rate_limit', detail: `One request may ask for at most ${rate.limit} images with this key.`, headers: rateHeaders(rate) });
+      return new Problem({
+        status: 429,
+        code: 'rate_limit',
+        detail: `The key may ask for ${rate.limit} images a minute; come back in ${wholeSeconds(retryMs)} s.`,
+        headers: { ...rateHeaders(rate), 'retry-after': wholeSeconds(retryMs), 'retry-after-ms': String(retryMs) },
+      });
+    }
+    case 'too_many_jobs': {
+      const { open, limit } = started;
+      return new Problem({
+        status: 429,
+        code: 'too_many_jobs',
+        detail: `The account has ${open} jobs under way and may have ${limit}; come back when one has ended.`,
+        headers: { 'retry-after': '1' },
+      });
+    }
+  }
+}

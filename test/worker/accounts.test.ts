@@ -1,0 +1,173 @@
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { describe, expect, test } from 'vitest';
+import type { AccountObject } from '../../durable-objects/account.ts';
+import { parseKey } from '../../src/account/key.ts';
+import { call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
+
+const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
+const LONG = { prompt: 'a fox', ...SMALL, N: [900], e: [1] };
+const accountOf = (key: string) => env.ACCOUNTS.getByName(parseKey(key)?.account as string) as DurableObjectStub<AccountObject>;
+const start = (key: string, body: object, headers: Record<string, string> = {}) =>
+  call('/v1/jobs', { key, method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) });
+const json = async <T>(response: Response): Promise<T> => response.json<T>();
+const cancel = (key: string, id: string) => call(`/v1/jobs/${id}/cancel`, { key, method: 'POST' });
+
+describe('keys', () => {
+  test('only the admin key opens accounts, and a key is shown once', async () => {
+    const body = JSON.stringify({ name: 'mine' });
+    const open = (key: string | null) => call('/v1/accounts', { key, method: 'POST', headers: { 'content-type': 'application/json' }, body });
+    for (const key of [null, KEY, 'test-admin-ke', 'wrong']) expect((await open(key)).status).toBe(401);
+    const { account, key } = await json<{ account: { id: string }; key: { id: string; key: string; prefix: string } }>(await open('test-admin-key'));
+    expect(account).toMatchObject({ object: 'account', name: 'mine', limits: { images_per_minute: 60, concurrent_jobs: 20 }, open_jobs: 0 });
+    expect(key.key.startsWith(`${key.prefix}_`)).toBe(true);
+    const listed = await (await call('/v1/account/keys', { key: key.key })).text();
+    expect(listed).toContain(key.prefix);
+    expect(listed).not.toContain(key.key.slice(key.prefix.length + 1));
+    const stored = await runInDurableObject(accountOf(key.key), (_, state) => JSON.stringify(state.storage.sql.exec('SELECT * FROM key').toArray()));
+    expect(stored).not.toContain(key.key.slice(key.prefix.length + 1));
+  });
+
+  test('a second key opens the same account until it is revoked; the first goes on', async () => {
+    const first = await openAccount();
+    const { id } = await json<{ id: string }>(await call('/v1/account', { key: first }));
+    const made = await call(`/v1/accounts/${id}/keys`, { key: 'test-admin-key', method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name": "second"}' });
+    expect(made.status).toBe(201);
+    const second = await json<{ id: string; key: string }>(made);
+    expect(await json(await call('/v1/account', { key: second.key }))).toMatchObject({ id });
+    for (let times = 0; times < 2; times++) expect((await call(`/v1/account/keys/${second.id}`, { key: first, method: 'DELETE' })).status).toBe(204);
+    const refused = await call('/v1/account', { key: second.key });
+    expect(refused.status).toBe(401);
+    expect(await json(refused)).toMatchObject({ detail: 'The key was revoked.' });
+    expect((await call('/v1/account', { key: first })).status).toBe(200);
+    expect((await call('/v1/account/keys/00000000', { key: first, method: 'DELETE' })).status).toBe(404);
+  });
+
+  test('a key of an account that is not there, or with another secret, opens nothing and leaves nothing behind', async () => {
+    const flipped = KEY.endsWith('A') ? `${KEY.slice(0, -1)}B` : `${KEY.slice(0, -1)}A`;
+    const absent = `ralu_${'f'.repeat(24)}_${'a'.repeat(43)}`;
+    for (const key of [flipped, absent]) expect((await call('/v1/account', { key })).status).toBe(401);
+    expect(await runInDurableObject(accountOf(absent), (_, state) => state.storage.sql.exec("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'key'").toArray())).toEqual([]);
+    const nobody = await call('/v1/accounts/acct_ffffffffffffffff/keys', { key: 'test-admin-key', method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name": "x"}' });
+    expect(nobody.status).toBe(404);
+  });
+});
+
+describe('one account never sees another’s jobs', () => {
+  test('not the job, its events, its image or its list, and cannot cancel or erase it', async () => {
+    const other = await openAccount();
+    const { id } = await createJob(APPLE);
+    for (const path of ['', '/events', '/image']) expect((await call(`/v1/jobs/${id}${path}`, { key: other })).status).toBe(404);
+    expect((await cancel(other, id)).status).toBe(404);
+    expect((await call(`/v1/jobs/${id}`, { key: other, method: 'DELETE' })).status).toBe(404);
+    expect(await json(await call('/v1/jobs', { key: other }))).toEqual({ object: 'list', data: [], has_more: false, next_cursor: null });
+    expect((await watchAll(id)).at(-1)?.type).toBe('done');
+  });
+});
+
+describe('links', () => {
+  test('open events and image of their own job without a key, and nothing else', async () => {
+    const job = await createJob(APPLE);
+    const { links } = await json<{ links: { events: string; image: string } }>(await call(`/v1/jobs/${job.id}`));
+    const events = await call(links.events, { key: null });
+    expect(events.status).toBe(200);
+    expect(await events.text()).toContain('event: done');
+    const image = await call(links.image, { key: null });
+    expect(image.status).toBe(200);
+    expect(image.headers.get('cache-control')).toContain('immutable');
+    await image.arrayBuffer();
+    const [, token] = links.image.split('?');
+    const second = await createJob(APPLE);
+    for (const path of [`/v1/jobs/${job.id}/events?${token}`, `/v1/jobs/${second.id}/image?${token}`, `/v1/jobs/${job.id}?${token}`, `/v1/jobs/${job.id}/image?token=1.${'0'.repeat(64)}`])
+      expect((await call(path, { key: null })).status).toBe(401);
+  });
+});
+
+describe('limits', () => {
+  test('images a minute: the refusal says when, and its headers how the key stands', async () => {
+    const key = await openAccount({ images_per_minute: 2 });
+    const answers = [await start(key, APPLE), await start(key, APPLE), await start(key, APPLE)];
+    expect(answers.map(({ status }) => status)).toEqual([202, 202, 429]);
+    expect(answers.slice(0, 2).map(({ headers }) => headers.get('x-ratelimit-remaining-requests'))).toEqual(['1', '0']);
+    const refused = answers[2] as Response;
+    expect(await json(refused)).toMatchObject({ code: 'rate_limit' });
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(20);
+    expect(Number(refused.headers.get('retry-after'))).toBeLessThanOrEqual(30);
+    expect(refused.headers.get('x-ratelimit-limit-requests')).toBe('2');
+  });
+
+  test('jobs at once: an ended one makes room, told by its own object', async () => {
+    const key = await openAccount({ concurrent_jobs: 1 });
+    const { id } = await json<{ id: string }>(await start(key, LONG));
+    const refused = await start(key, LONG);
+    expect(refused.status).toBe(429);
+    expect(await json(refused)).toMatchObject({ code: 'too_many_jobs' });
+    await cancel(key, id);
+    await expect.poll(async () => (await json<{ open_jobs: number }>(await call('/v1/account', { key }))).open_jobs).toBe(0);
+    const next = await start(key, LONG);
+    expect(next.status).toBe(202);
+    await cancel(key, (await json<{ id: string }>(next)).id);
+  });
+
+  test('an entry whose job never came is let go by the alarm; one whose job runs is kept', async () => {
+    const key = await openAccount();
+    const { id } = await json<{ id: string }>(await start(key, LONG));
+    const account = accountOf(key);
+    const lost = `job_${'e'.repeat(32)}`;
+    await runInDurableObject(account, async (instance, state) => {
+      instance.start(parseKey(key)?.id as string, { requestId: 'r', jobIds: [lost], idempotency: null });
+      state.storage.sql.exec('UPDATE job SET created_at = created_at - 61000, is_created = 0');
+    });
+    expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 2 });
+    await runDurableObjectAlarm(account);
+    expect(await runInDurableObject(account, (instance) => instance.jobs({ before: null, limit: 10, status: null }).map((job) => job.id))).toEqual([id]);
+    await cancel(key, id);
+  });
+});
+
+describe('an idempotency key', () => {
+  test('leads to the job it started, running or done, also for an evicted account; another body is a 422', async () => {
+    const key = await openAccount();
+    const headers = { 'idempotency-key': '"order-1"' };
+    const first = await start(key, APPLE, headers);
+    expect(first.headers.get('idempotent-replayed')).toBeNull();
+    const { id } = await json<{ id: string }>(first);
+    await evictDurableObject(accountOf(key));
+    const again = await start(key, APPLE, { 'idempotency-key': 'order-1' });
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+    expect(await json(again)).toMatchObject({ id, seed: 7 });
+    const other = await start(key, { ...APPLE, seed: 8 }, headers);
+    expect(other.status).toBe(422);
+    expect(await json(other)).toMatchObject({ code: 'idempotency_mismatch' });
+    expect((await start(await openAccount(), APPLE, headers)).headers.get('idempotent-replayed')).toBeNull();
+    expect((await start(key, APPLE, { 'idempotency-key': 'x'.repeat(256) })).status).toBe(400);
+  });
+
+  test('is free again after a day', async () => {
+    const key = await openAccount();
+    const { id } = await json<{ id: string }>(await start(key, APPLE, { 'idempotency-key': 'a' }));
+    await runInDurableObject(accountOf(key), (_, state) => void state.storage.sql.exec('UPDATE idempotency SET created_at = created_at - 86400001'));
+    expect((await json<{ id: string }>(await start(key, APPLE, { 'idempotency-key': 'a' }))).id).not.toBe(id);
+  });
+});
+
+describe('the list of jobs', () => {
+  test('is newest first, in pages, by status, and forgets what was erased', async () => {
+    const key = await openAccount();
+    const ids: string[] = [];
+    for (let i = 0; i < 5; i++) ids.unshift((await json<{ id: string }>(await start(key, i === 0 ? LONG : APPLE))).id);
+    const page = (query: string) => call(`/v1/jobs?${query}`, { key }).then((response) => json<{ data: { id: string }[]; has_more: boolean; next_cursor: string | null }>(response));
+    const first = await page('limit=2');
+    expect(first.data.map(({ id }) => id)).toEqual(ids.slice(0, 2));
+    const second = await page(`limit=3&after=${first.next_cursor}`);
+    expect(second).toMatchObject({ has_more: false, next_cursor: null });
+    expect(second.data.map(({ id }) => id)).toEqual(ids.slice(2));
+    await cancel(key, ids[4] as string);
+    await expect.poll(async () => (await page('status=cancelled')).data.map(({ id }) => id), { timeout: 10_000 }).toEqual([ids[4]]);
+    await expect.poll(async () => (await page('status=done')).data.length, { timeout: 30_000 }).toBe(4);
+    expect((await page('status=open')).data).toEqual([]);
+    expect((await call(`/v1/jobs/${ids[0]}`, { key, method: 'DELETE' })).status).toBe(204);
+    expect((await page('')).data.map(({ id }) => id)).toEqual(ids.slice(1));
+    for (const query of ['limit=0', 'limit=51', 'after=x', 'status=odd', 'page=2']) expect((await call(`/v1/jobs?${query}`, { key })).status).toBe(400);
+  });
+});
