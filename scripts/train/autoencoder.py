@@ -38,7 +38,7 @@ class Decoder(nn.Module):
         self.net = nn.Sequential(nn.Conv2d(16, a, 3, padding=1), ResBlock(a), nn.Conv2d(a, 4 * b, 3, padding=1), grow, ResBlock(b),
                                  nn.Conv2d(b, 4 * c, 3, padding=1), grow, ResBlock(c), nn.ReLU(), nn.Conv2d(c, 12, 3, padding=1), grow)
         nn.init.zeros_(self.net[-2].weight); nn.init.zeros_(self.net[-2].bias)
-    def forward(self, z): return self.linear(z) + self.net(z)
+    def forward(self, latent_sample): return self.linear(latent_sample) + self.net(latent_sample)
 
 
 def fit_components() -> dict[str, torch.Tensor]:
