@@ -43,16 +43,16 @@ def things_at(scene: scenes.Scene, width: int, height: int) -> np.ndarray:
     return result
 
 
-def drawn(job: tuple[int, int, int, int]) -> tuple[list[scenes.Scene], np.ndarray, np.ndarray]:
-    width, height, count, seed = job
+def drawn(job: tuple[int, int, int, int, bool]) -> tuple[list[scenes.Scene], np.ndarray, np.ndarray]:
+    width, height, count, seed, is_free = job
     rng = random.Random(seed)
-    made = [scenes.training_scene(rng, width / height) for _ in range(count)]
+    made = [scenes.training_scene(rng, width / height, is_free) for _ in range(count)]
     return made, np.stack([scenes.draw(scene, width, height) for scene in made]), np.stack([things_at(scene, width, height) for scene in made])
 
 
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument("--out", default=".ralu/train"); args.add_argument("--scale", type=float, default=1); args.add_argument("--workers", type=int, default=os.cpu_count())
+    args.add_argument("--out", default=".ralu/train"); args.add_argument("--scale", type=float, default=1); args.add_argument("--fixed", action="store_true", help="scenes that are not free, see scenes.sample"); args.add_argument("--workers", type=int, default=os.cpu_count())
     a = args.parse_args()
     device = run.device()
     os.makedirs(a.out, exist_ok=True)
@@ -62,7 +62,7 @@ def main():
             path = os.path.join(a.out, f"latents-{width}x{height}.pt")
             if os.path.exists(path): continue
             count = max(8, round(full * a.scale))
-            jobs = [(width, height, min(CHUNK, count - at), 1_000_000 * width + 1000 * height + at) for at in range(0, count, CHUNK)]
+            jobs = [(width, height, min(CHUNK, count - at), 1_000_000 * width + 1000 * height + at, not a.fixed) for at in range(0, count, CHUNK)]
             made, tokens, things = [], [], []
             for some, pictures, at in pool.map(drawn, jobs):
                 made += some

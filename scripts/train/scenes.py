@@ -165,12 +165,13 @@ def settle(cell: tuple[float, float, float], aspect: float, low: float, high: fl
     """A side between `low` and `high` of the cell, and a centre that keeps it inside both the cell and the picture."""
     x, y, room = cell
     side = rng.uniform(low, high) * room
-    slack = (room - side) / 2 * .4
+    slack = (room - side) / 2 * .4 if low < high else 0                # a side without choice has a place without choice
     return x + rng.uniform(-slack, slack), y + rng.uniform(-slack, slack), side
 
 
-def sample(rng: random.Random, aspect: float = 1, task: str | None = None, style: str = "fluent") -> Scene:
-    """A scene for pictures of this width / height. Objects never overlap and never vanish into their background."""
+def sample(rng: random.Random, aspect: float = 1, task: str | None = None, style: str = "fluent", is_free: bool = True) -> Scene:
+    """A scene for pictures of this width / height. Objects never overlap and never vanish into their background. Unless it is free every object fills its cell alike, the same way round:
+    a thing then looks the same in every scene that has as many, which a short training learns many times sooner."""
     task = task or rng.choices(list(TASKS), TASKS.values())[0]
     count = {"single": 1, "counting": rng.choices((2, 3, 4), (4, 3, 3))[0], "many": rng.choice((3, 4))}.get(task, 2)
     kinds = 1 if task in ("single", "counting") else count
@@ -185,17 +186,17 @@ def sample(rng: random.Random, aspect: float = 1, task: str | None = None, style
     background = rng.sample(list(BACKGROUNDS), 2) if rng.random() < .12 else [rng.choice(list(BACKGROUNDS))]
     if rng.random() < .25: background = ["white"]
     for name, colour in zip(names, colours):                           # something lost in its background teaches nothing
-        if any(np.square(main_rgb(name, colour, style) - BACKGROUNDS[end]).sum() < 75 ** 2 for end in background): return sample(rng, aspect, task, style)
+        if any(np.square(main_rgb(name, colour, style) - BACKGROUNDS[end]).sum() < 75 ** 2 for end in background): return sample(rng, aspect, task, style, is_free)
 
     across = rng.random() < .5
-    sizes = [rng.choices((None, "small", "large"), (8, 1, 1) if task == "single" else (12, 1, 1) if task == "two" else (1, 0, 0))[0] for _ in names]
+    sizes = [rng.choices((None, "small", "large"), (1, 0, 0) if not is_free else (8, 1, 1) if task == "single" else (12, 1, 1) if task == "two" else (1, 0, 0))[0] for _ in names]
     of = [0, 0] + list(range(1, kinds)) if pairs else [0] * count if kinds == 1 else list(range(kinds))
-    usual = (.74, .86) if count == 1 else (.78, .92)
+    usual = (.8, .8) if not is_free else (.74, .86) if count == 1 else (.78, .92)
     spans = {None: usual, "small": (.3, .42) if count == 1 else (.45, .58), "large": (.88, .95)}
     things = []
     for cell, k in zip(place(count, aspect, across, rng), of):
         x, y, side = settle(cell, aspect, *spans[sizes[k]], rng)
-        things.append(Thing(names[k], x, y, side, colours[k], rng.random() < .3 and task != "counting"))
+        things.append(Thing(names[k], x, y, side, colours[k], is_free and rng.random() < .3 and task != "counting"))
 
     def phrase(k: int, number: int = 1) -> str:
         colour = colours[k] or (natural_colour(names[k], style) if task == "single" and rng.random() < .2 else None)
@@ -217,6 +218,6 @@ def sample(rng: random.Random, aspect: float = 1, task: str | None = None, style
     return Scene(task, text, things, background, [rng.uniform(-6, 6) for _ in range(3)] if background != ["white"] else [0, 0, 0])
 
 
-def training_scene(rng: random.Random, aspect: float = 1) -> Scene:
-    while held_out(scene := sample(rng, aspect)): pass
+def training_scene(rng: random.Random, aspect: float = 1, is_free: bool = True) -> Scene:
+    while held_out(scene := sample(rng, aspect, is_free=is_free)): pass
     return scene

@@ -3,7 +3,7 @@
 velocity = noise - data at sigma from 1 (noise) to 0 (data), sigma logit-normal and shifted as the sampler shifts it. A batch holds pictures of one shape with captions of one
 length, so nothing is padded; a step adds up several batches. Only whole grids with integer position ids are ever seen: mixed resolution is no part of training.
 
-Two things make up for a short training. Inner tokens are also asked what is drawn there (`Naming`; as REPA, arXiv 2410.06940, asks them for another network's features). And the second half
+Two things make up for a short training. Inner tokens are also asked what is drawn there (`Naming`; as REPA, arXiv 2410.06940, asks them for another network's features). And the later part
 learns guided velocities, data's plus `GUIDANCE` times what the caption changes, so that sampling needs no second pass (model guidance, arXiv 2502.12154).
 """
 import argparse, math, os, random
@@ -24,8 +24,8 @@ SIZES = {                                                              # FLUX.1-
 CURRICULA = {
     "cores": [
         (0., .9, {(128, 128): 1.}),
-        (.25, .5, {(128, 128): .92, (256, 128): .02, (128, 256): .02, (128, 64): .02, (64, 128): .02}),
-        (.55, .5, {(256, 256): .72, (128, 128): .12, (256, 128): .02, (128, 256): .02, (128, 64): .01, (64, 128): .01, (512, 512): .06, (512, 256): .02, (256, 512): .02}),
+        (.15, .6, {(128, 128): .92, (256, 128): .02, (128, 256): .02, (128, 64): .02, (64, 128): .02}),
+        (.5, .6, {(256, 256): .72, (128, 128): .12, (256, 128): .02, (128, 256): .02, (128, 64): .01, (64, 128): .01, (512, 512): .06, (512, 256): .02, (256, 512): .02}),
     ],
     "gpu": [
         (0., .9, {(128, 128): 1.}),
@@ -35,7 +35,7 @@ CURRICULA = {
     ],
 }
 UNTOLD = .08                                                           # share of the batches without a caption
-GUIDED_FROM, GUIDANCE, GUIDED_BELOW = .5, .35, .95                     # progress; the fixed point is a guidance of 1 / (1 - .35) = 1.54; no sigma above
+GUIDED_FROM, GUIDANCE, GUIDED_BELOW = .4, .35, .95                     # progress; the fixed point is a guidance of 1 / (1 - .35) = 1.54; no sigma above
 PREVIEW = ["a fox", "a blue apple and a red heart", "a dog to the left of a tree on a yellow background", "three balloons", "a rocket above a house on blue", "a cat and a guitar", "four bees on pink",
            "an owl on a gray background", "a football", "a bear on an orange background", "a penguin on a background fading from blue to pink", "two lemons", "a green crown", "a robot", "a bicycle", "an apple, a car and a star"]
 
