@@ -85,7 +85,8 @@ export class AccountObject extends DurableObject<AccountEnv> {
   /** Whether the key with this hash opens the account; null where it does. */
   refuse(keyId: string, hash: string): KeyRefusal | null {
     const key = this.#account() && tables.readKey(this.#sql, keyId);
-    if (!key || !equal(key.hash, hash)) return 'unknown';
+    // a keyed hash: whoever does not hold the signing secret cannot steer it, so the time this takes tells nothing
+    if (key?.hash !== hash) return 'unknown';
     return key.revokedAt === null ? null : 'revoked';
   }
 
@@ -97,7 +98,8 @@ export class AccountObject extends DurableObject<AccountEnv> {
     if (!account || !key) throw new Error('start without an account');
     return this.ctx.storage.transactionSync((): Started => {
       const earlier = idempotency && tables.readIdempotency(this.#sql, idempotency.key);
-      if (earlier && now - earlier.createdAt < IDEMPOTENCY_MS) {
+      // a job erased meanwhile must not come back outside the index: its key is free again
+      if (earlier && now - earlier.createdAt < IDEMPOTENCY_MS && earlier.jobIds.every((id) => tables.hasJob(this.#sql, id))) {
         if (earlier.digest !== idempotency.digest) return { kind: 'conflict' };
         return { kind: 'again', jobIds: earlier.jobIds, requestId: earlier.requestId, rate: rateState(account.limits, key.arrival, now) };
       }
@@ -160,12 +162,4 @@ export class AccountObject extends DurableObject<AccountEnv> {
   #account(): tables.AccountRecord | null {
     return hasTables(this.#sql) ? tables.readAccount(this.#sql) : null;
   }
-}
-
-/** Compares two hashes of equal length in a time that does not depend on where they differ. */
-function equal(a: string, b: string): boolean {
-  if (a.length !== b.length) return false;
-  let difference = 0;
-  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
-  return difference === 0;
 }

@@ -10,7 +10,7 @@ export interface AccountLimits {
 
 export const DEFAULT_LIMITS: AccountLimits = { imagesPerMinute: 60, concurrentJobs: 20 };
 
-export const rateOf = ({ imagesPerMinute }: AccountLimits): Rate => ({ limit: imagesPerMinute, windowMs: 60_000 });
+const rateOf = ({ imagesPerMinute }: AccountLimits): Rate => ({ limit: imagesPerMinute, windowMs: 60_000 });
 
 /** A key as it is kept. Times are milliseconds since 1970. */
 export interface KeyRecord {

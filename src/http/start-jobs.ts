@@ -83,12 +83,12 @@ function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>): Problem 
       });
     }
     case 'too_many_jobs': {
-      const { open, limit } = started;
+      const { open, limit, rate } = started;
       return new Problem({
         status: 429,
         code: 'too_many_jobs',
         detail: `The account has ${open} jobs under way and may have ${limit}; come back when one has ended.`,
-        headers: { 'retry-after': '1' },
+        headers: { ...rateHeaders(rate), 'retry-after': '1' },
       });
     }
   }

@@ -2,6 +2,8 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'c
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
+import type { JobObject } from '../../durable-objects/job.ts';
+import { readRow } from '../../durable-objects/tables.ts';
 import { parseKey } from '../../src/account/key.ts';
 import { call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
 
@@ -102,11 +104,28 @@ describe('limits', () => {
     const refused = await start(key, LONG);
     expect(refused.status).toBe(429);
     expect(await json(refused)).toMatchObject({ code: 'too_many_jobs' });
+    expect(refused.headers.get('x-ratelimit-limit-requests')).toBe('10000');
     await cancel(key, id);
     await expect.poll(async () => (await json<{ open_jobs: number }>(await call('/v1/account', { key }))).open_jobs).toBe(0);
     const next = await start(key, LONG);
     expect(next.status).toBe(202);
     await cancel(key, (await json<{ id: string }>(next)).id);
+  });
+
+  test('an account that cannot be reached when a job ends is told later', async () => {
+    const key = await openAccount();
+    const { id } = await json<{ id: string }>(await start(key, LONG));
+    const job = env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
+    const unreachable = { getByName: () => ({ ended: () => Promise.reject(new Error('gone for a test')) }) };
+    await runInDurableObject(job, (instance) => void Object.defineProperty(instance, 'env', { value: { ...env, ACCOUNTS: unreachable }, configurable: true }));
+    await cancel(key, id);
+    const toldAt = () => runInDurableObject(job, (_, state) => readRow(state.storage.sql)?.toldAt);
+    await expect.poll(() => runInDurableObject(job, (_, state) => state.storage.getAlarm().then((at) => (at ?? 0) - Date.now())), { timeout: 10_000 }).toBeGreaterThan(1000);
+    expect(await toldAt()).toBeNull();
+    expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 1 });
+    await evictDurableObject(job);
+    await expect.poll(toldAt, { timeout: 10_000 }).not.toBeNull();
+    expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 0 });
   });
 
   test('an entry whose job never came is let go by the alarm; one whose job runs is kept', async () => {
@@ -141,6 +160,19 @@ describe('an idempotency key', () => {
     expect(await json(other)).toMatchObject({ code: 'idempotency_mismatch' });
     expect((await start(await openAccount(), APPLE, headers)).headers.get('idempotent-replayed')).toBeNull();
     expect((await start(key, APPLE, { 'idempotency-key': 'x'.repeat(256) })).status).toBe(400);
+  });
+
+  test('is free again once its job is erased: the job does not come back outside the index', async () => {
+    const key = await openAccount();
+    const headers = { 'idempotency-key': 'b' };
+    const { id } = await json<{ id: string }>(await start(key, APPLE, headers));
+    expect((await call(`/v1/jobs/${id}`, { key, method: 'DELETE' })).status).toBe(204);
+    const next = await start(key, APPLE, headers);
+    expect(next.headers.get('idempotent-replayed')).toBeNull();
+    const { id: other } = await json<{ id: string }>(next);
+    expect(other).not.toBe(id);
+    expect((await call(`/v1/jobs/${id}`, { key })).status).toBe(404);
+    expect((await json<{ data: { id: string }[] }>(await call('/v1/jobs', { key }))).data.map((job) => job.id)).toEqual([other]);
   });
 
   test('is free again after a day', async () => {
