@@ -5,7 +5,7 @@
  * job's own object, at least once. No transaction spans the two.
  */
 import { DurableObject } from 'cloudflare:workers';
-import { type AccountLimits, admit, type IndexedJob, type JobStatus, type KeyRecord, type KeyRefusal, rateState, type Started, type StartRequest } from '../src/account/account.ts';
+import { type AccountLimits, admit, IDEMPOTENCY_MS, type IndexedJob, type JobStatus, type KeyRecord, type KeyRefusal, rateState, type Started, type StartRequest } from '../src/account/account.ts';
 import { logLine } from '../src/job/log.ts';
 import * as tables from './account-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
@@ -15,7 +15,6 @@ export interface AccountEnv {
   readonly JOBS: DurableObjectNamespace;
 }
 
-const IDEMPOTENCY_MS = 24 * 3_600_000;
 /** a job is created within seconds of its entry, or its Worker is gone */
 const CREATION_MS = 60_000;
 
@@ -99,7 +98,7 @@ export class AccountObject extends DurableObject<AccountEnv> {
     return this.ctx.storage.transactionSync((): Started => {
       const earlier = idempotency && tables.readIdempotency(this.#sql, idempotency.key);
       // a job erased meanwhile must not come back outside the index: its key is free again
-      if (earlier && now - earlier.createdAt < IDEMPOTENCY_MS && earlier.jobIds.every((id) => tables.hasJob(this.#sql, id))) {
+      if (earlier && now - earlier.createdAt < idempotency.withinMs && earlier.jobIds.every((id) => tables.hasJob(this.#sql, id))) {
         if (earlier.digest !== idempotency.digest) return { kind: 'conflict' };
         return { kind: 'again', jobIds: earlier.jobIds, requestId: earlier.requestId, rate: rateState(account.limits, key.arrival, now) };
       }

@@ -63,7 +63,7 @@ export function streamEvents({
 }
 
 /** Resolves when `changed` does, or after `ms`. */
-async function changedWithin(changed: Promise<void>, ms: number): Promise<void> {
+export async function changedWithin(changed: Promise<void>, ms: number): Promise<void> {
   const { promise: pause, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);
   await Promise.race([changed, pause]);

@@ -6,7 +6,7 @@
  * stays cancelled, a late answer changes nothing, and a job cut off anywhere goes on from its last stored room.
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
-import type { JobEvent } from '../src/job/events.ts';
+import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import type { Fault } from '../src/job/failures.ts';
 import type { Job, JobRecord, JobRequest, JobView, Plan, Room } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
@@ -17,7 +17,7 @@ import { viewJob } from '../src/job/view.ts';
 import { openStage, parseBackends } from '../src/stage/backends.ts';
 import type { Stage, StageProgress } from '../src/stage/client.ts';
 import type { AccountObject } from './account.ts';
-import { makeSignal, streamEvents } from './event-stream.ts';
+import { changedWithin, makeSignal, streamEvents } from './event-stream.ts';
 import { type Limits, type LimitVariables, readLimits } from './limits.ts';
 import { migrate } from './migrate.ts';
 import { appendEvent, insertRow, JOB_MIGRATIONS, readEvents, readJob, readRow, updateRow, writeJob } from './tables.ts';
@@ -34,6 +34,7 @@ const LEASE_MS = 10_000;
 /** Progress is stored and told this often: a small model steps every few milliseconds, and telling each would cost more than making it. */
 const TELL_MS = 100;
 const HEARTBEAT_MS = 10_000;
+const EVENTS_AT_ONCE = 64;
 
 export interface NewJob {
   readonly id: string;
@@ -118,6 +119,30 @@ export class JobObject extends DurableObject<JobEnv> {
       signal: this.#signal,
       heartbeatMs: HEARTBEAT_MS,
     });
+  }
+
+  /** The events after `after` that are stored, at most 64; where there are none, those that come within `waitMs`. Null when there is no job. */
+  async eventsAfter(owner: string, after: number, waitMs: number): Promise<readonly StoredEvent[] | null> {
+    // asked for before reading, as in the stream
+    const changed = this.#signal.changed();
+    const row = this.#rowOf(owner);
+    if (!row) return null;
+    const stored = readEvents(this.#sql, after, EVENTS_AT_ONCE);
+    if (stored.length > 0 || isLastRoom(row.room)) return stored;
+    await changedWithin(changed, waitMs);
+    return this.#rowOf(owner) && readEvents(this.#sql, after, EVENTS_AT_ONCE);
+  }
+
+  /** The job once it has ended, or as it stands after `ms`. Null when there is none. */
+  async wait(owner: string, ms: number): Promise<JobView | null> {
+    const until = Date.now() + ms;
+    for (;;) {
+      const changed = this.#signal.changed();
+      const row = this.#rowOf(owner);
+      const rest = until - Date.now();
+      if (!row || isLastRoom(row.room) || rest <= 0) return row && viewJob(row);
+      await changedWithin(changed, rest);
+    }
   }
 
   /** Ends the job unless it has ended already, and frees the stage server. Null when there is none. */

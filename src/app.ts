@@ -6,15 +6,37 @@ import { routeAccounts } from './http/accounts.ts';
 import type { AppEnv } from './http/env.ts';
 import { routeJobs } from './http/jobs.ts';
 import { routeModels } from './http/models.ts';
+import { routeOpenAIImages } from './http/openai/images.ts';
 import { fromZod, Problem } from './http/problem.ts';
 import { logLine } from './job/log.ts';
 import type { FitMemo } from './job/plan.ts';
+
+/** Response headers that scripts of other origins may read. */
+const EXPOSED = [
+  'idempotent-replayed',
+  'location',
+  'openai-processing-ms',
+  'retry-after',
+  'retry-after-ms',
+  'x-ralu-engine',
+  'x-ralu-job-id',
+  'x-ralu-preset',
+  'x-ralu-seed',
+  'x-ralu-tflops',
+  'x-ralu-tflops-plain',
+  'x-ralu-warnings',
+  'x-ratelimit-limit-requests',
+  'x-ratelimit-remaining-requests',
+  'x-ratelimit-reset-requests',
+  'x-request-id',
+  'x-should-retry',
+];
 
 /** The app. Its only state is the memo of schedule fits, which are pure functions of their key. */
 export function createApp(): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>({
     defaultHook: async (result, c) => {
-      if (!result.success) throw fromZod(result.error, result.target === 'json' ? await c.req.json() : c.req.param());
+      if (!result.success) throw fromZod(result.error, result.target === 'json' ? await c.req.json() : result.target === 'query' ? c.req.query() : c.req.param());
       return undefined;
     },
   });
@@ -25,8 +47,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
     cors({
       origin: '*',
       allowMethods: ['GET', 'POST', 'DELETE'],
-      allowHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id'],
-      exposeHeaders: ['idempotent-replayed', 'location', 'retry-after', 'x-ratelimit-limit-requests', 'x-ratelimit-remaining-requests', 'x-ratelimit-reset-requests', 'x-request-id', 'x-ralu-job-id'],
+      exposeHeaders: EXPOSED,
       maxAge: 86_400,
     }),
   );
@@ -34,12 +55,14 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeAccounts(app);
   routeModels(app);
   routeJobs(app, memo);
+  routeOpenAIImages(app, memo);
 
   app.notFound(() => new Problem({ status: 404, code: 'no_such_route', detail: 'There is nothing at this address.' }).toResponse());
   app.onError((error, c) => {
-    if (error instanceof Problem) return withHeaders(error.toResponse(), c.res.headers);
+    const render = c.get('render') ?? ((problem: Problem) => problem.toResponse());
+    if (error instanceof Problem) return withHeaders(render(error), c.res.headers);
     logLine('request_failed', { request_id: c.get('requestId'), path: c.req.routePath, error: error.message });
-    return withHeaders(new Problem({ status: 500, code: 'internal_error', detail: 'Something went wrong here; the request id names it.' }).toResponse(), c.res.headers);
+    return withHeaders(render(new Problem({ status: 500, code: 'internal_error', detail: 'Something went wrong here; the request id names it.' })), c.res.headers);
   });
   return app;
 }

@@ -128,12 +128,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     });
     const account = workerReady.then(async ({ origin }) => {
       if (secrets.key !== null) return secrets.key;
-      const opened = await openAccount(origin, secrets.adminKey, 'demo');
+      const opened = await openAccount(origin, vars.ADMIN_KEY, 'demo');
       await saveSecrets(options.persistTo, { ...secrets, key: opened });
       return opened;
     });
     const [address, key] = await Promise.all([workerReady, account, stageReady]);
-    return { url: address.origin, key, adminKey: secrets.adminKey, stage: { url: stageUrl, token }, startup, close };
+    return { url: address.origin, key, adminKey: vars.ADMIN_KEY, stage: { url: stageUrl, token }, startup, close };
   } catch (error) {
     await close();
     throw error;

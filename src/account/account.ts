@@ -42,9 +42,21 @@ export interface StartRequest {
   readonly requestId: string;
   /** one id an image, in order */
   readonly jobIds: readonly string[];
-  /** the caller's `Idempotency-Key` with a digest of what was asked */
-  readonly idempotency: { readonly key: string; readonly digest: string } | null;
+  readonly idempotency: Idempotency | null;
 }
+
+/** What makes two requests one. */
+export interface Idempotency {
+  /** the caller's `Idempotency-Key`, or one made for it that no header can hold */
+  readonly key: string;
+  /** of what was asked */
+  readonly digest: string;
+  /** how old the request with the same key may be; 0 only remembers this one */
+  readonly withinMs: number;
+}
+
+/** The longest that a request is remembered. */
+export const IDEMPOTENCY_MS = 24 * 3_600_000;
 
 export type Started =
   /** the jobs are in the index and count; they are to be created now */

@@ -1,8 +1,11 @@
 /** What the configuration gives the Worker; names as in wrangler.toml. */
 import type { JobEnv, JobObject } from '../../durable-objects/job.ts';
+import type { Problem } from './problem.ts';
 
 export interface Env extends JobEnv {
   readonly JOBS: DurableObjectNamespace<JobObject>;
+  /** names, with commas between them, under which the first model also goes: tools often have OpenAI's built in */
+  readonly MODEL_ALIASES: string;
   /** secret: what keys and links are signed with */
   readonly SIGNING_SECRET: string;
   /** secret: the bearer key that opens accounts */
@@ -18,5 +21,5 @@ export interface Caller {
 /** Hono's view of a request. */
 export interface AppEnv {
   Bindings: Env;
-  Variables: { requestId: string; caller: Caller };
+  Variables: { requestId: string; caller: Caller; render: ((problem: Problem) => Response) | undefined };
 }

@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import type { JobRequest, Plan } from '../job/job.ts';
 import { type FitMemo, makePlan } from '../job/plan.ts';
-import { chooseSchedule, type Planned } from '../job/schedule-request.ts';
+import { chooseSchedule, MAX_STAGES, type Planned } from '../job/schedule-request.ts';
 import { resolveModel, type ServedModel } from '../stage/backends.ts';
 import { imageFormat, type ModelFacts } from '../stage/contract.ts';
 import { badField } from './problem.ts';
@@ -43,6 +43,16 @@ export const jobBody = z
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;
 
+export interface PlanningTools {
+  readonly memo: FitMemo;
+  /** milliseconds, for measuring */
+  readonly clock: () => number;
+  /** a random seed */
+  readonly draw: () => number;
+}
+
+export const planningTools = (memo: FitMemo): PlanningTools => ({ memo, clock: () => performance.now(), draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number });
+
 /** A planned value or the 400 that names what is wrong with it. */
 function orProblem<T>(planned: Planned<T>): T {
   if (planned.ok) return planned.value;
@@ -52,13 +62,8 @@ function orProblem<T>(planned: Planned<T>): T {
 
 /**
  * The request as it will be stored and its plan: every default filled in, the seed drawn. Throws a 400 Problem naming field, value and rule.
- * `draw` gives a random seed, `clock` milliseconds for measuring.
  */
-export function planBody(
-  body: JobBody,
-  models: readonly ServedModel[],
-  tools: { readonly memo: FitMemo; readonly clock: () => number; readonly draw: () => number },
-): { request: JobRequest; plan: Plan } {
+export function planBody(body: JobBody, models: readonly ServedModel[], tools: PlanningTools, previews = nativePreviews(body)): { request: JobRequest; plan: Plan } {
   const model = resolveModel(models, body.model);
   if (!model) throw badField('model', body.model, `must be one of ${models.map(({ facts }) => facts.id).join(', ')}`);
   const format = body.output_format ?? 'png';
@@ -75,10 +80,13 @@ export function planBody(
     reference: body.reference ?? false,
     format,
     quality: body.quality ?? DEFAULT_QUALITY,
-    preview: body.preview ?? true,
+    previews,
   };
   return { request, plan: orProblem(makePlan(request, model, tools)) };
 }
+
+/** Every stage's picture unless told otherwise, in the format that is smallest. */
+const nativePreviews = ({ preview = true }: JobBody): JobRequest['previews'] => ({ count: preview ? MAX_STAGES - 1 : 0, format: 'webp' });
 
 /** The size asked for; a missing side is the default size's. */
 function chooseSize({ width, height }: JobBody, { sizes }: ModelFacts): { width: number; height: number } {

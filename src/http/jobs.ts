@@ -1,17 +1,18 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { imageKey } from '../../durable-objects/job.ts';
-import { signLink } from '../account/link.ts';
 import type { JobView } from '../job/job.ts';
 import type { FitMemo } from '../job/plan.ts';
 import { jobPath } from '../job/view.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
-import type { AppEnv, Env } from './env.ts';
-import { jobBody, planBody } from './job-request.ts';
+import type { AppEnv } from './env.ts';
+import { waitForJob } from './follow.ts';
+import { type LinkedJob, withLinks } from './job-links.ts';
+import { jobBody, planBody, planningTools } from './job-request.ts';
 import { availableModels } from './models.ts';
 import { badField, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
-import { digestOf, idempotencyKey, rateHeaders, startJobs } from './start-jobs.ts';
+import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
 import { callObject } from './stub.ts';
 
 const JOB_ID = /^job_[0-9a-f]{32}$/;
@@ -30,18 +31,6 @@ function lastEventId(header: string | undefined): number {
   if (!/^\d{1,15}$/.test(header)) throw badField('last-event-id', header, 'must be the id of an event of this job');
   return Number(header);
 }
-
-/** How long the links of a job view open. */
-const LINK_SECONDS = 3600;
-
-/** The job with links that open its events and its image without a key, for a while. */
-async function withLinks(env: Env, job: JobView): Promise<LinkedJob> {
-  const until = Math.floor(Date.now() / 1000) + LINK_SECONDS;
-  const link = async (opens: 'events' | 'image') => `${job.urls[opens]}?token=${await signLink(env.SIGNING_SECRET, job.id, opens, until)}`;
-  return { ...job, links: { events: await link('events'), image: await link('image'), expires_at: until } };
-}
-
-type LinkedJob = JobView & { readonly links: { readonly events: string; readonly image: string; readonly expires_at: number } };
 
 const idParam = z.object({ id: z.string().openapi({ example: 'job_0123456789abcdef0123456789abcdef' }) });
 const jobSchema = z.custom<LinkedJob>().openapi('Job', { type: 'object', description: 'The job: status, plan, image and receipt once done, links that open its events and image without a key' });
@@ -62,6 +51,8 @@ const createJob = createRoute({
 });
 const STATUSES = ['open', 'done', 'failed', 'cancelled'] as const;
 const MAX_PAGE = 50;
+/** seconds */
+const MAX_WAIT = 60;
 const listJobs = createRoute({
   method: 'get',
   path: '/v1/jobs',
@@ -87,9 +78,9 @@ const listJobs = createRoute({
 const getJob = createRoute({
   method: 'get',
   path: '/v1/jobs/{id}',
-  summary: 'A job as it stands',
+  summary: 'A job as it stands, or as it has ended within `wait` seconds',
   middleware: [requireKey] as const,
-  request: { params: idParam },
+  request: { params: idParam, query: z.strictObject({ wait: z.coerce.number().int().min(0).max(MAX_WAIT).optional() }) },
   responses: { 200: jobResponse('The job') },
 });
 const watchJob = createRoute({
@@ -125,11 +116,9 @@ const deleteJob = createRoute({
 
 export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(createJob, async (c) => {
-    const tools = { memo, clock: () => performance.now(), draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number };
     const body = c.req.valid('json');
-    const key = idempotencyKey(c.req.header('idempotency-key'));
-    const planned = [planBody(body, await availableModels(c.env), tools)];
-    const idempotency = key === null ? null : { key, digest: await digestOf('/v1/jobs', body) };
+    const idempotency = await idempotencyOf(c.req.header('idempotency-key'), '/v1/jobs', body);
+    const planned = [planBody(body, await availableModels(c.env), planningTools(memo))];
     const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, { planned, requestId: c.var.requestId, idempotency });
     const [job] = jobs as [JobView];
     return c.json(await withLinks(c.env, job), 202, { ...rateHeaders(rate), location: jobPath(job.id), 'x-ralu-job-id': job.id, ...(isReplay && { 'idempotent-replayed': 'true' }) });
@@ -149,7 +138,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(getJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
-    const job = await callObject(c.env.JOBS, id, (stub) => stub.view(c.var.caller.account) as Promise<JobView | null>);
+    const { wait = 0 } = c.req.valid('query');
+    const job = await waitForJob(c.env, c.var.caller.account, id, wait * 1000);
     if (!job) throw notFound(id);
     return c.json(await withLinks(c.env, job), 200);
   });

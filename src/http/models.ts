@@ -4,13 +4,16 @@ import { findModels, openStage, parseBackends, type ServedModel } from '../stage
 import { modelFacts } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import type { AppEnv, Env } from './env.ts';
+import { speakOpenAI } from './openai/errors.ts';
 import { Problem } from './problem.ts';
 
 /** The models that can be asked for now. Throws a 503 when no stage server can be reached and none is remembered. */
 export async function availableModels(env: Env): Promise<readonly ServedModel[]> {
   const models = await findModels(parseBackends(env.BACKENDS), (backend) => openStage(backend, env as unknown as Record<string, unknown>), caches.default, Date.now());
   if (!models?.length) throw new Problem({ status: 503, code: 'no_backend', detail: 'No stage server can be reached; try again shortly.', headers: { 'retry-after': '5' } });
-  return models;
+  const [first, ...others] = models as [ServedModel, ...ServedModel[]];
+  const names = env.MODEL_ALIASES.split(',').filter((name) => name !== '');
+  return [{ ...first, facts: { ...first.facts, aliases: [...first.facts.aliases, ...names] } }, ...others];
 }
 
 const modelEntry = modelFacts.extend({ object: z.literal('model'), created: z.int(), owned_by: z.string() });
@@ -19,7 +22,7 @@ const listModels = createRoute({
   method: 'get',
   path: '/v1/models',
   summary: 'Models that can be asked for',
-  middleware: [requireKey] as const,
+  middleware: [speakOpenAI, requireKey] as const,
   responses: { 200: { description: 'The models', content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelEntry) }) } } } },
 });
 

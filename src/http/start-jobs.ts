@@ -1,6 +1,6 @@
 /** From planned images to running jobs: entered in the account first, then created. Every surface starts its jobs here. */
 import type { NewJob } from '../../durable-objects/job.ts';
-import type { Started } from '../account/account.ts';
+import { IDEMPOTENCY_MS, type Idempotency, type Started } from '../account/account.ts';
 import { toHex } from '../account/hmac.ts';
 import type { RateState } from '../account/rate.ts';
 import type { JobRequest, JobView, Plan } from '../job/job.ts';
@@ -23,12 +23,12 @@ export interface StartedJobs {
   readonly rate: RateState;
 }
 
-/** A key as the header carries it: bare, or quoted as the IETF draft has it. Throws a 400 Problem. */
-export function idempotencyKey(header: string | undefined): string | null {
+/** What an `Idempotency-Key` header, bare or quoted as the IETF draft has it, makes of a request; null without one. Throws a 400 Problem. */
+export async function idempotencyOf(header: string | undefined, surface: string, body: unknown): Promise<Idempotency | null> {
   if (header === undefined) return null;
   const key = /^"(.*)"$/.exec(header)?.[1] ?? header;
   if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY) throw badField('idempotency-key', header, `must have 1 to ${MAX_IDEMPOTENCY_KEY} characters`);
-  return key;
+  return { key, digest: await digestOf(surface, body), withinMs: IDEMPOTENCY_MS };
 }
 
 /** What two requests must share to be one: surface and body. 64 hex digits. */
@@ -51,7 +51,7 @@ export function rateHeaders({ limit, remaining, resetMs }: RateState): Record<st
 export async function startJobs(
   env: Env,
   caller: Caller,
-  { planned, requestId, idempotency }: { readonly planned: readonly Planned[]; readonly requestId: string; readonly idempotency: { readonly key: string; readonly digest: string } | null },
+  { planned, requestId, idempotency }: { readonly planned: readonly Planned[]; readonly requestId: string; readonly idempotency: Idempotency | null },
 ): Promise<StartedJobs> {
   const jobIds = planned.map(() => `job_${crypto.randomUUID().replaceAll('-', '')}`);
   const started = await callObject(env.ACCOUNTS, caller.account, (account) => account.start(caller.keyId, { requestId, jobIds, idempotency }) as Promise<Started>);
@@ -74,7 +74,12 @@ function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>): Problem 
     case 'rate_limited': {
       const { retryMs, rate } = started;
       if (retryMs === Number.POSITIVE_INFINITY)
-        return new Problem({ status: 429, code: 'rate_limit', detail: `One request may ask for at most ${rate.limit} images with this key.`, headers: rateHeaders(rate) });
+        return new Problem({
+          status: 429,
+          code: 'rate_limit',
+          detail: `One request may ask for at most ${rate.limit} images with this key.`,
+          headers: { ...rateHeaders(rate), 'x-should-retry': 'false' },
+        });
       return new Problem({
         status: 429,
         code: 'rate_limit',

@@ -22,8 +22,8 @@ export interface JobRequest {
   readonly format: ImageFormat;
   /** 1 … 100; lossy formats only */
   readonly quality: number;
-  /** whether stage previews are decoded and sent */
-  readonly preview: boolean;
+  /** pictures of the first `count` stages before the last, and what they are encoded as */
+  readonly previews: { readonly count: number; readonly format: ImageFormat };
 }
 
 /** N, e and r of every stage, with h and Z where the caller or the paper fixes them; null lets NT-Matching fit them. */

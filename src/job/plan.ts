@@ -86,7 +86,7 @@ export function makePlan(
       shift: stage.shift,
       sigmas: Array.from(stage.sigmas),
       renoise: boundary ? { signal: boundary.signal, noise: boundary.noise, correlation: boundary.correlation } : null,
-      decode: k === steps.length - 1 ? 'image' : request.preview || (k === 0 && steps.length > 2) ? 'clean' : 'none',
+      decode: k === steps.length - 1 ? 'image' : k < request.previews.count || (k === 0 && steps.length > 2) ? 'clean' : 'none',
       flops: step.total * stage.steps,
       flopsWithoutAttention: step.withoutAttention * stage.steps,
     };

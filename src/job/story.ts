@@ -16,8 +16,8 @@ import type { JobEvent, Picture } from './events.ts';
 import type { Job, PlannedStage, Room } from './job.ts';
 import { drawBlocks, drawEdges } from './pictures.ts';
 
-/** Longest side of a stage preview, pixels, and its format: small enough to travel inside an event. */
-const PREVIEW = { format: 'webp', longest_side: 512 } as const;
+/** Longest side of a stage preview, pixels: small enough to travel inside an event. */
+const PREVIEW_SIDE = 512;
 
 /** A stage request ready to go: the same job gives the same bytes and so the same id, whoever sends it and however often. */
 export interface StageRequest {
@@ -107,10 +107,10 @@ function roomAfterStage({ plan }: Job, number: number): Room {
 }
 
 function previewEvents({ stage, options, rgbSize: { width, height } }: StageRequest, { preview }: StageResult): readonly JobEvent[] {
-  if (!preview) return [];
-  const shrink = Math.min(1, PREVIEW.longest_side / Math.max(width, height));
+  if (!preview || !options.preview) return [];
+  const shrink = Math.min(1, PREVIEW_SIDE / Math.max(width, height));
   const size = { width: Math.round(width * shrink), height: Math.round(height * shrink) };
-  return [{ type: 'preview', data: { stage: stage.stage, ...picture(options.preview?.format ?? PREVIEW.format, size, preview) } }];
+  return [{ type: 'preview', data: { stage: stage.stage, ...picture(options.preview.format, size, preview) } }];
 }
 
 const picture = (format: Picture['format'], { width, height }: { readonly width: number; readonly height: number }, bytes: Uint8Array): Picture => ({
@@ -137,7 +137,7 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     rgb: roomAfterStage(job, number).name === 'select',
     format: request.format,
     quality: request.quality,
-    preview: stage.decode === 'clean' && request.preview ? PREVIEW : null,
+    preview: stage.decode === 'clean' && number <= request.previews.count ? { format: request.previews.format, longest_side: PREVIEW_SIDE } : null,
     cache: null,
     traceparent: await traceparent(job.id, number),
   };

@@ -142,7 +142,7 @@ describe('RALU', () => {
       reference,
       format: 'png' as const,
       quality: 100,
-      preview: false,
+      previews: { count: 0, format: 'webp' as const },
     };
     let job: StoryJob = { id: 'job', request, plan: planFor(facts, JOB, schedule), room: FIRST_ROOM, tokens: null, rgb: null, selections: null, usage: [] };
     for (let image: Uint8Array | null = null; ; ) {

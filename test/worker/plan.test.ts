@@ -45,7 +45,7 @@ function planFor(input: Parameters<typeof chooseSchedule>[0], changes: Partial<J
     reference: false,
     format: 'png',
     quality: 90,
-    preview: false,
+    previews: { count: 0, format: 'webp' },
     ...changes,
   };
   return makePlan(request, { facts: FLUX, backends: ['gpu'] }, { memo, clock: () => 0 });
@@ -100,7 +100,7 @@ describe('the plan', () => {
 
   test('decodes where someone looks: for the selection, for previews, for the image', () => {
     expect(value(planFor({ preset: '7x' })).stages.map(({ decode }) => decode)).toEqual(['clean', 'none', 'image']);
-    expect(value(planFor({ preset: '7x' }, { preview: true })).stages.map(({ decode }) => decode)).toEqual(['clean', 'clean', 'image']);
+    expect(value(planFor({ preset: '7x' }, { previews: { count: 7, format: 'webp' } })).stages.map(({ decode }) => decode)).toEqual(['clean', 'clean', 'image']);
     expect(value(planFor({ N: [2, 2], e: [0.3, 1] })).stages.map(({ decode }) => decode)).toEqual(['none', 'image']);
     expect(value(planFor({ preset: 'plain' })).stages.map(({ decode }) => decode)).toEqual(['image']);
   });

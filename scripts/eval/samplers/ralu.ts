@@ -47,7 +47,7 @@ export function planFor(facts: ModelFacts, { width, height }: Pick<Job, 'width' 
     reference: false,
     format: 'png' as const,
     quality: 100,
-    preview: false,
+    previews: { count: 0, format: 'webp' as const },
   };
   const plan = makePlan(request, { facts, backends: [] }, { memo: new Map(), clock: () => 0 });
   if (!plan.ok) throw new RangeError(`${plan.refusal.field} is ${plan.refusal.value}; ${plan.refusal.rule}`);

@@ -1,0 +1,133 @@
+/** `POST /v1/images/generations`: OpenAI's image API over the job object, as JSON, as a stream of real stages, or as the bytes alone. */
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import type { Idempotency } from '../../account/account.ts';
+import type { JobView } from '../../job/job.ts';
+import type { FitMemo } from '../../job/plan.ts';
+import { type ImageFormat, imageFormat } from '../../stage/contract.ts';
+import { requireKey } from '../auth.ts';
+import type { AppEnv, Env } from '../env.ts';
+import { erased, waitForJob } from '../follow.ts';
+import { planningTools } from '../job-request.ts';
+import { availableModels } from '../models.ts';
+import { badField } from '../problem.ts';
+import { limitBody, requireJson } from '../request-body.ts';
+import { digestOf, idempotencyOf, rateHeaders, type StartedJobs, startJobs } from '../start-jobs.ts';
+import { callObject } from '../stub.ts';
+import { failureOf, speakOpenAI } from './errors.ts';
+import { type DoneJob, imageAnswer, imageBytes, isDone, methodHeaders } from './image-answer.ts';
+import { writeImageEvents } from './image-events.ts';
+import { type ImageBody, imageBody, planImages, refuseUnsupported } from './image-request.ts';
+
+const SURFACE = '/v1/images/generations';
+
+/** How long after a request OpenAI's client may send it again by itself: its own timeout is ten minutes. */
+const RETRY_WITHIN_MS = 15 * 60_000;
+
+const generate = createRoute({
+  method: 'post',
+  path: SURFACE,
+  summary: 'Images as OpenAI’s clients ask for them',
+  middleware: [speakOpenAI, requireKey, limitBody, requireJson, refuseUnsupported] as const,
+  request: {
+    headers: z.object({ 'idempotency-key': z.string().optional(), accept: z.string().optional().openapi({ description: 'image/*: the bytes alone, with the facts in headers' }) }),
+    body: { required: true, content: { 'application/json': { schema: imageBody } } },
+  },
+  responses: {
+    200: {
+      description: 'The images; with stream their stages as server-sent events; with Accept: image/* the bytes',
+      content: { 'application/json': { schema: z.object({ created: z.int(), data: z.array(z.object({ b64_json: z.string().optional(), url: z.string().optional() })) }).openapi('ImageAnswer') } },
+    },
+    400: { description: 'A field that is not there, not supported or not valid' },
+    429: { description: 'Too many images a minute, or jobs at once' },
+  },
+});
+
+/**
+ * What makes two requests one: the caller's own key; or else, as far as that can be told, a repetition that OpenAI's client sends by itself, which has the same body and a retry count
+ * but no key. Such a one attaches to what the first try started.
+ */
+async function idempotencyHere(c: Context<AppEnv>, body: ImageBody): Promise<Idempotency | null> {
+  const given = await idempotencyOf(c.req.header('idempotency-key'), SURFACE, body);
+  const retries = c.req.header('x-stainless-retry-count');
+  if (given || retries === undefined) return given;
+  const digest = await digestOf(SURFACE, body);
+  // no header can hold a zero byte, so no caller's key is like it
+  return { key: `\0${c.var.caller.keyId}.${digest}`, digest, withinMs: Number(retries) > 0 ? RETRY_WITHIN_MS : 0 };
+}
+
+/** Whether only bytes are wanted, and as what; null where JSON will do. */
+function wantedBytes(accept: string | undefined): ImageFormat | 'any' | null {
+  const types = (accept ?? '').split(',').map((type) => type.split(';')[0]?.trim() ?? '');
+  if (types.includes('application/json') || types.includes('text/event-stream')) return null;
+  const named = types.find((type) => type.startsWith('image/'))?.slice('image/'.length);
+  if (named === undefined) return null;
+  return imageFormat.safeParse(named).data ?? 'any';
+}
+
+/** Stops jobs that nobody waits for any more. */
+const cancelJobs = (env: Env, account: string, jobs: readonly JobView[]): Promise<unknown> =>
+  Promise.all(jobs.map(({ id }) => callObject(env.JOBS, id, (stub) => stub.cancel(account) as Promise<unknown>)));
+
+const jobIds = (jobs: readonly JobView[]): string => jobs.map(({ id }) => id).join(', ');
+
+export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
+  app.openapi(generate, async (c) => {
+    const began = Date.now();
+    const body = c.req.valid('json');
+    const bytes = wantedBytes(c.req.header('accept'));
+    if (bytes && body.stream) throw badField('stream', true, 'needs Accept: text/event-stream or application/json');
+    if (bytes && (body.n ?? 1) > 1) throw badField('n', body.n, 'must be 1 where the answer is the bytes of an image');
+    const idempotency = await idempotencyHere(c, body);
+    const { planned } = planImages(body, await availableModels(c.env), planningTools(memo), bytes && bytes !== 'any' ? bytes : 'png');
+    const started = await startJobs(c.env, c.var.caller, { planned, requestId: c.var.requestId, idempotency });
+    const headers = {
+      ...rateHeaders(started.rate),
+      'x-ralu-job-id': jobIds(started.jobs),
+      ...(started.isReplay && { 'idempotent-replayed': 'true' }),
+    };
+    // a stream's caller has nothing else to stop the work with, unless the job can be had again by key
+    const isLeft = body.ralu?.on_disconnect ?? (body.stream && !c.req.header('idempotency-key') ? 'cancel' : 'continue');
+    const cancel = (): void => c.executionCtx.waitUntil(cancelJobs(c.env, c.var.caller.account, started.jobs));
+    if (isLeft === 'cancel') c.req.raw.signal.addEventListener('abort', cancel);
+
+    if (body.stream) return streamAnswer(c, body, started, headers, isLeft === 'cancel' ? cancel : () => undefined);
+
+    const jobs = await finished(c, started);
+    const timed = { ...headers, 'openai-processing-ms': String(Date.now() - began) };
+    if (bytes) {
+      const [{ id, image, receipt }] = jobs as [DoneJob];
+      return c.body(await imageBytes(c.env, id, image), 200, { ...timed, ...methodHeaders(receipt), 'content-type': `image/${image.format}` });
+    }
+    return c.json(await imageAnswer(c.env, new URL(c.req.url).origin, body, jobs), 200, timed);
+  });
+}
+
+/** The jobs once all have their image. Throws the Problem of the first that has none; the others stay to be fetched. */
+async function finished(c: Context<AppEnv>, { jobs }: StartedJobs): Promise<readonly DoneJob[]> {
+  const ended = await Promise.all(jobs.map(({ id }) => waitForJob(c.env, c.var.caller.account, id)));
+  return ended.map((job, i) => {
+    if (!job) throw erased((jobs[i] as JobView).id);
+    if (!isDone(job)) throw failureOf(job);
+    return job;
+  });
+}
+
+/** The stream, written while it is read; `onLost` runs when nobody reads any more or one of several images has failed. */
+function streamAnswer(c: Context<AppEnv>, body: ImageBody, { jobs }: StartedJobs, headers: Record<string, string>, onLost: () => void): Response {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const writer = writable.getWriter();
+  const written = writeImageEvents({ env: c.env, account: c.var.caller.account, body, jobs }, (bytes) => writer.write(bytes)).then(
+    async ({ hasFailed }) => {
+      if (hasFailed) onLost();
+      await writer.close();
+    },
+    async (error) => {
+      onLost();
+      await writer.abort(error);
+    },
+  );
+  // what is left when the reader goes: stopping the work
+  c.executionCtx.waitUntil(written.catch(() => undefined));
+  return c.body(readable, 200, { ...headers, 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'content-encoding': 'identity', 'x-accel-buffering': 'no' });
+}
