@@ -8,6 +8,7 @@ export const ACCOUNT_MIGRATIONS = [
    CREATE TABLE job (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL, key_id TEXT NOT NULL, created_at INTEGER NOT NULL, status TEXT NOT NULL, is_created INTEGER NOT NULL);
    CREATE INDEX job_by_status ON job (status, seq);
    CREATE TABLE idempotency (key TEXT PRIMARY KEY, digest TEXT NOT NULL, request_id TEXT NOT NULL, job_ids TEXT NOT NULL, created_at INTEGER NOT NULL);`,
+  `CREATE TABLE pace (model TEXT PRIMARY KEY, tflops REAL NOT NULL, ms REAL NOT NULL);`,
 ] as const;
 
 export interface AccountRecord {
@@ -60,8 +61,26 @@ export function markCreated(sql: SqlStorage, ids: readonly string[]): void {
 }
 
 /** A job's end, told by its object; told again it changes nothing. */
-export function setStatus(sql: SqlStorage, id: string, status: JobStatus): void {
-  sql.exec("UPDATE job SET status = ?, is_created = 1 WHERE id = ? AND status = 'open'", status, id);
+/** False where the job was not open. */
+export const setStatus = (sql: SqlStorage, id: string, status: JobStatus): boolean =>
+  sql.exec("UPDATE job SET status = ?, is_created = 1 WHERE id = ? AND status = 'open'", status, id).rowsWritten > 0;
+
+/** What older jobs still count of work and time, each time a new one is added. */
+const PACE_DECAY = 0.9;
+
+export function addWork(sql: SqlStorage, { model, tflops, ms }: { readonly model: string; readonly tflops: number; readonly ms: number }): void {
+  sql.exec(
+    'INSERT INTO pace (model, tflops, ms) VALUES (?1, ?2, ?3) ON CONFLICT (model) DO UPDATE SET tflops = tflops * ?4 + excluded.tflops, ms = ms * ?4 + excluded.ms',
+    model,
+    tflops,
+    ms,
+    PACE_DECAY,
+  );
+}
+
+export function readPace(sql: SqlStorage, model: string): number | null {
+  const [row] = sql.exec<{ tflops: number; ms: number }>('SELECT tflops, ms FROM pace WHERE model = ?', model).toArray();
+  return row ? row.ms / row.tflops : null;
 }
 
 export function deleteJob(sql: SqlStorage, id: string): void {

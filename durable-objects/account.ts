@@ -26,6 +26,13 @@ export interface AccountView {
   readonly openJobs: number;
 }
 
+/** What a done job took: its work, and the time its stages had. */
+export interface JobWork {
+  readonly model: string;
+  readonly tflops: number;
+  readonly ms: number;
+}
+
 export type KeyView = Omit<KeyRecord, 'hash' | 'arrival'>;
 
 export class AccountObject extends DurableObject<AccountEnv> {
@@ -119,9 +126,17 @@ export class AccountObject extends DurableObject<AccountEnv> {
     if (this.#account()) tables.markCreated(this.#sql, ids);
   }
 
-  /** A job has ended. Told by its object, at least once. */
-  ended(id: string, status: Exclude<JobStatus, 'open'>): void {
-    if (this.#account()) tables.setStatus(this.#sql, id, status);
+  /** A job has ended, a done one with its work and time. Told by its object, at least once. */
+  ended(id: string, status: Exclude<JobStatus, 'open'>, work: JobWork | null): void {
+    if (!this.#account()) return;
+    this.ctx.storage.transactionSync(() => {
+      if (tables.setStatus(this.#sql, id, status) && work) tables.addWork(this.#sql, work);
+    });
+  }
+
+  /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */
+  pace(model: string): number | null {
+    return this.#account() && tables.readPace(this.#sql, model);
   }
 
   /** A job is no longer stored. */

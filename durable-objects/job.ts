@@ -6,27 +6,35 @@
  * stays cancelled, a late answer changes nothing, and a job cut off anywhere goes on from its last stored room.
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
+import { webhookBody } from '../src/doors/webhook-body.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import type { Fault } from '../src/job/failures.ts';
 import type { Job, JobRecord, JobRequest, JobView, Plan, Room } from '../src/job/job.ts';
+import { withLinks } from '../src/job/links.ts';
 import { logLine } from '../src/job/log.ts';
+import { type LogLine, logLines } from '../src/job/log-lines.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import { afterFault, newRecord, outcomeOf, timesAfter } from '../src/job/record.ts';
 import { isLastRoom, roomName, type StageRequest, type Step, type Tools, walkRoom } from '../src/job/story.ts';
-import { viewJob } from '../src/job/view.ts';
+import { totalTflops, viewJob } from '../src/job/view.ts';
+import { addressesOf, afterTry, isPrivateAddress, type Webhook, webhookHeaders, webhookSecret } from '../src/job/webhook.ts';
 import { openStage, parseBackends } from '../src/stage/backends.ts';
 import type { Stage, StageProgress } from '../src/stage/client.ts';
 import type { AccountObject } from './account.ts';
 import { changedWithin, makeSignal, streamEvents } from './event-stream.ts';
 import { type Limits, type LimitVariables, readLimits } from './limits.ts';
 import { migrate } from './migrate.ts';
-import { appendEvent, insertRow, JOB_MIGRATIONS, readEvents, readJob, readRow, updateRow, writeJob } from './tables.ts';
+import { appendEvent, insertRow, JOB_MIGRATIONS, readEvents, readJob, readLastEvent, readRow, updateRow, writeJob } from './tables.ts';
 
 /** What a deployment gives the object. */
 export interface JobEnv extends LimitVariables {
   readonly IMAGES: R2Bucket;
   readonly ACCOUNTS: DurableObjectNamespace<AccountObject>;
   readonly BACKENDS: string;
+  /** secret: what keys, links and webhooks are signed with */
+  readonly SIGNING_SECRET: string;
+  /** DNS over HTTPS, asked where a webhook's name leads; empty on one's own machine: webhooks may go anywhere then */
+  readonly WEBHOOK_RESOLVER: string;
 }
 
 /** How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a crashed job sooner. */
@@ -41,6 +49,9 @@ export interface NewJob {
   readonly account: string;
   readonly request: JobRequest;
   readonly plan: Plan;
+  /** seconds the job may take; null: as long as it takes */
+  readonly deadlineSeconds: number | null;
+  readonly webhook: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
 }
 
 /** How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes. */
@@ -50,6 +61,15 @@ const ALARM_MS = 4 * 60_000;
 const REMOVE_RETRY_MS = 3_600_000;
 /** When to try again to tell an account. */
 const TELL_ACCOUNT_RETRY_MS = 5000;
+
+/** How long a caller's server may take to answer a webhook. */
+const WEBHOOK_TIMEOUT_MS = 15_000;
+
+/** When an ended job wants to be looked at again: to tell its account, then its caller, then to be removed. */
+function dueAfterEnd({ toldAt, webhook, expiresAt }: JobRecord): number {
+  if (toldAt === null) return Date.now();
+  return Math.min(webhook?.state === 'waiting' ? Math.max(Date.now(), webhook.dueAt) : Number.POSITIVE_INFINITY, expiresAt as number);
+}
 
 /** Where the finished image of a job lies. */
 export const imageKey = (id: string, format: string): string => `jobs/${id}/image.${format}`;
@@ -75,18 +95,19 @@ export class JobObject extends DurableObject<JobEnv> {
       migrate(this.#sql, JOB_MIGRATIONS);
       // a new incarnation means that whoever held the lease is gone: nothing to wait for
       const alarm = await ctx.storage.getAlarm();
-      const due = isLastRoom(row.room) ? (row.toldAt === null ? Date.now() : (row.expiresAt as number)) : Math.max(Date.now(), row.notBefore);
+      const due = isLastRoom(row.room) ? dueAfterEnd(row) : Math.max(Date.now(), row.notBefore);
       if (alarm === null || alarm > due) await ctx.storage.setAlarm(due);
     });
   }
 
   /** Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Resolves to the job. */
-  async create({ id, account, request, plan }: NewJob): Promise<JobView> {
+  async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView> {
     const now = Date.now();
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, JOB_MIGRATIONS);
       if (this.#row()) return false;
-      insertRow(this.#sql, newRecord({ id, account, request, plan }, now));
+      const deadlineAt = deadlineSeconds === null ? null : now + deadlineSeconds * 1000;
+      insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: webhook && { ...webhook, tries: 0, dueAt: 0, state: 'waiting' } }, now));
       this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
       this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height } });
@@ -94,13 +115,19 @@ export class JobObject extends DurableObject<JobEnv> {
       return true;
     });
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
-    return viewJob(this.#row() as JobRecord);
+    return this.#view(this.#row() as JobRecord);
   }
 
   /** The job as callers see it; null when `owner` has none of this id. An owner of null asks for whoever's it is: someone with a signed link, or the account itself. */
   view(owner: string | null): JobView | null {
     const row = this.#rowOf(owner);
-    return row && viewJob(row);
+    return row && this.#view(row);
+  }
+
+  /** The job with its story so far as lines of text; null when `owner` has none of this id. */
+  told(owner: string | null): { readonly job: JobView; readonly logs: readonly LogLine[] } | null {
+    const row = this.#rowOf(owner);
+    return row && { job: this.#view(row), logs: this.#logs() };
   }
 
   /**
@@ -122,7 +149,7 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   /** The events after `after` that are stored, at most 64; where there are none, those that come within `waitMs`. Null when there is no job. */
-  async eventsAfter(owner: string, after: number, waitMs: number): Promise<readonly StoredEvent[] | null> {
+  async eventsAfter(owner: string | null, after: number, waitMs: number): Promise<readonly StoredEvent[] | null> {
     // asked for before reading, as in the stream
     const changed = this.#signal.changed();
     const row = this.#rowOf(owner);
@@ -140,7 +167,7 @@ export class JobObject extends DurableObject<JobEnv> {
       const changed = this.#signal.changed();
       const row = this.#rowOf(owner);
       const rest = until - Date.now();
-      if (!row || isLastRoom(row.room) || rest <= 0) return row && viewJob(row);
+      if (!row || isLastRoom(row.room) || rest <= 0) return row && this.#view(row);
       await changedWithin(changed, rest);
     }
   }
@@ -155,7 +182,7 @@ export class JobObject extends DurableObject<JobEnv> {
       this.ctx.storage.transactionSync(() => this.#finish(row, { name: 'cancelled' }, {}, { type: 'cancelled', data }));
       this.#stopStage(row);
     }
-    return viewJob(this.#row() as JobRecord);
+    return this.#view(this.#row() as JobRecord);
   }
 
   /** Removes the job: image, latents, events, everything. False when there was none. */
@@ -185,11 +212,16 @@ export class JobObject extends DurableObject<JobEnv> {
       if (isLastRoom(row.room)) {
         if (row.expiresAt !== null && now >= row.expiresAt) await this.#remove();
         else if (row.toldAt === null) await this.#tellAccount(row);
-        else await this.ctx.storage.setAlarm(row.expiresAt ?? now + this.#limits.ttlMs);
+        else if (row.webhook?.state === 'waiting' && row.webhook.dueAt <= now) await this.#callWebhook(row, row.webhook);
+        else await this.ctx.storage.setAlarm(dueAfterEnd(row));
         return;
       }
+      if (row.deadlineAt !== null && now >= row.deadlineAt) {
+        this.#fail(row, 'deadline_exceeded', 'The job was not done by its deadline.');
+        continue;
+      }
       if (row.notBefore > now || now > until) {
-        await this.ctx.storage.setAlarm(Math.max(now, row.notBefore));
+        await this.ctx.storage.setAlarm(Math.min(Math.max(now, row.notBefore), row.deadlineAt ?? Number.POSITIVE_INFINITY));
         return;
       }
       await this.#walk(row);
@@ -199,7 +231,9 @@ export class JobObject extends DurableObject<JobEnv> {
   /** Tells the account that the job has ended, at least once: until it has heard, the alarm comes again. */
   async #tellAccount(row: JobRecord): Promise<void> {
     try {
-      await this.#accountOf(row).ended(row.id, row.room.name as 'done' | 'failed' | 'cancelled');
+      const ms = row.receipt?.stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0);
+      const work = ms === undefined ? null : { model: row.plan.model.id, tflops: totalTflops(row.plan), ms };
+      await this.#accountOf(row).ended(row.id, row.room.name as 'done' | 'failed' | 'cancelled', work);
     } catch (error) {
       logLine('account_not_told', { job_id: row.id, error: error instanceof Error ? error.message : String(error) });
       await this.ctx.storage.setAlarm(Date.now() + TELL_ACCOUNT_RETRY_MS);
@@ -207,7 +241,39 @@ export class JobObject extends DurableObject<JobEnv> {
     }
     if (this.#row() === null) return;
     updateRow(this.#sql, { toldAt: Date.now() });
-    await this.ctx.storage.setAlarm(row.expiresAt as number);
+    await this.ctx.storage.setAlarm(dueAfterEnd(this.#row() as JobRecord));
+  }
+
+  /** One try to tell the caller's own server that the job has ended; what came of it is stored, and the next try with it. */
+  async #callWebhook(row: JobRecord, webhook: Webhook): Promise<void> {
+    const now = Date.now();
+    const { origin, door, url } = webhook;
+    const job = await withLinks(this.env.SIGNING_SECRET, this.#view(row), now);
+    const body = JSON.stringify(webhookBody(door, job, this.#logs(), origin, now));
+    const headers = await webhookHeaders(await webhookSecret(this.env.SIGNING_SECRET, row.account), row.id, Math.floor(now / 1000), body);
+    let status: number | null = null;
+    try {
+      if (await this.#isPublic(url)) {
+        // a redirect could lead anywhere, so none is followed: it is a failed try
+        const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS) });
+        status = response.status;
+        await response.body?.cancel();
+      }
+    } catch {
+      // unreachable or silent: tried again
+    }
+    if (!this.#row()) return;
+    const after = afterTry(webhook, status, Date.now());
+    logLine('webhook_called', { job_id: row.id, try: after.tries, status, state: after.state });
+    updateRow(this.#sql, { webhook: after });
+    await this.ctx.storage.setAlarm(dueAfterEnd(this.#row() as JobRecord));
+  }
+
+  /** Whether every address that the name leads to now is a public one. */
+  async #isPublic(url: string): Promise<boolean> {
+    if (this.env.WEBHOOK_RESOLVER === '') return true;
+    const addresses = await addressesOf(new URL(url).hostname, this.env.WEBHOOK_RESOLVER, (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS) }));
+    return addresses.length > 0 && !addresses.some(isPrivateAddress);
   }
 
   #accountOf({ account }: JobRecord): DurableObjectStub<AccountObject> {
@@ -264,6 +330,8 @@ export class JobObject extends DurableObject<JobEnv> {
     const server = this.#stage(backend);
     const controller = new AbortController();
     this.#inFlight = controller;
+    const { deadlineAt } = row;
+    const deadline = deadlineAt === null ? null : setTimeout(() => this.#fail(row, 'deadline_exceeded', 'The job was not done by its deadline.'), Math.max(0, deadlineAt - begin));
     try {
       const outcome = server
         ? await server.run({
@@ -284,6 +352,7 @@ export class JobObject extends DurableObject<JobEnv> {
         : ({ ok: false, failure: { reason: 'unreachable', detail: `backend ${backend} is no longer configured` } } as const);
       return { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1 };
     } finally {
+      clearTimeout(deadline);
       this.#tell();
       if (this.#inFlight === controller) this.#inFlight = null;
     }
@@ -393,6 +462,14 @@ export class JobObject extends DurableObject<JobEnv> {
   #standsAt(row: JobRecord): boolean {
     const now = this.#row();
     return now !== null && roomName(now.room) === roomName(row.room) && now.attempt === row.attempt + (row.room.name === 'stage' ? 1 : 0);
+  }
+
+  #view(row: JobRecord): JobView {
+    return viewJob(row, readLastEvent(this.#sql));
+  }
+
+  #logs(): readonly LogLine[] {
+    return logLines(readEvents(this.#sql, 0, Number.MAX_SAFE_INTEGER));
   }
 
   #row(): JobRecord | null {

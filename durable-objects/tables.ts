@@ -20,6 +20,8 @@ export const JOB_MIGRATIONS = [
    CREATE TABLE usage (stage INTEGER PRIMARY KEY, data TEXT NOT NULL);`,
   `ALTER TABLE job ADD COLUMN account TEXT NOT NULL DEFAULT '';
    ALTER TABLE job ADD COLUMN told_at INTEGER;`,
+  `ALTER TABLE job ADD COLUMN deadline_at INTEGER;
+   ALTER TABLE job ADD COLUMN webhook TEXT;`,
 ] as const;
 
 const COLUMNS = {
@@ -44,6 +46,8 @@ const COLUMNS = {
   finishedAt: ['finished_at', 'plain'],
   expiresAt: ['expires_at', 'plain'],
   toldAt: ['told_at', 'plain'],
+  deadlineAt: ['deadline_at', 'plain'],
+  webhook: ['webhook', 'json'],
 } as const satisfies Record<keyof JobRecord, readonly [string, 'plain' | 'json']>;
 
 type Field = keyof JobRecord;
@@ -99,6 +103,9 @@ export function readEvents(sql: SqlStorage, seq: number, limit: number): readonl
     .toArray()
     .map(({ data, ...event }) => ({ ...event, data: JSON.parse(data) }) as StoredEvent);
 }
+
+/** The newest event; undefined before the first. */
+export const readLastEvent = (sql: SqlStorage): StoredEvent | undefined => readEvents(sql, (sql.exec<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM event').one().seq ?? 0) - 1, 1)[0];
 
 /** The whole job as its rooms read it: the row with its latents, picture and usage. */
 export function readJob(sql: SqlStorage, row: JobRecord): Job {

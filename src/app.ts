@@ -4,10 +4,13 @@ import { cors } from 'hono/cors';
 import { requestId } from 'hono/request-id';
 import { routeAccounts } from './http/accounts.ts';
 import type { AppEnv } from './http/env.ts';
+import { routeFal } from './http/fal.ts';
 import { routeJobs } from './http/jobs.ts';
 import { routeModels } from './http/models.ts';
 import { routeOpenAIImages } from './http/openai/images.ts';
 import { fromZod, Problem } from './http/problem.ts';
+import { routeReplicate } from './http/replicate.ts';
+import { routeWebhooks } from './http/webhooks.ts';
 import { logLine } from './job/log.ts';
 import type { FitMemo } from './job/plan.ts';
 
@@ -46,7 +49,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   app.use(
     cors({
       origin: '*',
-      allowMethods: ['GET', 'POST', 'DELETE'],
+      allowMethods: ['GET', 'POST', 'PUT', 'DELETE'],
       exposeHeaders: EXPOSED,
       maxAge: 86_400,
     }),
@@ -56,6 +59,9 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeModels(app);
   routeJobs(app, memo);
   routeOpenAIImages(app, memo);
+  routeReplicate(app, memo);
+  routeFal(app, memo);
+  routeWebhooks(app);
 
   app.notFound(() => new Problem({ status: 404, code: 'no_such_route', detail: 'There is nothing at this address.' }).toResponse());
   app.onError((error, c) => {

@@ -102,6 +102,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       SIGNING_SECRET: secrets.signingSecret,
       ADMIN_KEY: secrets.adminKey,
       BACKEND_TOKEN_LOCAL: token,
+      WEBHOOK_RESOLVER: '',
       ...options.vars,
     };
     const miniflare = withoutSignalHandlers(

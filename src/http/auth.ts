@@ -12,7 +12,8 @@ const refuse = (detail: string) => new Problem({ status: 401, code: 'unauthorize
 const notConfigured = (secret: string) => new Problem({ status: 503, code: 'not_configured', detail: `This deployment has no ${secret} secret yet.` });
 const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
 
-const bearer = (c: Context<AppEnv>): string | undefined => /^Bearer +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
+/** The key of a request; fal's client says `Key` where others say `Bearer`. */
+const bearer = (c: Context<AppEnv>): string | undefined => /^(?:Bearer|Key) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
 
 /** Whose key it is. Throws a 401 Problem; without a signing secret nobody gets in. */
 export async function callerOf(env: Env, text: string | undefined): Promise<Caller> {

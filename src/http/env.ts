@@ -6,6 +6,10 @@ export interface Env extends JobEnv {
   readonly JOBS: DurableObjectNamespace<JobObject>;
   /** names, with commas between them, under which the first model also goes: tools often have OpenAI's built in */
   readonly MODEL_ALIASES: string;
+  /** of the service that judges prompts; empty: none does */
+  readonly MODERATION_URL: string;
+  /** secret: its bearer token, where it wants one */
+  readonly MODERATION_TOKEN?: string;
   /** secret: what keys and links are signed with */
   readonly SIGNING_SECRET: string;
   /** secret: the bearer key that opens accounts */

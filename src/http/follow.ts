@@ -1,7 +1,7 @@
 /** A job watched from the Worker: its events, or its end, through as many calls as that takes. */
 import type { StoredEvent } from '../job/events.ts';
 import { isLastEvent } from '../job/events.ts';
-import type { JobView } from '../job/job.ts';
+import { hasEnded, type JobView } from '../job/job.ts';
 import type { Env } from './env.ts';
 import { Problem } from './problem.ts';
 import { callObject } from './stub.ts';
@@ -12,8 +12,8 @@ const SILENCE_MS = 10_000;
 /** The job was erased while somebody waited for it. */
 export const erased = (id: string) => new Problem({ status: 404, code: 'job_not_found', detail: `Job ${id} was erased.` });
 
-/** The events of a job from its first to its last; null whenever nothing has happened for ten seconds. Throws a 404 Problem when the job is erased meanwhile. */
-export async function* followJob(env: Env, account: string, id: string): AsyncGenerator<StoredEvent | null> {
+/** The events of a job, of whoever's where `account` is null, from its first to its last; null whenever nothing has happened for ten seconds. Throws a 404 Problem when the job is erased meanwhile. */
+export async function* followJob(env: Env, account: string | null, id: string): AsyncGenerator<StoredEvent | null> {
   for (let after = 0; ; ) {
     const events = await callObject(env.JOBS, id, (stub) => stub.eventsAfter(account, after, SILENCE_MS) as Promise<readonly StoredEvent[] | null>);
     if (events === null) throw erased(id);
@@ -25,8 +25,6 @@ export async function* followJob(env: Env, account: string, id: string): AsyncGe
     }
   }
 }
-
-export const hasEnded = ({ status }: JobView): boolean => status === 'done' || status === 'failed' || status === 'cancelled';
 
 /** The job once it has ended, or as it stands after `ms`; without `ms` it waits for the end. Null when there is none (any more). */
 export async function waitForJob(env: Env, account: string, id: string, ms = Number.POSITIVE_INFINITY): Promise<JobView | null> {

@@ -39,6 +39,8 @@ export const jobBody = z
     output_format: imageFormat.optional(),
     quality: z.int().min(1).max(100).optional().openapi({ description: 'webp and jpeg only' }),
     preview: z.boolean().optional().openapi({ description: 'decode and send the stages before the last; true when absent' }),
+    deadline_seconds: z.int().min(1).max(86_400).optional().openapi({ description: 'the job fails unless it is done by then' }),
+    webhook_url: z.string().max(2000).optional().openapi({ description: 'told when the job has ended, by Standard Webhooks' }),
   })
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;

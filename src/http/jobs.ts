@@ -1,29 +1,21 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { imageKey } from '../../durable-objects/job.ts';
-import type { JobView } from '../job/job.ts';
+import type { JobView, Quote } from '../job/job.ts';
+import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
-import { jobPath } from '../job/view.ts';
+import { jobPath, viewQuote } from '../job/view.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import type { AppEnv } from './env.ts';
 import { waitForJob } from './follow.ts';
-import { type LinkedJob, withLinks } from './job-links.ts';
+import { jobId, jobNotFound } from './job-id.ts';
 import { jobBody, planBody, planningTools } from './job-request.ts';
 import { availableModels } from './models.ts';
 import { badField, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
 import { callObject } from './stub.ts';
-
-const JOB_ID = /^job_[0-9a-f]{32}$/;
-
-const notFound = (id: string) => new Problem({ status: 404, code: 'job_not_found', detail: `There is no job ${JOB_ID.test(id) ? id : 'of that id'}; it may have expired.` });
-
-/** The id from the path. One that was never ours names no object, so none is touched for it. */
-function jobId(id: string): string {
-  if (!JOB_ID.test(id)) throw notFound(id);
-  return id;
-}
+import { webhookOf } from './webhooks.ts';
 
 /** Where a reconnecting watcher goes on: the number after `Last-Event-ID`, 0 at first. */
 function lastEventId(header: string | undefined): number {
@@ -47,6 +39,19 @@ const createJob = createRoute({
     202: jobResponse('Accepted: the job with its plan'),
     422: { description: 'The Idempotency-Key came with another request' },
     429: { description: 'Too many images a minute, or jobs at once' },
+  },
+});
+const quoteJob = createRoute({
+  method: 'post',
+  path: '/v1/jobs/quote',
+  summary: 'What a job would be, without doing it: plan, work, expected time',
+  middleware: [requireKey, limitBody, requireJson] as const,
+  request: { body: { required: true, content: { 'application/json': { schema: jobBody } } } },
+  responses: {
+    200: {
+      description: 'The plan with its work, and the seconds it took this account’s jobs lately',
+      content: { 'application/json': { schema: z.custom<Quote>().openapi('Quote', { type: 'object' }) } },
+    },
   },
 });
 const STATUSES = ['open', 'done', 'failed', 'cancelled'] as const;
@@ -119,9 +124,21 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const body = c.req.valid('json');
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), '/v1/jobs', body);
     const planned = [planBody(body, await availableModels(c.env), planningTools(memo))];
-    const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, { planned, requestId: c.var.requestId, idempotency });
+    const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, {
+      planned,
+      requestId: c.var.requestId,
+      idempotency,
+      deadlineSeconds: body.deadline_seconds ?? null,
+      webhook: webhookOf(c, 'webhook_url', body.webhook_url, 'jobs'),
+    });
     const [job] = jobs as [JobView];
-    return c.json(await withLinks(c.env, job), 202, { ...rateHeaders(rate), location: jobPath(job.id), 'x-ralu-job-id': job.id, ...(isReplay && { 'idempotent-replayed': 'true' }) });
+    return c.json(await withLinks(c.env.SIGNING_SECRET, job), 202, { ...rateHeaders(rate), location: jobPath(job.id), 'x-ralu-job-id': job.id, ...(isReplay && { 'idempotent-replayed': 'true' }) });
+  });
+
+  app.openapi(quoteJob, async (c) => {
+    const { request, plan } = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo));
+    const pace = await callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model));
+    return c.json(viewQuote(request, plan, pace), 200);
   });
 
   app.openapi(listJobs, async (c) => {
@@ -131,7 +148,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const entries = await callObject(c.env.ACCOUNTS, account, (stub) => stub.jobs({ before: after === undefined ? null : Number(after), limit: limit + 1, status: status ?? null }));
     const page = entries.slice(0, limit);
     const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)));
-    const data = await Promise.all(jobs.filter((job) => job !== null).map((job) => withLinks(c.env, job)));
+    const data = await Promise.all(jobs.filter((job) => job !== null).map((job) => withLinks(c.env.SIGNING_SECRET, job)));
     const hasMore = entries.length > limit;
     return c.json({ object: 'list' as const, data, has_more: hasMore, next_cursor: hasMore ? String(page.at(-1)?.seq) : null }, 200);
   });
@@ -140,8 +157,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = jobId(c.req.valid('param').id);
     const { wait = 0 } = c.req.valid('query');
     const job = await waitForJob(c.env, c.var.caller.account, id, wait * 1000);
-    if (!job) throw notFound(id);
-    return c.json(await withLinks(c.env, job), 200);
+    if (!job) throw jobNotFound(id);
+    return c.json(await withLinks(c.env.SIGNING_SECRET, job), 200);
   });
 
   app.openapi(watchJob, async (c) => {
@@ -149,7 +166,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const owner = await ownerOrLink(c, id, 'events');
     const after = lastEventId(c.req.header('last-event-id'));
     const events = await callObject(c.env.JOBS, id, (stub) => stub.events(owner, after) as Promise<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>);
-    if (!events) throw notFound(id);
+    if (!events) throw jobNotFound(id);
     if (events === 'ahead') throw badField('last-event-id', after, 'must be the id of an event of this job');
     if (events === 'over') return c.body(null, 204);
     const headers = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'content-encoding': 'identity', 'x-accel-buffering': 'no' };
@@ -160,10 +177,10 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = jobId(c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'image');
     const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner) as Promise<JobView | null>);
-    if (!job) throw notFound(id);
+    if (!job) throw jobNotFound(id);
     if (!job.image) throw new Problem({ status: 409, code: 'image_not_ready', detail: `Job ${id} has no image: it is ${job.status}.` });
     const image = await c.env.IMAGES.get(imageKey(id, job.image.format));
-    if (!image) throw notFound(id);
+    if (!image) throw jobNotFound(id);
     return c.body(image.body, 200, {
       'content-type': `image/${job.image.format}`,
       'content-length': String(image.size),
@@ -175,13 +192,13 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(cancelJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
     const job = await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account) as Promise<JobView | null>);
-    if (!job) throw notFound(id);
-    return c.json(await withLinks(c.env, job), 200);
+    if (!job) throw jobNotFound(id);
+    return c.json(await withLinks(c.env.SIGNING_SECRET, job), 200);
   });
 
   app.openapi(deleteJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
-    if (!(await callObject(c.env.JOBS, id, (stub) => stub.erase(c.var.caller.account)))) throw notFound(id);
+    if (!(await callObject(c.env.JOBS, id, (stub) => stub.erase(c.var.caller.account)))) throw jobNotFound(id);
     return c.body(null, 204);
   });
 }

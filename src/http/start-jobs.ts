@@ -4,7 +4,9 @@ import { IDEMPOTENCY_MS, type Idempotency, type Started } from '../account/accou
 import { toHex } from '../account/hmac.ts';
 import type { RateState } from '../account/rate.ts';
 import type { JobRequest, JobView, Plan } from '../job/job.ts';
+import type { Webhook } from '../job/webhook.ts';
 import type { Caller, Env } from './env.ts';
+import { moderate } from './moderate.ts';
 import { badField, Problem } from './problem.ts';
 import { callObject } from './stub.ts';
 
@@ -21,6 +23,16 @@ export interface StartedJobs {
   /** the jobs of an earlier request with the same idempotency key */
   readonly isReplay: boolean;
   readonly rate: RateState;
+}
+
+export interface StartOptions {
+  /** one an image, with one prompt */
+  readonly planned: readonly Planned[];
+  readonly requestId: string;
+  readonly idempotency: Idempotency | null;
+  /** of each job */
+  readonly deadlineSeconds?: number | null;
+  readonly webhook?: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
 }
 
 /** What an `Idempotency-Key` header, bare or quoted as the IETF draft has it, makes of a request; null without one. Throws a 400 Problem. */
@@ -46,20 +58,18 @@ export function rateHeaders({ limit, remaining, resetMs }: RateState): Record<st
 
 /**
  * The jobs of `planned`, one an image, started for the caller: all or none. With an idempotency key that came before, the jobs it started then.
- * Throws a 429 Problem that says when to come back, a 422 where the key came with another request.
+ * Throws a 429 Problem that says when to come back, a 422 where the key came with another request, what `moderate` throws.
  */
-export async function startJobs(
-  env: Env,
-  caller: Caller,
-  { planned, requestId, idempotency }: { readonly planned: readonly Planned[]; readonly requestId: string; readonly idempotency: Idempotency | null },
-): Promise<StartedJobs> {
+export async function startJobs(env: Env, caller: Caller, { planned, requestId, idempotency, deadlineSeconds = null, webhook = null }: StartOptions): Promise<StartedJobs> {
+  const [{ request }] = planned as readonly [Planned, ...Planned[]];
+  await moderate(env, request);
   const jobIds = planned.map(() => `job_${crypto.randomUUID().replaceAll('-', '')}`);
   const started = await callObject(env.ACCOUNTS, caller.account, (account) => account.start(caller.keyId, { requestId, jobIds, idempotency }) as Promise<Started>);
   if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started);
 
   const jobs = await Promise.all(
     started.jobIds.map((id, i) => {
-      const job: NewJob = { id, account: caller.account, ...(planned[i] as Planned) };
+      const job: NewJob = { id, account: caller.account, ...(planned[i] as Planned), deadlineSeconds, webhook };
       return callObject(env.JOBS, id, (stub) => stub.create(job) as Promise<JobView>);
     }),
   );

@@ -1,7 +1,8 @@
-/** What a job is: the request as accepted, the plan made from it, and where it stands. Types only; the story moves them. */
+/** What a job is: the request as accepted, the plan made from it, and where it stands. The story moves it. */
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
+import type { Webhook } from './webhook.ts';
 
 export type Upsampling = 'latent' | 'token';
 
@@ -136,6 +137,9 @@ export interface JobRecord {
   readonly expiresAt: number | null;
   /** when its account was told that it has ended */
   readonly toldAt: number | null;
+  /** when it fails unless it has ended */
+  readonly deadlineAt: number | null;
+  readonly webhook: Webhook | null;
 }
 
 /** RGB bytes [height, width, 3]. */
@@ -150,6 +154,15 @@ export interface JobFailure {
   readonly message: string;
   readonly stage: number | null;
   readonly attempts: number;
+}
+
+/** What a job would be. */
+export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'seed' | 'preset' | 'plan'> {
+  readonly object: 'quote';
+  /** all of it: denoising, decoding, text */
+  readonly tflops: number;
+  /** at the pace of the account's last jobs on this model, without waiting; null before the first */
+  readonly seconds: number | null;
 }
 
 /** The job as `GET /v1/jobs/{id}` shows it. */
@@ -173,8 +186,15 @@ export interface JobView {
   readonly image: ImageView | null;
   readonly receipt: Receipt | null;
   readonly error: JobFailure | null;
+  readonly deadline_at: number | null;
+  /** the place in the stage server's line and the wait from there; null where it is not known or does not wait */
+  readonly queue: { readonly position: number | null; readonly eta_ms: number | null } | null;
+  readonly webhook: { readonly url: string; readonly state: Webhook['state']; readonly tries: number } | null;
   readonly urls: { readonly get: string; readonly events: string; readonly image: string; readonly cancel: string };
 }
+
+/** Whether nothing about the job changes any more. */
+export const hasEnded = ({ status }: Pick<JobView, 'status'>): boolean => status === 'done' || status === 'failed' || status === 'cancelled';
 
 export interface ImageView {
   readonly url: string;
@@ -186,6 +206,7 @@ export interface ImageView {
 
 /** The plan in wire form: counts, schedule and work. */
 export interface PlanView {
+  readonly model_digest: string;
   readonly stages: readonly {
     readonly stage: number;
     readonly tokens: number;

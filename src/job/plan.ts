@@ -145,6 +145,7 @@ const tera = (flops: number): number => flops / 1e12;
 /** The plan in wire form. */
 export function viewPlan(plan: Plan, request: JobRequest): PlanView {
   return {
+    model_digest: plan.model.digest,
     stages: plan.stages.map(({ stage, tokens, steps, start, end, shift, sigmas }) => ({ stage, tokens, steps, start, end, shift, sigmas })),
     h: plan.stages.map(({ shift }) => shift),
     z: plan.z,

@@ -10,9 +10,9 @@ const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 const BUSY_MS = { least: 200, most: 10_000 } as const;
 
 /** The record of a job just accepted. */
-export function newRecord({ id, account, request, plan }: Pick<JobRecord, 'id' | 'account' | 'request' | 'plan'>, now: number): JobRecord {
+export function newRecord({ id, account, request, plan, deadlineAt, webhook }: Pick<JobRecord, 'id' | 'account' | 'request' | 'plan' | 'deadlineAt' | 'webhook'>, now: number): JobRecord {
   const undecided = { busySince: null, backend: null, stageId: null, selections: null, image: null, receipt: null, failure: null, finishedAt: null, expiresAt: null, toldAt: null };
-  return { id, account, request, plan, createdAt: now, room: FIRST_ROOM, roomSince: now, roomTimes: [], attempt: 0, tries: 0, notBefore: 0, ...undecided };
+  return { id, account, request, plan, deadlineAt, webhook, createdAt: now, room: FIRST_ROOM, roomSince: now, roomTimes: [], attempt: 0, tries: 0, notBefore: 0, ...undecided };
 }
 
 /** The times of the rooms left once the present one is. */

@@ -1,5 +1,7 @@
 /** A job as its owner sees it. Pure. */
-import type { JobRecord, JobView } from './job.ts';
+import type { StoredEvent } from './events.ts';
+import type { JobRecord, JobRequest, JobView, Plan, Quote } from './job.ts';
+import { queueOf } from './log-lines.ts';
 import { viewPlan } from './plan.ts';
 import { roomName } from './story.ts';
 
@@ -18,9 +20,19 @@ function statusOf({ room, attempt }: JobRecord): JobView['status'] {
   }
 }
 
-/** The wire form of a stored job. Times are Unix seconds, as in OpenAI's objects. */
-export function viewJob(record: JobRecord): JobView {
-  const { id, request, plan } = record;
+/** All floating-point work of a plan, 10¹² operations. */
+export const totalTflops = ({ flops }: Plan): number => (flops.denoise + flops.decode + flops.text) / 1e12;
+
+/** What a job of this request would be. `pace` is milliseconds a TFLOP. */
+export function viewQuote(request: JobRequest, plan: Plan, pace: number | null): Quote {
+  const tflops = totalTflops(plan);
+  const { model, width, height, seed, schedule } = request;
+  return { object: 'quote', model, width, height, seed, preset: schedule.preset, plan: viewPlan(plan, request), tflops, seconds: pace === null ? null : (tflops * pace) / 1000 };
+}
+
+/** The wire form of a stored job; its newest event tells where it waits. Times are Unix seconds, as in OpenAI's objects. */
+export function viewJob(record: JobRecord, lastEvent: StoredEvent | undefined): JobView {
+  const { id, request, plan, webhook } = record;
   const seconds = (ms: number | null) => (ms === null ? null : Math.floor(ms / 1000));
   const path = jobPath(id);
   return {
@@ -42,6 +54,9 @@ export function viewJob(record: JobRecord): JobView {
     image: record.image,
     receipt: record.receipt,
     error: record.failure,
+    deadline_at: seconds(record.deadlineAt),
+    queue: queueOf(lastEvent),
+    webhook: webhook && { url: webhook.url, state: webhook.state, tries: webhook.tries },
     urls: { get: path, events: `${path}/events`, image: `${path}/image`, cancel: `${path}/cancel` },
   };
 }

@@ -6,6 +6,7 @@ import OpenAI, { APIError } from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { getJob } from '../../scripts/generate/client.ts';
 import { makeRig, type Rig } from '../e2e/rig.ts';
+import { until } from './doors.ts';
 
 let rig: Rig;
 let client: OpenAI;
@@ -46,15 +47,6 @@ async function refusal(call: Promise<unknown>): Promise<APIError> {
   );
   if (!(error instanceof APIError)) throw new Error(`no APIError: ${String(error)}`);
   return error;
-}
-
-/** Waits until the job says `status`. */
-async function until(id: string, status: string): Promise<void> {
-  for (let polls = 0; polls < 1000; polls++) {
-    if ((await getJob(rig.service, id)).status === status) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`job ${id} never was ${status}`);
 }
 
 /** A long job: it runs until it is stopped. */
@@ -193,7 +185,7 @@ describe('images.generate as a stream', () => {
   test('leaving the loop stops the work', async () => {
     const { data: events, response } = await stream(LONG).withResponse();
     for await (const event of events) if ((event.type as string) === 'ralu.step') break;
-    await until(response.headers.get('x-ralu-job-id') as string, 'cancelled');
+    await until(rig.service, response.headers.get('x-ralu-job-id') as string, 'cancelled');
   });
 
   test.each([
@@ -202,7 +194,7 @@ describe('images.generate as a stream', () => {
   ])('leaving the loop lets it go on %s', async (_, extra, options) => {
     const { data: events, response } = await stream({ steps: 60, ...extra }, options).withResponse();
     for await (const event of events) if ((event.type as string) === 'ralu.stage') break;
-    await until(response.headers.get('x-ralu-job-id') as string, 'done');
+    await until(rig.service, response.headers.get('x-ralu-job-id') as string, 'done');
   });
 
   test('a job that is cancelled elsewhere is an error of the stream', async () => {

@@ -47,6 +47,9 @@ const reference = () => {
   return undisturbed;
 };
 
+/** What a job started here leaves to others. */
+const ALONE = { deadlineSeconds: null, webhook: null } as const;
+
 describe('an object that is lost goes on where it was and ends in the same bytes', () => {
   const moments: [string, (event: SeenEvent) => boolean][] = [
     ['at its plan', ({ type }) => type === 'plan'],
@@ -76,7 +79,7 @@ describe('an object that is lost goes on where it was and ends in the same bytes
   test('evicted while it waits between attempts, and again after it is done', async () => {
     const { account, plan, request } = await rowOf((await createJob(FOX)).id);
     const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
-    await stubOf(id).create({ id, account, request, plan: { ...plan, backends: ['gone'] } });
+    await stubOf(id).create({ id, account, request, plan: { ...plan, backends: ['gone'] }, ...ALONE });
     await expect.poll(async () => (await rowOf(id)).tries, { timeout: 5000 }).toBeGreaterThan(1);
     await runInDurableObject(stubOf(id), (_, state) => updateRow(state.storage.sql, { plan }));
     await evictDurableObject(stubOf(id));
@@ -108,7 +111,7 @@ describe('an object that is lost goes on where it was and ends in the same bytes
       [['gone', 'local'], ['unreachable']],
     ] as const) {
       const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
-      await stubOf(id).create({ id, account, request, plan: { ...plan, backends: [...backends] } });
+      await stubOf(id).create({ id, account, request, plan: { ...plan, backends: [...backends] }, ...ALONE });
       let isLost = false;
       const events = await watchThrough(id, async (event) => {
         if (isLost || event.type !== 'step') return;
@@ -134,7 +137,7 @@ describe('what must happen once happens once', () => {
   test('a second create with the same id changes nothing', async () => {
     const { id } = await createJob(FOX);
     const row = await rowOf(id);
-    const again = await stubOf(id).create({ id, account: row.account, request: { ...row.request, prompt: 'something else' }, plan: row.plan });
+    const again = await stubOf(id).create({ id, account: row.account, request: { ...row.request, prompt: 'something else' }, plan: row.plan, ...ALONE });
     expect(again).toMatchObject({ id, prompt: FOX.prompt });
     await watchAll(id);
     expect(await imageOf(id)).toEqual(await reference());

@@ -5,7 +5,7 @@ import { afterFault, newRecord, timesAfter } from '../../src/job/record.ts';
 
 const PATIENCE = { attempts: 3, queueMs: 1000 };
 const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
-  ...newRecord({ account: 'acct_0123456789abcdef', id: 'j', request: {} as JobRequest, plan: { backends: ['a', 'b'] } as unknown as Plan }, 100),
+  ...newRecord({ account: 'acct_0123456789abcdef', id: 'j', request: {} as JobRequest, plan: { backends: ['a', 'b'] } as unknown as Plan, deadlineAt: null, webhook: null }, 100),
   ...changes,
 });
 const BUSY: Fault = { reason: 'busy', retryAfterMs: 0 };

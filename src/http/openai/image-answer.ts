@@ -1,12 +1,11 @@
 /** Finished jobs in the shapes of OpenAI's image API, with the facts of the method under `ralu`. */
 import { encodeBase64 } from 'hono/utils/encode';
 import { imageKey } from '../../../durable-objects/job.ts';
-import { signLink } from '../../account/link.ts';
 import type { Receipt } from '../../billing/receipt.ts';
 import type { ImageView, JobView } from '../../job/job.ts';
+import { withLinks } from '../../job/links.ts';
 import type { Env } from '../env.ts';
 import { erased } from '../follow.ts';
-import { LINK_SECONDS } from '../job-links.ts';
 import type { ImageBody } from './image-request.ts';
 
 /** A job that has its image. */
@@ -24,10 +23,7 @@ export async function imageBytes(env: Env, id: string, { format }: Pick<ImageVie
 export const imageBase64 = async (env: Env, id: string, image: ImageView): Promise<string> => encodeBase64(await imageBytes(env, id, image));
 
 /** The image's address, open to whoever has it for an hour. */
-async function imageUrl(env: Env, origin: string, { id, image }: DoneJob): Promise<string> {
-  const until = Math.floor(Date.now() / 1000) + LINK_SECONDS;
-  return `${origin}${image.url}?token=${await signLink(env.SIGNING_SECRET, id, 'image', until)}`;
-}
+const imageUrl = async (env: Env, origin: string, job: DoneJob): Promise<string> => origin + (await withLinks(env.SIGNING_SECRET, job)).links.image;
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 

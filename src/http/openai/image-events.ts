@@ -7,19 +7,17 @@ import type { JobView } from '../../job/job.ts';
 import type { Env } from '../env.ts';
 import { followJob } from '../follow.ts';
 import { Problem } from '../problem.ts';
+import type { EventWriter } from '../send-events.ts';
 import { failureOf, toOpenAIError } from './errors.ts';
 import { commonFields, imageBase64, methodOf, usageOf } from './image-answer.ts';
 import type { ImageBody } from './image-request.ts';
-
-const encoder = new TextEncoder();
 
 interface ImageEvent {
   readonly type: string;
   readonly [field: string]: unknown;
 }
 
-const encode = (data: ImageEvent): Uint8Array => encoder.encode(`event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`);
-const KEEP_ALIVE = ': keep-alive\n\n';
+const send = (write: EventWriter, data: ImageEvent): Promise<void> => write.event(data.type, JSON.stringify(data));
 
 /** What a stream of some jobs is made for. */
 export interface ImageStream {
@@ -32,19 +30,19 @@ export interface ImageStream {
 /**
  * The events of all jobs as they come, until each has its image or one has failed. `hasFailed` tells which; `write` rejects once nobody reads.
  */
-export async function writeImageEvents({ env, account, body, jobs }: ImageStream, write: (bytes: Uint8Array) => Promise<void>): Promise<{ readonly hasFailed: boolean }> {
+export async function writeImageEvents({ env, account, body, jobs }: ImageStream, write: EventWriter): Promise<{ readonly hasFailed: boolean }> {
   const follow = async (job: JobView, image_index: number): Promise<void> => {
     let partials = 0;
     for await (const event of followJob(env, account, job.id)) {
       if (event === null) {
-        await write(encoder.encode(KEEP_ALIVE));
+        await write.comment();
         continue;
       }
       if (event.type === 'failed') throw failureOf({ id: job.id, error: event.data });
       if (event.type === 'cancelled') throw failureOf({ id: job.id, error: null });
       const told = await translate(event, job, { image_index, partial_image_index: partials });
       if (event.type === 'preview') partials++;
-      await write(encode(told));
+      await send(write, told);
     }
   };
 
@@ -72,7 +70,7 @@ export async function writeImageEvents({ env, account, body, jobs }: ImageStream
     return { hasFailed: false };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    await write(encode({ type: 'error', error: toOpenAIError(error.fields) }));
+    await send(write, { type: 'error', error: toOpenAIError(error.fields) });
     return { hasFailed: true };
   }
 }

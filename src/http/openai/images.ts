@@ -12,6 +12,7 @@ import { planningTools } from '../job-request.ts';
 import { availableModels } from '../models.ts';
 import { badField } from '../problem.ts';
 import { limitBody, requireJson } from '../request-body.ts';
+import { type EventWriter, sendEvents } from '../send-events.ts';
 import { digestOf, idempotencyOf, rateHeaders, type StartedJobs, startJobs } from '../start-jobs.ts';
 import { callObject } from '../stub.ts';
 import { failureOf, speakOpenAI } from './errors.ts';
@@ -91,7 +92,15 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
     const cancel = (): void => c.executionCtx.waitUntil(cancelJobs(c.env, c.var.caller.account, started.jobs));
     if (isLeft === 'cancel') c.req.raw.signal.addEventListener('abort', cancel);
 
-    if (body.stream) return streamAnswer(c, body, started, headers, isLeft === 'cancel' ? cancel : () => undefined);
+    if (body.stream) {
+      const lost = isLeft === 'cancel' ? cancel : () => undefined;
+      const write = async (writer: EventWriter): Promise<void> => {
+        // one of several images without a picture ends the stream; nobody waits for the others then
+        const { hasFailed } = await writeImageEvents({ env: c.env, account: c.var.caller.account, body, jobs: started.jobs }, writer);
+        if (hasFailed) lost();
+      };
+      return sendEvents(c, write, headers, lost);
+    }
 
     const jobs = await finished(c, started);
     const timed = { ...headers, 'openai-processing-ms': String(Date.now() - began) };
@@ -111,23 +120,4 @@ async function finished(c: Context<AppEnv>, { jobs }: StartedJobs): Promise<read
     if (!isDone(job)) throw failureOf(job);
     return job;
   });
-}
-
-/** The stream, written while it is read; `onLost` runs when nobody reads any more or one of several images has failed. */
-function streamAnswer(c: Context<AppEnv>, body: ImageBody, { jobs }: StartedJobs, headers: Record<string, string>, onLost: () => void): Response {
-  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-  const writer = writable.getWriter();
-  const written = writeImageEvents({ env: c.env, account: c.var.caller.account, body, jobs }, (bytes) => writer.write(bytes)).then(
-    async ({ hasFailed }) => {
-      if (hasFailed) onLost();
-      await writer.close();
-    },
-    async (error) => {
-      onLost();
-      await writer.abort(error);
-    },
-  );
-  // what is left when the reader goes: stopping the work
-  c.executionCtx.waitUntil(written.catch(() => undefined));
-  return c.body(readable, 200, { ...headers, 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'content-encoding': 'identity', 'x-accel-buffering': 'no' });
 }

@@ -1,0 +1,28 @@
+/** Webhooks of requests: what a caller may name, and the secret to verify them with. */
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import { type Door, refuseWebhookUrl, type Webhook, webhookSecret } from '../job/webhook.ts';
+import { requireKey } from './auth.ts';
+import type { AppEnv } from './env.ts';
+import { badField } from './problem.ts';
+
+/** The webhook of a request; null where it names none. Throws a 400 Problem for an address that may not be called. */
+export function webhookOf(c: Context<AppEnv>, field: string, url: string | undefined, door: Door): Pick<Webhook, 'url' | 'door' | 'origin'> | null {
+  if (url === undefined) return null;
+  const rule = refuseWebhookUrl(url, c.env.WEBHOOK_RESOLVER === '');
+  if (rule !== null) throw badField(field, url, rule);
+  return { url, door, origin: new URL(c.req.url).origin };
+}
+
+// Replicate's client asks for it here
+const getSecret = createRoute({
+  method: 'get',
+  path: '/v1/webhooks/default/secret',
+  summary: 'The secret that the account’s webhooks are signed with',
+  middleware: [requireKey] as const,
+  responses: { 200: { description: 'whsec_ and base64, as Standard Webhooks has it', content: { 'application/json': { schema: z.object({ key: z.string() }) } } } },
+});
+
+export function routeWebhooks(app: OpenAPIHono<AppEnv>): void {
+  app.openapi(getSecret, async (c) => c.json({ key: await webhookSecret(c.env.SIGNING_SECRET, c.var.caller.account) }, 200));
+}

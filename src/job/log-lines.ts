@@ -1,0 +1,52 @@
+/** The story of a job as lines of text, for surfaces that have logs. Pure. */
+import { isLastEvent, type StoredEvent } from './events.ts';
+
+export interface LogLine {
+  readonly message: string;
+  readonly level: 'INFO' | 'WARN' | 'ERROR';
+  /** milliseconds since 1970 */
+  readonly at: number;
+}
+
+const count = (n: number, thing: string): string => `${n} ${thing}${n === 1 ? '' : 's'}`;
+
+function textOf(event: StoredEvent): readonly [LogLine['level'], string] | null {
+  switch (event.type) {
+    case 'plan': {
+      const { stages, tflops, model } = event.data;
+      const work = tflops.ratio === 1 ? '' : `, ${tflops.ratio.toFixed(2)} times less work than the plain run`;
+      return ['INFO', `${model}: ${count(stages.length, 'stage')}${work}`];
+    }
+    case 'stage': {
+      const { stage, stages, tokens, steps, attempt } = event.data;
+      return ['INFO', `stage ${stage} of ${stages}: ${count(tokens, 'token')}, ${count(steps, 'step')}${attempt > 1 ? `, attempt ${attempt}` : ''}`];
+    }
+    case 'retry':
+      return ['WARN', `stage ${event.data.stage} failed (${event.data.reason}); next attempt in ${event.data.wait_ms / 1000} s`];
+    case 'selection':
+      return ['INFO', `${count(event.data.indices.length, 'token')} at edges go to full resolution early`];
+    case 'done':
+      return ['INFO', `done in ${Math.round(event.data.receipt.wall_ms.total)} ms`];
+    case 'failed':
+      return ['ERROR', event.data.message];
+    case 'cancelled':
+      return ['INFO', 'cancelled'];
+    case 'queued':
+    case 'step':
+    case 'preview':
+      return null;
+  }
+}
+
+/** One line for every event worth one, in order. */
+export function logLines(events: readonly StoredEvent[]): readonly LogLine[] {
+  return events.flatMap((event) => {
+    const text = textOf(event);
+    return text ? [{ level: text[0], message: text[1], at: event.at }] : [];
+  });
+}
+
+/** Where the job waits in a stage server's line, as its newest event has it; null where it does not. */
+export function queueOf(last: StoredEvent | undefined): { readonly position: number | null; readonly eta_ms: number | null } | null {
+  return last?.type === 'queued' && !isLastEvent(last.type) ? { position: last.data.position, eta_ms: last.data.eta_ms } : null;
+}

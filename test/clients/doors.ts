@@ -1,0 +1,50 @@
+/** What the tests of other services' clients share: a listener for webhooks, and a look at a job from the front door. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getJob, type Service } from '../../scripts/generate/client.ts';
+
+export interface Received {
+  readonly headers: Record<string, string>;
+  readonly body: string;
+}
+
+export interface Listener {
+  readonly url: string;
+  /** resolves to the next delivery */
+  next(): Promise<Received>;
+  close(): void;
+}
+
+/** A server that takes webhooks and answers `statuses` in turn, the last one from then on. */
+export async function listen(statuses: readonly number[] = [204]): Promise<Listener> {
+  const received: Received[] = [];
+  const waiting: ((delivery: Received) => void)[] = [];
+  let calls = 0;
+  const server = createServer(async (req, res) => {
+    let body = '';
+    for await (const chunk of req) body += chunk;
+    const delivery = { headers: req.headers as Record<string, string>, body };
+    res.writeHead(statuses[Math.min(calls++, statuses.length - 1)] as number).end();
+    const next = waiting.shift();
+    if (next) next(delivery);
+    else received.push(delivery);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
+    next: () => {
+      const delivery = received.shift();
+      return delivery ? Promise.resolve(delivery) : new Promise((resolve) => waiting.push(resolve));
+    },
+    close: () => server.close(),
+  };
+}
+
+/** Resolves once the job says `status`. */
+export async function until(service: Service, id: string, status: string): Promise<void> {
+  for (let polls = 0; polls < 1000; polls++) {
+    if ((await getJob(service, id)).status === status) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`job ${id} never was ${status}`);
+}
