@@ -9,6 +9,7 @@ export default defineConfig({
     // one group after the other: what waits for a real model must not share two cores with another suite
     projects: [
       { test: { name: 'account', include: ['test/account/**/*.test.ts'] } },
+      { test: { name: 'job', include: ['test/job/**/*.test.ts'] } },
       { test: { name: 'numerics', include: ['test/numerics/**/*.test.ts'] } },
       { test: { name: 'engine', include: ['test/engine/**/*.test.ts'], testTimeout: 60_000 } },
       { test: { name: 'eval', include: ['test/eval/**/*.test.ts'], testTimeout: 60_000 } },

@@ -8,6 +8,7 @@ import { routeFal } from './http/fal.ts';
 import { routeJobs } from './http/jobs.ts';
 import { routeModels } from './http/models.ts';
 import { routeOpenAIImages } from './http/openai/images.ts';
+import { routeOpenAPI } from './http/openapi.ts';
 import { fromZod, Problem } from './http/problem.ts';
 import { routeReplicate } from './http/replicate.ts';
 import { routeWebhooks } from './http/webhooks.ts';
@@ -62,6 +63,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeReplicate(app, memo);
   routeFal(app, memo);
   routeWebhooks(app);
+  routeOpenAPI(app);
 
   app.notFound(() => new Problem({ status: 404, code: 'no_such_route', detail: 'There is nothing at this address.' }).toResponse());
   app.onError((error, c) => {

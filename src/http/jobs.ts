@@ -179,13 +179,14 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner) as Promise<JobView | null>);
     if (!job) throw jobNotFound(id);
     if (!job.image) throw new Problem({ status: 409, code: 'image_not_ready', detail: `Job ${id} has no image: it is ${job.status}.` });
-    const image = await c.env.IMAGES.get(imageKey(id, job.image.format));
+    const image = await c.env.IMAGES.get(imageKey(id, job.image.format), { onlyIf: c.req.raw.headers });
     if (!image) throw jobNotFound(id);
+    const caching = { etag: image.httpEtag, 'cache-control': 'private, max-age=31536000, immutable' };
+    if (!('body' in image)) return c.body(null, 304, caching);
     return c.body(image.body, 200, {
       'content-type': `image/${job.image.format}`,
       'content-length': String(image.size),
-      etag: image.httpEtag,
-      'cache-control': 'private, max-age=31536000, immutable',
+      ...caching,
     });
   });
 

@@ -1,5 +1,6 @@
 /** `GET /v1/models`: OpenAI's list, each entry with the model's own facts beside. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import { PLAIN, presetsFor } from '../job/presets.ts';
 import { findModels, openStage, parseBackends, type ServedModel } from '../stage/backends.ts';
 import { modelFacts } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
@@ -16,7 +17,15 @@ export async function availableModels(env: Env): Promise<readonly ServedModel[]>
   return [{ ...first, facts: { ...first.facts, aliases: [...first.facts.aliases, ...names] } }, ...others];
 }
 
-const modelEntry = modelFacts.extend({ object: z.literal('model'), created: z.int(), owned_by: z.string() });
+const presetView = z
+  .object({ name: z.string(), N: z.array(z.int()), e: z.array(z.number()), r: z.array(z.number()) })
+  .openapi('Preset', { description: 'a schedule by name: steps, ends and shares of its stages' });
+const modelEntry = modelFacts.extend({
+  presets: z.array(presetView).openapi({ description: 'the plain run first, the default last' }),
+  object: z.literal('model'),
+  created: z.int(),
+  owned_by: z.string(),
+});
 
 const listModels = createRoute({
   method: 'get',
@@ -26,10 +35,16 @@ const listModels = createRoute({
   responses: { 200: { description: 'The models', content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelEntry) }) } } } },
 });
 
+/** The plain run and the presets of a model with so many plain steps; the last is what a job without a preset gets. */
+const viewPresets = (plainSteps: number): z.infer<typeof presetView>[] => [
+  { name: PLAIN, N: [plainSteps], e: [1], r: [] },
+  ...presetsFor(plainSteps).map(({ name, steps, ends, ratios }) => ({ name, N: [...steps], e: [...ends], r: [...ratios] })),
+];
+
 export function routeModels(app: OpenAPIHono<AppEnv>): void {
   app.openapi(listModels, async (c) => {
     const models = await availableModels(c.env);
-    const data = models.map(({ facts }) => ({ ...facts, object: 'model' as const, created: 0, owned_by: 'ralu' }));
+    const data = models.map(({ facts }) => ({ ...facts, presets: viewPresets(facts.steps), object: 'model' as const, created: 0, owned_by: 'ralu' }));
     return c.json({ object: 'list' as const, data }, 200);
   });
 }

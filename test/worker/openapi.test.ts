@@ -1,0 +1,145 @@
+/** The document describes a service that never breaks: it is valid, and no request made from it or against it is answered with a 5xx. */
+import { Validator } from '@seriousme/openapi-schema-validator';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { call, openAccount } from './call.ts';
+
+interface Schema {
+  readonly $ref?: string;
+  readonly type?: string | readonly string[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+  readonly items?: Schema;
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+  readonly anyOf?: readonly Schema[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+}
+interface Operation {
+  readonly parameters?: readonly { readonly name: string; readonly in: string; readonly schema: Schema }[];
+  readonly requestBody?: { readonly content: { readonly 'application/json': { readonly schema: Schema } } };
+}
+interface Document {
+  readonly openapi: string;
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
+}
+
+const document = await (await call('/openapi.json', { key: null })).json<Document>();
+
+describe('the document', () => {
+  test('is valid OpenAPI 3.1', async () => {
+    expect(document.openapi).toBe('3.1.0');
+    expect(await new Validator().validate(document as unknown as Record<string, unknown>)).toMatchObject({ valid: true });
+  });
+
+  test('names every route of every surface', () => {
+    expect(Object.keys(document.paths)).toEqual(
+      expect.arrayContaining([
+        '/v1/jobs',
+        '/v1/jobs/quote',
+        '/v1/jobs/{id}/events',
+        '/v1/images/generations',
+        '/v1/models',
+        '/v1/predictions',
+        '/fal/queue/{owner}/{app}',
+        '/v1/account',
+        '/v1/webhooks/default/secret',
+      ]),
+    );
+  });
+
+  test('is readable at /docs, which loads nothing', async () => {
+    const response = await call('/docs', { key: null });
+    const text = await response.text();
+    expect(response.headers.get('content-security-policy')).toContain("default-src 'none'");
+    for (const path of Object.keys(document.paths)) expect(text).toContain(path);
+    expect(text).not.toMatch(/<script|<link|<img|src=|https?:\/\//);
+  });
+});
+
+const JUNK = fc.oneof(fc.constant(null), fc.boolean(), fc.double(), fc.string(), fc.array(fc.integer(), { maxLength: 3 }), fc.constant({}), fc.constant(2 ** 60), fc.constant('job_'.padEnd(36, '0')));
+
+/** Values that fit a schema, and now and then one that does not. */
+function valuesOf(schema: Schema, depth = 0): fc.Arbitrary<unknown> {
+  const fits = (): fc.Arbitrary<unknown> => {
+    if (schema.$ref) return valuesOf(document.components.schemas[schema.$ref.slice(schema.$ref.lastIndexOf('/') + 1)] ?? {}, depth + 1);
+    if (schema.const !== undefined) return fc.constant(schema.const);
+    if (schema.enum) return fc.constantFrom(...schema.enum);
+    if (schema.anyOf) return fc.oneof(...schema.anyOf.map((each) => valuesOf(each, depth + 1)));
+    switch ([schema.type].flat()[0]) {
+      case 'integer':
+        return fc.integer({ min: Math.max(-1000, schema.minimum ?? -10), max: Math.min(schema.maximum ?? 2000, 2 ** 32 - 1) });
+      case 'number':
+        return fc.double({ min: -2, max: 100, noNaN: true });
+      case 'boolean':
+        return fc.boolean();
+      case 'string':
+        return fc.oneof(fc.string({ maxLength: 40 }), fc.constantFrom('256x256', 'auto', 'plain', '7x', 'a red apple', 'https://example.com/'));
+      case 'array':
+        return fc.array(valuesOf(schema.items ?? {}, depth + 1), { maxLength: 4 });
+      case 'object': {
+        const { properties = {}, required = [] } = schema;
+        return fc.record(Object.fromEntries(Object.entries(properties).map(([name, each]) => [name, valuesOf(each, depth + 1)])), { requiredKeys: required.filter((name) => name in properties) });
+      }
+      default:
+        return JUNK;
+    }
+  };
+  return fc.oneof({ weight: 12, arbitrary: fits() }, { weight: 1, arbitrary: JUNK });
+}
+
+const SEGMENT = fc.oneof(
+  fc.constant('job_00000000000000000000000000000000'),
+  fc.string({ minLength: 1, maxLength: 20 }).map(encodeURIComponent),
+  fc.constantFrom('acct_0000000000000000', '..', '%00', 'flux'),
+);
+
+interface Sent {
+  readonly method: string;
+  readonly path: string;
+  readonly body: string | null;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+function requestsOf(path: string, method: string, { parameters = [], requestBody }: Operation): fc.Arbitrary<Sent> {
+  const names = parameters.filter((each) => each.in === 'path').map(({ name }) => name);
+  const query = parameters.filter((each) => each.in === 'query');
+  const header = parameters.filter((each) => each.in === 'header');
+  const body = requestBody
+    ? fc.oneof({ weight: 20, arbitrary: valuesOf(requestBody.content['application/json'].schema).map((value) => JSON.stringify(value) ?? 'null') }, { weight: 1, arbitrary: fc.string() })
+    : fc.constant(null);
+  const texts = (list: typeof parameters) => fc.record(Object.fromEntries(list.map(({ name, schema }) => [name, valuesOf(schema).map(String)])), { requiredKeys: [] });
+  return fc.tuple(fc.tuple(...names.map(() => SEGMENT)), texts(query), texts(header), body).map(([segments, params, headers, text]) => ({
+    method: method.toUpperCase(),
+    path: `${names.reduce((filled, name, i) => filled.replace(`{${name}}`, segments[i] as string), path)}?${new URLSearchParams(params as Record<string, string>)}`,
+    body: text,
+    headers: Object.fromEntries(Object.entries(headers as Record<string, string>).filter(([, value]) => /^[\x20-\x7e]*$/.test(value))),
+  }));
+}
+
+describe('requests made from the document', async () => {
+  // one job at a time: a valid request is refused for its number, not run a thousand times
+  const key = await openAccount({ images_per_minute: 100_000, concurrent_jobs: 1 });
+  const held = await call('/v1/jobs', { key, method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ prompt: 'a fox', N: [1000], e: [1], deadline_seconds: 600 }) });
+  const { id } = await held.json<{ id: string }>();
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => [`${method.toUpperCase()} ${path}`, path, method, operation] as const),
+  );
+
+  test.each(operations)('%s is never answered with a 5xx', async (_, path, method, operation) => {
+    await fc.assert(
+      fc.asyncProperty(requestsOf(path, method, operation), async ({ method, path, body, headers }) => {
+        const response = await call(path, { key, method, headers: { ...headers, ...(body !== null && { 'content-type': 'application/json' }) }, ...(body !== null && { body }) });
+        await response.body?.cancel();
+        expect(response.status).toBeLessThan(500);
+      }),
+      { numRuns: 120 },
+    );
+  });
+
+  test('and the job that held the place is cancelled', async () => {
+    expect((await call(`/v1/jobs/${id}/cancel`, { key, method: 'POST' })).status).toBe(200);
+  });
+});
