@@ -1,5 +1,4 @@
-/** The document describes a service that never breaks: it is valid, and no request made from it or against it is answered with a 5xx. */
-import { Validator } from '@seriousme/openapi-schema-validator';
+/** The document describes a service that never breaks: no request made from it or against it is answered with a 5xx. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { call, openAccount } from './call.ts';
@@ -29,11 +28,6 @@ interface Document {
 const document = await (await call('/openapi.json', { key: null })).json<Document>();
 
 describe('the document', () => {
-  test('is valid OpenAPI 3.1', async () => {
-    expect(document.openapi).toBe('3.1.0');
-    expect(await new Validator().validate(document as unknown as Record<string, unknown>)).toMatchObject({ valid: true });
-  });
-
   test('names every route of every surface', () => {
     expect(Object.keys(document.paths)).toEqual(
       expect.arrayContaining([

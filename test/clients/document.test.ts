@@ -1,0 +1,42 @@
+/** What is written about the service is true: the OpenAPI document is one, and the examples run as they stand. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeRig, type Rig } from '../e2e/rig.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const run = promisify(execFile);
+
+let rig: Rig;
+beforeAll(async () => {
+  rig = await makeRig();
+  await rig.start();
+});
+afterAll(() => rig?.remove());
+
+test('the document is valid OpenAPI 3.1', async () => {
+  const document = (await (await fetch(`${rig.service.url}/openapi.json`)).json()) as Record<string, unknown>;
+  expect(document.openapi).toBe('3.1.0');
+  expect(await new Validator().validate(document)).toMatchObject({ valid: true });
+});
+
+const examples = ['README.md', 'docs/clients.md'].flatMap((file) => {
+  const blocks = [...readFileSync(join(ROOT, file), 'utf8').matchAll(/```(js|sh)\n([\s\S]*?)```/g)];
+  return blocks
+    .filter(([, language, code]) => language === 'js' || code?.includes('$RALU_URL'))
+    .map(([, language, code], i) => [`${file}, ${language} block ${i + 1}`, language as 'js' | 'sh', code as string] as const);
+});
+
+test('there are examples', () => expect(examples.length).toBeGreaterThan(5));
+
+test.each(examples)('%s', async (_, language, code) => {
+  const env = { ...process.env, RALU_URL: rig.service.url, RALU_API_KEY: rig.service.key };
+  const options = { cwd: ROOT, env, timeout: 60_000 };
+  const { stdout } = await (language === 'js'
+    ? run(process.execPath, ['--input-type=module', '--eval', code], options)
+    : run('bash', ['-ec', code.replace('curl -s', 'curl -s --fail -w done')], options));
+  expect(stdout.trim()).not.toBe('');
+});

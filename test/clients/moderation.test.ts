@@ -1,0 +1,36 @@
+/** A judge of prompts beside the running stack: asked before any work, through every door. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import OpenAI, { APIError } from 'openai';
+import { expect, test } from 'vitest';
+import { makeRig } from '../e2e/rig.ts';
+
+test('what the judge forbids is refused by name and leaves no job', async () => {
+  const asked: { prompt: string; authorization: string | undefined }[] = [];
+  const judge = createServer(async (req, res) => {
+    let body = '';
+    for await (const chunk of req) body += chunk;
+    const { prompt } = JSON.parse(body) as { prompt: string };
+    asked.push({ prompt, authorization: req.headers.authorization });
+    res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ allowed: !prompt.includes('bear') }));
+  });
+  await new Promise<void>((resolve) => judge.listen(0, '127.0.0.1', resolve));
+  const rig = await makeRig({ vars: { MODERATION_URL: `http://127.0.0.1:${(judge.address() as AddressInfo).port}/`, MODERATION_TOKEN: 'judge-token' } });
+  try {
+    await rig.start();
+    const client = new OpenAI({ baseURL: `${rig.service.url}/v1`, apiKey: rig.service.key });
+    const refused = await client.images.generate({ prompt: 'a bear' }).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(APIError);
+    expect(refused).toMatchObject({ status: 400, code: 'moderation_blocked', param: 'prompt' });
+    const list = await fetch(`${rig.service.url}/v1/jobs`, { headers: { authorization: `Bearer ${rig.service.key}` } });
+    expect(await list.json()).toMatchObject({ data: [] });
+    expect((await client.images.generate({ prompt: 'an apple' })).data).toHaveLength(1);
+    expect(asked).toEqual([
+      { prompt: 'a bear', authorization: 'Bearer judge-token' },
+      { prompt: 'an apple', authorization: 'Bearer judge-token' },
+    ]);
+  } finally {
+    judge.close();
+    await rig.remove();
+  }
+});
