@@ -1,0 +1,82 @@
+/**
+ * The account's jobs, newest first, each with a link that shows it again.
+ *
+ * @import { LinkedJob } from '../src/job/links.ts'
+ */
+import { addressOf } from './address.js';
+import { byId, element } from './element.js';
+import { eraseJob, listJobs } from './service.js';
+
+const list = byId('history', HTMLOListElement);
+const older = byId('older', HTMLButtonElement);
+const card = byId('history-card', HTMLElement);
+
+/** @type {string | null} */
+let cursor = null;
+/** @type {(error: unknown) => void} */
+let report = () => undefined;
+
+/** @param {LinkedJob} job */
+function makeItem(job) {
+  const { id, prompt, preset, seed, status, image, links } = job;
+  const thumb = image ? element('img', { className: 'thumb', alt: '', src: links.image, loading: 'lazy' }) : element('span', { className: 'thumb' });
+  const state = status === 'done' ? '' : ` · ${status}`;
+  const words = element('span', { className: 'words' }, element('b', {}, prompt), element('small', {}, `${preset ?? 'custom'} · seed ${seed}${state}`));
+  const link = element('a', { href: addressOf({ job: id, beside: null }) }, thumb, words);
+  const erase = element('button', { type: 'button', title: 'Erase', 'aria-label': `Erase “${prompt}”, seed ${seed}` }, '✕');
+  const item = element('li', {}, link, erase);
+  item.dataset.job = id;
+  erase.onclick = async () => {
+    if (!confirm(`Erase “${prompt}”? Its picture and everything about it will be gone.`)) return;
+    try {
+      await eraseJob(id);
+      const next = item.nextElementSibling ?? item.previousElementSibling;
+      item.remove();
+      /** @type {HTMLElement | null | undefined} */ (next?.querySelector('a'))?.focus();
+      card.hidden = list.children.length === 0;
+    } catch (error) {
+      report(error);
+    }
+  };
+  return item;
+}
+
+/** Marks the job that is shown. @param {string | null} job */
+export function markInHistory(job) {
+  for (const item of list.children) {
+    const link = item.querySelector('a');
+    if (item instanceof HTMLElement && item.dataset.job === job) link?.setAttribute('aria-current', 'true');
+    else link?.removeAttribute('aria-current');
+  }
+}
+
+/** @param {string | null} after */
+async function load(after) {
+  const page = await listJobs(after);
+  const items = page.data.map(makeItem);
+  if (after === null) list.replaceChildren(...items);
+  else list.append(...items);
+  cursor = page.next_cursor;
+  older.hidden = !page.has_more;
+  card.hidden = list.children.length === 0;
+  return items;
+}
+
+/** Draws the newest page. @param {string | null} shown the job that is shown */
+export async function drawHistory(shown) {
+  await load(null);
+  markInHistory(shown);
+}
+
+/** @param {(error: unknown) => void} onError */
+export function listenToHistory(onError) {
+  report = onError;
+  older.onclick = async () => {
+    try {
+      const [first] = await load(cursor);
+      first?.querySelector('a')?.focus();
+    } catch (error) {
+      onError(error);
+    }
+  };
+}

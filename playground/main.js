@@ -1,0 +1,417 @@
+/**
+ * The page: a request becomes a job, the job's events become a run, the run is drawn. What is shown stands in the address, so that a reload, the back button and
+ * a link in the history lead to the same place.
+ *
+ * @import { StoredEvent } from '../src/job/events.ts'
+ * @import { LinkedJob } from '../src/job/links.ts'
+ * @import { Run } from './run.js'
+ */
+import { addressOf, parseAddress } from './address.js';
+import { describeChart, drawChart } from './chart.js';
+import { byId } from './element.js';
+import { describePlan, drawFacts, drawNumbers } from './facts.js';
+import { counted, duration, times, work } from './figures.js';
+import { fillForm, listenToForm, offerModels, readForm, readRequest, writeSeed } from './form.js';
+import { makeHero } from './hero.js';
+import { drawHistory, listenToHistory, markInHistory } from './history.js';
+import { forgetKey, keepKey, storedKey, takeKeyFromAddress } from './key.js';
+import { playSlowly } from './play.js';
+import { advance, denoised, hasEnded, UNKNOWN } from './run.js';
+import { cancelJob, createJob, getJob, listModels, Refusal } from './service.js';
+import { asCurl, asJavaScript, asPython } from './snippets.js';
+import { makeStages } from './stages.js';
+import { watchJob } from './watch.js';
+
+/** A job that is watched, with every event it has told so far. @typedef {{ job: LinkedJob, events: StoredEvent[], run: Run }} Watched */
+/** @typedef {{ main: Watched, beside: Watched | null, isBesideAwaited: boolean, stop: AbortController }} Session */
+
+/** @type {Session | null} */
+let session = null;
+/** runs drawn in place of the session's own while they are played again @type {readonly Run[] | null} */
+let played = null;
+let playing = new AbortController();
+/** the reason why nothing can be asked for yet is looked at again after this @type {number | undefined} */
+let retryTimer;
+const RETRY_MS = 5000;
+
+const keyForm = byId('key-form', HTMLFormElement);
+const keyInput = byId('key', HTMLInputElement);
+const requestForm = byId('request', HTMLFormElement);
+const forgetButton = byId('forget-key', HTMLButtonElement);
+const generateButton = byId('generate', HTMLButtonElement);
+const cancelButton = byId('cancel', HTMLButtonElement);
+const playButton = byId('play', HTMLButtonElement);
+const alertLine = byId('alert', HTMLParagraphElement);
+const statusLine = byId('status', HTMLParagraphElement);
+const announcement = byId('announcement', HTMLParagraphElement);
+const tokensShown = byId('show-tokens', HTMLInputElement);
+const plot = byId('plot', HTMLDivElement);
+const language = byId('language', HTMLSelectElement);
+const code = byId('code', HTMLPreElement);
+const download = byId('download', HTMLAnchorElement);
+const drawStages = makeStages(byId('stages', HTMLDivElement));
+const drawHero = makeHero(byId('hero', HTMLDivElement));
+
+/** Says something to those who listen to the page; the pictures say it to those who look. @param {string} sentence */
+const announce = (sentence) => {
+  announcement.textContent = sentence;
+};
+
+/** @param {string | null} sentence */
+function showAlert(sentence) {
+  alertLine.hidden = sentence === null;
+  alertLine.textContent = sentence;
+}
+
+/** @param {unknown} error */
+function showError(error) {
+  showAlert(error instanceof Error ? error.message : String(error));
+  if (error instanceof Refusal && error.status === 401) askForKey();
+}
+
+function askForKey() {
+  forgetKey();
+  keyForm.hidden = false;
+  requestForm.hidden = true;
+  forgetButton.hidden = true;
+  keyInput.focus();
+}
+
+// from a session to the page
+
+/** @param {Watched} watched */
+const nameOf = ({ job }) => job.preset ?? 'custom';
+
+/** @param {Session} shown @param {Run} run */
+function statusOf(shown, run) {
+  if (played) return 'Playing in slow motion.';
+  if (run.status === 'done' && shown.isBesideAwaited) return 'The plain model runs, for comparison.';
+  if (hasEnded(run)) return '';
+  if (run.waiting) return run.waiting;
+  const current = run.stages.findLast(({ beganAt }) => beganAt !== null);
+  if (!current) return 'Waiting for the first stage.';
+  return `Stage ${current.stage} of ${run.stages.length}, step ${Math.min(current.stepsAt.length + 1, current.steps)} of ${current.steps}.`;
+}
+
+/** Whether something of the session still runs. @param {Session | null} shown */
+const isBusy = (shown) => shown !== null && (!hasEnded(shown.main.run) || shown.isBesideAwaited);
+
+function drawCode() {
+  const request = readRequest(session?.main.job.seed ?? null);
+  const writers = { curl: asCurl, javascript: asJavaScript, python: asPython };
+  code.textContent = writers[/** @type {keyof typeof writers} */ (language.value)](location.origin, request);
+}
+
+function draw() {
+  for (const [id, isShown] of /** @type {const} */ ([
+    ['welcome', session === null],
+    ['method', session !== null],
+    ['picture-card', session !== null],
+    ['chart-card', session !== null],
+  ]))
+    byId(id, HTMLElement).hidden = !isShown;
+  const busy = isBusy(session);
+  cancelButton.setAttribute('aria-disabled', String(!busy));
+  generateButton.setAttribute('aria-disabled', String(busy));
+  statusLine.hidden = true;
+  if (!session) return;
+
+  const { main, beside, isBesideAwaited } = session;
+  const run = played?.[0] ?? main.run;
+  const besideRun = beside ? (played?.[1] ?? beside.run) : null;
+  const name = nameOf(main);
+  const runs = [{ name, run }, ...(besideRun ? [{ name: 'plain', run: besideRun }] : [])];
+  const { prompt, seed, links } = main.job;
+
+  const status = statusOf(session, run);
+  statusLine.hidden = status === '';
+  statusLine.textContent = status;
+
+  drawStages(run, { prompt, image: links.image, isGridShown: tokensShown.checked });
+
+  const newest = run.stages.findLast(({ picture }) => picture !== null);
+  const picture = run.image
+    ? { source: links.image, words: `Picture of “${prompt}”`, isCoarse: false, name: `${name}: ${receiptTime(run)}` }
+    : newest?.picture
+      ? { source: newest.picture, words: `“${prompt}” after stage ${newest.stage}`, isCoarse: newest.stage === 1, name }
+      : null;
+  const plainPicture =
+    beside && besideRun?.image && run.image ? { source: beside.job.links.image, words: `The plain model’s picture of “${prompt}”`, isCoarse: false, name: `plain: ${receiptTime(besideRun)}` } : null;
+  drawHero({ picture, beside: plainPicture, size: run.size });
+  download.hidden = run.image === null;
+  if (run.image) {
+    download.href = links.image;
+    download.download = `${main.job.id}.${run.image.format}`;
+  }
+
+  drawFacts(byId('facts', HTMLDivElement), {
+    name,
+    run,
+    beside: besideRun,
+    isBesideAwaited: isBesideAwaited || (played !== null && besideRun !== null && run.status === 'done' && !hasEnded(besideRun)),
+  });
+  byId('seed-shown', HTMLSpanElement).textContent = String(seed);
+  byId('engine', HTMLSpanElement).textContent = run.receipt ? ` · ${run.receipt.engine}` : '';
+
+  drawChart(plot, runs);
+  byId('plot-words', HTMLParagraphElement).textContent = describeChart(runs);
+  byId('plan-words', HTMLElement).textContent = describePlan(run);
+
+  byId('numbers-card', HTMLElement).hidden = main.run.receipt === null;
+  drawNumbers(byId('numbers', HTMLElement), [{ name, run: main.run }, ...(beside ? [{ name: 'plain', run: beside.run }] : [])]);
+  playButton.hidden = main.run.status !== 'done' || busy;
+  playButton.textContent = played ? 'Stop' : 'Play in slow motion';
+}
+
+/** @param {Run} run */
+const receiptTime = (run) => (run.receipt ? duration(run.receipt.wall_ms.total) : '');
+
+let isDrawing = false;
+/** Draws with the next frame, however many events come before it. */
+function drawSoon() {
+  if (isDrawing) return;
+  isDrawing = true;
+  requestAnimationFrame(() => {
+    isDrawing = false;
+    draw();
+  });
+}
+
+// from events to a session
+
+/** What a listener wants to know of an event; steps are too many. @param {StoredEvent} event @param {Run} run */
+function sentenceOf(event, run) {
+  switch (event.type) {
+    case 'stage': {
+      const { stage, stages, tokens, steps, attempt } = event.data;
+      return attempt > 1 ? `Stage ${stage}, attempt ${attempt}.` : `Stage ${stage} of ${stages}: ${counted(tokens, 'token')}, ${counted(steps, 'step')}.`;
+    }
+    case 'selection':
+      return `${counted(event.data.indices.length, 'block')} with edges go to full resolution early.`;
+    case 'retry':
+      return run.stages[event.data.stage - 1]?.trouble ?? '';
+    case 'done': {
+      const { receipt } = event.data;
+      const ratio = receipt.tflops.ratio > 1 ? `, ${times(receipt.tflops.ratio)} less than the plain model` : '';
+      return `The picture is there, after ${duration(receipt.wall_ms.total)}: ${work(receipt.tflops.denoise)} of denoising${ratio}.`;
+    }
+    case 'cancelled':
+      return 'Cancelled.';
+    default:
+      return '';
+  }
+}
+
+/**
+ * Follows one job of the session; resolves to its run when it has ended.
+ *
+ * @param {Watched} watched
+ * @param {AbortSignal} signal
+ * @returns {Promise<Run>}
+ */
+function follow(watched, signal) {
+  return new Promise((resolve, reject) => {
+    watchJob(watched.job, {
+      signal,
+      onEvent(event) {
+        watched.events.push(event);
+        watched.run = advance(watched.run, event);
+        const sentence = sentenceOf(event, watched.run);
+        if (sentence !== '') announce(sentence);
+        drawSoon();
+        if (hasEnded(watched.run)) resolve(watched.run);
+      },
+      onLost: (isLost) => showAlert(isLost ? 'The connection to the service was lost; trying again.' : null),
+      onError: reject,
+    });
+  });
+}
+
+/** @param {LinkedJob} job @returns {Watched} */
+const unseen = (job) => ({ job, events: [], run: UNKNOWN });
+
+/** The plain run of the same request. Its key is the watched job's, so that a reload in between does not start a second one. @param {LinkedJob} job */
+function createPlain({ id, model, prompt, width, height, seed, output_format }) {
+  return createJob({ model, prompt, width, height, seed, output_format, preset: 'plain' }, `plain-beside-${id}`);
+}
+
+/** Shows what the address names, from its first event on. */
+async function showAddress() {
+  const shown = parseAddress(location.hash);
+  session?.stop.abort();
+  stopPlaying();
+  session = null;
+  markInHistory(shown?.job ?? null);
+  if (shown === null || storedKey() === null) return draw();
+  const stop = new AbortController();
+  try {
+    const main = unseen(await getJob(shown.job));
+    if (parseAddress(location.hash)?.job !== shown.job) return;
+    session = { main, beside: null, isBesideAwaited: shown.beside !== null, stop };
+    const own = session;
+    fillForm(main.job, shown.beside !== null);
+    document.title = `${main.job.prompt} – RALU playground`;
+    drawCode();
+    draw();
+    const isOwn = () => session === own;
+
+    const run = await follow(main, stop.signal);
+    if (!isOwn()) return;
+    if (run.failure) showAlert(`${run.failure.message} ${run.failure.attempts > 1 ? `It was tried ${run.failure.attempts} times.` : ''}`.trim());
+    if (shown.beside !== null && run.status === 'done') {
+      // one after the other: the two would wait for each other in the stage server, and their times would mean nothing
+      const job = await (shown.beside === 'plain' ? createPlain(main.job) : getJob(shown.beside));
+      if (!isOwn()) return;
+      own.beside = unseen(job);
+      history.replaceState(null, '', addressOf({ job: main.job.id, beside: job.id }));
+      const plain = await follow(own.beside, stop.signal);
+      if (!isOwn()) return;
+      if (plain.failure) showAlert(`The plain model: ${plain.failure.message}`);
+      if (plain.receipt && run.receipt) announce(`The plain model took ${times(denoised(plain.receipt) / denoised(run.receipt))} as long to denoise.`);
+    }
+    own.isBesideAwaited = false;
+    draw();
+    await drawHistory(shown.job);
+  } catch (error) {
+    if (stop.signal.aborted) return;
+    if (session) session.isBesideAwaited = false;
+    showError(error);
+    draw();
+  }
+}
+
+// from the person to the service
+
+async function generate() {
+  if (isBusy(session)) return;
+  showAlert(null);
+  const read = readForm();
+  if ('sentence' in read) return showAlert(read.sentence);
+  generateButton.setAttribute('aria-disabled', 'true');
+  try {
+    const { id } = await createJob(read.body);
+    // the address is what is shown; it tells the rest of the page
+    location.hash = addressOf({ job: id, beside: read.isCompared ? 'plain' : null });
+  } catch (error) {
+    showError(error);
+    draw();
+  }
+}
+
+async function cancel() {
+  const stopped = session;
+  if (!stopped || !isBusy(stopped)) return;
+  const running = [stopped.main, stopped.beside].filter((watched) => watched !== null && !hasEnded(watched.run));
+  stopped.isBesideAwaited = false;
+  if (running.length === 0) history.replaceState(null, '', addressOf({ job: stopped.main.job.id, beside: null }));
+  try {
+    for (const watched of running) if (watched) await cancelJob(watched.job.id);
+  } catch (error) {
+    showError(error);
+  }
+  drawSoon();
+}
+
+function stopPlaying() {
+  playing.abort();
+  played = null;
+}
+
+async function play() {
+  if (!session) return;
+  if (played) {
+    stopPlaying();
+    return draw();
+  }
+  const { main, beside } = session;
+  const own = new AbortController();
+  playing = own;
+  await playSlowly(
+    [main.events, ...(beside?.run.status === 'done' ? [beside.events] : [])],
+    (runs) => {
+      played = runs;
+      drawSoon();
+    },
+    own.signal,
+  );
+  if (own.signal.aborted) return;
+  played = null;
+  draw();
+}
+
+async function copyCode() {
+  try {
+    await navigator.clipboard.writeText(code.textContent ?? '');
+    announce('Copied.');
+    statusOfCopy('Copied');
+  } catch {
+    // without the permission the text can still be marked and copied by hand
+    getSelection()?.selectAllChildren(code);
+    announce('Marked; copy it with the keyboard.');
+    statusOfCopy('Marked');
+  }
+}
+
+const copyButton = byId('copy', HTMLButtonElement);
+/** @param {string} word */
+function statusOfCopy(word) {
+  copyButton.textContent = word;
+  setTimeout(() => {
+    copyButton.textContent = 'Copy';
+  }, 1500);
+}
+
+/** Everything that needs a key, from the start; where no stage server is in reach, again and again. */
+async function open() {
+  clearTimeout(retryTimer);
+  if (storedKey() === null) return askForKey();
+  keyForm.hidden = true;
+  try {
+    offerModels(await listModels());
+  } catch (error) {
+    showError(error);
+    // a service that is away or has no stage server may come back
+    if (error instanceof Refusal && (error.status === 0 || error.status >= 500)) retryTimer = setTimeout(open, error.retryMs ?? RETRY_MS);
+    return;
+  }
+  showAlert(null);
+  requestForm.hidden = false;
+  forgetButton.hidden = false;
+  byId('code-card', HTMLElement).hidden = false;
+  drawCode();
+  await Promise.all([showAddress(), drawHistory(parseAddress(location.hash)?.job ?? null).catch(showError)]);
+}
+
+keyForm.addEventListener('submit', (event) => {
+  event.preventDefault();
+  if (keyInput.value.trim() === '') return showAlert('Paste a key of an account first.');
+  keepKey(keyInput.value.trim());
+  keyInput.value = '';
+  void open();
+});
+forgetButton.onclick = () => {
+  session?.stop.abort();
+  session = null;
+  draw();
+  for (const id of ['code-card', 'history-card']) byId(id, HTMLElement).hidden = true;
+  askForKey();
+};
+listenToForm({ onSubmit: generate, onChange: drawCode });
+listenToHistory(showError);
+cancelButton.onclick = cancel;
+playButton.onclick = play;
+copyButton.onclick = copyCode;
+language.onchange = drawCode;
+tokensShown.onchange = draw;
+byId('keep-seed', HTMLButtonElement).onclick = () => session && writeSeed(session.main.job.seed);
+addEventListener('hashchange', () => {
+  const before = storedKey();
+  takeKeyFromAddress();
+  if (storedKey() !== before) return open();
+  showAlert(null);
+  return showAddress();
+});
+new ResizeObserver(drawSoon).observe(plot);
+
+takeKeyFromAddress();
+void open();

@@ -1,0 +1,150 @@
+/**
+ * What the page knows of a job, gathered from its events alone: `advance(run, event)` gives the next run and changes nothing. So a reload, a lost connection and
+ * a second look in slow motion all draw from the same events.
+ *
+ * @import { StoredEvent, Picture } from '../src/job/events.ts'
+ * @import { PlanView, ImageView, JobFailure } from '../src/job/job.ts'
+ * @import { Receipt } from '../src/billing/receipt.ts'
+ */
+
+/**
+ * @typedef {object} StageRun
+ * @property {number} stage
+ * @property {number} tokens
+ * @property {number} steps
+ * @property {readonly number[]} sigmas noise levels: where each step starts, and where the last one ends
+ * @property {number | null} beganAt when its request went out
+ * @property {readonly number[]} stepsAt when each step was done
+ * @property {number} ms denoising so far
+ * @property {string | null} picture address of its picture
+ * @property {string | null} trouble why it is tried again
+ */
+
+/**
+ * @typedef {object} Selection
+ * @property {number} rows
+ * @property {number} cols
+ * @property {readonly number[]} indices
+ * @property {number} ms
+ * @property {string} edges
+ * @property {string} blocks
+ */
+
+/**
+ * @typedef {object} Run
+ * @property {'queued' | 'running' | 'done' | 'failed' | 'cancelled'} status
+ * @property {string | null} waiting what it waits for, while it does
+ * @property {PlanView | null} plan
+ * @property {{ width: number, height: number }} size
+ * @property {readonly StageRun[]} stages
+ * @property {Selection | null} selection
+ * @property {number | null} beganAt when the first stage request went out, or the job was made
+ * @property {number} at time of the newest event
+ * @property {ImageView | null} image
+ * @property {Receipt | null} receipt
+ * @property {JobFailure | null} failure
+ */
+
+/** A job of which nothing is known yet. @type {Run} */
+export const UNKNOWN = { status: 'queued', waiting: null, plan: null, size: { width: 1, height: 1 }, stages: [], selection: null, beganAt: null, at: 0, image: null, receipt: null, failure: null };
+
+/** Whether nothing more will happen. @param {Run} run */
+export const hasEnded = ({ status }) => status === 'done' || status === 'failed' || status === 'cancelled';
+
+/** @param {Picture} picture */
+const addressOf = ({ format, b64_json }) => `data:image/${format};base64,${b64_json}`;
+
+/** Reasons of a `retry` in words. */
+const TROUBLE = new Map([
+  ['unreachable', 'the stage server could not be reached'],
+  ['timeout', 'the stage server took too long'],
+  ['invalid_response', 'the stage server sent something unreadable'],
+  ['server_error', 'the stage server failed'],
+  ['interrupted', 'the work was cut off'],
+  ['storage_failed', 'the image could not be stored'],
+]);
+
+/** @param {{ position: number | null, eta_ms: number | null }} queued */
+function waitingFor({ position, eta_ms }) {
+  const place = position === null ? 'Waiting for the stage server' : `Waiting for the stage server, number ${position} in line`;
+  return eta_ms === null ? `${place}.` : `${place}, about ${Math.max(1, Math.round(eta_ms / 1000))} s.`;
+}
+
+/**
+ * @param {Run} run
+ * @param {StoredEvent} event
+ * @returns {Run}
+ */
+export function advance(run, event) {
+  const { at } = event;
+  switch (event.type) {
+    case 'queued':
+      return { ...run, at, waiting: event.data.stage === null ? null : waitingFor(event.data) };
+    case 'plan': {
+      const { width, height, model: _model, seed: _seed, ...plan } = event.data;
+      const stages = plan.stages.map(({ stage, tokens, steps, sigmas }) => ({ stage, tokens, steps, sigmas, beganAt: null, stepsAt: [], ms: 0, picture: null, trouble: null }));
+      return { ...run, at, plan, size: { width, height }, stages };
+    }
+    case 'stage':
+      // a repeated attempt tells its steps again, from the first
+      return inStage({ ...run, at, status: 'running', waiting: null, beganAt: run.beganAt ?? at }, event.data.stage, (stage) => ({
+        ...stage,
+        beganAt: stage.beganAt ?? at,
+        stepsAt: [],
+        ms: 0,
+      }));
+    case 'step':
+      return inStage({ ...run, at, waiting: null }, event.data.stage, (stage) => ({ ...stage, stepsAt: [...stage.stepsAt, at], ms: stage.ms + event.data.ms, trouble: null }));
+    case 'retry': {
+      const { stage, attempt, reason, wait_ms } = event.data;
+      const trouble = `Attempt ${attempt} failed: ${TROUBLE.get(reason) ?? reason}. Trying again in ${(wait_ms / 1000).toFixed(1)} s.`;
+      return inStage({ ...run, at }, stage, (now) => ({ ...now, trouble }));
+    }
+    case 'preview':
+      return inStage({ ...run, at }, event.data.stage, (stage) => ({ ...stage, picture: addressOf(event.data) }));
+    case 'selection': {
+      const { rows, cols, indices, ms, edges, blocks } = event.data;
+      return { ...run, at, selection: { rows, cols, indices, ms, edges: addressOf(edges), blocks: addressOf(blocks) } };
+    }
+    case 'done':
+      return { ...run, at, status: 'done', image: event.data.image, receipt: event.data.receipt };
+    case 'failed':
+      return { ...run, at, status: 'failed', waiting: null, failure: event.data };
+    case 'cancelled':
+      return { ...run, at, status: 'cancelled', waiting: null };
+  }
+}
+
+/**
+ * @param {Run} run
+ * @param {number} number
+ * @param {(stage: StageRun) => StageRun} change
+ * @returns {Run}
+ */
+const inStage = (run, number, change) => ({ ...run, stages: run.stages.map((stage) => (stage.stage === number ? change(stage) : stage)) });
+
+/** Milliseconds of a stage's denoising: as its server reported them in the end, until then the sum of its steps. @param {Run} run @param {StageRun} stage */
+export const denoisingMs = (run, stage) => run.receipt?.stages.find((done) => done.stage === stage.stage)?.compute_ms ?? stage.ms;
+
+/** All denoising of a finished job, in milliseconds. @param {Receipt} receipt */
+export const denoised = (receipt) => receipt.stages.reduce((sum, { compute_ms }) => sum + compute_ms, 0);
+
+/**
+ * The noise level against time, ready to draw: one line for each stage, from its start over its steps to where it waits for the next one's start.
+ *
+ * @param {Run} run
+ * @returns {{ stage: number, tokens: number, points: { ms: number, sigma: number }[] }[]}
+ */
+export function noiseLevels({ stages, beganAt, at, image }) {
+  const lines = [];
+  for (const [index, { stage, tokens, sigmas, beganAt: stageBegan, stepsAt }] of stages.entries()) {
+    if (stageBegan === null || beganAt === null) break;
+    const points = [stageBegan, ...stepsAt].map((when, step) => ({ ms: Math.max(0, when - beganAt), sigma: sigmas[step] ?? 0 }));
+    // between its last step and the next stage the picture is decoded and looked at: time goes by, the noise does not change
+    const next = stages[index + 1]?.beganAt ?? (index === stages.length - 1 && image ? at : null);
+    const last = points.at(-1);
+    if (next !== null && last && stepsAt.length === sigmas.length - 1) points.push({ ms: next - beganAt, sigma: last.sigma });
+    lines.push({ stage, tokens, points });
+  }
+  return lines;
+}

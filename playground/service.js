@@ -1,0 +1,71 @@
+/**
+ * The API as the page uses it. What goes wrong is a `Refusal` whose message is a sentence for people.
+ *
+ * @import { LinkedJob } from '../src/job/links.ts'
+ * @import { ModelFacts } from '../src/stage/contract.ts'
+ */
+import { storedKey } from './key.js';
+
+/** @typedef {{ name: string, N: number[], e: number[], r: number[] }} Preset */
+/** @typedef {ModelFacts & { presets: Preset[] }} ListedModel a model as `GET /v1/models` lists it: the plain run is its first preset, the default its last */
+
+/** An answer that is not what was asked for, or none at all (status 0). */
+export class Refusal extends Error {
+  /**
+   * @param {number} status
+   * @param {string} sentence
+   * @param {number} [retryMs] when it may pass, where the answer says so
+   */
+  constructor(status, sentence, retryMs) {
+    super(sentence);
+    this.status = status;
+    this.retryMs = retryMs;
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {{ method?: string, body?: unknown, headers?: Record<string, string> }} [request]
+ * @returns {Promise<any>} the JSON of the answer; null where it has none
+ */
+async function call(path, { method = 'GET', body, headers = {} } = {}) {
+  const response = await fetch(path, {
+    method,
+    headers: { ...headers, authorization: `Bearer ${storedKey() ?? ''}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  }).catch(() => {
+    throw new Refusal(0, 'The service does not answer. Is it still running?');
+  });
+  if (response.status === 204) return null;
+  const answer = await response.json().catch(() => null);
+  if (response.ok) return answer;
+  // problem+json says it in `detail`, the routes that speak OpenAI's language in `error.message`
+  const sentence = answer?.detail ?? answer?.error?.message ?? `The service answered ${response.status} and said no more.`;
+  const retry = response.headers.get('retry-after');
+  throw new Refusal(response.status, sentence, retry === null ? undefined : Number(retry) * 1000);
+}
+
+/** @returns {Promise<ListedModel[]>} */
+export const listModels = async () => (await call('/v1/models')).data;
+
+/**
+ * @param {Record<string, unknown>} body of `POST /v1/jobs`
+ * @param {string} [idempotencyKey] the same key gets the same job
+ * @returns {Promise<LinkedJob>}
+ */
+export const createJob = (body, idempotencyKey) => call('/v1/jobs', { method: 'POST', body, ...(idempotencyKey !== undefined && { headers: { 'idempotency-key': idempotencyKey } }) });
+
+/** @param {string} id @returns {Promise<LinkedJob>} */
+export const getJob = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`);
+
+/** @param {string} id @returns {Promise<LinkedJob>} */
+export const cancelJob = (id) => call(`/v1/jobs/${encodeURIComponent(id)}/cancel`, { method: 'POST' });
+
+/** @param {string} id @returns {Promise<null>} */
+export const eraseJob = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
+
+/**
+ * @param {string | null} after the `next_cursor` of the page before
+ * @returns {Promise<{ data: LinkedJob[], has_more: boolean, next_cursor: string | null }>}
+ */
+export const listJobs = (after) => call(`/v1/jobs?limit=12${after === null ? '' : `&after=${encodeURIComponent(after)}`}`);
