@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { benchMemory } from './bench/memory.ts';
 import { benchPlaces } from './bench/places.ts';
 import { benchRequests, type Size, type Way, type WayTimes } from './bench/requests.ts';
+import { benchStreams } from './bench/streams.ts';
 import { ROOT } from './local/bundle.ts';
 import type { Engine } from './local/stage.ts';
 
@@ -82,6 +83,28 @@ for (const { engine, size } of runs) {
   );
   say(requestTable(await benchRequests({ engine, size, ways: WAYS, rounds })), '');
 }
+
+const STREAMS = { requests: 20, crowd: 10 } as const;
+const [engine] = values.engine as [Engine];
+const side = Number(values.side[0]);
+say(
+  `## Streams of the OpenAI surface at ${side}², ${engine} engine`,
+  '',
+  `Medians of ${STREAMS.requests} requests with two partial images, 7x and plain in turn, then ${STREAMS.crowd} streams at once; milliseconds from before the request. A stage server computes one stage at a time, so of ${STREAMS.crowd} at once each waits for the others.`,
+  '',
+  table(
+    ['stream', 'first event', 'first partial image', 'its share of the whole', 'picture', 'stage compute'],
+    (await benchStreams({ engine, size: { width: side, height: side }, ...STREAMS })).map(({ name, firstEvent, firstPartial, partialShare, final, compute }) => [
+      name,
+      ms(firstEvent),
+      firstPartial === null ? '–' : ms(firstPartial),
+      partialShare === null ? '–' : `${(100 * partialShare).toFixed(0)} %`,
+      ms(final),
+      ms(compute),
+    ]),
+  ),
+  '',
+);
 
 const memory = await benchMemory();
 say('## Memory of the job object at the size of FLUX, 1024²', '', memory.sentence, '');
