@@ -102,14 +102,14 @@ type JobRow = { seq: number; id: string; request_id: string; key_id: string; cre
 /** Up to `limit` jobs entered before place `before` (the newest where null), newest first, with their places. */
 export function listJobs(
   sql: SqlStorage,
-  { before, limit, status }: { readonly before: number | null; readonly limit: number; readonly status: JobStatus | null },
+  { before, limit, status, requestId }: { readonly before: number | null; readonly limit: number; readonly status: JobStatus | null; readonly requestId: string | null },
 ): readonly (IndexedJob & { readonly seq: number })[] {
   return sql
     .exec<JobRow>(
-      'SELECT seq, id, request_id, key_id, created_at, status FROM job WHERE seq < ? AND (? IS NULL OR status = ?) ORDER BY seq DESC LIMIT ?',
+      'SELECT seq, id, request_id, key_id, created_at, status FROM job WHERE seq < ?1 AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR request_id = ?3) ORDER BY seq DESC LIMIT ?4',
       before ?? Number.MAX_SAFE_INTEGER,
       status,
-      status,
+      requestId,
       limit,
     )
     .toArray()

@@ -71,6 +71,7 @@ const listJobs = createRoute({
         .regex(/^\d{1,15}$/, 'must be the next_cursor of an earlier page')
         .optional(),
       status: z.enum(STATUSES).optional(),
+      request_id: z.string().max(255).optional().openapi({ description: 'jobs of one request: its x-request-id' }),
     }),
   },
   responses: {
@@ -142,10 +143,12 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(listJobs, async (c) => {
-    const { limit, after, status } = c.req.valid('query');
+    const { limit, after, status, request_id } = c.req.valid('query');
     const { account } = c.var.caller;
     // one more than the page tells whether there are more
-    const entries = await callObject(c.env.ACCOUNTS, account, (stub) => stub.jobs({ before: after === undefined ? null : Number(after), limit: limit + 1, status: status ?? null }));
+    const entries = await callObject(c.env.ACCOUNTS, account, (stub) =>
+      stub.jobs({ before: after === undefined ? null : Number(after), limit: limit + 1, status: status ?? null, requestId: request_id ?? null }),
+    );
     const page = entries.slice(0, limit);
     const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)));
     const data = await Promise.all(jobs.filter((job) => job !== null).map((job) => withLinks(c.env.SIGNING_SECRET, job)));

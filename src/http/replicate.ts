@@ -158,7 +158,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(list, async (c) => {
     const { cursor } = c.req.valid('query');
     const { account } = c.var.caller;
-    const entries = await callObject(c.env.ACCOUNTS, account, (stub) => stub.jobs({ before: cursor === undefined ? null : Number(cursor), limit: PAGE + 1, status: null }));
+    const entries = await callObject(c.env.ACCOUNTS, account, (stub) => stub.jobs({ before: cursor === undefined ? null : Number(cursor), limit: PAGE + 1, status: null, requestId: null }));
     const page = entries.slice(0, PAGE);
     const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)));
     const results = await Promise.all(jobs.filter((job) => job !== null).map((job) => view(c, job, [])));

@@ -96,6 +96,8 @@ describe('images.generate', () => {
     expect(seeds).toEqual([4_294_967_294, 4_294_967_295, 0]);
     expect(new Set(job_ids).size).toBe(3);
     expect(stages.map(({ image_index }) => image_index)).toEqual([0, 0, 0, 1, 1, 1, 2, 2, 2]);
+    const listed = await fetch(`${rig.service.url}/v1/jobs?request_id=${answer._request_id}`, { headers: { authorization: `Bearer ${rig.service.key}` } });
+    expect(((await listed.json()) as { data: { id: string }[] }).data.map(({ id }) => id).toSorted()).toEqual(job_ids.toSorted());
     const alone = await generate({ seed: 0 });
     expect(alone.data?.[0]?.b64_json).toBe(answer.data?.[2]?.b64_json);
     expect(answer.data?.[0]?.b64_json).not.toBe(answer.data?.[2]?.b64_json);
