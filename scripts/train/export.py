@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 import autoencoder, flux_graph, latents, scenes, text, transformer
 
 ID = "fluent-scenes"
-SIZES = [(512, 512), (256, 256), (512, 256), (256, 512)]               # (width, height); the first is the default
 STEPS = 50
 GROUP = 32
 TOLERANCE = 2e-5                                                       # of ONNX Runtime from PyTorch, largest difference relative to the largest value
@@ -139,14 +138,14 @@ def flop_facts(model: transformer.Velocity, decoder: nn.Module) -> dict:
     }
 
 
-def facts(model: transformer.Velocity, decoder: nn.Module) -> dict:
+def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int, int]]) -> dict:
     millions = sum(p.numel() for p in model.transformer.parameters()) / 1e6
     return {
         "id": ID, "aliases": [], "channels": 16, "token_pixels": 16,
-        "sizes": [{"width": width, "height": height} for width, height in SIZES],
-        "shift": [{"tokens": tokens, "shift": round(transformer.shift_for(tokens), 6)} for tokens in sorted({transformer.SHIFTS[0][0], *(width * height // 256 for width, height in SIZES)})],
+        "sizes": [{"width": width, "height": height} for width, height in sizes],
+        "shift": [{"tokens": tokens, "shift": round(transformer.shift_for(tokens), 6)} for tokens in sorted({transformer.SHIFTS[0][0], *(width * height // 256 for width, height in sizes)})],
         "steps": STEPS, "guidance": None, "negative_prompt": False,
-        "text_tokens": text.MAX_TOKENS, "max_tokens": max(width * height for width, height in SIZES) // 256,
+        "text_tokens": text.MAX_TOKENS, "max_tokens": max(width * height for width, height in sizes) // 256,
         "flops": flop_facts(model, decoder),
         "licence": "MIT",
         "card": f"Draws one to four emoji on a plain or graded background from a caption such as 'a blue apple to the left of a fox on a yellow background': {len(scenes.NAMES)} objects, "
@@ -238,6 +237,7 @@ def write_json(path: str, value) -> None:
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--from", default=".ralu/train", dest="source"); args.add_argument("--out", default=f"models/{ID}")
+    args.add_argument("--sizes", default="512x512,256x256,512x256,256x512", help="WIDTHxHEIGHT offered; the first is the default")
     args.add_argument("--reference", nargs="?", const="test/engine/reference.safetensors", help="also write the numbers that test/engine compares with")
     a = args.parse_args()
     torch.manual_seed(0); torch.set_grad_enabled(False)
@@ -262,7 +262,7 @@ def main():
     files = {name: open(at(name), "rb").read() for name in [*(graph["file"] for graph in graphs.values()), "tokenizer.json"]}
     write_json(at("manifest.json"), {
         "format": 1,
-        "facts": facts(model, decoder),
+        "facts": facts(model, decoder, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")]),
         "tokenizer": {"file": "tokenizer.json", "whole_words": True},
         "graphs": graphs,
         "files": {name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()},

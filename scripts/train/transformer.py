@@ -23,9 +23,9 @@ SIZES = {                                                              # FLUX.1-
 # easy first: from this progress on, the share of scenes with a single object, and the share of the tokens computed of each (width, height)
 CURRICULA = {
     "cores": [
-        (0., .9, {(128, 128): 1.}),
-        (.15, .6, {(128, 128): .92, (256, 128): .02, (128, 256): .02, (128, 64): .02, (64, 128): .02}),
-        (.5, .6, {(256, 256): .72, (128, 128): .12, (256, 128): .02, (128, 256): .02, (128, 64): .01, (64, 128): .01, (512, 512): .06, (512, 256): .02, (256, 512): .02}),
+        (0., .7, {(128, 128): 1.}),
+        (.3, .75, {(128, 128): .15, (256, 256): .85}),
+        (.65, .65, {(128, 128): .13, (256, 256): .76, (256, 128): .04, (128, 256): .04, (128, 64): .015, (64, 128): .015}),
     ],
     "gpu": [
         (0., .9, {(128, 128): 1.}),
@@ -35,7 +35,7 @@ CURRICULA = {
     ],
 }
 UNTOLD = .08                                                           # share of the batches without a caption
-GUIDED_FROM, GUIDANCE, GUIDED_BELOW = .4, .35, .95                     # progress; the fixed point is a guidance of 1 / (1 - .35) = 1.54; no sigma above
+GUIDED_FROM, GUIDANCE, GUIDED_BELOW = .5, .35, .95                     # progress; the fixed point is a guidance of 1 / (1 - .35) = 1.54; no sigma above
 PREVIEW = ["a fox", "a blue apple and a red heart", "a dog to the left of a tree on a yellow background", "three balloons", "a rocket above a house on blue", "a cat and a guitar", "four bees on pink",
            "an owl on a gray background", "a football", "a bear on an orange background", "a penguin on a background fading from blue to pink", "two lemons", "a green crown", "a robot", "a bicycle", "an apple, a car and a star"]
 
@@ -145,7 +145,7 @@ def main():
     tokenizer.save(os.path.join(a.out, "tokenizer.json"))
     model = Velocity(a.size, tokenizer.get_vocab_size()).to(device)
     naming = Naming(model).to(device)
-    pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device) for shape in latents.SHAPES}
+    pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device) for shape in {shape for *_, shares in CURRICULA[a.curriculum] for shape in shares}}
     print(f"{sum(p.numel() for p in model.transformer.parameters()) / 1e6:.1f} M parameters, text encoder {sum(p.numel() for p in model.text.parameters()) / 1e6:.1f} M", flush=True)
     optims = optimizers(model, naming, a.muon, a.adam)
     average, step, spent = run.Average(model, .998), 0, 0.
@@ -197,7 +197,7 @@ def main():
             raw = {k: v.clone() for k, v in model.state_dict().items()}
             run.save(path, {"raw": raw, "naming": naming.state_dict(), "average": average.values, "optimizers": [optimizer.state_dict() for optimizer, _ in optims], "step": step, "spent": clock.spent, "size": a.size})
             model.load_state_dict(average.values)
-            for size in (128, 256, 512)[:1 + ((256, 256) in now) + is_done]: sample_sheet(model, autoencoder.decoder(a.out), tokenizer, os.path.join(a.out, f"{a.name}-{size}-{round(clock.spent / 60):03d}.png"), size)
+            for size in sorted({width for width, height in now if width == height}): sample_sheet(model, autoencoder.decoder(a.out), tokenizer, os.path.join(a.out, f"{a.name}-{size}-{round(clock.spent / 60):03d}.png"), size)
             model.load_state_dict(raw)
 
 
