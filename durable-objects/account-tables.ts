@@ -54,6 +54,8 @@ export function insertJob(sql: SqlStorage, { id, requestId, keyId, createdAt }: 
   sql.exec("INSERT INTO job (id, request_id, key_id, created_at, status, is_created) VALUES (?, ?, ?, ?, 'open', 0)", id, requestId, keyId, createdAt);
 }
 
+export const readStatus = (sql: SqlStorage, id: string): JobStatus | null => sql.exec<{ status: JobStatus }>('SELECT status FROM job WHERE id = ?', id).toArray()[0]?.status ?? null;
+
 export const hasJob = (sql: SqlStorage, id: string): boolean => sql.exec('SELECT 1 FROM job WHERE id = ?', id).toArray().length > 0;
 
 export function markCreated(sql: SqlStorage, ids: readonly string[]): void {

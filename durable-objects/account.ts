@@ -103,9 +103,10 @@ export class AccountObject extends DurableObject<AccountEnv> {
     const key = account && tables.readKey(this.#sql, keyId);
     if (!account || !key) throw new Error('start without an account');
     return this.ctx.storage.transactionSync((): Started => {
+      const isThere = (status: JobStatus | null): boolean => status !== null && (idempotency?.isSaid === true || status === 'open' || status === 'done');
       const earlier = idempotency && tables.readIdempotency(this.#sql, idempotency.key);
       // a job erased meanwhile must not come back outside the index: its key is free again
-      if (earlier && now - earlier.createdAt < idempotency.withinMs && earlier.jobIds.every((id) => tables.hasJob(this.#sql, id))) {
+      if (earlier && now - earlier.createdAt < idempotency.withinMs && earlier.jobIds.every((id) => isThere(tables.readStatus(this.#sql, id)))) {
         if (earlier.digest !== idempotency.digest) return { kind: 'conflict' };
         return { kind: 'again', jobIds: earlier.jobIds, requestId: earlier.requestId, rate: rateState(account.limits, key.arrival, now) };
       }

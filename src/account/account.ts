@@ -53,6 +53,8 @@ export interface Idempotency {
   readonly digest: string;
   /** how old the request with the same key may be; 0 only remembers this one */
   readonly withinMs: number;
+  /** the caller said that it is the same request, and gets whatever came of it; or else it is guessed, and one that came to nothing is done anew */
+  readonly isSaid: boolean;
 }
 
 /** The longest that a request is remembered. */

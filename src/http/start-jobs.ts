@@ -40,7 +40,7 @@ export async function idempotencyOf(header: string | undefined, surface: string,
   if (header === undefined) return null;
   const key = /^"(.*)"$/.exec(header)?.[1] ?? header;
   if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY) throw badField('idempotency-key', header, `must have 1 to ${MAX_IDEMPOTENCY_KEY} characters`);
-  return { key, digest: await digestOf(surface, body), withinMs: IDEMPOTENCY_MS };
+  return { key, digest: await digestOf(surface, body), withinMs: IDEMPOTENCY_MS, isSaid: true };
 }
 
 /** What two requests must share to be one: surface and body. 64 hex digits. */

@@ -5,13 +5,14 @@ seen none of the combinations that are kept for the evaluation. `--only measure`
 """
 import argparse, math, os, random, time
 import numpy as np, torch, torch.nn.functional as F
-import nets, pictures
+import nets, pictures, sprites
+import run                                                            # of scripts/train, where sprites looks too
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def fit(net: torch.nn.Module, steps: int, peak: float, loss_of, say: str) -> None:
-    """AdamW in bf16; the rate rises for a tenth and falls to nothing along a cosine."""
+    """AdamW, in bf16 where the processor has it; the rate rises for a tenth and falls to nothing along a cosine."""
     net.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(net.parameters(), peak, (.9, .98), weight_decay=.02)
     begin, running = time.time(), None
@@ -27,7 +28,7 @@ def fit(net: torch.nn.Module, steps: int, peak: float, loss_of, say: str) -> Non
 
 
 def through(net: torch.nn.Module, x: torch.Tensor):
-    with torch.autocast("cpu", torch.bfloat16): return net(x.contiguous(memory_format=torch.channels_last))
+    with run.mixed_precision("cpu"): return net(x.contiguous(memory_format=torch.channels_last))
 
 
 def places_loss(net: nets.Places, small: pictures.Small, count: int):

@@ -54,7 +54,7 @@ async function idempotencyHere(c: Context<AppEnv>, body: ImageBody): Promise<Ide
   if (given || retries === undefined) return given;
   const digest = await digestOf(SURFACE, body);
   // no header can hold a zero byte, so no caller's key is like it
-  return { key: `\0${c.var.caller.keyId}.${digest}`, digest, withinMs: Number(retries) > 0 ? RETRY_WITHIN_MS : 0 };
+  return { key: `\0${c.var.caller.keyId}.${digest}`, digest, withinMs: Number(retries) > 0 ? RETRY_WITHIN_MS : 0, isSaid: false };
 }
 
 /** Whether only bytes are wanted, and as what; null where JSON will do. */
