@@ -58,7 +58,7 @@ export function drawChart(host, runs) {
     chart.append(svg('text', { class: 'tick', x: MARGIN.left - 6, y: y(sigma) + 4, 'text-anchor': 'end' }, sigma === 0 || sigma === 1 ? `${sigma}` : `${sigma}`.replace('0.', '.')));
   }
   for (const ms of ticks(end, Math.max(FEWEST_TICKS, Math.floor(width / 90)))) {
-    chart.append(svg('text', { class: 'tick', x: x(ms), y: HEIGHT - 10, 'text-anchor': ms === 0 ? 'start' : 'middle' }, ms === 0 ? '0' : duration(ms).replace('.00', '')));
+    chart.append(svg('text', { class: 'tick', x: x(ms), y: HEIGHT - 10, 'text-anchor': ms === 0 ? 'start' : 'middle' }, ms === 0 ? '0' : duration(ms).replace(/\.0+ /, ' ')));
   }
 
   // the runs, the watched one on top
@@ -72,9 +72,12 @@ export function drawChart(host, runs) {
       for (const { ms, sigma } of points) group.append(svg('circle', { cx: x(ms), cy: y(sigma), r: order === 0 ? 3 : 1.8 }));
     }
     const last = lines.at(-1)?.points.at(-1);
-    if (last && drawn.length > 1) {
-      const isRight = x(last.ms) > width - 120;
-      group.append(svg('text', { class: 'line-name', x: x(last.ms) + (isRight ? -6 : 8), y: y(last.sigma) - 8, 'text-anchor': isRight ? 'end' : 'start' }, `${name} · ${duration(last.ms)}`));
+    // the watched run is named at its end, the one beside it half-way down, where the two are apart
+    const points = lines.at(-1)?.points ?? [];
+    const named = order === 0 ? last : points[Math.floor(points.length / 2)];
+    if (last && named && drawn.length > 1) {
+      const isRight = x(named.ms) > width - 120;
+      group.append(svg('text', { class: 'line-name', x: x(named.ms) + (isRight ? -6 : 8), y: y(named.sigma) - 8, 'text-anchor': isRight ? 'end' : 'start' }, `${name} · ${duration(last.ms)}`));
     }
     chart.append(group);
   }

@@ -36,7 +36,7 @@ function drawRatio() {
   const [width = 0, height = 0] = size.value.split('x').map(Number);
   const lowTokens = (width / model().token_pixels / 2) * (height / model().token_pixels / 2);
   const share = Number(ratio.value);
-  ratioShown.textContent = own === null ? 'not with this preset' : `${share.toFixed(2)}: ${Math.floor(share * lowTokens)} of ${counted(lowTokens, 'block')}`;
+  ratioShown.textContent = own === null ? 'not with this preset' : `${share.toFixed(2)} · ${Math.floor(share * lowTokens)} of ${lowTokens}`;
 }
 
 /** The slider goes to the preset's own share. */

@@ -33,6 +33,7 @@ let playing = new AbortController();
 /** the reason why nothing can be asked for yet is looked at again after this @type {number | undefined} */
 let retryTimer;
 const RETRY_MS = 5000;
+const LOST = 'The connection to the service was lost; trying again.';
 
 const keyForm = byId('key-form', HTMLFormElement);
 const keyInput = byId('key', HTMLInputElement);
@@ -221,7 +222,10 @@ function follow(watched, signal) {
         drawSoon();
         if (hasEnded(watched.run)) resolve(watched.run);
       },
-      onLost: (isLost) => showAlert(isLost ? 'The connection to the service was lost; trying again.' : null),
+      onLost(isLost) {
+        if (isLost) showAlert(LOST);
+        else if (alertLine.textContent === LOST) showAlert(null);
+      },
       onError: reject,
     });
   });
@@ -258,11 +262,13 @@ async function showAddress() {
     const run = await follow(main, stop.signal);
     if (!isOwn()) return;
     if (run.failure) showAlert(`${run.failure.message} ${run.failure.attempts > 1 ? `It was tried ${run.failure.attempts} times.` : ''}`.trim());
-    if (shown.beside !== null && run.status === 'done') {
+    if (shown.beside !== null && own.isBesideAwaited && run.status === 'done') {
       // one after the other: the two would wait for each other in the stage server, and their times would mean nothing
       const job = await (shown.beside === 'plain' ? createPlain(main.job) : getJob(shown.beside));
       if (!isOwn()) return;
       own.beside = unseen(job);
+      // cancelled while it was being started
+      if (!own.isBesideAwaited) await cancelJob(job.id);
       history.replaceState(null, '', addressOf({ job: main.job.id, beside: job.id }));
       const plain = await follow(own.beside, stop.signal);
       if (!isOwn()) return;
@@ -401,6 +407,11 @@ listenToHistory(showError);
 cancelButton.onclick = cancel;
 playButton.onclick = play;
 copyButton.onclick = copyCode;
+// not by its address: that says which job is shown
+byId('skip', HTMLAnchorElement).onclick = (event) => {
+  event.preventDefault();
+  byId('results', HTMLElement).focus();
+};
 language.onchange = drawCode;
 tokensShown.onchange = draw;
 byId('keep-seed', HTMLButtonElement).onclick = () => session && writeSeed(session.main.job.seed);

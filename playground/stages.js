@@ -50,9 +50,10 @@ function makeStage(run, stage) {
   const frame = element('div', { className: 'frame' }, picture);
   frame.style.aspectRatio = `${run.size.width} / ${run.size.height}`;
   const facts = element('span');
+  const time = element('span', {}, '–');
   const trouble = element('span', { className: 'trouble', hidden: true });
   const bar = element('progress', { max: stage.steps, value: 0, 'aria-label': `Steps of stage ${stage.stage}` });
-  const figure = element('figure', { className: 'stage' }, frame, element('figcaption', {}, element('strong', {}, `${stage.stage} · ${nameOf(stage, count)}`), facts, trouble, bar));
+  const figure = element('figure', { className: 'stage' }, frame, element('figcaption', {}, element('strong', {}, `${stage.stage} · ${nameOf(stage, count)}`), facts, time, trouble, bar));
   figure.dataset.stage = String(stage.stage);
   let drawnGrid = '';
 
@@ -65,7 +66,8 @@ function makeStage(run, stage) {
     figure.dataset.state = isOver ? 'done' : state.beganAt === null ? 'waiting' : 'running';
     setPicture(picture, source, isLast ? `The finished picture of “${prompt}”` : `${nameOf(stage, count)} estimate of “${prompt}” after stage ${stage.stage}`);
     const ms = denoisingMs(now, state);
-    facts.textContent = [counted(stage.tokens, 'token'), counted(stage.steps, 'step'), ...(ms > 0 ? [duration(ms)] : [])].join(' · ');
+    facts.textContent = `${counted(stage.tokens, 'token')} · ${counted(stage.steps, 'step')}`;
+    time.textContent = ms > 0 ? duration(ms) : '–';
     trouble.hidden = state.trouble === null;
     trouble.textContent = state.trouble ?? '';
     bar.value = isOver ? stage.steps : state.stepsAt.length;
@@ -91,6 +93,7 @@ function makeSelection(run) {
   const frame = element('div', { className: 'frame' }, base, blocks, edges);
   frame.style.aspectRatio = `${run.size.width} / ${run.size.height}`;
   const facts = element('span');
+  const time = element('span', {}, '–');
   /** @param {string} name @param {() => void} onPress */
   const toggle = (name, onPress) => {
     const button = element('button', { type: 'button', 'aria-pressed': 'true' }, name);
@@ -113,7 +116,7 @@ function makeSelection(run) {
     'figure',
     { className: 'stage' },
     frame,
-    element('figcaption', {}, element('strong', {}, 'Where the edges are'), facts, element('div', { className: 'layers' }, edgeButton, blockButton)),
+    element('figcaption', {}, element('strong', {}, 'Edges and blocks'), facts, time, element('div', { className: 'layers' }, edgeButton, blockButton)),
   );
   figure.dataset.stage = 'selection';
 
@@ -127,7 +130,8 @@ function makeSelection(run) {
     setPicture(blocks, selection?.blocks ?? null, selection ? `The ${counted(selection.indices.length, 'block')} with most edges, tinted` : '');
     show();
     const total = run.stages[0]?.tokens ?? 0;
-    facts.textContent = selection ? `${selection.indices.length} of ${counted(total, 'block')} · ${duration(selection.ms)}` : `${run.plan?.selected[0] ?? 0} of ${counted(total, 'block')}`;
+    facts.textContent = `${selection?.indices.length ?? run.plan?.selected[0] ?? 0} of ${counted(total, 'block')}`;
+    time.textContent = selection ? duration(selection.ms) : '–';
   }
   return { figure, draw };
 }

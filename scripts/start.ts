@@ -8,7 +8,7 @@ import type { Engine } from './local/stage.ts';
 
 const HELP = `npm start -- [options]
 
-Runs the Worker and a stage server with the embedded model on this machine until Ctrl-C. Jobs, images and the demo account's key are kept in .ralu/, apart for each port.
+Runs the Worker, its page and a stage server with the embedded model on this machine until Ctrl-C. Jobs, images and the demo account's key are kept in .ralu/, apart for each port.
 
   --port <number>   of the Worker; the next free one where it is taken (8787)
   --engine <name>   native or wasm: ONNX Runtime of the stage server (native)
@@ -60,6 +60,7 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 try {
   const { url, key, adminKey } = await opening;
   console.log(`
+page     ${url}/#key=${key}
 Worker   ${url}
 key      ${key}   (demo account)
 admin    ${adminKey}   (opens accounts)

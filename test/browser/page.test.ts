@@ -1,0 +1,324 @@
+/** The page in a real browser, against the running stack with the embedded model. The stage server's far side can be held up or broken off, so that what happens in between can be looked at. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { bundleWorker, ROOT, type WorkerBundle } from '../../scripts/local/bundle.ts';
+import { freePort } from '../../scripts/local/ports.ts';
+import { type Stack, startStack } from '../../scripts/local/stack.ts';
+import { startStage } from '../../scripts/local/stage.ts';
+import type { JobView } from '../../src/job/job.ts';
+import { type FaultyStage, startFaultyStage } from '../e2e/faulty-stage.ts';
+import { findChromium, NO_CHROMIUM } from './chromium.ts';
+
+const TOKEN = 'page-token';
+/** the machine may be busy with other things */
+const PATIENCE_MS = 90_000;
+const run = promisify(execFile);
+const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const executablePath = findChromium();
+if (!executablePath) console.warn(`test/browser is skipped: ${NO_CHROMIUM}`);
+
+describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skipped: ${NO_CHROMIUM})`, () => {
+  let folder: string;
+  let bundle: WorkerBundle;
+  let real: ReturnType<typeof startStage>;
+  let proxy: FaultyStage;
+  let stack: Stack;
+  let browser: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  /** what the page asked for, what its console said and what it threw, since the test began */
+  let asked: string[];
+  let complaints: string[];
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'ralu-page-'));
+    real = startStage({ engine: 'native', port: (await freePort()) as number, token: TOKEN });
+    [proxy, bundle, browser] = await Promise.all([
+      real.ready.then(startFaultyStage),
+      bundleWorker(),
+      // a container's root has no sandbox to give; the page is our own
+      chromium.launch({ executablePath: executablePath as string, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] }),
+    ]);
+    stack = await startStack({ persistTo: join(folder, 'main'), bundle, stage: { url: proxy.url, token: TOKEN }, vars: { STAGE_ATTEMPTS: '2', STAGE_SILENCE_SECONDS: '120' } });
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await stack?.close();
+    await proxy?.close();
+    await real?.child.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  beforeEach(async () => {
+    context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce' });
+    context.setDefaultTimeout(PATIENCE_MS);
+    page = await context.newPage();
+    asked = [];
+    complaints = [];
+    page.on('request', (request) => asked.push(request.url()));
+    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+    page.on('pageerror', (error) => complaints.push(error.message));
+  });
+
+  afterEach(async () => {
+    proxy.inject([]);
+    await context.close();
+    // refusals that a test is about show up in the console as failed loads; a broken policy or script never may
+    expect(complaints.filter((text) => !text.startsWith('Failed to load resource'))).toEqual([]);
+    expect(asked.filter((url) => !url.startsWith('http://127.0.0.1') && !url.startsWith('data:'))).toEqual([]);
+  });
+
+  const at = (selector: string): Locator => page.locator(selector);
+  const says = (selector: string, text: string | RegExp): Promise<void> => at(selector).filter({ hasText: text }).waitFor();
+  const picture = (stage: number | 'selection'): Locator => at(`.stage[data-stage="${stage}"] img[src]`).first();
+  const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image?token="]').waitFor();
+  const isFree = (): Promise<void> => at('#generate[aria-disabled="false"]').waitFor();
+
+  async function open({ url, key } = stack): Promise<void> {
+    await page.goto(`${url}/#key=${key}`);
+    await at('#request').waitFor();
+  }
+
+  async function ask(prompt: string, { preset, isCompared = false, seed }: { preset?: string; isCompared?: boolean; seed?: number } = {}): Promise<void> {
+    await at('#prompt').fill(prompt);
+    if (seed !== undefined) await at('#seed').fill(String(seed));
+    if (preset) await at(`#presets input[value="${preset}"]`).check();
+    await at('#compare').setChecked(isCompared);
+    await at('#prompt').press('Control+Enter');
+  }
+
+  async function jobShown(): Promise<JobView> {
+    const id = /job_[0-9a-f]{32}/.exec(page.url())?.[0];
+    return (await (await fetch(`${stack.url}/v1/jobs/${id}`, { headers: { authorization: `Bearer ${stack.key}` } })).json()) as JobView;
+  }
+
+  /** A door that a stage's result waits behind; opened at the latest when the test ends. */
+  function door(): { readonly fault: { readonly kind: 'hold'; readonly until: Promise<void> }; open(): void } {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    onTestFinished(() => resolve());
+    return { fault: { kind: 'hold', until: promise }, open: resolve };
+  }
+
+  test('the key comes in the fragment, is taken out of the address, and never stands in one that is asked for', async () => {
+    await open();
+    expect(page.url()).toBe(`${stack.url}/`);
+    expect(await page.evaluate('sessionStorage.getItem("ralu-key")')).toBe(stack.key);
+    await ask('a red apple');
+    await isDone();
+    expect(asked.filter((url) => url.includes(stack.key))).toEqual([]);
+    const { headers } = await page.request.get(stack.url).then((response) => ({ headers: response.headers() }));
+    expect(headers['content-security-policy']).toContain("default-src 'none'; script-src 'self'; style-src 'self'");
+  });
+
+  test('without a key the page asks for one, and says what is wrong with it', async () => {
+    await page.goto(stack.url);
+    await at('#key').fill('nonsense');
+    await at('#key').press('Enter');
+    await says('#alert', 'The key is not valid');
+    await at('#key').fill(stack.key);
+    await at('#key').press('Enter');
+    await at('#request').waitFor();
+    expect(await at('#alert').isVisible()).toBe(false);
+    await at('#forget-key').click();
+    await at('#key').waitFor();
+    expect(await page.evaluate('sessionStorage.length')).toBe(0);
+  });
+
+  test('each stage is seen when it is there, in order, with its tokens, steps and milliseconds', async () => {
+    const [second, third] = [door(), door()];
+    proxy.inject([{ kind: 'forward' }, second.fault, third.fault]);
+    await open();
+    await ask('a red apple', { preset: '7x', seed: 7 });
+
+    await picture(1).waitFor();
+    await picture('selection').waitFor();
+    await says('#status', 'Stage 2 of 3');
+    expect(await picture(2).count()).toBe(0);
+    await says('.stage[data-stage="1"]', /64 tokens · 2 steps\s*[\d.]+ m?s/);
+    await says('.stage[data-stage="selection"]', '6 of 64 blocks');
+    // edges and blocks lie over the picture, and can be taken off it
+    const edges = at('.stage img[alt^="Edges found"]');
+    await edges.waitFor();
+    await at('button').filter({ hasText: 'Edges' }).click();
+    await edges.waitFor({ state: 'hidden' });
+
+    second.open();
+    await picture(2).waitFor();
+    expect(await picture(3).count()).toBe(0);
+    await says('.stage[data-stage="2"]', '82 tokens · 3 steps');
+
+    third.open();
+    await isDone();
+    await says('.stage[data-stage="3"]', /256 tokens · 5 steps\s*[\d.]+ m?s/);
+    await says('#facts', /7\.7×\s*less/);
+    await says('#facts', 'TFLOPs');
+    await says('#announcement', 'The picture is there');
+    // from 1 down, and up again at both boundaries
+    await expect.poll(() => at('#plot .jump').count()).toBe(2);
+    expect(await at('#plot-words').textContent()).toMatch(/stage 1 from 1\.00 to 0\.80, stage 2 from 0\.97 to 0\.70, stage 3 from 0\.95 to 0\.00/);
+    expect((await jobShown()).seed).toBe(7);
+  });
+
+  test('a reload in the middle of a job goes on with it', async () => {
+    const second = door();
+    proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    const address = page.url();
+    await page.reload();
+    await picture('selection').waitFor();
+    expect(page.url()).toBe(address);
+    expect(await at('#prompt').inputValue()).toBe('a red apple');
+    second.open();
+    await isDone();
+    expect((await jobShown()).status).toBe('done');
+  });
+
+  test('cancel stops the job, and the page is free for the next', async () => {
+    const second = door();
+    proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    await at('#cancel').click();
+    await isFree();
+    await says('#announcement', 'Cancelled.');
+    expect((await jobShown()).status).toBe('cancelled');
+    await says('#history li:first-child', 'cancelled');
+  });
+
+  test('compared, the plain model runs afterwards; both pictures lie under one slider, with the measured speed-up', async () => {
+    await open();
+    await ask('a red apple', { isCompared: true, seed: 2 });
+    const slider = at('#hero input[type="range"]');
+    await slider.waitFor();
+    await isFree();
+    await says('#facts', /Denoising, measured[\d.]+×/);
+    await says('#facts', /Whole request, measured[\d.]+×/);
+    await says('#plot', /plain · /);
+    expect(await at('#hero img[src*="/image?token="]').count()).toBe(2);
+    await slider.press('End');
+    await expect.poll(() => slider.getAttribute('aria-valuetext')).toBe('100 percent');
+    expect(page.url()).toMatch(/#job_[0-9a-f]{32}\+job_[0-9a-f]{32}$/);
+    const address = page.url();
+    await page.reload();
+    await slider.waitFor();
+    expect(page.url()).toBe(address);
+
+    // the same again, slower: the picture is not there yet, then it is
+    await at('#play').click();
+    await says('#status', 'Playing in slow motion.');
+    await at('#hero img[src*="/image?token="]').first().waitFor({ state: 'detached' });
+    await at('#play').click();
+    await slider.waitFor();
+
+    await looksFine();
+  });
+
+  /** axe finds nothing serious, and nothing sticks out to the side: in light, in dark and on a phone. */
+  async function looksFine(): Promise<void> {
+    await at('#numbers-card summary').click();
+    for (const { colorScheme, width } of [
+      { colorScheme: 'light', width: 1280 },
+      { colorScheme: 'dark', width: 1280 },
+      { colorScheme: 'light', width: 360 },
+    ] as const) {
+      await page.setViewportSize({ width, height: 800 });
+      await page.emulateMedia({ colorScheme });
+      await page.evaluate(axeSource);
+      const { violations } = (await page.evaluate('axe.run()')) as { violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[] };
+      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+      expect(serious.map(({ id, nodes }) => ({ id, at: nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`) }))).toEqual([]);
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
+    }
+  }
+
+  test('a prompt that cannot be drawn is answered with a sentence', async () => {
+    await open();
+    await ask('   ');
+    await says('#alert', 'Write in the prompt what to draw.');
+    expect(await at('#prompt').getAttribute('aria-invalid')).toBe('true');
+    await ask('a'.repeat(32_001));
+    await says('#alert', 'must have at most 32000 characters');
+    await at('#seed').fill('-1');
+    await ask('a red apple');
+    await says('#alert', 'The seed must be a whole number');
+  });
+
+  test('a stage server that goes away in the middle is told as it happens, and how the job ended', async () => {
+    proxy.inject([{ kind: 'forward' }], { kind: 'refuse' });
+    await open();
+    await ask('a red apple');
+    await says('#alert', 'The stage server could not be reached');
+    await says('#alert', 'It was tried 2 times.');
+    await isFree();
+    expect(await picture(1).count()).toBe(1);
+    await says('#history li:first-child', 'failed');
+  });
+
+  test('with no stage server in reach the page says so, and goes on asking', async () => {
+    const away = await startFaultyStage('http://127.0.0.1:9');
+    const alone = await startStack({ persistTo: join(folder, 'alone'), bundle, stage: { url: away.url, token: TOKEN } });
+    onTestFinished(async () => {
+      await alone.close();
+      await away.close();
+    });
+    await page.goto(`${alone.url}/#key=${alone.key}`);
+    await says('#alert', 'No stage server can be reached');
+    expect(await at('#request').isVisible()).toBe(false);
+    await expect.poll(() => asked.filter((url) => url.endsWith('/v1/models')).length, { timeout: PATIENCE_MS }).toBeGreaterThan(1);
+  });
+
+  test('the history leads back to a picture, and erases it', async () => {
+    await open();
+    await ask('a yellow banana', { seed: 5 });
+    await isDone();
+    const { id } = await jobShown();
+    await says('#history li:first-child', 'a yellow banana');
+    await ask('a red apple');
+    await says('#history li:first-child', 'a red apple');
+    await at(`#history a[href="#${id}"]`).click();
+    await isDone();
+    expect(await at('#prompt').inputValue()).toBe('a yellow banana');
+    expect(await at('#seed-shown').textContent()).toBe('5');
+    page.once('dialog', (dialog) => void dialog.accept());
+    await at(`#history li[data-job="${id}"] button`).click();
+    await at(`#history li[data-job="${id}"]`).waitFor({ state: 'detached' });
+    expect((await fetch(`${stack.url}/v1/jobs/${id}`, { headers: { authorization: `Bearer ${stack.key}` } })).status).toBe(404);
+  });
+
+  test('the request as code runs as it stands, and holds no key', async () => {
+    await open();
+    await at('#prompt').fill('an "apple" that isn’t $RED & it\'s \\ fine');
+    await at('#seed').fill('3');
+    const env = { ...process.env, RALU_API_KEY: stack.key };
+    const written = async (language: string): Promise<string> => {
+      await at('#language').selectOption(language);
+      return (await at('#code').textContent()) as string;
+    };
+    const curl = await written('curl');
+    expect(curl).not.toContain(stack.key);
+    const image = join(folder, 'image.png');
+    const isPng = async (): Promise<boolean> => (await readFile(image)).subarray(1, 4).toString() === 'PNG';
+    await run('sh', ['-c', curl], { env, cwd: folder });
+    expect(await isPng()).toBe(true);
+
+    await rm(image);
+    // packages are looked up from where the command runs
+    const javascript = (await written('javascript')).replace("'image.png'", JSON.stringify(image));
+    await run(process.execPath, ['--input-type=module', '-e', javascript], { env, cwd: ROOT });
+    expect(await isPng()).toBe(true);
+
+    const python = await written('python');
+    expect(python).toContain('extra_body={"seed":3,"ralu":{"preset":"7x"}}');
+  });
+});
