@@ -76,11 +76,12 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
     );
   if (isBesideAwaited) {
     const stage = beside?.stages[0];
+    const title = beside ? 'The plain model runs, for comparison' : 'The plain model runs next, for comparison';
     parts.push(
       element(
         'div',
         { className: 'fact', id: 'plain-progress' },
-        element('h3', {}, 'The plain model runs now, for comparison'),
+        element('h3', {}, title),
         element('p', {}, stage ? `Step ${stage.stepsAt.length} of ${stage.steps}` : 'Waiting for its turn'),
         element('progress', { max: stage?.steps ?? 1, value: stage?.stepsAt.length ?? 0, 'aria-label': 'Steps of the plain model' }),
       ),

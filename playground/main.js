@@ -15,7 +15,7 @@ import { fillForm, listenToForm, offerModels, readForm, readRequest, writeSeed }
 import { makeHero } from './hero.js';
 import { drawHistory, listenToHistory, markInHistory } from './history.js';
 import { forgetKey, keepKey, storedKey, takeKeyFromAddress } from './key.js';
-import { playSlowly } from './play.js';
+import { playAgain } from './play.js';
 import { advance, denoised, hasEnded, UNKNOWN } from './run.js';
 import { cancelJob, createJob, getJob, listModels, Refusal } from './service.js';
 import { asCurl, asJavaScript, asPython } from './snippets.js';
@@ -27,12 +27,15 @@ import { watchJob } from './watch.js';
 
 /** @type {Session | null} */
 let session = null;
-/** runs drawn in place of the session's own while they are played again @type {readonly Run[] | null} */
+/** drawn in place of the session's own runs while they are played again @type {{ runs: readonly Run[], slowness: number } | null} */
 let played = null;
 let playing = new AbortController();
+/** whether the job to be shown next was asked for just now, and not found in the address */
+let isAsked = false;
 /** the reason why nothing can be asked for yet is looked at again after this @type {number | undefined} */
 let retryTimer;
 const RETRY_MS = 5000;
+const LOST_MS = 4000;
 const LOST = 'The connection to the service was lost; trying again.';
 
 const keyForm = byId('key-form', HTMLFormElement);
@@ -85,7 +88,7 @@ const nameOf = ({ job }) => job.preset ?? 'custom';
 
 /** @param {Session} shown @param {Run} run */
 function statusOf(shown, run) {
-  if (played) return 'Playing in slow motion.';
+  if (played) return played.slowness > 1 ? `Playing ${times(played.slowness)} slower than it was.` : `Playing ${times(1 / played.slowness)} faster than it was.`;
   if (run.status === 'done' && shown.isBesideAwaited) return 'The plain model runs, for comparison.';
   if (hasEnded(run)) return '';
   if (run.waiting) return run.waiting;
@@ -109,6 +112,7 @@ function draw() {
     ['method', session !== null],
     ['picture-card', session !== null],
     ['chart-card', session !== null],
+    ['numbers-card', session !== null && session.main.run.receipt !== null],
   ]))
     byId(id, HTMLElement).hidden = !isShown;
   const busy = isBusy(session);
@@ -118,8 +122,8 @@ function draw() {
   if (!session) return;
 
   const { main, beside, isBesideAwaited } = session;
-  const run = played?.[0] ?? main.run;
-  const besideRun = beside ? (played?.[1] ?? beside.run) : null;
+  const run = played?.runs[0] ?? main.run;
+  const besideRun = beside ? (played?.runs[1] ?? beside.run) : null;
   const name = nameOf(main);
   const runs = [{ name, run }, ...(besideRun ? [{ name: 'plain', run: besideRun }] : [])];
   const { prompt, seed, links } = main.job;
@@ -158,10 +162,9 @@ function draw() {
   byId('plot-words', HTMLParagraphElement).textContent = describeChart(runs);
   byId('plan-words', HTMLElement).textContent = describePlan(run);
 
-  byId('numbers-card', HTMLElement).hidden = main.run.receipt === null;
   drawNumbers(byId('numbers', HTMLElement), [{ name, run: main.run }, ...(beside ? [{ name: 'plain', run: beside.run }] : [])]);
   playButton.hidden = main.run.status !== 'done' || busy;
-  playButton.textContent = played ? 'Stop' : 'Play in slow motion';
+  playButton.textContent = played ? 'Stop' : 'Play again';
 }
 
 /** @param {Run} run */
@@ -211,6 +214,8 @@ function sentenceOf(event, run) {
  * @returns {Promise<Run>}
  */
 function follow(watched, signal) {
+  /** @type {number | undefined} */
+  let lostTimer;
   return new Promise((resolve, reject) => {
     watchJob(watched.job, {
       signal,
@@ -220,10 +225,15 @@ function follow(watched, signal) {
         const sentence = sentenceOf(event, watched.run);
         if (sentence !== '') announce(sentence);
         drawSoon();
-        if (hasEnded(watched.run)) resolve(watched.run);
+        if (hasEnded(watched.run)) {
+          clearTimeout(lostTimer);
+          resolve(watched.run);
+        }
       },
       onLost(isLost) {
-        if (isLost) showAlert(LOST);
+        clearTimeout(lostTimer);
+        // a stream that is back in a moment is not worth a word
+        if (isLost) lostTimer = setTimeout(() => !signal.aborted && showAlert(LOST), LOST_MS);
         else if (alertLine.textContent === LOST) showAlert(null);
       },
       onError: reject,
@@ -246,6 +256,7 @@ async function showAddress() {
   stopPlaying();
   session = null;
   markInHistory(shown?.job ?? null);
+  document.title = 'RALU playground';
   if (shown === null || storedKey() === null) return draw();
   const stop = new AbortController();
   try {
@@ -257,6 +268,9 @@ async function showAddress() {
     document.title = `${main.job.prompt} – RALU playground`;
     drawCode();
     draw();
+    // where the form is above the pictures, both the buttons and the pictures should be in sight
+    if (isAsked && matchMedia('(max-width: 900px)').matches) generateButton.scrollIntoView();
+    isAsked = false;
     const isOwn = () => session === own;
 
     const run = await follow(main, stop.signal);
@@ -296,6 +310,7 @@ async function generate() {
   generateButton.setAttribute('aria-disabled', 'true');
   try {
     const { id } = await createJob(read.body);
+    isAsked = true;
     // the address is what is shown; it tells the rest of the page
     location.hash = addressOf({ job: id, beside: read.isCompared ? 'plain' : null });
   } catch (error) {
@@ -332,10 +347,10 @@ async function play() {
   const { main, beside } = session;
   const own = new AbortController();
   playing = own;
-  await playSlowly(
+  await playAgain(
     [main.events, ...(beside?.run.status === 'done' ? [beside.events] : [])],
-    (runs) => {
-      played = runs;
+    (runs, slowness) => {
+      played = { runs, slowness };
       drawSoon();
     },
     own.signal,

@@ -1,12 +1,12 @@
 /**
- * A second look at finished runs in slow motion: their own events again, at a longer pace.
+ * A second look at finished runs: their own events again, at a pace one can follow.
  *
  * @import { StoredEvent } from '../src/job/events.ts'
  * @import { Run } from './run.js'
  */
 import { advance, UNKNOWN } from './run.js';
 
-/** How long the longest of them takes to watch. */
+/** How long the longest of them takes to watch, whatever it really took. */
 const WATCHED_MS = 9000;
 
 /**
@@ -16,7 +16,7 @@ const WATCHED_MS = 9000;
  * @param {(runs: readonly Run[], slowness: number) => void} draw
  * @param {AbortSignal} signal
  */
-export async function playSlowly(recordings, draw, signal) {
+export async function playAgain(recordings, draw, signal) {
   const runs = recordings.map(() => UNKNOWN);
   const timeline = recordings
     .flatMap((events, which) => {
@@ -24,7 +24,7 @@ export async function playSlowly(recordings, draw, signal) {
       return events.map((event) => ({ which, ms: Math.max(0, event.at - start), event }));
     })
     .sort((one, other) => one.ms - other.ms || one.event.seq - other.event.seq);
-  const slowness = Math.max(1, WATCHED_MS / Math.max(1, timeline.at(-1)?.ms ?? 1));
+  const slowness = WATCHED_MS / Math.max(1, timeline.at(-1)?.ms ?? 1);
   const began = performance.now();
   for (const { which, ms, event } of timeline) {
     const wait = ms * slowness - (performance.now() - began);

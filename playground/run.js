@@ -25,6 +25,7 @@
  * @property {number} rows
  * @property {number} cols
  * @property {readonly number[]} indices
+ * @property {number} edgePixels
  * @property {number} ms
  * @property {string} edges
  * @property {string} blocks
@@ -103,8 +104,8 @@ export function advance(run, event) {
     case 'preview':
       return inStage({ ...run, at }, event.data.stage, (stage) => ({ ...stage, picture: addressOf(event.data) }));
     case 'selection': {
-      const { rows, cols, indices, ms, edges, blocks } = event.data;
-      return { ...run, at, selection: { rows, cols, indices, ms, edges: addressOf(edges), blocks: addressOf(blocks) } };
+      const { rows, cols, indices, edge_pixels: edgePixels, ms, edges, blocks } = event.data;
+      return { ...run, at, selection: { rows, cols, indices, edgePixels, ms, edges: addressOf(edges), blocks: addressOf(blocks) } };
     }
     case 'done':
       return { ...run, at, status: 'done', image: event.data.image, receipt: event.data.receipt };

@@ -131,7 +131,8 @@ function makeSelection(run) {
     show();
     const total = run.stages[0]?.tokens ?? 0;
     facts.textContent = `${selection?.indices.length ?? run.plan?.selected[0] ?? 0} of ${counted(total, 'block')}`;
-    time.textContent = selection ? duration(selection.ms) : '–';
+    // without any edge the order of the blocks decides
+    time.textContent = selection ? `${selection.edgePixels === 0 ? 'no edges found' : counted(selection.edgePixels, 'edge pixel')} · ${duration(selection.ms)}` : '–';
   }
   return { figure, draw };
 }

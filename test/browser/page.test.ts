@@ -14,6 +14,7 @@ import { startStage } from '../../scripts/local/stage.ts';
 import type { JobView } from '../../src/job/job.ts';
 import { type FaultyStage, startFaultyStage } from '../e2e/faulty-stage.ts';
 import { findChromium, NO_CHROMIUM } from './chromium.ts';
+import { layWire } from './wire.ts';
 
 const TOKEN = 'page-token';
 /** the machine may be busy with other things */
@@ -143,7 +144,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     await says('#status', 'Stage 2 of 3');
     expect(await picture(2).count()).toBe(0);
     await says('.stage[data-stage="1"]', /64 tokens · 2 steps\s*[\d.]+ m?s/);
-    await says('.stage[data-stage="selection"]', '6 of 64 blocks');
+    await says('.stage[data-stage="selection"]', /6 of 64 blocks\s*\d+ edge pixels · [\d.]+ m?s/);
     // edges and blocks lie over the picture, and can be taken off it
     const edges = at('.stage img[alt^="Edges found"]');
     await edges.waitFor();
@@ -183,6 +184,31 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     expect((await jobShown()).status).toBe('done');
   });
 
+  test('a connection that breaks in the middle goes on after the last event seen', async () => {
+    const wire = await layWire(stack.url);
+    const second = door();
+    onTestFinished(() => wire.close());
+    proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open({ url: wire.url, key: stack.key });
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    const again = page.waitForRequest((request) => request.url().includes('/events?token='));
+    wire.cut();
+    expect(Number((await (await again).allHeaders())['last-event-id'])).toBeGreaterThan(3);
+    second.open();
+    await isDone();
+    expect(await at('#alert').isVisible()).toBe(false);
+  });
+
+  test('a link that has expired is renewed', async () => {
+    let links = 0;
+    await page.route('**/events?token=*', (route) => (links++ === 0 ? route.fulfill({ status: 401, body: 'The link has expired' }) : route.continue()));
+    await open();
+    await ask('a red apple');
+    await isDone();
+    expect(links).toBe(2);
+  });
+
   test('cancel stops the job, and the page is free for the next', async () => {
     const second = door();
     proxy.inject([{ kind: 'forward' }, second.fault]);
@@ -216,7 +242,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
 
     // the same again, slower: the picture is not there yet, then it is
     await at('#play').click();
-    await says('#status', 'Playing in slow motion.');
+    await says('#status', /Playing [\d.]+× (slower|faster) than it was/);
     await at('#hero img[src*="/image?token="]').first().waitFor({ state: 'detached' });
     await at('#play').click();
     await slider.waitFor();
@@ -224,7 +250,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     await looksFine();
   });
 
-  /** axe finds nothing serious, and nothing sticks out to the side: in light, in dark and on a phone. */
+  /** Pictures of it go to the folder named in SHOTS, for people to look at: axe finds nothing serious, and nothing sticks out to the side: in light, in dark and on a phone. */
   async function looksFine(): Promise<void> {
     await at('#numbers-card summary').click();
     for (const { colorScheme, width } of [
@@ -234,6 +260,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     ] as const) {
       await page.setViewportSize({ width, height: 800 });
       await page.emulateMedia({ colorScheme });
+      if (process.env.SHOTS) await page.screenshot({ path: join(process.env.SHOTS, `page-${colorScheme}-${width}.png`), fullPage: true });
       await page.evaluate(axeSource);
       const { violations } = (await page.evaluate('axe.run()')) as { violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[] };
       const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
