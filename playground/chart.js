@@ -4,7 +4,7 @@
  * @import { Run } from './run.js'
  */
 import { svg } from './element.js';
-import { duration } from './figures.js';
+import { duration, roundDuration } from './figures.js';
 import { noiseLevels } from './run.js';
 
 const HEIGHT = 240;
@@ -58,7 +58,7 @@ export function drawChart(host, runs) {
     chart.append(svg('text', { class: 'tick', x: MARGIN.left - 6, y: y(sigma) + 4, 'text-anchor': 'end' }, sigma === 0 || sigma === 1 ? `${sigma}` : `${sigma}`.replace('0.', '.')));
   }
   for (const ms of ticks(end, Math.max(FEWEST_TICKS, Math.floor(width / 90)))) {
-    chart.append(svg('text', { class: 'tick', x: x(ms), y: HEIGHT - 10, 'text-anchor': ms === 0 ? 'start' : 'middle' }, ms === 0 ? '0' : duration(ms).replace(/\.0+ /, ' ')));
+    chart.append(svg('text', { class: 'tick', x: x(ms), y: HEIGHT - 10, 'text-anchor': ms === 0 ? 'start' : 'middle' }, ms === 0 ? '0' : roundDuration(ms)));
   }
 
   // the runs, the watched one on top

@@ -131,8 +131,9 @@ function makeSelection(run) {
     show();
     const total = run.stages[0]?.tokens ?? 0;
     facts.textContent = `${selection?.indices.length ?? run.plan?.selected[0] ?? 0} of ${counted(total, 'block')}`;
-    // without any edge the order of the blocks decides
-    time.textContent = selection ? `${selection.edgePixels === 0 ? 'no edges found' : counted(selection.edgePixels, 'edge pixel')} · ${duration(selection.ms)}` : '–';
+    // without any edge the order of the blocks decides; a Worker's clock may stand still while it computes
+    const found = selection?.edgePixels === 0 ? 'no edges found' : counted(selection?.edgePixels ?? 0, 'edge pixel');
+    time.textContent = selection ? `${found}${selection.ms > 0 ? ` · ${duration(selection.ms)}` : ''}` : '–';
   }
   return { figure, draw };
 }
