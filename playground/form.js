@@ -46,7 +46,8 @@ function resetRatio() {
 }
 
 function drawModel() {
-  const { sizes, presets } = model();
+  const { sizes, presets, card } = model();
+  byId('card', HTMLParagraphElement).textContent = card;
   const before = size.value;
   size.replaceChildren(...sizes.map(({ width, height }) => element('option', { value: `${width}x${height}` }, `${width} × ${height}`)));
   if (sizes.some(({ width, height }) => `${width}x${height}` === before)) size.value = before;

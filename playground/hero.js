@@ -5,7 +5,7 @@ import { element } from './element.js';
 
 /** @typedef {{ source: string, words: string, isCoarse: boolean, name: string }} HeroPicture */
 
-/** @param {Element} host */
+/** @param {HTMLElement} host */
 export function makeHero(host) {
   const under = element('img', { alt: '', hidden: true });
   const upper = element('img', { alt: '', hidden: true, className: 'upper' });
@@ -35,6 +35,7 @@ export function makeHero(host) {
   /** @param {{ picture: HeroPicture | null, beside: HeroPicture | null, size: { width: number, height: number } }} shown */
   return function draw({ picture, beside, size }) {
     frame.style.aspectRatio = `${size.width} / ${size.height}`;
+    host.style.setProperty('--ratio', String(size.width / size.height));
     put(under, picture);
     put(upper, beside);
     for (const part of [divider, slider, names]) part.hidden = beside === null;
