@@ -139,7 +139,7 @@ describe('limits', () => {
     });
     expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 2 });
     await runDurableObjectAlarm(account);
-    expect(await runInDurableObject(account, (instance) => instance.jobs({ before: null, limit: 10, status: null }).map((job) => job.id))).toEqual([id]);
+    expect(await runInDurableObject(account, (instance) => instance.jobs({ before: null, limit: 10, status: null, requestId: null }).map((job) => job.id))).toEqual([id]);
     await cancel(key, id);
   });
 });

@@ -1,8 +1,8 @@
 import { decode } from 'fast-png';
 import { describe, expect, test } from 'vitest';
-import { call, createJob, imageOf, KEY, post, type SeenEvent, watch, watchAll } from './call.ts';
+import { call, createJob, imageOf, KEY, post, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
 
-const APPLE = { prompt: 'a red apple', preset: '7x', seed: 7 };
+const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
 
 describe('a job', () => {
   test('walks the rooms in order, each with its events, and ends in an image of the size asked for', async () => {
@@ -142,7 +142,7 @@ describe('a job', () => {
       ],
     ],
   ])('runs %s', async (_, schedule, stages) => {
-    const { id } = await createJob({ prompt: 'a fox on a teal background', seed: 1, ...schedule });
+    const { id } = await createJob({ prompt: 'a fox on a blue background', ...SMALL, seed: 1, ...schedule });
     const events = await watchAll(id);
     const last = events.at(-1);
     if (last?.type !== 'done') throw new Error(JSON.stringify(last));
@@ -160,7 +160,7 @@ describe('a job', () => {
   });
 
   test('is cancelled at once, stays so, and has no image', async () => {
-    const { id } = await createJob({ prompt: 'a fox', N: [900], e: [1] });
+    const { id } = await createJob({ prompt: 'a fox', ...SMALL, N: [900], e: [1] });
     const events: SeenEvent[] = [];
     for await (const event of watch(id)) {
       events.push(event);
@@ -186,8 +186,8 @@ describe('a job', () => {
     }
   });
 
-  test('names words the model does not know in its receipt and still gives an image', async () => {
-    const { id } = await createJob({ prompt: 'xyzzyq', seed: 1 });
+  test('names words the model has not learned in its receipt and still gives an image', async () => {
+    const { id } = await createJob({ prompt: 'xyzzyq', ...SMALL, seed: 1 });
     const last = (await watchAll(id)).at(-1);
     if (last?.type !== 'done') throw new Error(JSON.stringify(last));
     expect(last.data.receipt.warnings.join(' ')).toContain('xyzzyq');
@@ -197,7 +197,7 @@ describe('a job', () => {
 describe('the doors', () => {
   test('nobody comes in without the key, and the refusal says how', async () => {
     for (const key of [null, 'wrong', '', `${KEY} more`]) {
-      const response = await call('/v1/models', { key });
+      const response = await call('/v1/jobs', { key });
       expect(response.status).toBe(401);
       expect(response.headers.get('content-type')).toBe('application/problem+json');
       expect(response.headers.get('www-authenticate')).toBe('Bearer');
@@ -208,7 +208,15 @@ describe('the doors', () => {
   test('models are listed as OpenAI lists them, with their facts beside', async () => {
     const list = await (await call('/v1/models')).json<{ object: string; data: Record<string, unknown>[] }>();
     expect(list.object).toBe('list');
-    expect(list.data[0]).toMatchObject({ object: 'model', owned_by: 'ralu', sizes: [{ width: 256, height: 256 }] });
+    expect(list.data[0]).toMatchObject({ object: 'model', owned_by: 'ralu', sizes: expect.arrayContaining([SMALL]) });
+  });
+
+  test('a job that names no size gets the model’s first', async () => {
+    const job = await createJob({ prompt: 'a fox' });
+    expect(job).toMatchObject({ width: 256, height: 256 });
+    expect((await call(`/v1/jobs/${job.id}`, { method: 'DELETE' })).status).toBe(204);
+    const list = await (await call('/v1/models')).json<{ data: { sizes: unknown[] }[] }>();
+    expect(list.data[0]?.sizes[0]).toEqual({ width: job.width, height: job.height });
   });
 
   test('a browser on another site may call and read our headers', async () => {
@@ -242,7 +250,7 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['a blank prompt', { prompt: '  \n' }, 'prompt'],
     ['a prompt of 100 kB', { prompt: 'a'.repeat(100_000) }, 'prompt'],
     ['a prompt that is no text', { prompt: 7 }, 'prompt'],
-    ['an unknown model', { prompt, model: 'dall-e-2' }, 'model'],
+    ['an unknown model', { prompt, model: 'nobody' }, 'model'],
     ['an unknown preset', { prompt, preset: '9x' }, 'preset'],
     ['a preset of other models', { prompt, preset: '2x' }, 'preset'],
     ['a size not offered', { prompt, width: 512, height: 512 }, 'width, height'],
