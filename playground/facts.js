@@ -82,8 +82,8 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
         'div',
         { className: 'fact', id: 'plain-progress' },
         element('h3', {}, title),
-        element('p', {}, stage ? `Step ${stage.stepsAt.length} of ${stage.steps}` : 'Waiting for its turn'),
-        element('progress', { max: stage?.steps ?? 1, value: stage?.stepsAt.length ?? 0, 'aria-label': 'Steps of the plain model' }),
+        element('p', {}, stage ? `Step ${stage.stepsDone.length} of ${stage.steps}` : 'Waiting for its turn'),
+        element('progress', { max: stage?.steps ?? 1, value: stage?.stepsDone.length ?? 0, 'aria-label': 'Steps of the plain model' }),
       ),
     );
   }

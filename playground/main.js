@@ -94,7 +94,7 @@ function statusOf(shown, run) {
   if (run.waiting) return run.waiting;
   const current = run.stages.findLast(({ beganAt }) => beganAt !== null);
   if (!current) return 'Waiting for the first stage.';
-  return `Stage ${current.stage} of ${run.stages.length}, step ${Math.min(current.stepsAt.length + 1, current.steps)} of ${current.steps}.`;
+  return `Stage ${current.stage} of ${run.stages.length}, step ${Math.min(current.stepsDone.length + 1, current.steps)} of ${current.steps}.`;
 }
 
 /** Whether something of the session still runs. @param {Session | null} shown */

@@ -14,8 +14,7 @@
  * @property {number} steps
  * @property {readonly number[]} sigmas noise levels: where each step starts, and where the last one ends
  * @property {number | null} beganAt when its request went out
- * @property {readonly number[]} stepsAt when each step was done
- * @property {number} ms denoising so far
+ * @property {readonly { at: number, ms: number }[]} stepsDone when each was heard of, and what it took
  * @property {string | null} picture address of its picture
  * @property {string | null} trouble why it is tried again
  */
@@ -83,7 +82,7 @@ export function advance(run, event) {
       return { ...run, at, waiting: event.data.stage === null ? null : waitingFor(event.data) };
     case 'plan': {
       const { width, height, model: _model, seed: _seed, ...plan } = event.data;
-      const stages = plan.stages.map(({ stage, tokens, steps, sigmas }) => ({ stage, tokens, steps, sigmas, beganAt: null, stepsAt: [], ms: 0, picture: null, trouble: null }));
+      const stages = plan.stages.map(({ stage, tokens, steps, sigmas }) => ({ stage, tokens, steps, sigmas, beganAt: null, stepsDone: [], picture: null, trouble: null }));
       return { ...run, at, plan, size: { width, height }, stages };
     }
     case 'stage':
@@ -91,11 +90,10 @@ export function advance(run, event) {
       return inStage({ ...run, at, status: 'running', waiting: null, beganAt: run.beganAt ?? at }, event.data.stage, (stage) => ({
         ...stage,
         beganAt: stage.beganAt ?? at,
-        stepsAt: [],
-        ms: 0,
+        stepsDone: [],
       }));
     case 'step':
-      return inStage({ ...run, at, waiting: null }, event.data.stage, (stage) => ({ ...stage, stepsAt: [...stage.stepsAt, at], ms: stage.ms + event.data.ms, trouble: null }));
+      return inStage({ ...run, at, waiting: null }, event.data.stage, (stage) => ({ ...stage, stepsDone: [...stage.stepsDone, { at, ms: event.data.ms }], trouble: null }));
     case 'retry': {
       const { stage, attempt, reason, wait_ms } = event.data;
       const trouble = `Attempt ${attempt} failed: ${TROUBLE.get(reason) ?? reason}. Trying again in ${(wait_ms / 1000).toFixed(1)} s.`;
@@ -125,10 +123,28 @@ export function advance(run, event) {
 const inStage = (run, number, change) => ({ ...run, stages: run.stages.map((stage) => (stage.stage === number ? change(stage) : stage)) });
 
 /** Milliseconds of a stage's denoising: as its server reported them in the end, until then the sum of its steps. @param {Run} run @param {StageRun} stage */
-export const denoisingMs = (run, stage) => run.receipt?.stages.find((done) => done.stage === stage.stage)?.compute_ms ?? stage.ms;
+export const denoisingMs = (run, stage) => run.receipt?.stages.find((done) => done.stage === stage.stage)?.compute_ms ?? stage.stepsDone.reduce((sum, { ms }) => sum + ms, 0);
 
 /** All denoising of a finished job, in milliseconds. @param {Receipt} receipt */
 export const denoised = (receipt) => receipt.stages.reduce((sum, { compute_ms }) => sum + compute_ms, 0);
+
+/**
+ * When each step of a stage was done: not after it was heard of, and early enough for the ones that follow, since several may be heard of together.
+ *
+ * @param {StageRun} stage
+ * @returns {number[]}
+ */
+function stepTimes({ beganAt, stepsDone }) {
+  let next = Number.POSITIVE_INFINITY;
+  return stepsDone
+    .toReversed()
+    .map(({ at, ms }) => {
+      const done = Math.max(beganAt ?? 0, Math.min(at, next));
+      next = done - ms;
+      return done;
+    })
+    .reverse();
+}
 
 /**
  * The noise level against time, ready to draw: one line for each stage, from its start over its steps to where it waits for the next one's start.
@@ -138,13 +154,14 @@ export const denoised = (receipt) => receipt.stages.reduce((sum, { compute_ms })
  */
 export function noiseLevels({ stages, beganAt, at, image }) {
   const lines = [];
-  for (const [index, { stage, tokens, sigmas, beganAt: stageBegan, stepsAt }] of stages.entries()) {
+  for (const [index, state] of stages.entries()) {
+    const { stage, tokens, sigmas, beganAt: stageBegan, stepsDone } = state;
     if (stageBegan === null || beganAt === null) break;
-    const points = [stageBegan, ...stepsAt].map((when, step) => ({ ms: Math.max(0, when - beganAt), sigma: sigmas[step] ?? 0 }));
+    const points = [stageBegan, ...stepTimes(state)].map((when, step) => ({ ms: Math.max(0, when - beganAt), sigma: sigmas[step] ?? 0 }));
     // between its last step and the next stage the picture is decoded and looked at: time goes by, the noise does not change
     const next = stages[index + 1]?.beganAt ?? (index === stages.length - 1 && image ? at : null);
     const last = points.at(-1);
-    if (next !== null && last && stepsAt.length === sigmas.length - 1) points.push({ ms: next - beganAt, sigma: last.sigma });
+    if (next !== null && last && stepsDone.length === sigmas.length - 1) points.push({ ms: next - beganAt, sigma: last.sigma });
     lines.push({ stage, tokens, points });
   }
   return lines;

@@ -24,7 +24,8 @@ export function asCurl(origin, { model, prompt, size, seed, ralu }) {
   return `curl -s ${origin}/v1/images/generations \\
   -H "Authorization: Bearer $RALU_API_KEY" \\
   -H 'Content-Type: application/json' -H 'Accept: image/png' \\
-  -d ${quoted(JSON.stringify(body))} -o image.png`;
+  -d ${quoted(JSON.stringify(body))} \\
+  -o image.png`;
 }
 
 /** @param {string} origin @param {ImageRequest} request */

@@ -70,7 +70,7 @@ function makeStage(run, stage) {
     time.textContent = ms > 0 ? duration(ms) : '–';
     trouble.hidden = state.trouble === null;
     trouble.textContent = state.trouble ?? '';
-    bar.value = isOver ? stage.steps : state.stepsAt.length;
+    bar.value = isOver ? stage.steps : state.stepsDone.length;
 
     /** @type {ReadonlySet<number> | 'all'} */
     const split = isLast ? 'all' : stage.stage === 1 ? new Set() : new Set(now.selection?.indices);
