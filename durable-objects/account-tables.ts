@@ -1,5 +1,5 @@
 /** The rows of one account: schema, and every read and write of them. docs/storage.md shows each row with an example. Nothing here awaits. */
-import type { AccountLimits, IndexedJob, JobStatus, KeyRecord } from '../src/account/account.ts';
+import type { AccountLimits, IndexedJob, JobStatus, KeyRecord, RememberedRequest } from '../src/account/account.ts';
 
 /** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
 export const ACCOUNT_MIGRATIONS = [
@@ -8,7 +8,8 @@ export const ACCOUNT_MIGRATIONS = [
    CREATE TABLE job (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL, key_id TEXT NOT NULL, created_at INTEGER NOT NULL, status TEXT NOT NULL, is_created INTEGER NOT NULL);
    CREATE INDEX job_by_status ON job (status, seq);
    CREATE TABLE idempotency (key TEXT PRIMARY KEY, digest TEXT NOT NULL, request_id TEXT NOT NULL, job_ids TEXT NOT NULL, created_at INTEGER NOT NULL);`,
-  `CREATE TABLE pace (model TEXT PRIMARY KEY, tflops REAL NOT NULL, ms REAL NOT NULL);`,
+  `CREATE TABLE pace (model TEXT PRIMARY KEY, tflops REAL NOT NULL, ms REAL NOT NULL);
+   ALTER TABLE idempotency ADD COLUMN attached REAL NOT NULL DEFAULT 0;`,
 ] as const;
 
 export interface AccountRecord {
@@ -118,20 +119,27 @@ export function listJobs(
     .map(({ request_id, key_id, created_at, ...row }) => ({ ...row, requestId: request_id, keyId: key_id, createdAt: created_at }));
 }
 
-export interface IdempotencyRecord {
-  readonly digest: string;
-  readonly requestId: string;
-  readonly jobIds: readonly string[];
-  readonly createdAt: number;
+export function readIdempotency(sql: SqlStorage, key: string): RememberedRequest | null {
+  const [row] = sql
+    .exec<{ digest: string; request_id: string; job_ids: string; created_at: number; attached: number }>('SELECT digest, request_id, job_ids, created_at, attached FROM idempotency WHERE key = ?', key)
+    .toArray();
+  return row ? { digest: row.digest, requestId: row.request_id, jobIds: JSON.parse(row.job_ids), createdAt: row.created_at, attached: row.attached } : null;
 }
 
-export function readIdempotency(sql: SqlStorage, key: string): IdempotencyRecord | null {
-  const [row] = sql.exec<{ digest: string; request_id: string; job_ids: string; created_at: number }>('SELECT digest, request_id, job_ids, created_at FROM idempotency WHERE key = ?', key).toArray();
-  return row ? { digest: row.digest, requestId: row.request_id, jobIds: JSON.parse(row.job_ids), createdAt: row.created_at } : null;
+export function writeIdempotency(sql: SqlStorage, key: string, { digest, requestId, jobIds, createdAt, attached }: RememberedRequest): void {
+  sql.exec(
+    'INSERT OR REPLACE INTO idempotency (key, digest, request_id, job_ids, created_at, attached) VALUES (?, ?, ?, ?, ?, ?)',
+    key,
+    digest,
+    requestId,
+    JSON.stringify(jobIds),
+    createdAt,
+    attached,
+  );
 }
 
-export function writeIdempotency(sql: SqlStorage, key: string, { digest, requestId, jobIds, createdAt }: IdempotencyRecord): void {
-  sql.exec('INSERT OR REPLACE INTO idempotency (key, digest, request_id, job_ids, created_at) VALUES (?, ?, ?, ?, ?)', key, digest, requestId, JSON.stringify(jobIds), createdAt);
+export function deleteIdempotency(sql: SqlStorage, key: string): void {
+  sql.exec('DELETE FROM idempotency WHERE key = ?', key);
 }
 
 export function deleteIdempotencyBefore(sql: SqlStorage, at: number): void {

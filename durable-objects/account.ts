@@ -5,7 +5,20 @@
  * job's own object, at least once. No transaction spans the two.
  */
 import { DurableObject } from 'cloudflare:workers';
-import { type AccountLimits, admit, IDEMPOTENCY_MS, type IndexedJob, type JobStatus, type KeyRecord, type KeyRefusal, rateState, type Started, type StartRequest } from '../src/account/account.ts';
+import {
+  type AccountLimits,
+  admit,
+  IDEMPOTENCY_MS,
+  type Idempotency,
+  type IndexedJob,
+  isRepetition,
+  type JobStatus,
+  type KeyRecord,
+  type KeyRefusal,
+  rateState,
+  type Started,
+  type StartRequest,
+} from '../src/account/account.ts';
 import { logLine } from '../src/job/log.ts';
 import * as tables from './account-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
@@ -17,6 +30,9 @@ export interface AccountEnv {
 
 /** a job is created within seconds of its entry, or its Worker is gone */
 const CREATION_MS = 60_000;
+
+/** As `attached`: no repetition is let in any more. SQLite keeps it as a number like any other. */
+const UNTOLD = Number.POSITIVE_INFINITY;
 
 export interface AccountView {
   readonly id: string;
@@ -103,23 +119,53 @@ export class AccountObject extends DurableObject<AccountEnv> {
     const key = account && tables.readKey(this.#sql, keyId);
     if (!account || !key) throw new Error('start without an account');
     return this.ctx.storage.transactionSync((): Started => {
-      const isThere = (status: JobStatus | null): boolean => status !== null && (idempotency?.isSaid === true || status === 'open' || status === 'done');
-      const earlier = idempotency && tables.readIdempotency(this.#sql, idempotency.key);
-      // a job erased meanwhile must not come back outside the index: its key is free again
-      if (earlier && now - earlier.createdAt < idempotency.withinMs && earlier.jobIds.every((id) => isThere(tables.readStatus(this.#sql, id)))) {
-        if (earlier.digest !== idempotency.digest) return { kind: 'conflict' };
-        return { kind: 'again', jobIds: earlier.jobIds, requestId: earlier.requestId, rate: rateState(account.limits, key.arrival, now) };
-      }
+      const again = idempotency && this.#recall(account, key, idempotency, now);
+      if (again) return again;
       // the same call, come again after a broken stub
       if (jobIds.some((id) => tables.hasJob(this.#sql, id))) return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, key.arrival, now) };
       const admitted = admit({ limits: account.limits, arrival: key.arrival, open: tables.countOpen(this.#sql), count: jobIds.length }, now);
       if (admitted.refusal) return admitted.refusal;
       tables.setArrival(this.#sql, keyId, admitted.arrival);
       for (const id of jobIds) tables.insertJob(this.#sql, { id, requestId, keyId, createdAt: now });
-      if (idempotency) tables.writeIdempotency(this.#sql, idempotency.key, { digest: idempotency.digest, requestId, jobIds, createdAt: now });
+      if (idempotency) {
+        const { attached } = tables.readIdempotency(this.#sql, idempotency.key) ?? { attached: 0 };
+        // one that can be told from no other stays so; any other begins anew
+        tables.writeIdempotency(this.#sql, idempotency.key, { digest: idempotency.digest, requestId, jobIds, createdAt: now, attached: attached === UNTOLD ? UNTOLD : 0 });
+      }
       this.#arm(now);
       return { kind: 'new', jobIds, requestId, rate: admitted.rate };
     });
+  }
+
+  /** The request that came before under the same key, and is marked as having come again; null where there is none, or none that counts. */
+  recall(keyId: string, idempotency: Idempotency): Extract<Started, { kind: 'again' | 'conflict' }> | null {
+    const account = this.#account();
+    const key = account && tables.readKey(this.#sql, keyId);
+    if (!account || !key) return null;
+    return this.ctx.storage.transactionSync(() => this.#recall(account, key, idempotency, Date.now()));
+  }
+
+  #recall(account: tables.AccountRecord, key: KeyRecord, idempotency: Idempotency, now: number): Extract<Started, { kind: 'again' | 'conflict' }> | null {
+    const earlier = tables.readIdempotency(this.#sql, idempotency.key);
+    if (!earlier) return null;
+    const statuses = earlier.jobIds.map((id) => tables.readStatus(this.#sql, id));
+    const { repetition } = idempotency;
+    if (repetition === 0) {
+      // a first try beside another that is under way: from now on nobody can tell whose a repetition is
+      if (statuses.includes('open')) tables.writeIdempotency(this.#sql, idempotency.key, { ...earlier, attached: UNTOLD });
+      else tables.deleteIdempotency(this.#sql, idempotency.key);
+      return null;
+    }
+    if (!isRepetition(idempotency, earlier, statuses, now)) return null;
+    if (earlier.digest !== idempotency.digest) return { kind: 'conflict' };
+    tables.writeIdempotency(this.#sql, idempotency.key, { ...earlier, attached: repetition ?? Math.max(1, earlier.attached), createdAt: repetition === null ? earlier.createdAt : now });
+    return { kind: 'again', jobIds: earlier.jobIds, requestId: earlier.requestId, rate: rateState(account.limits, key.arrival, now) };
+  }
+
+  /** Whether another request has attached to the jobs started under a key: then nobody's leaving may stop them. */
+  isShared(idempotencyKey: string): boolean {
+    const attached = (this.#account() && tables.readIdempotency(this.#sql, idempotencyKey)?.attached) ?? 0;
+    return attached > 0 && attached !== UNTOLD;
   }
 
   /** The jobs' objects have been created. */

@@ -10,7 +10,7 @@ import { webhookBody } from '../src/doors/webhook-body.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import type { Fault } from '../src/job/failures.ts';
 import type { Job, JobRecord, JobRequest, JobView, Plan, Room } from '../src/job/job.ts';
-import { withLinks } from '../src/job/links.ts';
+import { streamToken, withLinks } from '../src/job/links.ts';
 import { logLine } from '../src/job/log.ts';
 import { type LogLine, logLines } from '../src/job/log-lines.ts';
 import { viewPlan } from '../src/job/plan.ts';
@@ -24,7 +24,7 @@ import type { AccountObject } from './account.ts';
 import { changedWithin, makeSignal, streamEvents } from './event-stream.ts';
 import { type Limits, type LimitVariables, readLimits } from './limits.ts';
 import { migrate } from './migrate.ts';
-import { appendEvent, insertRow, JOB_MIGRATIONS, readEvents, readJob, readLastEvent, readRow, updateRow, writeJob } from './tables.ts';
+import { appendEvent, insertRow, JOB_MIGRATIONS, readEvents, readJob, readLastEvent, readRow, readStory, updateRow, writeJob } from './tables.ts';
 
 /** What a deployment gives the object. */
 export interface JobEnv extends LimitVariables {
@@ -249,7 +249,7 @@ export class JobObject extends DurableObject<JobEnv> {
     const now = Date.now();
     const { origin, door, url } = webhook;
     const job = await withLinks(this.env.SIGNING_SECRET, this.#view(row), now);
-    const body = JSON.stringify(webhookBody(door, job, this.#logs(), origin, now));
+    const body = JSON.stringify(webhookBody(door, job, this.#logs(), { origin, streamToken: await streamToken(this.env.SIGNING_SECRET, row.id, now), now }));
     const headers = await webhookHeaders(await webhookSecret(this.env.SIGNING_SECRET, row.account), row.id, Math.floor(now / 1000), body);
     let status: number | null = null;
     try {
@@ -373,7 +373,8 @@ export class JobObject extends DurableObject<JobEnv> {
     clearTimeout(this.#telling);
     this.#telling = null;
     const untold = this.#untold.splice(0);
-    if (untold.length === 0 || !this.#row()) return;
+    const row = this.#row();
+    if (untold.length === 0 || !row || isLastRoom(row.room)) return;
     this.ctx.storage.transactionSync(() => {
       for (const { event, at } of untold) appendEvent(this.#sql, event, at);
       void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
@@ -427,6 +428,7 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   #fail(row: JobRecord, reason: string, message: string): void {
+    this.#tell();
     const current = this.#row();
     if (!current || isLastRoom(current.room)) return;
     const failure = { reason, message, stage: row.room.name === 'stage' ? row.room.stage : null, attempts: current.tries };
@@ -469,7 +471,7 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   #logs(): readonly LogLine[] {
-    return logLines(readEvents(this.#sql, 0, Number.MAX_SAFE_INTEGER));
+    return logLines(readStory(this.#sql));
   }
 
   #row(): JobRecord | null {

@@ -98,11 +98,14 @@ export function appendEvent(sql: SqlStorage, event: JobEvent, at: number): Store
 
 /** Up to `limit` events after `seq`, in order. */
 export function readEvents(sql: SqlStorage, seq: number, limit: number): readonly StoredEvent[] {
-  return sql
-    .exec<{ seq: number; type: string; data: string; at: number }>('SELECT seq, type, data, at FROM event WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit)
-    .toArray()
-    .map(({ data, ...event }) => ({ ...event, data: JSON.parse(data) }) as StoredEvent);
+  return sql.exec<{ seq: number; type: string; data: string; at: number }>('SELECT seq, type, data, at FROM event WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit).toArray().map(toEvent);
 }
+
+const toEvent = ({ data, ...event }: { readonly seq: number; readonly type: string; readonly data: string; readonly at: number }): StoredEvent => ({ ...event, data: JSON.parse(data) }) as StoredEvent;
+
+/** The events that are lines of the story, in order: none of the many steps, none of the pictures of stages. */
+export const readStory = (sql: SqlStorage): readonly StoredEvent[] =>
+  sql.exec<{ seq: number; type: string; data: string; at: number }>("SELECT seq, type, data, at FROM event WHERE type NOT IN ('queued', 'step', 'preview') ORDER BY seq").toArray().map(toEvent);
 
 /** The newest event; undefined before the first. */
 export const readLastEvent = (sql: SqlStorage): StoredEvent | undefined => readEvents(sql, (sql.exec<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM event').one().seq ?? 0) - 1, 1)[0];

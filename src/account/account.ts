@@ -51,10 +51,29 @@ export interface Idempotency {
   readonly key: string;
   /** of what was asked */
   readonly digest: string;
-  /** how old the request with the same key may be; 0 only remembers this one */
-  readonly withinMs: number;
-  /** the caller said that it is the same request, and gets whatever came of it; or else it is guessed, and one that came to nothing is done anew */
-  readonly isSaid: boolean;
+  /** null: the caller says that it is the same request. A number: only guessed, from a client that counts its own repetitions; 0 is a first try */
+  readonly repetition: number | null;
+}
+
+/** How long after a request a client may send it again by itself: OpenAI's waits ten minutes for an answer. */
+const REPETITION_MS = 15 * 60_000;
+
+/** A request that came before under a key. */
+export interface RememberedRequest {
+  readonly digest: string;
+  readonly requestId: string;
+  readonly jobIds: readonly string[];
+  /** when it came, or was last repeated: milliseconds */
+  readonly createdAt: number;
+  /** the highest repetition that has attached; 0: none. `Infinity`: several such first tries were under way at once, so nobody can tell whose a repetition is */
+  readonly attached: number;
+}
+
+/** Whether a request under this key now is `earlier` come again. `statuses` are its jobs', null for one that is gone: then the key is free. A guess attaches once a repetition, and to no work that came to nothing. */
+export function isRepetition({ repetition }: Idempotency, earlier: RememberedRequest, statuses: readonly (JobStatus | null)[], now: number): boolean {
+  if (statuses.includes(null)) return false;
+  if (repetition === null) return now - earlier.createdAt < IDEMPOTENCY_MS;
+  return repetition > earlier.attached && now - earlier.createdAt < REPETITION_MS && statuses.every((status) => status === 'open' || status === 'done');
 }
 
 /** The longest that a request is remembered. */

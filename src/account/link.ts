@@ -2,8 +2,8 @@
 import { timingSafeEqual } from 'hono/utils/buffer';
 import { hmacHex } from './hmac.ts';
 
-/** `events` opens the stream, `image` the picture; neither opens the other. */
-export type Opens = 'events' | 'image';
+/** `events` opens the events, `image` the picture, `stream` Replicate's stream, which has both; none opens another. */
+export type Opens = 'events' | 'image' | 'stream';
 
 const TOKEN = /^(\d{1,11})\.([0-9a-f]{64})$/;
 const sign = (secret: string, job: string, opens: Opens, until: number): Promise<string> => hmacHex(secret, `link:${opens}`, `${job}\0${until}`);

@@ -46,10 +46,13 @@ function statusOf({ status, error }: JobView): PredictionStatus {
 const date = (seconds: number): string => new Date(seconds * 1000).toISOString();
 
 /** The prediction. `isWaitedFor`: the answer to `Prefer: wait`, where Replicate's client takes everything but `starting` for the end. */
-export function viewPrediction(job: LinkedJob, logs: readonly LogLine[], origin: string, isWaitedFor = false): Prediction {
+export function viewPrediction(
+  job: LinkedJob,
+  logs: readonly LogLine[],
+  { origin, streamToken, isWaitedFor = false }: { readonly origin: string; readonly streamToken: string; readonly isWaitedFor?: boolean },
+): Prediction {
   const { id, model, receipt, prompt, width, height, seed, preset, output_format, links, error, webhook } = job;
   const path = `${origin}/v1/predictions/${id}`;
-  const token = new URL(links.events, origin).search;
   const started = logs.find(({ message }) => message.startsWith('stage '))?.at ?? null;
   return {
     id,
@@ -68,7 +71,7 @@ export function viewPrediction(job: LinkedJob, logs: readonly LogLine[], origin:
     data_removed: false,
     source: 'api',
     ...(webhook && { webhook: webhook.url }),
-    urls: { get: path, cancel: `${path}/cancel`, stream: `${path}/stream${token}` },
+    urls: { get: path, cancel: `${path}/cancel`, stream: `${path}/stream?token=${streamToken}` },
     receipt,
   };
 }

@@ -6,12 +6,17 @@ import { viewCompletion } from './fal.ts';
 import { viewPrediction } from './replicate.ts';
 
 /** The body for a job that has ended. `now` is milliseconds. */
-export function webhookBody(door: Door, job: LinkedJob, logs: readonly LogLine[], origin: string, now: number): object {
+export function webhookBody(
+  door: Door,
+  job: LinkedJob,
+  logs: readonly LogLine[],
+  { origin, streamToken, now }: { readonly origin: string; readonly streamToken: string; readonly now: number },
+): object {
   switch (door) {
     case 'jobs':
       return { type: `job.${job.status}`, timestamp: new Date(now).toISOString(), data: job };
     case 'replicate':
-      return viewPrediction(job, logs, origin);
+      return viewPrediction(job, logs, { origin, streamToken });
     case 'fal':
       return viewCompletion(job, origin);
   }

@@ -17,7 +17,7 @@ import { availableModels } from './models.ts';
 import { badField, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { sendEvents } from './send-events.ts';
-import { idempotencyOf, startJobs } from './start-jobs.ts';
+import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
 import { callObject } from './stub.ts';
 import { webhookOf } from './webhooks.ts';
 
@@ -108,14 +108,21 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   };
 
   const submit = async (c: Context<AppEnv>, { owner, app }: { readonly owner: string; readonly app: string }, input: Input, webhook: string | undefined) => {
-    const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, input);
-    const models = await availableModels(c.env);
-    const path = c.req.path.slice(`/fal/queue/${owner}/${app}/`.length);
-    const planned = [planBody(toJobBody(input, modelOf(models, app, path)), models, planningTools(memo))];
-    const { jobs } = await startJobs(c.env, c.var.caller, { planned, requestId: c.var.requestId, idempotency, webhook: webhookOf(c, 'fal_webhook', webhook, 'fal') });
+    const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, { input, webhook });
+    const plan = async () => {
+      const models = await availableModels(c.env);
+      const path = c.req.path.slice(`/fal/queue/${owner}/${app}/`.length);
+      return [planBody(toJobBody(input, modelOf(models, app, path)), models, planningTools(memo))];
+    };
+    const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, { plan, requestId: c.var.requestId, idempotency, webhook: webhookOf(c, 'fal_webhook', webhook, 'fal') });
     const [{ id }] = jobs as [JobView];
     const { job, base } = await told(c, { owner, app, id });
-    return c.json({ ...viewStatus(job, [], base, false), status: 'IN_QUEUE', queue_position: job.queue?.position ?? 0 }, 200, { 'x-fal-request-id': id, 'x-ralu-job-id': id });
+    return c.json({ ...viewStatus(job, [], base, false), status: 'IN_QUEUE', queue_position: job.queue?.position ?? 0 }, 200, {
+      ...rateHeaders(rate),
+      'x-fal-request-id': id,
+      'x-ralu-job-id': id,
+      ...(isReplay && { 'idempotent-replayed': 'true' }),
+    });
   };
   // an app has a path below it or has not
   for (const path of [BASE, `${BASE}/{path}`, `${BASE}/{path}/{more}`] as const) {
@@ -141,6 +148,8 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
             await write.comment();
             continue;
           }
+          // these change neither the status nor the logs
+          if (event.type === 'step' || event.type === 'preview') continue;
           const { job, logs, base } = await told(c, params);
           // each line once: the client adds them up
           const status = viewStatus(job, logs.slice(numLogs), base, withLogs);

@@ -124,9 +124,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(createJob, async (c) => {
     const body = c.req.valid('json');
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), '/v1/jobs', body);
-    const planned = [planBody(body, await availableModels(c.env), planningTools(memo))];
     const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, {
-      planned,
+      plan: async () => [planBody(body, await availableModels(c.env), planningTools(memo))],
       requestId: c.var.requestId,
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,

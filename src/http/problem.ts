@@ -11,7 +11,7 @@ export interface Fault {
 }
 
 export interface ProblemFields {
-  readonly status: 400 | 401 | 404 | 409 | 413 | 415 | 422 | 429 | 500 | 503;
+  readonly status: 400 | 401 | 404 | 409 | 410 | 413 | 415 | 422 | 429 | 500 | 503;
   /** stable name for programs */
   readonly code: string;
   /** one sentence for people */
@@ -25,6 +25,7 @@ const TITLES: Record<ProblemFields['status'], string> = {
   401: 'Not authenticated',
   404: 'Not found',
   409: 'Conflict',
+  410: 'Gone',
   413: 'Body too large',
   415: 'Unsupported media type',
   422: 'Not the same request',
@@ -52,6 +53,9 @@ export class Problem extends Error {
   }
 }
 
+/** The rule that a field nobody knows breaks. */
+export const UNKNOWN_FIELD = 'is not a field of this request';
+
 /** A 400 for one field. */
 export function badField(field: string, value: unknown, rule: string): Problem {
   return badFields([{ field, value, rule }]);
@@ -68,7 +72,7 @@ export function fromZod(error: z.ZodError, input: unknown): Problem {
   return badFields(
     error.issues.flatMap((issue): Fault[] => {
       const path = issue.path.map(String);
-      if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => ({ field: [...path, key].join('.'), value: valueAt(input, [...path, key]), rule: 'is not a field of this request' }));
+      if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => ({ field: [...path, key].join('.'), value: valueAt(input, [...path, key]), rule: UNKNOWN_FIELD }));
       return [{ field: path.join('.') || '(body)', value: valueAt(input, path), rule: issue.message }];
     }),
   );

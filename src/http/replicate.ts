@@ -4,7 +4,7 @@ import type { Context } from 'hono';
 import { type Prediction, viewPrediction } from '../doors/replicate.ts';
 import type { StoredEvent } from '../job/events.ts';
 import type { JobView } from '../job/job.ts';
-import { withLinks } from '../job/links.ts';
+import { streamToken, withLinks } from '../job/links.ts';
 import { type LogLine, logLines } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { ServedModel } from '../stage/backends.ts';
@@ -98,11 +98,13 @@ const stream = createRoute({
   responses: { 200: { description: 'Server-sent events: output, logs, error, done', content: { 'text/event-stream': { schema: z.string() } } } },
 });
 
-/** The model a version or an `owner/name` means. */
+/** The model a version or an `owner/name` means. Throws a 400 Problem for a digest that none has. */
 export function modelNamed(models: readonly ServedModel[], name: string): string {
   const [path = '', digest] = name.split(':');
   const last = path.split('/').at(-1) as string;
-  return models.find(({ facts }) => facts.digest === (digest ?? path))?.facts.id ?? last;
+  const byDigest = models.find(({ facts }) => facts.digest === (digest ?? path))?.facts.id;
+  if (digest !== undefined && byDigest === undefined) throw badField('version', name, `must end in the digest of a model: ${models.map(({ facts }) => facts.digest).join(', ')}`);
+  return byDigest ?? last;
 }
 
 /** Seconds of `Prefer: wait` or `wait=n`, at most 60; 0 where it is not asked for. */
@@ -122,7 +124,7 @@ function deadlineSeconds(header: string | undefined): number | null {
 
 export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   const view = async (c: Context<AppEnv>, job: JobView, logs: readonly LogLine[], isWaitedFor = false): Promise<Prediction> =>
-    viewPrediction(await withLinks(c.env.SIGNING_SECRET, job), logs, new URL(c.req.url).origin, isWaitedFor);
+    viewPrediction(await withLinks(c.env.SIGNING_SECRET, job), logs, { origin: new URL(c.req.url).origin, streamToken: await streamToken(c.env.SIGNING_SECRET, job.id), isWaitedFor });
 
   const told = async (c: Context<AppEnv>, id: string): Promise<{ job: JobView; logs: readonly LogLine[] }> => {
     const found = await callObject(c.env.JOBS, jobId(id), (stub) => stub.told(c.var.caller.account) as Promise<{ job: JobView; logs: readonly LogLine[] } | null>);
@@ -132,15 +134,17 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   const start = async (c: Context<AppEnv>, body: z.infer<typeof createBody>, name: string | undefined) => {
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, body);
-    const models = await availableModels(c.env);
-    const planned = [planBody({ ...body.input, ...(name !== undefined && { model: modelNamed(models, name) }) }, models, planningTools(memo))];
+    const plan = async () => {
+      const models = await availableModels(c.env);
+      return [planBody({ ...body.input, ...(name !== undefined && { model: modelNamed(models, name) }) }, models, planningTools(memo))];
+    };
     const webhook = webhookOf(c, 'webhook', body.webhook, 'replicate');
-    const { jobs, rate } = await startJobs(c.env, c.var.caller, { planned, requestId: c.var.requestId, idempotency, deadlineSeconds: deadlineSeconds(c.req.header('cancel-after')), webhook });
+    const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, { plan, requestId: c.var.requestId, idempotency, deadlineSeconds: deadlineSeconds(c.req.header('cancel-after')), webhook });
     const [{ id }] = jobs as [JobView];
     const wait = waitSeconds(c.req.header('prefer'));
     if (wait > 0) await waitForJob(c.env, c.var.caller.account, id, wait * 1000);
     const { job, logs } = await told(c, id);
-    return c.json(await view(c, job, logs, wait > 0), 201, { ...rateHeaders(rate), 'x-ralu-job-id': id });
+    return c.json(await view(c, job, logs, wait > 0), 201, { ...rateHeaders(rate), 'x-ralu-job-id': id, ...(isReplay && { 'idempotent-replayed': 'true' }) });
   };
 
   app.openapi(create, async (c) => {
@@ -176,7 +180,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   // Replicate's client sends no key here: the address itself opens it
   app.openapi(stream, async (c) => {
     const id = jobId(c.req.valid('param').id);
-    const owner = await ownerOrLink(c, id, 'events');
+    const owner = await ownerOrLink(c, id, 'stream');
     const origin = new URL(c.req.url).origin;
     const first = await callObject(c.env.JOBS, id, (stub) => stub.view(owner) as Promise<JobView | null>);
     if (!first) throw jobNotFound(id);
@@ -201,7 +205,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     return sendEvents(c, async (write) => {
       for await (const event of followJob(c.env, owner, id)) {
         if (event === null) await write.comment();
-        else for (const [type, data] of await translate(event)) await write.event(type, data, event.seq);
+        else for (const [type, data] of await translate(event)) await write.event(type, data);
       }
     });
   });

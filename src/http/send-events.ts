@@ -3,8 +3,8 @@ import type { Context } from 'hono';
 import type { AppEnv } from './env.ts';
 
 export interface EventWriter {
-  /** one event; `data` without line breaks. Rejects once nobody reads. */
-  event(type: string | null, data: string, id?: number): Promise<void>;
+  /** one event; line breaks in `data` become spaces. Rejects once nobody reads. */
+  event(type: string | null, data: string): Promise<void>;
   /** a line that every client skips: it keeps an idle stream open */
   comment(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export function sendEvents(c: Context<AppEnv>, write: (writer: EventWriter) => P
   const encoder = new TextEncoder();
   const send = (text: string): Promise<void> => writer.write(encoder.encode(text));
   const written = write({
-    event: (type, data, id) => send(`${id === undefined ? '' : `id: ${id}\n`}${type === null ? '' : `event: ${type}\n`}data: ${data}\n\n`),
+    event: (type, data) => send(`${type === null ? '' : `event: ${type}\n`}data: ${data.replaceAll(/[\r\n]+/g, ' ')}\n\n`),
     comment: () => send(': keep-alive\n\n'),
   }).then(
     () => writer.close(),

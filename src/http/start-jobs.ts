@@ -1,6 +1,6 @@
 /** From planned images to running jobs: entered in the account first, then created. Every surface starts its jobs here. */
 import type { NewJob } from '../../durable-objects/job.ts';
-import { IDEMPOTENCY_MS, type Idempotency, type Started } from '../account/account.ts';
+import type { Idempotency, Started } from '../account/account.ts';
 import { toHex } from '../account/hmac.ts';
 import type { RateState } from '../account/rate.ts';
 import type { JobRequest, JobView, Plan } from '../job/job.ts';
@@ -19,15 +19,14 @@ export interface Planned {
 
 export interface StartedJobs {
   readonly jobs: readonly JobView[];
-  readonly requestId: string;
   /** the jobs of an earlier request with the same idempotency key */
   readonly isReplay: boolean;
   readonly rate: RateState;
 }
 
 export interface StartOptions {
-  /** one an image, with one prompt */
-  readonly planned: readonly Planned[];
+  /** one an image, with one prompt; asked for only where the request has not come before */
+  readonly plan: () => Promise<readonly Planned[]>;
   readonly requestId: string;
   readonly idempotency: Idempotency | null;
   /** of each job */
@@ -40,7 +39,7 @@ export async function idempotencyOf(header: string | undefined, surface: string,
   if (header === undefined) return null;
   const key = /^"(.*)"$/.exec(header)?.[1] ?? header;
   if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY) throw badField('idempotency-key', header, `must have 1 to ${MAX_IDEMPOTENCY_KEY} characters`);
-  return { key, digest: await digestOf(surface, body), withinMs: IDEMPOTENCY_MS, isSaid: true };
+  return { key, digest: await digestOf(surface, body), repetition: null };
 }
 
 /** What two requests must share to be one: surface and body. 64 hex digits. */
@@ -57,15 +56,18 @@ export function rateHeaders({ limit, remaining, resetMs }: RateState): Record<st
 }
 
 /**
- * The jobs of `planned`, one an image, started for the caller: all or none. With an idempotency key that came before, the jobs it started then.
- * Throws a 429 Problem that says when to come back, a 422 where the key came with another request, what `moderate` throws.
+ * The jobs of a request, one an image, started for the caller: all or none. With an idempotency key that came before, the jobs it started then, whatever has become of models, limits and
+ * judges since. Throws a 429 Problem that says when to come back, a 422 where the key came with another request, what `plan` and `moderate` throw.
  */
-export async function startJobs(env: Env, caller: Caller, { planned, requestId, idempotency, deadlineSeconds = null, webhook = null }: StartOptions): Promise<StartedJobs> {
+export async function startJobs(env: Env, caller: Caller, { plan, requestId, idempotency, deadlineSeconds = null, webhook = null }: StartOptions): Promise<StartedJobs> {
+  const recalled = idempotency && (await recallJobs(env, caller, idempotency));
+  if (recalled) return recalled;
+  const planned = await plan();
   const [{ request }] = planned as readonly [Planned, ...Planned[]];
   await moderate(env, request);
   const jobIds = planned.map(() => `job_${crypto.randomUUID().replaceAll('-', '')}`);
   const started = await callObject(env.ACCOUNTS, caller.account, (account) => account.start(caller.keyId, { requestId, jobIds, idempotency }) as Promise<Started>);
-  if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started);
+  if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started, planned.length);
 
   const jobs = await Promise.all(
     started.jobIds.map((id, i) => {
@@ -74,10 +76,19 @@ export async function startJobs(env: Env, caller: Caller, { planned, requestId, 
     }),
   );
   await callObject(env.ACCOUNTS, caller.account, (account) => account.created(started.jobIds));
-  return { jobs, requestId: started.requestId, isReplay: started.kind === 'again', rate: started.rate };
+  return { jobs, isReplay: started.kind === 'again', rate: started.rate };
 }
 
-function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>): Problem {
+/** The jobs that an earlier request started under the same key; null where there are none, or one was entered and never created: then `start` goes on with them. */
+async function recallJobs(env: Env, caller: Caller, idempotency: Idempotency): Promise<StartedJobs | null> {
+  const recalled = await callObject(env.ACCOUNTS, caller.account, (account) => account.recall(caller.keyId, idempotency) as Promise<Extract<Started, { kind: 'again' | 'conflict' }> | null>);
+  if (!recalled) return null;
+  if (recalled.kind === 'conflict') throw refusal(recalled, 0);
+  const jobs = await Promise.all(recalled.jobIds.map((id) => callObject(env.JOBS, id, (stub) => stub.view(caller.account) as Promise<JobView | null>)));
+  return jobs.every((job) => job !== null) ? { jobs, isReplay: true, rate: recalled.rate } : null;
+}
+
+function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>, count: number): Problem {
   switch (started.kind) {
     case 'conflict':
       return new Problem({ status: 422, code: 'idempotency_mismatch', detail: 'This Idempotency-Key came before with another request; a new request needs a new key.' });
@@ -99,6 +110,13 @@ function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>): Problem 
     }
     case 'too_many_jobs': {
       const { open, limit, rate } = started;
+      if (count > limit)
+        return new Problem({
+          status: 429,
+          code: 'too_many_jobs',
+          detail: `One request may start at most ${limit} jobs in this account.`,
+          headers: { ...rateHeaders(rate), 'x-should-retry': 'false' },
+        });
       return new Problem({
         status: 429,
         code: 'too_many_jobs',

@@ -1,5 +1,5 @@
 /** The story of a job as lines of text, for surfaces that have logs. Pure. */
-import { isLastEvent, type StoredEvent } from './events.ts';
+import type { StoredEvent } from './events.ts';
 
 export interface LogLine {
   readonly message: string;
@@ -46,7 +46,8 @@ export function logLines(events: readonly StoredEvent[]): readonly LogLine[] {
   });
 }
 
-/** Where the job waits in a stage server's line, as its newest event has it; null where it does not. */
-export function queueOf(last: StoredEvent | undefined): { readonly position: number | null; readonly eta_ms: number | null } | null {
-  return last?.type === 'queued' && !isLastEvent(last.type) ? { position: last.data.position, eta_ms: last.data.eta_ms } : null;
+/** Where the job waits in a stage server's line, as its newest event has it; without place and time where the servers are too busy to take it; null where it does not wait. */
+export function queueOf(last: StoredEvent | undefined, isBusy: boolean): { readonly position: number | null; readonly eta_ms: number | null } | null {
+  if (last?.type === 'queued') return { position: last.data.position, eta_ms: last.data.eta_ms };
+  return isBusy ? { position: null, eta_ms: null } : null;
 }

@@ -55,7 +55,7 @@ export function viewJob(record: JobRecord, lastEvent: StoredEvent | undefined): 
     receipt: record.receipt,
     error: record.failure,
     deadline_at: seconds(record.deadlineAt),
-    queue: queueOf(lastEvent),
+    queue: queueOf(lastEvent, record.busySince !== null && record.finishedAt === null),
     webhook: webhook && { url: webhook.url, state: webhook.state, tries: webhook.tries },
     urls: { get: path, events: `${path}/events`, image: `${path}/image`, cancel: `${path}/cancel` },
   };

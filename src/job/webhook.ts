@@ -21,7 +21,7 @@ export interface Webhook {
   readonly state: 'waiting' | 'delivered' | 'given_up';
 }
 
-/** Pauses after the first, second, … failed try; after the last one it is given up. Together they stay within the day that a job is kept. */
+/** Pauses after the first, second, … failed try; after the last one it is given up. Together they stay within a day, for which a job is kept where a deployment does not say otherwise. */
 const PAUSES_SECONDS = [5, 30, 120, 600, 3600, 4 * 3600, 12 * 3600] as const;
 
 /** The webhook after a try at `now`. 410 means that nobody wants it any more. */

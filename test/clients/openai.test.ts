@@ -257,7 +257,7 @@ describe('refusals have OpenAI’s shape', () => {
     ['style', { style: 'vivid' }, { param: 'style', code: 'unsupported_parameter' }],
     ['a transparent background', { background: 'transparent' }, { param: 'background', code: 'unsupported_parameter' }],
     ['gif', { output_format: 'gif' }, { param: 'output_format', code: 'unsupported_parameter' }],
-    ['a field nobody knows', { colour: 'red' }, { param: 'colour', code: 'invalid_value' }],
+    ['a field nobody knows', { colour: 'red' }, { param: 'colour', code: 'unsupported_parameter' }],
   ])('%s', async (_, extra, expected) => {
     const error = await refusal(generate(extra));
     expect(error.status).toBe(400);

@@ -203,3 +203,60 @@ describe('the list of jobs', () => {
     for (const query of ['limit=0', 'limit=51', 'after=x', 'status=odd', 'page=2']) expect((await call(`/v1/jobs?${query}`, { key })).status).toBe(400);
   });
 });
+
+describe('a repetition that is only guessed', () => {
+  const id = (digit: string) => `job_${digit.repeat(32)}`;
+  const asked = (repetition: number) => ({ key: '\0guess', digest: 'd', repetition });
+
+  /** An account with one request entered as a first try. */
+  async function afterFirstTry() {
+    const key = await openAccount();
+    const keyId = parseKey(key)?.id as string;
+    const account = accountOf(key);
+    const first = await runInDurableObject(account, (instance) => instance.start(keyId, { requestId: 'r', jobIds: [id('a')], idempotency: asked(0) }));
+    expect(first.kind).toBe('new');
+    return { keyId, account };
+  }
+
+  test('attaches to what the first try started, once for each repetition', async () => {
+    const { keyId, account } = await afterFirstTry();
+    await runInDurableObject(account, (instance) => {
+      expect(instance.isShared('\0guess')).toBe(false);
+      expect(instance.recall(keyId, asked(1))).toMatchObject({ kind: 'again', jobIds: [id('a')] });
+      expect(instance.isShared('\0guess')).toBe(true);
+      expect(instance.recall(keyId, asked(1))).toBeNull();
+      expect(instance.recall(keyId, asked(2))).toMatchObject({ kind: 'again' });
+    });
+  });
+
+  test('finds nothing once the same was asked for anew, and nothing where two first tries are under way', async () => {
+    const { keyId, account } = await afterFirstTry();
+    await runInDurableObject(account, (instance) => {
+      expect(instance.recall(keyId, asked(0))).toBeNull();
+      expect(instance.start(keyId, { requestId: 'r2', jobIds: [id('b')], idempotency: asked(0) }).kind).toBe('new');
+      for (const repetition of [1, 2]) expect(instance.recall(keyId, asked(repetition))).toBeNull();
+      expect(instance.isShared('\0guess')).toBe(false);
+      for (const job of ['a', 'b']) instance.ended(id(job), 'done', null);
+      // both have ended: the next first try is alone again
+      expect(instance.recall(keyId, asked(0))).toBeNull();
+      expect(instance.start(keyId, { requestId: 'r3', jobIds: [id('c')], idempotency: asked(0) }).kind).toBe('new');
+      expect(instance.recall(keyId, asked(1))).toMatchObject({ jobIds: [id('c')] });
+    });
+  });
+
+  test.each(['failed', 'cancelled'] as const)('does work that was %s anew', async (status) => {
+    const { keyId, account } = await afterFirstTry();
+    await runInDurableObject(account, (instance) => {
+      instance.ended(id('a'), status, null);
+      expect(instance.recall(keyId, asked(1))).toBeNull();
+    });
+  });
+
+  test('is none after a quarter of an hour', async () => {
+    const { keyId, account } = await afterFirstTry();
+    await runInDurableObject(account, (instance, state) => {
+      state.storage.sql.exec('UPDATE idempotency SET created_at = created_at - 900001');
+      expect(instance.recall(keyId, asked(1))).toBeNull();
+    });
+  });
+});

@@ -2,7 +2,7 @@
 import { createMiddleware } from 'hono/factory';
 import type { JobView } from '../../job/job.ts';
 import type { AppEnv } from '../env.ts';
-import { Problem, type ProblemFields } from '../problem.ts';
+import { Problem, type ProblemFields, UNKNOWN_FIELD } from '../problem.ts';
 
 function typeOf(status: number): string {
   if (status === 401) return 'authentication_error';
@@ -18,7 +18,9 @@ export interface OpenAIError {
 }
 
 export function toOpenAIError({ status, code, detail, errors }: ProblemFields): OpenAIError {
-  return { message: detail, type: typeOf(status), param: errors?.[0]?.field ?? null, code: code === 'invalid_request' ? 'invalid_value' : code };
+  const [fault] = errors ?? [];
+  const name = code !== 'invalid_request' ? code : fault?.rule === UNKNOWN_FIELD ? 'unsupported_parameter' : 'invalid_value';
+  return { message: detail, type: typeOf(status), param: fault?.field ?? null, code: name };
 }
 
 /** Every refusal behind it has OpenAI's shape. */
@@ -27,13 +29,10 @@ export const speakOpenAI = createMiddleware<AppEnv>(async function speakOpenAI(c
   await next();
 });
 
-/**
- * Why a job that has ended came to no image. Its work was begun, so a client that tries again by itself would ask for it twice: `x-should-retry` forbids that.
- */
+/** Why a job that has ended came to no image. A cancelled one is gone (410), which no client takes for a reason to try again by itself. */
 export function failureOf(job: Pick<JobView, 'id' | 'error'>): Problem {
-  const headers = { 'x-should-retry': 'false', 'x-ralu-job-id': job.id };
-  if (job.error === null) return new Problem({ status: 409, code: 'job_cancelled', detail: `Job ${job.id} was cancelled.`, headers });
+  if (job.error === null) return new Problem({ status: 410, code: 'job_cancelled', detail: `Job ${job.id} was cancelled.` });
   const { reason, message } = job.error;
   const status = reason === 'no_capacity' ? 503 : reason === 'refused' ? 400 : 500;
-  return new Problem({ status, code: reason, detail: message, headers });
+  return new Problem({ status, code: reason, detail: message });
 }

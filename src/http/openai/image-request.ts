@@ -117,32 +117,27 @@ function chooseSchedule({ quality, steps, ralu }: ImageBody, plainSteps: number)
 }
 
 /** Names that a field of the job has in this body, where it was the one that came. */
-function nameHere(field: string, { steps, quality }: ImageBody): string {
+function nameHere(field: string, { steps, quality, ralu }: ImageBody): string {
   if (['width', 'height', 'width, height'].includes(field)) return 'size';
   if (field === 'quality') return 'output_compression';
   if (typeof steps === 'number' && (field === 'N' || field === 'e')) return 'steps';
-  if (field === 'preset' && quality) return 'quality';
+  if (field === 'preset' && quality && ralu?.preset === undefined) return 'quality';
   return Object.hasOwn(extras.shape, field) ? `ralu.${field}` : field;
 }
 
 /** Fields of the job that are fields of this body too: undefined where they did not come, since null means the same here. */
 const given = <T>(value: T | null | undefined): { readonly value: T } | null => (value === null || value === undefined ? null : { value });
 
-export interface PlannedImages {
-  readonly planned: readonly Planned[];
-  readonly format: ImageFormat;
-}
-
 /**
  * One planned job an image, image i with seed + i. `preferred` is the format where the body names none. Throws a 400 Problem in the names of this body.
  */
-export function planImages(body: ImageBody, models: readonly ServedModel[], tools: PlanningTools, preferred: ImageFormat = 'png'): PlannedImages {
+export function planImages(body: ImageBody, models: readonly ServedModel[], tools: PlanningTools, preferred: ImageFormat = 'png'): readonly Planned[] {
   const { partial_images: partials, output_compression: compression, model, ralu } = body;
   if (typeof partials === 'number' && partials > 0 && !body.stream) throw badField('partial_images', partials, 'needs stream');
   const found = resolveModel(models, model ?? undefined);
   if (!found) throw badField('model', model, `must be one of ${models.map(({ facts }) => facts.id).join(', ')}`);
   const format = body.output_format ?? preferred;
-  if (typeof compression === 'number' && format === 'png') throw badField('output_compression', compression, 'belongs to webp and jpeg; png is lossless');
+  if (typeof compression === 'number' && compression !== DEFAULT_COMPRESSION && format === 'png') throw badField('output_compression', compression, 'belongs to webp and jpeg; png is lossless');
   const [, width, height] = SIZE.exec(body.size ?? '') ?? [];
   const firstSeed = body.seed ?? tools.draw();
   const { on_disconnect: _, ...options } = ralu ?? {};
@@ -161,8 +156,7 @@ export function planImages(body: ImageBody, models: readonly ServedModel[], tool
     ...(format !== 'png' && { quality: Math.max(1, compression ?? DEFAULT_COMPRESSION) }),
   };
   try {
-    const planned = Array.from({ length: body.n ?? 1 }, (_, i) => planBody({ ...job, seed: (firstSeed + i) % NUM_SEEDS }, models, tools, { count: partials ?? 0, format }));
-    return { planned, format };
+    return Array.from({ length: body.n ?? 1 }, (_, i) => planBody({ ...job, seed: (firstSeed + i) % NUM_SEEDS }, models, tools, { count: partials ?? 0, format }));
   } catch (error) {
     const fault = error instanceof Problem ? error.fields.errors?.[0] : undefined;
     if (!fault) throw error;

@@ -22,9 +22,6 @@ import { type ImageBody, imageBody, planImages, refuseUnsupported } from './imag
 
 const SURFACE = '/v1/images/generations';
 
-/** How long after a request OpenAI's client may send it again by itself: its own timeout is ten minutes. */
-const RETRY_WITHIN_MS = 15 * 60_000;
-
 const generate = createRoute({
   method: 'post',
   path: SURFACE,
@@ -54,7 +51,7 @@ async function idempotencyHere(c: Context<AppEnv>, body: ImageBody): Promise<Ide
   if (given || retries === undefined) return given;
   const digest = await digestOf(SURFACE, body);
   // no header can hold a zero byte, so no caller's key is like it
-  return { key: `\0${c.var.caller.keyId}.${digest}`, digest, withinMs: Number(retries) > 0 ? RETRY_WITHIN_MS : 0, isSaid: false };
+  return { key: `\0${c.var.caller.keyId}.${digest}`, digest, repetition: Math.max(0, Math.trunc(Number(retries)) || 0) };
 }
 
 /** Whether only bytes are wanted, and as what; null where JSON will do. */
@@ -66,9 +63,11 @@ function wantedBytes(accept: string | undefined): ImageFormat | 'any' | null {
   return imageFormat.safeParse(named).data ?? 'any';
 }
 
-/** Stops jobs that nobody waits for any more. */
-const cancelJobs = (env: Env, account: string, jobs: readonly JobView[]): Promise<unknown> =>
-  Promise.all(jobs.map(({ id }) => callObject(env.JOBS, id, (stub) => stub.cancel(account) as Promise<unknown>)));
+/** Stops jobs that nobody waits for any more: not those that another request has attached to. */
+async function cancelUnlessShared(env: Env, account: string, jobs: readonly JobView[], idempotencyKey: string | null): Promise<void> {
+  if (idempotencyKey !== null && (await callObject(env.ACCOUNTS, account, (stub) => stub.isShared(idempotencyKey)))) return;
+  await Promise.all(jobs.map(({ id }) => callObject(env.JOBS, id, (stub) => stub.cancel(account) as Promise<unknown>)));
+}
 
 const jobIds = (jobs: readonly JobView[]): string => jobs.map(({ id }) => id).join(', ');
 
@@ -80,26 +79,30 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
     if (bytes && body.stream) throw badField('stream', true, 'needs Accept: text/event-stream or application/json');
     if (bytes && (body.n ?? 1) > 1) throw badField('n', body.n, 'must be 1 where the answer is the bytes of an image');
     const idempotency = await idempotencyHere(c, body);
-    const { planned } = planImages(body, await availableModels(c.env), planningTools(memo), bytes && bytes !== 'any' ? bytes : 'png');
-    const started = await startJobs(c.env, c.var.caller, { planned, requestId: c.var.requestId, idempotency });
+    const plan = async () => planImages(body, await availableModels(c.env), planningTools(memo), bytes && bytes !== 'any' ? bytes : 'png');
+    const started = await startJobs(c.env, c.var.caller, { plan, requestId: c.var.requestId, idempotency });
     const headers = {
       ...rateHeaders(started.rate),
       'x-ralu-job-id': jobIds(started.jobs),
       ...(started.isReplay && { 'idempotent-replayed': 'true' }),
     };
+    // from here on work is under way: whatever the answer is, it names the jobs, and asking again by itself would ask for it twice
+    for (const [name, value] of Object.entries({ ...headers, 'x-should-retry': 'false' })) c.header(name, value);
     // a stream's caller has nothing else to stop the work with, unless the job can be had again by key
-    const isLeft = body.ralu?.on_disconnect ?? (body.stream && !c.req.header('idempotency-key') ? 'cancel' : 'continue');
-    const cancel = (): void => c.executionCtx.waitUntil(cancelJobs(c.env, c.var.caller.account, started.jobs));
-    if (isLeft === 'cancel') c.req.raw.signal.addEventListener('abort', cancel);
+    const onLeave = body.ralu?.on_disconnect ?? (body.stream && !c.req.header('idempotency-key') ? 'cancel' : 'continue');
+    const isOurs = onLeave === 'cancel' && !started.isReplay;
+    const cancel = (): void => {
+      if (isOurs) c.executionCtx.waitUntil(cancelUnlessShared(c.env, c.var.caller.account, started.jobs, idempotency?.key ?? null));
+    };
+    c.req.raw.signal.addEventListener('abort', cancel);
 
     if (body.stream) {
-      const lost = isLeft === 'cancel' ? cancel : () => undefined;
       const write = async (writer: EventWriter): Promise<void> => {
         // one of several images without a picture ends the stream; nobody waits for the others then
         const { hasFailed } = await writeImageEvents({ env: c.env, account: c.var.caller.account, body, jobs: started.jobs }, writer);
-        if (hasFailed) lost();
+        if (hasFailed) cancel();
       };
-      return sendEvents(c, write, headers, lost);
+      return sendEvents(c, write, headers, cancel);
     }
 
     const jobs = await finished(c, started);
