@@ -81,6 +81,8 @@ export class JobObject extends DurableObject<JobEnv> {
   /** ends the stage request in flight; null when there is none in this incarnation */
   #inFlight: AbortController | null = null;
   #walking: Promise<void> | null = null;
+  /** ends the webhook's call in flight, which nobody waits for when the job is erased */
+  #webhookCall: AbortController | null = null;
   /** progress not stored yet, and the timer that will */
   readonly #untold: { readonly event: JobEvent; readonly at: number }[] = [];
   #telling: ReturnType<typeof setTimeout> | null = null;
@@ -189,6 +191,7 @@ export class JobObject extends DurableObject<JobEnv> {
   async erase(owner: string): Promise<boolean> {
     // an unfinished job ends first, so that nothing on its way can be stored behind the erasure; its walk is over before anything goes
     if ((await this.cancel(owner)) === null) return false;
+    this.#webhookCall?.abort();
     await this.#walking?.catch(() => {});
     await this.#remove();
     return true;
@@ -252,15 +255,20 @@ export class JobObject extends DurableObject<JobEnv> {
     const body = JSON.stringify(webhookBody(door, job, this.#logs(), { origin, streamToken: await streamToken(this.env.SIGNING_SECRET, row.id, now), now }));
     const headers = await webhookHeaders(await webhookSecret(this.env.SIGNING_SECRET, row.account), row.id, Math.floor(now / 1000), body);
     let status: number | null = null;
+    const call = new AbortController();
+    this.#webhookCall = call;
+    const signal = AbortSignal.any([call.signal, AbortSignal.timeout(WEBHOOK_TIMEOUT_MS)]);
     try {
-      if (await this.#isPublic(url)) {
+      if (await this.#isPublic(url, signal)) {
         // a redirect could lead anywhere, so none is followed: it is a failed try
-        const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS) });
+        const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
         status = response.status;
         await response.body?.cancel();
       }
     } catch {
       // unreachable or silent: tried again
+    } finally {
+      this.#webhookCall = null;
     }
     if (!this.#row()) return;
     const after = afterTry(webhook, status, Date.now());
@@ -270,9 +278,9 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   /** Whether every address that the name leads to now is a public one. */
-  async #isPublic(url: string): Promise<boolean> {
+  async #isPublic(url: string, signal: AbortSignal): Promise<boolean> {
     if (this.env.WEBHOOK_RESOLVER === '') return true;
-    const addresses = await addressesOf(new URL(url).hostname, this.env.WEBHOOK_RESOLVER, (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS) }));
+    const addresses = await addressesOf(new URL(url).hostname, this.env.WEBHOOK_RESOLVER, (input, init) => fetch(input, { ...init, signal }));
     return addresses.length > 0 && !addresses.some(isPrivateAddress);
   }
 

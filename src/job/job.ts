@@ -161,8 +161,10 @@ export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'see
   readonly object: 'quote';
   /** all of it: denoising, decoding, text */
   readonly tflops: number;
-  /** at the pace of the account's last jobs on this model, without waiting; null before the first */
+  /** at the pace of the account's last jobs on this model, without waiting in a line; null before the first */
   readonly seconds: number | null;
+  /** stages that wait at the stage server it would begin with; null where it does not say */
+  readonly waiting: number | null;
 }
 
 /** The job as `GET /v1/jobs/{id}` shows it. */

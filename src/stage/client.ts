@@ -1,6 +1,7 @@
 /** Talking to one stage server: a request out, its events as they come, one outcome. Every expected failure is a value with its evidence. */
 import {
   EVENT_TEXTS,
+  health,
   MAX_MESSAGE_BYTES,
   MAX_PREVIEW_BYTES,
   type ModelFacts,
@@ -61,10 +62,13 @@ export interface Stage {
   cancel(id: string): Promise<void>;
   /** The models it serves. Throws when it cannot be reached or answers something else. */
   models(): Promise<readonly ModelFacts[]>;
+  /** How many stages wait for it now; null where it cannot say or takes none. */
+  waiting(): Promise<number | null>;
 }
 
 const CANCEL_TIMEOUT_MS = 10_000;
 const MODELS_TIMEOUT_MS = 5_000;
+const HEALTH_TIMEOUT_MS = 2_000;
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 const MAX_DETAIL = 300;
 
@@ -127,6 +131,15 @@ export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fe
         throw new Error(`answered ${response.status}`);
       }
       return modelList.parse(await response.json()).models;
+    },
+    async waiting() {
+      try {
+        const response = await fetcher(address('healthz'), { signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
+        const { queue } = health.parse(await response.json());
+        return response.ok ? queue : null;
+      } catch {
+        return null;
+      }
     },
   };
 

@@ -54,6 +54,9 @@ export const modelFacts = z.object({
 });
 export type ModelFacts = z.infer<typeof modelFacts>;
 
+/** The part of a stage server's `GET /healthz` that is read here. */
+export const health = z.object({ queue: z.int().nonnegative() });
+
 export const modelList = z.object({ models: z.array(modelFacts) });
 
 export const imageFormat = z.enum(['png', 'webp', 'jpeg']);
