@@ -138,7 +138,7 @@ def flop_facts(model: transformer.Velocity, decoder: nn.Module) -> dict:
     }
 
 
-def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int, int]]) -> dict:
+def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int, int]], can: str) -> dict:
     millions = sum(p.numel() for p in model.transformer.parameters()) / 1e6
     return {
         "id": ID, "aliases": [], "channels": 16, "token_pixels": 16,
@@ -148,8 +148,7 @@ def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int
         "text_tokens": text.MAX_TOKENS, "max_tokens": max(width * height for width, height in sizes) // 256,
         "flops": flop_facts(model, decoder),
         "licence": "MIT",
-        "card": f"Draws one to four emoji on a plain or graded background from a caption such as 'a blue apple to the left of a fox on a yellow background': {len(scenes.NAMES)} objects, "
-                f"{len(scenes.COLOURS)} colours, {len(scenes.BACKGROUNDS)} backgrounds. FLUX's architecture with {millions:.1f} M parameters, trained on Fluent emoji (MIT).",
+        "card": f"{can}: {len(scenes.NAMES)} objects, {len(scenes.COLOURS)} colours, {len(scenes.BACKGROUNDS)} backgrounds. FLUX's architecture with {millions:.1f} M parameters, trained on Fluent emoji (MIT).",
     }
 
 
@@ -238,6 +237,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--from", default=".ralu/train", dest="source"); args.add_argument("--out", default=f"models/{ID}")
     args.add_argument("--sizes", default="512x512,256x256,512x256,256x512", help="WIDTHxHEIGHT offered; the first is the default")
+    args.add_argument("--can", default="Draws one to four emoji on a plain or graded background from a caption such as 'a blue apple to the left of a fox on a yellow background'", help="the first sentence of what the model says of itself, as the evaluation bears it out")
     args.add_argument("--reference", nargs="?", const="test/engine/reference.safetensors", help="also write the numbers that test/engine compares with")
     a = args.parse_args()
     torch.manual_seed(0); torch.set_grad_enabled(False)
@@ -262,7 +262,7 @@ def main():
     files = {name: open(at(name), "rb").read() for name in [*(graph["file"] for graph in graphs.values()), "tokenizer.json"]}
     write_json(at("manifest.json"), {
         "format": 1,
-        "facts": facts(model, decoder, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")]),
+        "facts": facts(model, decoder, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")], a.can),
         "tokenizer": {"file": "tokenizer.json", "whole_words": True},
         "graphs": graphs,
         "files": {name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()},
