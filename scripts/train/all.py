@@ -3,11 +3,11 @@
 cpu: two cores, about two hours, scenes that are not free. gpu: one H200-class GPU, twice ten minutes, a larger transformer and more scenes. toy: every step within minutes, for checking
 that it runs; its pictures mean nothing.
 """
-import argparse, os, subprocess, sys, time
+import argparse, os, shlex, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECIPES = {
-    "cpu": {"autoencoder": "--minutes 16", "latents": "--fixed", "transformer": "--minutes 110 --tokens 1536", "export": "--sizes 256x256,256x128,128x256"},
+    "cpu": {"autoencoder": "--minutes 16", "latents": "--fixed", "transformer": "--minutes 110 --tokens 1536", "export": "--sizes 256x256,256x128,128x256 --can 'Draws one emoji on a plain or graded background; several in one picture it has not learned'"},
     "gpu": {"autoencoder": "--minutes 6 --batch 128 --crop 128 --scale 2", "latents": "--scale 4", "transformer": "--minutes 11 --size small --curriculum gpu --tokens 65536 --batches 1 --every 150 --compile", "export": ""},
     "toy": {"autoencoder": "--minutes .4 --scale .02", "latents": "--scale .004", "transformer": "--minutes 1 --tokens 512 --batches 1 --every 30", "export": ""},
 }
@@ -18,7 +18,7 @@ def main():
     args.add_argument("recipe", choices=RECIPES); args.add_argument("--out", default=".ralu/train"); args.add_argument("--model", default=".ralu/model")
     a = args.parse_args()
     for step, options in RECIPES[a.recipe].items():
-        command = [sys.executable, os.path.join(HERE, f"{step}.py"), *options.split(), *(["--from", a.out, "--out", a.model] if step == "export" else ["--out", a.out])]
+        command = [sys.executable, os.path.join(HERE, f"{step}.py"), *shlex.split(options), *(["--from", a.out, "--out", a.model] if step == "export" else ["--out", a.out])]
         print("$", *command[1:], flush=True)
         begin = time.time()
         subprocess.run(command, check=True)
