@@ -10,6 +10,8 @@ export const ACCOUNT_MIGRATIONS = [
    CREATE TABLE idempotency (key TEXT PRIMARY KEY, digest TEXT NOT NULL, request_id TEXT NOT NULL, job_ids TEXT NOT NULL, created_at INTEGER NOT NULL);`,
   `CREATE TABLE pace (model TEXT PRIMARY KEY, tflops REAL NOT NULL, ms REAL NOT NULL);
    ALTER TABLE idempotency ADD COLUMN attached REAL NOT NULL DEFAULT 0;`,
+  `ALTER TABLE account ADD COLUMN webhook_generation INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE account ADD COLUMN webhook_rotated_at INTEGER;`,
 ] as const;
 
 export interface AccountRecord {
@@ -20,8 +22,18 @@ export interface AccountRecord {
 }
 
 export function readAccount(sql: SqlStorage): AccountRecord | null {
-  const [row] = sql.exec<{ id: string; name: string; limits: string; created_at: number }>('SELECT * FROM account').toArray();
+  const [row] = sql.exec<{ id: string; name: string; limits: string; created_at: number }>('SELECT id, name, limits, created_at FROM account').toArray();
   return row ? { id: row.id, name: row.name, limits: JSON.parse(row.limits), createdAt: row.created_at } : null;
+}
+
+/** Which secret of the account signs its webhooks, and since when; null: since the account was opened. */
+export function readWebhookSecret(sql: SqlStorage): { readonly generation: number; readonly rotatedAt: number | null } {
+  const { webhook_generation, webhook_rotated_at } = sql.exec<{ webhook_generation: number; webhook_rotated_at: number | null }>('SELECT webhook_generation, webhook_rotated_at FROM account').one();
+  return { generation: webhook_generation, rotatedAt: webhook_rotated_at };
+}
+
+export function rotateWebhookSecret(sql: SqlStorage, at: number): void {
+  sql.exec('UPDATE account SET webhook_generation = webhook_generation + 1, webhook_rotated_at = ?', at);
 }
 
 export function insertAccount(sql: SqlStorage, { id, name, limits, createdAt }: AccountRecord): void {

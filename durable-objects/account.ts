@@ -28,6 +28,8 @@ export interface AccountEnv {
   readonly JOBS: DurableObjectNamespace;
 }
 
+/** How long webhooks are also signed with the secret that was replaced. */
+const OLD_SECRET_MS = 24 * 3_600_000;
 /** a job is created within seconds of its entry, or its Worker is gone */
 const CREATION_MS = 60_000;
 
@@ -102,6 +104,18 @@ export class AccountObject extends DurableObject<AccountEnv> {
   /** From the next request on the key opens nothing. False where there is no such key. */
   revokeKey(id: string): boolean {
     return this.#account() !== null && tables.revokeKey(this.#sql, id, Date.now());
+  }
+
+  /** The generations of the secret that webhooks are signed with now: the newest first, and for a day the one before it. */
+  webhookGenerations(): readonly number[] {
+    if (!this.#account()) return [0];
+    const { generation, rotatedAt } = tables.readWebhookSecret(this.#sql);
+    return rotatedAt !== null && Date.now() - rotatedAt < OLD_SECRET_MS ? [generation, generation - 1] : [generation];
+  }
+
+  /** Makes another secret for webhooks; the one so far signs beside it for a day. */
+  rotateWebhookSecret(): void {
+    if (this.#account()) tables.rotateWebhookSecret(this.#sql, Date.now());
   }
 
   /** Whether the key with this hash opens the account; null where it does. */

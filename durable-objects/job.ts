@@ -253,13 +253,15 @@ export class JobObject extends DurableObject<JobEnv> {
     const { origin, door, url } = webhook;
     const job = await withLinks(this.env.SIGNING_SECRET, this.#view(row), now);
     const body = JSON.stringify(webhookBody(door, job, this.#logs(), { origin, streamToken: await streamToken(this.env.SIGNING_SECRET, row.id, now), now }));
-    const headers = await webhookHeaders(await webhookSecret(this.env.SIGNING_SECRET, row.account), row.id, Math.floor(now / 1000), body);
     let status: number | null = null;
     const call = new AbortController();
     this.#webhookCall = call;
     const signal = AbortSignal.any([call.signal, AbortSignal.timeout(WEBHOOK_TIMEOUT_MS)]);
     try {
       if (await this.#isPublic(url, signal)) {
+        const generations = await this.#accountOf(row).webhookGenerations();
+        const secrets = await Promise.all(generations.map((generation) => webhookSecret(this.env.SIGNING_SECRET, row.account, generation)));
+        const headers = await webhookHeaders(secrets, row.id, Math.floor(now / 1000), body);
         // a redirect could lead anywhere, so none is followed: it is a failed try
         const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
         status = response.status;

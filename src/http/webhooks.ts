@@ -5,6 +5,7 @@ import { type Door, refuseWebhookUrl, type Webhook, webhookSecret } from '../job
 import { requireKey } from './auth.ts';
 import type { AppEnv } from './env.ts';
 import { badField } from './problem.ts';
+import { callObject } from './stub.ts';
 
 /** The webhook of a request; null where it names none. Throws a 400 Problem for an address that may not be called. */
 export function webhookOf(c: Context<AppEnv>, field: string, url: string | undefined, door: Door): Pick<Webhook, 'url' | 'door' | 'origin'> | null {
@@ -23,6 +24,26 @@ const getSecret = createRoute({
   responses: { 200: { description: 'whsec_ and base64, as Standard Webhooks has it', content: { 'application/json': { schema: z.object({ key: z.string() }) } } } },
 });
 
+const rotateSecret = createRoute({
+  method: 'post',
+  path: '/v1/webhooks/default/secret',
+  summary: 'Another secret for webhooks; the one so far signs beside it for a day',
+  middleware: [requireKey] as const,
+  responses: { 200: { description: 'The new secret', content: { 'application/json': { schema: z.object({ key: z.string() }) } } } },
+});
+
+/** The newest secret of the caller's account. */
+async function newestSecret(c: Context<AppEnv>): Promise<string> {
+  const { account } = c.var.caller;
+  const [generation = 0] = await callObject(c.env.ACCOUNTS, account, (stub) => stub.webhookGenerations() as Promise<readonly number[]>);
+  return webhookSecret(c.env.SIGNING_SECRET, account, generation);
+}
+
 export function routeWebhooks(app: OpenAPIHono<AppEnv>): void {
-  app.openapi(getSecret, async (c) => c.json({ key: await webhookSecret(c.env.SIGNING_SECRET, c.var.caller.account) }, 200));
+  app.openapi(getSecret, async (c) => c.json({ key: await newestSecret(c) }, 200));
+
+  app.openapi(rotateSecret, async (c) => {
+    await callObject(c.env.ACCOUNTS, c.var.caller.account, (stub) => stub.rotateWebhookSecret());
+    return c.json({ key: await newestSecret(c) }, 200);
+  });
 }

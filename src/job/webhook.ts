@@ -32,17 +32,23 @@ export function afterTry(webhook: Webhook, status: number | null, now: number): 
   return { ...webhook, tries: webhook.tries + 1, dueAt: now + pause * 1000 };
 }
 
-/** The account's secret in the specification's form; derived from the deployment's, so it need not be kept. */
-export const webhookSecret = async (signingSecret: string, account: string): Promise<string> => `whsec_${encodeBase64(await hmacBytes(signingSecret, 'webhook', account))}`;
+/** A secret of the account in the specification's form; derived from the deployment's, so only its generation is kept. */
+export const webhookSecret = async (signingSecret: string, account: string, generation: number): Promise<string> =>
+  `whsec_${encodeBase64(await hmacBytes(signingSecret, 'webhook', `${account}\0${generation}`))}`;
 
 const encoder = new TextEncoder();
 
-/** The headers that let a receiver verify `body`. `id` is the same at every try. */
-export async function webhookHeaders(secret: string, id: string, seconds: number, body: string): Promise<Record<string, string>> {
+/** The headers that let a receiver verify `body` with any of the secrets. `id` is the same at every try. */
+export async function webhookHeaders(secrets: readonly string[], id: string, seconds: number, body: string): Promise<Record<string, string>> {
+  const signatures = await Promise.all(secrets.map((secret) => sign(secret, `${id}.${seconds}.${body}`)));
+  return { 'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': String(seconds), 'webhook-signature': signatures.map((signature) => `v1,${signature}`).join(' ') };
+}
+
+/** HMAC-SHA-256 under the decoded secret, base64. */
+async function sign(secret: string, text: string): Promise<string> {
   const bytes = Uint8Array.from(atob(secret.slice('whsec_'.length)), (character) => character.charCodeAt(0));
   const key = await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
-  const signature = encodeBase64(await crypto.subtle.sign('HMAC', key, encoder.encode(`${id}.${seconds}.${body}`)));
-  return { 'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': String(seconds), 'webhook-signature': `v1,${signature}` };
+  return encodeBase64(await crypto.subtle.sign('HMAC', key, encoder.encode(text)));
 }
 
 /** IPv4 blocks nobody outside may be sent to: [first address, prefix length]. Source: IANA special-purpose registry. */

@@ -105,9 +105,13 @@ describe('webhooks', () => {
       expect(await validateWebhook(first, key)).toBe(true);
       expect(await validateWebhook({ ...first, body: first.body.replace('succeeded', 'failed') }, key)).toBe(false);
       expect(JSON.parse(first.body)).toMatchObject({ id, status: 'succeeded' });
+      const { key: newKey } = (await (await client.request('/webhooks/default/secret', { method: 'POST' })).json()) as { key: string };
+      expect(newKey).not.toBe(key);
       const second = await listener.next();
       expect(second.headers['webhook-id']).toBe(first.headers['webhook-id']);
-      expect(await validateWebhook(second, key)).toBe(true);
+      // replaced between the tries: for a day both verify
+      for (const secret of [key, newKey]) expect(await validateWebhook(second, secret)).toBe(true);
+      expect(await client.webhooks.default.secret.get()).toEqual({ key: newKey });
     } finally {
       listener.close();
     }

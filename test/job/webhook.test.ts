@@ -34,14 +34,17 @@ describe('tries', () => {
 });
 
 test('the signature is the specification’s: HMAC-SHA-256 of id.timestamp.body under the decoded secret', async () => {
-  const secret = await webhookSecret('signing', 'acct_1');
+  const secret = await webhookSecret('signing', 'acct_1', 0);
+  const next = await webhookSecret('signing', 'acct_1', 1);
   expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
-  expect(await webhookSecret('signing', 'acct_2')).not.toBe(secret);
-  const headers = await webhookHeaders(secret, 'job_1', 1_700_000_000, '{"a":1}');
-  const expected = createHmac('sha256', Buffer.from(secret.slice(6), 'base64'))
-    .update('job_1.1700000000.{"a":1}')
-    .digest('base64');
-  expect(headers).toMatchObject({ 'webhook-id': 'job_1', 'webhook-timestamp': '1700000000', 'webhook-signature': `v1,${expected}` });
+  expect(new Set([secret, next, await webhookSecret('signing', 'acct_2', 0)]).size).toBe(3);
+  const headers = await webhookHeaders([next, secret], 'job_1', 1_700_000_000, '{"a":1}');
+  const [first, second] = [next, secret].map((each) =>
+    createHmac('sha256', Buffer.from(each.slice(6), 'base64'))
+      .update('job_1.1700000000.{"a":1}')
+      .digest('base64'),
+  );
+  expect(headers).toMatchObject({ 'webhook-id': 'job_1', 'webhook-timestamp': '1700000000', 'webhook-signature': `v1,${first} v1,${second}` });
 });
 
 describe('no private addresses', () => {
