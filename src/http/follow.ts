@@ -1,6 +1,5 @@
 /** A job watched from the Worker: its events, or its end, through as many calls as that takes. */
-import type { StoredEvent } from '../job/events.ts';
-import { isLastEvent } from '../job/events.ts';
+import { isLastEvent, type StoredEvent } from '../job/events.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import type { Env } from './env.ts';
 import { Problem } from './problem.ts';

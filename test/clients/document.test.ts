@@ -1,6 +1,8 @@
 /** What is written about the service is true: the OpenAPI document is one, and the examples run as they stand. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Validator } from '@seriousme/openapi-schema-validator';
@@ -11,11 +13,18 @@ const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
 
 let rig: Rig;
+/** where an example runs: it has the packages, and keeps what the example writes */
+let folder: string;
 beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ralu-examples-'));
+  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   rig = await makeRig();
   await rig.start();
 });
-afterAll(() => rig?.remove());
+afterAll(async () => {
+  await rig?.remove();
+  await rm(folder, { recursive: true, force: true });
+});
 
 test('the document is valid OpenAPI 3.1', async () => {
   const document = (await (await fetch(`${rig.service.url}/openapi.json`)).json()) as Record<string, unknown>;
@@ -34,7 +43,7 @@ test('there are examples', () => expect(examples.length).toBeGreaterThan(5));
 
 test.each(examples)('%s', async (_, language, code) => {
   const env = { ...process.env, RALU_URL: rig.service.url, RALU_API_KEY: rig.service.key };
-  const options = { cwd: ROOT, env, timeout: 60_000 };
+  const options = { cwd: folder, env, timeout: 60_000 };
   const { stdout } = await (language === 'js'
     ? run(process.execPath, ['--input-type=module', '--eval', code], options)
     : run('bash', ['-ec', code.replace('curl -s', 'curl -s --fail -w done')], options));
