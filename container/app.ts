@@ -67,7 +67,7 @@ export function createStageServer({
   })();
   ready.catch(() => {}); // told to whoever awaits it
 
-  const counts = () => served?.stages.counts() ?? { waiting: 0, running: 0 };
+  const counts = () => served?.stages.counts() ?? { waiting: 0, running: 0, etaMs: 0 };
   const status = () => {
     if (closing) return 'draining';
     if (!served) return 'starting';
@@ -83,7 +83,8 @@ export function createStageServer({
 
   app.get('/healthz', (c) => {
     const now = status();
-    return c.json({ status: now, queue: counts().waiting, version: packageJson.version }, now === 'ready' || now === 'busy' ? 200 : 503);
+    const { waiting, etaMs } = counts();
+    return c.json({ status: now, queue: waiting, eta_ms: etaMs, version: packageJson.version }, now === 'ready' || now === 'busy' ? 200 : 503);
   });
 
   const digestOf = (text: string) => createHash('sha256').update(text).digest();

@@ -64,7 +64,8 @@ export interface Stages {
   follow(stage: Stage): ReadableStream<Uint8Array>;
   /** Stops or forgets it; false when nobody knows it. */
   cancel(id: string): boolean;
-  counts(): { readonly waiting: number; readonly running: number };
+  /** `etaMs`: denoising before a stage that came now would begin, in the longest line. */
+  counts(): { readonly waiting: number; readonly running: number; readonly etaMs: number };
   /** Ends every waiting stage, and after `ms` every running one; resolves when nothing computes any more. */
   drain(ms: number): Promise<void>;
 }
@@ -291,7 +292,11 @@ export function createStages(models: readonly Model[], { limits, metrics, log }:
 
     counts() {
       const all = [...runners.values()];
-      return { waiting: all.reduce((sum, { waiting }) => sum + waiting.length, 0), running: all.filter(({ running }) => running).length };
+      return {
+        waiting: all.reduce((sum, { waiting }) => sum + waiting.length, 0),
+        running: all.filter(({ running }) => running).length,
+        etaMs: Math.max(0, ...all.map((runner) => waitMs(runner, runner.waiting.length + 1))),
+      };
     },
 
     async drain(ms) {

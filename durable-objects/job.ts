@@ -17,10 +17,11 @@ import { viewPlan } from '../src/job/plan.ts';
 import { afterFault, newRecord, outcomeOf, timesAfter } from '../src/job/record.ts';
 import { isLastRoom, roomName, type StageRequest, type Step, type Tools, walkRoom } from '../src/job/story.ts';
 import { totalTflops, viewJob } from '../src/job/view.ts';
-import { addressesOf, afterTry, isPrivateAddress, type Webhook, webhookHeaders, webhookSecret } from '../src/job/webhook.ts';
+import { afterTry, type Webhook, webhookSecret } from '../src/job/webhook.ts';
 import { openStage, parseBackends } from '../src/stage/backends.ts';
 import type { Stage, StageProgress } from '../src/stage/client.ts';
 import type { AccountObject } from './account.ts';
+import { callWebhook } from './call-webhook.ts';
 import { changedWithin, makeSignal, streamEvents } from './event-stream.ts';
 import { type Limits, type LimitVariables, readLimits } from './limits.ts';
 import { migrate } from './migrate.ts';
@@ -61,9 +62,6 @@ const ALARM_MS = 4 * 60_000;
 const REMOVE_RETRY_MS = 3_600_000;
 /** When to try again to tell an account. */
 const TELL_ACCOUNT_RETRY_MS = 5000;
-
-/** How long a caller's server may take to answer a webhook. */
-const WEBHOOK_TIMEOUT_MS = 15_000;
 
 /** When an ended job wants to be looked at again: to tell its account, then its caller, then to be removed. */
 function dueAfterEnd({ toldAt, webhook, expiresAt }: JobRecord): number {
@@ -253,37 +251,19 @@ export class JobObject extends DurableObject<JobEnv> {
     const { origin, door, url } = webhook;
     const job = await withLinks(this.env.SIGNING_SECRET, this.#view(row), now);
     const body = JSON.stringify(webhookBody(door, job, this.#logs(), { origin, streamToken: await streamToken(this.env.SIGNING_SECRET, row.id, now), now }));
-    let status: number | null = null;
     const call = new AbortController();
     this.#webhookCall = call;
-    const signal = AbortSignal.any([call.signal, AbortSignal.timeout(WEBHOOK_TIMEOUT_MS)]);
-    try {
-      if (await this.#isPublic(url, signal)) {
-        const generations = await this.#accountOf(row).webhookGenerations();
-        const secrets = await Promise.all(generations.map((generation) => webhookSecret(this.env.SIGNING_SECRET, row.account, generation)));
-        const headers = await webhookHeaders(secrets, row.id, Math.floor(now / 1000), body);
-        // a redirect could lead anywhere, so none is followed: it is a failed try
-        const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
-        status = response.status;
-        await response.body?.cancel();
-      }
-    } catch {
-      // unreachable or silent: tried again
-    } finally {
-      this.#webhookCall = null;
-    }
+    const secrets = async () => {
+      const generations = await this.#accountOf(row).webhookGenerations();
+      return Promise.all(generations.map((generation) => webhookSecret(this.env.SIGNING_SECRET, row.account, generation)));
+    };
+    const status = await callWebhook({ url, id: row.id, body, secrets, resolver: this.env.WEBHOOK_RESOLVER, signal: call.signal });
+    this.#webhookCall = null;
     if (!this.#row()) return;
     const after = afterTry(webhook, status, Date.now());
     logLine('webhook_called', { job_id: row.id, try: after.tries, status, state: after.state });
     updateRow(this.#sql, { webhook: after });
     await this.ctx.storage.setAlarm(dueAfterEnd(this.#row() as JobRecord));
-  }
-
-  /** Whether every address that the name leads to now is a public one. */
-  async #isPublic(url: string, signal: AbortSignal): Promise<boolean> {
-    if (this.env.WEBHOOK_RESOLVER === '') return true;
-    const addresses = await addressesOf(new URL(url).hostname, this.env.WEBHOOK_RESOLVER, (input, init) => fetch(input, { ...init, signal }));
-    return addresses.length > 0 && !addresses.some(isPrivateAddress);
   }
 
   #accountOf({ account }: JobRecord): DurableObjectStub<AccountObject> {

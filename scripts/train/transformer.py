@@ -20,12 +20,13 @@ SIZES = {                                                              # FLUX.1-
     "mini": dict(num_layers=2, num_single_layers=6, attention_head_dim=64, num_attention_heads=4, axes_dims_rope=(8, 28, 28)),
     "small": dict(num_layers=2, num_single_layers=5, attention_head_dim=64, num_attention_heads=5, axes_dims_rope=(8, 28, 28)),
 }
-# easy first: from this progress on, the share of scenes with a single object, and the share of the tokens computed of each (width, height)
+# easy first, and several objects once one is known: from this progress on, the share of scenes with a single object, and the share of the tokens computed of each (width, height)
 CURRICULA = {
     "cores": [
         (0., .7, {(128, 128): 1.}),
-        (.3, .75, {(128, 128): .15, (256, 256): .85}),
-        (.65, .65, {(128, 128): .13, (256, 256): .76, (256, 128): .04, (128, 256): .04, (128, 64): .015, (64, 128): .015}),
+        (.2, .75, {(128, 128): .15, (256, 256): .85}),
+        (.55, .22, {(128, 128): .22, (256, 256): .78}),
+        (.8, .25, {(128, 128): .13, (256, 256): .76, (256, 128): .04, (128, 256): .04, (128, 64): .015, (64, 128): .015}),
     ],
     "gpu": [
         (0., .9, {(128, 128): 1.}),

@@ -10,7 +10,7 @@ import type { AppEnv } from './env.ts';
 import { waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { jobBody, planBody, planningTools } from './job-request.ts';
-import { availableModels, waitingAt } from './models.ts';
+import { availableModels, lineAt } from './models.ts';
 import { badField, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
@@ -137,8 +137,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(quoteJob, async (c) => {
     const { request, plan } = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo));
-    const [pace, waiting] = await Promise.all([callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)), waitingAt(c.env, plan)]);
-    return c.json(viewQuote(request, plan, { pace, waiting }), 200);
+    const [pace, line] = await Promise.all([callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)), lineAt(c.env, plan)]);
+    return c.json(viewQuote(request, plan, { pace, line }), 200);
   });
 
   app.openapi(listJobs, async (c) => {

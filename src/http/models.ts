@@ -3,7 +3,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Plan } from '../job/job.ts';
 import { PLAIN, presetsFor } from '../job/presets.ts';
 import { findModels, openStage, parseBackends, type ServedModel } from '../stage/backends.ts';
-import { modelFacts } from '../stage/contract.ts';
+import { type Line, modelFacts } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import type { AppEnv, Env } from './env.ts';
 import { speakOpenAI } from './openai/errors.ts';
@@ -21,10 +21,10 @@ export async function availableModels(env: Env): Promise<readonly ServedModel[]>
 const presetView = z
   .object({ name: z.string(), N: z.array(z.int()), e: z.array(z.number()), r: z.array(z.number()) })
   .openapi('Preset', { description: 'a schedule by name: steps, ends and shares of its stages' });
-/** How many stages wait at the backend a plan begins with; null where it does not say. */
-export async function waitingAt(env: Env, { backends }: Pick<Plan, 'backends'>): Promise<number | null> {
+/** The line at the backend a plan begins with; null where it does not say. */
+export async function lineAt(env: Env, { backends }: Pick<Plan, 'backends'>): Promise<Line | null> {
   const backend = parseBackends(env.BACKENDS).find(({ id }) => id === backends[0]);
-  return backend ? openStage(backend, env as unknown as Record<string, unknown>).waiting() : null;
+  return backend ? openStage(backend, env as unknown as Record<string, unknown>).line() : null;
 }
 
 const modelEntry = modelFacts.extend({

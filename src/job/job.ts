@@ -1,7 +1,7 @@
 /** What a job is: the request as accepted, the plan made from it, and where it stands. The story moves it. */
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { Tokens } from '../numerics/tokens.ts';
-import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
+import type { ImageFormat, Line, ModelFacts } from '../stage/contract.ts';
 import type { Webhook } from './webhook.ts';
 
 export type Upsampling = 'latent' | 'token';
@@ -163,8 +163,8 @@ export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'see
   readonly tflops: number;
   /** at the pace of the account's last jobs on this model, without waiting in a line; null before the first */
   readonly seconds: number | null;
-  /** stages that wait at the stage server it would begin with; null where it does not say */
-  readonly waiting: number | null;
+  /** at the stage server it would begin with, whose longest it is where there are several; null where that does not say */
+  readonly line: Line | null;
 }
 
 /** The job as `GET /v1/jobs/{id}` shows it. */

@@ -2,6 +2,7 @@
 import {
   EVENT_TEXTS,
   health,
+  type Line,
   MAX_MESSAGE_BYTES,
   MAX_PREVIEW_BYTES,
   type ModelFacts,
@@ -62,8 +63,8 @@ export interface Stage {
   cancel(id: string): Promise<void>;
   /** The models it serves. Throws when it cannot be reached or answers something else. */
   models(): Promise<readonly ModelFacts[]>;
-  /** How many stages wait for it now; null where it cannot say or takes none. */
-  waiting(): Promise<number | null>;
+  /** Its line now; null where it cannot say or takes none. */
+  line(): Promise<Line | null>;
 }
 
 const CANCEL_TIMEOUT_MS = 10_000;
@@ -132,11 +133,11 @@ export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fe
       }
       return modelList.parse(await response.json()).models;
     },
-    async waiting() {
+    async line() {
       try {
         const response = await fetcher(address('healthz'), { signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
-        const { queue } = health.parse(await response.json());
-        return response.ok ? queue : null;
+        const { queue, eta_ms } = health.parse(await response.json());
+        return response.ok ? { waiting: queue, eta_ms } : null;
       } catch {
         return null;
       }

@@ -55,15 +55,21 @@ export const modelFacts = z.object({
 export type ModelFacts = z.infer<typeof modelFacts>;
 
 /** The part of a stage server's `GET /healthz` that is read here. */
-export const health = z.object({ queue: z.int().nonnegative() });
+export const health = z.object({ queue: z.int().nonnegative(), eta_ms: z.number().nonnegative() });
+
+/** The line at a stage server: stages that wait, and milliseconds of denoising ahead of one that came now. */
+export interface Line {
+  readonly waiting: number;
+  readonly eta_ms: number;
+}
 
 export const modelList = z.object({ models: z.array(modelFacts) });
 
 export const imageFormat = z.enum(['png', 'webp', 'jpeg']);
 export type ImageFormat = z.infer<typeof imageFormat>;
 
-/** Largest preview a stage server may answer with, bytes; it travels inside an event. */
-export const MAX_PREVIEW_BYTES = 512 * 1024;
+/** Largest preview a stage server may answer with, bytes; it travels inside an event, in base64. 512 x 512 pixels fit as PNG whatever they show, so no picture of a job has to shrink. */
+export const MAX_PREVIEW_BYTES = 800 * 1024;
 /** Largest stage request or response message, bytes: 4096 tokens of 64 values and a 4-megapixel image fit several times. */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 

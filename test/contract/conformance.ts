@@ -213,7 +213,7 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       test('its health, to anybody', async () => {
         const response = await call(server, 'GET', 'healthz', { token: null });
         expect(response.status).toBe(200);
-        expect(await response.json()).toMatchObject({ status: expect.stringMatching(/^(ready|busy)$/), queue: expect.any(Number), version: expect.any(String) });
+        expect(await response.json()).toMatchObject({ status: expect.stringMatching(/^(ready|busy)$/), queue: expect.any(Number), eta_ms: expect.any(Number), version: expect.any(String) });
       });
 
       test('what it did, as Prometheus text that counts', async () => {

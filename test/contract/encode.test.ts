@@ -58,6 +58,10 @@ describe('a preview', () => {
     expect(tiny.length).toBeLessThanOrEqual(2000);
   });
 
+  test.each(['png', 'webp', 'jpeg'] as const)('as %s keeps the 512 pixels a job asks for, whatever they show', async (format) => {
+    expect(await sizeOf(await encodePreview(noise(512, 512), { format, longestSide: 512, quality: 100 }))).toEqual({ width: 512, height: 512, format });
+  });
+
   test('that cannot fit ends at one pixel instead of never', async () => {
     expect(await sizeOf(await encodePreview(noise(64, 64), { format: 'png', longestSide: 64, quality: 80, maxBytes: 1 }))).toMatchObject({ width: 1, height: 1 });
   });

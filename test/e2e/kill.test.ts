@@ -1,4 +1,8 @@
 /** SIGKILL of the whole process tree, at every kind of moment: the job finishes by itself, with the bytes of a run that nobody disturbed. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type FollowedEvent, fetchImage, getJob } from '../../scripts/generate/client.ts';
@@ -104,6 +108,32 @@ test('a killed job goes on by its alarm when nobody asks for it', async () => {
   const job = await getJob(rig.service, id);
   expect(job.status).toBe('done');
   expect(Buffer.compare(await fetchImage(rig.service, id), reference)).toBe(0);
+});
+
+test('a webhook under way when all is killed is called again, as the same message', async () => {
+  const calls: { readonly id: unknown; readonly body: string }[] = [];
+  const { promise: isCalled, resolve: called } = Promise.withResolvers<void>();
+  const receiver = createServer(async (req, res) => {
+    calls.push({ id: req.headers['webhook-id'], body: await text(req) });
+    // the first call is left without an answer
+    if (calls.length > 1) res.writeHead(204).end();
+    called();
+  });
+  await once(receiver.listen(0, '127.0.0.1'), 'listening');
+  try {
+    const watched = await startWatchedJob(rig.service, { ...BODY, webhook_url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/done` });
+    await isCalled;
+    await crash(watched);
+    await expect.poll(async () => (await getJob(rig.service, watched.id)).webhook?.state, { timeout: 10_000 }).toBe('delivered');
+    expect(calls).toHaveLength(2);
+    for (const { id, body } of calls) {
+      expect(id).toBe(watched.id);
+      expect(JSON.parse(body)).toMatchObject({ type: 'job.done', data: { id: watched.id, status: 'done' } });
+    }
+  } finally {
+    receiver.closeAllConnections();
+    receiver.close();
+  }
 });
 
 test('most of those kills met a running job', ({ skip }) => {

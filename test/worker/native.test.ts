@@ -35,7 +35,7 @@ describe('quote', () => {
     const key = await openAccount();
     const send = (path: string) => call(path, { key, method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(APPLE) });
     const first = await (await send('/v1/jobs/quote')).json<{ tflops: number; seconds: null; plan: object }>();
-    expect(first).toMatchObject({ object: 'quote', preset: '7x', seed: 7, seconds: null, waiting: expect.any(Number) });
+    expect(first).toMatchObject({ object: 'quote', preset: '7x', seed: 7, seconds: null, line: { waiting: expect.any(Number), eta_ms: expect.any(Number) } });
     expect(await (await call('/v1/jobs', { key })).json()).toMatchObject({ data: [] });
     const job = await (await send('/v1/jobs')).json<{ id: string; plan: { fit_ms: number; tflops: Record<'denoise' | 'decode' | 'text', number> } }>();
     expect({ ...job.plan, fit_ms: 0 }).toEqual({ ...first.plan, fit_ms: 0 });

@@ -252,7 +252,7 @@ describe('time and storage', () => {
     expect(await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'job'").toArray())).toEqual([]);
   });
 
-  test('latents of FLUX at 1024² are stored in rows of at most 1 MiB and come back the same', async () => {
+  test('latents of FLUX at 1024² are stored in rows of at most 1.5 MiB and come back the same', async () => {
     const { id } = await createJob(FOX);
     await watchAll(id);
     await runInDurableObject(stubOf(id), (_, state) => {
@@ -265,7 +265,7 @@ describe('time and storage', () => {
       const after: Job = { ...before, tokens, rgb };
       writeJob(sql, before, after);
       const sizes = sql.exec<{ size: number }>('SELECT LENGTH(data) AS size FROM blob').toArray();
-      expect(sizes.length).toBeGreaterThan(4);
+      expect(sizes.length).toBeGreaterThan(2);
       expect(Math.max(...sizes.map(({ size }) => size))).toBeLessThanOrEqual(MAX_ROW_BYTES);
       const back = readJob(sql, row);
       expect(back.tokens).toEqual(tokens);
