@@ -65,9 +65,10 @@ Worker   ${url}
 key      ${key}   (demo account)
 admin    ${adminKey}   (opens accounts)
 
+  export RALU_URL=${url} RALU_API_KEY=${key}
   curl -s ${url}/v1/jobs -H 'authorization: Bearer ${key}' -H 'content-type: application/json' -d '{"prompt": "a red apple", "seed": 7}'
   curl -N ${url}/v1/jobs/<id>/events -H 'authorization: Bearer ${key}'
-  RALU_API_KEY=${key} npm run generate -- "a red apple" --url ${url}
+  npm run generate -- "a red apple" --url $RALU_URL
 
 Ctrl-C stops both.`);
 } catch (error) {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { makeRig, type Rig } from '../e2e/rig.ts';
+import { makeRig, type Rig, startWatchedJob } from '../e2e/rig.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
@@ -15,11 +15,16 @@ const run = promisify(execFile);
 let rig: Rig;
 /** where an example runs: it has the packages, and keeps what the example writes */
 let folder: string;
+/** what the examples read: where and who, and a finished job that the last of them erases */
+let given: Record<string, string>;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ralu-examples-'));
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   rig = await makeRig();
   await rig.start();
+  const { id, events } = await startWatchedJob(rig.service, { prompt: 'a red apple' });
+  await events;
+  given = { RALU_URL: rig.service.url, RALU_API_KEY: rig.service.key, RALU_ADMIN_KEY: rig.adminKey, ID: id };
 });
 afterAll(async () => {
   await rig?.remove();
@@ -32,7 +37,7 @@ test('the document is valid OpenAPI 3.1', async () => {
   expect(await new Validator().validate(document)).toMatchObject({ valid: true });
 });
 
-const examples = ['README.md', 'docs/clients.md'].flatMap((file) => {
+const examples = ['README.md', 'docs/clients.md', 'docs/api.md'].flatMap((file) => {
   const blocks = [...readFileSync(join(ROOT, file), 'utf8').matchAll(/```(js|sh)\n([\s\S]*?)```/g)];
   return blocks
     .filter(([, language, code]) => language === 'js' || code?.includes('$RALU_URL'))
@@ -42,10 +47,10 @@ const examples = ['README.md', 'docs/clients.md'].flatMap((file) => {
 test('there are examples', () => expect(examples.length).toBeGreaterThan(5));
 
 test.each(examples)('%s', async (_, language, code) => {
-  const env = { ...process.env, RALU_URL: rig.service.url, RALU_API_KEY: rig.service.key };
+  const env = { ...process.env, ...given };
   const options = { cwd: folder, env, timeout: 60_000 };
   const { stdout } = await (language === 'js'
     ? run(process.execPath, ['--input-type=module', '--eval', code], options)
-    : run('bash', ['-ec', code.replace('curl -s', 'curl -s --fail -w done')], options));
+    : run('bash', ['-ec', code.replaceAll('curl ', 'curl --fail -w done ')], options));
   expect(stdout.trim()).not.toBe('');
 });

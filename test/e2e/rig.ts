@@ -16,6 +16,8 @@ import { isLastEvent } from '../../src/job/events.ts';
 export interface Rig {
   /** where the Worker answers, and the demo account's key: the same after every restart, there from the first start on */
   readonly service: Service;
+  /** opens accounts; there from the first start on */
+  readonly adminKey: string;
   /** starts the stack; resolves, when it is ready, to what its start took */
   start(): Promise<Stack['startup']>;
   /** SIGKILL to every process of the stack at once; resolves when their ports are free again */
@@ -39,6 +41,7 @@ export async function makeRig(options: Partial<Pick<StackOptions, 'engine' | 'st
   const log: string[] = [];
   const service = { url: `http://127.0.0.1:${port}`, key: '' };
   let child: ChildProcess | null = null;
+  let adminKey = '';
 
   const kill = async (): Promise<void> => {
     if (child?.pid === undefined) return;
@@ -53,15 +56,19 @@ export async function makeRig(options: Partial<Pick<StackOptions, 'engine' | 'st
   return {
     service,
     log,
+    get adminKey() {
+      return adminKey;
+    },
     async start() {
       const born = spawn(process.execPath, [CHILD, file], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
       child = born;
       const errors = createInterface({ input: born.stderr });
       errors.on('line', (line) => log.push(line));
       for await (const line of createInterface({ input: born.stdout })) {
-        const { startup, key } = JSON.parse(line) as Pick<Stack, 'startup' | 'key'>;
-        service.key = key;
-        return startup;
+        const ready = JSON.parse(line) as Pick<Stack, 'startup' | 'key' | 'adminKey'>;
+        service.key = ready.key;
+        adminKey = ready.adminKey;
+        return ready.startup;
       }
       throw new Error(`the stack ended before it was ready:\n${log.slice(-30).join('\n')}`);
     },

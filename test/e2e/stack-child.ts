@@ -3,5 +3,5 @@ import { readFile } from 'node:fs/promises';
 import { type StackOptions, startStack } from '../../scripts/local/stack.ts';
 
 const options = JSON.parse(await readFile(process.argv[2] as string, 'utf8')) as StackOptions;
-const { url, key, startup } = await startStack({ ...options, onLog: (line, from) => console.error(`[${from}] ${line}`) });
-console.log(JSON.stringify({ event: 'ready', url, key, startup }));
+const { url, key, adminKey, startup } = await startStack({ ...options, onLog: (line, from) => console.error(`[${from}] ${line}`) });
+console.log(JSON.stringify({ event: 'ready', url, key, adminKey, startup }));
