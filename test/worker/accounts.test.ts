@@ -5,7 +5,6 @@ import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { readRow } from '../../durable-objects/tables.ts';
 import { parseKey } from '../../src/account/key.ts';
-import { digestOf } from '../../src/http/start-jobs.ts';
 import { call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
 
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
@@ -163,28 +162,23 @@ describe('an idempotency key', () => {
     expect((await start(key, APPLE, { 'idempotency-key': 'x'.repeat(256) })).status).toBe(400);
   });
 
-  test('leads to the jobs it entered, created by the retry, where the Worker was gone in between', async () => {
+  test('leads to the jobs it entered, created by the retry, where the Worker was gone before it had created all of them', async () => {
     const key = await openAccount();
-    const entered = `job_${'c'.repeat(32)}`;
-    const keyId = parseKey(key)?.id as string;
-    const digest = await digestOf('/v1/jobs', APPLE);
-    await runInDurableObject(accountOf(key), (instance) => void instance.start(keyId, { requestId: 'cut', jobIds: [entered], idempotency: { key: 'order-2', digest, repetition: null } }));
-    expect((await call(`/v1/jobs/${entered}`, { key })).status).toBe(404);
-    expect(await json(await start(key, APPLE, { 'idempotency-key': 'order-2' }))).toMatchObject({ id: entered, seed: 7 });
-    // and where it had created one picture of two
-    const images = { prompt: 'a red apple', size: '256x256', n: 2, seed: 7 };
-    const send = () => call('/v1/images/generations', { key, method: 'POST', headers: { 'content-type': 'application/json', 'idempotency-key': 'order-3' }, body: JSON.stringify(images) });
-    await send();
-    const { data } = await json<{ data: { id: string }[] }>(await call('/v1/jobs', { key }));
-    const [second] = data;
-    await runInDurableObject(env.JOBS.getByName(second?.id as string), async (_, state) => {
+    const body = JSON.stringify({ prompt: 'a red apple', size: '256x256', n: 2, seed: 7 });
+    const send = () => call('/v1/images/generations', { key, method: 'POST', headers: { 'content-type': 'application/json', 'idempotency-key': 'order-2' }, body });
+    const first = await json<{ data: unknown[] }>(await send());
+    const list = async () => (await json<{ data: { id: string }[] }>(await call('/v1/jobs', { key }))).data.map((job) => job.id);
+    const ids = await list();
+    expect(ids).toHaveLength(2);
+    // as it is after such an end: both jobs are entered, the object of one was never written to
+    await runInDurableObject(env.JOBS.getByName(ids[0] as string), async (_, state) => {
       await state.storage.deleteAlarm();
       await state.storage.deleteAll();
     });
-    const again = await json<{ data: unknown[]; ralu: { job_id: string } }>(await send());
-    expect(again.data).toHaveLength(2);
-    expect((await json<{ data: { id: string }[] }>(await call('/v1/jobs', { key }))).data.map((job) => job.id)).toEqual(data.map((job) => job.id));
-    expect(await json(await call(`/v1/jobs/${second?.id}`, { key }))).toMatchObject({ status: 'done' });
+    expect((await call(`/v1/jobs/${ids[0]}`, { key })).status).toBe(404);
+    expect((await json<{ data: unknown[] }>(await send())).data).toEqual(first.data);
+    expect(await list()).toEqual(ids);
+    expect(await json(await call(`/v1/jobs/${ids[0]}`, { key }))).toMatchObject({ status: 'done' });
   });
 
   test('is free again once its job is erased: the job does not come back outside the index', async () => {
