@@ -28,7 +28,8 @@ export async function callWebhook({ url, id, body, secrets, resolver, signal: gi
     const headers = await webhookHeaders(await secrets(), id, Math.floor(Date.now() / 1000), body);
     // a redirect could lead anywhere, so none is followed: it is a failed try
     const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
-    await response.body?.cancel();
+    // the status decides, however the rest of the answer ends
+    await response.body?.cancel().catch(() => {});
     return response.status;
   } catch {
     // unreachable or silent: tried again
