@@ -143,7 +143,7 @@ def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int
     return {
         "id": ID, "aliases": [], "channels": 16, "token_pixels": 16,
         "sizes": [{"width": width, "height": height} for width, height in sizes],
-        "shift": [{"tokens": tokens, "shift": round(transformer.shift_for(tokens), 6)} for tokens in sorted({transformer.SHIFTS[0][0], *(width * height // 256 for width, height in sizes)})],
+        "shift": [{"tokens": max(width * height for width, height in sizes) // 256, "shift": transformer.SHIFT}],
         "steps": STEPS, "guidance": None, "negative_prompt": False,
         "text_tokens": text.MAX_TOKENS, "max_tokens": max(width * height for width, height in sizes) // 256,
         "flops": flop_facts(model, decoder),

@@ -6,7 +6,7 @@ length, so nothing is padded; a step adds up several batches. Only whole grids w
 Two things make up for a short training. Inner tokens are also asked what is drawn there (`Naming`; as REPA, arXiv 2410.06940, asks them for another network's features). And the later part
 learns guided velocities, data's plus `GUIDANCE` times what the caption changes, so that sampling needs no second pass (model guidance, arXiv 2502.12154).
 """
-import argparse, math, os, random
+import argparse, os, random
 from collections import defaultdict
 import torch, torch.nn as nn, torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 import autoencoder, latents, run, scenes, text
 from muon import Muon
 
-SHIFTS = ((64, 1.5), (1024, 3.))                                       # (tokens, shift): log-linear between
+SHIFT = 3.                                                             # of the noise level, in training and sampling, at every size
 SIZES = {                                                              # FLUX.1-dev is 19, 38, 128, 24, 4096, 768, (16, 56, 56) with guidance
     "mini": dict(num_layers=2, num_single_layers=6, attention_head_dim=64, num_attention_heads=4, axes_dims_rope=(8, 28, 28)),
     "small": dict(num_layers=2, num_single_layers=5, attention_head_dim=64, num_attention_heads=5, axes_dims_rope=(8, 28, 28)),
@@ -24,15 +24,17 @@ SIZES = {                                                              # FLUX.1-
 CURRICULA = {
     "cores": [
         (0., .7, {(128, 128): 1.}),
-        (.2, .75, {(128, 128): .15, (256, 256): .85}),
-        (.55, .22, {(128, 128): .22, (256, 256): .78}),
-        (.8, .25, {(128, 128): .13, (256, 256): .76, (256, 128): .04, (128, 256): .04, (128, 64): .015, (64, 128): .015}),
+        (.15, .75, {(128, 128): .15, (256, 256): .85}),
+        (.4, .22, {(128, 128): .22, (256, 256): .78}),
+        (.7, .15, {(128, 128): .72, (256, 256): .28}),
+        (.85, .18, {(128, 128): .38, (256, 256): .62}),
+        (.93, .22, {(128, 128): .18, (256, 256): .72, (256, 128): .04, (128, 256): .04, (128, 64): .01, (64, 128): .01}),
     ],
     "gpu": [
         (0., .9, {(128, 128): 1.}),
-        (.1, .5, {(128, 128): .88, (256, 128): .03, (128, 256): .03, (128, 64): .03, (64, 128): .03}),
-        (.35, .4, {(256, 256): .78, (128, 128): .1, (256, 128): .04, (128, 256): .04, (128, 64): .02, (64, 128): .02}),
-        (.65, .4, {(512, 512): .5, (256, 256): .32, (512, 256): .06, (256, 512): .06, (128, 128): .02, (256, 128): .02, (128, 256): .02}),
+        (.1, .3, {(128, 128): .88, (256, 128): .03, (128, 256): .03, (128, 64): .03, (64, 128): .03}),
+        (.35, .25, {(256, 256): .78, (128, 128): .1, (256, 128): .04, (128, 256): .04, (128, 64): .02, (64, 128): .02}),
+        (.65, .25, {(512, 512): .5, (256, 256): .32, (512, 256): .06, (256, 512): .06, (128, 128): .02, (256, 128): .02, (128, 256): .02}),
     ],
 }
 UNTOLD = .08                                                           # share of the batches without a caption
@@ -41,9 +43,9 @@ PREVIEW = ["a fox", "a blue apple and a red heart", "a dog to the left of a tree
            "an owl on a gray background", "a football", "a bear on an orange background", "a penguin on a background fading from blue to pink", "two lemons", "a green crown", "a robot", "a bicycle", "an apple, a car and a star"]
 
 
-def shift_for(tokens: int) -> float:
-    (a, low), (b, high) = SHIFTS
-    return math.exp(math.log(low) + (math.log(high) - math.log(low)) * min(1, max(0, math.log(tokens / a) / math.log(b / a))))
+def shifted(u: torch.Tensor) -> torch.Tensor:
+    """sigma = SHIFT u / (1 + (SHIFT - 1) u), for u from 1 (noise) to 0 (data)."""
+    return SHIFT * u / (1 + (SHIFT - 1) * u)
 
 
 def build(size: str) -> FluxTransformer2DModel:
@@ -111,9 +113,7 @@ def optimizers(model: Velocity, naming: Naming, muon_rate: float, adam_rate: flo
 def sample(model: Velocity, captions: list[str], tokenizer: Tokenizer, width: int, height: int, steps: int = 20, seed: int = 0) -> torch.Tensor:
     """Clean latents [b, 16, height / 8, width / 8], normalised. The plain sampler: Euler over the shifted schedule."""
     device, rows, cols = next(model.parameters()).device, height // 16, width // 16
-    generator, shift = torch.Generator().manual_seed(seed), shift_for(rows * cols)
-    u = torch.linspace(1, 0, steps + 1)
-    sigmas = shift * u / (1 + (shift - 1) * u)
+    generator, sigmas = torch.Generator().manual_seed(seed), shifted(torch.linspace(1, 0, steps + 1))
     img_ids, result = latents.grid_ids(rows, cols).to(device), []
     for caption in captions:
         ids = torch.tensor([text.encode(caption, tokenizer)], device=device)
@@ -160,9 +160,7 @@ def main():
     def loss_of(shape, singles: float, is_guided: bool) -> tuple[torch.Tensor, float]:
         pool, is_told = pools[shape], rng.random() > UNTOLD
         x, things, ids = pool.batch(max(1, a.tokens // (pool.rows * pool.cols)), singles, rng)
-        shift = shift_for(pool.rows * pool.cols)
-        u = torch.sigmoid(torch.randn(len(x), device=device))
-        sigma = shift * u / (1 + (shift - 1) * u)
+        sigma = shifted(torch.sigmoid(torch.randn(len(x), device=device)))
         noise, s = torch.randn_like(x), sigma[:, None, None]
         mixed, target = (1 - s) * x + s * noise, noise - x
         untold = torch.full((len(x), 1), tokenizer.token_to_id(text.START), device=device)
