@@ -123,6 +123,12 @@ function judgedAnew(results: readonly Result[], prompts: readonly EvalPrompt[]):
   return resultsOfPrompts(results, prompts).map((result) => ({ ...result, ...judge(expected.get(result.prompt)!, result.seen) }));
 }
 
+/** The conclusions written by hand, where they are about this model; of another they would say what nobody has seen. */
+function sentencesAbout({ digest }: ModelFacts): Readonly<Record<string, string>> {
+  const { digest: about, ...sentences } = readJson<Readonly<Record<string, string>> & { readonly digest: string }>('sentences.json');
+  return digest.startsWith(about) ? sentences : {};
+}
+
 /** The document from what is kept in `folder`: of the rows and ablations that the options name. */
 async function report(options: EvalOptions, { digest, reference, facts: accuracy }: Detector, folder: string): Promise<string> {
   const about = loadAbout(folder);
@@ -140,7 +146,7 @@ async function report(options: EvalOptions, { digest, reference, facts: accuracy
       model: { id: facts.id, digest: facts.digest },
       size: { width: calibration.width, height: calibration.height },
       sittings,
-      sentences: readJson<Record<string, string>>('sentences.json'),
+      sentences: sentencesAbout(facts),
     },
     resolve(options.out),
   );

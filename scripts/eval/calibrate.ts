@@ -16,7 +16,7 @@ import { presetSchedule } from './schedules.ts';
 export interface Calibration {
   readonly width: number;
   readonly height: number;
-  /** TeaCache: expected relative change at which the model is asked again, for work just within that of the fastest preset */
+  /** TeaCache: expected relative change at which the model is asked again, for work not below that of the fastest preset, as near as it can be had */
   readonly reuseThreshold: number;
   /** full-size evaluations a job that this threshold led to, on the calibration's jobs */
   readonly reuseEvaluations: number;
@@ -49,18 +49,18 @@ export async function calibrate(facts: ModelFacts, open: (job: Job) => Denoiser,
     }
     return total / jobs.length;
   };
-  // evaluations fall as the threshold rises: halve the interval between one that is too low and one that is not
+  // evaluations fall as the threshold rises: halve the interval between one that is enough and one that is not
   let low: number = THRESHOLDS.least;
   let high: number = THRESHOLDS.most;
-  let reuseEvaluations = await evaluationsAt(high);
-  for (let i = 0; i < THRESHOLDS.halvings && reuseEvaluations < budget - 0.25; i++) {
+  let reuseEvaluations = await evaluationsAt(low);
+  for (let i = 0; i < THRESHOLDS.halvings && reuseEvaluations > budget + 0.25; i++) {
     const middle = Math.sqrt(low * high);
     const found = await evaluationsAt(middle);
-    if (found > budget) low = middle;
+    if (found < budget) high = middle;
     else {
-      high = middle;
+      low = middle;
       reuseEvaluations = found;
     }
   }
-  return { width, height, reuseThreshold: high, reuseEvaluations, spectrum: fitPowerLaw(pictures, canvas) };
+  return { width, height, reuseThreshold: low, reuseEvaluations, spectrum: fitPowerLaw(pictures, canvas) };
 }

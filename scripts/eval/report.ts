@@ -73,6 +73,7 @@ export function renderReport(report: Report): string {
     opening(report),
     '## The detector',
     report.detector.trim(),
+    ...(report.sentences.detector ? [report.sentences.detector] : []),
     '## The rows',
     ...(rows.length === 0 ? ['No row has results yet.'] : rowSections(report, tasks)),
     ...(report.ablations.length === 0 ? [] : ['## Ablations', ABLATIONS]),
@@ -104,9 +105,9 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
 }
 
 const COLUMNS = [
-  'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are of the whole picture: text, every evaluation, every decoding. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
+  'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are of the whole picture: text, every evaluation, every decoding, for a prompt of usual length. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
   'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, fixed seed). Two rows whose intervals overlap widely are not told apart by this many prompts.',
-  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, drawn as the training scenes are: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
+  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, whose sizes and places vary more than in the scenes this model learned: smaller is better, and none comes near 0. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
 ].join('\n\n');
 
 function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks: readonly string[]): string[] {

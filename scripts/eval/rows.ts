@@ -8,7 +8,7 @@ import type { Calibration } from './calibrate.ts';
 import type { Denoiser } from './denoiser.ts';
 import { anchorTokens } from './samplers/anchors.ts';
 import { bottleneck, bottleneckRestart } from './samplers/bottleneck.ts';
-import { budgetOf, intervalFor, mostSteps, share } from './samplers/budget.ts';
+import { budgetOf, fewestSteps, intervalFor, share } from './samplers/budget.ts';
 import { canvasOf } from './samplers/canvas.ts';
 import { lateUpsampling } from './samplers/late.ts';
 import { plain } from './samplers/plain.ts';
@@ -66,14 +66,14 @@ function settingFor(facts: ModelFacts, { width, height }: Calibration) {
   return { width, height, fullTokens, shift, presets, fastest, second, budget, cost, lowCost: cost(fullTokens / 4) };
 }
 
-/** The rows of the table, the plain run first. Rivals are set up for at most the work of the fastest preset, and where two speeds are compared, of the one before it. */
+/** The rows of the table, the plain run first. Rivals are set up for at least the work of the fastest preset, and where two speeds are compared, of the one before it. */
 export function makeRows(facts: ModelFacts, calibration: Calibration): readonly Row[] {
   const setting = settingFor(facts, calibration);
   const { presets, fastest, second, budget } = setting;
   const schedule = presetSchedule(facts, fastest);
   return [
     ...[facts.steps, 10, 7].map((steps): Row => ({ id: `plain-${steps}`, name: `plain, ${steps} steps`, group: 'plain', settings: { steps }, sample: plain({ steps }) })),
-    bottleneckRow(facts, setting, budget(fastest)),
+    bottleneckRow(setting, budget(fastest)),
     naiveRow(setting, budget(fastest)),
     taylorRow(facts, fastest, budget(fastest), { order: 1, form: 'taylor' }),
     taylorRow(facts, fastest, budget(fastest), { order: ORDER, form: 'taylor' }),
@@ -124,10 +124,10 @@ function referenceRow(facts: ModelFacts, fitted: ScheduleRequest, preset: string
 
 type Shared = ReturnType<typeof settingFor>;
 
-/** One full step, then half of what is left of the budget at the low grid as far as four full steps remain for the end. */
-function bottleneckRow(_facts: ModelFacts, { lowCost }: Shared, budget: number): Row {
+/** One full step, then about two thirds of what is left of the budget at the end, and low steps until the work is reached. */
+function bottleneckRow({ lowCost }: Shared, budget: number): Row {
   const high = Math.max(1, Math.round((budget - 1) * 0.65));
-  const low = Math.max(1, Math.floor((budget - 1 - high) / lowCost));
+  const low = Math.max(1, Math.ceil((budget - 1 - high) / lowCost));
   const options = { steps: [1, low, high] as const, ends: [0.1, 0.45] as const };
   return { id: 'bottleneck', name: 'Bottleneck Sampling', group: 'rival', settings: { ...options, restart: bottleneckRestart(options.ends[1]) }, sample: bottleneck(options) };
 }
@@ -135,7 +135,7 @@ function bottleneckRow(_facts: ModelFacts, { lowCost }: Shared, budget: number):
 /** Late is where the paper sees the artefact: t = 0.5. */
 function naiveRow({ lowCost, shift }: Shared, budget: number): Row {
   const end = 0.5;
-  const [low = 1, full = 1] = mostSteps(budget, { ends: [end, 1], costs: [lowCost, 1], shift });
+  const [low = 1, full = 1] = fewestSteps(budget, { ends: [end, 1], costs: [lowCost, 1], shift });
   const options = { steps: [low, full] as const, end, kernel: 'nearest', of: 'latents' } as const;
   return { id: 'naive-late', name: 'naive late upsampling', group: 'rival', settings: options, sample: lateUpsampling(options) };
 }
@@ -148,7 +148,7 @@ function taylorRow(facts: ModelFacts, preset: string, budget: number, { order, f
 
 function speedRow({ lowCost, shift }: Shared, { spectrum }: Calibration, budget: number): Row {
   const growth = growthFor(spectrum, TOLERANCE);
-  const [low = 1, full = 1] = mostSteps(budget, { ends: [growth.end, 1], costs: [lowCost, 1], shift });
+  const [low = 1, full = 1] = fewestSteps(budget, { ends: [growth.end, 1], costs: [lowCost, 1], shift });
   const options = { steps: [low, full] as const, growth };
   return { id: 'speed', name: 'SPEED, spectral growth', group: 'rival', settings: { steps: options.steps, ...growth, tolerance: TOLERANCE, ...spectrum }, sample: speed(options) };
 }
@@ -156,7 +156,7 @@ function speedRow({ lowCost, shift }: Shared, { spectrum }: Calibration, budget:
 function anchorRow({ fullTokens, cost, lowCost, shift }: Shared, budget: number): Row {
   const shares = [0.25, 0.5, 1];
   const ends = [0.2, 0.35, 1];
-  const steps = mostSteps(budget, { ends, costs: [lowCost, cost(fullTokens / 2), 1], shift });
+  const steps = fewestSteps(budget, { ends, costs: [lowCost, cost(fullTokens / 2), 1], shift });
   return { id: 'jit', name: 'JiT, anchor tokens', group: 'rival', settings: { steps, ends, shares }, sample: anchorTokens({ steps, ends, shares }) };
 }
 
@@ -216,7 +216,7 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
     },
     ...(['clean', 'latents'] as const).map((of): Ablation => {
       const end = 0.5;
-      const [low = 1, full = 1] = mostSteps(setting.budget(fastest), { ends: [end, 1], costs: [setting.lowCost, 1], shift });
+      const [low = 1, full = 1] = fewestSteps(setting.budget(fastest), { ends: [end, 1], costs: [setting.lowCost, 1], shift });
       return {
         id: `interpolation-${of}`,
         title: of === 'clean' ? 'Interpolation of the clean estimate at late upsampling, fresh noise' : 'Interpolation of the noisy latents at late upsampling',
@@ -232,7 +232,7 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
       title: 'When everything is upsampled: bilinear clean estimate, fresh noise',
       axis: 't',
       rows: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7].map((end) => {
-        const [low = 1, full = 1] = mostSteps(setting.budget(fastest), { ends: [end, 1], costs: [setting.lowCost, 1], shift });
+        const [low = 1, full = 1] = fewestSteps(setting.budget(fastest), { ends: [end, 1], costs: [setting.lowCost, 1], shift });
         const options = { steps: [low, full] as const, end, kernel: 'bilinear', of: 'clean' } as const;
         return { id: `upsampling-time-${end}`, name: `upsampling at t = ${end}`, group: 'ablation', value: end, settings: options, sample: lateUpsampling(options) };
       }),

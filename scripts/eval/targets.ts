@@ -38,10 +38,7 @@ export interface Measured {
   readonly results: readonly Result[];
 }
 
-/**
- * The verdicts on `rows`, the plain model's first, at a size. Rivals that take whole steps within the fastest preset's work spend up to one step less than it: that much
- * more counts as equal, and both figures are told.
- */
+/** The verdicts on `rows`, the plain model's first, at a size. A rival is beaten only at no more than its own work: both figures are told. */
 export function verdicts(rows: readonly Measured[], { width, height }: { readonly width: number; readonly height: number }, titleOf: (task: string) => string): Verdict[] {
   const [plain] = rows;
   if (!plain) return [];
@@ -68,8 +65,7 @@ export function verdicts(rows: readonly Measured[], { width, height }: { readonl
     isReached: share ? share.value >= KEPT : null,
     isClear: share !== null && (share.interval.low >= KEPT || share.interval.high < KEPT),
   };
-  const step = plain.summary.cost.denoiseTflops / plain.summary.cost.evaluations;
-  const beaten = RIVALS.flatMap(([begin, name]) => rows.filter(({ summary }) => summary.id.startsWith(begin)).map((rival) => against(fastest, rival, name, step)));
+  const beaten = RIVALS.flatMap(([begin, name]) => rows.filter(({ summary }) => summary.id.startsWith(begin)).map((rival) => against(fastest, rival, name)));
   const seconds: Verdict = {
     what: 'RALU 7x: stage compute, 512 x 512, native engine',
     asked: `at most ${SECONDS} s on two cores`,
@@ -80,10 +76,10 @@ export function verdicts(rows: readonly Measured[], { width, height }: { readonl
   return [...scores, kept, ...beaten, seconds];
 }
 
-function against(fastest: Measured, rival: Measured, name: string, step: number): Verdict {
+function against(fastest: Measured, rival: Measured, name: string): Verdict {
   const { value, interval } = scoreDifference(fastest.results, rival.results);
   const [mine, other] = [fastest.summary.cost.tflops, rival.summary.cost.tflops];
-  const isEqualWork = mine <= other + step;
+  const isEqualWork = mine <= other;
   return {
     what: `RALU 7x beats ${name} (\`${rival.summary.id}\`)`,
     asked: 'higher mean score at equal or fewer TFLOPs',

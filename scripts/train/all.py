@@ -1,24 +1,25 @@
 """The whole training, one command: python scripts/train/all.py RECIPE (cpu, gpu or toy). Ended or killed, the same command goes on where it stopped.
 
-cpu: two cores, about four hours, scenes that are not free. gpu: one H200-class GPU, twice ten minutes, a larger transformer and more scenes. toy: every step within minutes, for checking
-that it runs; its pictures mean nothing.
+cpu: two cores, about four hours, scenes that are not free. gpu: one H200-class GPU, about 25 minutes, many more scenes and 512 x 512. toy: the steps and sizes of gpu within minutes,
+for checking that they run; its pictures mean nothing.
 """
 import argparse, os, shlex, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECIPES = {
     "cpu": {"autoencoder": "--minutes 16", "latents": "--fixed", "transformer": "--minutes 220 --tokens 1536 --muon 2e-3 --adam 1e-3", "export": "--sizes 256x256,256x128,128x256 --can 'Draws one to four emoji on a plain or graded background; several in one picture it gets right only part of the time'"},
-    "gpu": {"autoencoder": "--minutes 6 --batch 128 --crop 128 --scale 2", "latents": "--scale 4", "transformer": "--minutes 11 --size small --curriculum gpu --tokens 65536 --batches 1 --every 150 --compile", "export": ""},
-    "toy": {"autoencoder": "--minutes .4 --scale .02", "latents": "--scale .004", "transformer": "--minutes 2 --size small --curriculum gpu --tokens 512 --batches 1 --every 30", "export": ""},
+    "gpu": {"autoencoder": "--minutes 6 --batch 128 --crop 128 --scale 2", "latents": "--scale 4", "transformer": "--minutes 11 --curriculum gpu --tokens 65536 --batches 1 --every 150 --compile", "export": ""},
+    "toy": {"autoencoder": "--minutes .4 --scale .02", "latents": "--scale .004", "transformer": "--minutes 2 --curriculum gpu --tokens 512 --batches 1 --every 30", "export": ""},
 }
 
 
 def main():
     args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("recipe", choices=RECIPES); args.add_argument("--out", default=".ralu/train"); args.add_argument("--model", default=".ralu/model")
+    args.add_argument("recipe", choices=RECIPES); args.add_argument("--out", help="where its files go: .ralu/train-RECIPE, so that no recipe goes on with another's"); args.add_argument("--model", default=".ralu/model")
     a = args.parse_args()
+    out = a.out or f".ralu/train-{a.recipe}"
     for step, options in RECIPES[a.recipe].items():
-        command = [sys.executable, os.path.join(HERE, f"{step}.py"), *shlex.split(options), *(["--from", a.out, "--out", a.model] if step == "export" else ["--out", a.out])]
+        command = [sys.executable, os.path.join(HERE, f"{step}.py"), *shlex.split(options), *(["--from", out, "--out", a.model] if step == "export" else ["--out", out])]
         print("$", *command[1:], flush=True)
         begin = time.time()
         subprocess.run(command, check=True)

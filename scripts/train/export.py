@@ -16,6 +16,7 @@ STEPS = 50
 GROUP = 32
 TOLERANCE = 2e-5                                                       # of ONNX Runtime from PyTorch, largest difference relative to the largest value
 COST = .03                                                             # of the weights' storage, mean difference relative to the mean value
+LARGEST = 16 * 2**20                                                   # bytes of a file in git
 
 PROMPTS = ["a red apple", "Two foxes to the left of a tiny zebra, on a background fading from blue to pink!"]
 GRIDS = {64: latents.grid_ids(8, 8), 128: latents.grid_ids(32, 32)[-128:], 256: latents.grid_ids(16, 16)}
@@ -116,8 +117,8 @@ def linear_and_conv_flops(module: nn.Module, *inputs, **named) -> int:
 
 
 def flop_facts(model: transformer.Velocity, decoder: nn.Module) -> dict:
-    """Facts as `flopFacts` of src/stage/contract.ts wants them, for the longest text. Attention is q·k and its product with v: 4 (n + t)² d a block."""
-    config, t = model.transformer.config, text.MAX_TOKENS
+    """Facts as `flopFacts` of src/stage/contract.ts wants them, for a text of `text.USUAL_TOKENS`: texts are not padded. Attention is q·k and its product with v: 4 (n + t)² d a block."""
+    config, t = model.transformer.config, text.USUAL_TOKENS
     def step(n):
         return linear_and_conv_flops(model.transformer, hidden_states=torch.zeros(1, n, config.in_channels), encoder_hidden_states=torch.zeros(1, t, text.WIDTH), timestep=torch.ones(1),
                                      pooled_projections=torch.zeros(1, text.WIDTH), img_ids=torch.zeros(n, 3), txt_ids=torch.zeros(t, 3), return_dict=False)
@@ -224,7 +225,7 @@ def storage_cost(trained: transformer.Velocity, kept: transformer.Velocity, tens
 def load(folder: str) -> tuple[transformer.Velocity, nn.Module, Tokenizer]:
     tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     content = torch.load(os.path.join(folder, "transformer.pt"), map_location="cpu", weights_only=True)
-    model = transformer.Velocity(content["size"], tokenizer.get_vocab_size())
+    model = transformer.Velocity(tokenizer.get_vocab_size())
     model.load_state_dict(content["average"])
     return model.eval(), autoencoder.decoder(folder), tokenizer
 
@@ -260,6 +261,7 @@ def main():
     assert mean < COST, mean
 
     files = {name: open(at(name), "rb").read() for name in [*(graph["file"] for graph in graphs.values()), "tokenizer.json"]}
+    assert all(len(content) <= LARGEST for content in files.values()), "a file is above 16 MiB"
     write_json(at("manifest.json"), {
         "format": 1,
         "facts": facts(model, decoder, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")], a.can),

@@ -10,6 +10,7 @@ import scenes
 
 START, UNKNOWN = "[START]", "[UNK]"
 WIDTH, MAX_TOKENS = 256, 64
+USUAL_TOKENS = 10                                                      # the median of the training captions
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 MARKS = ",.!?'-&:;()\""
 

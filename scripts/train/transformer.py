@@ -16,10 +16,7 @@ import autoencoder, latents, run, scenes, text
 from muon import Muon
 
 SHIFT = 3.                                                             # of the noise level, in training and sampling, at every size
-SIZES = {                                                              # FLUX.1-dev is 19, 38, 128, 24, 4096, 768, (16, 56, 56) with guidance
-    "mini": dict(num_layers=2, num_single_layers=6, attention_head_dim=64, num_attention_heads=4, axes_dims_rope=(8, 28, 28)),
-    "small": dict(num_layers=2, num_single_layers=5, attention_head_dim=64, num_attention_heads=5, axes_dims_rope=(8, 28, 28)),
-}
+CONFIG = dict(num_layers=2, num_single_layers=6, attention_head_dim=64, num_attention_heads=4, axes_dims_rope=(8, 28, 28))   # FLUX.1-dev: 19, 38, 128, 24, (16, 56, 56), joint_attention_dim 4096, pooled 768, guidance
 # easy first, and several objects once one is known: from this progress on, the share of scenes with a single object, and the share of the tokens computed of each (width, height)
 CURRICULA = {
     "cores": [
@@ -48,15 +45,18 @@ def shifted(u: torch.Tensor) -> torch.Tensor:
     return SHIFT * u / (1 + (SHIFT - 1) * u)
 
 
-def build(size: str) -> FluxTransformer2DModel:
-    return FluxTransformer2DModel(patch_size=1, in_channels=64, joint_attention_dim=text.WIDTH, pooled_projection_dim=text.WIDTH, guidance_embeds=False, **SIZES[size])
+def build() -> FluxTransformer2DModel:
+    model = FluxTransformer2DModel(patch_size=1, in_channels=64, joint_attention_dim=text.WIDTH, pooled_projection_dim=text.WIDTH, guidance_embeds=False, **CONFIG)
+    # diffusers casts the timestep to what these give out: in bfloat16 a thousand noise levels would be about two hundred
+    for layer in (model.x_embedder, model.context_embedder): layer.register_forward_hook(lambda _, inputs, output: output.float())
+    return model
 
 
 class Velocity(nn.Module):
     """Text encoder and transformer as one: (x [b, n, 64], sigma [b], input_ids [b, t], img_ids [n, 3]) → velocity [b, n, 64]."""
-    def __init__(self, size: str, vocabulary: int):
+    def __init__(self, vocabulary: int):
         super().__init__()
-        self.text, self.transformer = text.TextEncoder(vocabulary), build(size)
+        self.text, self.transformer = text.TextEncoder(vocabulary), build()
     def forward(self, x, sigma, input_ids, img_ids):
         hidden, pooled = self.text(input_ids)
         return self.transformer(hidden_states=x, encoder_hidden_states=hidden, pooled_projections=pooled, timestep=sigma, img_ids=img_ids,
@@ -134,7 +134,7 @@ def sample_sheet(model, decoder, tokenizer, path, size):
 
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=80); args.add_argument("--size", choices=SIZES, default="mini"); args.add_argument("--curriculum", choices=CURRICULA, default="cores")
+    args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=80); args.add_argument("--curriculum", choices=CURRICULA, default="cores")
     args.add_argument("--tokens", type=int, default=2048, help="image tokens a batch"); args.add_argument("--batches", type=int, default=2, help="batches a step")
     args.add_argument("--muon", type=float, default=3e-3); args.add_argument("--adam", type=float, default=1.5e-3); args.add_argument("--name", default="transformer")
     args.add_argument("--every", type=float, default=600, help="seconds between checkpoints"); args.add_argument("--compile", action="store_true", help="pays on a GPU; on two cores building takes minutes")
@@ -144,7 +144,7 @@ def main():
     torch.set_float32_matmul_precision("high")
     tokenizer = text.build_tokenizer(text.caption_words())
     tokenizer.save(os.path.join(a.out, "tokenizer.json"))
-    model = Velocity(a.size, tokenizer.get_vocab_size()).to(device)
+    model = Velocity(tokenizer.get_vocab_size()).to(device)
     naming = Naming(model).to(device)
     pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device) for shape in {shape for *_, shares in CURRICULA[a.curriculum] for shape in shares}}
     print(f"{sum(p.numel() for p in model.transformer.parameters()) / 1e6:.1f} M parameters, text encoder {sum(p.numel() for p in model.text.parameters()) / 1e6:.1f} M", flush=True)
@@ -165,7 +165,7 @@ def main():
         mixed, target = (1 - s) * x + s * noise, noise - x
         untold = torch.full((len(x), 1), tokenizer.token_to_id(text.START), device=device)
         with run.mixed_precision(device):
-            with torch.no_grad(): v_untold = model(mixed, sigma, untold, pool.img_ids).float() if is_guided and is_told else None
+            with torch.no_grad(): v_untold = forward(mixed, sigma, untold, pool.img_ids).float() if is_guided and is_told else None
             v = forward(mixed, sigma, ids if is_told else untold, pool.img_ids).float()
         if v_untold is not None: target = target + GUIDANCE * (s < GUIDED_BELOW) * (v.detach() - v_untold)
         loss = (v - target).square().mean()
@@ -194,7 +194,7 @@ def main():
         if clock.spent - saved > a.every or is_done:
             saved = clock.spent
             raw = {k: v.clone() for k, v in model.state_dict().items()}
-            run.save(path, {"raw": raw, "naming": naming.state_dict(), "average": average.values, "optimizers": [optimizer.state_dict() for optimizer, _ in optims], "step": step, "spent": clock.spent, "size": a.size})
+            run.save(path, {"raw": raw, "naming": naming.state_dict(), "average": average.values, "optimizers": [optimizer.state_dict() for optimizer, _ in optims], "step": step, "spent": clock.spent})
             model.load_state_dict(average.values)
             for size in sorted({width for width, height in now if width == height}): sample_sheet(model, autoencoder.decoder(a.out), tokenizer, os.path.join(a.out, f"{a.name}-{size}-{round(clock.spent / 60):03d}.png"), size)
             model.load_state_dict(raw)

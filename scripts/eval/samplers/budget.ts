@@ -1,4 +1,4 @@
-/** Equal work: how many steps a way of sampling may take for the work of another. Pure. */
+/** Equal work: how many steps a way of sampling takes for at least the work of another, so that the other never wins by working more. Pure. */
 import type { Plan } from '../../../src/job/job.ts';
 import { stepFlops } from '../../../src/numerics/flops.ts';
 import { timestepCdf } from '../../../src/numerics/flow.ts';
@@ -24,20 +24,19 @@ export function allocate(total: number, ends: readonly number[], shift: number):
   return counts;
 }
 
-/** The steps of `stages` of most steps together whose work is within `budget`. `cost` is a stage's evaluation in full-size ones. Throws RangeError when not even one step each is. */
-export function mostSteps(budget: number, { ends, costs, shift }: { ends: readonly number[]; costs: readonly number[]; shift: number }): number[] {
-  let best: number[] | null = null;
+/** The fewest steps over stages that end at `ends` whose work is not below `budget`. `cost` is a stage's evaluation in full-size ones. Throws RangeError when 200 steps are not enough. */
+export function fewestSteps(budget: number, { ends, costs, shift }: { ends: readonly number[]; costs: readonly number[]; shift: number }): number[] {
   for (let total = ends.length; total <= 200; total++) {
     const counts = allocate(total, ends, shift);
-    if (counts.reduce((sum, count, k) => sum + count * costs[k]!, 0) <= budget) best = counts;
+    if (counts.reduce((sum, count, k) => sum + count * costs[k]!, 0) >= budget) return counts;
   }
-  if (!best) throw new RangeError(`budget is ${budget} full evaluations; expected enough for one step in each of ${ends.length} stages`);
-  return best;
+  throw new RangeError(`budget is ${budget} full evaluations; expected at most the work of 200 steps`);
 }
 
-/** The smallest interval at which no more than `budget` of `steps` steps are evaluated, the first among them. */
+/** The largest interval at which at least `budget` of `steps` steps are evaluated, the first among them. */
 export function intervalFor(budget: number, steps: number): number {
-  const most = Math.floor(budget);
-  if (most < 1) throw new RangeError(`budget is ${budget} full evaluations; expected at least 1`);
-  for (let interval = 1; ; interval++) if (Math.ceil(steps / interval) <= most) return interval;
+  if (!(budget <= steps)) throw new RangeError(`budget is ${budget} full evaluations; expected at most ${steps}, the steps`);
+  let interval = 1;
+  while (interval < steps && Math.ceil(steps / (interval + 1)) >= budget) interval += 1;
+  return interval;
 }
