@@ -13,7 +13,7 @@ import { moveBy, type StartStage, walkStage } from './advance.ts';
 import { canvasOf, firstTokens, plainSigmas } from './canvas.ts';
 
 export interface TaylorOptions {
-  /** evaluations at the start of every stage, at least 1 */
+  /** evaluations at the start of every stage, at least 1; the reading here of W, which RALU's paper does not define */
   readonly warmup: number;
   /** after them every interval-th step is evaluated; 1 evaluates all */
   readonly interval: number;
