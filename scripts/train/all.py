@@ -1,6 +1,6 @@
 """The whole training, one command: python scripts/train/all.py RECIPE (cpu, gpu or toy). Ended or killed, the same command goes on where it stopped.
 
-cpu: two cores, about four hours, scenes that are not free. gpu: one H200-class GPU, about 25 minutes, many more scenes and 512 x 512. toy: the steps and sizes of gpu within minutes,
+cpu: two cores, about four hours, scenes that are not free. gpu: one H200-class GPU, planned for about 25 minutes, many more scenes and 512 x 512. toy: the steps and sizes of gpu within minutes,
 for checking that they run; its pictures mean nothing.
 """
 import argparse, os, shlex, subprocess, sys, time
