@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { defaultPreset } from '../src/job/presets.ts';
 import type { ModelFacts } from '../src/stage/contract.ts';
 import { type About, folderOf, latestFolder, loadAbout, resultsOf, saveAbout, thisSitting } from './eval/about.ts';
 import { calibrate } from './eval/calibrate.ts';
@@ -15,6 +16,8 @@ import { loadPicture, savePicture } from './eval/pictures.ts';
 import { currentResults, openResults, type Result, resultsOfPrompts } from './eval/results.ts';
 import { type Ablation, makeAblations, makeRows, type Row } from './eval/rows.ts';
 import { type Bench, itemsLeft, measure, type Prompt, takePrompts, timeLeft } from './eval/run.ts';
+import { planFor } from './eval/samplers/ralu.ts';
+import { presetSchedule } from './eval/schedules.ts';
 import { stageAt } from './eval/stage-run.ts';
 import { freePort } from './local/ports.ts';
 import { startStage } from './local/stage.ts';
@@ -61,6 +64,7 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
       size,
       open,
       detector: detector.digest,
+      earlyCount: planFor(facts, size, presetSchedule(facts, defaultPreset(facts.steps))).selected[0] ?? 0,
       plainPicture: (prompt) => loadPicture(pictureOf(folder, rows[0]!.id, prompt.id)),
       judge: async (prompt, picture) => {
         const seen = await detector.look(picture);

@@ -67,15 +67,15 @@ def entries() -> list[dict]:
 
 
 def scene_of(entry: dict, rng: random.Random) -> scenes.Scene:
-    """A square scene as the prompt asks for, laid out as in training."""
+    """A square scene as the prompt asks for, laid out as in the training of the embedded model: not free."""
     expect, names = entry["expect"], entry["names"]
     colours = [each.get("colour") for each in expect["objects"]] or [None] * len(names)
     if entry["task"] == "counting": names, colours = (each * expect["objects"][0]["count"] for each in (names, colours))
     across = {"left": True, "above": False}.get(expect.get("relation"), rng.random() < .5)
-    spots = [scenes.settle(cell, 1, *((.62, .88) if len(names) == 1 else (.72, .92)), rng) for cell in scenes.place(len(names), 1, across, rng)]
+    spots = [scenes.settle(cell, *scenes.FIXED, rng) for cell in scenes.place(len(names), 1, across, rng)]
     if entry["task"] in ("two", "attribution"): rng.shuffle(spots)
     background = expect.get("background", ["white"])
-    things = [scenes.Thing(name, x, y, side, colour, rng.random() < .3 and entry["task"] != "counting") for name, colour, (x, y, side) in zip(names, colours, spots)]
+    things = [scenes.Thing(name, x, y, side, colour, False) for name, colour, (x, y, side) in zip(names, colours, spots)]
     return scenes.Scene(entry["task"], entry["prompt"], things, background, [rng.uniform(-6, 6) for _ in range(3)] if background != ["white"] else [0, 0, 0])
 
 

@@ -107,7 +107,7 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
 const COLUMNS = [
   'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are of the whole picture: text, every evaluation, every decoding, for a prompt of usual length. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
   'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, fixed seed). Two rows whose intervals overlap widely are not told apart by this many prompts.',
-  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, whose sizes and places vary more than in the scenes this model learned: smaller is better, and none comes near 0. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
+  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better, and none comes near 0. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
 ].join('\n\n');
 
 function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks: readonly string[]): string[] {
@@ -159,12 +159,20 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     ),
     '### Edges and seams',
     [
-      'Sharpness: mean gradient at Canny’s edges, grey levels a pixel. Seams: gradient energy across the borders of one token (16 pixels) and of two (32, a low-resolution token) over that across their middles, geometric mean; 1 is none, and plain’s figure is what the model leaves by itself.',
+      'Sharpness: mean gradient at Canny’s edges, grey levels a pixel. Seams: gradient energy across the borders of one token (16 pixels) and of two (32, a low-resolution token) over that across the middles beside them, geometric mean; 1 is none, and plain’s figure is what the model leaves by itself.',
+      'Where early meets late: only borders of two tokens between a block upsampled early and one that was not. These blocks lie at edges, whose own gradients are in their middles; rows that have no early blocks are measured at as many blocks with most edges in their own picture, so plain’s figure is again what is there without them.',
       'Distance: 1 - MS-SSIM to the plain picture of the same prompt and seed, a side figure: another picture is not a worse one.',
     ].join(' '),
     table(
-      ['row', 'sharpness', 'seams, token', 'seams, two tokens', 'distance to plain'],
-      rows.map(({ row, summary }) => [row.name, figure(summary.gradient, 1), figure(summary.seams.token, 3), figure(summary.seams.twoTokens, 3), figure(summary.distance, 3)]),
+      ['row', 'sharpness', 'seams, token', 'seams, two tokens', 'where early meets late', 'distance to plain'],
+      rows.map(({ row, summary }) => [
+        row.name,
+        figure(summary.gradient, 1),
+        figure(summary.seams.token, 3),
+        figure(summary.seams.twoTokens, 3),
+        figure(summary.seams.meeting, 3),
+        figure(summary.distance, 3),
+      ]),
     ),
   ];
 }
@@ -186,7 +194,7 @@ function ablationSection({ sentences, pictures }: Report, { id, title, axis, poi
     ...(pictures.charts[id] ? [`![${title}](${pictures.charts[id]})`] : []),
     `${points[0]?.summary.count ?? 0} prompts.`,
     table(
-      [axis, 'mean (95 %)', 'Fréchet distance', 'seconds', 'TFLOPs', 'sharpness', 'seams, token', 'seams, two tokens'],
+      [axis, 'mean (95 %)', 'Fréchet distance', 'seconds', 'TFLOPs', 'sharpness', 'seams, token', 'seams, two tokens', 'where early meets late'],
       rows.map(([value, summary]) => [
         value,
         withInterval(summary),
@@ -196,6 +204,7 @@ function ablationSection({ sentences, pictures }: Report, { id, title, axis, poi
         figure(summary.gradient, 1),
         figure(summary.seams.token, 3),
         figure(summary.seams.twoTokens, 3),
+        figure(summary.seams.meeting, 3),
       ]),
     ),
     ...(pictures.sheets[id] ? [`![Pictures: ${title}](${pictures.sheets[id]})`] : []),

@@ -6,6 +6,8 @@ import type { Seen } from './judge.ts';
 import type { Row } from './rows.ts';
 import type { Sharpness } from './sharpness.ts';
 
+export type Seam = 'token' | 'twoTokens' | 'meeting';
+
 /** One picture: what was asked, what it cost, what the detector and the measures say of it. */
 export interface Result {
   /** `id` of the row, and its settings: results of a row whose settings have changed since are not its results */
@@ -25,8 +27,8 @@ export interface Result {
   /** the detector's feature vector, float32, base64 */
   readonly features: string;
   readonly sharpness: Sharpness;
-  /** seamRatio at blocks of one token and of two */
-  readonly seams: { readonly token: number; readonly twoTokens: number };
+  /** seamRatio at blocks of one token and of two, and where early and late blocks meet (where the row has no early ones, those with most edges in the picture); null without a border */
+  readonly seams: Readonly<Record<Seam, number | null>>;
   /** structural distance to the plain run's picture of the same prompt and seed; null while there is none */
   readonly distance: number | null;
 }

@@ -19,12 +19,18 @@ import { growthFor, speed } from './samplers/speed.ts';
 import { type TaylorOptions, taylorSeer, taylorSteps } from './samplers/taylor.ts';
 import { fitShifts, mismatched, presetSchedule } from './schedules.ts';
 
+/** What a sampler made: the clean full grid, row by row, scale 1. */
+export interface Sampled extends Tokens {
+  /** tokens of the half-size grid that were upsampled before the others; absent where none were */
+  readonly early?: Uint32Array;
+}
+
 /** Makes a picture's latents: deterministic in the denoiser's model and job. */
-export type Sampler = (denoiser: Denoiser) => Promise<Tokens>;
+export type Sampler = (denoiser: Denoiser) => Promise<Sampled>;
 
 type Setting = number | string | boolean | readonly number[];
 
-/** One way of sampling. `sample` returns the clean full grid, row by row, scale 1, for `denoiser.decode`. */
+/** One way of sampling; `denoiser.decode` makes a picture of what `sample` returns. */
 export interface Row {
   /** unique over rows and ablations: kebab case */
   readonly id: string;

@@ -5,7 +5,7 @@ import { structuralDistance } from './distance.ts';
 import type { Seen, Verdict } from './judge.ts';
 import { packFeatures, type Result } from './results.ts';
 import type { Row } from './rows.ts';
-import { seamRatio } from './seams.ts';
+import { edgeBlocks, meetingSeamRatio, seamRatio } from './seams.ts';
 import { sharpnessOf } from './sharpness.ts';
 
 export interface Prompt {
@@ -27,6 +27,8 @@ export interface Bench<P extends Prompt = Prompt> {
   readonly judge: (prompt: P, picture: Pixels) => Promise<Judgement>;
   /** digest of the detector that judges */
   readonly detector: string;
+  /** how many blocks of two tokens the fastest preset upsamples early */
+  readonly earlyCount: number;
   /** the plain run's picture of this prompt; null while there is none */
   readonly plainPicture: (prompt: P) => Promise<Pixels | null>;
 }
@@ -34,13 +36,15 @@ export interface Bench<P extends Prompt = Prompt> {
 /** One picture made and measured. Rejects with what the stage server, or the detector, fails with. */
 export async function measure<P extends Prompt>(bench: Bench<P>, row: Row, prompt: P): Promise<{ readonly result: Result; readonly picture: Pixels }> {
   const denoiser = bench.open({ prompt: prompt.prompt, seed: prompt.seed, ...bench.size });
-  const picture = await denoiser.decode(await row.sample(denoiser));
+  const sampled = await row.sample(denoiser);
+  const picture = await denoiser.decode(sampled);
   const { spent } = denoiser;
   const { correct, reason, seen } = await bench.judge(prompt, picture);
   const plain = await bench.plainPicture(prompt);
   const { width, height } = picture;
   const grey = greyFromRgb(picture.data, width * height);
   const token = denoiser.facts.token_pixels;
+  const early = sampled.early ?? edgeBlocks(grey, width, height, { block: 2 * token, count: bench.earlyCount });
   const result: Result = {
     row: row.id,
     settings: row.settings,
@@ -54,7 +58,11 @@ export async function measure<P extends Prompt>(bench: Bench<P>, row: Row, promp
     reason,
     spent,
     sharpness: sharpnessOf(grey, width, height),
-    seams: { token: seamRatio(grey, width, height, token), twoTokens: seamRatio(grey, width, height, 2 * token) },
+    seams: {
+      token: seamRatio(grey, width, height, token),
+      twoTokens: seamRatio(grey, width, height, 2 * token),
+      meeting: meetingSeamRatio(grey, width, height, 2 * token, early),
+    },
     distance: plain ? structuralDistance(grey, greyFromRgb(plain.data, width * height), width, height) : null,
     features: packFeatures(seen.features),
   };

@@ -1,7 +1,7 @@
 /** The figures of a table, from the results of its rows. Pure. */
 import { bootstrapInterval, type Interval } from './bootstrap.ts';
 import { frechetTo, type Moments, momentsOf } from './frechet.ts';
-import { type Result, unpackFeatures } from './results.ts';
+import { type Result, type Seam, unpackFeatures } from './results.ts';
 
 /** Time and work of one picture: medians over the prompts. */
 export interface Cost {
@@ -39,8 +39,8 @@ export interface Summary {
   readonly faster: { readonly seconds: number; readonly tflops: number; readonly denoiseSeconds: number; readonly denoiseTflops: number };
   /** mean over the pictures that have edges */
   readonly gradient: number | null;
-  /** geometric means */
-  readonly seams: { readonly token: number; readonly twoTokens: number };
+  /** geometric means over the pictures that have such borders; null where none has */
+  readonly seams: Readonly<Record<Seam, number | null>>;
   /** mean structural distance to the plain picture; null where none was measured */
   readonly distance: number | null;
 }
@@ -51,7 +51,7 @@ export const median = (values: readonly number[]): number => {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 };
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-const geometricMean = (values: readonly number[]): number => Math.exp(mean(values.map(Math.log)));
+const geometricMean = (values: readonly number[]): number | null => (values.length === 0 ? null : Math.exp(mean(values.map(Math.log))));
 
 /** Ids of the prompts that every one of `rows` has a result for, in the order of the first row's. */
 export function commonPrompts(rows: readonly (readonly Result[])[]): Set<string> {
@@ -85,6 +85,7 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
     const ratio = (drawn: Groups): number => meanOf('mine')(drawn) / Math.max(meanOf('other')(drawn), 1 / results.length);
     const cost = costOf(results);
     const gradients = results.flatMap(({ sharpness }) => sharpness.gradient ?? []);
+    const seam = (kind: Seam): number | null => geometricMean(results.flatMap(({ seams }) => seams[kind] ?? []));
     const distances = results.flatMap(({ distance }) => distance ?? []);
     return {
       id: results[0]!.row,
@@ -102,7 +103,7 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
         denoiseTflops: plain.denoiseTflops / cost.denoiseTflops,
       },
       gradient: gradients.length === 0 ? null : mean(gradients),
-      seams: { token: geometricMean(results.map(({ seams }) => seams.token)), twoTokens: geometricMean(results.map(({ seams }) => seams.twoTokens)) },
+      seams: { token: seam('token'), twoTokens: seam('twoTokens'), meeting: seam('meeting') },
       distance: distances.length === 0 ? null : mean(distances),
     };
   });

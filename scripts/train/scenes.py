@@ -149,6 +149,8 @@ def held_out(scene: Scene) -> list[tuple]:
 
 # ---- sampling ----
 
+FIXED = (.8, .8)                                                       # least and greatest side of an object in a scene that is not free, of its cell
+
 def place(count: int, aspect: float, across: bool, rng: random.Random) -> list[tuple[float, float, float]]:
     """Centre and greatest side of `count` things that cannot touch: reading order; `across` puts two side by side rather than one above the other."""
     w, h = max(aspect, 1), max(1 / aspect, 1)
@@ -161,7 +163,7 @@ def place(count: int, aspect: float, across: bool, rng: random.Random) -> list[t
     return cells
 
 
-def settle(cell: tuple[float, float, float], aspect: float, low: float, high: float, rng: random.Random) -> tuple[float, float, float]:
+def settle(cell: tuple[float, float, float], low: float, high: float, rng: random.Random) -> tuple[float, float, float]:
     """A side between `low` and `high` of the cell, and a centre that keeps it inside both the cell and the picture."""
     x, y, room = cell
     side = rng.uniform(low, high) * room
@@ -191,11 +193,11 @@ def sample(rng: random.Random, aspect: float = 1, task: str | None = None, style
     across = rng.random() < .5
     sizes = [rng.choices((None, "small", "large"), (1, 0, 0) if not is_free else (8, 1, 1) if task == "single" else (12, 1, 1) if task == "two" else (1, 0, 0))[0] for _ in names]
     of = [0, 0] + list(range(1, kinds)) if pairs else [0] * count if kinds == 1 else list(range(kinds))
-    usual = (.8, .8) if not is_free else (.74, .86) if count == 1 else (.78, .92)
+    usual = FIXED if not is_free else (.74, .86) if count == 1 else (.78, .92)
     spans = {None: usual, "small": (.3, .42) if count == 1 else (.45, .58), "large": (.88, .95)}
     things = []
     for cell, k in zip(place(count, aspect, across, rng), of):
-        x, y, side = settle(cell, aspect, *spans[sizes[k]], rng)
+        x, y, side = settle(cell, *spans[sizes[k]], rng)
         things.append(Thing(names[k], x, y, side, colours[k], is_free and rng.random() < .3 and task != "counting"))
 
     def phrase(k: int, number: int = 1) -> str:

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { bootstrapInterval } from '../../scripts/eval/bootstrap.ts';
 import { structuralDistance } from '../../scripts/eval/distance.ts';
 import { frechetTo, type Moments, momentsOf } from '../../scripts/eval/frechet.ts';
-import { seamRatio } from '../../scripts/eval/seams.ts';
+import { edgeBlocks, meetingSeamRatio, seamRatio } from '../../scripts/eval/seams.ts';
 import { sharpnessOf } from '../../scripts/eval/sharpness.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
 
@@ -124,7 +124,7 @@ describe('seams', () => {
   });
 
   it('are near 1 in a photograph and well above where its blocks differ in level', () => {
-    expect(Math.abs(seamRatio(face, 512, 512, 16) - 1)).toBeLessThan(0.1);
+    expect(Math.abs(seamRatio(face, 512, 512, 16)! - 1)).toBeLessThan(0.1);
     const tiled = face.map((value, i) => Math.min(255, value + 6 * ((((i % 512) >> 4) + (i >> 13)) % 2)));
     expect(seamRatio(tiled, 512, 512, 16)).toBeGreaterThan(1.15);
   });
@@ -134,6 +134,33 @@ describe('seams', () => {
     const grid = picture(128, 128, (x, y) => 100 + 5 * (((x >> 3) + (y >> 3)) % 2));
     expect(seamRatio(grid, 128, 128, 16)).toBeCloseTo(1, 12);
     expect(seamRatio(grid, 128, 128, 8)).toBeGreaterThan(10);
+  });
+
+  it('where blocks meet are those between an early and a late one, and no others', () => {
+    // levels of 32-pixel blocks; only block 5 differs from its four neighbours
+    const one = picture(128, 128, (x, y) => (x >> 5 === 1 && y >> 5 === 1 ? 110 : 100));
+    const meeting = (...early: number[]) => meetingSeamRatio(one, 128, 128, 32, Uint32Array.from(early));
+    expect(meeting(5)).toBeCloseTo(1 + 10 ** 2, 12);
+    expect(meeting(15)).toBe(1);
+    expect(meeting(5, 15)).toBeCloseTo(1 + (4 * 10 ** 2) / 6, 12);
+    expect(meeting()).toBeNull();
+    expect(meeting(...Array(16).keys())).toBeNull();
+    fc.assert(
+      fc.property(fc.subarray([...Array(16).keys()]), (early) => {
+        const late = [...Array(16).keys()].filter((n) => !early.includes(n));
+        expect(meeting(...early)).toEqual(meeting(...late));
+      }),
+      { seed: 1, numRuns: 30 },
+    );
+  });
+
+  it('of a single block are nowhere', () => {
+    expect(seamRatio(new Uint8Array(16 * 16), 16, 16, 16)).toBeNull();
+  });
+
+  it('look, without early blocks, at those with most edges', () => {
+    const square = picture(128, 128, (x, y) => (x > 70 && x < 90 && y > 40 && y < 60 ? 200 : 20));
+    expect([...edgeBlocks(square, 128, 128, { block: 32, count: 1 })]).toEqual([6]);
   });
 
   it('refuse blocks that do not fill the picture', () => {

@@ -48,7 +48,7 @@ function fake(row: string, { right, steps, shift = 0 }: { right: number; steps: 
     },
     features: packFeatures(standardNormals({ seed: 1, stream: 3, count: 4, offset: 4 * i }).map((value) => value + shift)),
     sharpness: { gradient: i % 2 === 0 ? 20 : null, edges: 0.01 },
-    seams: { token: 1.1, twoTokens: 1 },
+    seams: { token: 1.1, twoTokens: 1, meeting: i % 2 === 0 ? 1.5 : null },
     distance: row === 'plain-50' ? null : 0.25,
   }));
 }
@@ -111,7 +111,7 @@ describe('results', () => {
 describe('figures', () => {
   it('are the shares of correct pictures, their mean over tasks, and ratios of medians', () => {
     const [first, second, third] = summarise([plain, few, ralu], reference);
-    expect(first).toMatchObject({ mean: 5 / 6, frechet: expect.closeTo(0, 6), distance: null, gradient: 20, seams: { token: expect.closeTo(1.1, 12) } });
+    expect(first).toMatchObject({ mean: 5 / 6, frechet: expect.closeTo(0, 6), distance: null, gradient: 20, seams: { token: expect.closeTo(1.1, 12), meeting: expect.closeTo(1.5, 12) } });
     expect(first!.faster).toEqual({ seconds: 1, tflops: 1, denoiseSeconds: 1, denoiseTflops: 1 });
     expect(second).toMatchObject({ mean: 0.5, scores: { single: 0.5, attribution: 0.5 }, frechet: expect.closeTo(4, 6), distance: 0.25 });
     expect(second!.share!.value).toBeCloseTo(0.6, 12);

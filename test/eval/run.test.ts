@@ -47,6 +47,7 @@ describe('one picture', () => {
     size,
     open: (job) => makeDenoiser(facts, job, run),
     detector: 'd1',
+    earlyCount: 6,
     plainPicture: (prompt) => Promise.resolve(plainPictures.get(prompt.id) ?? null),
     judge: (prompt, picture) => Promise.resolve({ correct: picture.data.at(-1) === prompt.seed, reason: 'bright', seen: { objects: [], background: ['red'], features: Float32Array.of(1, 2) } }),
   };
@@ -69,7 +70,7 @@ describe('one picture', () => {
     });
     expect(result.spent).toMatchObject({ computeMs: 7, decodeMs: 3, denoiseFlops: 5 * 1440, decodeFlops: 192 * 192 });
     expect(result.sharpness.gradient).toBeCloseTo((100 - 10) / 2, 9);
-    expect(result.seams.token).toBe(1);
+    expect(result.seams).toEqual({ token: 1, twoTokens: 1, meeting: 1 });
 
     plainPictures.set(prompt.id, picture);
     expect((await measure(bench, rows[1]!, prompt)).result.distance).toBe(0);

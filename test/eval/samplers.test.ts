@@ -169,6 +169,7 @@ describe('RALU', () => {
     const schedule = presetSchedule(facts, preset, { published });
     const denoiser = open();
     const tokens = await ralu({ schedule, ...(reference && { mode: 'token', referenceVariance: true, referenceGrey: true }) })(denoiser);
+    expect(tokens.early).toHaveLength(planFor(facts, JOB, schedule).selected[0]!);
     const { data } = await denoiser.decode(tokens);
     const png = decodePng(await story(schedule, { reference }));
     expect(data).toEqual(new Uint8Array(png.data));

@@ -156,7 +156,7 @@ class Small:
             spans = (.62, .88) if count == 1 else (.72, .92)
             if rng.random() < .2: spans = (.3, .6)
             elif rng.random() < .1: spans = (.88, .95)
-            return [tuple(short * v for v in scenes.settle(cell, width / height, *spans, ours)) for cell in scenes.place(count, width / height, ours.random() < .5, ours)]
+            return [tuple(short * v for v in scenes.settle(cell, *spans, ours)) for cell in scenes.place(count, width / height, ours.random() < .5, ours)]
         found = []
         for _ in range(int(rng.integers(0, 14))):
             side = short * rng.uniform(.2, .6)

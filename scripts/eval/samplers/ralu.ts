@@ -80,7 +80,7 @@ export function ralu({ schedule, mode = 'latent', referenceVariance = false, ref
         selections = plan.selected.map((count, n) => selectStillLow(ranking, plan.selected[n - 1] ?? 0, count));
       }
     }
-    return tokens;
+    return { ...tokens, ...(selections[0] && { early: selections[0] }) };
   };
 }
 
