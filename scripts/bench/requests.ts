@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { JobView } from '../../src/job/job.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import type { Engine } from '../local/stage.ts';
+import { MODELS, modelsOffering } from './models.ts';
 
 export interface Size {
   readonly width: number;
@@ -62,7 +63,7 @@ async function run(stack: Stack, body: Readonly<Record<string, unknown>>): Promi
   return { denoise: sum('compute_ms'), text: sum('text_ms'), decode: sum('decode_ms'), encode: sum('encode_ms'), total, flopRatio: receipt.tflops.ratio };
 }
 
-/** Medians of `rounds` rounds in which the plain run and every way come once each, after one round that is not counted. */
+/** Medians of `rounds` rounds in which the plain run and every way come once each, after one round that is not counted; and whether the embedded model offers this size. */
 export async function benchRequests({
   engine,
   size,
@@ -73,9 +74,10 @@ export async function benchRequests({
   readonly size: Size;
   readonly ways: readonly Way[];
   readonly rounds: number;
-}): Promise<readonly WayTimes[]> {
+}): Promise<{ readonly isOffered: boolean; readonly times: readonly WayTimes[] }> {
   const folder = await mkdtemp(join(tmpdir(), 'ralu-bench-'));
-  const stack = await startStack({ persistTo: folder, engine });
+  const models = await modelsOffering(size, folder);
+  const stack = await startStack({ persistTo: folder, engine, models });
   try {
     const all = [PLAIN, ...ways];
     const runs: Run[][] = all.map(() => []);
@@ -86,7 +88,7 @@ export async function benchRequests({
       }
     }
     const plain = runs[0] as Run[];
-    return all.map(({ name }, i) => {
+    const times = all.map(({ name }, i) => {
       const mine = runs[i] as Run[];
       const of = (part: (one: Run) => number) => median(mine.map(part));
       const ratio = (part: 'denoise' | 'total') => median(mine.map((one, round) => (plain[round] as Run)[part] / one[part]));
@@ -103,6 +105,7 @@ export async function benchRequests({
         flopRatio: (mine[0] as Run).flopRatio,
       };
     });
+    return { isOffered: models === MODELS, times };
   } finally {
     await stack.close();
     await rm(folder, { recursive: true, force: true });

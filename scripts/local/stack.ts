@@ -15,6 +15,8 @@ export interface StackOptions {
   readonly engine?: Engine;
   /** 0, the default, takes a free port */
   readonly port?: number;
+  /** folder of the models of the stage server started here; the repository's own when absent */
+  readonly models?: string;
   /** port of the stage server started here; a free one when absent */
   readonly stagePort?: number;
   /** token of the stage server started here; random when absent */
@@ -57,7 +59,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const stagePort = options.stage === undefined ? (options.stagePort ?? (await freePort()) ?? 0) : 0;
   const onStageLog = (line: string): void => options.onLog?.(line, 'stage');
   const started =
-    options.stage === undefined ? startStage({ engine: options.engine ?? 'native', port: stagePort, token, onLog: onStageLog }) : { child: startGuard(), ready: Promise.resolve(options.stage.url) };
+    options.stage === undefined
+      ? startStage({ engine: options.engine ?? 'native', port: stagePort, token, models: options.models, onLog: onStageLog })
+      : { child: startGuard(), ready: Promise.resolve(options.stage.url) };
   const { child } = started;
   const stageReady = started.ready.then((url) => {
     startup.stage = since();
