@@ -54,7 +54,7 @@ def sprite(name: str, colour: str | None = None, style: str = "fluent") -> Image
     image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.LANCZOS)
     square = Image.new("RGBA", (256, 256))
     square.paste(image, ((256 - image.width) // 2, (256 - image.height) // 2))
-    return recolour(square, colour) if colour else square
+    return recolour(square, COLOURS[colour]) if colour else square
 
 
 def hsv(image: Image.Image) -> np.ndarray:
@@ -78,10 +78,10 @@ def can_recolour(name: str, style: str = "fluent") -> bool:
     return dominant(sprite(name, None, style))[0] > .55
 
 
-def recolour(image: Image.Image, colour: str) -> Image.Image:
-    """Its commonest hue becomes `colour`; relative saturation and brightness, so shading and highlights, stay."""
+def recolour(image: Image.Image, rgb: tuple[int, int, int]) -> Image.Image:
+    """Its commonest hue becomes that of `rgb`; relative saturation and brightness, so shading and highlights, stay."""
     _, mask, middle = dominant(image)
-    h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in COLOURS[colour]))
+    h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in rgb))
     pixels = hsv(image)
     changed = np.stack([np.full_like(pixels[..., 0], h), np.clip(pixels[..., 1] / middle[1] * s, 0, 1), np.clip(pixels[..., 2] / middle[2] * v, 0, 1)], -1)
     pixels[mask] = changed[mask]

@@ -2,7 +2,7 @@
 
 Object and colour, or object and plain background, that `scenes.is_held` keeps for the evaluation are never shown in training.
 """
-import colorsys, hashlib, os, random, sys, unicodedata
+import hashlib, os, random, sys, unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 import numpy as np
@@ -39,18 +39,7 @@ class Variant:
 def drawn(name: str, colour: str | None, style: str) -> Image.Image:
     """RGBA 256 x 256, also in the other hues."""
     if colour not in OTHER_HUES: return scenes.sprite(name, colour, style)
-    return tinted(scenes.sprite(name, None, style), OTHER_HUES[colour])
-
-
-def tinted(image: Image.Image, rgb: tuple[int, int, int]) -> Image.Image:
-    """As `scenes.recolour`, to any colour."""
-    _, mask, middle = scenes.dominant(image)
-    h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in rgb))
-    pixels = scenes.hsv(image)
-    pixels[mask] = np.stack([np.full(mask.sum(), h), pixels[mask][:, 1] / middle[1] * s, pixels[mask][:, 2] / middle[2] * v], -1).clip(0, 1)
-    result = Image.fromarray((pixels * 255).round().astype(np.uint8), "HSV").convert("RGB")
-    result.putalpha(image.getchannel("A"))
-    return result
+    return scenes.recolour(scenes.sprite(name, None, style), OTHER_HUES[colour])
 
 
 def right_colours(name: str, colour: str | None, style: str) -> list[str]:
@@ -100,7 +89,7 @@ def others(part: str, style: str = "fluent") -> list[Image.Image]:
 def tinted_others() -> tuple[np.ndarray, list[str]]:
     """Other emoji in all seven colours, uint8 [count, SIDE, SIDE, 4], and the colour of each: what a colour is must not depend on whose it is, or one that is held out for a thing is never said of it."""
     found = [(image, colour) for style in STYLES for image in others("train", style) if scenes.dominant(image)[0] > .55 for colour in scenes.COLOURS]
-    return np.stack([shrink(tinted(image, scenes.COLOURS[colour])) for image, colour in found]), [colour for _, colour in found]
+    return np.stack([shrink(scenes.recolour(image, scenes.COLOURS[colour])) for image, colour in found]), [colour for _, colour in found]
 
 
 def square(image: Image.Image) -> Image.Image:
