@@ -30,8 +30,8 @@ const readJson = <T>(name: string): T => JSON.parse(readFileSync(new URL(`eval/$
 const PROMPTS = readJson<EvalPrompt[]>('prompts.json');
 /** the first prompt of each task: chosen by no eye */
 const SHOWCASE = takePrompts(PROMPTS, 1);
-/** jobs that the calibration runs: the prompts of the first three tasks, under seeds that no row sees */
-const CALIBRATION_JOBS = 3;
+/** prompts of each task that the calibration runs, under seeds that no row sees */
+const CALIBRATION_PROMPTS = 3;
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const pictureOf = (folder: string, row: string, prompt: string): string => join(folder, 'pictures', row, `${prompt}.png`);
@@ -91,7 +91,7 @@ async function begin(folder: string, { facts, size, open }: { facts: ModelFacts;
   const kept = loadAbout(folder);
   if (kept) return { ...kept, facts };
   say('calibrating: what the model must be known by before rows of equal work can be set up');
-  const jobs = SHOWCASE.slice(0, CALIBRATION_JOBS).map(({ prompt, seed }) => ({ prompt, seed: (seed ^ 0x5eed_cafe) >>> 0, ...size }));
+  const jobs = takePrompts(PROMPTS, CALIBRATION_PROMPTS).map(({ prompt, seed }) => ({ prompt, seed: (seed ^ 0x5eed_cafe) >>> 0, ...size }));
   const about: About = { facts, calibration: await calibrate(facts, open, jobs), sittings: [] };
   saveAbout(folder, about);
   return about;

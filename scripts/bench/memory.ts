@@ -14,13 +14,6 @@ const KEY = 'bench';
 const SAMPLE_MS = 5;
 const MIB = 2 ** 20;
 
-export interface Memory {
-  /** MiB of JavaScript heap and of buffers, before the job and at the highest sample while it ran */
-  readonly idle: number;
-  readonly peak: number;
-  readonly sentence: string;
-}
-
 /** The inspector of a running isolate: what it uses now, heap and array buffers together, MiB. */
 async function openInspector(port: number) {
   const targets = (await (await fetch(`http://127.0.0.1:${port}/json`)).json()) as { webSocketDebuggerUrl: string; id: string }[];
@@ -44,14 +37,16 @@ async function openInspector(port: number) {
     });
   return {
     async used(): Promise<number> {
-      const { usedSize = 0, backingStorageSize = 0 } = await ask('Runtime.getHeapUsage');
+      const { usedSize, backingStorageSize } = await ask('Runtime.getHeapUsage');
+      if (usedSize === undefined || backingStorageSize === undefined) throw new Error('the inspector does not tell what the isolate uses');
       return (usedSize + backingStorageSize) / MIB;
     },
     close: () => socket.close(),
   };
 }
 
-export async function benchMemory(): Promise<Memory> {
+/** How much memory the job took above idle, in one sentence. */
+export async function benchMemory(): Promise<string> {
   const { model } = closedFormModel({ facts: { id: 'flux-size', channels: 16, sizes: [{ width: 1024, height: 1024 }], max_tokens: 4096 } });
   const server = createStageServer({ models: [model], token: KEY, options: { log: () => undefined } });
   const stage = await listen(server.app, { host: '127.0.0.1', port: 0 });
@@ -92,8 +87,7 @@ export async function benchMemory(): Promise<Memory> {
     isRunning = false;
     await sampling;
     inspector.close();
-    const sentence = `${(peak - idle).toFixed(1)} MiB above idle at the highest of samples every ${SAMPLE_MS} ms while one job ran (idle ${idle.toFixed(1)} MiB, peak ${peak.toFixed(1)} MiB; JavaScript heap and buffers of the isolate that runs Worker and object, garbage not yet collected included; stage server with a closed-form model).`;
-    return { idle, peak, sentence };
+    return `${(peak - idle).toFixed(1)} MiB above idle at the highest of samples every ${SAMPLE_MS} ms while one job ran (idle ${idle.toFixed(1)} MiB, peak ${peak.toFixed(1)} MiB; JavaScript heap and buffers of the isolate that runs Worker and object, garbage not yet collected included; stage server with a closed-form model).`;
   } finally {
     await miniflare.dispose();
     await stage.close(0);

@@ -10,9 +10,11 @@ import { initialTokens } from '../../src/numerics/tokens.ts';
 
 export interface Measurement {
   readonly name: string;
-  readonly median_ms: number;
-  readonly runs: number;
+  /** milliseconds of each call; a list, so that it travels as JSON */
+  readonly times: readonly number[];
 }
+
+const CALLS = 50;
 
 /** The golden fit cases, and a square grey picture [side * side]. */
 export interface NumericsInputs {
@@ -20,15 +22,15 @@ export interface NumericsInputs {
   readonly face: Uint8Array;
 }
 
-/** Median wall time of `work` over `runs` calls, after a fifth as many to warm up. */
-function measure(name: string, runs: number, work: () => unknown): Measurement {
-  for (let run = 0; run < runs / 5; run++) work();
-  const times = Float64Array.from({ length: runs }, () => {
+/** Wall times of `work`, after a fifth as many calls to warm up. */
+function measure(name: string, work: () => unknown): Measurement {
+  for (let call = 0; call < CALLS / 5; call++) work();
+  const times = Array.from({ length: CALLS }, () => {
     const begin = performance.now();
     work();
     return performance.now() - begin;
-  }).sort();
-  return { name, median_ms: times[Math.floor(runs / 2)]!, runs };
+  });
+  return { name, times };
 }
 
 /** One measurement of each fit, of Canny, and of everything between the stages of a FLUX job at 1024². */
@@ -36,11 +38,11 @@ export function benchNumerics({ cases, face }: NumericsInputs): Measurement[] {
   const measurements: Measurement[] = [];
   for (const { name, N, e, h } of cases) {
     const problem: MatchingProblem = { steps: N, ends: e, modelShift: h };
-    measurements.push(measure(`fit, ${name}`, 50, () => fitSchedule(problem)));
+    measurements.push(measure(`fit, ${name}`, () => fitSchedule(problem)));
   }
 
   const side = Math.sqrt(face.length);
-  measurements.push(measure(`Canny, ${side}²`, 50, () => canny(face, side, side)));
+  measurements.push(measure(`Canny, ${side}²`, () => canny(face, side, side)));
 
   // 1024 low tokens of 64 values, 30 % of them upsampled first, then all: 1024 → 1945 → 4096
   const rgb = Uint8Array.from({ length: 3 * face.length }, (_, i) => face[Math.floor(i / 3)]!);
@@ -48,7 +50,7 @@ export function benchNumerics({ cases, face }: NumericsInputs): Measurement[] {
   const low = initialTokens({ rows: 32, cols: 32, values: 64, seed: 1, scale: 2 });
   const rest = Uint32Array.from({ length: 1024 - 307 }, (_, n) => n);
   measurements.push(
-    measure('between the stages of FLUX at 1024²: grey, Canny, selection, both transitions', 50, () => {
+    measure('between the stages of FLUX at 1024²: grey, Canny, selection, both transitions', () => {
       const chosen = selectTop(blockScores(canny(greyFromRgb(rgb, face.length), side, side), side, side), 307);
       const boundary = { mode: 'latent', seed: 1, referenceVariance: false } as const;
       const mixed = transition({ ...boundary, tokens: low, chosen, renoise: renoise[0]!, stream: 1, isLast: false });

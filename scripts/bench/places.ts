@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { decode } from 'fast-png';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
+import { median } from '../eval/summary.ts';
 import { benchNumerics, type Measurement, type NumericsInputs } from './numerics.ts';
 
 const golden = new URL('../../test/golden/', import.meta.url);
@@ -13,8 +14,8 @@ function inputs(): NumericsInputs {
   return { cases, face: Uint8Array.from(decode(readFileSync(new URL('face.png', golden))).data) };
 }
 
-/** Medians side by side, one row a measurement. */
-export async function benchPlaces(): Promise<readonly { readonly node: Measurement; readonly workerd: Measurement }[]> {
+/** Median milliseconds side by side, one row a measurement. */
+export async function benchPlaces(): Promise<readonly { readonly name: string; readonly node: number; readonly workerd: number }[]> {
   const { cases, face } = inputs();
   const node = benchNumerics({ cases, face });
   const bundle = await build({ entryPoints: [fileURLToPath(new URL('./workerd.ts', import.meta.url))], bundle: true, write: false, format: 'esm', target: 'es2024' });
@@ -32,7 +33,7 @@ export async function benchPlaces(): Promise<readonly { readonly node: Measureme
     form.set('face', new Blob([face as Uint8Array<ArrayBuffer>]));
     const response = await fetch(await miniflare.ready, { method: 'POST', body: form });
     const workerd = (await response.json()) as Measurement[];
-    return node.map((measurement, i) => ({ node: measurement, workerd: workerd[i] as Measurement }));
+    return node.map(({ name, times }, i) => ({ name, node: median(times), workerd: median(workerd[i]!.times) }));
   } finally {
     await miniflare.dispose();
   }

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JobView } from '../../src/job/job.ts';
+import { median } from '../eval/summary.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import type { Engine } from '../local/stage.ts';
 import { MODELS, modelsOffering } from './models.ts';
@@ -36,10 +37,8 @@ export interface WayTimes {
 
 const PLAIN: Way = { name: 'plain, 50 steps', body: { preset: 'plain' } };
 
-export const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
-
 /** What one request took, milliseconds: what the stage server reported, and all of it as the caller saw it. */
-interface Run {
+export interface Run {
   readonly denoise: number;
   readonly text: number;
   readonly decode: number;
@@ -61,6 +60,24 @@ async function run(stack: Stack, body: Readonly<Record<string, unknown>>): Promi
   if (!receipt) throw new Error(`job ${id} ${status}: ${error?.message}`);
   const sum = (part: 'compute_ms' | 'text_ms' | 'decode_ms' | 'encode_ms') => receipt.stages.reduce((all, stage) => all + stage[part], 0);
   return { denoise: sum('compute_ms'), text: sum('text_ms'), decode: sum('decode_ms'), encode: sum('encode_ms'), total, flopRatio: receipt.tflops.ratio };
+}
+
+/** Medians of `runs`, one a round, and of how many times faster each was than `plain`'s run of the same round. Law: a round that is slow for both leaves the ratios alone. */
+export function timesOf({ name, runs, plain }: { readonly name: string; readonly runs: readonly Run[]; readonly plain: readonly Run[] }): WayTimes {
+  const of = (part: (one: Run) => number): number => median(runs.map(part));
+  const ratio = (part: 'denoise' | 'total'): number => median(runs.map((one, round) => plain[round]![part] / one[part]));
+  return {
+    name,
+    denoise: of(({ denoise }) => denoise),
+    text: of(({ text }) => text),
+    decode: of(({ decode }) => decode),
+    encode: of(({ encode }) => encode),
+    orchestration: of(({ denoise, text, decode, encode, total }) => total - denoise - text - decode - encode),
+    total: of(({ total }) => total),
+    denoiseRatio: ratio('denoise'),
+    totalRatio: ratio('total'),
+    flopRatio: runs[0]!.flopRatio,
+  };
 }
 
 /** Medians of `rounds` rounds in which the plain run and every way come once each, after one round that is not counted; and whether the embedded model offers this size. */
@@ -87,25 +104,8 @@ export async function benchRequests({
         if (round >= 0) runs[i]?.push(one);
       }
     }
-    const plain = runs[0] as Run[];
-    const times = all.map(({ name }, i) => {
-      const mine = runs[i] as Run[];
-      const of = (part: (one: Run) => number) => median(mine.map(part));
-      const ratio = (part: 'denoise' | 'total') => median(mine.map((one, round) => (plain[round] as Run)[part] / one[part]));
-      return {
-        name,
-        denoise: of(({ denoise }) => denoise),
-        text: of(({ text }) => text),
-        decode: of(({ decode }) => decode),
-        encode: of(({ encode }) => encode),
-        orchestration: of(({ denoise, text, decode, encode, total }) => total - denoise - text - decode - encode),
-        total: of(({ total }) => total),
-        denoiseRatio: ratio('denoise'),
-        totalRatio: ratio('total'),
-        flopRatio: (mine[0] as Run).flopRatio,
-      };
-    });
-    return { isOffered: models === MODELS, times };
+    const plain = runs[0]!;
+    return { isOffered: models === MODELS, times: all.map(({ name }, i) => timesOf({ name, runs: runs[i]!, plain })) };
   } finally {
     await stack.close();
     await rm(folder, { recursive: true, force: true });

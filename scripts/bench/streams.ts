@@ -3,12 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { median } from '../eval/summary.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import type { Engine } from '../local/stage.ts';
-import { median, type Size } from './requests.ts';
+import type { Size } from './requests.ts';
 
 /** Milliseconds from before the request. */
-interface Waits {
+export interface Waits {
   readonly firstEvent: number;
   /** null where there is none before the picture */
   readonly firstPartial: number | null;
@@ -45,7 +46,8 @@ async function watch({ url, key }: Stack, size: Size, preset: string, seed: numb
   throw new Error('the stream ended without a picture');
 }
 
-function mediansOf(name: string, runs: readonly Waits[]): StreamTimes {
+/** Medians over the streams of one way; of partial images, over those that had one. */
+export function mediansOf(name: string, runs: readonly Waits[]): StreamTimes {
   const of = (part: (one: Waits) => number): number => median(runs.map(part));
   const partials = runs.flatMap(({ firstPartial, final }) => (firstPartial === null ? [] : [{ firstPartial, final }]));
   return {

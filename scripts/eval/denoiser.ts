@@ -44,8 +44,6 @@ export interface Spent {
 export interface Denoiser {
   readonly facts: ModelFacts;
   readonly job: Job;
-  /** [n * D] velocity of these tokens at `sigma` in (0, 1]: one evaluation, to the rounding of `latents / sigma`. The tokens stay as they are. */
-  velocity(tokens: Tokens, sigma: number): Promise<Float32Array>;
   /** One Euler step: latents to the bit as `steps` has them, and the velocity to the rounding of `latents / (sigma - next)`. The tokens stay as they are. */
   step(tokens: Tokens, sigma: number, next: number): Promise<{ readonly latents: Float32Array; readonly velocity: Float32Array }>;
   /** [n * D] latents after Euler steps along `sigmas` [steps + 1], strictly decreasing, in one stage request. The tokens stay as they are. */
@@ -113,13 +111,6 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
   return {
     facts,
     job,
-
-    async velocity(tokens, sigma) {
-      // the longest step there is, down to 0, loses least when it is divided out again
-      const sigmas = Float32Array.of(sigma, 0);
-      const { latents } = await ask({ tokens, sigmas, picture: false }, true);
-      return velocityBetween(tokens.latents, latents, sigmas);
-    },
 
     async step(tokens, sigma, next) {
       const sigmas = Float32Array.of(sigma, next);

@@ -23,7 +23,7 @@ interface Plane {
  * Each scale halves the one before by averaging 2 x 2 pixels. Negative similarities count as 0. Laws: symmetric; 0 exactly for a picture and itself.
  * Source: Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment", 2003.
  */
-export function structuralDistance(a: Uint8Array, b: Uint8Array, width: number, height: number): number {
+export function msSsimDistance(a: Uint8Array, b: Uint8Array, width: number, height: number): number {
   requireInteger('width', width, MIN_SIDE, 2 ** 15);
   requireInteger('height', height, MIN_SIDE, 2 ** 15);
   requireLength('a', a.length, width * height);

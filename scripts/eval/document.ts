@@ -9,7 +9,8 @@ import { currentResults, type Result } from './results.ts';
 import type { Ablation, Row } from './rows.ts';
 import type { Prompt } from './run.ts';
 import { pictureSheet, type SheetLine } from './sheet.ts';
-import { inCommon, summarise } from './summary.ts';
+import { inCommon, scoreDifference, summarise } from './summary.ts';
+import { FASTEST } from './targets.ts';
 
 export interface DocumentInput {
   /** the plain run first */
@@ -92,16 +93,19 @@ function tableOf({ rows, results, detector }: DocumentInput): { rows: ReportRow[
   return { rows: enough.map((row, i) => ({ row, summary: summaries[i]!, results: measured[i]! })), leftOut };
 }
 
-/** An ablation's settings that have results, on the prompts that all of them and the plain row have; null with fewer than two settings. */
+/** An ablation's settings that have results, on the prompts that all of them, the plain row and the fastest preset have; null with fewer than two settings. */
 function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablation): ReportAblation | null {
   const plain = rows[0]!;
-  const current = Map.groupBy(currentResults(results, [plain, ...ablation.rows], detector.digest), ({ row }) => row);
+  const base = rows.filter(({ id }) => id === FASTEST);
+  const current = Map.groupBy(currentResults(results, [plain, ...base, ...ablation.rows], detector.digest), ({ row }) => row);
   const settings = ablation.rows.filter(({ id }) => current.has(id));
-  const measured = inCommon([plain, ...settings].map(({ id }) => current.get(id) ?? []));
+  const compared = base.filter(({ id }) => current.has(id));
+  const measured = inCommon([plain, ...compared, ...settings].map(({ id }) => current.get(id) ?? []));
   if (settings.length < 2 || measured[0]!.length === 0) return null;
-  const [first, ...summaries] = summarise(measured, detector.reference);
+  const [first, ...summaries] = summarise(measured, detector.reference).toSpliced(1, compared.length);
+  const differences = compared.length === 0 ? [] : measured.slice(2).map((each) => scoreDifference(each, measured[1]!));
   const points = settings.map(({ value }, i) => ({ value, summary: summaries[i]! }));
-  return { id: ablation.id, title: ablation.title, axis: ablation.axis, points, plain: first!, settings: settings.map((row) => row.settings) };
+  return { id: ablation.id, title: ablation.title, axis: ablation.axis, points, plain: first!, differences, settings: settings.map((row) => row.settings) };
 }
 
 /** The lines of a sheet for those of `rows` that have at least one kept picture. */

@@ -1,7 +1,8 @@
 /**
  * Whether a picture shows what its prompt asks for, as GenEval decides it (arXiv 2310.11513), from what the detector saw. Pure.
  *
- * Differs from GenEval in one thing: its `colour` task asks for an object and its colour, ours for the background's colour alone, so that a missing object counts in the tasks about objects only.
+ * Differs from GenEval: its `colour` task asks for an object and its colour, ours for the background's colour alone, so that a missing object counts in the tasks about objects only;
+ * where more of a name are seen than were asked for, any of them may have the colour or stand in the relation, and counting takes no higher threshold than the other tasks.
  */
 
 /** Every object is asked for at least once, exactly `count` times where that is given, and in `colour` where that is given. `relation` is that of the first object to the second. */

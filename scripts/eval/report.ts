@@ -1,8 +1,8 @@
 /** docs/evaluation.md from its figures. Pure. */
 import type { AblationPoint } from './charts.ts';
 import type { Row } from './rows.ts';
-import type { Summary } from './summary.ts';
-import { type Measured, type Verdict, verdicts } from './targets.ts';
+import type { Estimate, Summary } from './summary.ts';
+import { FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
 import { inOrder, titleOf } from './tasks.ts';
 
 /** One time the command ran. */
@@ -15,7 +15,7 @@ export interface Sitting {
 }
 
 export interface ReportRow extends Measured {
-  readonly row: Pick<Row, 'id' | 'name' | 'group' | 'settings'>;
+  readonly row: Pick<Row, 'id' | 'name' | 'group' | 'settings' | 'reading'>;
 }
 
 export interface ReportAblation {
@@ -25,6 +25,8 @@ export interface ReportAblation {
   readonly points: readonly AblationPoint[];
   /** plain's figures on the same prompts */
   readonly plain: Summary | null;
+  /** of `points`, in their order: mean score less that of the product's own fastest preset on the same prompts; empty where that has no results */
+  readonly differences: readonly Estimate[];
   /** of `points`, in their order */
   readonly settings: readonly Row['settings'][];
 }
@@ -82,10 +84,14 @@ export function renderReport(report: Report): string {
     ...(rows.length === 0
       ? []
       : [
-          '## Settings of the rows',
+          '## Settings',
           table(
             ['row', 'id', 'settings'],
-            rows.map(({ row }) => [row.name, `\`${row.id}\``, settingsText(row.settings)]),
+            [
+              ...rows.map(({ row }) => [row.name, `\`${row.id}\``, settingsText(row.settings)]),
+              ...report.ablations.flatMap(({ id, axis, points, settings }) => points.map(({ value }, i) => [`${axis} = ${value}`, `\`${id}\``, settingsText(settings[i]!)])),
+            ],
+            true,
           ),
         ]),
   ];
@@ -97,7 +103,7 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
   const prompts = rows[0]?.summary.count ?? 0;
   const sentences = [
     `Written by \`npm run eval\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${prompts} prompts, each with its own fixed seed, the same for every row.`,
-    last ? `Measured ${sittings.length === 1 ? '' : `in ${sittings.length} sittings, the last `}on ${last.date.slice(0, 10)} by \`${last.command}\`: ${last.machine}.` : '',
+    last ? `Measured on ${last.date.slice(0, 10)} by ${[...new Set(sittings.map(({ command }) => `\`${command}\``))].join(', then ')}: ${last.machine}.` : '',
     'Every picture is made by requests to the stage server (native engine) that the job object sends too. Prompts are the outer loop and rows the inner one, so a slow minute of the machine falls on all rows.',
     warned > 0 ? `${warned} pictures were made with a warning of the stage server, such as a word that it does not know.` : '',
   ];
@@ -105,9 +111,9 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
 }
 
 const COLUMNS = [
-  'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are of the whole picture: text, every evaluation, every decoding, for a prompt of usual length. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
-  'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, fixed seed). Two rows whose intervals overlap widely are not told apart by this many prompts.',
-  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better, and none comes near 0. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
+  'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are the mean, of the whole picture: text, every evaluation, every decoding, for a prompt of usual length. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
+  'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, fixed seed). These intervals are of one row alone; to compare two rows look at paired figures, where prompts that are hard for both count for neither: of plain, and the verdicts below.',
+  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
 ].join('\n\n');
 
 function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks: readonly string[]): string[] {
@@ -128,6 +134,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
   return [
     table(head, body),
     COLUMNS,
+    ...readings(rows),
     ...(leftOut.length > 0 ? [`Left out, for want of results on these prompts: ${leftOut.join(', ')}.`] : []),
     ...(sentences.results ? [sentences.results] : []),
     ...(pictures.chart ? [`![Mean score and times faster of every row](${pictures.chart})`] : []),
@@ -150,7 +157,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
       ['row', 'evaluations', 'denoising s', 'TFLOPs', 'times faster', 'FLOPs allow'],
       rows.map(({ row, summary: { cost, faster } }) => [
         row.name,
-        figure(cost.evaluations, 0),
+        figure(cost.evaluations, Number.isInteger(cost.evaluations) ? 0 : 1),
         significant(cost.denoiseSeconds),
         significant(cost.denoiseTflops),
         times(faster.denoiseSeconds),
@@ -160,7 +167,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     '### Edges and seams',
     [
       'Sharpness: mean gradient at Canny’s edges, grey levels a pixel. Seams: gradient energy across the borders of one token (16 pixels) and of two (32, a low-resolution token) over that across the middles beside them, geometric mean; 1 is none, and plain’s figure is what the model leaves by itself.',
-      'Where early meets late: only borders of two tokens between a block upsampled early and one that was not. These blocks lie at edges, whose own gradients are in their middles; rows that have no early blocks are measured at as many blocks with most edges in their own picture, so plain’s figure is again what is there without them.',
+      'Where early meets late: only borders of two tokens between a block upsampled early and one that was not. These blocks lie at edges, whose own gradients are in their middles; rows that have no early blocks are measured at as many blocks with most edges in their own picture, so plain’s figure is again what is there without them. Where blocks are chosen at random, or by latents, they lie less at edges and the figure is lower for that reason alone.',
       'Distance: 1 - MS-SSIM to the plain picture of the same prompt and seed, a side figure: another picture is not a worse one.',
     ].join(' '),
     table(
@@ -177,27 +184,44 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
   ];
 }
 
+/** What of each rival is its paper's, and what `W` is. */
+function readings(rows: readonly ReportRow[]): string[] {
+  const read = rows.flatMap(({ row: { name, reading } }) => (reading ? [{ name: name.replace(/, (order|work).*/, ''), reading }] : []));
+  if (read.length === 0) return [];
+  const lines = [...new Map(read.map(({ name, reading }) => [name, `- ${name}: ${reading}.`])).values()];
+  return [
+    'Rivals are readings of their papers for a model that takes tokens and gives a velocity, none of them tuned on it:',
+    lines.join('\n'),
+    'W: evaluations at the start of each stage before forecasts begin.',
+  ];
+}
+
 function inWords({ isReached, isClear }: Verdict): string {
   if (isReached === null) return 'not measured here';
   return `${isReached ? 'reached' : '**not reached**'}${isClear ? '' : ', within chance'}`;
 }
 
 const ABLATIONS =
-  'Each on the prompts that all its settings have. Bars are 95 % intervals of the mean score; a dashed line is the plain model on the same prompts. Settings are compared with each other here, so look at the differences and their intervals before the order.';
+  'Each on the prompts that all its settings have. Bars are 95 % intervals of the mean score; a dashed line is the plain model on the same prompts. To compare settings look at the paired differences to RALU 7x as it is, whose pictures are of the same prompts and seeds: where the interval holds 0 the prompts do not tell the two apart.';
 
-function ablationSection({ sentences, pictures }: Report, { id, title, axis, points, plain }: ReportAblation): string[] {
-  const rows: (readonly [string, Summary])[] = points.map(({ value, summary }) => [String(value), summary]);
-  if (plain) rows.push(['plain', plain]);
+function ablationSection({ sentences, pictures }: Report, { id, title, axis, points, plain, differences }: ReportAblation): string[] {
+  const rows: { readonly name: string; readonly summary: Summary; readonly difference?: Estimate | undefined }[] = points.map(({ value, summary }, i) => ({
+    name: String(value),
+    summary,
+    difference: differences[i],
+  }));
+  if (plain) rows.push({ name: 'plain', summary: plain });
   return [
     `### ${title}`,
     ...(sentences[id] ? [sentences[id]] : []),
     ...(pictures.charts[id] ? [`![${title}](${pictures.charts[id]})`] : []),
     `${points[0]?.summary.count ?? 0} prompts.`,
     table(
-      [axis, 'mean (95 %)', 'Fréchet distance', 'seconds', 'TFLOPs', 'sharpness', 'seams, token', 'seams, two tokens', 'where early meets late'],
-      rows.map(([value, summary]) => [
-        value,
+      [axis, 'mean (95 %)', `points above \`${FASTEST}\``, 'Fréchet distance', 'seconds', 'TFLOPs', 'sharpness', 'seams, token', 'seams, two tokens', 'where early meets late'],
+      rows.map(({ name, summary, difference }) => [
+        name,
         withInterval(summary),
+        difference ? `${inPoints(difference.value)} (${inPoints(difference.interval.low)} to ${inPoints(difference.interval.high)})` : '–',
         figure(summary.frechet),
         significant(summary.cost.seconds),
         significant(summary.cost.tflops),

@@ -38,6 +38,8 @@ export interface Row {
   readonly group: 'plain' | 'rival' | 'ralu' | 'ablation';
   /** as the document prints them */
   readonly settings: Readonly<Record<string, Setting>>;
+  /** of a rival: what is its paper's and what is decided here, a sentence */
+  readonly reading?: string;
   readonly sample: Sampler;
 }
 
@@ -90,6 +92,8 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
       name: `TeaCache-style reuse, work of ${fastest}`,
       group: 'rival',
       settings: { steps: facts.steps, threshold: calibration.reuseThreshold },
+      reading:
+        'the signal is the last seen change of the velocity; the paper’s, the first block’s input rescaled by a fitted polynomial, cannot be had from outside the model. It decides by itself when to evaluate, so prompts differ in work',
       sample: teaCache({ steps: facts.steps, threshold: calibration.reuseThreshold }),
     },
     speedRow(setting, calibration, budget(fastest)),
@@ -135,7 +139,8 @@ function bottleneckRow({ lowCost }: Shared, budget: number): Row {
   const high = Math.max(1, Math.round((budget - 1) * 0.65));
   const low = Math.max(1, Math.ceil((budget - 1 - high) / lowCost));
   const options = { steps: [1, low, high] as const, ends: [0.1, 0.45] as const };
-  return { id: 'bottleneck', name: 'Bottleneck Sampling', group: 'rival', settings: { ...options, restart: bottleneckRestart(options.ends[1]) }, sample: bottleneck(options) };
+  const reading = 'three stages and a clean estimate resized and noised again are the paper’s; the filters, the level going up and how the work is shared out are ours';
+  return { id: 'bottleneck', name: 'Bottleneck Sampling', group: 'rival', settings: { ...options, restart: bottleneckRestart(options.ends[1]) }, reading, sample: bottleneck(options) };
 }
 
 /** Late is where the paper sees the artefact: t = 0.5. */
@@ -143,27 +148,39 @@ function naiveRow({ lowCost, shift }: Shared, budget: number): Row {
   const end = 0.5;
   const [low = 1, full = 1] = fewestSteps(budget, { ends: [end, 1], costs: [lowCost, 1], shift });
   const options = { steps: [low, full] as const, end, kernel: 'nearest', of: 'latents' } as const;
-  return { id: 'naive-late', name: 'naive late upsampling', group: 'rival', settings: options, sample: lateUpsampling(options) };
+  return {
+    id: 'naive-late',
+    name: 'naive late upsampling',
+    group: 'rival',
+    settings: options,
+    reading: 'no published method: what RALU’s paper shows the artefacts with',
+    sample: lateUpsampling(options),
+  };
 }
 
 function taylorRow(facts: ModelFacts, preset: string, budget: number, { order, form }: Pick<TaylorOptions, 'order' | 'form'>): Row {
   const options = { steps: facts.steps, warmup: 1, interval: intervalFor(budget, facts.steps), order, form };
-  const kind = form === 'newton' ? 'forecast over sigma' : 'TaylorSeer';
-  return { id: `${form}-${preset}-order-${order}`, name: `${kind}, order ${order}, work of ${preset}`, group: 'rival', settings: options, sample: taylorSeer(options) };
+  const [kind, reading] =
+    form === 'newton'
+      ? ['forecast over sigma', 'ours: TaylorSeer with divided differences over the noise level in place of the step number']
+      : ['TaylorSeer', 'formula, interval and order are the paper’s; it forecasts every block’s features, here it is the velocity'];
+  return { id: `${form}-${preset}-order-${order}`, name: `${kind}, order ${order}, work of ${preset}`, group: 'rival', settings: options, reading, sample: taylorSeer(options) };
 }
 
 function speedRow({ lowCost, shift }: Shared, { spectrum }: Calibration, budget: number): Row {
   const growth = growthFor(spectrum, TOLERANCE);
   const [low = 1, full = 1] = fewestSteps(budget, { ends: [growth.end, 1], costs: [lowCost, 1], shift });
   const options = { steps: [low, full] as const, growth };
-  return { id: 'speed', name: 'SPEED, spectral growth', group: 'rival', settings: { steps: options.steps, ...growth, tolerance: TOLERANCE, ...spectrum }, sample: speed(options) };
+  const reading = 'spectrum kept, the rest filled with noise, when to grow from the power spectrum: the paper’s; one growth, by cosine transform of latents, and the tolerance are ours';
+  return { id: 'speed', name: 'SPEED, spectral growth', group: 'rival', settings: { steps: options.steps, ...growth, tolerance: TOLERANCE, ...spectrum }, reading, sample: speed(options) };
 }
 
 function anchorRow({ fullTokens, cost, lowCost, shift }: Shared, budget: number): Row {
   const shares = [0.25, 0.5, 1];
   const ends = [0.2, 0.35, 1];
   const steps = fewestSteps(budget, { ends, costs: [lowCost, cost(fullTokens / 2), 1], shift });
-  return { id: 'jit', name: 'JiT, anchor tokens', group: 'rival', settings: { steps, ends, shares }, sample: anchorTokens({ steps, ends, shares }) };
+  const reading = 'anchors, interpolated velocities and activation where it matters are the paper’s; the first anchors, the weights, what matters and the stages are ours';
+  return { id: 'jit', name: 'JiT, anchor tokens', group: 'rival', settings: { steps, ends, shares }, reading, sample: anchorTokens({ steps, ends, shares }) };
 }
 
 /** The ablations, each with all its settings, on the fastest preset and its work. Where one setting is the product's own it is a row here too. */

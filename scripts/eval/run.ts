@@ -1,7 +1,7 @@
 /** The evaluation's loop: every prompt under every row, what is done already left out. */
 import { greyFromRgb } from '../../src/numerics/grey.ts';
 import type { Denoiser, Job, Pixels } from './denoiser.ts';
-import { structuralDistance } from './distance.ts';
+import { msSsimDistance } from './distance.ts';
 import type { Seen, Verdict } from './judge.ts';
 import { packFeatures, type Result } from './results.ts';
 import type { Row } from './rows.ts';
@@ -63,7 +63,7 @@ export async function measure<P extends Prompt>(bench: Bench<P>, row: Row, promp
       twoTokens: seamRatio(grey, width, height, 2 * token),
       meeting: meetingSeamRatio(grey, width, height, 2 * token, early),
     },
-    distance: plain ? structuralDistance(grey, greyFromRgb(plain.data, width * height), width, height) : null,
+    distance: plain ? msSsimDistance(grey, greyFromRgb(plain.data, width * height), width, height) : null,
     features: packFeatures(seen.features),
   };
   return { result, picture };

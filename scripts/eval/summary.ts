@@ -3,7 +3,7 @@ import { bootstrapInterval, type Interval } from './bootstrap.ts';
 import { frechetTo, type Moments, momentsOf } from './frechet.ts';
 import { type Result, type Seam, unpackFeatures } from './results.ts';
 
-/** Time and work of one picture: medians over the prompts. */
+/** Time of one picture, medians over the prompts, and its work, means: where a sampler decides by itself when to evaluate, prompts differ in work. */
 export interface Cost {
   /** everything the stage server reports but the text, which it keeps from one row to the next: denoising and decoding, seconds */
   readonly seconds: number;
@@ -41,7 +41,7 @@ export interface Summary {
   readonly gradient: number | null;
   /** geometric means over the pictures that have such borders; null where none has */
   readonly seams: Readonly<Record<Seam, number | null>>;
-  /** mean structural distance to the plain picture; null where none was measured */
+  /** mean of 1 - MS-SSIM to the plain picture; null where none was measured */
   readonly distance: number | null;
 }
 
@@ -139,14 +139,14 @@ const meanOf =
 const TERA = 1e12;
 
 function costOf(results: readonly Result[]): Cost {
-  const of = (part: (spent: Result['spent']) => number): number => median(results.map(({ spent }) => part(spent)));
+  const each = (part: (spent: Result['spent']) => number): number[] => results.map(({ spent }) => part(spent));
   const beside = (spent: Result['spent']): number => spent.decodeFlops + spent.textFlops;
   return {
-    seconds: of(({ computeMs, decodeMs }) => (computeMs + decodeMs) / 1000),
-    denoiseSeconds: of(({ computeMs }) => computeMs / 1000),
-    tflops: of((spent) => (spent.denoiseFlops + beside(spent)) / TERA),
-    tflopsWithoutAttention: of((spent) => (spent.denoiseFlopsWithoutAttention + beside(spent)) / TERA),
-    denoiseTflops: of(({ denoiseFlops }) => denoiseFlops / TERA),
-    evaluations: of(({ evaluations }) => evaluations.reduce((sum, { count }) => sum + count, 0)),
+    seconds: median(each(({ computeMs, decodeMs }) => (computeMs + decodeMs) / 1000)),
+    denoiseSeconds: median(each(({ computeMs }) => computeMs / 1000)),
+    tflops: mean(each((spent) => spent.denoiseFlops + beside(spent))) / TERA,
+    tflopsWithoutAttention: mean(each((spent) => spent.denoiseFlopsWithoutAttention + beside(spent))) / TERA,
+    denoiseTflops: mean(each(({ denoiseFlops }) => denoiseFlops)) / TERA,
+    evaluations: mean(each(({ evaluations }) => evaluations.reduce((sum, { count }) => sum + count, 0))),
   };
 }

@@ -117,6 +117,9 @@ describe('figures', () => {
     expect(second!.share!.value).toBeCloseTo(0.6, 12);
     expect(second!.faster.denoiseTflops).toBeCloseTo(50 / 7, 12);
     expect(second!.faster.tflops).toBeCloseTo(50.5 / 7.5, 12);
+    // work is a mean: two pictures of 36 at two steps more
+    const uneven = few.map((result, i) => (i < 2 ? { ...result, spent: { ...result.spent, denoiseFlops: 9e12, evaluations: [{ tokens: 256, count: 9 }] } } : result));
+    expect(summarise([plain, uneven], reference)[1]!.cost).toMatchObject({ evaluations: expect.closeTo(7 + 4 / 36, 9), denoiseTflops: expect.closeTo(7 + 4 / 36, 9) });
     expect(second!.cost).toMatchObject({ evaluations: 7, tflops: 7.5, seconds: expect.closeTo(0.7675, 9) });
     // the same prompts right: however they are drawn, the share is 1
     expect(third!.share).toEqual({ value: 1, interval: { low: 1, high: 1 } });
@@ -155,6 +158,8 @@ describe('verdicts', () => {
     expect(of('keeps')).toBe(true);
     expect(of('seven plain steps')).toBe(true);
     expect(of('stage compute')).toBe(true);
+    // five of six pictures: 80 % lies within chance
+    expect(told.find(({ what }) => what.includes('two objects'))).toMatchObject({ measured: expect.stringMatching(/^83\.3 % \([\d.]+ % to 100\.0 %\)$/), isClear: false });
     expect(verdicts(measured([plain]), { width: 512, height: 256 }, titleOf).map(({ isReached }) => isReached)).toEqual([null, null]);
   });
 
@@ -178,7 +183,7 @@ describe('verdicts', () => {
 const row = (id: string, steps: number, group: Row['group'] = 'plain'): Row => ({ id, name: `row ${id}`, group, settings: { steps }, sample: () => Promise.reject(new Error('not run here')) });
 
 describe('the document', () => {
-  const rows = [row('plain-50', 50), row('plain-7', 7), row('ralu-7x', 7, 'ralu'), row('late', 7, 'rival')];
+  const rows = [row('plain-50', 50), { ...row('plain-7', 7), reading: 'fewer of the same' }, row('ralu-7x', 7, 'ralu'), row('late', 7, 'rival')];
   const numeric = { id: 'ratio', title: 'Share upsampled early', axis: 'r', rows: [0, 0.25].map((value) => ({ ...row(`ratio-${value}`, 7), group: 'ablation' as const, value })) };
   const named = { id: 'mode', title: 'Mode', axis: 'mode', rows: ['latent', 'token'].map((value) => ({ ...row(`mode-${value}`, 7), group: 'ablation' as const, value })) };
   const results = [...plain, ...few, ...ralu, ...fake('late', { right: 1, steps: 7 }).slice(0, 4)];
@@ -206,6 +211,10 @@ describe('the document', () => {
     expect(text).toContain('| row plain-7 | 0.768 | 7.50 | 6.10 | 6.60x | 6.73x | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |');
     expect(text).toContain('Left out, for want of results on these prompts: row late.');
     expect(text).toContain('It does not matter here.');
+    expect(text).toContain('- row plain-7: fewer of the same.');
+    expect(text).toMatch(/\| 0\.25 \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \|/);
+    expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \|/);
+    expect(text).toContain('| r = 0.25 | `ratio` | steps 7 |');
     expect(text).toContain('Nothing changes.');
     expect(text).toContain('RALU 7x beats seven plain steps (`plain-7`) | higher mean score at equal or fewer TFLOPs | +33.3 points');
     expect(text.indexOf('## The detector')).toBeLessThan(text.indexOf('## The rows'));

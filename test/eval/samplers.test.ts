@@ -1,7 +1,7 @@
 import { decode as decodePng } from 'fast-png';
 import { describe, expect, it } from 'vitest';
 import { type Calibration, calibrate } from '../../scripts/eval/calibrate.ts';
-import { type Denoiser, type Job, makeDenoiser } from '../../scripts/eval/denoiser.ts';
+import { type Denoiser, type Job, makeDenoiser, type RunRequest } from '../../scripts/eval/denoiser.ts';
 import { makeAblations, makeRows, type Row } from '../../scripts/eval/rows.ts';
 import { walkStage } from '../../scripts/eval/samplers/advance.ts';
 import { anchorTokens, firstAnchors, growAnchors, neighboursOf, spread } from '../../scripts/eval/samplers/anchors.ts';
@@ -42,13 +42,33 @@ const evaluationsOf = async (row: Row['sample'], job: Job = JOB) => {
   return denoiser.spent.evaluations.map(({ tokens, count }) => [tokens, count]);
 };
 
+/** A denoiser whose velocity depends on the noise level alone, on a model of shift 1; `asked` collects what it is asked. */
+const openLevel = (velocityAt: (sigma: number) => number, asked: RunRequest[]): Denoiser =>
+  makeDenoiser({ ...facts, shift: [{ tokens: 64, shift: 1 }] }, JOB, (_, request) => {
+    asked.push(request);
+    const { tokens, sigmas } = request;
+    const latents = tokens.latents.slice();
+    for (let i = 0; i + 1 < sigmas.length; i++) eulerStep(latents, new Float32Array(latents.length).fill(velocityAt(sigmas[i]!)), sigmas[i]!, sigmas[i + 1]!);
+    const picture = request.picture ? { data: new Uint8Array(3 * JOB.width * JOB.height), width: JOB.width, height: JOB.height } : null;
+    return Promise.resolve({ latents, picture, computeMs: 1, textMs: 0, decodeMs: 0, warnings: [] });
+  });
+/** What a sampler asks of a model that moves nothing: every clean estimate is the latents themselves. */
+const askedOfStill = async (sample: Row['sample']) => {
+  const asked: RunRequest[] = [];
+  await sample(openLevel(() => 0, asked));
+  return asked.map(({ tokens, sigmas }) => ({ ...tokens, sigmas }));
+};
+const normals = (stream: number, count: number) => standardNormals({ seed: JOB.seed, stream, count });
+/** share * a + (1 - share) * b */
+const mix = (share: number, a: Float32Array, b: Float32Array) => a.map((value, i) => share * value + (1 - share) * b[i]!);
+
 /** The closed-form model's velocity of 'a red apple'. */
 const velocity = (latents: Float32Array, sigma: number) => latents.map((value) => Math.tanh(value) * (0.5 + sigma + 0.03));
 
 describe('the denoiser', () => {
   it('gives the model’s velocity to the rounding of the step it is divided out of', async () => {
     const tokens = firstTokens(open(), 1);
-    for (const sigma of [1, 0.5, 0.05]) expect(maxDifference(await open().velocity(tokens, sigma), velocity(tokens.latents, Math.fround(sigma)))).toBeLessThan(1e-6 / sigma);
+    for (const sigma of [1, 0.5, 0.05]) expect(maxDifference((await open().step(tokens, sigma, 0)).velocity, velocity(tokens.latents, Math.fround(sigma)))).toBeLessThan(1e-6 / sigma);
   });
 
   it('steps one at a time as it steps at once, to the bit, and leaves the tokens as they are', async () => {
@@ -122,6 +142,13 @@ describe('forecast and reuse', () => {
     const [a, b, c] = counts.map(([[, count] = [0, 0]]) => count as number);
     expect(a).toBeGreaterThan(b!);
     expect(b).toBeGreaterThan(c!);
+  });
+
+  it('reuse asks again where the change seen last, a unit of sigma, adds up to the threshold', async () => {
+    const asked: RunRequest[] = [];
+    await teaCache({ steps: 10, threshold: 0.25 })(openLevel((sigma) => sigma, asked));
+    // levels 1, .9, … .1; the rate is 1 over the evaluation before the last: (.9 - .6) / 1 and (.6 - .3) / .9 are the first above a quarter
+    expect(asked.map(({ sigmas }) => Number(sigmas[0]!.toFixed(3)))).toEqual([1, 0.9, 0.6, 0.3, 0.1]);
   });
 });
 
@@ -302,6 +329,29 @@ describe('anchor tokens', () => {
     expect([...grown].filter((n) => !anchors.includes(n)).every((n) => n % 8 === 3)).toBe(true);
   });
 
+  it('a token activated late is where the micro-flow takes it: the anchors’ clean estimate and the noise it began with', async () => {
+    const noise = normals(0, 64 * 16);
+    const placed = (request: { imgIds: Float32Array }) => Uint32Array.from({ length: request.imgIds.length / 3 }, (_, i) => 8 * request.imgIds[3 * i + 1]! + request.imgIds[3 * i + 2]!);
+    const [first, second, third] = await askedOfStill(anchorTokens({ steps: [1, 1, 1], ends: [0.2, 0.35, 1], shares: [0.25, 0.5, 1] }));
+    let all = noise;
+    let seen = first!;
+    expect(placed(seen)).toEqual(firstAnchors(8, 8));
+    for (const [next, sigma] of [
+      [second!, 0.8],
+      [third!, 0.65],
+    ] as const) {
+      const before = placed(seen);
+      const activated = mix(1 - sigma, spread(seen.latents, neighboursOf(before, 8, 8), 16), noise);
+      all = all.map((value, i) => (before.includes(Math.floor(i / 16)) ? value : activated[i]!));
+      expect(next.sigmas[0]).toBeCloseTo(sigma, 6);
+      const expected = [...placed(next)].flatMap((n) => [...all.subarray(16 * n, 16 * (n + 1))]);
+      expect(maxDifference(next.latents, Float32Array.from(expected))).toBeLessThan(1e-6);
+      seen = next;
+      // what is not active yet stays noise
+      all = all.map((value, i) => (placed(next).includes(Math.floor(i / 16)) ? value : noise[i]!));
+    }
+  });
+
   it('the model sees a quarter, then half, then all', async () => {
     expect(await evaluationsOf(anchorTokens({ steps: [2, 3, 4], ends: [0.2, 0.4, 1], shares: [0.25, 0.5, 1] }))).toEqual([
       [16, 2],
@@ -312,7 +362,7 @@ describe('anchor tokens', () => {
 });
 
 describe('high, low, high and late', () => {
-  it('Bottleneck Sampling runs on the full grid, the small one, and the full one again, with noise put back going up', async () => {
+  it('Bottleneck Sampling runs on the full grid, the small one, and the full one again', async () => {
     const asked: { tokens: number; steps: number }[] = [];
     const denoiser = open(WIDE, asked);
     const tokens = await bottleneck({ steps: [2, 3, 4], ends: [0.1, 0.5] })(denoiser);
@@ -323,6 +373,22 @@ describe('high, low, high and late', () => {
       [8, 3],
     ]);
     expect(bottleneckRestart(0.5)).toBeCloseTo(1 / 3, 12);
+  });
+
+  it('Bottleneck Sampling resizes the clean estimate and puts noise back: at the level it has going down, at a higher one going up', async () => {
+    const [first, low, last] = await askedOfStill(bottleneck({ steps: [1, 1, 1], ends: [0.1, 0.5] }));
+    expect(first!.latents).toEqual(normals(0, 64 * 16));
+    expect(maxDifference(low!.latents, mix(0.1, halveLatents(first!.latents, { channels: 4, rows: 8, cols: 8 }), normals(1, 16 * 16)))).toBeLessThan(1e-6);
+    expect(low!.sigmas[0]).toBeCloseTo(0.9, 6);
+    expect(maxDifference(last!.latents, mix(1 / 3, doubleLatents(low!.latents, SMALL, 'bilinear'), normals(2, 64 * 16)))).toBeLessThan(1e-6);
+    expect(last!.sigmas[0]).toBeCloseTo(2 / 3, 6);
+  });
+
+  it('late upsampling of the clean estimate brings it back to its level with fresh white noise', async () => {
+    const [low, full] = await askedOfStill(lateUpsampling({ steps: [1, 1], end: 0.4, kernel: 'bicubic', of: 'clean' }));
+    expect(low!.latents).toEqual(normals(0, 16 * 16));
+    expect(maxDifference(full!.latents, mix(0.4, doubleLatents(low!.latents, SMALL, 'bicubic'), normals(1, 64 * 16)))).toBeLessThan(1e-6);
+    expect(full!.sigmas[0]).toBeCloseTo(0.6, 6);
   });
 
   it('late upsampling of the latents by nearest neighbour adds no noise: a run of one full step from known latents says so', async () => {

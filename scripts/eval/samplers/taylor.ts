@@ -1,7 +1,7 @@
 /**
  * TaylorSeer: the velocity of skipped steps is forecast from evaluated ones by finite differences.
  *
- *   F(k - j) ≈ Σ_{i ≤ order} Δ^i F · (j / W)^i / i!        Δ^i F: i-th backward difference of the last evaluated velocities, W steps apart, j steps after the last
+ *   F(k - j) ≈ Σ_{i ≤ order} Δ^i F · (j / interval)^i / i!        Δ^i F: i-th backward difference of the last evaluated velocities, `interval` steps apart, j steps after the last
  *
  * From the paper: the formula, the interval, the order. Our reading: the paper forecasts every block's features inside the model; here it is the velocity, the only thing a
  * tokens-in, velocity-out model shows. Unevenly spaced evaluations (after a warm-up, at the start) divide each difference by its own distance in steps, as its code does.
@@ -13,7 +13,7 @@ import { moveBy, type StartStage, walkStage } from './advance.ts';
 import { canvasOf, firstTokens, plainSigmas } from './canvas.ts';
 
 export interface TaylorOptions {
-  /** evaluations at the start of every stage, at least 1; the reading here of W, which RALU's paper does not define */
+  /** evaluations at the start of every stage, at least 1; the reading here of RALU's W, which its paper does not define */
   readonly warmup: number;
   /** after them every interval-th step is evaluated; 1 evaluates all */
   readonly interval: number;
@@ -24,9 +24,6 @@ export interface TaylorOptions {
 
 /** Whether step `index` of a stage is evaluated. */
 export const isEvaluated = (index: number, { warmup, interval }: Pick<TaylorOptions, 'warmup' | 'interval'>): boolean => index < warmup || (index - warmup + 1) % interval === 0;
-
-/** Evaluations among `steps` steps. */
-export const countEvaluated = (steps: number, options: Pick<TaylorOptions, 'warmup' | 'interval'>): number => Array.from({ length: steps }, (_, i) => isEvaluated(i, options)).filter(Boolean).length;
 
 /** Differences of order 0, 1, … at the last evaluation, and where it and those before it stood on the clock. */
 interface Memory {
