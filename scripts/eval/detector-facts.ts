@@ -49,7 +49,7 @@ export function describeDetector({ accuracy, falseAccepts, reference }: Detector
   const { pictures = 0, any = 0, ...kinds } = falseAccepts;
   const distances = Object.entries(reference).find(([, value]) => typeof value === 'object');
   return [
-    'It is trained apart from the generator, on two styles of drawing; what it is measured on here mixes combinations that neither it nor the generator was trained on.',
+    'It is trained apart from the generator, on two styles of drawing. What it is measured on here are fresh scenes that mix combinations kept out of both trainings; of the crops it learns names from, a neighbour that looks in may have made one.',
     [
       '| held-out scenes | scenes | objects | colours | of recoloured | counts | backgrounds | named but not there, a picture |',
       '| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',

@@ -1,7 +1,9 @@
 """The evaluation's prompts: python scripts/eval/make_prompts.py writes prompts.json beside itself, the same every time.
 
-Six tasks of 44. Every prompt of two objects, counting, background, position and attribution asks for a combination that training never shows; single objects are all seen. There are fewer
-held-out counts than prompts (15), and few held-out things on some backgrounds, so those come again in other words and with another seed.
+Six tasks of 44. Every prompt of two objects, counting, background and position asks for a combination that training never shows; single objects are all seen. One of attribution
+asks for a colour the object is never given in training; in six the object has nearly that colour as it is, so training shows it: a red heart, a green cactus and a red balloon, of which captions say
+it too (`scenes.natural_colour`), a green turtle (twice) and an orange cat. There are fewer held-out counts than prompts (15), and few held-out things on some backgrounds, so those come again in other
+words and with another seed.
 """
 import json, os, random, sys
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -67,7 +69,8 @@ def entries() -> list[dict]:
 
 
 def scene_of(entry: dict, rng: random.Random) -> scenes.Scene:
-    """A square scene as the prompt asks for, laid out as in the training of the embedded model: not free."""
+    """A square scene as the prompt asks for, laid out as in the training of the embedded model: not free. To measure a model of the gpu recipe, whose scenes are free, lay these out free as
+    `scenes.sample` does and compute the Fréchet reference anew (`detector/train.py --only measure`)."""
     expect, names = entry["expect"], entry["names"]
     colours = [each.get("colour") for each in expect["objects"]] or [None] * len(names)
     if entry["task"] == "counting": names, colours = (each * expect["objects"][0]["count"] for each in (names, colours))

@@ -1,15 +1,18 @@
 """The whole training, one command: python scripts/train/all.py RECIPE (cpu, gpu or toy). Ended or killed, the same command goes on where it stopped.
 
-cpu: two cores, about five hours, scenes that are not free. gpu: one H200-class GPU, planned for about 25 minutes, many more scenes and 512 x 512. toy: the steps and sizes of gpu within minutes,
-for checking that they run; its pictures mean nothing.
+cpu: two cores, about five hours, scenes that are not free; a shortened sequence, not the runs that made the embedded model (its card lists those), and never run as a whole.
+gpu: one H200-class GPU, planned for about 25 minutes, many more scenes, free ones, and 512 x 512; never run on a GPU. toy: the steps and sizes of gpu within minutes, for checking that they
+run; its pictures mean nothing.
+
+The evaluation's Fréchet reference is laid out as the scenes of cpu: a model of gpu must be measured against free layouts, see `scene_of` in scripts/eval/make_prompts.py.
 """
 import argparse, os, shlex, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECIPES = {
     "cpu": {"autoencoder": "--minutes 16", "latents": "--fixed", "transformer": "--minutes 270 --tokens 1536 --muon 2e-3 --adam 1e-3", "export": "--sizes 256x256,256x128,128x256 --can 'Draws one to four emoji on a plain or graded background; several in one picture it gets right only part of the time'"},
-    "gpu": {"autoencoder": "--minutes 6 --batch 128 --crop 128 --scale 2", "latents": "--scale 4", "transformer": "--minutes 11 --curriculum gpu --tokens 65536 --batches 1 --every 150 --compile", "export": ""},
-    "toy": {"autoencoder": "--minutes .4 --scale .02", "latents": "--scale .004", "transformer": "--minutes 2 --curriculum gpu --tokens 512 --batches 1 --every 30", "export": ""},
+    "gpu": {"autoencoder": "--minutes 6 --batch 128 --crop 128 --scale 2", "latents": "--scale 4 --curriculum gpu", "transformer": "--minutes 11 --curriculum gpu --tokens 65536 --batches 1 --every 150 --compile", "export": ""},
+    "toy": {"autoencoder": "--minutes .4 --scale .02", "latents": "--scale .004 --curriculum gpu", "transformer": "--minutes 6 --curriculum gpu --tokens 512 --batches 1 --every 120 --compile", "export": ""},
 }
 
 

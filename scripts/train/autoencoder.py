@@ -10,6 +10,7 @@ from PIL import Image
 import run, scenes
 
 NOISE = .05
+RATE = 2e-3
 SPREAD = 1 / 3                                                         # a component's deviation in the latents is this power of its deviation relative to the first one's
 
 
@@ -125,18 +126,18 @@ class Crops:
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=20); args.add_argument("--batch", type=int, default=16)
-    args.add_argument("--crop", type=int, default=96); args.add_argument("--rate", type=float, default=2e-3); args.add_argument("--scale", type=float, default=1)
+    args.add_argument("--crop", type=int, default=96); args.add_argument("--scale", type=float, default=1)
     a = args.parse_args()
     os.makedirs(a.out, exist_ok=True)
     device, path = run.device(), os.path.join(a.out, "autoencoder.pt")
     torch.manual_seed(0)
     encode, decode = encoder(a.out).to(device), untrained_decoder(a.out).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(decode.parameters(), a.rate, betas=(.9, .98), weight_decay=1e-3)
-    average, step, spent = run.Average(decode, .998), 0, 0.
+    optimizer = torch.optim.AdamW(decode.parameters(), RATE, betas=(.9, .98), weight_decay=1e-3)
+    ema, step, spent = run.EMA(decode, .998), 0, 0.
     if os.path.exists(path):
         old = torch.load(path, map_location=device, weights_only=True)
         if "optimizer" not in old: return print(f"{path}: finished")
-        decode.load_state_dict(old["raw"]); optimizer.load_state_dict(old["optimizer"]); average.values, average.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
+        decode.load_state_dict(old["raw"]); optimizer.load_state_dict(old["optimizer"]); ema.values, ema.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
     crops, test, pick = Crops(a.scale, random.Random(100 + step)), {size: held_out_pictures(max(8, int(48 * a.scale)), size) for size in (256, 512)}, np.random.default_rng(step)
 
     def loss_of(x):
@@ -149,16 +150,16 @@ def main():
     clock, saved = run.Clock(a.minutes, spent), 0.
     is_done = clock.progress == 1
     while not is_done:
-        for group in optimizer.param_groups: group["lr"] = a.rate * run.warm_then_fall(clock.progress, step, 100, .4)
+        for group in optimizer.param_groups: group["lr"] = RATE * run.warm_then_fall(clock.progress, step, 100, .4)
         loss = loss_of(crops.batch(a.batch, a.crop, pick).to(device))
         loss.backward()
         nn.utils.clip_grad_norm_(decode.parameters(), 1.)
-        optimizer.step(); optimizer.zero_grad(); average.update(decode); step += 1
+        optimizer.step(); optimizer.zero_grad(); ema.update(decode); step += 1
         if step % 50 == 0: print(f"{clock.spent:.0f} s, step {step}, loss {loss.item():.4f}", flush=True)
         is_done = clock.progress == 1
         if clock.spent - saved > 150 or is_done:
             saved = clock.spent
-            content = {"average": average.values, "step": step, "spent": clock.spent}
+            content = {"average": ema.values, "step": step, "spent": clock.spent}
             if not is_done: content |= {"raw": decode.state_dict(), "optimizer": optimizer.state_dict()}
             run.save(path, content)
             show(path.replace(".pt", ".png"), encode, decoder(a.out).to(device), test)

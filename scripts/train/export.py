@@ -1,6 +1,6 @@
 """The trained model → the folder that the stage server loads: three ONNX graphs, tokenizer.json, manifest.json. python scripts/train/export.py (needs transformer.py's files)
 
-The averaged weights are the ones that ship. Attention's and the MLPs' matrices are kept in int8 with one scale for 32 inputs of an output, everything else that is large in fp16; behind both
+The moving average of the weights is what ships. Attention's and the MLPs' matrices are kept in int8 with one scale for 32 inputs of an output, everything else that is large in fp16; behind both
 the graph casts back, and the runtime folds that when it loads and computes in float32. Every graph is checked against PyTorch with the weights as they are kept, and what keeping them so
 costs is measured against the weights as they were trained. With --reference also the numbers that test/engine holds both engines to. card.md, NOTICE and LICENSE are written by hand.
 """

@@ -1,4 +1,4 @@
-"""The training set: scenes as packed latents with their captions, one file a picture shape. Make it: python scripts/train/latents.py
+"""The training set: scenes as packed latents with their captions, one file a picture shape of the curriculum. Make it: python scripts/train/latents.py
 
 Latents are packed as the transformer takes them and kept in half precision: 2 KiB a 32 x 32 pixels. Beside them, for each token, the name and the colour of the thing there.
 """
@@ -6,7 +6,7 @@ import argparse, os, random
 from concurrent.futures import ProcessPoolExecutor
 import numpy as np, torch
 from PIL import Image
-import autoencoder, run, scenes
+import autoencoder, curricula, run, scenes
 
 # (width, height): how many scenes at scale 1
 SHAPES = {(128, 128): 40_000, (256, 256): 18_000, (512, 512): 1600, (128, 64): 1000, (64, 128): 1000, (256, 128): 1200, (128, 256): 1200, (512, 256): 400, (256, 512): 400}
@@ -52,15 +52,16 @@ def drawn(job: tuple[int, int, int, int, bool]) -> tuple[list[scenes.Scene], np.
 
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument("--out", default=".ralu/train"); args.add_argument("--scale", type=float, default=1); args.add_argument("--fixed", action="store_true", help="scenes that are not free, see scenes.sample"); args.add_argument("--workers", type=int, default=os.cpu_count())
+    args.add_argument("--out", default=".ralu/train"); args.add_argument("--scale", type=float, default=1); args.add_argument("--curriculum", choices=curricula.CURRICULA, default="cores")
+    args.add_argument("--fixed", action="store_true", help="scenes that are not free, see scenes.sample")
     a = args.parse_args()
     device = run.device()
     os.makedirs(a.out, exist_ok=True)
     encoder = autoencoder.encoder(a.out).to(device)
-    with ProcessPoolExecutor(a.workers) as pool:
+    with ProcessPoolExecutor() as pool:
         for (width, height), full in SHAPES.items():
             path = os.path.join(a.out, f"latents-{width}x{height}.pt")
-            if os.path.exists(path): continue
+            if (width, height) not in curricula.shapes(a.curriculum) or os.path.exists(path): continue
             count = max(8, round(full * a.scale))
             jobs = [(width, height, min(CHUNK, count - at), 1_000_000 * width + 1000 * height + at, not a.fixed) for at in range(0, count, CHUNK)]
             made, tokens, things = [], [], []

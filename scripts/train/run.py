@@ -1,4 +1,4 @@
-"""What every training run shares: a clock that survives a restart, weights averaged over time, checkpoints that are never half written."""
+"""What every training run shares: a clock that survives a restart, an exponential moving average of weights, checkpoints that are never half written."""
 import contextlib, os, time
 import torch
 
@@ -18,7 +18,7 @@ def warm_then_fall(progress: float, step: int, warmup: int, hold: float = .5) ->
     return min(1., (step + 1) / warmup) * min(1., (1 - progress) / (1 - hold))
 
 
-class Average:
+class EMA:
     """Exponential moving average of a module's parameters, in fp32; young averages forget faster."""
     def __init__(self, module: torch.nn.Module, decay: float):
         self.decay, self.values, self.updates = decay, {k: v.detach().clone().float() for k, v in module.state_dict().items()}, 0

@@ -138,7 +138,7 @@ def is_held(*parts) -> bool:
 
 
 def held_out(scene: Scene) -> list[tuple]:
-    """The held-out combinations a scene mixes: two objects, object and colour, object and count, object and background."""
+    """The held-out combinations a scene mixes: two objects, object and colour, object and count, object and background. A thing as it is counts as without a colour, although a caption may name the one it has."""
     names = [thing.name for thing in scene.things]
     found = [("pair", *pair) for pair in sorted({tuple(sorted((a, b))) for a in names for b in names if a != b})]
     found += [("colour", thing.name, thing.colour) for thing in scene.things if thing.colour]

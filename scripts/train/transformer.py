@@ -12,30 +12,12 @@ import torch, torch.nn as nn, torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
 from PIL import Image
 from tokenizers import Tokenizer
-import autoencoder, latents, run, scenes, text
+import autoencoder, curricula, latents, run, scenes, text
 from muon import Muon
 
 SHIFT = 3.                                                             # of the noise level, in training and sampling, at every size
 CONFIG = dict(num_layers=2, num_single_layers=6, attention_head_dim=64, num_attention_heads=4, axes_dims_rope=(8, 28, 28))   # FLUX.1-dev: 19, 38, 128, 24, (16, 56, 56), joint_attention_dim 4096, pooled 768, guidance
-# easy first, and several objects once one is known: from this progress on, the share of scenes with a single object, and the share of the tokens computed of each (width, height)
-CURRICULA = {
-    "cores": [
-        (0., .7, {(128, 128): 1.}),
-        (.1, .75, {(128, 128): .15, (256, 256): .85}),
-        (.35, .22, {(128, 128): .22, (256, 256): .78}),
-        (.57, .15, {(128, 128): .72, (256, 256): .28}),
-        (.68, .28, {(128, 128): .28, (256, 256): .72}),
-        (.8, .2, {(128, 128): .17, (256, 256): .83}),
-        (.94, .25, {(128, 128): .13, (256, 256): .77, (256, 128): .04, (128, 256): .04, (128, 64): .01, (64, 128): .01}),
-    ],
-    "gpu": [
-        (0., .9, {(128, 128): 1.}),
-        (.1, .3, {(128, 128): .88, (256, 128): .03, (128, 256): .03, (128, 64): .03, (64, 128): .03}),
-        (.35, .25, {(256, 256): .78, (128, 128): .1, (256, 128): .04, (128, 256): .04, (128, 64): .02, (64, 128): .02}),
-        (.65, .25, {(512, 512): .5, (256, 256): .32, (512, 256): .06, (256, 512): .06, (128, 128): .02, (256, 128): .02, (128, 256): .02}),
-    ],
-}
-UNTOLD = .08                                                           # share of the batches without a caption
+CAPTION_DROPOUT = .08                                                  # share of the batches without a caption
 GUIDED_FROM, GUIDANCE, GUIDED_BELOW = .5, .35, .95                     # progress; the fixed point is a guidance of 1 / (1 - .35) = 1.54; no sigma above
 PREVIEW = ["a fox", "a blue apple and a red heart", "a dog to the left of a tree on a yellow background", "three balloons", "a rocket above a house on blue", "a cat and a guitar", "four bees on pink",
            "an owl on a gray background", "a football", "a bear on an orange background", "a penguin on a background fading from blue to pink", "two lemons", "a green crown", "a robot", "a bicycle", "an apple, a car and a star"]
@@ -65,7 +47,7 @@ class Velocity(nn.Module):
 
 
 class Naming(nn.Module):
-    """For training only: what the middle of the transformer makes of each image token, as a name and a colour (`latents.things_at`)."""
+    """For training only: what the middle of the transformer makes of each image token, as a name and a colour (`latents.things_at`). Make it before torch.compile, which traces the hook with the rest."""
     WEIGHT = .1
     def __init__(self, velocity: Velocity):
         super().__init__()
@@ -135,40 +117,41 @@ def sample_sheet(model, decoder, tokenizer, path, size):
 
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=80); args.add_argument("--curriculum", choices=CURRICULA, default="cores")
+    args.add_argument("--out", default=".ralu/train"); args.add_argument("--minutes", type=float, default=80); args.add_argument("--curriculum", choices=curricula.CURRICULA, default="cores")
     args.add_argument("--tokens", type=int, default=2048, help="image tokens a batch"); args.add_argument("--batches", type=int, default=2, help="batches a step")
-    args.add_argument("--muon", type=float, default=3e-3); args.add_argument("--adam", type=float, default=1.5e-3); args.add_argument("--name", default="transformer")
-    args.add_argument("--every", type=float, default=600, help="seconds between checkpoints"); args.add_argument("--compile", action="store_true", help="pays on a GPU; on two cores building takes minutes")
+    args.add_argument("--muon", type=float, default=3e-3); args.add_argument("--adam", type=float, default=1.5e-3)
+    args.add_argument("--every", type=float, default=600, help="seconds between checkpoints"); args.add_argument("--compile", action="store_true", help="pays on a GPU; without one it only traces the graphs, since building them takes minutes")
     a = args.parse_args()
-    device, path = run.device(), os.path.join(a.out, f"{a.name}.pt")
+    device, path = run.device(), os.path.join(a.out, "transformer.pt")
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
     tokenizer = text.build_tokenizer(text.caption_words())
     tokenizer.save(os.path.join(a.out, "tokenizer.json"))
     model = Velocity(tokenizer.get_vocab_size()).to(device)
     naming = Naming(model).to(device)
-    pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device) for shape in {shape for *_, shares in CURRICULA[a.curriculum] for shape in shares}}
+    pools = {shape: Pool(os.path.join(a.out, f"latents-{shape[0]}x{shape[1]}.pt"), tokenizer, device) for shape in curricula.shapes(a.curriculum)}
     print(f"{sum(p.numel() for p in model.transformer.parameters()) / 1e6:.1f} M parameters, text encoder {sum(p.numel() for p in model.text.parameters()) / 1e6:.1f} M", flush=True)
     optims = optimizers(model, naming, a.muon, a.adam)
-    average, step, spent = run.Average(model, .998), 0, 0.
+    ema, step, spent = run.EMA(model, .998), 0, 0.
     if os.path.exists(path):
         old = torch.load(path, map_location=device, weights_only=True)
-        model.load_state_dict(old["raw"]); naming.load_state_dict(old["naming"]); average.values, average.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
+        model.load_state_dict(old["raw"]); naming.load_state_dict(old["naming"]); ema.values, ema.updates, step, spent = old["average"], old["step"], old["step"], old["spent"]
         for (optimizer, _), state in zip(optims, old["optimizers"]): optimizer.load_state_dict(state)
     rng = random.Random(step)
-    forward = torch.compile(model, dynamic=True) if a.compile else model   # one graph for all shapes and lengths
+    torch.compiler.config.recompile_limit = 16                         # one graph serves many shapes and lengths, but a text of one token, a single picture and no gradients each want their own
+    forward = torch.compile(model, dynamic=True, backend="inductor" if device == "cuda" else "aot_eager") if a.compile else model
 
     def loss_of(shape, singles: float, is_guided: bool) -> tuple[torch.Tensor, float]:
-        pool, is_told = pools[shape], rng.random() > UNTOLD
+        pool, is_conditional = pools[shape], rng.random() > CAPTION_DROPOUT
         x, things, ids = pool.batch(max(1, a.tokens // (pool.rows * pool.cols)), singles, rng)
         sigma = shifted(torch.sigmoid(torch.randn(len(x), device=device)))
         noise, s = torch.randn_like(x), sigma[:, None, None]
         mixed, target = (1 - s) * x + s * noise, noise - x
-        untold = torch.full((len(x), 1), tokenizer.token_to_id(text.START), device=device)
+        no_caption = torch.full((len(x), 1), tokenizer.token_to_id(text.START), device=device)
         with run.mixed_precision(device):
-            with torch.no_grad(): v_untold = forward(mixed, sigma, untold, pool.img_ids).float() if is_guided and is_told else None
-            v = forward(mixed, sigma, ids if is_told else untold, pool.img_ids).float()
-        if v_untold is not None: target = target + GUIDANCE * (s < GUIDED_BELOW) * (v.detach() - v_untold)
+            with torch.no_grad(): v_unconditional = forward(mixed, sigma, no_caption, pool.img_ids).float() if is_guided and is_conditional else None
+            v = forward(mixed, sigma, ids if is_conditional else no_caption, pool.img_ids).float()
+        if v_unconditional is not None: target = target + GUIDANCE * (s < GUIDED_BELOW) * (v.detach() - v_unconditional)
         loss = (v - target).square().mean()
         return loss + Naming.WEIGHT * naming(things), loss.item()
 
@@ -176,7 +159,7 @@ def main():
     saved, told, recent = clock.spent, clock.spent, defaultdict(list)
     is_done = clock.progress == 1
     while not is_done:
-        _, singles, now = [phase for phase in CURRICULA[a.curriculum] if clock.progress >= phase[0]][-1]
+        _, singles, now = [phase for phase in curricula.CURRICULA[a.curriculum] if clock.progress >= phase[0]][-1]
         rate = run.warm_then_fall(clock.progress, step, 60)
         for optimizer, peak in optims:
             for group in optimizer.param_groups: group["lr"] = peak * rate
@@ -187,7 +170,7 @@ def main():
             recent[shape].append(shown); recent["naming"].append((loss.item() - shown) / Naming.WEIGHT)
         nn.utils.clip_grad_norm_(model.parameters(), 1.)
         for optimizer, _ in optims: optimizer.step(); optimizer.zero_grad()
-        average.update(model); step += 1
+        ema.update(model); step += 1
         if clock.spent - told > 30:
             print(f"{clock.spent:.0f} s, step {step}, " + ", ".join(f"{shape if isinstance(shape, str) else '%dx%d' % shape} {sum(v) / len(v):.4f}" for shape, v in recent.items()), flush=True)
             told = clock.spent; recent.clear()
@@ -195,9 +178,9 @@ def main():
         if clock.spent - saved > a.every or is_done:
             saved = clock.spent
             raw = {k: v.clone() for k, v in model.state_dict().items()}
-            run.save(path, {"raw": raw, "naming": naming.state_dict(), "average": average.values, "optimizers": [optimizer.state_dict() for optimizer, _ in optims], "step": step, "spent": clock.spent})
-            model.load_state_dict(average.values)
-            for size in sorted({width for width, height in now if width == height}): sample_sheet(model, autoencoder.decoder(a.out), tokenizer, os.path.join(a.out, f"{a.name}-{size}-{round(clock.spent / 60):03d}.png"), size)
+            run.save(path, {"raw": raw, "naming": naming.state_dict(), "average": ema.values, "optimizers": [optimizer.state_dict() for optimizer, _ in optims], "step": step, "spent": clock.spent})
+            model.load_state_dict(ema.values)
+            for size in sorted({width for width, height in now if width == height}): sample_sheet(model, autoencoder.decoder(a.out), tokenizer, os.path.join(a.out, f"transformer-{size}-{round(clock.spent / 60):03d}.png"), size)
             model.load_state_dict(raw)
 
 

@@ -1,4 +1,4 @@
-"""What the detector gets right, on compositions it has never seen, and what real compositions look like to it: facts.json, reference.safetensors and the reference numbers of the tests."""
+"""What the detector gets right, on fresh scenes that mix held-out combinations, and what real compositions look like to it: facts.json, reference.safetensors and the reference numbers of the tests."""
 import json, os, platform, random, sys, time
 import numpy as np
 from PIL import Image

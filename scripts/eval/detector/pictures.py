@@ -36,7 +36,10 @@ def roughen(x: torch.Tensor) -> torch.Tensor:
 
 
 class Crops:
-    """Batches for `Things`: crops [b, 3, 64, 64] in [-1, 1], name (64 is none of them, -1 not asked), right colours [b, 8] as 0 or 1 (all 0: not asked)."""
+    """Batches for `Things`: crops [b, 3, 64, 64] in [-1, 1], name (64 is none of them, -1 not asked), right colours [b, 8] as 0 or 1 (all 0: not asked).
+
+    Held-out combinations are kept from the crop's own thing: its colour, and its background where that is one of the plain ones. They are not kept from the neighbour that looks in (its pair and
+    count with the thing, its background), nor from backgrounds of a random colour or a ramp, which may come near a plain one."""
     def __init__(self, refused: int, seed: int):
         self.variants = sprites.variants()
         good = np.stack([sprites.shrink(sprites.drawn(v.name, v.colour, v.style)) for v in self.variants])

@@ -1,6 +1,6 @@
 """What the detector learns from: every object in every colour and two styles, and what it has to refuse: other emoji, and objects that are shredded, blended, half erased or melted.
 
-Object and colour, or object and plain background, that `scenes.is_held` keeps for the evaluation are never shown in training.
+No object is recoloured in a colour that `scenes.is_held` keeps for the evaluation, though as it is it may have that colour (a red heart); plain backgrounds that are kept are left out by `on_backgrounds`.
 """
 import hashlib, os, random, sys, unicodedata
 from dataclasses import dataclass

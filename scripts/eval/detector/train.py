@@ -1,7 +1,7 @@
 """The evaluation's detector, from sprites to its own accuracy: python scripts/eval/detector/train.py
 
-Writes places.onnx, things.onnx, facts.json and reference.safetensors beside itself, and the reference numbers of test/eval/detect.test.ts; about 15 minutes on one core. It knows the 64 names and 7 colours of the scenes and two styles, and has
-seen none of the combinations that are kept for the evaluation. `--only measure` measures what is there.
+Writes places.onnx, things.onnx, facts.json and reference.safetensors beside itself, and the reference numbers of test/eval/detect.test.ts; about 15 minutes on one core. It knows the 64 names and 7 colours of the scenes and two styles. The whole
+pictures that `Places` learns from mix none of the combinations kept for the evaluation; the crops that `Things` learns from may, see `pictures.Crops`. `--only measure` measures what is there.
 """
 import argparse, math, os, random, time
 import numpy as np, torch, torch.nn.functional as F
