@@ -104,7 +104,7 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
   const sentences = [
     `Written by \`npm run eval\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${prompts} prompts, each with its own fixed seed, the same for every row.`,
     last ? `Measured on ${last.date.slice(0, 10)} by ${[...new Set(sittings.map(({ command }) => `\`${command}\``))].join(', then ')}: ${last.machine}.` : '',
-    'Every picture is made by requests to the stage server (native engine) that the job object sends too. Prompts are the outer loop and rows the inner one, so a slow minute of the machine falls on all rows.',
+    'Every picture is made by requests to the stage server (native engine) that the job object sends too. In a sitting prompts are the outer loop and rows the inner one, so a slow minute of the machine falls on all rows measured in it.',
     warned > 0 ? `${warned} pictures were made with a warning of the stage server, such as a word that it does not know.` : '',
   ];
   return sentences.filter(Boolean).join(' ');
@@ -186,9 +186,9 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
 
 /** What of each rival is its paper's, and what `W` is. */
 function readings(rows: readonly ReportRow[]): string[] {
-  const read = rows.flatMap(({ row: { name, reading } }) => (reading ? [{ name: name.replace(/, (order|work).*/, ''), reading }] : []));
+  const read = rows.map(({ row }) => row).filter(({ reading }) => reading);
   if (read.length === 0) return [];
-  const lines = [...new Map(read.map(({ name, reading }) => [name, `- ${name}: ${reading}.`])).values()];
+  const lines = [...Map.groupBy(read, ({ reading }) => reading)].map(([reading, alike]) => `- ${alike.map(({ name }) => name).join('; ')}: ${reading}.`);
   return [
     'Rivals are readings of their papers for a model that takes tokens and gives a velocity, none of them tuned on it:',
     lines.join('\n'),

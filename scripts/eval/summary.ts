@@ -50,7 +50,7 @@ export const median = (values: readonly number[]): number => {
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 };
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const geometricMean = (values: readonly number[]): number | null => (values.length === 0 ? null : Math.exp(mean(values.map(Math.log))));
 
 /** Ids of the prompts that every one of `rows` has a result for, in the order of the first row's. */

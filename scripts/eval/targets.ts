@@ -1,7 +1,7 @@
 /** What the model and the method were asked to reach, and whether they do. Pure. */
 import { bootstrapInterval } from './bootstrap.ts';
 import type { Result } from './results.ts';
-import { type Summary, scoreDifference } from './summary.ts';
+import { mean, type Summary, scoreDifference } from './summary.ts';
 
 export interface Verdict {
   readonly what: string;
@@ -30,7 +30,6 @@ const RIVALS: readonly (readonly [string, string])[] = [
   ['taylor-7x', 'TaylorSeer'],
 ];
 
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 export const points = (difference: number): string => `${difference > 0 ? '+' : ''}${(100 * difference).toFixed(1)}`;
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
