@@ -12,7 +12,7 @@ export default defineConfig({
       { test: { name: 'job', include: ['test/job/**/*.test.ts'] } },
       { test: { name: 'numerics', include: ['test/numerics/**/*.test.ts'] } },
       { test: { name: 'engine', include: ['test/engine/**/*.test.ts'], testTimeout: 60_000 } },
-      { test: { name: 'eval', include: ['test/eval/**/*.test.ts'], testTimeout: 60_000 } },
+      { test: { name: 'scripts', include: ['test/scripts/**/*.test.ts'] } },
       { test: { name: 'contract', include: ['test/contract/**/*.test.ts'], testTimeout: 60_000 } },
       { test: { name: 'house', include: ['test/house/**/*.test.ts'] } },
       {

@@ -45,7 +45,7 @@ export const startGuard = (): GuardedChild => guarded([fileURLToPath(GUARD)], {}
  * user of the machine. `ready` rejects with the server's last words when it ends before it is ready.
  */
 export function startStage(options: { engine: Engine; port: number; token: string; models?: string | undefined; onLog?: (line: string) => void }): { child: GuardedChild; ready: Promise<string> } {
-  const args = ['--import', GUARD, 'container/main.ts', '--port', String(options.port), '--host', '127.0.0.1'];
+  const args = ['--import', GUARD, 'containers/onnx/main.ts', '--port', String(options.port), '--host', '127.0.0.1'];
   args.push('--token-env', 'STAGE_TOKEN', '--models', options.models ?? 'models', '--engine', options.engine);
   const { promise: ready, resolve, reject } = Promise.withResolvers<string>();
   const lastWords: string[] = [];

@@ -1,5 +1,5 @@
 /** A model in closed form, small and exact, for everything about a stage server that is not the model: v = tanh(x) * (0.5 + sigma), pictures straight from the latents. */
-import type { Model } from '../../container/model.ts';
+import type { Model } from '../../containers/onnx/model.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
 const WORDS = new Set(['a', 'red', 'apple', 'on', 'blue', 'background']);

@@ -1,6 +1,6 @@
 /** The conformance suite against every stage server at hand. `STAGE_URL` and `STAGE_TOKEN` point it at a remote one as well. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { loadModel } from '../../container/load-model.ts';
+import { loadModel } from '../../containers/onnx/load-model.ts';
 import { closedFormModel } from './closed-form-model.ts';
 import { conformance } from './conformance.ts';
 import { startServer } from './start.ts';

@@ -1,7 +1,7 @@
 /** Pixels as files: exact where it must be, small where it must be. */
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { encodeImage, encodePreview, type Pixels } from '../../container/encode.ts';
+import { encodeImage, encodePreview, type Pixels } from '../../containers/onnx/encode.ts';
 
 /** Pixels nothing can compress. */
 function noise(width: number, height: number): Pixels {

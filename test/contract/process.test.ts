@@ -12,7 +12,7 @@ afterEach(() => {
 });
 
 function launch(flags: readonly string[], env: Record<string, string> = { STAGE_TOKEN: 'secret' }) {
-  const child = spawn(process.execPath, ['container/main.ts', ...flags], { env: { PATH: process.env.PATH ?? '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, ['containers/onnx/main.ts', ...flags], { env: { PATH: process.env.PATH ?? '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   children.push(child);
   const said = { stdout: '', stderr: '' };
   child.stderr.on('data', (chunk) => {

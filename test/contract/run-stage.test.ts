@@ -1,7 +1,7 @@
 /** One stage without a server: its mathematics against the same formulas written out, and how tokens become a picture. */
 import { describe, expect, test } from 'vitest';
-import { runStage } from '../../container/run-stage.ts';
-import { coverFault, parseStage, type StageJob } from '../../container/validate.ts';
+import { runStage } from '../../containers/onnx/run-stage.ts';
+import { coverFault, parseStage, type StageJob } from '../../containers/onnx/validate.ts';
 import { CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
 import { evenSigmas, type Layout, type RequestShape, rest, seededLatents, stageBody, tokensOf } from './requests.ts';
 

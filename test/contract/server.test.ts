@@ -2,8 +2,8 @@
 import { request as httpRequest } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { createStageServer, type StageServerOptions } from '../../container/app.ts';
-import type { Model } from '../../container/model.ts';
+import { createStageServer, type StageServerOptions } from '../../containers/onnx/app.ts';
+import type { Model } from '../../containers/onnx/model.ts';
 import { stageProblem } from '../../src/stage/contract.ts';
 import { type Before, type Calls, CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
 import { call, collect, evenSigmas, finish, freshId, messages, put, type RequestShape, readUntil, rest, stageBody } from './requests.ts';

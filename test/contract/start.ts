@@ -1,7 +1,7 @@
 /** The stage server in this process, on a free port. */
-import { createStageServer, type StageServer, type StageServerOptions } from '../../container/app.ts';
-import { type Listening, listen } from '../../container/listen.ts';
-import type { Model } from '../../container/model.ts';
+import { createStageServer, type StageServer, type StageServerOptions } from '../../containers/onnx/app.ts';
+import { type Listening, listen } from '../../containers/onnx/listen.ts';
+import type { Model } from '../../containers/onnx/model.ts';
 import type { Started } from './conformance.ts';
 
 export const TEST_TOKEN = 'a token for tests';

@@ -4,8 +4,8 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { openEngine } from '../../container/engine/choose.ts';
-import { loadModel } from '../../container/load-model.ts';
+import { openEngine } from '../../containers/onnx/engine/choose.ts';
+import { loadModel } from '../../containers/onnx/load-model.ts';
 
 const MODELS = new URL('../../models', import.meta.url).pathname;
 const [name = ''] = readdirSync(MODELS);
@@ -107,7 +107,7 @@ describe('the engine', () => {
   // a process of its own, in which the native package cannot be found
   const withoutNative = (expression: string): string => {
     const hooks = `import { registerHooks } from 'node:module'; registerHooks({ resolve(name, context, next) { if (name === 'onnxruntime-node') throw new Error('no such binary'); return next(name, context); } });`;
-    const program = `import { openEngine } from ${JSON.stringify(new URL('../../container/engine/choose.ts', import.meta.url).href)};
+    const program = `import { openEngine } from ${JSON.stringify(new URL('../../containers/onnx/engine/choose.ts', import.meta.url).href)};
       const lines = []; const log = (line) => lines.push(line);
       const name = await (${expression}).then((engine) => engine.name, (error) => error.message);
       console.log(JSON.stringify({ name, lines }));`;

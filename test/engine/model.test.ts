@@ -1,9 +1,9 @@
-/** One suite for both engines: the embedded model gives the numbers PyTorch gave (`reference.safetensors`, made by scripts/train/export.py) and says what it leaves out. */
+/** One suite for both engines: the embedded model gives the numbers PyTorch gave (`reference.safetensors`, made by lab/train/export.py) and says what it leaves out. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadModel } from '../../container/load-model.ts';
-import type { EncodedText, Model } from '../../container/model.ts';
+import { loadModel } from '../../containers/onnx/load-model.ts';
+import type { EncodedText, Model } from '../../containers/onnx/model.ts';
 import { modelFacts } from '../../src/stage/contract.ts';
 import { decodeMessage } from '../../src/stage/safetensors.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { makeTokenize } from '../../container/engine/tokenize.ts';
+import { makeTokenize } from '../../containers/onnx/engine/tokenize.ts';
 
 /** WordPiece with a special token before every text. */
 const wordPiece = (vocabulary: readonly string[]) => ({

@@ -1,0 +1,182 @@
+/** The stage server's routes. What a stage is and does is in stages.ts and run-stage.ts; here are only HTTP's sides of it. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { type Context, Hono } from 'hono';
+import packageJson from '../../package.json' with { type: 'json' };
+import { MAX_MESSAGE_BYTES, type StageProblem } from '../../src/stage/contract.ts';
+import { type Log, logToStderr } from './log.ts';
+import { createMetrics } from './metrics.ts';
+import type { Model } from './model.ts';
+import { createStages, type Stage, type StageLimits, type Stages } from './stages.ts';
+import { parseStage } from './validate.ts';
+
+export interface StageServerOptions extends StageLimits {
+  /** how long a running stage may go on after `close` */
+  readonly drainMs: number;
+  readonly maxBodyBytes: number;
+  readonly log: Log;
+}
+
+export const DEFAULT_OPTIONS: StageServerOptions = {
+  queue: 16,
+  keepMs: 10 * 60_000,
+  keepBytes: 256 * 1024 * 1024,
+  orphanMs: 30_000,
+  aliveMs: 10_000,
+  texts: 64,
+  drainMs: 30_000,
+  maxBodyBytes: MAX_MESSAGE_BYTES,
+  log: logToStderr,
+};
+
+export interface StageServer {
+  readonly app: Hono;
+  /** settles when the models are loaded; rejects when they could not be */
+  readonly ready: Promise<void>;
+  /** Refuses what is new, lets the running stage finish, closes the models. Calling it again waits for the same end. */
+  close(): Promise<void>;
+}
+
+/** `media type` of a sequence of safetensors messages; no registered one exists. */
+export const SEQUENCE_TYPE = 'application/vnd.safetensors-sequence';
+const STAGE_ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/;
+const STARTING_RETRY_SECONDS = 2;
+const MAX_RETRY_SECONDS = 30;
+
+/**
+ * A stage server for these models; it answers as `starting` until their promise settles. Throws RangeError when the token is empty;
+ * `ready` rejects with one when two models share a name or a model takes negative prompts, which `Model.velocity` has no way to hear of yet.
+ */
+export function createStageServer({
+  models,
+  token,
+  options = {},
+}: {
+  readonly models: readonly Model[] | Promise<readonly Model[]>;
+  readonly token: string;
+  readonly options?: Partial<StageServerOptions>;
+}): StageServer {
+  if (token === '') throw new RangeError('the token is empty');
+  const settings: StageServerOptions = { ...DEFAULT_OPTIONS, ...options };
+  const metrics = createMetrics();
+  let served: { readonly models: readonly Model[]; readonly byName: ReadonlyMap<string, Model>; readonly stages: Stages } | null = null;
+  let closing: Promise<void> | null = null;
+
+  const ready = (async () => {
+    const loaded = await models;
+    served = { models: loaded, byName: nameModels(loaded), stages: createStages(loaded, { limits: settings, metrics, log: settings.log }) };
+  })();
+  ready.catch(() => {}); // told to whoever awaits it
+
+  const counts = () => served?.stages.counts() ?? { waiting: 0, running: 0, etaMs: 0 };
+  const status = () => {
+    if (closing) return 'draining';
+    if (!served) return 'starting';
+    return counts().running > 0 ? 'busy' : 'ready';
+  };
+
+  const app = new Hono();
+  app.notFound((c) => problem(c, 404, { code: 'not_found', message: `nothing at ${c.req.method} ${c.req.path.slice(0, 100)}` }));
+  app.onError((error, c) => {
+    settings.log({ event: 'internal_error', method: c.req.method, error: `${error.name}: ${error.message}` });
+    return problem(c, 500, { code: 'internal', message: 'the stage server failed' });
+  });
+
+  app.get('/healthz', (c) => {
+    const now = status();
+    const { waiting, etaMs } = counts();
+    return c.json({ status: now, queue: waiting, eta_ms: etaMs, version: packageJson.version }, now === 'ready' || now === 'busy' ? 200 : 503);
+  });
+
+  const digestOf = (text: string) => createHash('sha256').update(text).digest();
+  const expected = digestOf(`Bearer ${token}`);
+  app.use(async (c, next) => {
+    // digests have one length, so the comparison takes the same time whatever was sent
+    if (timingSafeEqual(digestOf(c.req.header('authorization') ?? ''), expected)) return next();
+    c.header('www-authenticate', 'Bearer');
+    return problem(c, 401, { code: 'unauthorized', message: 'expected a bearer token that this server knows' });
+  });
+
+  app.get('/metrics', (c) => c.text(metrics.render(counts()), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }));
+
+  app.get('/v1/models', (c) => (served ? c.json({ models: served.models.map(({ facts }) => facts) }) : unavailable(c, 'starting', 'the models are being loaded', STARTING_RETRY_SECONDS)));
+
+  app.put('/v1/stages/:id', async (c) => {
+    const id = c.req.param('id');
+    if (!STAGE_ID.test(id)) return problem(c, 400, { code: 'bad_id', message: 'expected 1 to 200 letters, digits, dots, dashes and underscores, the first no dot', field: 'id' });
+    const body = await readBody(c.req.raw, settings.maxBodyBytes);
+    if (body === 'too_large') return problem(c, 413, { code: 'too_large', message: `the body is over the limit of ${settings.maxBodyBytes} bytes` });
+    if (body === 'broken') return problem(c, 400, { code: 'broken_body', message: 'the body ended before it was complete' });
+    if (!served) return unavailable(c, 'starting', 'the models are being loaded', STARTING_RETRY_SECONDS);
+
+    // from here on nothing waits, so two equal requests cannot both start
+    const { stages, byName } = served;
+    const digest = createHash('sha256').update(body).digest('hex');
+    const known = stages.find(id);
+    if (known && known.digest !== digest) return problem(c, 409, { code: 'stage_conflict', message: 'this id was used with another body', field: 'id' });
+    if (known) return stream(stages, known);
+    if (closing) return unavailable(c, 'draining', 'the server shuts down', MAX_RETRY_SECONDS);
+    const parsed = parseStage(body, byName);
+    if (!parsed.ok) {
+      settings.log({ event: 'refused', id, status: parsed.status, code: parsed.problem.code, field: parsed.problem.field });
+      return problem(c, parsed.status, parsed.problem);
+    }
+    const started = stages.start(id, digest, parsed.value);
+    if (!started.ok) return unavailable(c, 'queue_full', `${settings.queue} stages wait already`, Math.min(MAX_RETRY_SECONDS, Math.max(1, Math.ceil(started.retryAfterMs / 1000))));
+    return stream(stages, started.stage);
+  });
+
+  app.delete('/v1/stages/:id', (c) => (served?.stages.cancel(c.req.param('id')) ? c.body(null, 204) : problem(c, 404, { code: 'unknown_stage', message: 'no such stage', field: 'id' })));
+
+  return {
+    app,
+    ready,
+    close() {
+      closing ??= (async () => {
+        const loaded = await Promise.resolve(models).catch(() => []);
+        await served?.stages.drain(settings.drainMs);
+        await Promise.all(loaded.map((model) => model.close()));
+      })();
+      return closing;
+    },
+  };
+}
+
+function nameModels(models: readonly Model[]): Map<string, Model> {
+  const byName = new Map<string, Model>();
+  for (const model of models) {
+    if (model.facts.negative_prompt) throw new RangeError(`${model.facts.id}: a model that takes negative prompts cannot be served yet`);
+    for (const name of [model.facts.id, ...model.facts.aliases]) {
+      if (byName.has(name)) throw new RangeError(`two models are called ${name}`);
+      byName.set(name, model);
+    }
+  }
+  return byName;
+}
+
+function problem(c: Context, status: 400 | 401 | 404 | 409 | 413 | 422 | 500 | 503, body: StageProblem): Response {
+  return c.json(body, status);
+}
+
+function unavailable(c: Context, code: string, message: string, retrySeconds: number): Response {
+  c.header('retry-after', String(retrySeconds));
+  return problem(c, 503, { code, message });
+}
+
+const stream = (stages: Stages, stage: Stage): Response => new Response(stages.follow(stage), { headers: { 'content-type': SEQUENCE_TYPE, 'cache-control': 'no-store', 'x-accel-buffering': 'no' } });
+
+/** The body, never holding more than `limit` bytes of it. */
+async function readBody(request: Request, limit: number): Promise<Uint8Array | 'too_large' | 'broken'> {
+  if (Number(request.headers.get('content-length') ?? 0) > limit) return 'too_large';
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of request.body ?? []) {
+      length += chunk.length;
+      if (length > limit) return 'too_large'; // leaving the loop cancels the rest
+      chunks.push(chunk);
+    }
+  } catch {
+    return 'broken'; // the client went away: nobody hears the answer, and nothing was begun
+  }
+  return Buffer.concat(chunks, length);
+}

@@ -1,0 +1,49 @@
+/** Pixels as files. The bytes depend on the pixels and the options alone: sharp writes no metadata unless asked, and no clock enters. */
+import sharp, { type Sharp } from 'sharp';
+import { type ImageFormat, MAX_PREVIEW_BYTES } from '../../src/stage/contract.ts';
+
+/** RGB bytes [height, width, 3]. */
+export interface Pixels {
+  readonly data: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+}
+
+const load = ({ data, width, height }: Pixels) => sharp(data, { raw: { width, height, channels: 3 } });
+
+/** `quality` is for the lossy formats; PNG takes none, because sharp would read it as a wish for a palette. */
+const as = (image: Sharp, format: ImageFormat, quality: number): Sharp => {
+  switch (format) {
+    case 'png':
+      return image.png({ compressionLevel: 6 });
+    case 'webp':
+      return image.webp({ quality });
+    case 'jpeg':
+      return image.jpeg({ quality });
+  }
+};
+
+/** The picture, encoded. Law: a PNG decodes to the very pixels. */
+export async function encodeImage(pixels: Pixels, format: ImageFormat, quality: number): Promise<Uint8Array> {
+  return as(load(pixels), format, quality).toBuffer();
+}
+
+const LOWEST_QUALITY = 30;
+
+/**
+ * A preview whose longest side is at most `longestSide` (never enlarged) and which is at most `maxBytes` long: where it is not,
+ * the quality of a lossy format is lowered first, then the side is halved, until it fits.
+ */
+export async function encodePreview(
+  pixels: Pixels,
+  options: { readonly format: ImageFormat; readonly longestSide: number; readonly quality: number; readonly maxBytes?: number },
+): Promise<Uint8Array> {
+  const { format, longestSide, quality, maxBytes = MAX_PREVIEW_BYTES } = options;
+  const qualities = format === 'png' || quality <= LOWEST_QUALITY ? [quality] : [quality, LOWEST_QUALITY];
+  for (let side = longestSide; ; side = Math.ceil(side / 2)) {
+    for (const q of qualities) {
+      const bytes = await as(load(pixels).resize({ width: side, height: side, fit: 'inside', withoutEnlargement: true }), format, q).toBuffer();
+      if (bytes.length <= maxBytes || side === 1) return bytes;
+    }
+  }
+}

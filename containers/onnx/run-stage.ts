@@ -1,0 +1,118 @@
+/** One stage from its first step to its last byte: N Euler steps, then decode and encode as asked. Everything it does is in `runStage`, top to bottom. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { fillGrid } from '../../src/numerics/fill-grid.ts';
+import { cleanEstimate, eulerStep } from '../../src/numerics/flow.ts';
+import type { StageEvent } from '../../src/stage/contract.ts';
+import type { Tensor } from '../../src/stage/safetensors.ts';
+import { encodeImage, encodePreview, type Pixels } from './encode.ts';
+import type { EncodedText, Model } from './model.ts';
+import type { Cover, StageJob } from './validate.ts';
+
+export interface StageMessage {
+  readonly event: StageEvent;
+  readonly tensors: Readonly<Record<string, Tensor>>;
+}
+
+/** The part of a stage that failed; `cause` has the evidence, which for the text part may hold the prompt and so belongs in no log. */
+export class StageFailure extends Error {
+  override name = 'StageFailure';
+  readonly part: Part;
+  constructor(part: Part, cause: unknown) {
+    super(`the model failed in ${part}`, { cause });
+    this.part = part;
+  }
+}
+type Part = 'text' | 'velocity' | 'decode' | 'encode';
+
+/** A model's answer that is no number: the same request would end the same way again. */
+export class NotFiniteError extends Error {
+  override name = 'NotFiniteError';
+}
+
+/**
+ * The messages of a stage: one `step` after each of the N steps, then `done` with `latents` (unless decode is `image`), and as asked `rgb`, `preview`, `image`.
+ * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
+ * Throws StageFailure when the model does, NotFiniteError when it answers NaN or Infinity. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
+ */
+export async function* runStage(job: StageJob, encodeText: (prompt: string) => Promise<EncodedText>, signal: AbortSignal): AsyncGenerator<StageMessage> {
+  const { model, options, latents, imgIds, scale, sigmas, guidance } = job;
+  const steps = sigmas.length - 1;
+  const text = await timed('text', () => encodeText(options.prompt));
+
+  let computeMs = 0;
+  let velocity: Float32Array = latents; // no step reads it: there is at least one
+  for (let step = 1; step <= steps; step++) {
+    // a native engine computes on this very thread: one turn of the event loop lets messages out and a DELETE in
+    await nextTurn();
+    signal.throwIfAborted();
+    const sigma = sigmas[step - 1] as number;
+    const answer = await timed('velocity', () => model.velocity({ latents, imgIds, sigma, guidance, text: text.value }));
+    velocity = answer.value;
+    eulerStep(latents, velocity, sigma, sigmas[step] as number);
+    computeMs += answer.ms;
+    yield { event: { event: 'step', step, steps, sigma, ms: answer.ms }, tensors: {} };
+  }
+  const broken = latents.findIndex((value) => !Number.isFinite(value));
+  if (broken >= 0) throw new NotFiniteError(`after ${steps} steps latents[${broken}] is ${latents[broken]}`);
+
+  const tensors: Record<string, Tensor> = {};
+  if (options.decode !== 'image') tensors.latents = { data: latents, shape: [scale.length, latents.length / scale.length] };
+  let decodeMs = 0;
+  let encodeMs = 0;
+  if (job.cover) {
+    await nextTurn();
+    signal.throwIfAborted();
+    const clean = options.decode === 'clean' ? cleanEstimate(latents, velocity, sigmas[steps] as number) : latents;
+    const grid = decodableGrid({ latents: clean, imgIds, scale }, job.cover);
+    const decoded = await timed('decode', () => model.decode(grid.latents, grid.rows, grid.cols));
+    decodeMs = decoded.ms;
+
+    await nextTurn();
+    signal.throwIfAborted();
+    const side = model.facts.token_pixels;
+    const pixels = { data: decoded.value, width: grid.cols * side, height: grid.rows * side };
+    if (options.rgb) tensors.rgb = { data: pixels.data, shape: [pixels.height, pixels.width, 3] };
+    const encoded = await timed('encode', () => encodeAsked(job, pixels));
+    encodeMs = encoded.ms;
+    Object.assign(tensors, encoded.value);
+  }
+  yield { event: done(model, { computeMs, textMs: text.ms, decodeMs, encodeMs, steps, warnings: text.value.warnings }), tensors };
+}
+
+async function timed<T>(part: Part, work: () => Promise<T>): Promise<{ value: T; ms: number }> {
+  const start = performance.now();
+  try {
+    return { value: await work(), ms: performance.now() - start };
+  } catch (cause) {
+    throw new StageFailure(part, cause);
+  }
+}
+
+/** Tokens as the decoder takes them, a full grid row by row: the small grid when every token is low, else the full one with low tokens enlarged. */
+function decodableGrid(tokens: { latents: Float32Array; imgIds: Float32Array; scale: Uint8Array }, { rows, cols, unit }: Cover): { latents: Float32Array; rows: number; cols: number } {
+  if (!tokens.scale.every((side) => side === 2)) return { latents: fillGrid(tokens, rows, cols, unit), rows, cols };
+  const small = { rows: rows / 2, cols: cols / 2 };
+  return { latents: fillGrid({ ...tokens, scale: new Uint8Array(tokens.scale.length).fill(1) }, small.rows, small.cols, 1), ...small };
+}
+
+async function encodeAsked({ options: { decode, format, quality, preview } }: StageJob, pixels: Pixels): Promise<Record<string, Tensor>> {
+  const files: Record<string, Tensor> = {};
+  const asTensor = (data: Uint8Array): Tensor => ({ data, shape: [data.length] });
+  if (decode === 'image') files.image = asTensor(await encodeImage(pixels, format, quality));
+  if (preview) files.preview = asTensor(await encodePreview(pixels, { format: preview.format, longestSide: preview.longest_side, quality }));
+  return files;
+}
+
+function done({ engine, facts }: Model, told: { computeMs: number; textMs: number; decodeMs: number; encodeMs: number; steps: number; warnings: readonly string[] }): StageEvent {
+  return {
+    event: 'done',
+    compute_ms: told.computeMs,
+    encode_text_ms: told.textMs,
+    decode_ms: told.decodeMs,
+    encode_ms: told.encodeMs,
+    steps_done: told.steps,
+    engine,
+    model_digest: facts.digest,
+    warnings: [...told.warnings],
+  };
+}

@@ -1,0 +1,327 @@
+/**
+ * The stages of one server, by id: who waits, who computes, who reads, whose result is kept.
+ *
+ *   start → [queued] → running → done, kept for a while → forgotten
+ *              └──────────┴────→ cancelled, orphaned, drained or failed: forgotten at once, so the same request runs again
+ *
+ * A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks nobody.
+ */
+import { type StageEvent, toMetadata } from '../../src/stage/contract.ts';
+import { encodeMessage } from '../../src/stage/safetensors.ts';
+import type { Log } from './log.ts';
+import type { Metrics, Outcome } from './metrics.ts';
+import type { EncodedText, Model } from './model.ts';
+import { NotFiniteError, runStage, StageFailure, type StageMessage } from './run-stage.ts';
+import { cacheText } from './text-cache.ts';
+import type { StageJob } from './validate.ts';
+
+export interface StageLimits {
+  /** stages that may wait, a model */
+  readonly queue: number;
+  /** how long a result is kept, and how many bytes of results together; the oldest go first */
+  readonly keepMs: number;
+  readonly keepBytes: number;
+  /** how long a stage goes on with nobody reading */
+  readonly orphanMs: number;
+  /** longest silence towards a reader whose stage waits */
+  readonly aliveMs: number;
+  /** encoded prompts remembered, a model */
+  readonly texts: number;
+}
+
+/** One stage as its readers see it. */
+export interface Stage {
+  readonly id: string;
+  /** SHA-256 of the request body: the same id with another digest is a conflict */
+  readonly digest: string;
+  readonly job: StageJob;
+  readonly messages: Uint8Array[];
+  readonly stop: AbortController;
+  /** settles at the next message, or at the end; then replaced */
+  change: PromiseWithResolvers<void>;
+  isEnded: boolean;
+  stepsDone: number;
+  readers: number;
+  orphanTimer: NodeJS.Timeout | undefined;
+  aliveTimer: NodeJS.Timeout | undefined;
+  readonly since: number;
+}
+
+/** One model's line: one stage computes, because an engine's threads already fill the cores. */
+interface Runner {
+  readonly encodeText: (prompt: string) => Promise<EncodedText>;
+  readonly waiting: Stage[];
+  running: Stage | null;
+  /** moving average; null until a step was measured */
+  msPerToken: number | null;
+}
+
+export interface Stages {
+  find(id: string): Stage | undefined;
+  /** Puts a new stage in line, or says after how many milliseconds to come again. Throws RangeError when the id is taken. */
+  start(id: string, digest: string, job: StageJob): { readonly ok: true; readonly stage: Stage } | { readonly ok: false; readonly retryAfterMs: number };
+  /** Everything the stage said so far, then what it says. Cancelling the stream stops nothing by itself. */
+  follow(stage: Stage): ReadableStream<Uint8Array>;
+  /** Stops or forgets it; false when nobody knows it. */
+  cancel(id: string): boolean;
+  /** `etaMs`: denoising before a stage that came now would begin, in the longest line. */
+  counts(): { readonly waiting: number; readonly running: number; readonly etaMs: number };
+  /** Ends every waiting stage, and after `ms` every running one; resolves when nothing computes any more. */
+  drain(ms: number): Promise<void>;
+}
+
+const encode = ({ event, tensors }: StageMessage): Uint8Array => encodeMessage({ metadata: toMetadata(event), tensors });
+const failure = (code: string, message: string, retryable: boolean): StageEvent => ({ event: 'error', code, message, retryable });
+
+const STOPPED = {
+  cancelled: failure('cancelled', 'the stage was cancelled', false),
+  orphaned: failure('orphaned', 'nobody read the stage any more', true),
+  drained: failure('draining', 'the server shuts down', true),
+} as const;
+
+/** An empty registry for these models. */
+export function createStages(models: readonly Model[], { limits, metrics, log }: { readonly limits: StageLimits; readonly metrics: Metrics; readonly log: Log }): Stages {
+  const stages = new Map<string, Stage>();
+  const kept = new Map<string, { readonly bytes: number; readonly timer: NodeJS.Timeout }>();
+  const runners = new Map<Model, Runner>(models.map((model) => [model, { encodeText: cacheText(model, limits.texts), waiting: [], running: null, msPerToken: null }]));
+  const runnerOf = (stage: Pick<Stage, 'job'>): Runner => {
+    const runner = runners.get(stage.job.model);
+    if (!runner) throw new RangeError(`model ${stage.job.model.facts.id} is not one of this registry's`);
+    return runner;
+  };
+  let becameIdle = Promise.withResolvers<void>();
+
+  function push(stage: Stage, message: StageMessage): void {
+    stage.messages.push(encode(message));
+    wake(stage);
+  }
+
+  function wake(stage: Stage): void {
+    stage.change.resolve();
+    stage.change = Promise.withResolvers();
+  }
+
+  // ---- waiting ----
+
+  /** Milliseconds of denoising before the stage at `position` (1 = next) may begin, from steps measured so far; 0 while none was. */
+  function waitMs(runner: Runner, position: number): number {
+    const ahead = [...(runner.running ? [runner.running] : []), ...runner.waiting.slice(0, position - 1)];
+    const tokens = ahead.reduce((sum, { job, stepsDone }) => sum + job.scale.length * (job.sigmas.length - 1 - stepsDone), 0);
+    return Math.round(tokens * (runner.msPerToken ?? 0));
+  }
+
+  function tellPosition(runner: Runner, stage: Stage): void {
+    const position = runner.waiting.indexOf(stage) + 1;
+    push(stage, { event: { event: 'queued', position, eta_ms: waitMs(runner, position) }, tensors: {} });
+    stage.aliveTimer?.refresh();
+  }
+
+  function leaveLine(stage: Stage): void {
+    clearInterval(stage.aliveTimer);
+    const { waiting } = runnerOf(stage);
+    const at = waiting.indexOf(stage);
+    if (at < 0) return;
+    waiting.splice(at, 1);
+    for (const behind of waiting.slice(at)) tellPosition(runnerOf(stage), behind);
+  }
+
+  // ---- computing ----
+
+  async function work(runner: Runner): Promise<void> {
+    for (let stage = runner.waiting[0]; stage; stage = runner.waiting[0]) {
+      runner.running = stage;
+      leaveLine(stage);
+      await compute(runner, stage);
+      runner.running = null;
+    }
+    becameIdle.resolve();
+    becameIdle = Promise.withResolvers();
+  }
+
+  async function compute(runner: Runner, stage: Stage): Promise<void> {
+    const { facts } = stage.job.model;
+    const numTokens = stage.job.scale.length;
+    try {
+      for await (const message of runStage(stage.job, runner.encodeText, stage.stop.signal)) {
+        if (message.event.event === 'step') {
+          const { ms } = message.event;
+          stage.stepsDone += 1;
+          metrics.step(facts.id, numTokens, ms);
+          runner.msPerToken = runner.msPerToken === null ? ms / numTokens : 0.8 * runner.msPerToken + (0.2 * ms) / numTokens;
+        }
+        if (stage.isEnded) continue; // stopped during this very step: its readers are gone, the generator throws next
+        push(stage, message);
+        if (message.event.event === 'done') end(stage, 'done');
+      }
+    } catch (error) {
+      // an abort has told its readers already; anything else is the model's fault and told here
+      if (stage.isEnded) return;
+      if (error instanceof NotFiniteError) push(stage, { event: failure('not_finite', error.message, false), tensors: {} });
+      else push(stage, { event: failure('model_failed', error instanceof StageFailure ? error.message : 'the stage server failed', true), tensors: {} });
+      end(stage, 'failed', error);
+    }
+  }
+
+  // ---- ending ----
+
+  /** The last message is in: readers are let go, the result is kept or forgotten. */
+  function end(stage: Stage, outcome: Outcome, error?: unknown): void {
+    stage.isEnded = true;
+    leaveLine(stage);
+    clearTimeout(stage.orphanTimer);
+    wake(stage);
+    if (outcome === 'done') keep(stage);
+    else stages.delete(stage.id);
+    const { job, id, stepsDone, since } = stage;
+    metrics.finished(job.model.facts.id, outcome);
+    log({
+      event: 'stage',
+      id,
+      model: job.model.facts.id,
+      tokens: job.scale.length,
+      steps: job.sigmas.length - 1,
+      steps_done: stepsDone,
+      ms: Math.round(performance.now() - since),
+      outcome,
+      ...traceOf(job.options.traceparent),
+      ...evidence(error),
+    });
+  }
+
+  function stop(stage: Stage, outcome: keyof typeof STOPPED): void {
+    stage.stop.abort();
+    push(stage, { event: STOPPED[outcome], tensors: {} });
+    end(stage, outcome);
+  }
+
+  function keep(stage: Stage): void {
+    const { latents, imgIds } = stage.job;
+    const bytes = stage.messages.reduce((sum, message) => sum + message.length, latents.byteLength + imgIds.byteLength);
+    const timer = setTimeout(() => forget(stage.id), limits.keepMs);
+    timer.unref();
+    kept.set(stage.id, { bytes, timer });
+    let total = [...kept.values()].reduce((sum, entry) => sum + entry.bytes, 0);
+    for (const [id, entry] of kept) {
+      if (total <= limits.keepBytes) break;
+      forget(id);
+      total -= entry.bytes;
+    }
+  }
+
+  function forget(id: string): void {
+    clearTimeout(kept.get(id)?.timer);
+    kept.delete(id);
+    stages.delete(id);
+  }
+
+  // ---- readers ----
+
+  function join(stage: Stage): void {
+    stage.readers += 1;
+    clearTimeout(stage.orphanTimer);
+  }
+
+  function leave(stage: Stage): void {
+    stage.readers -= 1;
+    if (stage.readers === 0 && !stage.isEnded) stage.orphanTimer = setTimeout(() => stop(stage, 'orphaned'), limits.orphanMs);
+  }
+
+  return {
+    find: (id) => stages.get(id),
+
+    start(id, digest, job) {
+      if (stages.has(id)) throw new RangeError(`stage ${id} is there already`);
+      const runner = runnerOf({ job });
+      if (runner.running && runner.waiting.length >= limits.queue) return { ok: false, retryAfterMs: waitMs(runner, 1) };
+      const stage: Stage = {
+        id,
+        digest,
+        job,
+        messages: [],
+        stop: new AbortController(),
+        change: Promise.withResolvers(),
+        isEnded: false,
+        stepsDone: 0,
+        readers: 0,
+        orphanTimer: undefined,
+        aliveTimer: undefined,
+        since: performance.now(),
+      };
+      stages.set(id, stage);
+      runner.waiting.push(stage);
+      if (runner.running) {
+        stage.aliveTimer = setInterval(() => tellPosition(runner, stage), limits.aliveMs);
+        tellPosition(runner, stage);
+      } else {
+        void work(runner);
+      }
+      return { ok: true, stage };
+    },
+
+    follow(stage) {
+      let index = 0;
+      let isReading = true;
+      const part = () => {
+        if (isReading) leave(stage);
+        isReading = false;
+      };
+      join(stage);
+      return new ReadableStream<Uint8Array>(
+        {
+          async pull(controller) {
+            while (index >= stage.messages.length && !stage.isEnded && isReading) await stage.change.promise;
+            if (!isReading) return;
+            const message = stage.messages[index++];
+            if (message) return controller.enqueue(message);
+            part();
+            controller.close();
+          },
+          cancel: part,
+        },
+        { highWaterMark: 0 },
+      );
+    },
+
+    cancel(id) {
+      const stage = stages.get(id);
+      if (!stage) return false;
+      if (stage.isEnded) forget(id);
+      else stop(stage, 'cancelled');
+      return true;
+    },
+
+    counts() {
+      const all = [...runners.values()];
+      return {
+        waiting: all.reduce((sum, { waiting }) => sum + waiting.length, 0),
+        running: all.filter(({ running }) => running).length,
+        etaMs: Math.max(0, ...all.map((runner) => waitMs(runner, runner.waiting.length + 1))),
+      };
+    },
+
+    async drain(ms) {
+      for (const { waiting } of runners.values()) for (const stage of waiting.toReversed()) stop(stage, 'drained'); // the last first, so nobody moves up for nothing
+      const isIdle = () => [...runners.values()].every(({ running }) => !running);
+      const giveUp = setTimeout(() => {
+        for (const { running } of runners.values()) if (running && !running.isEnded) stop(running, 'drained');
+      }, ms);
+      while (!isIdle()) await becameIdle.promise;
+      clearTimeout(giveUp);
+    },
+  };
+}
+
+/** The trace a stage belongs to, for the log, when it is what W3C says it is: https://www.w3.org/TR/trace-context/ */
+function traceOf(traceparent: string): { trace_id?: string } {
+  const traceId = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(traceparent)?.[1];
+  return traceId === undefined ? {} : { trace_id: traceId };
+}
+
+/** What the log may say of a failure. A text encoder's complaint may quote the prompt, so only its kind is told. */
+function evidence(error: unknown): { error?: string } {
+  if (error === undefined) return {};
+  if (!(error instanceof StageFailure)) return { error: String(error) };
+  const { part, cause } = error;
+  const kind = cause instanceof Error ? cause.name : typeof cause;
+  return { error: part === 'text' ? `${part}: ${kind}` : `${part}: ${kind}: ${cause instanceof Error ? cause.message : ''}` };
+}

@@ -1,0 +1,178 @@
+/** `npm run eval`: every way of sampling over the evaluation's prompts, scored, into docs/evaluation.md. See lab/eval/options.ts for what may be asked. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { defaultPreset } from '../../src/job/presets.ts';
+import type { ModelFacts } from '../../src/stage/contract.ts';
+import { type About, folderOf, latestFolder, loadAbout, resultsOf, saveAbout, thisSitting } from './about.ts';
+import { calibrate } from './calibrate.ts';
+import { type Denoiser, type Job, makeDenoiser } from './denoiser.ts';
+import { type Detector, openDetector } from './detect.ts';
+import { describeDetector } from './detector-facts.ts';
+import { writeDocument } from './document.ts';
+import { type Expectation, judge } from './judge.ts';
+import { choose, type EvalOptions, HELP, parseOptions, UsageError } from './options.ts';
+import { loadPicture, savePicture } from './pictures.ts';
+import { currentResults, openResults, type Result, resultsOfPrompts } from './results.ts';
+import { type Ablation, makeAblations, makeRows, type Row } from './rows.ts';
+import { type Bench, itemsLeft, measure, type Prompt, takePrompts, timeLeft } from './run.ts';
+import { planFor } from './samplers/ralu.ts';
+import { presetSchedule } from './schedules.ts';
+import { stageAt } from './stage-run.ts';
+import { freePort } from '../../scripts/local/ports.ts';
+import { startStage } from '../../scripts/local/stage.ts';
+
+interface EvalPrompt extends Prompt {
+  readonly expect: Expectation;
+}
+
+const readJson = <T>(name: string): T => JSON.parse(readFileSync(new URL(`./${name}`, import.meta.url), 'utf8')) as T;
+const PROMPTS = readJson<EvalPrompt[]>('prompts.json');
+/** the first prompt of each task: chosen by no eye */
+const SHOWCASE = takePrompts(PROMPTS, 1);
+/** prompts of each task that the calibration runs, under seeds that no row sees */
+const CALIBRATION_PROMPTS = 3;
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+const pictureOf = (folder: string, row: string, prompt: string): string => join(folder, 'pictures', row, `${prompt}.png`);
+
+/** The rows and ablations that the options name; the plain run is always the first. */
+function chosen({ rows: ids, ablations }: EvalOptions, { facts, calibration }: About): { rows: readonly Row[]; ablations: readonly Ablation[] } {
+  const all = makeRows(facts, calibration);
+  const [plain] = all;
+  const rows = choose(all, ids, '--rows');
+  return { rows: plain && !rows.includes(plain) ? [plain, ...rows] : rows, ablations: choose(makeAblations(facts, calibration), ablations, '--ablations') };
+}
+
+/** Runs what is not done yet of what the options ask; resolves to the folder of the results. */
+async function run(options: EvalOptions, detector: Detector): Promise<string> {
+  const port = await freePort();
+  if (port === null) throw new Error('no free port');
+  const token = randomBytes(24).toString('base64url');
+  const { child, ready } = startStage({ engine: 'native', port, token });
+  try {
+    const stage = stageAt({ url: await ready, token });
+    const facts = await modelOf(await stage.models(), options);
+    const size = options.size ?? facts.sizes[0]!;
+    const open = (job: Job): Denoiser => makeDenoiser(facts, job, stage.runOn(facts));
+    const folder = folderOf(facts, size);
+    const about = await begin(folder, { facts, size, open });
+    const { rows, ablations } = chosen(options, about);
+    saveAbout(folder, { ...about, sittings: [...about.sittings, thisSitting(process.argv.slice(2))] });
+
+    const bench: Bench<EvalPrompt> = {
+      size,
+      open,
+      detector: detector.digest,
+      earlyCount: planFor(facts, size, presetSchedule(facts, defaultPreset(facts.steps))).selected[0] ?? 0,
+      plainPicture: (prompt) => loadPicture(pictureOf(folder, rows[0]!.id, prompt.id)),
+      judge: async (prompt, picture) => {
+        const seen = await detector.look(picture);
+        return { ...judge(prompt.expect, seen), seen };
+      },
+    };
+    await runRows(bench, { folder, rows: [...rows, ...ablations.flatMap((ablation) => ablation.rows)], prompts: takePrompts(PROMPTS, options.prompts) });
+    return folder;
+  } finally {
+    await child.stop();
+  }
+}
+
+function modelOf(models: readonly ModelFacts[], { model, size }: EvalOptions): ModelFacts {
+  const facts = model === null ? models[0] : models.find(({ id, aliases }) => id === model || aliases.includes(model));
+  if (!facts) throw new UsageError(`--model: there is no ${model}; there are ${models.map(({ id }) => id).join(', ')}`);
+  if (size && !facts.sizes.some(({ width, height }) => width === size.width && height === size.height))
+    throw new UsageError(`--size: ${facts.id} has no ${size.width}x${size.height}; it has ${facts.sizes.map(({ width, height }) => `${width}x${height}`).join(', ')}`);
+  return facts;
+}
+
+/** What is kept of this model at this size; where nothing is, the calibration is measured first. */
+async function begin(folder: string, { facts, size, open }: { facts: ModelFacts; size: { width: number; height: number }; open: (job: Job) => Denoiser }): Promise<About> {
+  const kept = loadAbout(folder);
+  if (kept) return { ...kept, facts };
+  say('calibrating: what the model must be known by before rows of equal work can be set up');
+  const jobs = takePrompts(PROMPTS, CALIBRATION_PROMPTS).map(({ prompt, seed }) => ({ prompt, seed: (seed ^ 0x5eed_cafe) >>> 0, ...size }));
+  const about: About = { facts, calibration: await calibrate(facts, open, jobs), sittings: [] };
+  saveAbout(folder, about);
+  return about;
+}
+
+/** Every picture that is not done yet, each kept as soon as it is. Pictures are kept of the showcase, and all of the plain run: distances need them. */
+async function runRows(bench: Bench<EvalPrompt>, { folder, rows, prompts }: { folder: string; rows: readonly Row[]; prompts: readonly EvalPrompt[] }): Promise<void> {
+  const { results, add } = openResults(resultsOf(folder));
+  const items = itemsLeft(prompts, rows, currentResults(resultsOfPrompts(results, prompts), rows, bench.detector));
+  say(`${rows.length} rows, ${prompts.length} prompts: ${items.length} pictures to make, ${rows.length * prompts.length - items.length} done before`);
+  if (items.length === 0) return;
+  // the first requests of a stage server pay for memory and threads that later ones find ready
+  await measure(bench, items.at(-1)!.row, items.at(-1)!.prompt);
+
+  const took = new Map<string, number[]>();
+  for (const [i, { row, prompt }] of items.entries()) {
+    const start = performance.now();
+    const { result, picture } = await measure(bench, row, prompt);
+    // the picture first: where its line is kept, it is there
+    if (row === rows[0] || SHOWCASE.some(({ id }) => id === prompt.id)) await savePicture(pictureOf(folder, row.id, prompt.id), picture);
+    add(result);
+    took.set(row.id, [...(took.get(row.id) ?? []), performance.now() - start]);
+    const left = timeLeft(items.slice(i + 1), took) ?? 0;
+    say(`${i + 1}/${items.length}  ${prompt.id}  ${row.id}  ${(result.spent.computeMs / 1000).toFixed(2)} s  ${result.correct ? 'correct' : result.reason}  ${duration(left)} left`);
+  }
+}
+
+const duration = (ms: number): string => (ms < 90_000 ? `${Math.round(ms / 1000)} s` : ms < 5_400_000 ? `${Math.round(ms / 60_000)} min` : `${(ms / 3_600_000).toFixed(1)} h`);
+
+/** Results judged anew: what was seen stays, what is right is decided by the rules of today. */
+function judgedAnew(results: readonly Result[], prompts: readonly EvalPrompt[]): Result[] {
+  const expected = new Map(prompts.map(({ id, expect }) => [id, expect]));
+  return resultsOfPrompts(results, prompts).map((result) => ({ ...result, ...judge(expected.get(result.prompt)!, result.seen) }));
+}
+
+/** The conclusions written by hand, where they are about this model; of another they would say what nobody has seen. */
+function sentencesAbout({ digest }: ModelFacts): Readonly<Record<string, string>> {
+  const { digest: about, ...sentences } = readJson<Readonly<Record<string, string>> & { readonly digest: string }>('sentences.json');
+  return digest.startsWith(about) ? sentences : {};
+}
+
+/** The document from what is kept in `folder`: of the rows and ablations that the options name. */
+async function report(options: EvalOptions, { digest, reference, facts: accuracy }: Detector, folder: string): Promise<string> {
+  const about = loadAbout(folder);
+  if (!about) throw new Error(`there are no results in ${folder}`);
+  const { facts, calibration, sittings } = about;
+  const { rows, ablations } = chosen(options, about);
+  return writeDocument(
+    {
+      rows,
+      ablations,
+      results: judgedAnew(openResults(resultsOf(folder)).results, takePrompts(PROMPTS, options.prompts)),
+      showcase: SHOWCASE,
+      pictureOf: (row, prompt) => pictureOf(folder, row, prompt),
+      detector: { digest, reference, markdown: describeDetector(accuracy) },
+      model: { id: facts.id, digest: facts.digest },
+      size: { width: calibration.width, height: calibration.height },
+      sittings,
+      sentences: sentencesAbout(facts),
+    },
+    resolve(options.out),
+  );
+}
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  if (!options) return say(HELP);
+  const detector = await openDetector();
+  try {
+    const folder = options.isReportOnly ? latestFolder(options.model, options.size) : await run(options, detector);
+    if (folder === null) throw new UsageError('--report: nothing has been measured yet');
+    say(`written: ${await report(options, detector, folder)}`);
+  } finally {
+    await detector.close();
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  say(`${error.message}\n\n${HELP}`);
+  process.exitCode = 2;
+}

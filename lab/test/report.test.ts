@@ -1,0 +1,281 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import sharp from 'sharp';
+import { afterAll, describe, expect, it } from 'vitest';
+import { describeDetector } from '../eval/detector-facts.ts';
+import { type DocumentInput, writeDocument } from '../eval/document.ts';
+import { type Moments, momentsOf } from '../eval/frechet.ts';
+import { choose, parseOptions, UsageError } from '../eval/options.ts';
+import { savePicture } from '../eval/pictures.ts';
+import { currentResults, openResults, packFeatures, parseResults, type Result, resultsOfPrompts, unpackFeatures, wholeLines } from '../eval/results.ts';
+import type { Row } from '../eval/rows.ts';
+import { commonPrompts, inCommon, median, scoreDifference, summarise } from '../eval/summary.ts';
+import { verdicts } from '../eval/targets.ts';
+import { titleOf } from '../eval/tasks.ts';
+import { standardNormals } from '../../src/numerics/normal.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'ralu-eval-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const TASKS = ['single', 'two', 'counting', 'background', 'position', 'attribution'];
+const PROMPTS = TASKS.flatMap((task) => Array.from({ length: 6 }, (_, i) => ({ id: `${task}-${i}`, task, prompt: `a ${task} & so on, number ${i} <of six>`, seed: i })));
+
+/** Results of a row that gets the first `right` of six prompts of every task, at `steps` full steps of a model of one teraflop each. */
+function fake(row: string, { right, steps, shift = 0 }: { right: number; steps: number; shift?: number }): Result[] {
+  return PROMPTS.map(({ id, task, prompt, seed }, i) => ({
+    row,
+    settings: { steps },
+    prompt: id,
+    words: prompt,
+    seed,
+    task,
+    detector: 'd1',
+    seen: { objects: [], background: ['white'] },
+    correct: i % 6 < right,
+    reason: i % 6 < right ? 'as asked' : 'missing',
+    spent: {
+      computeMs: 100 * steps + i,
+      textMs: 1,
+      decodeMs: 50,
+      denoiseFlops: 1e12 * steps,
+      denoiseFlopsWithoutAttention: 0.8e12 * steps,
+      decodeFlops: 0.5e12,
+      textFlops: 0,
+      evaluations: [{ tokens: 256, count: steps }],
+      warnings: [],
+    },
+    features: packFeatures(standardNormals({ seed: 1, stream: 3, count: 4, offset: 4 * i }).map((value) => value + shift)),
+    sharpness: { gradient: i % 2 === 0 ? 20 : null, edges: 0.01 },
+    seams: { token: 1.1, twoTokens: 1, meeting: i % 2 === 0 ? 1.5 : null },
+    distance: row === 'plain-50' ? null : 0.25,
+  }));
+}
+
+const plain = fake('plain-50', { right: 5, steps: 50 });
+const few = fake('plain-7', { right: 3, steps: 7, shift: 1 });
+const ralu = fake('ralu-7x', { right: 5, steps: 7 });
+const reference: Moments = momentsOf(plain.map(({ features }) => unpackFeatures(features)));
+
+describe('results', () => {
+  it('come back from their lines, the last one ignored where it is not finished', () => {
+    const text = few.map((result) => `${JSON.stringify(result)}\n`).join('');
+    expect(parseResults(text)).toEqual(few);
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: text.length }), (cut) => {
+        const whole = text.slice(0, cut).split('\n').length - 1;
+        return parseResults(text.slice(0, cut)).length === whole && wholeLines(text.slice(0, cut)).length <= cut;
+      }),
+      { seed: 1, numRuns: 60 },
+    );
+  });
+
+  it('measured twice count once, the later one', () => {
+    const again = { ...few[0]!, correct: false };
+    expect(parseResults([few[0], few[1], again].map((result) => `${JSON.stringify(result)}\n`).join(''))).toEqual([again, few[1]]);
+  });
+
+  it('go on in a file whose last line was cut off', () => {
+    const file = join(folder, 'deep', 'results.jsonl');
+    const first = openResults(file);
+    first.add(few[0]!);
+    first.add(few[1]!);
+    writeFileSync(file, readFileSync(file, 'utf8').slice(0, -7));
+    const second = openResults(file);
+    expect(second.results).toEqual([few[0]]);
+    second.add(few[2]!);
+    expect(openResults(file).results).toEqual([few[0], few[2]]);
+  });
+
+  it('of other settings or another detector are not current', () => {
+    const rows = [{ id: 'plain-7', settings: { steps: 7 } }];
+    expect(currentResults([...few, ...plain], rows, 'd1')).toEqual(few);
+    expect(currentResults(few, [{ id: 'plain-7', settings: { steps: 8 } }], 'd1')).toEqual([]);
+    expect(currentResults(few, rows, 'd2')).toEqual([]);
+  });
+
+  it('of a prompt with other words or another seed are those of another prompt', () => {
+    expect(resultsOfPrompts(few, PROMPTS)).toEqual(few);
+    expect(resultsOfPrompts(few, PROMPTS.slice(2))).toEqual(few.slice(2));
+    const [first, second, ...rest] = PROMPTS;
+    expect(resultsOfPrompts(few, [{ ...first!, seed: 99 }, { ...second!, prompt: 'else' }, ...rest])).toEqual(few.slice(2));
+  });
+
+  it('keep features to the bit', () => {
+    const features = standardNormals({ seed: 4, stream: 0, count: 96 });
+    expect(unpackFeatures(packFeatures(features))).toEqual(features);
+  });
+});
+
+describe('figures', () => {
+  it('are the shares of correct pictures, their mean over tasks, and ratios of medians', () => {
+    const [first, second, third] = summarise([plain, few, ralu], reference);
+    expect(first).toMatchObject({ mean: 5 / 6, frechet: expect.closeTo(0, 6), distance: null, gradient: 20, seams: { token: expect.closeTo(1.1, 12), meeting: expect.closeTo(1.5, 12) } });
+    expect(first!.faster).toEqual({ seconds: 1, tflops: 1, denoiseSeconds: 1, denoiseTflops: 1 });
+    expect(second).toMatchObject({ mean: 0.5, scores: { single: 0.5, attribution: 0.5 }, frechet: expect.closeTo(4, 6), distance: 0.25 });
+    expect(second!.share!.value).toBeCloseTo(0.6, 12);
+    expect(second!.faster.denoiseTflops).toBeCloseTo(50 / 7, 12);
+    expect(second!.faster.tflops).toBeCloseTo(50.5 / 7.5, 12);
+    // work is a mean: two pictures of 36 at two steps more
+    const uneven = few.map((result, i) => (i < 2 ? { ...result, spent: { ...result.spent, denoiseFlops: 9e12, evaluations: [{ tokens: 256, count: 9 }] } } : result));
+    expect(summarise([plain, uneven], reference)[1]!.cost).toMatchObject({ evaluations: expect.closeTo(7 + 4 / 36, 9), denoiseTflops: expect.closeTo(7 + 4 / 36, 9) });
+    expect(second!.cost).toMatchObject({ evaluations: 7, tflops: 7.5, seconds: expect.closeTo(0.7675, 9) });
+    // the same prompts right: however they are drawn, the share is 1
+    expect(third!.share).toEqual({ value: 1, interval: { low: 1, high: 1 } });
+    expect(first!.interval.low).toBeLessThan(5 / 6);
+  });
+
+  it('of two rows are compared prompt by prompt', () => {
+    expect(scoreDifference(ralu, plain)).toEqual({ value: 0, interval: { low: 0, high: 0 } });
+    const { value, interval } = scoreDifference(ralu, few);
+    expect(value).toBeCloseTo(1 / 3, 12);
+    expect(interval.low).toBeGreaterThan(0.1);
+  });
+
+  it('stand on the prompts that all rows have', () => {
+    expect([...commonPrompts([plain, few.slice(3)])]).toEqual(PROMPTS.slice(3).map(({ id }) => id));
+    const [one, two] = inCommon([plain, few.slice(3).reverse()]);
+    expect(one!.map(({ prompt }) => prompt)).toEqual(two!.map(({ prompt }) => prompt));
+    expect(() => summarise([plain, few.slice(3)], reference)).toThrow('row plain-7 has other prompts than plain-50');
+    expect(() => summarise([], reference)).toThrow(RangeError);
+  });
+
+  it('have the middle of an even number between its two', () => {
+    expect(median([4, 1, 3, 2])).toBe(2.5);
+    expect(median([9, 1, 3])).toBe(3);
+  });
+});
+
+describe('verdicts', () => {
+  const measured = (all: readonly (readonly Result[])[]) => summarise(all, reference).map((summary, i) => ({ summary, results: all[i]! }));
+
+  it('tell what is reached, what is not, and what was not measured', () => {
+    const told = verdicts(measured([plain, few, ralu]), { width: 512, height: 512 }, titleOf);
+    const of = (what: string) => told.find((verdict) => verdict.what.includes(what))?.isReached;
+    expect(of('two objects')).toBe(true);
+    expect(of('single object')).toBe(false);
+    expect(of('keeps')).toBe(true);
+    expect(of('seven plain steps')).toBe(true);
+    expect(of('stage compute')).toBe(true);
+    // five of six pictures: 80 % lies within chance
+    expect(told.find(({ what }) => what.includes('two objects'))).toMatchObject({ measured: expect.stringMatching(/^83\.3 % \([\d.]+ % to 100\.0 %\)$/), isClear: false });
+    expect(verdicts(measured([plain]), { width: 512, height: 256 }, titleOf).map(({ isReached }) => isReached)).toEqual([null, null]);
+  });
+
+  it('say where what was measured may be chance', () => {
+    const [first, ...rest] = fake('ralu-7x', { right: 3, steps: 7 });
+    const better = [first!, ...rest].map((result, i) => (i === 3 ? { ...result, correct: true } : result));
+    const of = (results: readonly Result[]) => verdicts(measured([plain, few, results]), { width: 256, height: 256 }, titleOf).find(({ what }) => what.includes('seven plain steps'));
+    expect(of(better)).toMatchObject({ isReached: true, isClear: false });
+    expect(of(ralu)).toMatchObject({ isReached: true, isClear: true });
+  });
+
+  it('do not call it a win at more work than the rival’s', () => {
+    const beats = (steps: number) => {
+      const told = verdicts(measured([plain, few, fake('ralu-7x', { right: 5, steps })]), { width: 256, height: 256 }, titleOf);
+      return told.find(({ what }) => what.includes('seven plain steps'))?.isReached;
+    };
+    expect([6, 7, 8].map(beats)).toEqual([true, true, false]);
+  });
+});
+
+const row = (id: string, steps: number, group: Row['group'] = 'plain'): Row => ({ id, name: `row ${id}`, group, settings: { steps }, sample: () => Promise.reject(new Error('not run here')) });
+
+describe('the document', () => {
+  const rows = [row('plain-50', 50), { ...row('plain-7', 7), reading: 'fewer of the same' }, row('ralu-7x', 7, 'ralu'), row('late', 7, 'rival')];
+  const numeric = { id: 'ratio', title: 'Share upsampled early', axis: 'r', rows: [0, 0.25].map((value) => ({ ...row(`ratio-${value}`, 7), group: 'ablation' as const, value })) };
+  const named = { id: 'mode', title: 'Mode', axis: 'mode', rows: ['latent', 'token'].map((value) => ({ ...row(`mode-${value}`, 7), group: 'ablation' as const, value })) };
+  const results = [...plain, ...few, ...ralu, ...fake('late', { right: 1, steps: 7 }).slice(0, 4)];
+  for (const { id } of [...numeric.rows, ...named.rows]) results.push(...fake(id, { right: 4, steps: 7 }).slice(0, 24));
+  const input: DocumentInput = {
+    rows,
+    ablations: [numeric, named],
+    results,
+    showcase: PROMPTS.filter(({ id }) => id.endsWith('-0')),
+    pictureOf: (id, prompt) => join(folder, 'pictures', id, `${prompt}.png`),
+    detector: { digest: 'd1', reference, markdown: 'It tells objects apart.' },
+    model: { id: 'a-model', digest: 'f'.repeat(64) },
+    size: { width: 256, height: 256 },
+    sittings: [{ date: '2026-01-02T03:04:05Z', command: 'npm run eval', machine: '2 cores of something' }],
+    sentences: { ratio: 'It does not matter here.', defaults: 'Nothing changes.' },
+  };
+
+  it('has the table, the verdicts, the sentences written by hand, charts and sheets, and is the same when it is written again', async () => {
+    const noise = standardNormals({ seed: 9, stream: 0, count: 64 * 64 * 3 });
+    const picture = { data: Uint8Array.from(noise, (value) => 128 + 40 * value), width: 64, height: 64 };
+    for (const { id } of rows.slice(0, 3)) for (const prompt of input.showcase) await savePicture(input.pictureOf(id, prompt.id), picture);
+    const out = join(folder, 'docs');
+    const file = await writeDocument(input, out);
+    const text = readFileSync(file, 'utf8');
+    expect(text).toContain('| row plain-7 | 0.768 | 7.50 | 6.10 | 6.60x | 6.73x | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |');
+    expect(text).toContain('Left out, for want of results on these prompts: row late.');
+    expect(text).toContain('It does not matter here.');
+    expect(text).toContain('- row plain-7: fewer of the same.');
+    expect(text).toMatch(/\| 0\.25 \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \|/);
+    expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \|/);
+    expect(text).toContain('| r = 0.25 | `ratio` | steps 7 |');
+    expect(text).toContain('Nothing changes.');
+    expect(text).toContain('RALU 7x beats seven plain steps (`plain-7`) | higher mean score at equal or fewer TFLOPs | +33.3 points');
+    expect(text.indexOf('## The detector')).toBeLessThan(text.indexOf('## The rows'));
+    const files = readdirSync(join(out, 'evaluation')).sort();
+    expect(files).toEqual(['mode.svg', 'ralu.webp', 'ratio.svg', 'rows.svg']);
+    for (const name of files) expect(text).toContain(`](evaluation/${name})`);
+    expect(statSync(join(out, 'evaluation', 'ralu.webp')).size).toBeLessThanOrEqual(250_000);
+    expect((await sharp(join(out, 'evaluation', 'ralu.webp')).metadata()).format).toBe('webp');
+    const bytes = files.map((name) => readFileSync(join(out, 'evaluation', name)));
+    writeFileSync(join(out, 'evaluation', 'gone.svg'), 'of an ablation that is no more');
+    await writeDocument(input, out);
+    expect(readFileSync(file, 'utf8')).toBe(text);
+    expect(readdirSync(join(out, 'evaluation')).sort()).toEqual(files);
+    expect(files.map((name) => readFileSync(join(out, 'evaluation', name)))).toEqual(bytes);
+  }, 300_000);
+
+  it('says so where nothing has been measured', async () => {
+    const text = readFileSync(await writeDocument({ ...input, results: [] }, join(folder, 'empty')), 'utf8');
+    expect(text).toContain('No row has results yet.');
+    expect(text).not.toContain('## Ablations');
+  });
+});
+
+describe('the command line', () => {
+  it('asks for everything unless told otherwise', () => {
+    expect(parseOptions([])).toEqual({ size: null, rows: null, ablations: null, prompts: Number.POSITIVE_INFINITY, model: null, out: 'docs', isReportOnly: false });
+    expect(parseOptions(['--size', '256x512', '--rows', 'a,b', '--ablations', 'none', '--prompts', '3', '--report'])).toMatchObject({
+      size: { width: 256, height: 512 },
+      rows: ['a', 'b'],
+      ablations: [],
+      prompts: 3,
+      isReportOnly: true,
+    });
+    expect(parseOptions(['--help'])).toBeNull();
+  });
+
+  it('refuses what makes no sense, and says why', () => {
+    for (const [args, why] of [
+      [['--size', 'big'], '--size must look like 256x256'],
+      [['--prompts', '0'], '--prompts must be a whole number above 0'],
+      [['--fast'], '--fast'],
+    ] as const) {
+      expect(() => parseOptions(args)).toThrow(UsageError);
+      expect(() => parseOptions(args)).toThrow(why);
+    }
+    expect(() => choose([{ id: 'a' }, { id: 'b' }], ['b', 'c'], '--rows')).toThrow('--rows: there is no c; there are a, b');
+    expect(choose([{ id: 'a' }, { id: 'b' }], ['b', 'a'], '--rows')).toEqual([{ id: 'a' }, { id: 'b' }]);
+  });
+});
+
+describe('the detector’s own accuracy', () => {
+  const set = { scenes: 600, things: 1100, objects: 0.981, colours: 0.995, recoloured: 0.99, counts: 0.96, backgrounds: 0.998, spurious: 0.012 };
+  const facts = { accuracy: { about: 'words', size: 256, fluent: set, noto: set, 'fluent, soft': { ...set, objects: 0.9 } }, falseAccepts: { pictures: 1100, any: 0.03, noise: 0 } };
+
+  it('is told set by set, and is enough or not by the sharp sets', () => {
+    const text = describeDetector({ ...facts, reference: { pictures: 1584, 'distances of 264 pictures': { real: 0.1, soft: 1.2 } } });
+    expect(text).toContain('| Noto, a style the generator never sees | 600 | 98.1 % | 99.5 % | 99.0 % | 96.0 % | 99.8 % | 0.012 |');
+    expect(text).toContain('reached');
+    expect(text).not.toContain('**not reached**');
+    expect(text).toContain('Fréchet distances of 264 pictures: real 0.1, soft 1.2.');
+    expect(text).toContain('names something in 3.0 % (noise 0.0 %)');
+    expect(describeDetector({ ...facts, accuracy: { ...facts.accuracy, noto: { ...set, colours: 0.98 } }, reference: {} })).toContain('**not reached**');
+  });
+});
