@@ -23,17 +23,57 @@ export default defineConfig({
               bindings: {
                 SIGNING_SECRET: 'test-signing-secret',
                 ADMIN_KEY: 'test-admin-key',
-                BACKENDS: JSON.stringify([{ id: 'local', url: `http://127.0.0.1:${process.env.TEST_STAGE_PORT}`, region: 'test', models: ['*'] }]),
+                BACKENDS: JSON.stringify([
+                  {
+                    id: 'local',
+                    url: `http://127.0.0.1:${process.env.TEST_STAGE_PORT}`,
+                    region: 'test',
+                    models: ['*'],
+                  },
+                ]),
                 BACKEND_TOKEN_LOCAL: 'stage-token',
               },
             },
           }),
         ],
-        test: { name: 'worker', sequence: { groupOrder: 1 }, include: ['test/worker/**/*.test.ts'], globalSetup: ['test/worker/stage-server.ts'], testTimeout: 60_000 },
+        test: {
+          name: 'worker',
+          sequence: { groupOrder: 1 },
+          include: ['test/worker/**/*.test.ts'],
+          globalSetup: ['test/worker/stage-server.ts'],
+          testTimeout: 60_000,
+        },
       },
-      { test: { name: 'clients', sequence: { groupOrder: 2 }, include: ['test/clients/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false } },
-      { test: { name: 'browser', sequence: { groupOrder: 4 }, include: ['test/browser/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false } },
-      { test: { name: 'e2e', sequence: { groupOrder: 3 }, include: ['test/e2e/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 120_000, fileParallelism: false } },
+      {
+        test: {
+          name: 'clients',
+          sequence: { groupOrder: 2 },
+          include: ['test/clients/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'browser',
+          sequence: { groupOrder: 4 },
+          include: ['test/browser/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          sequence: { groupOrder: 3 },
+          include: ['test/e2e/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
     ],
   },
 });

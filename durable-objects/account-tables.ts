@@ -1,4 +1,7 @@
-/** The rows of one account: schema, and every read and write of them. docs/storage.md shows each row with an example. Nothing here awaits. */
+/**
+ * The rows of one account: schema, and every read and write of them. docs/storage.md shows each row with an example.
+ * Nothing here awaits.
+ */
 import type { AccountLimits, IndexedJob, JobStatus, KeyRecord, RememberedRequest } from '../src/account/account.ts';
 
 /** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
@@ -22,13 +25,21 @@ export interface AccountRecord {
 }
 
 export function readAccount(sql: SqlStorage): AccountRecord | null {
-  const [row] = sql.exec<{ id: string; name: string; limits: string; created_at: number }>('SELECT id, name, limits, created_at FROM account').toArray();
+  const [row] = sql
+    .exec<{ id: string; name: string; limits: string; created_at: number }>(
+      'SELECT id, name, limits, created_at FROM account',
+    )
+    .toArray();
   return row ? { id: row.id, name: row.name, limits: JSON.parse(row.limits), createdAt: row.created_at } : null;
 }
 
 /** Which secret of the account signs its webhooks, and since when; null: since the account was opened. */
 export function readWebhookSecret(sql: SqlStorage): { readonly generation: number; readonly rotatedAt: number | null } {
-  const { webhook_generation, webhook_rotated_at } = sql.exec<{ webhook_generation: number; webhook_rotated_at: number | null }>('SELECT webhook_generation, webhook_rotated_at FROM account').one();
+  const { webhook_generation, webhook_rotated_at } = sql
+    .exec<{ webhook_generation: number; webhook_rotated_at: number | null }>(
+      'SELECT webhook_generation, webhook_rotated_at FROM account',
+    )
+    .one();
   return { generation: webhook_generation, rotatedAt: webhook_rotated_at };
 }
 
@@ -37,39 +48,79 @@ export function rotateWebhookSecret(sql: SqlStorage, at: number): void {
 }
 
 export function insertAccount(sql: SqlStorage, { id, name, limits, createdAt }: AccountRecord): void {
-  sql.exec('INSERT INTO account (id, name, limits, created_at) VALUES (?, ?, ?, ?)', id, name, JSON.stringify(limits), createdAt);
+  sql.exec(
+    'INSERT INTO account (id, name, limits, created_at) VALUES (?, ?, ?, ?)',
+    id,
+    name,
+    JSON.stringify(limits),
+    createdAt,
+  );
 }
 
-type KeyRow = { id: string; name: string; hash: string; created_at: number; revoked_at: number | null; arrival: number };
-const toKey = ({ id, name, hash, created_at, revoked_at, arrival }: KeyRow): KeyRecord => ({ id, name, hash, createdAt: created_at, revokedAt: revoked_at, arrival });
+type KeyRow = {
+  id: string;
+  name: string;
+  hash: string;
+  created_at: number;
+  revoked_at: number | null;
+  arrival: number;
+};
+const toKey = ({ id, name, hash, created_at, revoked_at, arrival }: KeyRow): KeyRecord => ({
+  id,
+  name,
+  hash,
+  createdAt: created_at,
+  revokedAt: revoked_at,
+  arrival,
+});
 
-export const readKeys = (sql: SqlStorage): readonly KeyRecord[] => sql.exec<KeyRow>('SELECT * FROM key ORDER BY created_at, id').toArray().map(toKey);
+export const readKeys = (sql: SqlStorage): readonly KeyRecord[] =>
+  sql.exec<KeyRow>('SELECT * FROM key ORDER BY created_at, id').toArray().map(toKey);
 
 export function readKey(sql: SqlStorage, id: string): KeyRecord | null {
   const [row] = sql.exec<KeyRow>('SELECT * FROM key WHERE id = ?', id).toArray();
   return row ? toKey(row) : null;
 }
 
-export function insertKey(sql: SqlStorage, { id, name, hash, createdAt }: Pick<KeyRecord, 'id' | 'name' | 'hash' | 'createdAt'>): void {
-  sql.exec('INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival) VALUES (?, ?, ?, ?, NULL, 0)', id, name, hash, createdAt);
+export function insertKey(
+  sql: SqlStorage,
+  { id, name, hash, createdAt }: Pick<KeyRecord, 'id' | 'name' | 'hash' | 'createdAt'>,
+): void {
+  sql.exec(
+    'INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival) VALUES (?, ?, ?, ?, NULL, 0)',
+    id,
+    name,
+    hash,
+    createdAt,
+  );
 }
 
 /** False where there is no such key. One revoked before stays revoked since then. */
-export const revokeKey = (sql: SqlStorage, id: string, at: number): boolean => sql.exec('UPDATE key SET revoked_at = COALESCE(revoked_at, ?) WHERE id = ?', at, id).rowsWritten > 0;
+export const revokeKey = (sql: SqlStorage, id: string, at: number): boolean =>
+  sql.exec('UPDATE key SET revoked_at = COALESCE(revoked_at, ?) WHERE id = ?', at, id).rowsWritten > 0;
 
 export function setArrival(sql: SqlStorage, id: string, arrival: number): void {
   sql.exec('UPDATE key SET arrival = ? WHERE id = ?', arrival, id);
 }
 
-export const countOpen = (sql: SqlStorage): number => sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM job WHERE status = 'open'").one().count;
+export const countOpen = (sql: SqlStorage): number =>
+  sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM job WHERE status = 'open'").one().count;
 
 export function insertJob(sql: SqlStorage, { id, requestId, keyId, createdAt }: Omit<IndexedJob, 'status'>): void {
-  sql.exec("INSERT INTO job (id, request_id, key_id, created_at, status, is_created) VALUES (?, ?, ?, ?, 'open', 0)", id, requestId, keyId, createdAt);
+  sql.exec(
+    "INSERT INTO job (id, request_id, key_id, created_at, status, is_created) VALUES (?, ?, ?, ?, 'open', 0)",
+    id,
+    requestId,
+    keyId,
+    createdAt,
+  );
 }
 
-export const readStatus = (sql: SqlStorage, id: string): JobStatus | null => sql.exec<{ status: JobStatus }>('SELECT status FROM job WHERE id = ?', id).toArray()[0]?.status ?? null;
+export const readStatus = (sql: SqlStorage, id: string): JobStatus | null =>
+  sql.exec<{ status: JobStatus }>('SELECT status FROM job WHERE id = ?', id).toArray()[0]?.status ?? null;
 
-export const hasJob = (sql: SqlStorage, id: string): boolean => sql.exec('SELECT 1 FROM job WHERE id = ?', id).toArray().length > 0;
+export const hasJob = (sql: SqlStorage, id: string): boolean =>
+  sql.exec('SELECT 1 FROM job WHERE id = ?', id).toArray().length > 0;
 
 export function markCreated(sql: SqlStorage, ids: readonly string[]): void {
   for (const id of ids) sql.exec('UPDATE job SET is_created = 1 WHERE id = ?', id);
@@ -83,7 +134,10 @@ export const setStatus = (sql: SqlStorage, id: string, status: JobStatus): boole
 /** What older jobs still count of work and time, each time a new one is added. */
 const PACE_DECAY = 0.9;
 
-export function addWork(sql: SqlStorage, { model, tflops, ms }: { readonly model: string; readonly tflops: number; readonly ms: number }): void {
+export function addWork(
+  sql: SqlStorage,
+  { model, tflops, ms }: { readonly model: string; readonly tflops: number; readonly ms: number },
+): void {
   sql.exec(
     'INSERT INTO pace (model, tflops, ms) VALUES (?1, ?2, ?3) ON CONFLICT (model) DO UPDATE SET tflops = tflops * ?4 + excluded.tflops, ms = ms * ?4 + excluded.ms',
     model,
@@ -94,7 +148,9 @@ export function addWork(sql: SqlStorage, { model, tflops, ms }: { readonly model
 }
 
 export function readPace(sql: SqlStorage, model: string): number | null {
-  const [row] = sql.exec<{ tflops: number; ms: number }>('SELECT tflops, ms FROM pace WHERE model = ?', model).toArray();
+  const [row] = sql
+    .exec<{ tflops: number; ms: number }>('SELECT tflops, ms FROM pace WHERE model = ?', model)
+    .toArray();
   return row ? row.ms / row.tflops : null;
 }
 
@@ -105,19 +161,35 @@ export function deleteJob(sql: SqlStorage, id: string): void {
 /** Open jobs entered before `before` whose objects were never heard of. */
 export const readUncreated = (sql: SqlStorage, before: number): readonly string[] =>
   sql
-    .exec<{ id: string }>("SELECT id FROM job WHERE is_created = 0 AND status = 'open' AND created_at < ? ORDER BY seq", before)
+    .exec<{ id: string }>(
+      "SELECT id FROM job WHERE is_created = 0 AND status = 'open' AND created_at < ? ORDER BY seq",
+      before,
+    )
     .toArray()
     .map(({ id }) => id);
 
 /** When the oldest of them was entered; null where there is none. */
-export const oldestUncreated = (sql: SqlStorage): number | null => sql.exec<{ at: number | null }>("SELECT MIN(created_at) AS at FROM job WHERE is_created = 0 AND status = 'open'").one().at;
+export const oldestUncreated = (sql: SqlStorage): number | null =>
+  sql
+    .exec<{ at: number | null }>("SELECT MIN(created_at) AS at FROM job WHERE is_created = 0 AND status = 'open'")
+    .one().at;
 
 type JobRow = { seq: number; id: string; request_id: string; key_id: string; created_at: number; status: JobStatus };
 
 /** Up to `limit` jobs entered before place `before` (the newest where null), newest first, with their places. */
 export function listJobs(
   sql: SqlStorage,
-  { before, limit, status, requestId }: { readonly before: number | null; readonly limit: number; readonly status: JobStatus | null; readonly requestId: string | null },
+  {
+    before,
+    limit,
+    status,
+    requestId,
+  }: {
+    readonly before: number | null;
+    readonly limit: number;
+    readonly status: JobStatus | null;
+    readonly requestId: string | null;
+  },
 ): readonly (IndexedJob & { readonly seq: number })[] {
   return sql
     .exec<JobRow>(
@@ -128,17 +200,37 @@ export function listJobs(
       limit,
     )
     .toArray()
-    .map(({ request_id, key_id, created_at, ...row }) => ({ ...row, requestId: request_id, keyId: key_id, createdAt: created_at }));
+    .map(({ request_id, key_id, created_at, ...row }) => ({
+      ...row,
+      requestId: request_id,
+      keyId: key_id,
+      createdAt: created_at,
+    }));
 }
 
 export function readIdempotency(sql: SqlStorage, key: string): RememberedRequest | null {
   const [row] = sql
-    .exec<{ digest: string; request_id: string; job_ids: string; created_at: number; attached: number }>('SELECT digest, request_id, job_ids, created_at, attached FROM idempotency WHERE key = ?', key)
+    .exec<{ digest: string; request_id: string; job_ids: string; created_at: number; attached: number }>(
+      'SELECT digest, request_id, job_ids, created_at, attached FROM idempotency WHERE key = ?',
+      key,
+    )
     .toArray();
-  return row ? { digest: row.digest, requestId: row.request_id, jobIds: JSON.parse(row.job_ids), createdAt: row.created_at, attached: row.attached } : null;
+  return row
+    ? {
+        digest: row.digest,
+        requestId: row.request_id,
+        jobIds: JSON.parse(row.job_ids),
+        createdAt: row.created_at,
+        attached: row.attached,
+      }
+    : null;
 }
 
-export function writeIdempotency(sql: SqlStorage, key: string, { digest, requestId, jobIds, createdAt, attached }: RememberedRequest): void {
+export function writeIdempotency(
+  sql: SqlStorage,
+  key: string,
+  { digest, requestId, jobIds, createdAt, attached }: RememberedRequest,
+): void {
   sql.exec(
     'INSERT OR REPLACE INTO idempotency (key, digest, request_id, job_ids, created_at, attached) VALUES (?, ?, ?, ?, ?, ?)',
     key,
@@ -158,4 +250,5 @@ export function deleteIdempotencyBefore(sql: SqlStorage, at: number): void {
   sql.exec('DELETE FROM idempotency WHERE created_at < ?', at);
 }
 
-export const oldestIdempotency = (sql: SqlStorage): number | null => sql.exec<{ at: number | null }>('SELECT MIN(created_at) AS at FROM idempotency').one().at;
+export const oldestIdempotency = (sql: SqlStorage): number | null =>
+  sql.exec<{ at: number | null }>('SELECT MIN(created_at) AS at FROM idempotency').one().at;

@@ -1,8 +1,9 @@
 /**
  * One account = one object: its keys, its limits, what it asked for twice, and the index of its jobs.
  *
- * A job is entered here first and created afterwards, so a job that runs is always counted; an entry whose job never came is let go by the alarm. That a job has ended is told by the
- * job's own object, at least once. No transaction spans the two.
+ * A job is entered here first and created afterwards, so a job that runs is always counted; an entry whose job never
+ * came is let go by the alarm. That a job has ended is told by the job's own object, at least once. No transaction
+ * spans the two.
  */
 import { DurableObject } from 'cloudflare:workers';
 import {
@@ -106,7 +107,9 @@ export class AccountObject extends DurableObject<AccountEnv> {
     return this.#account() !== null && tables.revokeKey(this.#sql, id, Date.now());
   }
 
-  /** The generations of the secret that webhooks are signed with now: the newest first, and for a day the one before it. */
+  /**
+   * The generations of the secret that webhooks are signed with now: the newest first, and for a day the one before it.
+   */
   webhookGenerations(): readonly number[] {
     if (!this.#account()) return [0];
     const { generation, rotatedAt } = tables.readWebhookSecret(this.#sql);
@@ -126,7 +129,10 @@ export class AccountObject extends DurableObject<AccountEnv> {
     return key.revokedAt === null ? null : 'revoked';
   }
 
-  /** Enters the jobs of one request, all or none, unless limits or an earlier request of the same idempotency key say otherwise. The key must have been let in by `refuse`. */
+  /**
+   * Enters the jobs of one request, all or none, unless limits or an earlier request of the same idempotency key say
+   * otherwise. The key must have been let in by `refuse`.
+   */
   start(keyId: string, { requestId, jobIds, idempotency }: StartRequest): Started {
     const now = Date.now();
     const account = this.#account();
@@ -136,22 +142,35 @@ export class AccountObject extends DurableObject<AccountEnv> {
       const again = idempotency && this.#recall(account, key, idempotency, now);
       if (again) return again;
       // the same call, come again after a broken stub
-      if (jobIds.some((id) => tables.hasJob(this.#sql, id))) return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, key.arrival, now) };
-      const admitted = admit({ limits: account.limits, arrival: key.arrival, open: tables.countOpen(this.#sql), count: jobIds.length }, now);
+      if (jobIds.some((id) => tables.hasJob(this.#sql, id)))
+        return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, key.arrival, now) };
+      const admitted = admit(
+        { limits: account.limits, arrival: key.arrival, open: tables.countOpen(this.#sql), count: jobIds.length },
+        now,
+      );
       if (admitted.refusal) return admitted.refusal;
       tables.setArrival(this.#sql, keyId, admitted.arrival);
       for (const id of jobIds) tables.insertJob(this.#sql, { id, requestId, keyId, createdAt: now });
       if (idempotency) {
         const { attached } = tables.readIdempotency(this.#sql, idempotency.key) ?? { attached: 0 };
         // one that can be told from no other stays so; any other begins anew
-        tables.writeIdempotency(this.#sql, idempotency.key, { digest: idempotency.digest, requestId, jobIds, createdAt: now, attached: attached === UNTOLD ? UNTOLD : 0 });
+        tables.writeIdempotency(this.#sql, idempotency.key, {
+          digest: idempotency.digest,
+          requestId,
+          jobIds,
+          createdAt: now,
+          attached: attached === UNTOLD ? UNTOLD : 0,
+        });
       }
       this.#arm(now);
       return { kind: 'new', jobIds, requestId, rate: admitted.rate };
     });
   }
 
-  /** The request that came before under the same key, and is marked as having come again; null where there is none, or none that counts. */
+  /**
+   * The request that came before under the same key, and is marked as having come again; null where there is none, or
+   * none that counts.
+   */
   recall(keyId: string, idempotency: Idempotency): Extract<Started, { kind: 'again' | 'conflict' }> | null {
     const account = this.#account();
     const key = account && tables.readKey(this.#sql, keyId);
@@ -159,21 +178,36 @@ export class AccountObject extends DurableObject<AccountEnv> {
     return this.ctx.storage.transactionSync(() => this.#recall(account, key, idempotency, Date.now()));
   }
 
-  #recall(account: tables.AccountRecord, key: KeyRecord, idempotency: Idempotency, now: number): Extract<Started, { kind: 'again' | 'conflict' }> | null {
+  #recall(
+    account: tables.AccountRecord,
+    key: KeyRecord,
+    idempotency: Idempotency,
+    now: number,
+  ): Extract<Started, { kind: 'again' | 'conflict' }> | null {
     const earlier = tables.readIdempotency(this.#sql, idempotency.key);
     if (!earlier) return null;
     const statuses = earlier.jobIds.map((id) => tables.readStatus(this.#sql, id));
     const { repetition } = idempotency;
     if (repetition === 0) {
       // a first try beside another that is under way: from now on nobody can tell whose a repetition is
-      if (statuses.includes('open')) tables.writeIdempotency(this.#sql, idempotency.key, { ...earlier, attached: UNTOLD });
+      if (statuses.includes('open'))
+        tables.writeIdempotency(this.#sql, idempotency.key, { ...earlier, attached: UNTOLD });
       else tables.deleteIdempotency(this.#sql, idempotency.key);
       return null;
     }
     if (!isRepetition(idempotency, earlier, statuses, now)) return null;
     if (earlier.digest !== idempotency.digest) return { kind: 'conflict' };
-    tables.writeIdempotency(this.#sql, idempotency.key, { ...earlier, attached: repetition ?? Math.max(1, earlier.attached), createdAt: repetition === null ? earlier.createdAt : now });
-    return { kind: 'again', jobIds: earlier.jobIds, requestId: earlier.requestId, rate: rateState(account.limits, key.arrival, now) };
+    tables.writeIdempotency(this.#sql, idempotency.key, {
+      ...earlier,
+      attached: repetition ?? Math.max(1, earlier.attached),
+      createdAt: repetition === null ? earlier.createdAt : now,
+    });
+    return {
+      kind: 'again',
+      jobIds: earlier.jobIds,
+      requestId: earlier.requestId,
+      rate: rateState(account.limits, key.arrival, now),
+    };
   }
 
   /** Whether another request has attached to the jobs started under a key: then nobody's leaving may stop them. */
@@ -216,7 +250,9 @@ export class AccountObject extends DurableObject<AccountEnv> {
     if (!this.#account()) return;
     tables.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS);
     for (const id of tables.readUncreated(this.#sql, now - CREATION_MS)) {
-      const job = await (this.env.JOBS.getByName(id) as unknown as { view(owner: null): Promise<object | null> }).view(null);
+      const job = await (this.env.JOBS.getByName(id) as unknown as { view(owner: null): Promise<object | null> }).view(
+        null,
+      );
       if (job) tables.markCreated(this.#sql, [id]);
       else {
         tables.deleteJob(this.#sql, id);
@@ -230,7 +266,10 @@ export class AccountObject extends DurableObject<AccountEnv> {
   #arm(now: number): void {
     const uncreated = tables.oldestUncreated(this.#sql);
     const idempotency = tables.oldestIdempotency(this.#sql);
-    const due = [...(uncreated === null ? [] : [uncreated + CREATION_MS + 1]), ...(idempotency === null ? [] : [idempotency + IDEMPOTENCY_MS + 1])];
+    const due = [
+      ...(uncreated === null ? [] : [uncreated + CREATION_MS + 1]),
+      ...(idempotency === null ? [] : [idempotency + IDEMPOTENCY_MS + 1]),
+    ];
     if (due.length > 0) void this.ctx.storage.setAlarm(Math.max(now + 1, Math.min(...due)));
   }
 

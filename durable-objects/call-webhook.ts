@@ -18,11 +18,20 @@ export interface WebhookCall {
 }
 
 /** The status of the answer; null where there is none in time, or the name leads, in part, into a private network. */
-export async function callWebhook({ url, id, body, secrets, resolver, signal: given }: WebhookCall): Promise<number | null> {
+export async function callWebhook({
+  url,
+  id,
+  body,
+  secrets,
+  resolver,
+  signal: given,
+}: WebhookCall): Promise<number | null> {
   const signal = AbortSignal.any([given, AbortSignal.timeout(TIMEOUT_MS)]);
   try {
     if (resolver !== '') {
-      const addresses = await addressesOf(new URL(url).hostname, resolver, (input, init) => fetch(input, { ...init, signal }));
+      const addresses = await addressesOf(new URL(url).hostname, resolver, (input, init) =>
+        fetch(input, { ...init, signal }),
+      );
       if (addresses.length === 0 || addresses.some(isPrivateAddress)) return null;
     }
     const headers = await webhookHeaders(await secrets(), id, Math.floor(Date.now() / 1000), body);

@@ -21,9 +21,9 @@ export function makeSignal(): Signal {
 const BATCH = 64;
 
 /**
- * The events after `after`, each as soon as it is stored; comments when nothing happens for `heartbeatMs`; closed when no more can come.
- * The reader sets the pace: nothing is buffered for a slow one, it reads on from the table. `read` returns null when the job was erased,
- * `isOver` says whether its last event is stored.
+ * The events after `after`, each as soon as it is stored; comments when nothing happens for `heartbeatMs`; closed when
+ * no more can come. The reader sets the pace: nothing is buffered for a slow one, it reads on from the table. `read`
+ * returns null when the job was erased, `isOver` says whether its last event is stored.
  */
 export function streamEvents({
   after,

@@ -1,9 +1,10 @@
 /**
  * One job = one image = one object: its time and its storage. The rooms it walks are in src/job/story.ts.
  *
- * What holds, whatever is killed: a stage request goes out only after its attempt and a lease alarm are stored; what comes back is stored with
- * the next room, its events and its usage in one transaction, and only if room and attempt are still those of the request. So a cancelled job
- * stays cancelled, a late answer changes nothing, and a job cut off anywhere goes on from its last stored room.
+ * What holds, whatever is killed: a stage request goes out only after its attempt and a lease alarm are stored; what
+ * comes back is stored with the next room, its events and its usage in one transaction, and only if room and attempt
+ * are still those of the request. So a cancelled job stays cancelled, a late answer changes nothing, and a job cut off
+ * anywhere goes on from its last stored room.
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
 import { webhookBody } from '../src/doors/webhook-body.ts';
@@ -25,7 +26,18 @@ import { callWebhook } from './call-webhook.ts';
 import { changedWithin, makeSignal, streamEvents } from './event-stream.ts';
 import { type Limits, type LimitVariables, readLimits } from './limits.ts';
 import { migrate } from './migrate.ts';
-import { appendEvent, insertRow, JOB_MIGRATIONS, readEvents, readJob, readLastEvent, readRow, readStory, updateRow, writeJob } from './tables.ts';
+import {
+  appendEvent,
+  insertRow,
+  JOB_MIGRATIONS,
+  readEvents,
+  readJob,
+  readLastEvent,
+  readRow,
+  readStory,
+  updateRow,
+  writeJob,
+} from './tables.ts';
 
 /** What a deployment gives the object. */
 export interface JobEnv extends LimitVariables {
@@ -38,9 +50,15 @@ export interface JobEnv extends LimitVariables {
   readonly WEBHOOK_RESOLVER: string;
 }
 
-/** How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a crashed job sooner. */
+/**
+ * How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a
+ * crashed job sooner.
+ */
 const LEASE_MS = 10_000;
-/** Progress is stored and told this often: a small model steps every few milliseconds, and telling each would cost more than making it. */
+/**
+ * Progress is stored and told this often: a small model steps every few milliseconds, and telling each would cost more
+ * than making it.
+ */
 const TELL_MS = 100;
 const HEARTBEAT_MS = 10_000;
 const EVENTS_AT_ONCE = 64;
@@ -55,7 +73,9 @@ export interface NewJob {
   readonly webhook: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
 }
 
-/** How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes. */
+/**
+ * How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes.
+ */
 const ALARM_MS = 4 * 60_000;
 
 /** When to try again to remove a job whose image the bucket would not delete. */
@@ -66,7 +86,10 @@ const TELL_ACCOUNT_RETRY_MS = 5000;
 /** When an ended job wants to be looked at again: to tell its account, then its caller, then to be removed. */
 function dueAfterEnd({ toldAt, webhook, expiresAt }: JobRecord): number {
   if (toldAt === null) return Date.now();
-  return Math.min(webhook?.state === 'waiting' ? Math.max(Date.now(), webhook.dueAt) : Number.POSITIVE_INFINITY, expiresAt as number);
+  return Math.min(
+    webhook?.state === 'waiting' ? Math.max(Date.now(), webhook.dueAt) : Number.POSITIVE_INFINITY,
+    expiresAt as number,
+  );
 }
 
 /** Where the finished image of a job lies. */
@@ -100,14 +123,30 @@ export class JobObject extends DurableObject<JobEnv> {
     });
   }
 
-  /** Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Resolves to the job. */
+  /**
+   * Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing.
+   * Resolves to the job.
+   */
   async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView> {
     const now = Date.now();
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, JOB_MIGRATIONS);
       if (this.#row()) return false;
       const deadlineAt = deadlineSeconds === null ? null : now + deadlineSeconds * 1000;
-      insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: webhook && { ...webhook, tries: 0, dueAt: 0, state: 'waiting' } }, now));
+      insertRow(
+        this.#sql,
+        newRecord(
+          {
+            id,
+            account,
+            request,
+            plan,
+            deadlineAt,
+            webhook: webhook && { ...webhook, tries: 0, dueAt: 0, state: 'waiting' },
+          },
+          now,
+        ),
+      );
       this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
       this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height } });
@@ -118,7 +157,10 @@ export class JobObject extends DurableObject<JobEnv> {
     return this.#view(this.#row() as JobRecord);
   }
 
-  /** The job as callers see it; null when `owner` has none of this id. An owner of null asks for whoever's it is: someone with a signed link, or the account itself. */
+  /**
+   * The job as callers see it; null when `owner` has none of this id. An owner of null asks for whoever's it is:
+   * someone with a signed link, or the account itself.
+   */
   view(owner: string | null): JobView | null {
     const row = this.#rowOf(owner);
     return row && this.#view(row);
@@ -131,8 +173,8 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   /**
-   * The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job, `over` when none can come any more,
-   * `ahead` when there has been no such event.
+   * The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job, `over`
+   * when none can come any more, `ahead` when there has been no such event.
    */
   events(owner: string | null, after: number): ReadableStream<Uint8Array> | 'over' | 'ahead' | null {
     const row = this.#rowOf(owner);
@@ -148,7 +190,10 @@ export class JobObject extends DurableObject<JobEnv> {
     });
   }
 
-  /** The events after `after` that are stored, at most 64; where there are none, those that come within `waitMs`. Null when there is no job. */
+  /**
+   * The events after `after` that are stored, at most 64; where there are none, those that come within `waitMs`. Null
+   * when there is no job.
+   */
   async eventsAfter(owner: string | null, after: number, waitMs: number): Promise<readonly StoredEvent[] | null> {
     // asked for before reading, as in the stream
     const changed = this.#signal.changed();
@@ -187,7 +232,8 @@ export class JobObject extends DurableObject<JobEnv> {
 
   /** Removes the job: image, latents, events, everything. False when there was none. */
   async erase(owner: string): Promise<boolean> {
-    // an unfinished job ends first, so that nothing on its way can be stored behind the erasure; its walk is over before anything goes
+    // an unfinished job ends first, so that nothing on its way can be stored behind the erasure; its walk is over
+    // before anything goes
     if ((await this.cancel(owner)) === null) return false;
     this.#webhookCall?.abort();
     await this.#walking?.catch(() => {});
@@ -195,7 +241,10 @@ export class JobObject extends DurableObject<JobEnv> {
     return true;
   }
 
-  /** Walks rooms until the job ends, waits, or has ended; then keeps it until it expires. A second alarm joins the walk that is under way. */
+  /**
+   * Walks rooms until the job ends, waits, or has ended; then keeps it until it expires. A second alarm joins the walk
+   * that is under way.
+   */
   override alarm(): Promise<void> {
     this.#walking ??= this.#walkOn().finally(() => {
       this.#walking = null;
@@ -213,7 +262,8 @@ export class JobObject extends DurableObject<JobEnv> {
       if (isLastRoom(row.room)) {
         if (row.expiresAt !== null && now >= row.expiresAt) await this.#remove();
         else if (row.toldAt === null) await this.#tellAccount(row);
-        else if (row.webhook?.state === 'waiting' && row.webhook.dueAt <= now) await this.#callWebhook(row, row.webhook);
+        else if (row.webhook?.state === 'waiting' && row.webhook.dueAt <= now)
+          await this.#callWebhook(row, row.webhook);
         else await this.ctx.storage.setAlarm(dueAfterEnd(row));
         return;
       }
@@ -222,7 +272,9 @@ export class JobObject extends DurableObject<JobEnv> {
         continue;
       }
       if (row.notBefore > now || now > until) {
-        await this.ctx.storage.setAlarm(Math.min(Math.max(now, row.notBefore), row.deadlineAt ?? Number.POSITIVE_INFINITY));
+        await this.ctx.storage.setAlarm(
+          Math.min(Math.max(now, row.notBefore), row.deadlineAt ?? Number.POSITIVE_INFINITY),
+        );
         return;
       }
       await this.#walk(row);
@@ -245,19 +297,37 @@ export class JobObject extends DurableObject<JobEnv> {
     await this.ctx.storage.setAlarm(dueAfterEnd(this.#row() as JobRecord));
   }
 
-  /** One try to tell the caller's own server that the job has ended; what came of it is stored, and the next try with it. */
+  /**
+   * One try to tell the caller's own server that the job has ended; what came of it is stored, and the next try with
+   * it.
+   */
   async #callWebhook(row: JobRecord, webhook: Webhook): Promise<void> {
     const now = Date.now();
     const { origin, door, url } = webhook;
     const job = await withLinks(this.env.SIGNING_SECRET, this.#view(row), now);
-    const body = JSON.stringify(webhookBody(door, job, this.#logs(), { origin, streamToken: await streamToken(this.env.SIGNING_SECRET, row.id, now), now }));
+    const body = JSON.stringify(
+      webhookBody(door, job, this.#logs(), {
+        origin,
+        streamToken: await streamToken(this.env.SIGNING_SECRET, row.id, now),
+        now,
+      }),
+    );
     const call = new AbortController();
     this.#webhookCall = call;
     const secrets = async () => {
       const generations = await this.#accountOf(row).webhookGenerations();
-      return Promise.all(generations.map((generation) => webhookSecret(this.env.SIGNING_SECRET, row.account, generation)));
+      return Promise.all(
+        generations.map((generation) => webhookSecret(this.env.SIGNING_SECRET, row.account, generation)),
+      );
     };
-    const status = await callWebhook({ url, id: row.id, body, secrets, resolver: this.env.WEBHOOK_RESOLVER, signal: call.signal });
+    const status = await callWebhook({
+      url,
+      id: row.id,
+      body,
+      secrets,
+      resolver: this.env.WEBHOOK_RESOLVER,
+      signal: call.signal,
+    });
     this.#webhookCall = null;
     if (!this.#row()) return;
     const after = afterTry(webhook, status, Date.now());
@@ -270,7 +340,10 @@ export class JobObject extends DurableObject<JobEnv> {
     return this.env.ACCOUNTS.getByName(account);
   }
 
-  /** The image from the bucket, the entry in its account, then everything here. Where one of them fails it is asked again later: the alarm goes only with the tables. */
+  /**
+   * The image from the bucket, the entry in its account, then everything here. Where one of them fails it is asked
+   * again later: the alarm goes only with the tables.
+   */
   async #remove(): Promise<void> {
     const row = this.#row();
     if (!row) return;
@@ -287,7 +360,11 @@ export class JobObject extends DurableObject<JobEnv> {
   async #walk(row: JobRecord): Promise<void> {
     const name = roomName(row.room);
     if (row.room.name === 'stage' && row.tries >= this.#limits.attempts) {
-      return this.#fail(row, 'interrupted', `The stage was cut off ${row.tries} times, the last time without any answer.`);
+      return this.#fail(
+        row,
+        'interrupted',
+        `The stage was cut off ${row.tries} times, the last time without any answer.`,
+      );
     }
     const before = readJob(this.#sql, row);
     const tools: Tools = { runStage: (request) => this.#runStage(row, request), clock: () => performance.now() };
@@ -297,22 +374,42 @@ export class JobObject extends DurableObject<JobEnv> {
     } catch (error) {
       if (error instanceof Superseded) return;
       // a fault of ours: the same job would meet it again, so it ends with a name instead of turning for ever
-      logLine('room_threw', { job_id: row.id, room: name, error: error instanceof Error ? error.message : String(error) });
+      logLine('room_threw', {
+        job_id: row.id,
+        room: name,
+        error: error instanceof Error ? error.message : String(error),
+      });
       return this.#fail(row, 'internal_error', 'The job met an internal error.');
     }
     if (step.ok) await this.#advance(row, before, step);
     else this.#stumble(row, step.failure);
   }
 
-  /** Sends a stage request: the attempt and its lease are stored before a byte goes out. Throws Superseded when the job has moved meanwhile. */
-  #runStage: (row: JobRecord, request: StageRequest) => ReturnType<Tools['runStage']> = async (row, { id, stage, tokens, options, body, rgbSize }) => {
-    // a job stays with the server it has: one cut off may still be running there, and the next stage finds the prompt encoded
+  /**
+   * Sends a stage request: the attempt and its lease are stored before a byte goes out. Throws Superseded when the job
+   * has moved meanwhile.
+   */
+  #runStage: (row: JobRecord, request: StageRequest) => ReturnType<Tools['runStage']> = async (
+    row,
+    { id, stage, tokens, options, body, rgbSize },
+  ) => {
+    // a job stays with the server it has: one cut off may still be running there, and the next stage finds the prompt
+    // encoded
     const backend = row.backend ?? (row.plan.backends[0] as string);
     this.ctx.storage.transactionSync(() => {
       const now = this.#row();
       if (!now || now.attempt !== row.attempt || roomName(now.room) !== roomName(row.room)) throw new Superseded();
       updateRow(this.#sql, { attempt: row.attempt + 1, tries: row.tries + 1, backend, stageId: id });
-      this.#append({ type: 'stage', data: { stage: stage.stage, stages: row.plan.stages.length, tokens: stage.tokens, steps: stage.steps, attempt: row.tries + 1 } });
+      this.#append({
+        type: 'stage',
+        data: {
+          stage: stage.stage,
+          stages: row.plan.stages.length,
+          tokens: stage.tokens,
+          steps: stage.steps,
+          attempt: row.tries + 1,
+        },
+      });
       void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
     });
     this.#signal.notify();
@@ -321,7 +418,13 @@ export class JobObject extends DurableObject<JobEnv> {
     const controller = new AbortController();
     this.#inFlight = controller;
     const { deadlineAt } = row;
-    const deadline = deadlineAt === null ? null : setTimeout(() => this.#fail(row, 'deadline_exceeded', 'The job was not done by its deadline.'), Math.max(0, deadlineAt - begin));
+    const deadline =
+      deadlineAt === null
+        ? null
+        : setTimeout(
+            () => this.#fail(row, 'deadline_exceeded', 'The job was not done by its deadline.'),
+            Math.max(0, deadlineAt - begin),
+          );
     try {
       const outcome = server
         ? await server.run({
@@ -339,7 +442,10 @@ export class JobObject extends DurableObject<JobEnv> {
               if (!controller.signal.aborted) this.#progress(row.id, stage.stage, event);
             },
           })
-        : ({ ok: false, failure: { reason: 'unreachable', detail: `backend ${backend} is no longer configured` } } as const);
+        : ({
+            ok: false,
+            failure: { reason: 'unreachable', detail: `backend ${backend} is no longer configured` },
+          } as const);
       return { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1 };
     } finally {
       clearTimeout(deadline);
@@ -358,7 +464,10 @@ export class JobObject extends DurableObject<JobEnv> {
     this.#telling ??= setTimeout(() => this.#tell(), TELL_MS);
   }
 
-  /** Stores what was not told yet, with the lease renewed, and wakes the watchers. Comes before any other event is stored, so that the order holds. */
+  /**
+   * Stores what was not told yet, with the lease renewed, and wakes the watchers. Comes before any other event is
+   * stored, so that the order holds.
+   */
   #tell(): void {
     clearTimeout(this.#telling);
     this.#telling = null;
@@ -372,14 +481,22 @@ export class JobObject extends DurableObject<JobEnv> {
     this.#signal.notify();
   }
 
-  /** Stores what a room made, and the room after it. The image goes to R2 first: a row never points at an image that is not there. */
+  /**
+   * Stores what a room made, and the room after it. The image goes to R2 first: a row never points at an image that is
+   * not there.
+   */
   async #advance(row: JobRecord, before: Job, { job, events, image }: Extract<Step, { ok: true }>): Promise<void> {
     const { request } = row;
     if (image) {
       try {
-        await this.env.IMAGES.put(imageKey(row.id, request.format), image, { httpMetadata: { contentType: `image/${request.format}` } });
+        await this.env.IMAGES.put(imageKey(row.id, request.format), image, {
+          httpMetadata: { contentType: `image/${request.format}` },
+        });
       } catch (error) {
-        this.#stumble(row, { reason: 'storage_failed', detail: error instanceof Error ? error.message : String(error) });
+        this.#stumble(row, {
+          reason: 'storage_failed',
+          detail: error instanceof Error ? error.message : String(error),
+        });
         return;
       }
     }
@@ -389,7 +506,15 @@ export class JobObject extends DurableObject<JobEnv> {
       writeJob(this.#sql, before, job);
       for (const event of events) this.#append(event);
       if (job.room.name !== 'done') {
-        updateRow(this.#sql, { room: job.room, roomSince: now, roomTimes: timesAfter(row, now), tries: 0, notBefore: 0, busySince: null, stageId: null });
+        updateRow(this.#sql, {
+          room: job.room,
+          roomSince: now,
+          roomTimes: timesAfter(row, now),
+          tries: 0,
+          notBefore: 0,
+          busySince: null,
+          stageId: null,
+        });
         return true;
       }
       const outcome = outcomeOf(row, job, image?.length ?? 0, now);
@@ -421,16 +546,36 @@ export class JobObject extends DurableObject<JobEnv> {
     this.#tell();
     const current = this.#row();
     if (!current || isLastRoom(current.room)) return;
-    const failure = { reason, message, stage: row.room.name === 'stage' ? row.room.stage : null, attempts: current.tries };
-    this.ctx.storage.transactionSync(() => this.#finish(row, { name: 'failed' }, { failure }, { type: 'failed', data: { job_id: row.id, ...failure } }));
+    const failure = {
+      reason,
+      message,
+      stage: row.room.name === 'stage' ? row.room.stage : null,
+      attempts: current.tries,
+    };
+    this.ctx.storage.transactionSync(() =>
+      this.#finish(row, { name: 'failed' }, { failure }, { type: 'failed', data: { job_id: row.id, ...failure } }),
+    );
     this.#stopStage(current);
   }
 
   /** The last room, in the caller's transaction: latents go and the row says how it ended. */
-  #finish(row: JobRecord, room: Room, outcome: Partial<Pick<JobRecord, 'image' | 'receipt' | 'failure'>>, event: JobEvent, now = Date.now()): void {
+  #finish(
+    row: JobRecord,
+    room: Room,
+    outcome: Partial<Pick<JobRecord, 'image' | 'receipt' | 'failure'>>,
+    event: JobEvent,
+    now = Date.now(),
+  ): void {
     const expiresAt = now + this.#limits.ttlMs;
     this.#sql.exec('DELETE FROM blob');
-    updateRow(this.#sql, { ...outcome, room, roomSince: now, roomTimes: timesAfter(row, now), finishedAt: now, expiresAt });
+    updateRow(this.#sql, {
+      ...outcome,
+      room,
+      roomSince: now,
+      roomTimes: timesAfter(row, now),
+      finishedAt: now,
+      expiresAt,
+    });
     this.#append(event);
     // the account is told first, then the alarm waits for the expiry
     void this.ctx.storage.setAlarm(now);
@@ -442,7 +587,8 @@ export class JobObject extends DurableObject<JobEnv> {
   #stopStage({ backend, stageId }: JobRecord): void {
     this.#inFlight?.abort();
     this.#inFlight = null;
-    if (backend !== null && stageId !== null) this.ctx.waitUntil(this.#stage(backend)?.cancel(stageId) ?? Promise.resolve());
+    if (backend !== null && stageId !== null)
+      this.ctx.waitUntil(this.#stage(backend)?.cancel(stageId) ?? Promise.resolve());
   }
 
   #stage(id: string): Stage | null {
@@ -453,7 +599,11 @@ export class JobObject extends DurableObject<JobEnv> {
   /** Whether the job still stands where `row` was read, or at the stage request begun from there. */
   #standsAt(row: JobRecord): boolean {
     const now = this.#row();
-    return now !== null && roomName(now.room) === roomName(row.room) && now.attempt === row.attempt + (row.room.name === 'stage' ? 1 : 0);
+    return (
+      now !== null &&
+      roomName(now.room) === roomName(row.room) &&
+      now.attempt === row.attempt + (row.room.name === 'stage' ? 1 : 0)
+    );
   }
 
   #view(row: JobRecord): JobView {

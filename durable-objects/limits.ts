@@ -17,11 +17,15 @@ export interface Limits {
   readonly queueMs: number;
 }
 
-/** The limits a deployment sets. Throws an Error that names the variable: a limit misread as 0 or NaN would end every job or none. */
+/**
+ * The limits a deployment sets. Throws an Error that names the variable: a limit misread as 0 or NaN would end every
+ * job or none.
+ */
 export function readLimits(env: LimitVariables): Limits {
   const read = (name: keyof LimitVariables, most: number): number => {
     const value = Number(env[name]);
-    if (!(value > 0 && value <= most)) throw new Error(`${name} is ${JSON.stringify(env[name])}, expected a number above 0 and at most ${most}`);
+    if (!(value > 0 && value <= most))
+      throw new Error(`${name} is ${JSON.stringify(env[name])}, expected a number above 0 and at most ${most}`);
     return value;
   };
   return {

@@ -1,7 +1,14 @@
-/** The schema of an object's database: each step run once, in order. One that has been deployed is never edited; a new one is appended. */
+/**
+ * The schema of an object's database: each step run once, in order. One that has been deployed is never edited; a new
+ * one is appended.
+ */
 
-/** Whether anything was ever stored here. An object that was only asked about has no tables, and asking leaves none behind. */
-export const hasTables = (sql: SqlStorage): boolean => sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration'").toArray().length > 0;
+/**
+ * Whether anything was ever stored here. An object that was only asked about has no tables, and asking leaves none
+ * behind.
+ */
+export const hasTables = (sql: SqlStorage): boolean =>
+  sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration'").toArray().length > 0;
 
 /** Brings the schema up to date. Idempotent. */
 export function migrate(sql: SqlStorage, steps: readonly string[]): void {

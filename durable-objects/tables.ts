@@ -1,4 +1,7 @@
-/** The rows of one job: schema, and every read and write of them. docs/storage.md shows each row with an example. Nothing here awaits. */
+/**
+ * The rows of one job: schema, and every read and write of them. docs/storage.md shows each row with an example.
+ * Nothing here awaits.
+ */
 import type { StageUsage } from '../src/billing/receipt.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import type { Job, JobRecord } from '../src/job/job.ts';
@@ -60,9 +63,13 @@ function toColumn(field: Field, value: unknown): SqlStorageValue {
   return checked(`job.${COLUMNS[field][0]}`, JSON.stringify(value));
 }
 
-/** Text that fits a row. UTF-16 units bound UTF-8 bytes by three, and nearly all of it is ASCII: measured only when it could matter. */
+/**
+ * Text that fits a row. UTF-16 units bound UTF-8 bytes by three, and nearly all of it is ASCII: measured only when it
+ * could matter.
+ */
 function checked(name: string, text: string): string {
-  if (text.length * 3 > MAX_ROW_BYTES && new TextEncoder().encode(text).length > MAX_ROW_BYTES) throw new RangeError(`row value ${name}: over ${MAX_ROW_BYTES} bytes`);
+  if (text.length * 3 > MAX_ROW_BYTES && new TextEncoder().encode(text).length > MAX_ROW_BYTES)
+    throw new RangeError(`row value ${name}: over ${MAX_ROW_BYTES} bytes`);
   return text;
 }
 
@@ -82,33 +89,67 @@ export function readRow(sql: SqlStorage): JobRecord | null {
 
 export function insertRow(sql: SqlStorage, row: JobRecord): void {
   const columns = FIELDS.map((field) => COLUMNS[field][0]);
-  sql.exec(`INSERT INTO job (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`, ...FIELDS.map((field) => toColumn(field, row[field])));
+  sql.exec(
+    `INSERT INTO job (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
+    ...FIELDS.map((field) => toColumn(field, row[field])),
+  );
 }
 
 export function updateRow(sql: SqlStorage, changes: Partial<JobRecord>): void {
   const fields = Object.keys(changes) as Field[];
-  sql.exec(`UPDATE job SET ${fields.map((field) => `${COLUMNS[field][0]} = ?`).join(', ')}`, ...fields.map((field) => toColumn(field, changes[field])));
+  sql.exec(
+    `UPDATE job SET ${fields.map((field) => `${COLUMNS[field][0]} = ?`).join(', ')}`,
+    ...fields.map((field) => toColumn(field, changes[field])),
+  );
 }
 
 /** Appends an event and returns it with its place in the order. */
 export function appendEvent(sql: SqlStorage, event: JobEvent, at: number): StoredEvent {
-  const { seq } = sql.exec<{ seq: number }>('INSERT INTO event (type, data, at) VALUES (?, ?, ?) RETURNING seq', event.type, checked(`event.${event.type}`, JSON.stringify(event.data)), at).one();
+  const { seq } = sql
+    .exec<{ seq: number }>(
+      'INSERT INTO event (type, data, at) VALUES (?, ?, ?) RETURNING seq',
+      event.type,
+      checked(`event.${event.type}`, JSON.stringify(event.data)),
+      at,
+    )
+    .one();
   return { ...event, seq, at };
 }
 
 /** Up to `limit` events after `seq`, in order. */
 export function readEvents(sql: SqlStorage, seq: number, limit: number): readonly StoredEvent[] {
-  return sql.exec<{ seq: number; type: string; data: string; at: number }>('SELECT seq, type, data, at FROM event WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit).toArray().map(toEvent);
+  return sql
+    .exec<{ seq: number; type: string; data: string; at: number }>(
+      'SELECT seq, type, data, at FROM event WHERE seq > ? ORDER BY seq LIMIT ?',
+      seq,
+      limit,
+    )
+    .toArray()
+    .map(toEvent);
 }
 
-const toEvent = ({ data, ...event }: { readonly seq: number; readonly type: string; readonly data: string; readonly at: number }): StoredEvent => ({ ...event, data: JSON.parse(data) }) as StoredEvent;
+const toEvent = ({
+  data,
+  ...event
+}: {
+  readonly seq: number;
+  readonly type: string;
+  readonly data: string;
+  readonly at: number;
+}): StoredEvent => ({ ...event, data: JSON.parse(data) }) as StoredEvent;
 
 /** The events that are lines of the story, in order: none of the many steps, none of the pictures of stages. */
 export const readStory = (sql: SqlStorage): readonly StoredEvent[] =>
-  sql.exec<{ seq: number; type: string; data: string; at: number }>("SELECT seq, type, data, at FROM event WHERE type NOT IN ('queued', 'step', 'preview') ORDER BY seq").toArray().map(toEvent);
+  sql
+    .exec<{ seq: number; type: string; data: string; at: number }>(
+      "SELECT seq, type, data, at FROM event WHERE type NOT IN ('queued', 'step', 'preview') ORDER BY seq",
+    )
+    .toArray()
+    .map(toEvent);
 
 /** The newest event; undefined before the first. */
-export const readLastEvent = (sql: SqlStorage): StoredEvent | undefined => readEvents(sql, (sql.exec<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM event').one().seq ?? 0) - 1, 1)[0];
+export const readLastEvent = (sql: SqlStorage): StoredEvent | undefined =>
+  readEvents(sql, (sql.exec<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM event').one().seq ?? 0) - 1, 1)[0];
 
 /** The whole job as its rooms read it: the row with its latents, picture and usage. */
 export function readJob(sql: SqlStorage, row: JobRecord): Job {
@@ -119,8 +160,16 @@ export function readJob(sql: SqlStorage, row: JobRecord): Job {
     request: row.request,
     plan: row.plan,
     room: row.room,
-    tokens: tokens && { latents: floats(tokens, 'latents'), imgIds: floats(tokens, 'img_ids'), scale: bytes(tokens, 'scale').data },
-    rgb: rgb && { data: bytes(rgb, 'rgb').data, height: bytes(rgb, 'rgb').shape[0] as number, width: bytes(rgb, 'rgb').shape[1] as number },
+    tokens: tokens && {
+      latents: floats(tokens, 'latents'),
+      imgIds: floats(tokens, 'img_ids'),
+      scale: bytes(tokens, 'scale').data,
+    },
+    rgb: rgb && {
+      data: bytes(rgb, 'rgb').data,
+      height: bytes(rgb, 'rgb').shape[0] as number,
+      width: bytes(rgb, 'rgb').shape[1] as number,
+    },
     selections: row.selections,
     usage: sql
       .exec<{ data: string }>('SELECT data FROM usage ORDER BY stage')
@@ -146,9 +195,18 @@ export function writeJob(sql: SqlStorage, before: Job, after: Job): void {
       },
     );
   }
-  if (after.rgb !== before.rgb) writeMessage(sql, 'rgb', after.rgb && { metadata: {}, tensors: { rgb: { data: after.rgb.data, shape: [after.rgb.height, after.rgb.width, 3] } } });
+  if (after.rgb !== before.rgb)
+    writeMessage(
+      sql,
+      'rgb',
+      after.rgb && {
+        metadata: {},
+        tensors: { rgb: { data: after.rgb.data, shape: [after.rgb.height, after.rgb.width, 3] } },
+      },
+    );
   if (after.selections !== before.selections) updateRow(sql, { selections: after.selections });
-  for (const used of after.usage.slice(before.usage.length)) sql.exec('INSERT INTO usage (stage, data) VALUES (?, ?)', used.stage, JSON.stringify(used));
+  for (const used of after.usage.slice(before.usage.length))
+    sql.exec('INSERT INTO usage (stage, data) VALUES (?, ?)', used.stage, JSON.stringify(used));
 }
 
 /** A message under a name, cut into parts that fit a row; null removes it. */
@@ -157,7 +215,12 @@ function writeMessage(sql: SqlStorage, name: string, message: Message | null): v
   if (!message) return;
   const data = encodeMessage(message);
   for (let part = 0; part * MAX_ROW_BYTES < data.length; part++) {
-    sql.exec('INSERT INTO blob (name, part, data) VALUES (?, ?, ?)', name, part, data.slice(part * MAX_ROW_BYTES, (part + 1) * MAX_ROW_BYTES).buffer);
+    sql.exec(
+      'INSERT INTO blob (name, part, data) VALUES (?, ?, ?)',
+      name,
+      part,
+      data.slice(part * MAX_ROW_BYTES, (part + 1) * MAX_ROW_BYTES).buffer,
+    );
   }
 }
 

@@ -1,4 +1,7 @@
-/** What the page shows, as its address says it: `#job_…`, with `+job_…` for the plain run beside it, or `+plain` where that has yet to be started. */
+/**
+ * What the page shows, as its address says it: `#job_…`, with `+job_…` for the plain run beside it, or `+plain` where
+ * that has yet to be started.
+ */
 
 /** @typedef {{ job: string, beside: string | null }} Shown `beside` is a job's id or `plain` */
 

@@ -1,6 +1,7 @@
 /**
- * A new element with properties, attributes and children. Text becomes text nodes: nothing here reads markup.
- * Names with a dash and `role` are attributes, everything else is set as a property; undefined and false children are left out.
+ * A new element with properties, attributes and children. Text becomes text nodes: nothing here reads markup. Names
+ * with a dash and `role` are attributes, everything else is set as a property; undefined and false children are left
+ * out.
  *
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag

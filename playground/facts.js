@@ -1,5 +1,6 @@
 /**
- * What a run cost: time, work, and how that compares with the plain model, measured where it ran and counted where it did not.
+ * What a run cost: time, work, and how that compares with the plain model, measured where it ran and counted where it
+ * did not.
  *
  * @import { Run } from './run.js'
  * @import { Receipt } from '../src/billing/receipt.ts'
@@ -9,7 +10,14 @@ import { counted, duration, times, work } from './figures.js';
 import { denoised } from './run.js';
 
 /** @param {string} title @param {string} big @param {string} after @param {...(Node | string)} rest */
-const fact = (title, big, after, ...rest) => element('div', { className: 'fact' }, element('h3', {}, title), element('p', { className: 'big' }, big, element('small', {}, ` ${after}`)), ...rest);
+const fact = (title, big, after, ...rest) =>
+  element(
+    'div',
+    { className: 'fact' },
+    element('h3', {}, title),
+    element('p', { className: 'big' }, big, element('small', {}, ` ${after}`)),
+    ...rest,
+  );
 
 /**
  * Two bars of one scale.
@@ -22,7 +30,13 @@ function bars(values, format) {
   return values.map(({ name, value }, index) => {
     const bar = element('i');
     bar.style.width = `${(100 * value) / most}%`;
-    return element('div', { className: index === 0 ? 'bar watched' : 'bar' }, element('span', {}, name), bar, element('span', {}, format(value)));
+    return element(
+      'div',
+      { className: index === 0 ? 'bar watched' : 'bar' },
+      element('span', {}, name),
+      bar,
+      element('span', {}, format(value)),
+    );
   });
 }
 
@@ -44,7 +58,12 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
       { name: 'plain', value: of(plainReceipt) },
     ];
     parts.push(
-      fact('Denoising, measured', times(denoised(plainReceipt) / denoised(receipt)), 'faster than the plain model', ...bars(pair(denoised), duration)),
+      fact(
+        'Denoising, measured',
+        times(denoised(plainReceipt) / denoised(receipt)),
+        'faster than the plain model',
+        ...bars(pair(denoised), duration),
+      ),
       fact(
         'Whole request, measured',
         times(plainReceipt.wall_ms.total / receipt.wall_ms.total),
@@ -56,7 +75,9 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
       ),
     );
   } else if (receipt) {
-    parts.push(fact('Whole request', duration(receipt.wall_ms.total), `of which denoising ${duration(denoised(receipt))}`));
+    parts.push(
+      fact('Whole request', duration(receipt.wall_ms.total), `of which denoising ${duration(denoised(receipt))}`),
+    );
   }
   if (plan.tflops.ratio === 1) parts.push(fact('Work of denoising', work(plan.tflops.denoise), 'the plain model’s'));
   else
@@ -83,11 +104,16 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
         { className: 'fact', id: 'plain-progress' },
         element('h3', {}, title),
         element('p', {}, stage ? `Step ${stage.stepsDone.length} of ${stage.steps}` : 'Waiting for its turn'),
-        element('progress', { max: stage?.steps ?? 1, value: stage?.stepsDone.length ?? 0, 'aria-label': 'Steps of the plain model' }),
+        element('progress', {
+          max: stage?.steps ?? 1,
+          value: stage?.stepsDone.length ?? 0,
+          'aria-label': 'Steps of the plain model',
+        }),
       ),
     );
   }
-  for (const warning of receipt?.warnings ?? []) parts.push(element('p', { className: 'warning' }, `Note: ${warning}.`));
+  for (const warning of receipt?.warnings ?? [])
+    parts.push(element('p', { className: 'warning' }, `Note: ${warning}.`));
   host.replaceChildren(...parts);
 }
 
@@ -127,8 +153,27 @@ export function drawNumbers(host, runs) {
             {},
             `${name}: ${duration(receipt.wall_ms.total)} in all, of which ${duration(receipt.wall_ms.orchestration)} outside the stage server; ${work(receipt.tflops.denoise + receipt.tflops.decode + receipt.tflops.text)} with decoding and text`,
           ),
-          element('thead', {}, element('tr', {}, ...head.map((cell) => (cell === '' ? element('td') : element('th', { scope: 'col' }, cell))))),
-          element('tbody', {}, ...rows.map(([first = '', ...cells]) => element('tr', {}, element('th', { scope: 'row' }, first), ...cells.map((cell) => element('td', {}, cell))))),
+          element(
+            'thead',
+            {},
+            element(
+              'tr',
+              {},
+              ...head.map((cell) => (cell === '' ? element('td') : element('th', { scope: 'col' }, cell))),
+            ),
+          ),
+          element(
+            'tbody',
+            {},
+            ...rows.map(([first = '', ...cells]) =>
+              element(
+                'tr',
+                {},
+                element('th', { scope: 'row' }, first),
+                ...cells.map((cell) => element('td', {}, cell)),
+              ),
+            ),
+          ),
         ),
       ];
     }),

@@ -1,13 +1,22 @@
 /** Numbers as the page shows them. */
 
 /** @param {number} ms */
-export const duration = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : ms < 1000 ? `${Math.round(ms)} ms` : ms < 10_000 ? `${(ms / 1000).toFixed(2)} s` : `${(ms / 1000).toFixed(1)} s`);
+export const duration = (ms) =>
+  ms < 10
+    ? `${ms.toFixed(1)} ms`
+    : ms < 1000
+      ? `${Math.round(ms)} ms`
+      : ms < 10_000
+        ? `${(ms / 1000).toFixed(2)} s`
+        : `${(ms / 1000).toFixed(1)} s`;
 
 /** The same without zeros at the end, for the marks of an axis. @param {number} ms */
-export const roundDuration = (ms) => duration(ms).replace(/\.(\d*?)0+(?= )/, (_, digits) => (digits === '' ? '' : `.${digits}`));
+export const roundDuration = (ms) =>
+  duration(ms).replace(/\.(\d*?)0+(?= )/, (_, digits) => (digits === '' ? '' : `.${digits}`));
 
 /** 10¹² operations, three digits, never an exponent. @param {number} tflops */
-export const work = (tflops) => `${tflops >= 100 ? Math.round(tflops) : tflops.toFixed(Math.max(0, 2 - Math.floor(Math.log10(Math.max(tflops, 1e-6)))))} TFLOPs`;
+export const work = (tflops) =>
+  `${tflops >= 100 ? Math.round(tflops) : tflops.toFixed(Math.max(0, 2 - Math.floor(Math.log10(Math.max(tflops, 1e-6)))))} TFLOPs`;
 
 /** How many times one is the other. @param {number} ratio */
 export const times = (ratio) => `${ratio >= 10 ? Math.round(ratio) : ratio.toFixed(1)}×`;

@@ -25,7 +25,8 @@ let models = [];
 
 const model = () => /** @type {ListedModel} */ (models.find(({ id }) => id === modelChoice.value) ?? models[0]);
 const presetName = () => String(new FormData(form).get('preset'));
-const preset = () => /** @type {Preset} */ (model().presets.find(({ name }) => name === presetName()) ?? model().presets.at(-1));
+const preset = () =>
+  /** @type {Preset} */ (model().presets.find(({ name }) => name === presetName()) ?? model().presets.at(-1));
 
 /** A preset's share that the slider can stand for. @param {Preset} chosen */
 const ownRatio = ({ r }) => (r.length === 1 ? (r[0] ?? null) : null);
@@ -36,7 +37,8 @@ function drawRatio() {
   const [width = 0, height = 0] = size.value.split('x').map(Number);
   const lowTokens = (width / model().token_pixels / 2) * (height / model().token_pixels / 2);
   const share = Number(ratio.value);
-  ratioShown.textContent = own === null ? 'not with this preset' : `${share.toFixed(2)} · ${Math.floor(share * lowTokens)} of ${lowTokens}`;
+  ratioShown.textContent =
+    own === null ? 'not with this preset' : `${share.toFixed(2)} · ${Math.floor(share * lowTokens)} of ${lowTokens}`;
 }
 
 /** The slider goes to the preset's own share. */
@@ -49,13 +51,21 @@ function drawModel() {
   const { sizes, presets, card } = model();
   byId('card', HTMLParagraphElement).textContent = card;
   const before = size.value;
-  size.replaceChildren(...sizes.map(({ width, height }) => element('option', { value: `${width}x${height}` }, `${width} × ${height}`)));
+  size.replaceChildren(
+    ...sizes.map(({ width, height }) => element('option', { value: `${width}x${height}` }, `${width} × ${height}`)),
+  );
   if (sizes.some(({ width, height }) => `${width}x${height}` === before)) size.value = before;
   // fastest first
   presetChoices.replaceChildren(
     ...[...presets].reverse().map(({ name, N }, index) => {
       const steps = N.length === 1 ? counted(N[0] ?? 0, 'step') : `${N.join(' + ')} steps`;
-      return element('label', {}, element('input', { type: 'radio', name: 'preset', value: name, checked: index === 0 }), name, element('small', {}, steps));
+      return element(
+        'label',
+        {},
+        element('input', { type: 'radio', name: 'preset', value: name, checked: index === 0 }),
+        name,
+        element('small', {}, steps),
+      );
     }),
   );
   resetRatio();
@@ -79,7 +89,8 @@ export function readForm() {
   for (const field of [prompt, seed]) field.removeAttribute('aria-invalid');
   if (prompt.value.trim() === '') return complain(prompt, 'Write in the prompt what to draw.');
   const drawnSeed = seed.value.trim();
-  if (!/^\d*$/.test(drawnSeed) || Number(drawnSeed) >= 2 ** 32) return complain(seed, 'The seed must be a whole number from 0 to 4294967295, or empty for a new one.');
+  if (!/^\d*$/.test(drawnSeed) || Number(drawnSeed) >= 2 ** 32)
+    return complain(seed, 'The seed must be a whole number from 0 to 4294967295, or empty for a new one.');
   const own = ownRatio(preset());
   const body = {
     model: model().id,
@@ -100,7 +111,10 @@ function complain(field, sentence) {
   return { sentence };
 }
 
-/** The request as code has it; a seed left open becomes that of the picture shown. @param {number | null} shownSeed @returns {ImageRequest} */
+/**
+ * The request as code has it; a seed left open becomes that of the picture shown. @param {number | null} shownSeed
+ * @returns {ImageRequest}
+ */
 export function readRequest(shownSeed) {
   const own = ownRatio(preset());
   const written = seed.value.trim();

@@ -1,5 +1,6 @@
 /**
- * The picture, large: the newest of a job under way, and both pictures with a slider between them once the plain model's is there.
+ * The picture, large: the newest of a job under way, and both pictures with a slider between them once the plain
+ * model's is there.
  */
 import { element } from './element.js';
 
@@ -9,8 +10,19 @@ import { element } from './element.js';
 export function makeHero(host) {
   const under = element('img', { alt: '', hidden: true });
   const upper = element('img', { alt: '', hidden: true, className: 'upper' });
-  const divider = element('div', { className: 'divider', hidden: true }, element('span', { className: 'handle', 'aria-hidden': 'true' }, '↔'));
-  const slider = element('input', { type: 'range', min: '0', max: '100', value: '50', hidden: true, 'aria-label': 'Where the picture ends and the plain model’s begins' });
+  const divider = element(
+    'div',
+    { className: 'divider', hidden: true },
+    element('span', { className: 'handle', 'aria-hidden': 'true' }, '↔'),
+  );
+  const slider = element('input', {
+    type: 'range',
+    min: '0',
+    max: '100',
+    value: '50',
+    hidden: true,
+    'aria-label': 'Where the picture ends and the plain model’s begins',
+  });
   const frame = element('div', { className: 'frame' }, under, upper, divider, slider);
   const left = element('span');
   const right = element('span');
@@ -32,7 +44,9 @@ export function makeHero(host) {
     else if (image.getAttribute('src') !== picture.source) image.src = picture.source;
   };
 
-  /** @param {{ picture: HeroPicture | null, beside: HeroPicture | null, size: { width: number, height: number } }} shown */
+  /**
+   * @param {{ picture: HeroPicture | null, beside: HeroPicture | null, size: { width: number, height: number } }} shown
+   */
   return function draw({ picture, beside, size }) {
     frame.style.aspectRatio = `${size.width} / ${size.height}`;
     host.style.setProperty('--ratio', String(size.width / size.height));

@@ -19,11 +19,22 @@ let report = () => undefined;
 /** @param {LinkedJob} job */
 function makeItem(job) {
   const { id, prompt, preset, seed, status, image, links } = job;
-  const thumb = image ? element('img', { className: 'thumb', alt: '', src: links.image, loading: 'lazy' }) : element('span', { className: 'thumb' });
+  const thumb = image
+    ? element('img', { className: 'thumb', alt: '', src: links.image, loading: 'lazy' })
+    : element('span', { className: 'thumb' });
   const state = status === 'done' ? '' : ` · ${status}`;
-  const words = element('span', { className: 'words' }, element('b', {}, prompt), element('small', {}, `${preset ?? 'custom'} · seed ${seed}${state}`));
+  const words = element(
+    'span',
+    { className: 'words' },
+    element('b', {}, prompt),
+    element('small', {}, `${preset ?? 'custom'} · seed ${seed}${state}`),
+  );
   const link = element('a', { href: addressOf({ job: id, beside: null }) }, thumb, words);
-  const erase = element('button', { type: 'button', title: 'Erase', 'aria-label': `Erase “${prompt}”, seed ${seed}` }, '✕');
+  const erase = element(
+    'button',
+    { type: 'button', title: 'Erase', 'aria-label': `Erase “${prompt}”, seed ${seed}` },
+    '✕',
+  );
   const item = element('li', {}, link, erase);
   item.dataset.job = id;
   erase.onclick = async () => {

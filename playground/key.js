@@ -1,6 +1,7 @@
 /**
- * The API key this tab uses: in sessionStorage, gone when the tab closes. It never stands in a path or a query; on one's own machine it may come in the
- * fragment, which a browser sends to no server, and is taken out of the address at once.
+ * The API key this tab uses: in sessionStorage, gone when the tab closes. It never stands in a path or a query; on
+ * one's own machine it may come in the fragment, which a browser sends to no server, and is taken out of the address at
+ * once.
  */
 
 const PLACE = 'ralu-key';

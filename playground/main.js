@@ -1,6 +1,6 @@
 /**
- * The page: a request becomes a job, the job's events become a run, the run is drawn. What is shown stands in the address, so that a reload, the back button and
- * a link in the history lead to the same place.
+ * The page: a request becomes a job, the job's events become a run, the run is drawn. What is shown stands in the
+ * address, so that a reload, the back button and a link in the history lead to the same place.
  *
  * @import { StoredEvent } from '../src/job/events.ts'
  * @import { LinkedJob } from '../src/job/links.ts'
@@ -22,12 +22,18 @@ import { asCurl, asJavaScript, asPython } from './snippets.js';
 import { makeStages } from './stages.js';
 import { watchJob } from './watch.js';
 
-/** A job that is watched, with every event it has told so far. @typedef {{ job: LinkedJob, events: StoredEvent[], run: Run }} Watched */
+/**
+ * A job that is watched, with every event it has told so far. @typedef {{ job: LinkedJob, events: StoredEvent[], run:
+ * Run }} Watched
+ */
 /** @typedef {{ main: Watched, beside: Watched | null, isBesideAwaited: boolean, stop: AbortController }} Session */
 
 /** @type {Session | null} */
 let session = null;
-/** drawn in place of the session's own runs while they are played again @type {{ runs: readonly Run[], slowness: number } | null} */
+/**
+ * drawn in place of the session's own runs while they are played again @type {{ runs: readonly Run[], slowness: number
+ * } | null}
+ */
 let played = null;
 let playing = new AbortController();
 /** whether the job to be shown next was asked for just now, and not found in the address */
@@ -88,7 +94,10 @@ const nameOf = ({ job }) => job.preset ?? 'custom';
 
 /** @param {Session} shown @param {Run} run */
 function statusOf(shown, run) {
-  if (played) return played.slowness > 1 ? `Playing ${times(played.slowness)} slower than it was.` : `Playing ${times(1 / played.slowness)} faster than it was.`;
+  if (played)
+    return played.slowness > 1
+      ? `Playing ${times(played.slowness)} slower than it was.`
+      : `Playing ${times(1 / played.slowness)} faster than it was.`;
   if (run.status === 'done' && shown.isBesideAwaited) return 'The plain model runs, for comparison.';
   if (hasEnded(run)) return '';
   if (run.waiting) return run.waiting;
@@ -141,7 +150,14 @@ function draw() {
       ? { source: newest.picture, words: `“${prompt}” after stage ${newest.stage}`, isCoarse: newest.stage === 1, name }
       : null;
   const plainPicture =
-    beside && besideRun?.image && run.image ? { source: beside.job.links.image, words: `The plain model’s picture of “${prompt}”`, isCoarse: false, name: `plain: ${receiptTime(besideRun)}` } : null;
+    beside && besideRun?.image && run.image
+      ? {
+          source: beside.job.links.image,
+          words: `The plain model’s picture of “${prompt}”`,
+          isCoarse: false,
+          name: `plain: ${receiptTime(besideRun)}`,
+        }
+      : null;
   drawHero({ picture, beside: plainPicture, size: run.size });
   download.hidden = run.image === null;
   if (run.image) {
@@ -153,7 +169,8 @@ function draw() {
     name,
     run,
     beside: besideRun,
-    isBesideAwaited: isBesideAwaited || (played !== null && besideRun !== null && run.status === 'done' && !hasEnded(besideRun)),
+    isBesideAwaited:
+      isBesideAwaited || (played !== null && besideRun !== null && run.status === 'done' && !hasEnded(besideRun)),
   });
   byId('seed-shown', HTMLSpanElement).textContent = String(seed);
   byId('engine', HTMLSpanElement).textContent = run.receipt ? ` · ${run.receipt.engine}` : '';
@@ -162,7 +179,10 @@ function draw() {
   byId('plot-words', HTMLParagraphElement).textContent = describeChart(runs);
   byId('plan-words', HTMLElement).textContent = describePlan(run);
 
-  drawNumbers(byId('numbers', HTMLElement), [{ name, run: main.run }, ...(beside ? [{ name: 'plain', run: beside.run }] : [])]);
+  drawNumbers(byId('numbers', HTMLElement), [
+    { name, run: main.run },
+    ...(beside ? [{ name: 'plain', run: beside.run }] : []),
+  ]);
   playButton.hidden = main.run.status !== 'done' || busy;
   playButton.textContent = played ? 'Stop' : 'Play again';
 }
@@ -188,7 +208,9 @@ function sentenceOf(event, run) {
   switch (event.type) {
     case 'stage': {
       const { stage, stages, tokens, steps, attempt } = event.data;
-      return attempt > 1 ? `Stage ${stage}, attempt ${attempt}.` : `Stage ${stage} of ${stages}: ${counted(tokens, 'token')}, ${counted(steps, 'step')}.`;
+      return attempt > 1
+        ? `Stage ${stage}, attempt ${attempt}.`
+        : `Stage ${stage} of ${stages}: ${counted(tokens, 'token')}, ${counted(steps, 'step')}.`;
     }
     case 'selection':
       return `${counted(event.data.indices.length, 'block')} with edges go to full resolution early.`;
@@ -244,7 +266,10 @@ function follow(watched, signal) {
 /** @param {LinkedJob} job @returns {Watched} */
 const unseen = (job) => ({ job, events: [], run: UNKNOWN });
 
-/** The plain run of the same request. Its key is the watched job's, so that a reload in between does not start a second one. @param {LinkedJob} job */
+/**
+ * The plain run of the same request. Its key is the watched job's, so that a reload in between does not start a second
+ * one. @param {LinkedJob} job
+ */
 function createPlain({ id, model, prompt, width, height, seed, output_format }) {
   return createJob({ model, prompt, width, height, seed, output_format, preset: 'plain' }, `plain-beside-${id}`);
 }
@@ -275,7 +300,10 @@ async function showAddress() {
 
     const run = await follow(main, stop.signal);
     if (!isOwn()) return;
-    if (run.failure) showAlert(`${run.failure.message} ${run.failure.attempts > 1 ? `It was tried ${run.failure.attempts} times.` : ''}`.trim());
+    if (run.failure)
+      showAlert(
+        `${run.failure.message} ${run.failure.attempts > 1 ? `It was tried ${run.failure.attempts} times.` : ''}`.trim(),
+      );
     if (shown.beside !== null && own.isBesideAwaited && run.status === 'done') {
       // one after the other: the two would wait for each other in the stage server, and their times would mean nothing
       const job = await (shown.beside === 'plain' ? createPlain(main.job) : getJob(shown.beside));
@@ -287,7 +315,8 @@ async function showAddress() {
       const plain = await follow(own.beside, stop.signal);
       if (!isOwn()) return;
       if (plain.failure) showAlert(`The plain model: ${plain.failure.message}`);
-      if (plain.receipt && run.receipt) announce(`The plain model took ${times(denoised(plain.receipt) / denoised(run.receipt))} as long to denoise.`);
+      if (plain.receipt && run.receipt)
+        announce(`The plain model took ${times(denoised(plain.receipt) / denoised(run.receipt))} as long to denoise.`);
     }
     own.isBesideAwaited = false;
     draw();
@@ -392,7 +421,8 @@ async function open() {
   } catch (error) {
     showError(error);
     // a service that is away or has no stage server may come back
-    if (error instanceof Refusal && (error.status === 0 || error.status >= 500)) retryTimer = setTimeout(open, error.retryMs ?? RETRY_MS);
+    if (error instanceof Refusal && (error.status === 0 || error.status >= 500))
+      retryTimer = setTimeout(open, error.retryMs ?? RETRY_MS);
     return;
   }
   showAlert(null);

@@ -10,7 +10,8 @@ import { advance, UNKNOWN } from './run.js';
 const WATCHED_MS = 9000;
 
 /**
- * Plays recordings side by side from one start, each as fast against the other as it really was. Resolves at the end, or at once when `signal` says so.
+ * Plays recordings side by side from one start, each as fast against the other as it really was. Resolves at the end,
+ * or at once when `signal` says so.
  *
  * @param {readonly (readonly StoredEvent[])[]} recordings
  * @param {(runs: readonly Run[], slowness: number) => void} draw

@@ -1,6 +1,6 @@
 /**
- * What the page knows of a job, gathered from its events alone: `advance(run, event)` gives the next run and changes nothing. So a reload, a lost connection and
- * a second look in slow motion all draw from the same events.
+ * What the page knows of a job, gathered from its events alone: `advance(run, event)` gives the next run and changes
+ * nothing. So a reload, a lost connection and a second look in slow motion all draw from the same events.
  *
  * @import { StoredEvent, Picture } from '../src/job/events.ts'
  * @import { PlanView, ImageView, JobFailure } from '../src/job/job.ts'
@@ -46,7 +46,19 @@
  */
 
 /** A job of which nothing is known yet. @type {Run} */
-export const UNKNOWN = { status: 'queued', waiting: null, plan: null, size: { width: 1, height: 1 }, stages: [], selection: null, beganAt: null, at: 0, image: null, receipt: null, failure: null };
+export const UNKNOWN = {
+  status: 'queued',
+  waiting: null,
+  plan: null,
+  size: { width: 1, height: 1 },
+  stages: [],
+  selection: null,
+  beganAt: null,
+  at: 0,
+  image: null,
+  receipt: null,
+  failure: null,
+};
 
 /** Whether nothing more will happen. @param {Run} run */
 export const hasEnded = ({ status }) => status === 'done' || status === 'failed' || status === 'cancelled';
@@ -66,7 +78,8 @@ const TROUBLE = new Map([
 
 /** @param {{ position: number | null, eta_ms: number | null }} queued */
 function waitingFor({ position, eta_ms }) {
-  const place = position === null ? 'Waiting for the stage server' : `Waiting for the stage server, number ${position} in line`;
+  const place =
+    position === null ? 'Waiting for the stage server' : `Waiting for the stage server, number ${position} in line`;
   return eta_ms === null ? `${place}.` : `${place}, about ${Math.max(1, Math.round(eta_ms / 1000))} s.`;
 }
 
@@ -82,18 +95,35 @@ export function advance(run, event) {
       return { ...run, at, waiting: event.data.stage === null ? null : waitingFor(event.data) };
     case 'plan': {
       const { width, height, model: _model, seed: _seed, ...plan } = event.data;
-      const stages = plan.stages.map(({ stage, tokens, steps, sigmas }) => ({ stage, tokens, steps, sigmas, beganAt: null, stepsDone: [], picture: null, trouble: null }));
+      const stages = plan.stages.map(({ stage, tokens, steps, sigmas }) => ({
+        stage,
+        tokens,
+        steps,
+        sigmas,
+        beganAt: null,
+        stepsDone: [],
+        picture: null,
+        trouble: null,
+      }));
       return { ...run, at, plan, size: { width, height }, stages };
     }
     case 'stage':
       // a repeated attempt tells its steps again, from the first
-      return inStage({ ...run, at, status: 'running', waiting: null, beganAt: run.beganAt ?? at }, event.data.stage, (stage) => ({
-        ...stage,
-        beganAt: stage.beganAt ?? at,
-        stepsDone: [],
-      }));
+      return inStage(
+        { ...run, at, status: 'running', waiting: null, beganAt: run.beganAt ?? at },
+        event.data.stage,
+        (stage) => ({
+          ...stage,
+          beganAt: stage.beganAt ?? at,
+          stepsDone: [],
+        }),
+      );
     case 'step':
-      return inStage({ ...run, at, waiting: null }, event.data.stage, (stage) => ({ ...stage, stepsDone: [...stage.stepsDone, { at, ms: event.data.ms }], trouble: null }));
+      return inStage({ ...run, at, waiting: null }, event.data.stage, (stage) => ({
+        ...stage,
+        stepsDone: [...stage.stepsDone, { at, ms: event.data.ms }],
+        trouble: null,
+      }));
     case 'retry': {
       const { stage, attempt, reason, wait_ms } = event.data;
       const trouble = `Attempt ${attempt} failed: ${TROUBLE.get(reason) ?? reason}. Trying again in ${(wait_ms / 1000).toFixed(1)} s.`;
@@ -103,7 +133,11 @@ export function advance(run, event) {
       return inStage({ ...run, at }, event.data.stage, (stage) => ({ ...stage, picture: addressOf(event.data) }));
     case 'selection': {
       const { rows, cols, indices, edge_pixels: edgePixels, ms, edges, blocks } = event.data;
-      return { ...run, at, selection: { rows, cols, indices, edgePixels, ms, edges: addressOf(edges), blocks: addressOf(blocks) } };
+      return {
+        ...run,
+        at,
+        selection: { rows, cols, indices, edgePixels, ms, edges: addressOf(edges), blocks: addressOf(blocks) },
+      };
     }
     case 'done':
       return { ...run, at, status: 'done', image: event.data.image, receipt: event.data.receipt };
@@ -120,16 +154,25 @@ export function advance(run, event) {
  * @param {(stage: StageRun) => StageRun} change
  * @returns {Run}
  */
-const inStage = (run, number, change) => ({ ...run, stages: run.stages.map((stage) => (stage.stage === number ? change(stage) : stage)) });
+const inStage = (run, number, change) => ({
+  ...run,
+  stages: run.stages.map((stage) => (stage.stage === number ? change(stage) : stage)),
+});
 
-/** Milliseconds of a stage's denoising: as its server reported them in the end, until then the sum of its steps. @param {Run} run @param {StageRun} stage */
-export const denoisingMs = (run, stage) => run.receipt?.stages.find((done) => done.stage === stage.stage)?.compute_ms ?? stage.stepsDone.reduce((sum, { ms }) => sum + ms, 0);
+/**
+ * Milliseconds of a stage's denoising: as its server reported them in the end, until then the sum of its steps. @param
+ * {Run} run @param {StageRun} stage
+ */
+export const denoisingMs = (run, stage) =>
+  run.receipt?.stages.find((done) => done.stage === stage.stage)?.compute_ms ??
+  stage.stepsDone.reduce((sum, { ms }) => sum + ms, 0);
 
 /** All denoising of a finished job, in milliseconds. @param {Receipt} receipt */
 export const denoised = (receipt) => receipt.stages.reduce((sum, { compute_ms }) => sum + compute_ms, 0);
 
 /**
- * When each step of a stage was done: not after it was heard of, and early enough for the ones that follow, since several may be heard of together.
+ * When each step of a stage was done: not after it was heard of, and early enough for the ones that follow, since
+ * several may be heard of together.
  *
  * @param {StageRun} stage
  * @returns {number[]}
@@ -147,7 +190,8 @@ function stepTimes({ beganAt, stepsDone }) {
 }
 
 /**
- * The noise level against time, ready to draw: one line for each stage, from its start over its steps to where it waits for the next one's start.
+ * The noise level against time, ready to draw: one line for each stage, from its start over its steps to where it waits
+ * for the next one's start.
  *
  * @param {Run} run
  * @returns {{ stage: number, tokens: number, points: { ms: number, sigma: number }[] }[]}
@@ -157,11 +201,16 @@ export function noiseLevels({ stages, beganAt, at, image }) {
   for (const [index, state] of stages.entries()) {
     const { stage, tokens, sigmas, beganAt: stageBegan, stepsDone } = state;
     if (stageBegan === null || beganAt === null) break;
-    const points = [stageBegan, ...stepTimes(state)].map((when, step) => ({ ms: Math.max(0, when - beganAt), sigma: sigmas[step] ?? 0 }));
-    // between its last step and the next stage the picture is decoded and looked at: time goes by, the noise does not change
+    const points = [stageBegan, ...stepTimes(state)].map((when, step) => ({
+      ms: Math.max(0, when - beganAt),
+      sigma: sigmas[step] ?? 0,
+    }));
+    // between its last step and the next stage the picture is decoded and looked at: time goes by, the noise does not
+    // change
     const next = stages[index + 1]?.beganAt ?? (index === stages.length - 1 && image ? at : null);
     const last = points.at(-1);
-    if (next !== null && last && stepsDone.length === sigmas.length - 1) points.push({ ms: next - beganAt, sigma: last.sigma });
+    if (next !== null && last && stepsDone.length === sigmas.length - 1)
+      points.push({ ms: next - beganAt, sigma: last.sigma });
     lines.push({ stage, tokens, points });
   }
   return lines;

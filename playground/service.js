@@ -7,7 +7,10 @@
 import { storedKey } from './key.js';
 
 /** @typedef {{ name: string, N: number[], e: number[], r: number[] }} Preset */
-/** @typedef {ModelFacts & { presets: Preset[] }} ListedModel a model as `GET /v1/models` lists it: the plain run is its first preset, the default its last */
+/**
+ * @typedef {ModelFacts & { presets: Preset[] }} ListedModel a model as `GET /v1/models` lists it: the plain run is its
+ * first preset, the default its last
+ */
 
 /** An answer that is not what was asked for, or none at all (status 0). */
 export class Refusal extends Error {
@@ -31,7 +34,11 @@ export class Refusal extends Error {
 async function call(path, { method = 'GET', body, headers = {} } = {}) {
   const response = await fetch(path, {
     method,
-    headers: { ...headers, authorization: `Bearer ${storedKey() ?? ''}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
+    headers: {
+      ...headers,
+      authorization: `Bearer ${storedKey() ?? ''}`,
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   }).catch(() => {
     throw new Refusal(0, 'The service does not answer. Is it still running?');
@@ -40,7 +47,8 @@ async function call(path, { method = 'GET', body, headers = {} } = {}) {
   const answer = await response.json().catch(() => null);
   if (response.ok) return answer;
   // problem+json says it in `detail`, the routes that speak OpenAI's language in `error.message`
-  const sentence = answer?.detail ?? answer?.error?.message ?? `The service answered ${response.status} and said no more.`;
+  const sentence =
+    answer?.detail ?? answer?.error?.message ?? `The service answered ${response.status} and said no more.`;
   const retry = response.headers.get('retry-after');
   throw new Refusal(response.status, sentence, retry === null ? undefined : Number(retry) * 1000);
 }
@@ -53,7 +61,12 @@ export const listModels = async () => (await call('/v1/models')).data;
  * @param {string} [idempotencyKey] the same key gets the same job
  * @returns {Promise<LinkedJob>}
  */
-export const createJob = (body, idempotencyKey) => call('/v1/jobs', { method: 'POST', body, ...(idempotencyKey !== undefined && { headers: { 'idempotency-key': idempotencyKey } }) });
+export const createJob = (body, idempotencyKey) =>
+  call('/v1/jobs', {
+    method: 'POST',
+    body,
+    ...(idempotencyKey !== undefined && { headers: { 'idempotency-key': idempotencyKey } }),
+  });
 
 /** @param {string} id @returns {Promise<LinkedJob>} */
 export const getJob = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`);
@@ -68,4 +81,5 @@ export const eraseJob = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`, { met
  * @param {string | null} after the `next_cursor` of the page before
  * @returns {Promise<{ data: LinkedJob[], has_more: boolean, next_cursor: string | null }>}
  */
-export const listJobs = (after) => call(`/v1/jobs?limit=12${after === null ? '' : `&after=${encodeURIComponent(after)}`}`);
+export const listJobs = (after) =>
+  call(`/v1/jobs?limit=12${after === null ? '' : `&after=${encodeURIComponent(after)}`}`);

@@ -7,7 +7,10 @@ import { element, svg } from './element.js';
 import { counted, duration } from './figures.js';
 import { denoisingMs } from './run.js';
 
-/** Each token as a square: the low-resolution grid, with the chosen cells as four, or all of them. @param {{ rows: number, cols: number, split: ReadonlySet<number> | 'all' }} grid */
+/**
+ * Each token as a square: the low-resolution grid, with the chosen cells as four, or all of them. @param {{ rows:
+ * number, cols: number, split: ReadonlySet<number> | 'all' }} grid
+ */
 function tokenGrid({ rows, cols, split }) {
   const lines = [];
   for (let index = 0; index < rows * cols; index++) {
@@ -23,7 +26,9 @@ function tokenGrid({ rows, cols, split }) {
   );
 }
 
-/** Sides of the low-resolution grid: half the picture's tokens a side, in the picture's proportions. @param {Run} run */
+/**
+ * Sides of the low-resolution grid: half the picture's tokens a side, in the picture's proportions. @param {Run} run
+ */
 function lowGrid({ stages, size, selection }) {
   if (selection) return { rows: selection.rows, cols: selection.cols };
   const full = stages.at(-1)?.tokens ?? 1;
@@ -38,7 +43,8 @@ function nameOf({ stage }, count) {
 }
 
 /**
- * One picture with its caption. It stays in the page while its job is shown, so that focus and pictures stay put; only what changed is written.
+ * One picture with its caption. It stays in the page while its job is shown, so that focus and pictures stay put; only
+ * what changed is written.
  *
  * @param {Run} run
  * @param {StageRun} stage
@@ -53,7 +59,20 @@ function makeStage(run, stage) {
   const time = element('span', {}, '–');
   const trouble = element('span', { className: 'trouble', hidden: true });
   const bar = element('progress', { max: stage.steps, value: 0, 'aria-label': `Steps of stage ${stage.stage}` });
-  const figure = element('figure', { className: 'stage' }, frame, element('figcaption', {}, element('strong', {}, `${stage.stage} · ${nameOf(stage, count)}`), facts, time, trouble, bar));
+  const figure = element(
+    'figure',
+    { className: 'stage' },
+    frame,
+    element(
+      'figcaption',
+      {},
+      element('strong', {}, `${stage.stage} · ${nameOf(stage, count)}`),
+      facts,
+      time,
+      trouble,
+      bar,
+    ),
+  );
   figure.dataset.stage = String(stage.stage);
   let drawnGrid = '';
 
@@ -64,7 +83,13 @@ function makeStage(run, stage) {
     const source = isLast ? (now.image ? image : null) : state.picture;
     const isOver = source !== null || (now.stages[stage.stage]?.beganAt ?? null) !== null;
     figure.dataset.state = isOver ? 'done' : state.beganAt === null ? 'waiting' : 'running';
-    setPicture(picture, source, isLast ? `The finished picture of “${prompt}”` : `${nameOf(stage, count)} estimate of “${prompt}” after stage ${stage.stage}`);
+    setPicture(
+      picture,
+      source,
+      isLast
+        ? `The finished picture of “${prompt}”`
+        : `${nameOf(stage, count)} estimate of “${prompt}” after stage ${stage.stage}`,
+    );
     const ms = denoisingMs(now, state);
     facts.textContent = `${counted(stage.tokens, 'token')} · ${counted(stage.steps, 'step')}`;
     time.textContent = ms > 0 ? duration(ms) : '–';
@@ -85,7 +110,10 @@ function makeStage(run, stage) {
   return { figure, draw };
 }
 
-/** The selection: edges found in the first picture, the blocks that have most of them; each can be laid over it. @param {Run} run */
+/**
+ * The selection: edges found in the first picture, the blocks that have most of them; each can be laid over it. @param
+ * {Run} run
+ */
 function makeSelection(run) {
   const base = element('img', { alt: '', className: 'coarse dim', hidden: true });
   const blocks = element('img', { alt: '', className: 'coarse', hidden: true });
@@ -116,7 +144,14 @@ function makeSelection(run) {
     'figure',
     { className: 'stage' },
     frame,
-    element('figcaption', {}, element('strong', {}, 'Edges and blocks'), facts, time, element('div', { className: 'layers' }, edgeButton, blockButton)),
+    element(
+      'figcaption',
+      {},
+      element('strong', {}, 'Edges and blocks'),
+      facts,
+      time,
+      element('div', { className: 'layers' }, edgeButton, blockButton),
+    ),
   );
   figure.dataset.stage = 'selection';
 
@@ -127,7 +162,11 @@ function makeSelection(run) {
     const first = now.stages[0]?.picture ?? null;
     setPicture(base, first, '');
     setPicture(edges, selection?.edges ?? null, selection ? 'Edges found in the picture of stage 1, in white' : '');
-    setPicture(blocks, selection?.blocks ?? null, selection ? `The ${counted(selection.indices.length, 'block')} with most edges, tinted` : '');
+    setPicture(
+      blocks,
+      selection?.blocks ?? null,
+      selection ? `The ${counted(selection.indices.length, 'block')} with most edges, tinted` : '',
+    );
     show();
     const total = run.stages[0]?.tokens ?? 0;
     facts.textContent = `${selection?.indices.length ?? run.plan?.selected[0] ?? 0} of ${counted(total, 'block')}`;
@@ -156,7 +195,10 @@ function setPicture(picture, source, words) {
 export function makeStages(host) {
   /** @type {string} */
   let shape = '';
-  /** @type {{ figure: HTMLElement, draw: (run: Run, look: { prompt: string, image: string | null, isGridShown: boolean }) => void }[]} */
+  /**
+   * @type {{ figure: HTMLElement, draw: (run: Run, look: { prompt: string, image: string | null, isGridShown: boolean
+   * }) => void }[]}
+   */
   let figures = [];
 
   /** @param {Run} run @param {{ prompt: string, image: string | null, isGridShown: boolean }} look */
@@ -164,7 +206,10 @@ export function makeStages(host) {
     const next = JSON.stringify([run.size, run.stages.map(({ tokens, steps }) => [tokens, steps])]);
     if (next !== shape) {
       shape = next;
-      figures = run.stages.flatMap((stage) => [makeStage(run, stage), ...(stage.stage === 1 && (run.plan?.selected.length ?? 0) > 0 ? [makeSelection(run)] : [])]);
+      figures = run.stages.flatMap((stage) => [
+        makeStage(run, stage),
+        ...(stage.stage === 1 && (run.plan?.selected.length ?? 0) > 0 ? [makeSelection(run)] : []),
+      ]);
       host.replaceChildren(...figures.map(({ figure }) => figure));
     }
     for (const figure of figures) figure.draw(run, look);

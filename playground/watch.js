@@ -7,16 +7,28 @@
 import { getJob, Refusal } from './service.js';
 
 /** @satisfies {readonly JobEventType[]} */
-const TYPES = /** @type {const} */ (['queued', 'plan', 'stage', 'step', 'retry', 'preview', 'selection', 'done', 'failed', 'cancelled']);
+const TYPES = /** @type {const} */ ([
+  'queued',
+  'plan',
+  'stage',
+  'step',
+  'retry',
+  'preview',
+  'selection',
+  'done',
+  'failed',
+  'cancelled',
+]);
 const LAST = ['done', 'failed', 'cancelled'];
 const AGAIN_MS = 2000;
 
 /**
- * Tells each event once, in order, until the last one or until `signal`. An EventSource sends the id it saw last by itself when it comes back; when its link
- * has expired the job is asked for a new one, and events told before are skipped.
+ * Tells each event once, in order, until the last one or until `signal`. An EventSource sends the id it saw last by
+ * itself when it comes back; when its link has expired the job is asked for a new one, and events told before are
+ * skipped.
  *
- * @param {LinkedJob} job
- * @param {{ onEvent: (event: StoredEvent) => void, onLost: (isLost: boolean) => void, onError: (error: Error) => void, signal: AbortSignal }} watcher
+ * @param {LinkedJob} job @param {{ onEvent: (event: StoredEvent) => void, onLost: (isLost: boolean) => void, onError:
+ * (error: Error) => void, signal: AbortSignal }} watcher
  */
 export function watchJob(job, { onEvent, onLost, onError, signal }) {
   let seen = 0;

@@ -1,4 +1,7 @@
-/** `npm run bench`: every figure the documentation states, measured here and now, into docs/benchmarks.md. `--engine native|wasm`, `--side 256|512` and `--rounds N` shorten it, and the document with it. */
+/**
+ * `npm run bench`: every figure the documentation states, measured here and now, into docs/benchmarks.md. `--engine
+ * native|wasm`, `--side 256|512` and `--rounds N` shorten it, and the document with it.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { benchMemory } from './bench/memory.ts';
@@ -18,15 +21,28 @@ const WAYS: readonly Way[] = [
   { name: '7 plain steps', body: { N: [7], e: [1] } },
 ];
 
-const versionOf = (name: string): string => (JSON.parse(readFileSync(`${ROOT}node_modules/${name}/package.json`, 'utf8')) as { version: string }).version;
+const versionOf = (name: string): string =>
+  (JSON.parse(readFileSync(`${ROOT}node_modules/${name}/package.json`, 'utf8')) as { version: string }).version;
 const ms = (value: number): string => (value < 10 ? value.toFixed(1) : value.toFixed(0));
 const times = (value: number): string => `${value.toFixed(2)}x`;
 const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string => [row(head), row(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(row)].join('\n');
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [row(head), row(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(row)].join('\n');
 
 function requestTable(ways: readonly WayTimes[]): string {
   return table(
-    ['way', 'denoising ms', 'text', 'decode', 'encode', 'orchestration', 'request ms', 'denoising, times faster', 'FLOPs allow', 'request, times faster'],
+    [
+      'way',
+      'denoising ms',
+      'text',
+      'decode',
+      'encode',
+      'orchestration',
+      'request ms',
+      'denoising, times faster',
+      'FLOPs allow',
+      'request, times faster',
+    ],
     ways.map((way) => [
       way.name,
       ms(way.denoise),
@@ -78,7 +94,11 @@ for (const { engine, side } of runs) {
     '',
   );
   const measured = await benchRequests({ engine, size: { width: side, height: side }, ways: WAYS, rounds });
-  if (!measured.isOffered) say(`The embedded model is not trained at ${side}², so these pictures mean nothing: what is timed is a copy whose manifest lists that size, by the same graphs.`, '');
+  if (!measured.isOffered)
+    say(
+      `The embedded model is not trained at ${side}², so these pictures mean nothing: what is timed is a copy whose manifest lists that size, by the same graphs.`,
+      '',
+    );
   say(requestTable(measured.times), '');
 }
 
@@ -92,14 +112,16 @@ say(
   '',
   table(
     ['stream', 'first event', 'first partial image', 'its share of the whole', 'picture', 'stage compute'],
-    (await benchStreams({ engine, ...STREAMS })).map(({ name, firstEvent, firstPartial, partialShare, final, compute }) => [
-      name,
-      ms(firstEvent),
-      firstPartial === null ? '–' : ms(firstPartial),
-      partialShare === null ? '–' : `${(100 * partialShare).toFixed(0)} %`,
-      ms(final),
-      ms(compute),
-    ]),
+    (await benchStreams({ engine, ...STREAMS })).map(
+      ({ name, firstEvent, firstPartial, partialShare, final, compute }) => [
+        name,
+        ms(firstEvent),
+        firstPartial === null ? '–' : ms(firstPartial),
+        partialShare === null ? '–' : `${(100 * partialShare).toFixed(0)} %`,
+        ms(final),
+        ms(compute),
+      ],
+    ),
   ),
   '',
 );

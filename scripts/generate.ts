@@ -1,10 +1,22 @@
-/** `npm run generate -- "a red apple"`: a prompt becomes a picture on disk through the whole pipeline, shown as it happens. */
+/**
+ * `npm run generate -- "a red apple"`: a prompt becomes a picture on disk through the whole pipeline, shown as it
+ * happens.
+ */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Receipt } from '../src/billing/receipt.ts';
 import type { PlanView } from '../src/job/job.ts';
-import { cancelJob, createJob, type FollowedEvent, fetchImage, follow, Refused, type Service, Unreachable } from './generate/client.ts';
+import {
+  cancelJob,
+  createJob,
+  type FollowedEvent,
+  fetchImage,
+  follow,
+  Refused,
+  type Service,
+  Unreachable,
+} from './generate/client.ts';
 import { type GenerateOptions, HELP, parseOptions } from './generate/options.ts';
 import { beside, saveStagePictures, sideBySide } from './generate/pictures.ts';
 import { drawProgress } from './generate/progress.ts';
@@ -26,8 +38,16 @@ interface Run {
   readonly size: { readonly width: number; readonly height: number };
 }
 
-/** One job from its request to its bytes. On an interrupt the job is cancelled first; rejects with the signal's reason then. */
-async function runJob(service: Service, body: Readonly<Record<string, unknown>>, draw: (event: FollowedEvent) => void, signal: AbortSignal): Promise<Run> {
+/**
+ * One job from its request to its bytes. On an interrupt the job is cancelled first; rejects with the signal's reason
+ * then.
+ */
+async function runJob(
+  service: Service,
+  body: Readonly<Record<string, unknown>>,
+  draw: (event: FollowedEvent) => void,
+  signal: AbortSignal,
+): Promise<Run> {
   // not interruptible: a job whose id is not known yet could not be cancelled
   const job = await createJob(service, body);
   const events: FollowedEvent[] = [];
@@ -35,11 +55,20 @@ async function runJob(service: Service, body: Readonly<Record<string, unknown>>,
     for await (const event of follow(service, job.id, { signal })) {
       events.push(event);
       draw(event);
-      if (event.type === 'failed') throw new Failed(`the job failed: ${event.data.message} (${event.data.reason}, attempts: ${event.data.attempts})`);
+      if (event.type === 'failed')
+        throw new Failed(
+          `the job failed: ${event.data.message} (${event.data.reason}, attempts: ${event.data.attempts})`,
+        );
       if (event.type === 'cancelled') throw new Failed('the job was cancelled by someone else');
       if (event.type === 'done') {
         const { image, receipt } = event.data;
-        return { events, plan: job.plan, receipt, image: await fetchImage(service, job.id), size: { width: image.width, height: image.height } };
+        return {
+          events,
+          plan: job.plan,
+          receipt,
+          image: await fetchImage(service, job.id),
+          size: { width: image.width, height: image.height },
+        };
       }
     }
     throw new Failed('the events ended before the job did');
@@ -59,11 +88,16 @@ interface Results {
 async function generate(options: GenerateOptions, service: Service, signal: AbortSignal): Promise<Results> {
   const { body } = options;
   const out = resolve(options.out);
-  const screen = { isTTY: process.stderr.isTTY === true, columns: process.stderr.columns || 80, write: (text: string) => void process.stderr.write(text) };
+  const screen = {
+    isTTY: process.stderr.isTTY === true,
+    columns: process.stderr.columns || 80,
+    write: (text: string) => void process.stderr.write(text),
+  };
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   await mkdir(dirname(out), { recursive: true });
 
-  // the first job of a stage server pays for memory and threads that later ones find ready: neither side of a comparison may be that one
+  // the first job of a stage server pays for memory and threads that later ones find ready: neither side of a
+  // comparison may be that one
   if (options.compare) {
     say('warming up with one job that is not counted');
     await runJob(service, body, () => undefined, signal);
@@ -76,7 +110,12 @@ async function generate(options: GenerateOptions, service: Service, signal: Abor
 
   say('preset plain');
   const { r: _r, published: _published, upsampling: _upsampling, reference: _reference, ...common } = body;
-  const plain = await runJob(service, { ...common, preset: 'plain', seed: run.receipt.seed }, drawProgress(screen), signal);
+  const plain = await runJob(
+    service,
+    { ...common, preset: 'plain', seed: run.receipt.seed },
+    drawProgress(screen),
+    signal,
+  );
   const pair = beside(out, 'compare', 'png');
   await writeFile(pair, await sideBySide(plain.image, run.image));
   return { run, files: [...files, pair], comparison: compare(run.receipt, plain.receipt) };
@@ -87,7 +126,10 @@ function report({ run, files, comparison }: Results, options: GenerateOptions): 
   if (options.json) return JSON.stringify({ image: files[0], files, ...size, plan, receipt, comparison }, null, 2);
   const lines = ['', describeReceipt(receipt, plan)];
   if (comparison) lines.push(describeComparison(comparison));
-  lines.push(`saved      ${size.width}x${size.height}${comparison ? '; compare: plain left, staged right' : ''}`, ...files.map((file) => `  ${file}`));
+  lines.push(
+    `saved      ${size.width}x${size.height}${comparison ? '; compare: plain left, staged right' : ''}`,
+    ...files.map((file) => `  ${file}`),
+  );
   return lines.join('\n');
 }
 
@@ -143,6 +185,9 @@ async function main(args: readonly string[]): Promise<number> {
 
 /** Failures that are nobody's mistake in this program: a sentence tells them. Errors of the file system have a code. */
 const isExpected = (error: unknown): error is Error =>
-  error instanceof Failed || error instanceof Refused || error instanceof Unreachable || (error instanceof Error && 'code' in error && 'path' in error);
+  error instanceof Failed ||
+  error instanceof Refused ||
+  error instanceof Unreachable ||
+  (error instanceof Error && 'code' in error && 'path' in error);
 
 process.exitCode = await main(process.argv.slice(2));

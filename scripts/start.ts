@@ -25,14 +25,23 @@ interface StartOptions {
 
 /** The options, or the sentence to end with. */
 function parseOptions(args: string[]): StartOptions | { readonly text: string; readonly exitCode: number } {
-  const flags = { port: { type: 'string', default: String(DEFAULT_PORT) }, engine: { type: 'string', default: 'native' }, help: { type: 'boolean', short: 'h' } } as const;
-  const wrong = (sentence: string): { text: string; exitCode: number } => ({ text: `start: ${sentence}\nSee npm start -- --help\n`, exitCode: 2 });
+  const flags = {
+    port: { type: 'string', default: String(DEFAULT_PORT) },
+    engine: { type: 'string', default: 'native' },
+    help: { type: 'boolean', short: 'h' },
+  } as const;
+  const wrong = (sentence: string): { text: string; exitCode: number } => ({
+    text: `start: ${sentence}\nSee npm start -- --help\n`,
+    exitCode: 2,
+  });
   try {
     const { values } = parseArgs({ args, options: flags });
     if (values.help) return { text: HELP, exitCode: 0 };
     const port = Number(values.port);
-    if (!Number.isInteger(port) || port < 1 || port > 65_535) return wrong(`--port must be a whole number from 1 to 65535, got "${values.port}"`);
-    if (values.engine !== 'native' && values.engine !== 'wasm') return wrong(`--engine must be native or wasm, got "${values.engine}"`);
+    if (!Number.isInteger(port) || port < 1 || port > 65_535)
+      return wrong(`--port must be a whole number from 1 to 65535, got "${values.port}"`);
+    if (values.engine !== 'native' && values.engine !== 'wasm')
+      return wrong(`--engine must be native or wasm, got "${values.engine}"`);
     return { port, engine: values.engine };
   } catch (error) {
     return wrong((error as Error).message.split('. ')[0] ?? 'the arguments could not be read');
@@ -48,7 +57,12 @@ if ('text' in options) {
 const port = await nextFreePort(options.port);
 if (port !== options.port) console.log(`port ${options.port} is taken; using ${port}`);
 // two runtimes on one folder would both wake its jobs: every port has its own
-const opening = startStack({ persistTo: join(FOLDER, String(port)), engine: options.engine, port, onLog: (line, from) => console.error(`[${from}] ${line}`) });
+const opening = startStack({
+  persistTo: join(FOLDER, String(port)),
+  engine: options.engine,
+  port,
+  onLog: (line, from) => console.error(`[${from}] ${line}`),
+});
 
 // npm passes a terminal's Ctrl-C on, so it may come twice; closing twice is closing once
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

@@ -40,7 +40,11 @@ const EXPOSED = [
 export function createApp(): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>({
     defaultHook: async (result, c) => {
-      if (!result.success) throw fromZod(result.error, result.target === 'json' ? await c.req.json() : result.target === 'query' ? c.req.query() : c.req.param());
+      if (!result.success)
+        throw fromZod(
+          result.error,
+          result.target === 'json' ? await c.req.json() : result.target === 'query' ? c.req.query() : c.req.param(),
+        );
       return undefined;
     },
   });
@@ -65,12 +69,23 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeWebhooks(app);
   routeOpenAPI(app);
 
-  app.notFound(() => new Problem({ status: 404, code: 'no_such_route', detail: 'There is nothing at this address.' }).toResponse());
+  app.notFound(() =>
+    new Problem({ status: 404, code: 'no_such_route', detail: 'There is nothing at this address.' }).toResponse(),
+  );
   app.onError((error, c) => {
     const render = c.get('render') ?? ((problem: Problem) => problem.toResponse());
     if (error instanceof Problem) return withHeaders(render(error), c.res.headers);
     logLine('request_failed', { request_id: c.get('requestId'), path: c.req.routePath, error: error.message });
-    return withHeaders(render(new Problem({ status: 500, code: 'internal_error', detail: 'Something went wrong here; the request id names it.' })), c.res.headers);
+    return withHeaders(
+      render(
+        new Problem({
+          status: 500,
+          code: 'internal_error',
+          detail: 'Something went wrong here; the request id names it.',
+        }),
+      ),
+      c.res.headers,
+    );
   });
   return app;
 }

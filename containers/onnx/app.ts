@@ -1,4 +1,7 @@
-/** The stage server's routes. What a stage is and does is in stages.ts and run-stage.ts; here are only HTTP's sides of it. */
+/**
+ * The stage server's routes. What a stage is and does is in stages.ts and run-stage.ts; here are only HTTP's sides of
+ * it.
+ */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import packageJson from '../../package.json' with { type: 'json' };
@@ -43,8 +46,9 @@ const STARTING_RETRY_SECONDS = 2;
 const MAX_RETRY_SECONDS = 30;
 
 /**
- * A stage server for these models; it answers as `starting` until their promise settles. Throws RangeError when the token is empty;
- * `ready` rejects with one when two models share a name or a model takes negative prompts, which `Model.velocity` has no way to hear of yet.
+ * A stage server for these models; it answers as `starting` until their promise settles. Throws RangeError when the
+ * token is empty; `ready` rejects with one when two models share a name or a model takes negative prompts, which
+ * `Model.velocity` has no way to hear of yet.
  */
 export function createStageServer({
   models,
@@ -58,12 +62,20 @@ export function createStageServer({
   if (token === '') throw new RangeError('the token is empty');
   const settings: StageServerOptions = { ...DEFAULT_OPTIONS, ...options };
   const metrics = createMetrics();
-  let served: { readonly models: readonly Model[]; readonly byName: ReadonlyMap<string, Model>; readonly stages: Stages } | null = null;
+  let served: {
+    readonly models: readonly Model[];
+    readonly byName: ReadonlyMap<string, Model>;
+    readonly stages: Stages;
+  } | null = null;
   let closing: Promise<void> | null = null;
 
   const ready = (async () => {
     const loaded = await models;
-    served = { models: loaded, byName: nameModels(loaded), stages: createStages(loaded, { limits: settings, metrics, log: settings.log }) };
+    served = {
+      models: loaded,
+      byName: nameModels(loaded),
+      stages: createStages(loaded, { limits: settings, metrics, log: settings.log }),
+    };
   })();
   ready.catch(() => {}); // told to whoever awaits it
 
@@ -75,7 +87,9 @@ export function createStageServer({
   };
 
   const app = new Hono();
-  app.notFound((c) => problem(c, 404, { code: 'not_found', message: `nothing at ${c.req.method} ${c.req.path.slice(0, 100)}` }));
+  app.notFound((c) =>
+    problem(c, 404, { code: 'not_found', message: `nothing at ${c.req.method} ${c.req.path.slice(0, 100)}` }),
+  );
   app.onError((error, c) => {
     settings.log({ event: 'internal_error', method: c.req.method, error: `${error.name}: ${error.message}` });
     return problem(c, 500, { code: 'internal', message: 'the stage server failed' });
@@ -84,7 +98,10 @@ export function createStageServer({
   app.get('/healthz', (c) => {
     const now = status();
     const { waiting, etaMs } = counts();
-    return c.json({ status: now, queue: waiting, eta_ms: etaMs, version: packageJson.version }, now === 'ready' || now === 'busy' ? 200 : 503);
+    return c.json(
+      { status: now, queue: waiting, eta_ms: etaMs, version: packageJson.version },
+      now === 'ready' || now === 'busy' ? 200 : 503,
+    );
   });
 
   const digestOf = (text: string) => createHash('sha256').update(text).digest();
@@ -96,36 +113,69 @@ export function createStageServer({
     return problem(c, 401, { code: 'unauthorized', message: 'expected a bearer token that this server knows' });
   });
 
-  app.get('/metrics', (c) => c.text(metrics.render(counts()), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }));
+  app.get('/metrics', (c) =>
+    c.text(metrics.render(counts()), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
+  );
 
-  app.get('/v1/models', (c) => (served ? c.json({ models: served.models.map(({ facts }) => facts) }) : unavailable(c, 'starting', 'the models are being loaded', STARTING_RETRY_SECONDS)));
+  app.get('/v1/models', (c) =>
+    served
+      ? c.json({ models: served.models.map(({ facts }) => facts) })
+      : unavailable(c, 'starting', 'the models are being loaded', STARTING_RETRY_SECONDS),
+  );
 
   app.put('/v1/stages/:id', async (c) => {
     const id = c.req.param('id');
-    if (!STAGE_ID.test(id)) return problem(c, 400, { code: 'bad_id', message: 'expected 1 to 200 letters, digits, dots, dashes and underscores, the first no dot', field: 'id' });
+    if (!STAGE_ID.test(id))
+      return problem(c, 400, {
+        code: 'bad_id',
+        message: 'expected 1 to 200 letters, digits, dots, dashes and underscores, the first no dot',
+        field: 'id',
+      });
     const body = await readBody(c.req.raw, settings.maxBodyBytes);
-    if (body === 'too_large') return problem(c, 413, { code: 'too_large', message: `the body is over the limit of ${settings.maxBodyBytes} bytes` });
-    if (body === 'broken') return problem(c, 400, { code: 'broken_body', message: 'the body ended before it was complete' });
+    if (body === 'too_large')
+      return problem(c, 413, {
+        code: 'too_large',
+        message: `the body is over the limit of ${settings.maxBodyBytes} bytes`,
+      });
+    if (body === 'broken')
+      return problem(c, 400, { code: 'broken_body', message: 'the body ended before it was complete' });
     if (!served) return unavailable(c, 'starting', 'the models are being loaded', STARTING_RETRY_SECONDS);
 
     // from here on nothing waits, so two equal requests cannot both start
     const { stages, byName } = served;
     const digest = createHash('sha256').update(body).digest('hex');
     const known = stages.find(id);
-    if (known && known.digest !== digest) return problem(c, 409, { code: 'stage_conflict', message: 'this id was used with another body', field: 'id' });
+    if (known && known.digest !== digest)
+      return problem(c, 409, { code: 'stage_conflict', message: 'this id was used with another body', field: 'id' });
     if (known) return stream(stages, known);
     if (closing) return unavailable(c, 'draining', 'the server shuts down', MAX_RETRY_SECONDS);
     const parsed = parseStage(body, byName);
     if (!parsed.ok) {
-      settings.log({ event: 'refused', id, status: parsed.status, code: parsed.problem.code, field: parsed.problem.field });
+      settings.log({
+        event: 'refused',
+        id,
+        status: parsed.status,
+        code: parsed.problem.code,
+        field: parsed.problem.field,
+      });
       return problem(c, parsed.status, parsed.problem);
     }
     const started = stages.start(id, digest, parsed.value);
-    if (!started.ok) return unavailable(c, 'queue_full', `${settings.queue} stages wait already`, Math.min(MAX_RETRY_SECONDS, Math.max(1, Math.ceil(started.retryAfterMs / 1000))));
+    if (!started.ok)
+      return unavailable(
+        c,
+        'queue_full',
+        `${settings.queue} stages wait already`,
+        Math.min(MAX_RETRY_SECONDS, Math.max(1, Math.ceil(started.retryAfterMs / 1000))),
+      );
     return stream(stages, started.stage);
   });
 
-  app.delete('/v1/stages/:id', (c) => (served?.stages.cancel(c.req.param('id')) ? c.body(null, 204) : problem(c, 404, { code: 'unknown_stage', message: 'no such stage', field: 'id' })));
+  app.delete('/v1/stages/:id', (c) =>
+    served?.stages.cancel(c.req.param('id'))
+      ? c.body(null, 204)
+      : problem(c, 404, { code: 'unknown_stage', message: 'no such stage', field: 'id' }),
+  );
 
   return {
     app,
@@ -144,7 +194,8 @@ export function createStageServer({
 function nameModels(models: readonly Model[]): Map<string, Model> {
   const byName = new Map<string, Model>();
   for (const model of models) {
-    if (model.facts.negative_prompt) throw new RangeError(`${model.facts.id}: a model that takes negative prompts cannot be served yet`);
+    if (model.facts.negative_prompt)
+      throw new RangeError(`${model.facts.id}: a model that takes negative prompts cannot be served yet`);
     for (const name of [model.facts.id, ...model.facts.aliases]) {
       if (byName.has(name)) throw new RangeError(`two models are called ${name}`);
       byName.set(name, model);
@@ -162,7 +213,10 @@ function unavailable(c: Context, code: string, message: string, retrySeconds: nu
   return problem(c, 503, { code, message });
 }
 
-const stream = (stages: Stages, stage: Stage): Response => new Response(stages.follow(stage), { headers: { 'content-type': SEQUENCE_TYPE, 'cache-control': 'no-store', 'x-accel-buffering': 'no' } });
+const stream = (stages: Stages, stage: Stage): Response =>
+  new Response(stages.follow(stage), {
+    headers: { 'content-type': SEQUENCE_TYPE, 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
+  });
 
 /** The body, never holding more than `limit` bytes of it. */
 async function readBody(request: Request, limit: number): Promise<Uint8Array | 'too_large' | 'broken'> {

@@ -1,4 +1,7 @@
-/** Pixels as files. The bytes depend on the pixels and the options alone: sharp writes no metadata unless asked, and no clock enters. */
+/**
+ * Pixels as files. The bytes depend on the pixels and the options alone: sharp writes no metadata unless asked, and no
+ * clock enters.
+ */
 import sharp, { type Sharp } from 'sharp';
 import { type ImageFormat, MAX_PREVIEW_BYTES } from '../../src/stage/contract.ts';
 
@@ -31,18 +34,27 @@ export async function encodeImage(pixels: Pixels, format: ImageFormat, quality: 
 const LOWEST_QUALITY = 30;
 
 /**
- * A preview whose longest side is at most `longestSide` (never enlarged) and which is at most `maxBytes` long: where it is not,
- * the quality of a lossy format is lowered first, then the side is halved, until it fits.
+ * A preview whose longest side is at most `longestSide` (never enlarged) and which is at most `maxBytes` long: where it
+ * is not, the quality of a lossy format is lowered first, then the side is halved, until it fits.
  */
 export async function encodePreview(
   pixels: Pixels,
-  options: { readonly format: ImageFormat; readonly longestSide: number; readonly quality: number; readonly maxBytes?: number },
+  options: {
+    readonly format: ImageFormat;
+    readonly longestSide: number;
+    readonly quality: number;
+    readonly maxBytes?: number;
+  },
 ): Promise<Uint8Array> {
   const { format, longestSide, quality, maxBytes = MAX_PREVIEW_BYTES } = options;
   const qualities = format === 'png' || quality <= LOWEST_QUALITY ? [quality] : [quality, LOWEST_QUALITY];
   for (let side = longestSide; ; side = Math.ceil(side / 2)) {
     for (const q of qualities) {
-      const bytes = await as(load(pixels).resize({ width: side, height: side, fit: 'inside', withoutEnlargement: true }), format, q).toBuffer();
+      const bytes = await as(
+        load(pixels).resize({ width: side, height: side, fit: 'inside', withoutEnlargement: true }),
+        format,
+        q,
+      ).toBuffer();
       if (bytes.length <= maxBytes || side === 1) return bytes;
     }
   }

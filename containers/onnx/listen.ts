@@ -12,11 +12,20 @@ export interface Listening {
 }
 
 /** Listens on `host:port`; port 0 takes a free one. Rejects when the port is taken. */
-export function listen(app: Hono, { host, port }: { readonly host: string; readonly port: number }): Promise<Listening> {
+export function listen(
+  app: Hono,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<Listening> {
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch: app.fetch, hostname: host, port, overrideGlobalObjects: false }, ({ address, family, port: taken }: AddressInfo) => {
-      resolve({ url: `http://${family === 'IPv6' ? `[${address}]` : address}:${taken}`, close: (flushMs) => close(server, flushMs) });
-    }) as Server; // no createServer option is given, so it is node:http's
+    const server = serve(
+      { fetch: app.fetch, hostname: host, port, overrideGlobalObjects: false },
+      ({ address, family, port: taken }: AddressInfo) => {
+        resolve({
+          url: `http://${family === 'IPv6' ? `[${address}]` : address}:${taken}`,
+          close: (flushMs) => close(server, flushMs),
+        });
+      },
+    ) as Server; // no createServer option is given, so it is node:http's
     server.once('error', reject);
   });
 }

@@ -1,4 +1,6 @@
-/** A model from its folder: everything it says of itself comes from its manifest, so this file knows no model by name. */
+/**
+ * A model from its folder: everything it says of itself comes from its manifest, so this file knows no model by name.
+ */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
@@ -17,19 +19,26 @@ const MANIFEST = 'manifest.json';
 const fileName = z.string().regex(/^[\w-][\w.-]*$/);
 const graph = z.strictObject({ file: fileName, inputs: z.array(z.string()), outputs: z.array(z.string()) });
 
-/** `manifest.json`. `files` lists every file that decides the output, so the manifest's own hash stands for all of them: it is the model's digest. */
+/**
+ * `manifest.json`. `files` lists every file that decides the output, so the manifest's own hash stands for all of them:
+ * it is the model's digest.
+ */
 const manifest = z
   .strictObject({
     format: z.literal(1),
     facts: modelFacts.omit({ digest: true }),
-    /** `whole_words`: every word the model has learned is one token, so that a caller can be told which words are read in pieces */
+    /**
+     * `whole_words`: every word the model has learned is one token, so that a caller can be told which words are read
+     * in pieces
+     */
     tokenizer: z.strictObject({ file: fileName, whole_words: z.boolean() }),
     graphs: z.strictObject({ text_encoder: graph, transformer: graph, decoder: graph }),
     files: z.record(fileName, z.strictObject({ bytes: z.int().positive(), sha256: z.hex().length(64) })),
   })
   .superRefine(({ files, tokenizer, graphs }, context) => {
     for (const name of [tokenizer.file, ...Object.values(graphs).map(({ file }) => file)]) {
-      if (!files[name]) context.addIssue({ code: 'custom', path: ['files', name], message: 'used by the model but not listed' });
+      if (!files[name])
+        context.addIssue({ code: 'custom', path: ['files', name], message: 'used by the model but not listed' });
     }
   });
 type Manifest = z.infer<typeof manifest>;
@@ -37,10 +46,22 @@ type Manifest = z.infer<typeof manifest>;
 /** What each graph may ask for, and what it must answer with: the names of FLUX's own ONNX exports. */
 const INPUTS = {
   text_encoder: ['input_ids'],
-  transformer: ['hidden_states', 'encoder_hidden_states', 'pooled_projections', 'timestep', 'img_ids', 'txt_ids', 'guidance'],
+  transformer: [
+    'hidden_states',
+    'encoder_hidden_states',
+    'pooled_projections',
+    'timestep',
+    'img_ids',
+    'txt_ids',
+    'guidance',
+  ],
   decoder: ['latent_sample'],
 } as const;
-const OUTPUTS = { text_encoder: ['encoder_hidden_states', 'pooled_projections'], transformer: ['out_hidden_states'], decoder: ['sample'] } as const;
+const OUTPUTS = {
+  text_encoder: ['encoder_hidden_states', 'pooled_projections'],
+  transformer: ['out_hidden_states'],
+  decoder: ['sample'],
+} as const;
 type GraphName = keyof typeof INPUTS;
 
 export interface LoadOptions extends EngineOptions {
@@ -51,17 +72,24 @@ export interface LoadOptions extends EngineOptions {
 }
 
 /**
- * The model in `dir`, ready to run. Rejects, saying which file and why, when there is no model or more than one, the manifest is not one, a file is missing or is not the
- * one the manifest names, or a graph wants inputs nobody has.
+ * The model in `dir`, ready to run. Rejects, saying which file and why, when there is no model or more than one, the
+ * manifest is not one, a file is missing or is not the one the manifest names, or a graph wants inputs nobody has.
  */
 export async function loadModel({ dir, engine: kind, ...options }: LoadOptions): Promise<Model> {
   const folder = await findModel(dir);
   const manifestBytes = await read(folder, MANIFEST);
   const { facts, tokenizer, graphs: entries, files } = parseManifest(join(folder, MANIFEST), manifestBytes);
-  const contents = new Map(await Promise.all(Object.entries(files).map(async ([name, expected]) => [name, await readChecked(folder, name, expected)] as const)));
+  const contents = new Map(
+    await Promise.all(
+      Object.entries(files).map(async ([name, expected]) => [name, await readChecked(folder, name, expected)] as const),
+    ),
+  );
   const bytesOf = (name: string): Uint8Array => contents.get(name) as Uint8Array; // parseManifest saw that it is listed
 
-  const tokenize = makeTokenize(parseJson(join(folder, tokenizer.file), bytesOf(tokenizer.file)), { maxTokens: facts.text_tokens, wholeWords: tokenizer.whole_words });
+  const tokenize = makeTokenize(parseJson(join(folder, tokenizer.file), bytesOf(tokenizer.file)), {
+    maxTokens: facts.text_tokens,
+    wholeWords: tokenizer.whole_words,
+  });
   const engine = await openEngine(kind, options);
   const open: Graph[] = [];
   const close = async (): Promise<void> => {
@@ -71,7 +99,10 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
     const entry = entries[name];
     // of the three only the transformer runs many times in a row
     const loaded = await engine.load(bytesOf(entry.file), { spins: name === 'transformer' }).catch((cause: unknown) => {
-      throw new Error(`${join(folder, entry.file)}: ${engine.name} cannot load it: ${cause instanceof Error ? cause.message : cause}`, { cause });
+      throw new Error(
+        `${join(folder, entry.file)}: ${engine.name} cannot load it: ${cause instanceof Error ? cause.message : cause}`,
+        { cause },
+      );
     });
     open.push(loaded);
     checkNames(join(folder, entry.file), name, entry, loaded);
@@ -96,16 +127,31 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
   }
 }
 
-async function encodeText(graph: Graph, tokenize: ReturnType<typeof makeTokenize>, prompt: string): ReturnType<Model['encodeText']> {
+async function encodeText(
+  graph: Graph,
+  tokenize: ReturnType<typeof makeTokenize>,
+  prompt: string,
+): ReturnType<Model['encodeText']> {
   const { ids, warnings } = tokenize(prompt);
   const outputs = await graph.run({ input_ids: { data: BigInt64Array.from(ids, BigInt), shape: [1, ids.length] } });
-  return { hidden: output(outputs, 'encoder_hidden_states').data, numTokens: ids.length, pooled: output(outputs, 'pooled_projections').data, warnings };
+  return {
+    hidden: output(outputs, 'encoder_hidden_states').data,
+    numTokens: ids.length,
+    pooled: output(outputs, 'pooled_projections').data,
+    warnings,
+  };
 }
 
-async function velocity(graph: Graph, width: number, { latents, imgIds, sigma, guidance, text }: Parameters<Model['velocity']>[0]): Promise<Float32Array> {
+async function velocity(
+  graph: Graph,
+  width: number,
+  { latents, imgIds, sigma, guidance, text }: Parameters<Model['velocity']>[0],
+): Promise<Float32Array> {
   const n = latents.length / width;
-  if (!Number.isInteger(n) || n === 0) throw new RangeError(`latents has ${latents.length} values, expected a positive multiple of ${width}`);
-  if (imgIds.length !== 3 * n) throw new RangeError(`imgIds has ${imgIds.length} values, expected ${3 * n} for ${n} tokens`);
+  if (!Number.isInteger(n) || n === 0)
+    throw new RangeError(`latents has ${latents.length} values, expected a positive multiple of ${width}`);
+  if (imgIds.length !== 3 * n)
+    throw new RangeError(`imgIds has ${imgIds.length} values, expected ${3 * n} for ${n} tokens`);
   const t = text.numTokens;
   const offered: Record<string, Tensor> = {
     hidden_states: { data: latents, shape: [1, n, width] },
@@ -120,13 +166,28 @@ async function velocity(graph: Graph, width: number, { latents, imgIds, sigma, g
   return output(await graph.run(offered), 'out_hidden_states').data;
 }
 
-/** Latents as the transformer knows them; a scale or shift the autoencoder wants is inside its graph, which answers with [1, 3, height, width] in about [-1, 1]. */
-async function decode(graph: Graph, facts: { channels: number; token_pixels: number }, latents: Float32Array, rows: number, cols: number): Promise<Uint8Array> {
+/**
+ * Latents as the transformer knows them; a scale or shift the autoencoder wants is inside its graph, which answers with
+ * [1, 3, height, width] in about [-1, 1].
+ */
+async function decode(
+  graph: Graph,
+  facts: { channels: number; token_pixels: number },
+  latents: Float32Array,
+  rows: number,
+  cols: number,
+): Promise<Uint8Array> {
   const { channels, token_pixels: pixels } = facts;
   const image = unpackLatents(latents, { channels, rows, cols });
-  const { data } = output(await graph.run({ latent_sample: { data: image, shape: [1, channels, 2 * rows, 2 * cols] } }), 'sample');
+  const { data } = output(
+    await graph.run({ latent_sample: { data: image, shape: [1, channels, 2 * rows, 2 * cols] } }),
+    'sample',
+  );
   const area = rows * cols * pixels * pixels;
-  if (data.length !== 3 * area) throw new RangeError(`the decoder answered with ${data.length} values, expected 3 x ${rows * pixels} x ${cols * pixels}`);
+  if (data.length !== 3 * area)
+    throw new RangeError(
+      `the decoder answered with ${data.length} values, expected 3 x ${rows * pixels} x ${cols * pixels}`,
+    );
   return toBytes(data, area);
 }
 
@@ -135,7 +196,8 @@ function toBytes(planes: Float32Array, area: number): Uint8Array {
   const rgb = new Uint8ClampedArray(3 * area);
   for (let channel = 0; channel < 3; channel++) {
     const start = channel * area;
-    for (let pixel = 0; pixel < area; pixel++) rgb[3 * pixel + channel] = ((planes[start + pixel] as number) + 1) * 127.5;
+    for (let pixel = 0; pixel < area; pixel++)
+      rgb[3 * pixel + channel] = ((planes[start + pixel] as number) + 1) * 127.5;
   }
   return new Uint8Array(rgb.buffer);
 }
@@ -152,28 +214,39 @@ async function findModel(dir: string): Promise<string> {
   if (!existsSync(dir)) throw new Error(`${dir}: there is no such folder, expected one with a model`);
   const folders = (await readdir(dir)).sort().filter((name) => existsSync(join(dir, name, MANIFEST)));
   const [only] = folders;
-  if (only === undefined) throw new Error(`${dir}: holds no model, expected a ${MANIFEST} in it or in one of its folders`);
-  if (folders.length > 1) throw new Error(`${dir}: holds ${folders.length} models, expected one: name the folder of ${folders.map((name) => basename(name)).join(' or ')}`);
+  if (only === undefined)
+    throw new Error(`${dir}: holds no model, expected a ${MANIFEST} in it or in one of its folders`);
+  if (folders.length > 1)
+    throw new Error(
+      `${dir}: holds ${folders.length} models, expected one: name the folder of ${folders.map((name) => basename(name)).join(' or ')}`,
+    );
   return join(dir, only);
 }
 
 async function read(folder: string, name: string): Promise<Uint8Array> {
   return readFile(join(folder, name)).catch((cause: unknown) => {
-    throw new Error(`${join(folder, name)}: cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    throw new Error(`${join(folder, name)}: cannot be read: ${cause instanceof Error ? cause.message : cause}`, {
+      cause,
+    });
   });
 }
 
 async function readChecked(folder: string, name: string, expected: Manifest['files'][string]): Promise<Uint8Array> {
   const bytes = await read(folder, name);
-  if (bytes.length !== expected.bytes) throw new Error(`${join(folder, name)}: has ${bytes.length} bytes, the manifest says ${expected.bytes}`);
+  if (bytes.length !== expected.bytes)
+    throw new Error(`${join(folder, name)}: has ${bytes.length} bytes, the manifest says ${expected.bytes}`);
   const hash = sha256(bytes);
-  if (hash !== expected.sha256) throw new Error(`${join(folder, name)}: has SHA-256 ${hash}, the manifest says ${expected.sha256}`);
+  if (hash !== expected.sha256)
+    throw new Error(`${join(folder, name)}: has SHA-256 ${hash}, the manifest says ${expected.sha256}`);
   return bytes;
 }
 
 function parseManifest(path: string, bytes: Uint8Array): Manifest {
   const { success, data, error } = manifest.safeParse(parseJson(path, bytes));
-  if (!success) throw new Error(`${path}: ${error.issues.map((issue) => `${issue.path.join('.') || 'manifest'}: ${issue.message}`).join('; ')}`);
+  if (!success)
+    throw new Error(
+      `${path}: ${error.issues.map((issue) => `${issue.path.join('.') || 'manifest'}: ${issue.message}`).join('; ')}`,
+    );
   return data;
 }
 
@@ -185,11 +258,21 @@ function parseJson(path: string, bytes: Uint8Array): unknown {
   }
 }
 
-/** Throws unless the graph is the one the manifest describes, asks for nothing unknown and answers with what is needed. */
-function checkNames(path: string, name: GraphName, entry: Manifest['graphs'][GraphName], { inputNames, outputNames }: Graph): void {
-  const sameNames = (got: readonly string[], want: readonly string[]): boolean => got.length === want.length && want.every((each) => got.includes(each));
+/**
+ * Throws unless the graph is the one the manifest describes, asks for nothing unknown and answers with what is needed.
+ */
+function checkNames(
+  path: string,
+  name: GraphName,
+  entry: Manifest['graphs'][GraphName],
+  { inputNames, outputNames }: Graph,
+): void {
+  const sameNames = (got: readonly string[], want: readonly string[]): boolean =>
+    got.length === want.length && want.every((each) => got.includes(each));
   if (!sameNames(inputNames, entry.inputs) || !sameNames(outputNames, entry.outputs)) {
-    throw new Error(`${path}: has ${inputNames.join(', ')} → ${outputNames.join(', ')}, the manifest says ${entry.inputs.join(', ')} → ${entry.outputs.join(', ')}`);
+    throw new Error(
+      `${path}: has ${inputNames.join(', ')} → ${outputNames.join(', ')}, the manifest says ${entry.inputs.join(', ')} → ${entry.outputs.join(', ')}`,
+    );
   }
   const known: readonly string[] = INPUTS[name];
   const stranger = inputNames.find((each) => !known.includes(each));

@@ -3,9 +3,10 @@
  *
  *   node containers/onnx/main.ts --port 8788 --host 127.0.0.1 --token-env STAGE_TOKEN --models models --engine auto --threads 2 --queue 16 --device cpu
  *
- * Each flag but token-env has an environment variable, STAGE_PORT and so on. `auto` is native, or WASM where native cannot load.
- * Listens at once as `starting`, prints `{"event":"ready","url":…}` on stdout when the models are loaded, logs on stderr.
- * SIGTERM or SIGINT: refuses what is new, finishes the running stage, exits 0; a second one exits at once. Exit 2: a wrong flag or no token.
+ * Each flag but token-env has an environment variable, STAGE_PORT and so on. `auto` is native, or WASM where native
+ * cannot load. Listens at once as `starting`, prints `{"event":"ready","url":…}` on stdout when the models are loaded,
+ * logs on stderr. SIGTERM or SIGINT: refuses what is new, finishes the running stage, exits 0; a second one exits at
+ * once. Exit 2: a wrong flag or no token.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -14,7 +15,10 @@ import { listen } from './listen.ts';
 import { loadModel } from './load-model.ts';
 import { logToStderr as log } from './log.ts';
 
-/** How long readers may take to fetch the last bytes once nothing computes any more, and how long past its limit the drain is waited for. */
+/**
+ * How long readers may take to fetch the last bytes once nothing computes any more, and how long past its limit the
+ * drain is waited for.
+ */
 const FLUSH_MS = 5_000;
 
 function fail(message: string, code: number): never {
@@ -46,11 +50,16 @@ const flags = readFlags();
 
 function integer(name: 'port' | 'threads' | 'queue', min: number, max: number): number {
   const value = flags[name] === '' ? Number.NaN : Number(flags[name]);
-  return Number.isInteger(value) && value >= min && value <= max ? value : fail(`--${name} is ${flags[name]}, expected a whole number from ${min} to ${max}`, 2);
+  return Number.isInteger(value) && value >= min && value <= max
+    ? value
+    : fail(`--${name} is ${flags[name]}, expected a whole number from ${min} to ${max}`, 2);
 }
 
 function oneOf<const T extends string>(name: 'engine' | 'device', choices: readonly T[]): T {
-  return choices.find((choice) => choice === flags[name]) ?? fail(`--${name} is ${flags[name]}, expected one of ${choices.join(', ')}`, 2);
+  return (
+    choices.find((choice) => choice === flags[name]) ??
+    fail(`--${name} is ${flags[name]}, expected one of ${choices.join(', ')}`, 2)
+  );
 }
 
 const port = integer('port', 0, 65_535);
@@ -58,9 +67,16 @@ const threads = integer('threads', 1, 1024);
 const queue = integer('queue', 0, 10_000);
 const engine = oneOf('engine', ['auto', 'native', 'wasm']);
 const device = oneOf('device', ['cpu', 'cuda']);
-const token = process.env[flags['token-env']] || fail(`the environment variable ${flags['token-env']} holds no token`, 2);
+const token =
+  process.env[flags['token-env']] || fail(`the environment variable ${flags['token-env']} holds no token`, 2);
 
-const models = loadModel({ dir: flags.models, engine: engine === 'auto' ? undefined : engine, threads, device, log: (message) => log({ event: 'engine', message }) }).then((model) => [model]);
+const models = loadModel({
+  dir: flags.models,
+  engine: engine === 'auto' ? undefined : engine,
+  threads,
+  device,
+  log: (message) => log({ event: 'engine', message }),
+}).then((model) => [model]);
 const server = createStageServer({ models, token, options: { queue } });
 const listening = await listen(server.app, { host: flags.host, port }).catch((error: Error) => fail(error.message, 1));
 
@@ -78,7 +94,9 @@ async function stop(signal: NodeJS.Signals): Promise<void> {
 process.on('SIGTERM', stop);
 process.on('SIGINT', stop);
 
-await server.ready.catch((error: unknown) => fail(`the models could not be loaded: ${error instanceof Error ? error.message : error}`, 1));
+await server.ready.catch((error: unknown) =>
+  fail(`the models could not be loaded: ${error instanceof Error ? error.message : error}`, 1),
+);
 const [model] = await models;
 log({ event: 'loaded', model: model?.facts.id, engine: model?.engine });
 if (!isStopping) process.stdout.write(`${JSON.stringify({ event: 'ready', url: listening.url })}\n`);

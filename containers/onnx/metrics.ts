@@ -1,4 +1,6 @@
-/** Counters of one stage server as Prometheus text. Format: https://prometheus.io/docs/instrumenting/exposition_formats/ */
+/**
+ * Counters of one stage server as Prometheus text. Format: https://prometheus.io/docs/instrumenting/exposition_formats/
+ */
 
 export type Outcome = 'done' | 'failed' | 'cancelled' | 'orphaned' | 'drained';
 const OUTCOMES: readonly Outcome[] = ['done', 'failed', 'cancelled', 'orphaned', 'drained'];
@@ -17,19 +19,26 @@ export interface Metrics {
   render(gauges: { readonly waiting: number; readonly running: number }): string;
 }
 
-const quote = (text: string): string => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
+const quote = (text: string): string =>
+  `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
 
 /** Counters that start at zero; `render` gives them with the gauges of the moment. */
 export function createMetrics(): Metrics {
   const models = new Map<string, Counts>();
   const of = (model: string): Counts => {
-    const counts = models.get(model) ?? { stages: { done: 0, failed: 0, cancelled: 0, orphaned: 0, drained: 0 }, steps: 0, tokens: 0, computeMs: 0 };
+    const counts = models.get(model) ?? {
+      stages: { done: 0, failed: 0, cancelled: 0, orphaned: 0, drained: 0 },
+      steps: 0,
+      tokens: 0,
+      computeMs: 0,
+    };
     models.set(model, counts);
     return counts;
   };
   const family = (name: string, type: 'counter' | 'gauge', help: string, samples: readonly string[]): string =>
     [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...samples.map((sample) => `${name}${sample}`)].join('\n');
-  const perModel = (value: (counts: Counts) => number): string[] => [...models].map(([model, counts]) => `{model=${quote(model)}} ${value(counts)}`);
+  const perModel = (value: (counts: Counts) => number): string[] =>
+    [...models].map(([model, counts]) => `{model=${quote(model)}} ${value(counts)}`);
 
   return {
     step(model, numTokens, ms) {
@@ -47,7 +56,9 @@ export function createMetrics(): Metrics {
           'stage_finished_total',
           'counter',
           'Stages that ended, by outcome.',
-          [...models].flatMap(([model, { stages }]) => OUTCOMES.map((outcome) => `{model=${quote(model)},outcome="${outcome}"} ${stages[outcome]}`)),
+          [...models].flatMap(([model, { stages }]) =>
+            OUTCOMES.map((outcome) => `{model=${quote(model)},outcome="${outcome}"} ${stages[outcome]}`),
+          ),
         ),
         family(
           'stage_steps_total',

@@ -1,4 +1,7 @@
-/** What the stage server needs of a model, whichever engine runs it. `containers/onnx/load-model.ts` makes one, `containers/onnx/run-stage.ts` uses it. */
+/**
+ * What the stage server needs of a model, whichever engine runs it. `containers/onnx/load-model.ts` makes one,
+ * `containers/onnx/run-stage.ts` uses it.
+ */
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
 /** A prompt as the transformer takes it. */
@@ -18,7 +21,13 @@ export interface Model {
   readonly engine: string;
   encodeText(prompt: string): Promise<EncodedText>;
   /** velocity [n, D] = noise - clean at `sigma`, for latents [n, D] at position ids [n, 3] */
-  velocity(input: { readonly latents: Float32Array; readonly imgIds: Float32Array; readonly sigma: number; readonly guidance: number | null; readonly text: EncodedText }): Promise<Float32Array>;
+  velocity(input: {
+    readonly latents: Float32Array;
+    readonly imgIds: Float32Array;
+    readonly sigma: number;
+    readonly guidance: number | null;
+    readonly text: EncodedText;
+  }): Promise<Float32Array>;
   /** RGB bytes [rows * token_pixels, cols * token_pixels, 3] of clean latents [rows * cols, D], row-major grid */
   decode(latents: Float32Array, rows: number, cols: number): Promise<Uint8Array>;
   close(): Promise<void>;

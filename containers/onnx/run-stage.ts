@@ -1,4 +1,7 @@
-/** One stage from its first step to its last byte: N Euler steps, then decode and encode as asked. Everything it does is in `runStage`, top to bottom. */
+/**
+ * One stage from its first step to its last byte: N Euler steps, then decode and encode as asked. Everything it does is
+ * in `runStage`, top to bottom.
+ */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fillGrid } from '../../src/numerics/fill-grid.ts';
 import { cleanEstimate, eulerStep } from '../../src/numerics/flow.ts';
@@ -13,7 +16,10 @@ export interface StageMessage {
   readonly tensors: Readonly<Record<string, Tensor>>;
 }
 
-/** The part of a stage that failed; `cause` has the evidence, which for the text part may hold the prompt and so belongs in no log. */
+/**
+ * The part of a stage that failed; `cause` has the evidence, which for the text part may hold the prompt and so belongs
+ * in no log.
+ */
 export class StageFailure extends Error {
   override name = 'StageFailure';
   readonly part: Part;
@@ -30,11 +36,16 @@ export class NotFiniteError extends Error {
 }
 
 /**
- * The messages of a stage: one `step` after each of the N steps, then `done` with `latents` (unless decode is `image`), and as asked `rgb`, `preview`, `image`.
- * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
- * Throws StageFailure when the model does, NotFiniteError when it answers NaN or Infinity. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
+ * The messages of a stage: one `step` after each of the N steps, then `done` with `latents` (unless decode is `image`),
+ * and as asked `rgb`, `preview`, `image`. `signal` is looked at before every step, before decode and before encode;
+ * aborted, the generator throws its reason. Throws StageFailure when the model does, NotFiniteError when it answers NaN
+ * or Infinity. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
  */
-export async function* runStage(job: StageJob, encodeText: (prompt: string) => Promise<EncodedText>, signal: AbortSignal): AsyncGenerator<StageMessage> {
+export async function* runStage(
+  job: StageJob,
+  encodeText: (prompt: string) => Promise<EncodedText>,
+  signal: AbortSignal,
+): AsyncGenerator<StageMessage> {
   const { model, options, latents, imgIds, scale, sigmas, guidance } = job;
   const steps = sigmas.length - 1;
   const text = await timed('text', () => encodeText(options.prompt));
@@ -46,7 +57,9 @@ export async function* runStage(job: StageJob, encodeText: (prompt: string) => P
     await nextTurn();
     signal.throwIfAborted();
     const sigma = sigmas[step - 1] as number;
-    const answer = await timed('velocity', () => model.velocity({ latents, imgIds, sigma, guidance, text: text.value }));
+    const answer = await timed('velocity', () =>
+      model.velocity({ latents, imgIds, sigma, guidance, text: text.value }),
+    );
     velocity = answer.value;
     eulerStep(latents, velocity, sigma, sigmas[step] as number);
     computeMs += answer.ms;
@@ -56,7 +69,8 @@ export async function* runStage(job: StageJob, encodeText: (prompt: string) => P
   if (broken >= 0) throw new NotFiniteError(`after ${steps} steps latents[${broken}] is ${latents[broken]}`);
 
   const tensors: Record<string, Tensor> = {};
-  if (options.decode !== 'image') tensors.latents = { data: latents, shape: [scale.length, latents.length / scale.length] };
+  if (options.decode !== 'image')
+    tensors.latents = { data: latents, shape: [scale.length, latents.length / scale.length] };
   let decodeMs = 0;
   let encodeMs = 0;
   if (job.cover) {
@@ -76,7 +90,10 @@ export async function* runStage(job: StageJob, encodeText: (prompt: string) => P
     encodeMs = encoded.ms;
     Object.assign(tensors, encoded.value);
   }
-  yield { event: done(model, { computeMs, textMs: text.ms, decodeMs, encodeMs, steps, warnings: text.value.warnings }), tensors };
+  yield {
+    event: done(model, { computeMs, textMs: text.ms, decodeMs, encodeMs, steps, warnings: text.value.warnings }),
+    tensors,
+  };
 }
 
 async function timed<T>(part: Part, work: () => Promise<T>): Promise<{ value: T; ms: number }> {
@@ -88,22 +105,47 @@ async function timed<T>(part: Part, work: () => Promise<T>): Promise<{ value: T;
   }
 }
 
-/** Tokens as the decoder takes them, a full grid row by row: the small grid when every token is low, else the full one with low tokens enlarged. */
-function decodableGrid(tokens: { latents: Float32Array; imgIds: Float32Array; scale: Uint8Array }, { rows, cols, unit }: Cover): { latents: Float32Array; rows: number; cols: number } {
+/**
+ * Tokens as the decoder takes them, a full grid row by row: the small grid when every token is low, else the full one
+ * with low tokens enlarged.
+ */
+function decodableGrid(
+  tokens: { latents: Float32Array; imgIds: Float32Array; scale: Uint8Array },
+  { rows, cols, unit }: Cover,
+): { latents: Float32Array; rows: number; cols: number } {
   if (!tokens.scale.every((side) => side === 2)) return { latents: fillGrid(tokens, rows, cols, unit), rows, cols };
   const small = { rows: rows / 2, cols: cols / 2 };
-  return { latents: fillGrid({ ...tokens, scale: new Uint8Array(tokens.scale.length).fill(1) }, small.rows, small.cols, 1), ...small };
+  return {
+    latents: fillGrid({ ...tokens, scale: new Uint8Array(tokens.scale.length).fill(1) }, small.rows, small.cols, 1),
+    ...small,
+  };
 }
 
-async function encodeAsked({ options: { decode, format, quality, preview } }: StageJob, pixels: Pixels): Promise<Record<string, Tensor>> {
+async function encodeAsked(
+  { options: { decode, format, quality, preview } }: StageJob,
+  pixels: Pixels,
+): Promise<Record<string, Tensor>> {
   const files: Record<string, Tensor> = {};
   const asTensor = (data: Uint8Array): Tensor => ({ data, shape: [data.length] });
   if (decode === 'image') files.image = asTensor(await encodeImage(pixels, format, quality));
-  if (preview) files.preview = asTensor(await encodePreview(pixels, { format: preview.format, longestSide: preview.longest_side, quality }));
+  if (preview)
+    files.preview = asTensor(
+      await encodePreview(pixels, { format: preview.format, longestSide: preview.longest_side, quality }),
+    );
   return files;
 }
 
-function done({ engine, facts }: Model, told: { computeMs: number; textMs: number; decodeMs: number; encodeMs: number; steps: number; warnings: readonly string[] }): StageEvent {
+function done(
+  { engine, facts }: Model,
+  told: {
+    computeMs: number;
+    textMs: number;
+    decodeMs: number;
+    encodeMs: number;
+    steps: number;
+    warnings: readonly string[];
+  },
+): StageEvent {
   return {
     event: 'done',
     compute_ms: told.computeMs,

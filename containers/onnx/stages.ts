@@ -4,7 +4,8 @@
  *   start → [queued] → running → done, kept for a while → forgotten
  *              └──────────┴────→ cancelled, orphaned, drained or failed: forgotten at once, so the same request runs again
  *
- * A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks nobody.
+ * A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks
+ * nobody.
  */
 import { type StageEvent, toMetadata } from '../../src/stage/contract.ts';
 import { encodeMessage } from '../../src/stage/safetensors.ts';
@@ -58,8 +59,15 @@ interface Runner {
 
 export interface Stages {
   find(id: string): Stage | undefined;
-  /** Puts a new stage in line, or says after how many milliseconds to come again. Throws RangeError when the id is taken. */
-  start(id: string, digest: string, job: StageJob): { readonly ok: true; readonly stage: Stage } | { readonly ok: false; readonly retryAfterMs: number };
+  /**
+   * Puts a new stage in line, or says after how many milliseconds to come again. Throws RangeError when the id is
+   * taken.
+   */
+  start(
+    id: string,
+    digest: string,
+    job: StageJob,
+  ): { readonly ok: true; readonly stage: Stage } | { readonly ok: false; readonly retryAfterMs: number };
   /** Everything the stage said so far, then what it says. Cancelling the stream stops nothing by itself. */
   follow(stage: Stage): ReadableStream<Uint8Array>;
   /** Stops or forgets it; false when nobody knows it. */
@@ -70,8 +78,14 @@ export interface Stages {
   drain(ms: number): Promise<void>;
 }
 
-const encode = ({ event, tensors }: StageMessage): Uint8Array => encodeMessage({ metadata: toMetadata(event), tensors });
-const failure = (code: string, message: string, retryable: boolean): StageEvent => ({ event: 'error', code, message, retryable });
+const encode = ({ event, tensors }: StageMessage): Uint8Array =>
+  encodeMessage({ metadata: toMetadata(event), tensors });
+const failure = (code: string, message: string, retryable: boolean): StageEvent => ({
+  event: 'error',
+  code,
+  message,
+  retryable,
+});
 
 const STOPPED = {
   cancelled: failure('cancelled', 'the stage was cancelled', false),
@@ -80,10 +94,18 @@ const STOPPED = {
 } as const;
 
 /** An empty registry for these models. */
-export function createStages(models: readonly Model[], { limits, metrics, log }: { readonly limits: StageLimits; readonly metrics: Metrics; readonly log: Log }): Stages {
+export function createStages(
+  models: readonly Model[],
+  { limits, metrics, log }: { readonly limits: StageLimits; readonly metrics: Metrics; readonly log: Log },
+): Stages {
   const stages = new Map<string, Stage>();
   const kept = new Map<string, { readonly bytes: number; readonly timer: NodeJS.Timeout }>();
-  const runners = new Map<Model, Runner>(models.map((model) => [model, { encodeText: cacheText(model, limits.texts), waiting: [], running: null, msPerToken: null }]));
+  const runners = new Map<Model, Runner>(
+    models.map((model) => [
+      model,
+      { encodeText: cacheText(model, limits.texts), waiting: [], running: null, msPerToken: null },
+    ]),
+  );
   const runnerOf = (stage: Pick<Stage, 'job'>): Runner => {
     const runner = runners.get(stage.job.model);
     if (!runner) throw new RangeError(`model ${stage.job.model.facts.id} is not one of this registry's`);
@@ -103,10 +125,16 @@ export function createStages(models: readonly Model[], { limits, metrics, log }:
 
   // ---- waiting ----
 
-  /** Milliseconds of denoising before the stage at `position` (1 = next) may begin, from steps measured so far; 0 while none was. */
+  /**
+   * Milliseconds of denoising before the stage at `position` (1 = next) may begin, from steps measured so far; 0 while
+   * none was.
+   */
   function waitMs(runner: Runner, position: number): number {
     const ahead = [...(runner.running ? [runner.running] : []), ...runner.waiting.slice(0, position - 1)];
-    const tokens = ahead.reduce((sum, { job, stepsDone }) => sum + job.scale.length * (job.sigmas.length - 1 - stepsDone), 0);
+    const tokens = ahead.reduce(
+      (sum, { job, stepsDone }) => sum + job.scale.length * (job.sigmas.length - 1 - stepsDone),
+      0,
+    );
     return Math.round(tokens * (runner.msPerToken ?? 0));
   }
 
@@ -147,7 +175,8 @@ export function createStages(models: readonly Model[], { limits, metrics, log }:
           const { ms } = message.event;
           stage.stepsDone += 1;
           metrics.step(facts.id, numTokens, ms);
-          runner.msPerToken = runner.msPerToken === null ? ms / numTokens : 0.8 * runner.msPerToken + (0.2 * ms) / numTokens;
+          runner.msPerToken =
+            runner.msPerToken === null ? ms / numTokens : 0.8 * runner.msPerToken + (0.2 * ms) / numTokens;
         }
         if (stage.isEnded) continue; // stopped during this very step: its readers are gone, the generator throws next
         push(stage, message);
@@ -156,8 +185,17 @@ export function createStages(models: readonly Model[], { limits, metrics, log }:
     } catch (error) {
       // an abort has told its readers already; anything else is the model's fault and told here
       if (stage.isEnded) return;
-      if (error instanceof NotFiniteError) push(stage, { event: failure('not_finite', error.message, false), tensors: {} });
-      else push(stage, { event: failure('model_failed', error instanceof StageFailure ? error.message : 'the stage server failed', true), tensors: {} });
+      if (error instanceof NotFiniteError)
+        push(stage, { event: failure('not_finite', error.message, false), tensors: {} });
+      else
+        push(stage, {
+          event: failure(
+            'model_failed',
+            error instanceof StageFailure ? error.message : 'the stage server failed',
+            true,
+          ),
+          tensors: {},
+        });
       end(stage, 'failed', error);
     }
   }
@@ -223,7 +261,8 @@ export function createStages(models: readonly Model[], { limits, metrics, log }:
 
   function leave(stage: Stage): void {
     stage.readers -= 1;
-    if (stage.readers === 0 && !stage.isEnded) stage.orphanTimer = setTimeout(() => stop(stage, 'orphaned'), limits.orphanMs);
+    if (stage.readers === 0 && !stage.isEnded)
+      stage.orphanTimer = setTimeout(() => stop(stage, 'orphaned'), limits.orphanMs);
   }
 
   return {
@@ -232,7 +271,8 @@ export function createStages(models: readonly Model[], { limits, metrics, log }:
     start(id, digest, job) {
       if (stages.has(id)) throw new RangeError(`stage ${id} is there already`);
       const runner = runnerOf({ job });
-      if (runner.running && runner.waiting.length >= limits.queue) return { ok: false, retryAfterMs: waitMs(runner, 1) };
+      if (runner.running && runner.waiting.length >= limits.queue)
+        return { ok: false, retryAfterMs: waitMs(runner, 1) };
       const stage: Stage = {
         id,
         digest,
@@ -323,5 +363,7 @@ function evidence(error: unknown): { error?: string } {
   if (!(error instanceof StageFailure)) return { error: String(error) };
   const { part, cause } = error;
   const kind = cause instanceof Error ? cause.name : typeof cause;
-  return { error: part === 'text' ? `${part}: ${kind}` : `${part}: ${kind}: ${cause instanceof Error ? cause.message : ''}` };
+  return {
+    error: part === 'text' ? `${part}: ${kind}` : `${part}: ${kind}: ${cause instanceof Error ? cause.message : ''}`,
+  };
 }

@@ -1,7 +1,10 @@
 /** Encoded prompts, remembered: the three stages of a job send the same text. */
 import type { EncodedText, Model } from './model.ts';
 
-/** `model.encodeText` that keeps the `size` most recently used prompts. A prompt that fails is not kept; one asked for twice at once is encoded once. */
+/**
+ * `model.encodeText` that keeps the `size` most recently used prompts. A prompt that fails is not kept; one asked for
+ * twice at once is encoded once.
+ */
 export function cacheText(model: Pick<Model, 'encodeText'>, size: number): (prompt: string) => Promise<EncodedText> {
   const kept = new Map<string, Promise<EncodedText>>();
   return (prompt) => {

@@ -1,16 +1,26 @@
 /**
- * The bytes of a stage request → a stage that can be run, or the one sentence that says why not. Pure.
- * 400: these bytes are not a stage request (not safetensors, a field or tensor missing, of another type or rank).
- * 422: a stage request that this server or this model cannot do (a value out of range, an unknown model, a grid with holes).
+ * The bytes of a stage request → a stage that can be run, or the one sentence that says why not. Pure. 400: these bytes
+ * are not a stage request (not safetensors, a field or tensor missing, of another type or rank). 422: a stage request
+ * that this server or this model cannot do (a value out of range, an unknown model, a grid with holes).
  */
-import { parseMetadata, REQUEST_TEXTS, type StageOptions, type StageProblem, type StageTensors, stageOptions } from '../../src/stage/contract.ts';
+import {
+  parseMetadata,
+  REQUEST_TEXTS,
+  type StageOptions,
+  type StageProblem,
+  type StageTensors,
+  stageOptions,
+} from '../../src/stage/contract.ts';
 import { decodeMessage, type Message, SafetensorsError } from '../../src/stage/safetensors.ts';
 import type { Model } from './model.ts';
 
 /** How many steps one stage may ask for; the plain runs of today's models take 50. */
 export const MAX_STEPS = 1000;
 
-/** The full-resolution cells under the tokens, and how many of them one unit of a position id spans: 1 on the full grid's ids, 2 on the small grid's. */
+/**
+ * The full-resolution cells under the tokens, and how many of them one unit of a position id spans: 1 on the full
+ * grid's ids, 2 on the small grid's.
+ */
 export interface Cover {
   readonly rows: number;
   readonly cols: number;
@@ -21,7 +31,10 @@ export interface Cover {
 export interface StageJob extends StageTensors {
   readonly model: Model;
   readonly options: StageOptions;
-  /** what the model is given: the request's, or the model's default where the request says null; null where the model has none */
+  /**
+   * what the model is given: the request's, or the model's default where the request says null; null where the model
+   * has none
+   */
   readonly guidance: number | null;
   /** null when nothing is decoded */
   readonly cover: Cover | null;
@@ -47,7 +60,12 @@ export function parseStage(body: Uint8Array, models: ReadonlyMap<string, Model>)
   const model = models.get(options.value.model);
   if (!model) {
     const known = [...new Set([...models.values()].map(({ facts }) => facts.id))].join(', ');
-    return refuse(422, 'unknown_model', 'model', `model ${show(options.value.model)} is not served here, expected one of: ${known}`);
+    return refuse(
+      422,
+      'unknown_model',
+      'model',
+      `model ${show(options.value.model)} is not served here, expected one of: ${known}`,
+    );
   }
   const refusal = checkOptions(options.value, model) ?? checkTensors(tensors.value, model);
   if (refusal) return refusal;
@@ -63,7 +81,8 @@ function parseMessage(body: Uint8Array): Parsed<Message> {
   try {
     return { ok: true, value: decodeMessage(body) };
   } catch (error) {
-    if (error instanceof SafetensorsError) return refuse(400, 'not_safetensors', null, `the body is not one safetensors message: ${error.message}`);
+    if (error instanceof SafetensorsError)
+      return refuse(400, 'not_safetensors', null, `the body is not one safetensors message: ${error.message}`);
     throw error;
   }
 }
@@ -88,54 +107,113 @@ const TENSORS = { latents: 'F32', img_ids: 'F32', scale: 'U8', sigmas: 'F32' } a
 /** The four tensors, once their names, types, ranks and common length n agree. */
 function parseTensors({ tensors }: Message): Parsed<StageTensors & { readonly width: number }> {
   const stranger = Object.keys(tensors).find((name) => !Object.hasOwn(TENSORS, name));
-  if (stranger !== undefined) return refuse(400, 'bad_tensor', stranger, `tensor ${show(stranger)} is unknown, expected ${Object.keys(TENSORS).join(', ')}`);
+  if (stranger !== undefined)
+    return refuse(
+      400,
+      'bad_tensor',
+      stranger,
+      `tensor ${show(stranger)} is unknown, expected ${Object.keys(TENSORS).join(', ')}`,
+    );
   for (const [name, dtype] of Object.entries(TENSORS)) {
     const tensor = tensors[name];
     if (!tensor) return refuse(400, 'bad_tensor', name, `tensor ${name} is missing`);
     const got = tensor.data instanceof Float32Array ? 'F32' : 'U8';
     if (got !== dtype) return refuse(400, 'bad_tensor', name, `tensor ${name} has dtype ${got}, expected ${dtype}`);
   }
-  const { latents, img_ids: imgIds, scale, sigmas } = tensors as { [name in keyof typeof TENSORS]: Message['tensors'][string] };
+  const {
+    latents,
+    img_ids: imgIds,
+    scale,
+    sigmas,
+  } = tensors as { [name in keyof typeof TENSORS]: Message['tensors'][string] };
   const [n = 0, width = 0] = latents.shape;
   if (latents.shape.length !== 2) return wrongShape('latents', latents.shape, '[n, 4 * channels]');
   if (n < 1) return refuse(422, 'no_tokens', 'latents', 'latents hold 0 tokens, expected at least 1');
-  if (imgIds.shape.length !== 2 || imgIds.shape[0] !== n || imgIds.shape[1] !== 3) return wrongShape('img_ids', imgIds.shape, `[${n}, 3]`);
+  if (imgIds.shape.length !== 2 || imgIds.shape[0] !== n || imgIds.shape[1] !== 3)
+    return wrongShape('img_ids', imgIds.shape, `[${n}, 3]`);
   if (scale.shape.length !== 1 || scale.shape[0] !== n) return wrongShape('scale', scale.shape, `[${n}]`);
   if (sigmas.shape.length !== 1) return wrongShape('sigmas', sigmas.shape, '[N + 1]');
   return {
     ok: true,
-    value: { latents: latents.data as Float32Array, imgIds: imgIds.data as Float32Array, scale: scale.data as Uint8Array, sigmas: sigmas.data as Float32Array, width },
+    value: {
+      latents: latents.data as Float32Array,
+      imgIds: imgIds.data as Float32Array,
+      scale: scale.data as Uint8Array,
+      sigmas: sigmas.data as Float32Array,
+      width,
+    },
   };
 }
 
-const wrongShape = (name: string, shape: readonly number[], expected: string): Refusal => refuse(400, 'bad_tensor', name, `tensor ${name} has shape [${shape}], expected ${expected}`);
+const wrongShape = (name: string, shape: readonly number[], expected: string): Refusal =>
+  refuse(400, 'bad_tensor', name, `tensor ${name} has shape [${shape}], expected ${expected}`);
 
-function checkOptions({ width, height, guidance, negative_prompt, decode, rgb, preview }: StageOptions, { facts }: Model): Refusal | null {
+function checkOptions(
+  { width, height, guidance, negative_prompt, decode, rgb, preview }: StageOptions,
+  { facts }: Model,
+): Refusal | null {
   if (!facts.sizes.some((size) => size.width === width && size.height === height)) {
     const offered = facts.sizes.map((size) => `${size.width}x${size.height}`).join(', ');
-    return refuse(422, 'unsupported_size', 'width', `${facts.id} does not make ${width}x${height}, expected one of: ${offered}`);
+    return refuse(
+      422,
+      'unsupported_size',
+      'width',
+      `${facts.id} does not make ${width}x${height}, expected one of: ${offered}`,
+    );
   }
-  if (guidance !== null && facts.guidance === null) return refuse(422, 'unsupported_option', 'guidance', `${facts.id} has no guidance, got ${guidance}, expected null`);
+  if (guidance !== null && facts.guidance === null)
+    return refuse(422, 'unsupported_option', 'guidance', `${facts.id} has no guidance, got ${guidance}, expected null`);
   if (guidance !== null && facts.guidance && !(guidance >= facts.guidance.min && guidance <= facts.guidance.max)) {
-    return refuse(422, 'out_of_range', 'guidance', `guidance is ${guidance}, expected ${facts.guidance.min} to ${facts.guidance.max}`);
+    return refuse(
+      422,
+      'out_of_range',
+      'guidance',
+      `guidance is ${guidance}, expected ${facts.guidance.min} to ${facts.guidance.max}`,
+    );
   }
   // the text itself stays out of the answer: answers are logged by those who get them
-  if (negative_prompt !== '' && !facts.negative_prompt) return refuse(422, 'unsupported_option', 'negative_prompt', `${facts.id} takes no negative prompt, expected an empty one`);
-  if (rgb && decode !== 'clean') return refuse(422, 'unsupported_option', 'rgb', `rgb needs decode clean, got ${decode}`);
-  if (preview && decode === 'none') return refuse(422, 'unsupported_option', 'preview', 'a preview needs decode clean or image, got none');
+  if (negative_prompt !== '' && !facts.negative_prompt)
+    return refuse(
+      422,
+      'unsupported_option',
+      'negative_prompt',
+      `${facts.id} takes no negative prompt, expected an empty one`,
+    );
+  if (rgb && decode !== 'clean')
+    return refuse(422, 'unsupported_option', 'rgb', `rgb needs decode clean, got ${decode}`);
+  if (preview && decode === 'none')
+    return refuse(422, 'unsupported_option', 'preview', 'a preview needs decode clean or image, got none');
   return null;
 }
 
-function checkTensors({ latents, imgIds, scale, sigmas, width }: StageTensors & { readonly width: number }, { facts }: Model): Refusal | null {
+function checkTensors(
+  { latents, imgIds, scale, sigmas, width }: StageTensors & { readonly width: number },
+  { facts }: Model,
+): Refusal | null {
   const n = scale.length;
-  if (width !== 4 * facts.channels) return refuse(422, 'out_of_range', 'latents', `latents hold ${width} values a token, ${facts.id} expects ${4 * facts.channels}`);
-  if (n > facts.max_tokens) return refuse(422, 'too_many_tokens', 'latents', `${n} tokens, ${facts.id} takes at most ${facts.max_tokens}`);
+  if (width !== 4 * facts.channels)
+    return refuse(
+      422,
+      'out_of_range',
+      'latents',
+      `latents hold ${width} values a token, ${facts.id} expects ${4 * facts.channels}`,
+    );
+  if (n > facts.max_tokens)
+    return refuse(422, 'too_many_tokens', 'latents', `${n} tokens, ${facts.id} takes at most ${facts.max_tokens}`);
   const broken = latents.findIndex((value) => !Number.isFinite(value));
-  if (broken >= 0) return refuse(422, 'not_finite', 'latents', `latents[${Math.floor(broken / width)}, ${broken % width}] is ${latents[broken]}, expected a finite number`);
+  if (broken >= 0)
+    return refuse(
+      422,
+      'not_finite',
+      'latents',
+      `latents[${Math.floor(broken / width)}, ${broken % width}] is ${latents[broken]}, expected a finite number`,
+    );
   for (const [i, value] of imgIds.entries()) {
     const at = `img_ids[${Math.floor(i / 3)}, ${i % 3}]`;
-    if (!Number.isFinite(value)) return refuse(422, 'not_finite', 'img_ids', `${at} is ${value}, expected a finite number`);
-    if (i % 3 === 0 && value !== 0) return refuse(422, 'out_of_range', 'img_ids', `${at} is ${value}, expected frame 0`);
+    if (!Number.isFinite(value))
+      return refuse(422, 'not_finite', 'img_ids', `${at} is ${value}, expected a finite number`);
+    if (i % 3 === 0 && value !== 0)
+      return refuse(422, 'out_of_range', 'img_ids', `${at} is ${value}, expected frame 0`);
   }
   const odd = scale.findIndex((value) => value !== 1 && value !== 2);
   if (odd >= 0) return refuse(422, 'out_of_range', 'scale', `scale[${odd}] is ${scale[odd]}, expected 1 or 2`);
@@ -144,40 +222,80 @@ function checkTensors({ latents, imgIds, scale, sigmas, width }: StageTensors & 
 
 function checkSigmas(sigmas: Float32Array): Refusal | null {
   const steps = sigmas.length - 1;
-  if (steps < 1 || steps > MAX_STEPS) return refuse(422, 'out_of_range', 'sigmas', `${sigmas.length} sigmas, expected 2 to ${MAX_STEPS + 1}: one more than there are steps`);
+  if (steps < 1 || steps > MAX_STEPS)
+    return refuse(
+      422,
+      'out_of_range',
+      'sigmas',
+      `${sigmas.length} sigmas, expected 2 to ${MAX_STEPS + 1}: one more than there are steps`,
+    );
   for (const [i, sigma] of sigmas.entries()) {
-    if (Number.isNaN(sigma)) return refuse(422, 'not_finite', 'sigmas', `sigmas[${i}] is NaN, expected a finite number`);
-    if (sigma < 0 || sigma > 1) return refuse(422, 'out_of_range', 'sigmas', `sigmas[${i}] is ${sigma}, expected 0 to 1`);
+    if (Number.isNaN(sigma))
+      return refuse(422, 'not_finite', 'sigmas', `sigmas[${i}] is NaN, expected a finite number`);
+    if (sigma < 0 || sigma > 1)
+      return refuse(422, 'out_of_range', 'sigmas', `sigmas[${i}] is ${sigma}, expected 0 to 1`);
     const before = sigmas[i - 1];
-    if (before !== undefined && sigma >= before) return refuse(422, 'not_decreasing', 'sigmas', `sigmas[${i}] is ${sigma} after ${before}, expected strictly decreasing`);
+    if (before !== undefined && sigma >= before)
+      return refuse(
+        422,
+        'not_decreasing',
+        'sigmas',
+        `sigmas[${i}] is ${sigma} after ${before}, expected strictly decreasing`,
+      );
   }
   return null;
 }
 
 /** How the tokens lie on the full grid, for stages that are decoded: every cell under exactly one token. */
-function findCover({ decode, width, height }: StageOptions, { imgIds, scale, sigmas }: StageTensors, { facts }: Model): Parsed<Cover | null> {
+function findCover(
+  { decode, width, height }: StageOptions,
+  { imgIds, scale, sigmas }: StageTensors,
+  { facts }: Model,
+): Parsed<Cover | null> {
   if (decode === 'none') return { ok: true, value: null };
   if (decode === 'image') {
     const end = sigmas[sigmas.length - 1];
-    if (end !== 0) return refuse(422, 'unfinished_image', 'sigmas', `decode image with sigmas that end at ${end}, expected 0`);
+    if (end !== 0)
+      return refuse(422, 'unfinished_image', 'sigmas', `decode image with sigmas that end at ${end}, expected 0`);
     const low = scale.indexOf(2);
-    if (low >= 0) return refuse(422, 'unfinished_image', 'scale', `decode image with scale[${low}] 2, expected every token at full resolution`);
+    if (low >= 0)
+      return refuse(
+        422,
+        'unfinished_image',
+        'scale',
+        `decode image with scale[${low}] 2, expected every token at full resolution`,
+      );
   }
-  // a mixed stage whose tokens are all upsampled still has the small grid's ids, halves among them; ids of whole numbers alone are the full grid's
+  // a mixed stage whose tokens are all upsampled still has the small grid's ids, halves among them; ids of whole
+  // numbers alone are the full grid's
   const unit = scale.includes(2) || !imgIds.every(Number.isInteger) ? 2 : 1;
   const cover: Cover = { rows: height / facts.token_pixels, cols: width / facts.token_pixels, unit };
   const fault = coverFault(imgIds, scale, cover);
   if (fault === null) return { ok: true, value: cover };
-  return refuse(422, 'bad_grid', 'img_ids', `decode ${decode} needs every cell of the ${cover.rows} x ${cover.cols} grid under exactly one token: ${fault}`);
+  return refuse(
+    422,
+    'bad_grid',
+    'img_ids',
+    `decode ${decode} needs every cell of the ${cover.rows} x ${cover.cols} grid under exactly one token: ${fault}`,
+  );
 }
 
-/** What keeps the tokens from covering each of rows x cols cells exactly once, or null when they do. A token at id (r, c) covers scale x scale cells from (r, c) * unit. */
+/**
+ * What keeps the tokens from covering each of rows x cols cells exactly once, or null when they do. A token at id (r,
+ * c) covers scale x scale cells from (r, c) * unit.
+ */
 export function coverFault(imgIds: Float32Array, scale: Uint8Array, { rows, cols, unit }: Cover): string | null {
   const taken = new Uint8Array(rows * cols);
   for (const [i, side] of scale.entries()) {
     const row = (imgIds[3 * i + 1] as number) * unit;
     const col = (imgIds[3 * i + 2] as number) * unit;
-    const isInside = Number.isInteger(row) && Number.isInteger(col) && row >= 0 && col >= 0 && row + side <= rows && col + side <= cols;
+    const isInside =
+      Number.isInteger(row) &&
+      Number.isInteger(col) &&
+      row >= 0 &&
+      col >= 0 &&
+      row + side <= rows &&
+      col + side <= cols;
     if (!isInside) return `token ${i} of scale ${side} lies at cell (${row}, ${col})`;
     for (let cell = 0; cell < side * side; cell++) {
       const at = (row + Math.floor(cell / side)) * cols + col + (cell % side);

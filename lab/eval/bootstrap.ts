@@ -10,11 +10,16 @@ export interface Interval {
 const KEY = [0x62_6f_6f_74, 1] as const;
 
 /**
- * The central 95 % of `statistic` over `resamples` draws: each draws every group anew from its own members, with replacement, as many as it has.
- * The same groups give the same interval. Laws: a statistic that is the same for all members has an interval of no width; `low` <= `high`. Groups must not be empty.
- * Source: Efron, "Bootstrap methods: another look at the jackknife", 1979; percentile interval, stratified.
+ * The central 95 % of `statistic` over `resamples` draws: each draws every group anew from its own members, with
+ * replacement, as many as it has. The same groups give the same interval. Laws: a statistic that is the same for all
+ * members has an interval of no width; `low` <= `high`. Groups must not be empty. Source: Efron, "Bootstrap methods:
+ * another look at the jackknife", 1979; percentile interval, stratified.
  */
-export function bootstrapInterval<T>(groups: readonly (readonly T[])[], statistic: (groups: readonly (readonly T[])[]) => number, resamples = 2000): Interval {
+export function bootstrapInterval<T>(
+  groups: readonly (readonly T[])[],
+  statistic: (groups: readonly (readonly T[])[]) => number,
+  resamples = 2000,
+): Interval {
   const words = new Uint32Array(4);
   let drawn = 0;
   const draw = (below: number): number => {
@@ -22,7 +27,8 @@ export function bootstrapInterval<T>(groups: readonly (readonly T[])[], statisti
     return Math.floor((words[drawn++ % 4]! / 2 ** 32) * below);
   };
   const values = new Float64Array(resamples);
-  for (let i = 0; i < resamples; i++) values[i] = statistic(groups.map((group) => group.map(() => group[draw(group.length)]!)));
+  for (let i = 0; i < resamples; i++)
+    values[i] = statistic(groups.map((group) => group.map(() => group[draw(group.length)]!)));
   values.sort();
   return { low: values[Math.floor(0.025 * (resamples - 1))]!, high: values[Math.ceil(0.975 * (resamples - 1))]! };
 }

@@ -16,7 +16,10 @@ import { presetSchedule } from './schedules.ts';
 export interface Calibration {
   readonly width: number;
   readonly height: number;
-  /** TeaCache: expected relative change at which the model is asked again, for work not below that of the fastest preset, as near as it can be had */
+  /**
+   * TeaCache: expected relative change at which the model is asked again, for work not below that of the fastest
+   * preset, as near as it can be had
+   */
   readonly reuseThreshold: number;
   /** full-size evaluations a job that this threshold led to, on the calibration's jobs */
   readonly reuseEvaluations: number;
@@ -30,7 +33,11 @@ const THRESHOLDS = { least: 1e-3, most: 10, halvings: 10 } as const;
  * The calibration on a few jobs of one size, from `open(job)` denoisers. Deterministic in model and jobs.
  * Costs a plain run and about ten runs of the fastest preset's work a job.
  */
-export async function calibrate(facts: ModelFacts, open: (job: Job) => Denoiser, jobs: readonly Job[]): Promise<Calibration> {
+export async function calibrate(
+  facts: ModelFacts,
+  open: (job: Job) => Denoiser,
+  jobs: readonly Job[],
+): Promise<Calibration> {
   const [first] = jobs;
   if (!first) throw new RangeError('jobs has 0 entries; expected at least one to calibrate on');
   const { width, height } = first;

@@ -1,8 +1,9 @@
 /**
  * The model as a way of sampling sees it: tokens in, velocity out, and a count of everything it spends.
  *
- * One denoiser serves one job. All it asks goes through stage requests, so what is timed is what the stage server reports. A stage request needs at least one step: a
- * picture that no step of the sampler can carry rides on a step too short to move a float, whose time and work are left out of the count.
+ * One denoiser serves one job. All it asks goes through stage requests, so what is timed is what the stage server
+ * reports. A stage request needs at least one step: a picture that no step of the sampler can carry rides on a step too
+ * short to move a float, whose time and work are left out of the count.
  */
 import { type FlopFacts, stepFlops } from '../../src/numerics/flops.ts';
 import type { Tokens } from '../../src/numerics/tokens.ts';
@@ -44,13 +45,32 @@ export interface Spent {
 export interface Denoiser {
   readonly facts: ModelFacts;
   readonly job: Job;
-  /** One Euler step: latents to the bit as `steps` has them, and the velocity to the rounding of `latents / (sigma - next)`. The tokens stay as they are. */
-  step(tokens: Tokens, sigma: number, next: number): Promise<{ readonly latents: Float32Array; readonly velocity: Float32Array }>;
-  /** [n * D] latents after Euler steps along `sigmas` [steps + 1], strictly decreasing, in one stage request. The tokens stay as they are. */
+  /**
+   * One Euler step: latents to the bit as `steps` has them, and the velocity to the rounding of `latents / (sigma -
+   * next)`. The tokens stay as they are.
+   */
+  step(
+    tokens: Tokens,
+    sigma: number,
+    next: number,
+  ): Promise<{ readonly latents: Float32Array; readonly velocity: Float32Array }>;
+  /**
+   * [n * D] latents after Euler steps along `sigmas` [steps + 1], strictly decreasing, in one stage request. The tokens
+   * stay as they are.
+   */
   steps(tokens: Tokens, sigmas: ArrayLike<number>): Promise<Float32Array>;
-  /** The same with the picture of the clean estimate at the last level: half the image's size where every token is low, else all of it, low tokens enlarged. */
-  stepsAndPicture(tokens: Tokens, sigmas: ArrayLike<number>): Promise<{ readonly latents: Float32Array; readonly picture: Pixels }>;
-  /** The picture of clean latents, sigma 0. Costs nothing where the very latents come from `steps` that ended at 0 on the full grid: those brought it along. */
+  /**
+   * The same with the picture of the clean estimate at the last level: half the image's size where every token is low,
+   * else all of it, low tokens enlarged.
+   */
+  stepsAndPicture(
+    tokens: Tokens,
+    sigmas: ArrayLike<number>,
+  ): Promise<{ readonly latents: Float32Array; readonly picture: Pixels }>;
+  /**
+   * The picture of clean latents, sigma 0. Costs nothing where the very latents come from `steps` that ended at 0 on
+   * the full grid: those brought it along.
+   */
   decode(tokens: Tokens): Promise<Pixels>;
   /** a snapshot */
   readonly spent: Spent;
@@ -73,10 +93,16 @@ export interface RunResult {
   readonly warnings: readonly string[];
 }
 
-/** Whatever computes: a stage server (stage-run.ts), or a closed form in a test. Must not write into the request's arrays. */
+/**
+ * Whatever computes: a stage server (stage-run.ts), or a closed form in a test. Must not write into the request's
+ * arrays.
+ */
 export type Run = (job: Job, request: RunRequest) => Promise<RunResult>;
 
-/** Shortest step a float32 schedule can hold: it moves no latent, so the clean estimate of what it carries is the latents themselves. */
+/**
+ * Shortest step a float32 schedule can hold: it moves no latent, so the clean estimate of what it carries is the
+ * latents themselves.
+ */
 const STILL = 1e-30;
 
 /** A denoiser for one job on whatever `run` reaches. Throws what `run` throws. */
@@ -91,7 +117,10 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
   async function ask(request: RunRequest, isCounted: boolean): Promise<RunResult> {
     const result = await run(job, request);
     if (isCounted) {
-      counts.set(request.tokens.scale.length, (counts.get(request.tokens.scale.length) ?? 0) + request.sigmas.length - 1);
+      counts.set(
+        request.tokens.scale.length,
+        (counts.get(request.tokens.scale.length) ?? 0) + request.sigmas.length - 1,
+      );
       ms.compute += result.computeMs;
     }
     ms.text += result.textMs;
@@ -157,7 +186,10 @@ function velocityBetween(before: Float32Array, after: Float32Array, [sigma = 1, 
 }
 
 /** Work of evaluations, attention counted and not. */
-export function evaluationFlops(flops: FlopFacts, evaluations: Spent['evaluations']): Pick<Spent, 'denoiseFlops' | 'denoiseFlopsWithoutAttention'> {
+export function evaluationFlops(
+  flops: FlopFacts,
+  evaluations: Spent['evaluations'],
+): Pick<Spent, 'denoiseFlops' | 'denoiseFlopsWithoutAttention'> {
   const steps = evaluations.map(({ tokens, count }) => ({ ...stepFlops(flops, tokens), count }));
   return {
     denoiseFlops: steps.reduce((sum, { total, count }) => sum + total * count, 0),

@@ -40,12 +40,20 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 /** Accuracy by set as a table, whether it is enough to judge by, and what the Fréchet distance of real pictures is. */
 export function describeDetector({ accuracy, falseAccepts, reference }: DetectorFacts): string {
-  const sets = Object.entries(accuracy).flatMap(([name, value]) => (typeof value === 'object' ? [[name, value] as const] : []));
+  const sets = Object.entries(accuracy).flatMap(([name, value]) =>
+    typeof value === 'object' ? [[name, value] as const] : [],
+  );
   const rows = sets.map(([name, set]) =>
-    [SETS[name] ?? name, String(set.scenes), ...[set.objects, set.colours, set.recoloured, set.counts, set.backgrounds].map(percent), set.spurious.toFixed(3)].join(' | '),
+    [
+      SETS[name] ?? name,
+      String(set.scenes),
+      ...[set.objects, set.colours, set.recoloured, set.counts, set.backgrounds].map(percent),
+      set.spurious.toFixed(3),
+    ].join(' | '),
   );
   const sharp = sets.filter(([name]) => !name.includes('soft'));
-  const isEnough = sharp.length > 0 && sharp.every(([, { objects, colours }]) => objects >= OBJECTS && colours >= COLOURS);
+  const isEnough =
+    sharp.length > 0 && sharp.every(([, { objects, colours }]) => objects >= OBJECTS && colours >= COLOURS);
   const { pictures = 0, any = 0, ...kinds } = falseAccepts;
   const distances = Object.entries(reference).find(([, value]) => typeof value === 'object');
   return [

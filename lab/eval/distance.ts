@@ -20,8 +20,9 @@ interface Plane {
 
 /**
  * 1 - MS-SSIM of two grey pictures [height * width], in [0, 1]: 0 for equal ones. Sides must be at least 161 pixels.
- * Each scale halves the one before by averaging 2 x 2 pixels. Negative similarities count as 0. Laws: symmetric; 0 exactly for a picture and itself.
- * Source: Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment", 2003.
+ * Each scale halves the one before by averaging 2 x 2 pixels. Negative similarities count as 0. Laws: symmetric; 0
+ * exactly for a picture and itself. Source: Wang, Simoncelli, Bovik, "Multiscale structural similarity for image
+ * quality assessment", 2003.
  */
 export function msSsimDistance(a: Uint8Array, b: Uint8Array, width: number, height: number): number {
   requireInteger('width', width, MIN_SIDE, 2 ** 15);
@@ -60,7 +61,9 @@ function similarities(a: Plane, b: Plane): { whole: number; contrast: number } {
   return { whole, contrast };
 }
 
-const WINDOW = normalised(Float64Array.from({ length: TAPS }, (_, i) => Math.exp(-((i - (TAPS - 1) / 2) ** 2) / (2 * SIGMA ** 2))));
+const WINDOW = normalised(
+  Float64Array.from({ length: TAPS }, (_, i) => Math.exp(-((i - (TAPS - 1) / 2) ** 2) / (2 * SIGMA ** 2))),
+);
 
 function normalised(values: Float64Array): Float64Array {
   const sum = values.reduce((total, value) => total + value, 0);

@@ -28,11 +28,17 @@ export interface DocumentInput {
   readonly sentences: Report['sentences'];
 }
 
-/** A row with fewer than this share of the plain row's results would take prompts away from all the others: it is left out of the table. */
+/**
+ * A row with fewer than this share of the plain row's results would take prompts away from all the others: it is left
+ * out of the table.
+ */
 const ENOUGH = 0.5;
 const FOLDER = 'evaluation';
 
-/** The document and its pictures under `out`; resolves to the document's path. Charts and sheets of an earlier document are removed. */
+/**
+ * The document and its pictures under `out`; resolves to the document's path. Charts and sheets of an earlier document
+ * are removed.
+ */
 export async function writeDocument(input: DocumentInput, out: string): Promise<string> {
   const folder = join(out, FOLDER);
   await mkdir(folder, { recursive: true });
@@ -43,7 +49,13 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
   };
 
   const { rows, leftOut } = tableOf(input);
-  const chart = rows.length < 2 ? null : await save('rows.svg', await rowsChart(rows.map(({ row, summary }) => ({ name: row.name, group: row.group, summary }))));
+  const chart =
+    rows.length < 2
+      ? null
+      : await save(
+          'rows.svg',
+          await rowsChart(rows.map(({ row, summary }) => ({ name: row.name, group: row.group, summary }))),
+        );
   const groups: Record<string, string> = {};
   for (const [name, group] of [
     ['ralu', 'ralu'],
@@ -53,7 +65,8 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
       input,
       rows.map(({ row }) => row).filter((row) => row.group === 'plain' || row.group === group),
     );
-    if (lines.length > 0 && rows.some(({ row }) => row.group === group)) groups[name] = await save(`${name}.webp`, await sheetOf(input, lines));
+    if (lines.length > 0 && rows.some(({ row }) => row.group === group))
+      groups[name] = await save(`${name}.webp`, await sheetOf(input, lines));
   }
 
   const charts: Record<string, string> = {};
@@ -72,8 +85,21 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
   }
 
   const { model, size, sittings, sentences, detector } = input;
-  const warned = currentResults(input.results, input.rows, detector.digest).filter(({ spent }) => spent.warnings.length > 0).length;
-  const report = { model, size, sittings, sentences, detector: detector.markdown, rows, leftOut, ablations, warned, pictures: { chart, groups, charts, sheets } };
+  const warned = currentResults(input.results, input.rows, detector.digest).filter(
+    ({ spent }) => spent.warnings.length > 0,
+  ).length;
+  const report = {
+    model,
+    size,
+    sittings,
+    sentences,
+    detector: detector.markdown,
+    rows,
+    leftOut,
+    ablations,
+    warned,
+    pictures: { chart, groups, charts, sheets },
+  };
   const file = join(out, 'evaluation.md');
   await writeFile(file, renderReport(report));
   return file;
@@ -93,11 +119,17 @@ function tableOf({ rows, results, detector }: DocumentInput): { rows: ReportRow[
   return { rows: enough.map((row, i) => ({ row, summary: summaries[i]!, results: measured[i]! })), leftOut };
 }
 
-/** An ablation's settings that have results, on the prompts that all of them, the plain row and the fastest preset have; null with fewer than two settings. */
+/**
+ * An ablation's settings that have results, on the prompts that all of them, the plain row and the fastest preset have;
+ * null with fewer than two settings.
+ */
 function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablation): ReportAblation | null {
   const plain = rows[0]!;
   const base = rows.filter(({ id }) => id === FASTEST);
-  const current = Map.groupBy(currentResults(results, [plain, ...base, ...ablation.rows], detector.digest), ({ row }) => row);
+  const current = Map.groupBy(
+    currentResults(results, [plain, ...base, ...ablation.rows], detector.digest),
+    ({ row }) => row,
+  );
   const settings = ablation.rows.filter(({ id }) => current.has(id));
   const compared = base.filter(({ id }) => current.has(id));
   const measured = inCommon([plain, ...compared, ...settings].map(({ id }) => current.get(id) ?? []));
@@ -105,11 +137,22 @@ function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablati
   const [first, ...summaries] = summarise(measured, detector.reference).toSpliced(1, compared.length);
   const differences = compared.length === 0 ? [] : measured.slice(2).map((each) => scoreDifference(each, measured[1]!));
   const points = settings.map(({ value }, i) => ({ value, summary: summaries[i]! }));
-  return { id: ablation.id, title: ablation.title, axis: ablation.axis, points, plain: first!, differences, settings: settings.map((row) => row.settings) };
+  return {
+    id: ablation.id,
+    title: ablation.title,
+    axis: ablation.axis,
+    points,
+    plain: first!,
+    differences,
+    settings: settings.map((row) => row.settings),
+  };
 }
 
 /** The lines of a sheet for those of `rows` that have at least one kept picture. */
-async function sheetLines({ showcase, pictureOf, results }: DocumentInput, rows: readonly Pick<Row, 'id' | 'name'>[]): Promise<SheetLine[]> {
+async function sheetLines(
+  { showcase, pictureOf, results }: DocumentInput,
+  rows: readonly Pick<Row, 'id' | 'name'>[],
+): Promise<SheetLine[]> {
   const isCorrect = new Map(results.map(({ row, prompt, correct }) => [`${row} ${prompt}`, correct]));
   const lines: SheetLine[] = [];
   for (const { id, name } of rows) {
@@ -125,4 +168,5 @@ async function sheetLines({ showcase, pictureOf, results }: DocumentInput, rows:
   return lines;
 }
 
-const sheetOf = ({ showcase }: DocumentInput, lines: readonly SheetLine[]): Promise<Buffer> => pictureSheet({ captions: showcase.map(({ prompt }) => prompt), lines });
+const sheetOf = ({ showcase }: DocumentInput, lines: readonly SheetLine[]): Promise<Buffer> =>
+  pictureSheet({ captions: showcase.map(({ prompt }) => prompt), lines });

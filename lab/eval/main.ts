@@ -1,7 +1,12 @@
-/** `npm run eval`: every way of sampling over the evaluation's prompts, scored, into docs/evaluation.md. See lab/eval/options.ts for what may be asked. */
+/**
+ * `npm run eval`: every way of sampling over the evaluation's prompts, scored, into docs/evaluation.md. See
+ * lab/eval/options.ts for what may be asked.
+ */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { freePort } from '../../scripts/local/ports.ts';
+import { startStage } from '../../scripts/local/stage.ts';
 import { defaultPreset } from '../../src/job/presets.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { type About, folderOf, latestFolder, loadAbout, resultsOf, saveAbout, thisSitting } from './about.ts';
@@ -19,8 +24,6 @@ import { type Bench, itemsLeft, measure, type Prompt, takePrompts, timeLeft } fr
 import { planFor } from './samplers/ralu.ts';
 import { presetSchedule } from './schedules.ts';
 import { stageAt } from './stage-run.ts';
-import { freePort } from '../../scripts/local/ports.ts';
-import { startStage } from '../../scripts/local/stage.ts';
 
 interface EvalPrompt extends Prompt {
   readonly expect: Expectation;
@@ -34,14 +37,21 @@ const SHOWCASE = takePrompts(PROMPTS, 1);
 const CALIBRATION_PROMPTS = 3;
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
-const pictureOf = (folder: string, row: string, prompt: string): string => join(folder, 'pictures', row, `${prompt}.png`);
+const pictureOf = (folder: string, row: string, prompt: string): string =>
+  join(folder, 'pictures', row, `${prompt}.png`);
 
 /** The rows and ablations that the options name; the plain run is always the first. */
-function chosen({ rows: ids, ablations }: EvalOptions, { facts, calibration }: About): { rows: readonly Row[]; ablations: readonly Ablation[] } {
+function chosen(
+  { rows: ids, ablations }: EvalOptions,
+  { facts, calibration }: About,
+): { rows: readonly Row[]; ablations: readonly Ablation[] } {
   const all = makeRows(facts, calibration);
   const [plain] = all;
   const rows = choose(all, ids, '--rows');
-  return { rows: plain && !rows.includes(plain) ? [plain, ...rows] : rows, ablations: choose(makeAblations(facts, calibration), ablations, '--ablations') };
+  return {
+    rows: plain && !rows.includes(plain) ? [plain, ...rows] : rows,
+    ablations: choose(makeAblations(facts, calibration), ablations, '--ablations'),
+  };
 }
 
 /** Runs what is not done yet of what the options ask; resolves to the folder of the results. */
@@ -71,7 +81,11 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
         return { ...judge(prompt.expect, seen), seen };
       },
     };
-    await runRows(bench, { folder, rows: [...rows, ...ablations.flatMap((ablation) => ablation.rows)], prompts: takePrompts(PROMPTS, options.prompts) });
+    await runRows(bench, {
+      folder,
+      rows: [...rows, ...ablations.flatMap((ablation) => ablation.rows)],
+      prompts: takePrompts(PROMPTS, options.prompts),
+    });
     return folder;
   } finally {
     await child.stop();
@@ -82,26 +96,43 @@ function modelOf(models: readonly ModelFacts[], { model, size }: EvalOptions): M
   const facts = model === null ? models[0] : models.find(({ id, aliases }) => id === model || aliases.includes(model));
   if (!facts) throw new UsageError(`--model: there is no ${model}; there are ${models.map(({ id }) => id).join(', ')}`);
   if (size && !facts.sizes.some(({ width, height }) => width === size.width && height === size.height))
-    throw new UsageError(`--size: ${facts.id} has no ${size.width}x${size.height}; it has ${facts.sizes.map(({ width, height }) => `${width}x${height}`).join(', ')}`);
+    throw new UsageError(
+      `--size: ${facts.id} has no ${size.width}x${size.height}; it has ${facts.sizes.map(({ width, height }) => `${width}x${height}`).join(', ')}`,
+    );
   return facts;
 }
 
 /** What is kept of this model at this size; where nothing is, the calibration is measured first. */
-async function begin(folder: string, { facts, size, open }: { facts: ModelFacts; size: { width: number; height: number }; open: (job: Job) => Denoiser }): Promise<About> {
+async function begin(
+  folder: string,
+  { facts, size, open }: { facts: ModelFacts; size: { width: number; height: number }; open: (job: Job) => Denoiser },
+): Promise<About> {
   const kept = loadAbout(folder);
   if (kept) return { ...kept, facts };
   say('calibrating: what the model must be known by before rows of equal work can be set up');
-  const jobs = takePrompts(PROMPTS, CALIBRATION_PROMPTS).map(({ prompt, seed }) => ({ prompt, seed: (seed ^ 0x5eed_cafe) >>> 0, ...size }));
+  const jobs = takePrompts(PROMPTS, CALIBRATION_PROMPTS).map(({ prompt, seed }) => ({
+    prompt,
+    seed: (seed ^ 0x5eed_cafe) >>> 0,
+    ...size,
+  }));
   const about: About = { facts, calibration: await calibrate(facts, open, jobs), sittings: [] };
   saveAbout(folder, about);
   return about;
 }
 
-/** Every picture that is not done yet, each kept as soon as it is. Pictures are kept of the showcase, and all of the plain run: distances need them. */
-async function runRows(bench: Bench<EvalPrompt>, { folder, rows, prompts }: { folder: string; rows: readonly Row[]; prompts: readonly EvalPrompt[] }): Promise<void> {
+/**
+ * Every picture that is not done yet, each kept as soon as it is. Pictures are kept of the showcase, and all of the
+ * plain run: distances need them.
+ */
+async function runRows(
+  bench: Bench<EvalPrompt>,
+  { folder, rows, prompts }: { folder: string; rows: readonly Row[]; prompts: readonly EvalPrompt[] },
+): Promise<void> {
   const { results, add } = openResults(resultsOf(folder));
   const items = itemsLeft(prompts, rows, currentResults(resultsOfPrompts(results, prompts), rows, bench.detector));
-  say(`${rows.length} rows, ${prompts.length} prompts: ${items.length} pictures to make, ${rows.length * prompts.length - items.length} done before`);
+  say(
+    `${rows.length} rows, ${prompts.length} prompts: ${items.length} pictures to make, ${rows.length * prompts.length - items.length} done before`,
+  );
   if (items.length === 0) return;
   // the first requests of a stage server pay for memory and threads that later ones find ready
   await measure(bench, items.at(-1)!.row, items.at(-1)!.prompt);
@@ -111,30 +142,47 @@ async function runRows(bench: Bench<EvalPrompt>, { folder, rows, prompts }: { fo
     const start = performance.now();
     const { result, picture } = await measure(bench, row, prompt);
     // the picture first: where its line is kept, it is there
-    if (row === rows[0] || SHOWCASE.some(({ id }) => id === prompt.id)) await savePicture(pictureOf(folder, row.id, prompt.id), picture);
+    if (row === rows[0] || SHOWCASE.some(({ id }) => id === prompt.id))
+      await savePicture(pictureOf(folder, row.id, prompt.id), picture);
     add(result);
     took.set(row.id, [...(took.get(row.id) ?? []), performance.now() - start]);
     const left = timeLeft(items.slice(i + 1), took) ?? 0;
-    say(`${i + 1}/${items.length}  ${prompt.id}  ${row.id}  ${(result.spent.computeMs / 1000).toFixed(2)} s  ${result.correct ? 'correct' : result.reason}  ${duration(left)} left`);
+    say(
+      `${i + 1}/${items.length}  ${prompt.id}  ${row.id}  ${(result.spent.computeMs / 1000).toFixed(2)} s  ${result.correct ? 'correct' : result.reason}  ${duration(left)} left`,
+    );
   }
 }
 
-const duration = (ms: number): string => (ms < 90_000 ? `${Math.round(ms / 1000)} s` : ms < 5_400_000 ? `${Math.round(ms / 60_000)} min` : `${(ms / 3_600_000).toFixed(1)} h`);
+const duration = (ms: number): string =>
+  ms < 90_000
+    ? `${Math.round(ms / 1000)} s`
+    : ms < 5_400_000
+      ? `${Math.round(ms / 60_000)} min`
+      : `${(ms / 3_600_000).toFixed(1)} h`;
 
 /** Results judged anew: what was seen stays, what is right is decided by the rules of today. */
 function judgedAnew(results: readonly Result[], prompts: readonly EvalPrompt[]): Result[] {
   const expected = new Map(prompts.map(({ id, expect }) => [id, expect]));
-  return resultsOfPrompts(results, prompts).map((result) => ({ ...result, ...judge(expected.get(result.prompt)!, result.seen) }));
+  return resultsOfPrompts(results, prompts).map((result) => ({
+    ...result,
+    ...judge(expected.get(result.prompt)!, result.seen),
+  }));
 }
 
 /** The conclusions written by hand, where they are about this model; of another they would say what nobody has seen. */
 function sentencesAbout({ digest }: ModelFacts): Readonly<Record<string, string>> {
-  const { digest: about, ...sentences } = readJson<Readonly<Record<string, string>> & { readonly digest: string }>('sentences.json');
+  const { digest: about, ...sentences } = readJson<Readonly<Record<string, string>> & { readonly digest: string }>(
+    'sentences.json',
+  );
   return digest.startsWith(about) ? sentences : {};
 }
 
 /** The document from what is kept in `folder`: of the rows and ablations that the options name. */
-async function report(options: EvalOptions, { digest, reference, facts: accuracy }: Detector, folder: string): Promise<string> {
+async function report(
+  options: EvalOptions,
+  { digest, reference, facts: accuracy }: Detector,
+  folder: string,
+): Promise<string> {
   const about = loadAbout(folder);
   if (!about) throw new Error(`there are no results in ${folder}`);
   const { facts, calibration, sittings } = about;

@@ -37,7 +37,8 @@ export function parseOptions(args: readonly string[]): EvalOptions | null {
   const { values } = parse(args);
   if (values.help) return null;
   const prompts = values.prompts === undefined ? Number.POSITIVE_INFINITY : Number(values.prompts);
-  if (prompts !== Number.POSITIVE_INFINITY && !(Number.isInteger(prompts) && prompts >= 1)) throw new UsageError(`--prompts must be a whole number above 0, got "${values.prompts}"`);
+  if (prompts !== Number.POSITIVE_INFINITY && !(Number.isInteger(prompts) && prompts >= 1))
+    throw new UsageError(`--prompts must be a whole number above 0, got "${values.prompts}"`);
   return {
     size: values.size === undefined ? null : parseSize(values.size),
     rows: values.rows === undefined ? null : names(values.rows),
@@ -77,9 +78,19 @@ function parseSize(text: string): { width: number; height: number } {
   return { width: Number(match[1]), height: Number(match[2]) };
 }
 
-/** The members of `all` that `ids` names, in the order of `all`; all of them for null. Throws UsageError naming those that do not exist. */
-export function choose<T extends { readonly id: string }>(all: readonly T[], ids: readonly string[] | null, option: string): T[] {
+/**
+ * The members of `all` that `ids` names, in the order of `all`; all of them for null. Throws UsageError naming those
+ * that do not exist.
+ */
+export function choose<T extends { readonly id: string }>(
+  all: readonly T[],
+  ids: readonly string[] | null,
+  option: string,
+): T[] {
   const unknown = ids?.filter((id) => !all.some((one) => one.id === id)) ?? [];
-  if (unknown.length > 0) throw new UsageError(`${option}: there is no ${unknown.join(', ')}; there are ${all.map(({ id }) => id).join(', ')}`);
+  if (unknown.length > 0)
+    throw new UsageError(
+      `${option}: there is no ${unknown.join(', ')}; there are ${all.map(({ id }) => id).join(', ')}`,
+    );
   return all.filter(({ id }) => ids === null || ids.includes(id));
 }

@@ -25,7 +25,10 @@ export interface ReportAblation {
   readonly points: readonly AblationPoint[];
   /** plain's figures on the same prompts */
   readonly plain: Summary | null;
-  /** of `points`, in their order: mean score less that of the product's own fastest preset on the same prompts; empty where that has no results */
+  /**
+   * of `points`, in their order: mean score less that of the product's own fastest preset on the same prompts; empty
+   * where that has no results
+   */
   readonly differences: readonly Estimate[];
   /** of `points`, in their order */
   readonly settings: readonly Row['settings'][];
@@ -64,7 +67,8 @@ const percent = (share: number): string => (100 * share).toFixed(1);
 const figure = (value: number | null, digits = 2): string => (value === null ? '–' : value.toFixed(digits));
 const significant = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
 const times = (value: number): string => `${value.toFixed(2)}x`;
-const withInterval = ({ mean, interval }: Summary): string => `${percent(mean)} (${percent(interval.low)}–${percent(interval.high)})`;
+const withInterval = ({ mean, interval }: Summary): string =>
+  `${percent(mean)} (${percent(interval.low)}–${percent(interval.high)})`;
 
 /** The document. The same figures give the same text. */
 export function renderReport(report: Report): string {
@@ -89,7 +93,9 @@ export function renderReport(report: Report): string {
             ['row', 'id', 'settings'],
             [
               ...rows.map(({ row }) => [row.name, `\`${row.id}\``, settingsText(row.settings)]),
-              ...report.ablations.flatMap(({ id, axis, points, settings }) => points.map(({ value }, i) => [`${axis} = ${value}`, `\`${id}\``, settingsText(settings[i]!)])),
+              ...report.ablations.flatMap(({ id, axis, points, settings }) =>
+                points.map(({ value }, i) => [`${axis} = ${value}`, `\`${id}\``, settingsText(settings[i]!)]),
+              ),
             ],
             true,
           ),
@@ -103,9 +109,13 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
   const prompts = rows[0]?.summary.count ?? 0;
   const sentences = [
     `Written by \`npm run eval\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${prompts} prompts, each with its own fixed seed, the same for every row.`,
-    last ? `Measured on ${last.date.slice(0, 10)} by ${[...new Set(sittings.map(({ command }) => `\`${command}\``))].join(', then ')}: ${last.machine}.` : '',
+    last
+      ? `Measured on ${last.date.slice(0, 10)} by ${[...new Set(sittings.map(({ command }) => `\`${command}\``))].join(', then ')}: ${last.machine}.`
+      : '',
     'Every picture is made by requests to the stage server (native engine) that the job object sends too. In a sitting prompts are the outer loop and rows the inner one, so a slow minute of the machine falls on all rows measured in it.',
-    warned > 0 ? `${warned} pictures were made with a warning of the stage server, such as a word that it does not know.` : '',
+    warned > 0
+      ? `${warned} pictures were made with a warning of the stage server, such as a word that it does not know.`
+      : '',
   ];
   return sentences.filter(Boolean).join(' ');
 }
@@ -117,7 +127,18 @@ const COLUMNS = [
 ].join('\n\n');
 
 function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks: readonly string[]): string[] {
-  const head = ['row', 'seconds', 'TFLOPs', 'without attention', 'times faster', 'FLOPs allow', ...tasks.map(titleOf), 'mean (95 %)', 'of plain, %', 'Fréchet distance'];
+  const head = [
+    'row',
+    'seconds',
+    'TFLOPs',
+    'without attention',
+    'times faster',
+    'FLOPs allow',
+    ...tasks.map(titleOf),
+    'mean (95 %)',
+    'of plain, %',
+    'Fréchet distance',
+  ];
   const body = rows.map(({ row, summary }) => [
     row.name,
     significant(summary.cost.seconds),
@@ -127,7 +148,9 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     times(summary.faster.tflops),
     ...tasks.map((task) => (summary.scores[task] === undefined ? '–' : percent(summary.scores[task]))),
     withInterval(summary),
-    summary.share ? `${percent(summary.share.value)} (${percent(summary.share.interval.low)}–${percent(summary.share.interval.high)})` : '–',
+    summary.share
+      ? `${percent(summary.share.value)} (${percent(summary.share.interval.low)}–${percent(summary.share.interval.high)})`
+      : '–',
     figure(summary.frechet),
   ]);
   const asked = verdicts(rows, size, titleOf);
@@ -188,7 +211,9 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
 function readings(rows: readonly ReportRow[]): string[] {
   const read = rows.map(({ row }) => row).filter(({ reading }) => reading);
   if (read.length === 0) return [];
-  const lines = [...Map.groupBy(read, ({ reading }) => reading)].map(([reading, alike]) => `- ${alike.map(({ name }) => name).join('; ')}: ${reading}.`);
+  const lines = [...Map.groupBy(read, ({ reading }) => reading)].map(
+    ([reading, alike]) => `- ${alike.map(({ name }) => name).join('; ')}: ${reading}.`,
+  );
   return [
     'Rivals are readings of their papers for a model that takes tokens and gives a velocity, none of them tuned on it:',
     lines.join('\n'),
@@ -204,12 +229,16 @@ function inWords({ isReached, isClear }: Verdict): string {
 const ABLATIONS =
   'Each on the prompts that all its settings have. Bars are 95 % intervals of the mean score; a dashed line is the plain model on the same prompts. To compare settings look at the paired differences to RALU 7x as it is, whose pictures are of the same prompts and seeds: where the interval holds 0 the prompts do not tell the two apart.';
 
-function ablationSection({ sentences, pictures }: Report, { id, title, axis, points, plain, differences }: ReportAblation): string[] {
-  const rows: { readonly name: string; readonly summary: Summary; readonly difference?: Estimate | undefined }[] = points.map(({ value, summary }, i) => ({
-    name: String(value),
-    summary,
-    difference: differences[i],
-  }));
+function ablationSection(
+  { sentences, pictures }: Report,
+  { id, title, axis, points, plain, differences }: ReportAblation,
+): string[] {
+  const rows: { readonly name: string; readonly summary: Summary; readonly difference?: Estimate | undefined }[] =
+    points.map(({ value, summary }, i) => ({
+      name: String(value),
+      summary,
+      difference: differences[i],
+    }));
   if (plain) rows.push({ name: 'plain', summary: plain });
   return [
     `### ${title}`,
@@ -217,11 +246,24 @@ function ablationSection({ sentences, pictures }: Report, { id, title, axis, poi
     ...(pictures.charts[id] ? [`![${title}](${pictures.charts[id]})`] : []),
     `${points[0]?.summary.count ?? 0} prompts.`,
     table(
-      [axis, 'mean (95 %)', `points above \`${FASTEST}\``, 'Fréchet distance', 'seconds', 'TFLOPs', 'sharpness', 'seams, token', 'seams, two tokens', 'where early meets late'],
+      [
+        axis,
+        'mean (95 %)',
+        `points above \`${FASTEST}\``,
+        'Fréchet distance',
+        'seconds',
+        'TFLOPs',
+        'sharpness',
+        'seams, token',
+        'seams, two tokens',
+        'where early meets late',
+      ],
       rows.map(({ name, summary, difference }) => [
         name,
         withInterval(summary),
-        difference ? `${inPoints(difference.value)} (${inPoints(difference.interval.low)} to ${inPoints(difference.interval.high)})` : '–',
+        difference
+          ? `${inPoints(difference.value)} (${inPoints(difference.interval.low)} to ${inPoints(difference.interval.high)})`
+          : '–',
         figure(summary.frechet),
         significant(summary.cost.seconds),
         significant(summary.cost.tflops),
@@ -237,7 +279,12 @@ function ablationSection({ sentences, pictures }: Report, { id, title, axis, poi
 
 /** `N 2, 3, 5; Z 6.26`: numbers to four digits. */
 function settingsText(settings: Row['settings']): string {
-  const short = (value: unknown): string => (typeof value === 'number' ? String(Number(value.toPrecision(4))) : Array.isArray(value) ? value.map(short).join(', ') : String(value));
+  const short = (value: unknown): string =>
+    typeof value === 'number'
+      ? String(Number(value.toPrecision(4)))
+      : Array.isArray(value)
+        ? value.map(short).join(', ')
+        : String(value);
   return Object.entries(settings)
     .map(([name, value]) => `${name} ${short(value)}`)
     .join('; ');

@@ -27,7 +27,10 @@ export interface Result {
   /** the detector's feature vector, float32, base64 */
   readonly features: string;
   readonly sharpness: Sharpness;
-  /** seamRatio at blocks of one token and of two, and where early and late blocks meet (where the row has no early ones, those with most edges in the picture); null without a border */
+  /**
+   * seamRatio at blocks of one token and of two, and where early and late blocks meet (where the row has no early ones,
+   * those with most edges in the picture); null without a border
+   */
   readonly seams: Readonly<Record<Seam, number | null>>;
   /** structural distance to the plain run's picture of the same prompt and seed; null while there is none */
   readonly distance: number | null;
@@ -36,21 +39,36 @@ export interface Result {
 /** `text` without its last line where that is not finished: a process was killed while it wrote. */
 export const wholeLines = (text: string): string => text.slice(0, text.lastIndexOf('\n') + 1);
 
-/** The results in `text`, one JSON line each, the later of two for one row and prompt. Throws SyntaxError for a broken line before the last. */
+/**
+ * The results in `text`, one JSON line each, the later of two for one row and prompt. Throws SyntaxError for a broken
+ * line before the last.
+ */
 export function parseResults(text: string): Result[] {
   const lines = wholeLines(text).split('\n').filter(Boolean);
   const all = lines.map((line) => JSON.parse(line) as Result);
   return [...new Map(all.map((result) => [`${result.row} ${result.prompt}`, result])).values()];
 }
 
-/** The results of `rows` by this detector among `all`; those measured with other settings or judged by another detector are left out. */
-export function currentResults(all: readonly Result[], rows: readonly Pick<Row, 'id' | 'settings'>[], detector: string): Result[] {
+/**
+ * The results of `rows` by this detector among `all`; those measured with other settings or judged by another detector
+ * are left out.
+ */
+export function currentResults(
+  all: readonly Result[],
+  rows: readonly Pick<Row, 'id' | 'settings'>[],
+  detector: string,
+): Result[] {
   const settings = new Map(rows.map((row) => [row.id, JSON.stringify(row.settings)]));
-  return all.filter((result) => result.detector === detector && settings.get(result.row) === JSON.stringify(result.settings));
+  return all.filter(
+    (result) => result.detector === detector && settings.get(result.row) === JSON.stringify(result.settings),
+  );
 }
 
 /** The results of `prompts` among `all`; those of prompts whose words or seed have changed are left out. */
-export function resultsOfPrompts(all: readonly Result[], prompts: readonly { readonly id: string; readonly prompt: string; readonly seed: number }[]): Result[] {
+export function resultsOfPrompts(
+  all: readonly Result[],
+  prompts: readonly { readonly id: string; readonly prompt: string; readonly seed: number }[],
+): Result[] {
   const known = new Map(prompts.map((prompt) => [prompt.id, prompt]));
   return all.filter((result) => {
     const prompt = known.get(result.prompt);
@@ -75,5 +93,7 @@ export function openResults(file: string): { readonly results: Result[]; readonl
 }
 
 /** Float32 values as text and back, exactly. */
-export const packFeatures = (features: Float32Array): string => Buffer.from(features.buffer, features.byteOffset, features.byteLength).toString('base64');
-export const unpackFeatures = (text: string): Float32Array => new Float32Array(Uint8Array.from(Buffer.from(text, 'base64')).buffer);
+export const packFeatures = (features: Float32Array): string =>
+  Buffer.from(features.buffer, features.byteOffset, features.byteLength).toString('base64');
+export const unpackFeatures = (text: string): Float32Array =>
+  new Float32Array(Uint8Array.from(Buffer.from(text, 'base64')).buffer);

@@ -74,13 +74,24 @@ function settingFor(facts: ModelFacts, { width, height }: Calibration) {
   return { width, height, fullTokens, shift, presets, fastest, second, budget, cost, lowCost: cost(fullTokens / 4) };
 }
 
-/** The rows of the table, the plain run first. Rivals are set up for at least the work of the fastest preset, and where two speeds are compared, of the one before it. */
+/**
+ * The rows of the table, the plain run first. Rivals are set up for at least the work of the fastest preset, and where
+ * two speeds are compared, of the one before it.
+ */
 export function makeRows(facts: ModelFacts, calibration: Calibration): readonly Row[] {
   const setting = settingFor(facts, calibration);
   const { presets, fastest, second, budget } = setting;
   const schedule = presetSchedule(facts, fastest);
   return [
-    ...[facts.steps, 10, 7].map((steps): Row => ({ id: `plain-${steps}`, name: `plain, ${steps} steps`, group: 'plain', settings: { steps }, sample: plain({ steps }) })),
+    ...[facts.steps, 10, 7].map(
+      (steps): Row => ({
+        id: `plain-${steps}`,
+        name: `plain, ${steps} steps`,
+        group: 'plain',
+        settings: { steps },
+        sample: plain({ steps }),
+      }),
+    ),
     bottleneckRow(setting, budget(fastest)),
     naiveRow(setting, budget(fastest)),
     taylorRow(facts, fastest, budget(fastest), { order: 1, form: 'taylor' }),
@@ -98,10 +109,24 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
     },
     speedRow(setting, calibration, budget(fastest)),
     anchorRow(setting, budget(fastest)),
-    ...presets.map(({ name }) => raluRow(facts, { id: `ralu-${name}`, name: `RALU ${name}` }, { schedule: presetSchedule(facts, name) }, calibration)),
+    ...presets.map(({ name }) =>
+      raluRow(
+        facts,
+        { id: `ralu-${name}`, name: `RALU ${name}` },
+        { schedule: presetSchedule(facts, name) },
+        calibration,
+      ),
+    ),
     ...presets
       .filter(({ published }) => published)
-      .map(({ name }) => raluRow(facts, { id: `ralu-${name}-published`, name: `RALU ${name}, published h and Z` }, { schedule: presetSchedule(facts, name, { published: true }) }, calibration)),
+      .map(({ name }) =>
+        raluRow(
+          facts,
+          { id: `ralu-${name}-published`, name: `RALU ${name}, published h and Z` },
+          { schedule: presetSchedule(facts, name, { published: true }) },
+          calibration,
+        ),
+      ),
     ...[3, 2].map((warmup) => {
       const options: TaylorOptions = { warmup, interval: 2, order: ORDER, form: 'taylor' };
       const row = raluRow(
@@ -116,31 +141,69 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
   ];
 }
 
-function raluRow(facts: ModelFacts, { id, name }: Pick<Row, 'id' | 'name'>, options: RaluOptions, { width, height }: Calibration): Row {
-  return { id, name, group: 'ralu', settings: scheduleSettings(facts, options.schedule, { width, height }), sample: ralu(options) };
+function raluRow(
+  facts: ModelFacts,
+  { id, name }: Pick<Row, 'id' | 'name'>,
+  options: RaluOptions,
+  { width, height }: Calibration,
+): Row {
+  return {
+    id,
+    name,
+    group: 'ralu',
+    settings: scheduleSettings(facts, options.schedule, { width, height }),
+    sample: ralu(options),
+  };
 }
 
-function scheduleSettings(facts: ModelFacts, schedule: ScheduleRequest, size: { readonly width: number; readonly height: number }): Row['settings'] {
+function scheduleSettings(
+  facts: ModelFacts,
+  schedule: ScheduleRequest,
+  size: { readonly width: number; readonly height: number },
+): Row['settings'] {
   const plan = planFor(facts, size, schedule);
-  return { N: schedule.steps, e: schedule.ends, r: schedule.ratios, h: plan.stages.map(({ shift }) => shift), Z: plan.z ?? 'none', divergence: plan.divergence ?? 0 };
+  return {
+    N: schedule.steps,
+    e: schedule.ends,
+    r: schedule.ratios,
+    h: plan.stages.map(({ shift }) => shift),
+    Z: plan.z ?? 'none',
+    divergence: plan.divergence ?? 0,
+  };
 }
 
 /** The reference implementation, its published constants and its errors included. */
 function referenceRow(facts: ModelFacts, fitted: ScheduleRequest, preset: string, calibration: Calibration): Row {
   const isPublished = presetsFor(facts.steps).some(({ name, published }) => name === preset && published);
   const schedule = isPublished ? presetSchedule(facts, preset, { published: true }) : fitted;
-  return raluRow(facts, { id: `ralu-${preset}-reference`, name: `RALU ${preset}, reference mode` }, { schedule, mode: 'token', referenceVariance: true, referenceGrey: true }, calibration);
+  return raluRow(
+    facts,
+    { id: `ralu-${preset}-reference`, name: `RALU ${preset}, reference mode` },
+    { schedule, mode: 'token', referenceVariance: true, referenceGrey: true },
+    calibration,
+  );
 }
 
 type Shared = ReturnType<typeof settingFor>;
 
-/** One full step, then about two thirds of what is left of the budget at the end, and low steps until the work is reached. */
+/**
+ * One full step, then about two thirds of what is left of the budget at the end, and low steps until the work is
+ * reached.
+ */
 function bottleneckRow({ lowCost }: Shared, budget: number): Row {
   const high = Math.max(1, Math.round((budget - 1) * 0.65));
   const low = Math.max(1, Math.ceil((budget - 1 - high) / lowCost));
   const options = { steps: [1, low, high] as const, ends: [0.1, 0.45] as const };
-  const reading = 'three stages and a clean estimate resized and noised again are the paper’s; the filters, the level going up and how the work is shared out are ours';
-  return { id: 'bottleneck', name: 'Bottleneck Sampling', group: 'rival', settings: { ...options, restart: bottleneckRestart(options.ends[1]) }, reading, sample: bottleneck(options) };
+  const reading =
+    'three stages and a clean estimate resized and noised again are the paper’s; the filters, the level going up and how the work is shared out are ours';
+  return {
+    id: 'bottleneck',
+    name: 'Bottleneck Sampling',
+    group: 'rival',
+    settings: { ...options, restart: bottleneckRestart(options.ends[1]) },
+    reading,
+    sample: bottleneck(options),
+  };
 }
 
 /** Late is where the paper sees the artefact: t = 0.5. */
@@ -158,32 +221,69 @@ function naiveRow({ lowCost, shift }: Shared, budget: number): Row {
   };
 }
 
-function taylorRow(facts: ModelFacts, preset: string, budget: number, { order, form }: Pick<TaylorOptions, 'order' | 'form'>): Row {
+function taylorRow(
+  facts: ModelFacts,
+  preset: string,
+  budget: number,
+  { order, form }: Pick<TaylorOptions, 'order' | 'form'>,
+): Row {
   const options = { steps: facts.steps, warmup: 1, interval: intervalFor(budget, facts.steps), order, form };
   const [kind, reading] =
     form === 'newton'
-      ? ['forecast over sigma', 'ours: TaylorSeer with divided differences over the noise level in place of the step number']
-      : ['TaylorSeer', 'formula, interval and order are the paper’s; it forecasts every block’s features, here it is the velocity'];
-  return { id: `${form}-${preset}-order-${order}`, name: `${kind}, order ${order}, work of ${preset}`, group: 'rival', settings: options, reading, sample: taylorSeer(options) };
+      ? [
+          'forecast over sigma',
+          'ours: TaylorSeer with divided differences over the noise level in place of the step number',
+        ]
+      : [
+          'TaylorSeer',
+          'formula, interval and order are the paper’s; it forecasts every block’s features, here it is the velocity',
+        ];
+  return {
+    id: `${form}-${preset}-order-${order}`,
+    name: `${kind}, order ${order}, work of ${preset}`,
+    group: 'rival',
+    settings: options,
+    reading,
+    sample: taylorSeer(options),
+  };
 }
 
 function speedRow({ lowCost, shift }: Shared, { spectrum }: Calibration, budget: number): Row {
   const growth = growthFor(spectrum, TOLERANCE);
   const [low = 1, full = 1] = fewestSteps(budget, { ends: [growth.end, 1], costs: [lowCost, 1], shift });
   const options = { steps: [low, full] as const, growth };
-  const reading = 'spectrum kept, the rest filled with noise, when to grow from the power spectrum: the paper’s; one growth, by cosine transform of latents, and the tolerance are ours';
-  return { id: 'speed', name: 'SPEED, spectral growth', group: 'rival', settings: { steps: options.steps, ...growth, tolerance: TOLERANCE, ...spectrum }, reading, sample: speed(options) };
+  const reading =
+    'spectrum kept, the rest filled with noise, when to grow from the power spectrum: the paper’s; one growth, by cosine transform of latents, and the tolerance are ours';
+  return {
+    id: 'speed',
+    name: 'SPEED, spectral growth',
+    group: 'rival',
+    settings: { steps: options.steps, ...growth, tolerance: TOLERANCE, ...spectrum },
+    reading,
+    sample: speed(options),
+  };
 }
 
 function anchorRow({ fullTokens, cost, lowCost, shift }: Shared, budget: number): Row {
   const shares = [0.25, 0.5, 1];
   const ends = [0.2, 0.35, 1];
   const steps = fewestSteps(budget, { ends, costs: [lowCost, cost(fullTokens / 2), 1], shift });
-  const reading = 'anchors, interpolated velocities and activation where it matters are the paper’s; the first anchors, the weights, what matters and the stages are ours';
-  return { id: 'jit', name: 'JiT, anchor tokens', group: 'rival', settings: { steps, ends, shares }, reading, sample: anchorTokens({ steps, ends, shares }) };
+  const reading =
+    'anchors, interpolated velocities and activation where it matters are the paper’s; the first anchors, the weights, what matters and the stages are ours';
+  return {
+    id: 'jit',
+    name: 'JiT, anchor tokens',
+    group: 'rival',
+    settings: { steps, ends, shares },
+    reading,
+    sample: anchorTokens({ steps, ends, shares }),
+  };
 }
 
-/** The ablations, each with all its settings, on the fastest preset and its work. Where one setting is the product's own it is a row here too. */
+/**
+ * The ablations, each with all its settings, on the fastest preset and its work. Where one setting is the product's own
+ * it is a row here too.
+ */
 export function makeAblations(facts: ModelFacts, calibration: Calibration): readonly Ablation[] {
   const setting = settingFor(facts, calibration);
   const { fastest, shift } = setting;
@@ -192,23 +292,37 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
   const row = (ablation: string, value: number | string, options: Partial<RaluOptions>): AblationRow => {
     const schedule = options.schedule ?? base;
     const id = `${ablation}-${typeof value === 'number' ? value.toPrecision(3).replace(/\.?0+$/, '') : value}`;
-    const ralu_ = raluRow(facts, { id, name: `RALU ${fastest}, ${ablation} ${value}` }, { ...options, schedule }, calibration);
+    const ralu_ = raluRow(
+      facts,
+      { id, name: `RALU ${fastest}, ${ablation} ${value}` },
+      { ...options, schedule },
+      calibration,
+    );
     return { ...ralu_, group: 'ablation', value };
   };
-  const matched = ({ shifts, z }: { readonly shifts: readonly number[]; readonly z: number }): ScheduleRequest => ({ ...base, preset: null, shifts, z });
+  const matched = ({ shifts, z }: { readonly shifts: readonly number[]; readonly z: number }): ScheduleRequest => ({
+    ...base,
+    preset: null,
+    shifts,
+    z,
+  });
 
   return [
     {
       id: 'ratio',
       title: 'Share of tokens upsampled early',
       axis: 'r',
-      rows: [0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5].map((r) => row('ratio', r, { schedule: { ...base, preset: null, ratios: base.ratios.map(() => r) } })),
+      rows: [0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5].map((r) =>
+        row('ratio', r, { schedule: { ...base, preset: null, ratios: base.ratios.map(() => r) } }),
+      ),
     },
     {
       id: 'divergence',
       title: 'Timestep distribution matched worse on purpose, same Z',
       axis: 'divergence',
-      rows: [0.026, 0.03, 0.035, 0.04].map((target) => mismatched(problem, target)).map((match) => row('divergence', Number(match.divergence.toFixed(4)), { schedule: matched(match) })),
+      rows: [0.026, 0.03, 0.035, 0.04]
+        .map((target) => mismatched(problem, target))
+        .map((match) => row('divergence', Number(match.divergence.toFixed(4)), { schedule: matched(match) })),
     },
     {
       id: 'upsampling',
@@ -227,8 +341,13 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
       title: 'What decides which tokens go early',
       axis: 'selection',
       rows: [
-        ...(['canny', 'sobel', 'random'] satisfies Selection[]).map((selection) => row('selection', selection, { selection })),
-        row('selection', 'none', { schedule: { ...base, preset: null, ratios: base.ratios.map(() => 0) }, selection: 'random' }),
+        ...(['canny', 'sobel', 'random'] satisfies Selection[]).map((selection) =>
+          row('selection', selection, { selection }),
+        ),
+        row('selection', 'none', {
+          schedule: { ...base, preset: null, ratios: base.ratios.map(() => 0) },
+          selection: 'random',
+        }),
       ],
     },
     {
@@ -239,14 +358,28 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
     },
     ...(['clean', 'latents'] as const).map((of): Ablation => {
       const end = 0.5;
-      const [low = 1, full = 1] = fewestSteps(setting.budget(fastest), { ends: [end, 1], costs: [setting.lowCost, 1], shift });
+      const [low = 1, full = 1] = fewestSteps(setting.budget(fastest), {
+        ends: [end, 1],
+        costs: [setting.lowCost, 1],
+        shift,
+      });
       return {
         id: `interpolation-${of}`,
-        title: of === 'clean' ? 'Interpolation of the clean estimate at late upsampling, fresh noise' : 'Interpolation of the noisy latents at late upsampling',
+        title:
+          of === 'clean'
+            ? 'Interpolation of the clean estimate at late upsampling, fresh noise'
+            : 'Interpolation of the noisy latents at late upsampling',
         axis: 'filter',
         rows: KERNELS.map((kernel) => {
           const options = { steps: [low, full] as const, end, kernel, of };
-          return { id: `interpolation-${of}-${kernel}`, name: `late upsampling, ${kernel} ${of}`, group: 'ablation', value: kernel, settings: options, sample: lateUpsampling(options) };
+          return {
+            id: `interpolation-${of}-${kernel}`,
+            name: `late upsampling, ${kernel} ${of}`,
+            group: 'ablation',
+            value: kernel,
+            settings: options,
+            sample: lateUpsampling(options),
+          };
         }),
       };
     }),
@@ -255,9 +388,20 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
       title: 'When everything is upsampled: bilinear clean estimate, fresh noise',
       axis: 't',
       rows: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7].map((end) => {
-        const [low = 1, full = 1] = fewestSteps(setting.budget(fastest), { ends: [end, 1], costs: [setting.lowCost, 1], shift });
+        const [low = 1, full = 1] = fewestSteps(setting.budget(fastest), {
+          ends: [end, 1],
+          costs: [setting.lowCost, 1],
+          shift,
+        });
         const options = { steps: [low, full] as const, end, kernel: 'bilinear', of: 'clean' } as const;
-        return { id: `upsampling-time-${end}`, name: `upsampling at t = ${end}`, group: 'ablation', value: end, settings: options, sample: lateUpsampling(options) };
+        return {
+          id: `upsampling-time-${end}`,
+          name: `upsampling at t = ${end}`,
+          group: 'ablation',
+          value: end,
+          settings: options,
+          sample: lateUpsampling(options),
+        };
       }),
     },
   ];

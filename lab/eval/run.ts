@@ -34,7 +34,11 @@ export interface Bench<P extends Prompt = Prompt> {
 }
 
 /** One picture made and measured. Rejects with what the stage server, or the detector, fails with. */
-export async function measure<P extends Prompt>(bench: Bench<P>, row: Row, prompt: P): Promise<{ readonly result: Result; readonly picture: Pixels }> {
+export async function measure<P extends Prompt>(
+  bench: Bench<P>,
+  row: Row,
+  prompt: P,
+): Promise<{ readonly result: Result; readonly picture: Pixels }> {
   const denoiser = bench.open({ prompt: prompt.prompt, seed: prompt.seed, ...bench.size });
   const sampled = await row.sample(denoiser);
   const picture = await denoiser.decode(sampled);
@@ -75,10 +79,19 @@ export interface Item<P extends Prompt = Prompt> {
   readonly prompt: P;
 }
 
-/** What is left to do: prompts outside and rows inside, so that a slow minute of the machine falls on all rows. `done` are current results. */
-export function itemsLeft<P extends Prompt>(prompts: readonly P[], rows: readonly Row[], done: readonly Result[]): Item<P>[] {
+/**
+ * What is left to do: prompts outside and rows inside, so that a slow minute of the machine falls on all rows. `done`
+ * are current results.
+ */
+export function itemsLeft<P extends Prompt>(
+  prompts: readonly P[],
+  rows: readonly Row[],
+  done: readonly Result[],
+): Item<P>[] {
   const isDone = new Set(done.map(({ row, prompt }) => `${row} ${prompt}`));
-  return prompts.flatMap((prompt) => rows.filter((row) => !isDone.has(`${row.id} ${prompt.id}`)).map((row) => ({ row, prompt })));
+  return prompts.flatMap((prompt) =>
+    rows.filter((row) => !isDone.has(`${row.id} ${prompt.id}`)).map((row) => ({ row, prompt })),
+  );
 }
 
 /** The first `count` prompts of each task, interleaved: a run that is stopped early has seen as many of each. */
@@ -88,7 +101,10 @@ export function takePrompts<P extends Prompt>(prompts: readonly P[], count: numb
   return Array.from({ length: Math.min(count, longest) }, (_, i) => tasks.flatMap((group) => group[i] ?? [])).flat();
 }
 
-/** Milliseconds that `left` may take, from what its rows took so far; a row not yet seen takes as long as the others on average. Null while nothing has been measured. */
+/**
+ * Milliseconds that `left` may take, from what its rows took so far; a row not yet seen takes as long as the others on
+ * average. Null while nothing has been measured.
+ */
 export function timeLeft(left: readonly Item[], took: ReadonlyMap<string, readonly number[]>): number | null {
   const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
   const means = new Map([...took].map(([row, times]) => [row, mean(times)]));

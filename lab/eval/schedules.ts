@@ -1,4 +1,6 @@
-/** Schedules of the evaluation: the presets as a request would get them, and variations that the ablations need. Pure. */
+/**
+ * Schedules of the evaluation: the presets as a request would get them, and variations that the ablations need. Pure.
+ */
 import type { ScheduleRequest } from '../../src/job/job.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import type { MatchingProblem } from '../../src/numerics/densities.ts';
@@ -8,7 +10,11 @@ import { exactDivergence, fitSchedule } from '../../src/numerics/nt-matching.ts'
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
 /** The schedule a request for this preset gets. Throws RangeError where the product refuses it. */
-export function presetSchedule(facts: ModelFacts, preset: string, more: Omit<ScheduleInput, 'preset'> = {}): ScheduleRequest {
+export function presetSchedule(
+  facts: ModelFacts,
+  preset: string,
+  more: Omit<ScheduleInput, 'preset'> = {},
+): ScheduleRequest {
   const chosen = chooseSchedule({ preset, ...more }, facts);
   if (!chosen.ok) throw new RangeError(`${chosen.refusal.field} is ${chosen.refusal.value}; ${chosen.refusal.rule}`);
   return chosen.value;
@@ -27,16 +33,29 @@ const SHIFTS = { least: 0.5, most: 10 } as const;
 export function fitShifts(problem: MatchingProblem, z: number): Matched {
   const objective = divergenceObjective(problem);
   const bounds = (shift: number) => Float64Array.of(...problem.steps.map(() => Math.log(shift)), Math.log(z));
-  const starts = [1, 1.5, 2].map((first) => [...problem.steps.map((_, k) => problem.modelShift * (k === 0 ? first : 1 / first)), z]);
-  const ends = starts.map((start) => minimize(objective, { lower: Array.from(bounds(SHIFTS.least)), upper: Array.from(bounds(SHIFTS.most)), start: start.map(Math.log), tolerance: 1e-12 }));
+  const starts = [1, 1.5, 2].map((first) => [
+    ...problem.steps.map((_, k) => problem.modelShift * (k === 0 ? first : 1 / first)),
+    z,
+  ]);
+  const ends = starts.map((start) =>
+    minimize(objective, {
+      lower: Array.from(bounds(SHIFTS.least)),
+      upper: Array.from(bounds(SHIFTS.most)),
+      start: start.map(Math.log),
+      tolerance: 1e-12,
+    }),
+  );
   const best = ends.reduce((a, b) => (b.value < a.value ? b : a));
-  const shifts = Array.from(best.x.subarray(0, problem.steps.length), (x) => Math.min(SHIFTS.most, Math.max(SHIFTS.least, Math.exp(x))));
+  const shifts = Array.from(best.x.subarray(0, problem.steps.length), (x) =>
+    Math.min(SHIFTS.most, Math.max(SHIFTS.least, Math.exp(x))),
+  );
   return { shifts, z, divergence: exactDivergence({ shifts, z }, problem) };
 }
 
 /**
- * Worse matches on purpose: the fitted Z, and shifts between the fitted ones and even steps, h ^ (1 - λ), with λ found by halving so that the exact divergence is the target's.
- * A target below the fit's divergence gives the fit. Law: divergence is the target to 1e-6.
+ * Worse matches on purpose: the fitted Z, and shifts between the fitted ones and even steps, h ^ (1 - λ), with λ found
+ * by halving so that the exact divergence is the target's. A target below the fit's divergence gives the fit. Law:
+ * divergence is the target to 1e-6.
  */
 export function mismatched(problem: MatchingProblem, target: number): Matched {
   const fit = fitSchedule(problem);
@@ -45,7 +64,8 @@ export function mismatched(problem: MatchingProblem, target: number): Matched {
     return { shifts, z: fit.z, divergence: exactDivergence({ shifts, z: fit.z }, problem) };
   };
   let [low, high] = [0, 1];
-  if (at(high).divergence < target) throw new RangeError(`target is ${target}; expected at most ${at(high).divergence}, the divergence of even steps`);
+  if (at(high).divergence < target)
+    throw new RangeError(`target is ${target}; expected at most ${at(high).divergence}, the divergence of even steps`);
   if (at(low).divergence >= target) return at(low);
   for (let i = 0; i < 60; i++) {
     const middle = (low + high) / 2;

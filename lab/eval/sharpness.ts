@@ -16,8 +16,9 @@ export interface Sharpness {
 }
 
 /**
- * Steepness of the edges of a grey picture [height * width]: Sobel gradient averaged over Canny's edge pixels. The picture's outermost pixels are left out.
- * Laws: a step of h levels has gradient h / 2; adding a constant changes nothing; blur lowers the gradient.
+ * Steepness of the edges of a grey picture [height * width]: Sobel gradient averaged over Canny's edge pixels. The
+ * picture's outermost pixels are left out. Laws: a step of h levels has gradient h / 2; adding a constant changes
+ * nothing; blur lowers the gradient.
  */
 export function sharpnessOf(grey: Uint8Array, width: number, height: number): Sharpness {
   requireLength('grey', grey.length, width * height);
@@ -29,7 +30,8 @@ export function sharpnessOf(grey: Uint8Array, width: number, height: number): Sh
       if (edges[at] === 0) continue;
       const down = at + width;
       const up = at - width;
-      const dx = grey[up + 1]! - grey[up - 1]! + 2 * (grey[at + 1]! - grey[at - 1]!) + grey[down + 1]! - grey[down - 1]!;
+      const dx =
+        grey[up + 1]! - grey[up - 1]! + 2 * (grey[at + 1]! - grey[at - 1]!) + grey[down + 1]! - grey[down - 1]!;
       const dy = grey[down - 1]! - grey[up - 1]! + 2 * (grey[down]! - grey[up]!) + grey[down + 1]! - grey[up + 1]!;
       sum += Math.hypot(dx, dy) / SOBEL;
       count += 1;

@@ -1,5 +1,12 @@
 /** Stage requests of the evaluation, sent to a real stage server as the job object sends its own. */
-import { encodeStageRequest, makeStage, type Stage, type StageFailure, type StageOutcome, stageId } from '../../src/stage/client.ts';
+import {
+  encodeStageRequest,
+  makeStage,
+  type Stage,
+  type StageFailure,
+  type StageOutcome,
+  stageId,
+} from '../../src/stage/client.ts';
 import type { ModelFacts, StageOptions } from '../../src/stage/contract.ts';
 import type { Run } from './denoiser.ts';
 
@@ -21,7 +28,10 @@ export class StageRunError extends Error {
 }
 
 /** The stage server at `url`: its models, and runs on one of them. */
-export function stageAt({ url, token }: { readonly url: string; readonly token: string }): { readonly models: Stage['models']; readonly runOn: (facts: ModelFacts) => Run } {
+export function stageAt({ url, token }: { readonly url: string; readonly token: string }): {
+  readonly models: Stage['models'];
+  readonly runOn: (facts: ModelFacts) => Run;
+} {
   const stage = makeStage({ fetcher: fetch, url, token });
   let requests = 0;
   return {
@@ -66,9 +76,17 @@ export function stageAt({ url, token }: { readonly url: string; readonly token: 
         await stage.cancel(id);
         if (!outcome.ok) throw new StageRunError(outcome.failure);
         const { done, latents, rgb } = outcome.result;
-        if (done.model_digest !== facts.digest) throw new Error(`the stage server now has model ${done.model_digest}; expected ${facts.digest}`);
+        if (done.model_digest !== facts.digest)
+          throw new Error(`the stage server now has model ${done.model_digest}; expected ${facts.digest}`);
         if (!latents) throw new Error('a stage that ends in latents brought none');
-        return { latents, picture: rgb, computeMs: done.compute_ms, textMs: done.encode_text_ms, decodeMs: done.decode_ms, warnings: done.warnings };
+        return {
+          latents,
+          picture: rgb,
+          computeMs: done.compute_ms,
+          textMs: done.encode_text_ms,
+          decodeMs: done.decode_ms,
+          warnings: done.warnings,
+        };
       },
   };
 }

@@ -3,9 +3,15 @@ import { bootstrapInterval, type Interval } from './bootstrap.ts';
 import { frechetTo, type Moments, momentsOf } from './frechet.ts';
 import { type Result, type Seam, unpackFeatures } from './results.ts';
 
-/** Time of one picture, medians over the prompts, and its work, means: where a sampler decides by itself when to evaluate, prompts differ in work. */
+/**
+ * Time of one picture, medians over the prompts, and its work, means: where a sampler decides by itself when to
+ * evaluate, prompts differ in work.
+ */
 export interface Cost {
-  /** everything the stage server reports but the text, which it keeps from one row to the next: denoising and decoding, seconds */
+  /**
+   * everything the stage server reports but the text, which it keeps from one row to the next: denoising and decoding,
+   * seconds
+   */
   readonly seconds: number;
   readonly denoiseSeconds: number;
   /** text, denoising and decoding; attention counted and not */
@@ -36,7 +42,12 @@ export interface Summary {
   readonly frechet: number | null;
   readonly cost: Cost;
   /** the first row's cost over this one's */
-  readonly faster: { readonly seconds: number; readonly tflops: number; readonly denoiseSeconds: number; readonly denoiseTflops: number };
+  readonly faster: {
+    readonly seconds: number;
+    readonly tflops: number;
+    readonly denoiseSeconds: number;
+    readonly denoiseTflops: number;
+  };
   /** mean over the pictures that have edges */
   readonly gradient: number | null;
   /** geometric means over the pictures that have such borders; null where none has */
@@ -50,8 +61,10 @@ export const median = (values: readonly number[]): number => {
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 };
-export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-const geometricMean = (values: readonly number[]): number | null => (values.length === 0 ? null : Math.exp(mean(values.map(Math.log))));
+export const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
+const geometricMean = (values: readonly number[]): number | null =>
+  values.length === 0 ? null : Math.exp(mean(values.map(Math.log)));
 
 /** Ids of the prompts that every one of `rows` has a result for, in the order of the first row's. */
 export function commonPrompts(rows: readonly (readonly Result[])[]): Set<string> {
@@ -71,8 +84,8 @@ export function inCommon(rows: readonly (readonly Result[])[]): Result[][] {
 
 /**
  * Figures of rows measured on the same prompts in the same order, the first being what the others are compared with.
- * Intervals are 95 % over draws of the prompts within each task; a share's draws take both rows' results together, so what is hard for both does not widen it.
- * Throws RangeError when the rows' prompts differ or there are none.
+ * Intervals are 95 % over draws of the prompts within each task; a share's draws take both rows' results together, so
+ * what is hard for both does not widen it. Throws RangeError when the rows' prompts differ or there are none.
  */
 export function summarise(rows: readonly (readonly Result[])[], reference: Moments): Summary[] {
   const [first] = rows;
@@ -82,7 +95,8 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
   return rows.map((results) => {
     const groups = pairsByTask(results, first);
     // a draw in which the first row has nothing right counts as one picture right
-    const ratio = (drawn: Groups): number => meanOf('mine')(drawn) / Math.max(meanOf('other')(drawn), 1 / results.length);
+    const ratio = (drawn: Groups): number =>
+      meanOf('mine')(drawn) / Math.max(meanOf('other')(drawn), 1 / results.length);
     const cost = costOf(results);
     const gradients = results.flatMap(({ sharpness }) => sharpness.gradient ?? []);
     const seam = (kind: Seam): number | null => geometricMean(results.flatMap(({ seams }) => seams[kind] ?? []));
@@ -94,7 +108,8 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
       mean: meanOf('mine')(groups),
       interval: bootstrapInterval(groups, meanOf('mine')),
       share: meanOf('other')(groups) > 0 ? { value: ratio(groups), interval: bootstrapInterval(groups, ratio) } : null,
-      frechet: results.length < 2 ? null : distanceTo(momentsOf(results.map(({ features }) => unpackFeatures(features)))),
+      frechet:
+        results.length < 2 ? null : distanceTo(momentsOf(results.map(({ features }) => unpackFeatures(features)))),
       cost,
       faster: {
         seconds: plain.seconds / cost.seconds,
@@ -109,7 +124,10 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
   });
 }
 
-/** How much higher the mean score of `results` is than that of `others`, prompts paired, with the 95 % interval of the difference. Throws RangeError as summarise does. */
+/**
+ * How much higher the mean score of `results` is than that of `others`, prompts paired, with the 95 % interval of the
+ * difference. Throws RangeError as summarise does.
+ */
 export function scoreDifference(results: readonly Result[], others: readonly Result[]): Estimate {
   const groups = pairsByTask(results, others);
   const difference = (drawn: Groups): number => meanOf('mine')(drawn) - meanOf('other')(drawn);
@@ -125,8 +143,11 @@ interface Pair {
 type Groups = readonly (readonly Pair[])[];
 
 function pairsByTask(results: readonly Result[], others: readonly Result[]): Pair[][] {
-  if (results.length !== others.length || results.some(({ prompt }, i) => prompt !== others[i]!.prompt)) throw new RangeError(`row ${results[0]?.row} has other prompts than ${others[0]?.row}`);
-  const pairs = results.map(({ task, correct }, i): Pair => ({ task, mine: Number(correct), other: Number(others[i]!.correct) }));
+  if (results.length !== others.length || results.some(({ prompt }, i) => prompt !== others[i]!.prompt))
+    throw new RangeError(`row ${results[0]?.row} has other prompts than ${others[0]?.row}`);
+  const pairs = results.map(
+    ({ task, correct }, i): Pair => ({ task, mine: Number(correct), other: Number(others[i]!.correct) }),
+  );
   return [...Map.groupBy(pairs, ({ task }) => task).values()];
 }
 

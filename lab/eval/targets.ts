@@ -13,7 +13,10 @@ export interface Verdict {
   readonly isClear: boolean;
 }
 
-/** Least share of correct pictures of the plain model, by task: at 512 x 512, and for a model trained on processors alone at 256 x 256. */
+/**
+ * Least share of correct pictures of the plain model, by task: at 512 x 512, and for a model trained on processors
+ * alone at 256 x 256.
+ */
 const SCORES: Readonly<Record<512 | 256, Readonly<Record<string, number>>>> = {
   512: { single: 0.95, background: 0.97, two: 0.8, position: 0.75, counting: 0.65, attribution: 0.6 },
   256: { single: 0.8, background: 0.95 },
@@ -39,8 +42,15 @@ export interface Measured {
   readonly results: readonly Result[];
 }
 
-/** The verdicts on `rows`, the plain model's first, at a size. A rival is beaten only at no more than its own work: both figures are told. */
-export function verdicts(rows: readonly Measured[], { width, height }: { readonly width: number; readonly height: number }, titleOf: (task: string) => string): Verdict[] {
+/**
+ * The verdicts on `rows`, the plain model's first, at a size. A rival is beaten only at no more than its own work: both
+ * figures are told.
+ */
+export function verdicts(
+  rows: readonly Measured[],
+  { width, height }: { readonly width: number; readonly height: number },
+  titleOf: (task: string) => string,
+): Verdict[] {
   const [plain] = rows;
   if (!plain) return [];
   const at = width === 512 && height === 512 ? 512 : 256;
@@ -51,7 +61,12 @@ export function verdicts(rows: readonly Measured[], { width, height }: { readonl
     if (score === undefined) return { ...said, measured: 'not measured', isReached: null, isClear: true };
     const pictures = plain.results.filter((result) => result.task === task).map(({ correct }) => Number(correct));
     const { low, high } = bootstrapInterval([pictures], ([drawn]) => mean(drawn!));
-    return { ...said, measured: `${percent(score)} (${percent(low)} to ${percent(high)})`, isReached: isAsked ? score >= least : null, isClear: low >= least || high < least };
+    return {
+      ...said,
+      measured: `${percent(score)} (${percent(low)} to ${percent(high)})`,
+      isReached: isAsked ? score >= least : null,
+      isClear: low >= least || high < least,
+    };
   });
 
   const fastest = rows.find(({ summary }) => summary.id === FASTEST);
@@ -60,11 +75,15 @@ export function verdicts(rows: readonly Measured[], { width, height }: { readonl
   const kept: Verdict = {
     what: 'RALU 7x keeps of the plain model’s mean score',
     asked: `at least ${(100 * KEPT).toFixed(0)} %`,
-    measured: share ? `${percent(share.value)} (${percent(share.interval.low)} to ${percent(share.interval.high)})` : 'the plain model has none right',
+    measured: share
+      ? `${percent(share.value)} (${percent(share.interval.low)} to ${percent(share.interval.high)})`
+      : 'the plain model has none right',
     isReached: share ? share.value >= KEPT : null,
     isClear: share !== null && (share.interval.low >= KEPT || share.interval.high < KEPT),
   };
-  const beaten = RIVALS.flatMap(([begin, name]) => rows.filter(({ summary }) => summary.id.startsWith(begin)).map((rival) => against(fastest, rival, name)));
+  const beaten = RIVALS.flatMap(([begin, name]) =>
+    rows.filter(({ summary }) => summary.id.startsWith(begin)).map((rival) => against(fastest, rival, name)),
+  );
   const seconds: Verdict = {
     what: 'RALU 7x: stage compute, 512 x 512, native engine',
     asked: `at most ${SECONDS} s on two cores`,

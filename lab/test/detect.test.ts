@@ -1,10 +1,13 @@
-/** The detector sees in committed scenes what its Python twin sees in them (`scenes/seen.json`, made by lab/detector/train.py), and what was drawn. */
+/**
+ * The detector sees in committed scenes what its Python twin sees in them (`scenes/seen.json`, made by
+ * lab/detector/train.py), and what was drawn.
+ */
 import { readFileSync } from 'node:fs';
 import { decode } from 'fast-png';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Pixels } from '../../containers/onnx/encode.ts';
-import { type Detector, oklab, openDetector, resample } from '../eval/detect.ts';
 import facts from '../detector/facts.json' with { type: 'json' };
+import { type Detector, oklab, openDetector, resample } from '../eval/detect.ts';
 import { cases } from './scenes/seen.json' with { type: 'json' };
 
 /** Largest difference from Python: both compute the networks in float32, everything else in float64. */
@@ -26,9 +29,12 @@ describe.each(cases)('$file, $caption', ({ file, things, seen: reference }) => {
   it('is seen as Python sees it', async () => {
     const seen = await detector.look(picture(file));
     expect(seen.background).toEqual(reference.background);
-    expect(seen.objects.map(({ name, colour }) => [name, colour])).toEqual(reference.objects.map(({ name, colour }) => [name, colour]));
+    expect(seen.objects.map(({ name, colour }) => [name, colour])).toEqual(
+      reference.objects.map(({ name, colour }) => [name, colour]),
+    );
     seen.objects.forEach((each, i) => {
-      for (const key of ['x', 'y', 'side', 'score'] as const) expect(Math.abs(each[key] - reference.objects[i]![key])).toBeLessThan(TOLERANCE);
+      for (const key of ['x', 'y', 'side', 'score'] as const)
+        expect(Math.abs(each[key] - reference.objects[i]![key])).toBeLessThan(TOLERANCE);
     });
     expect(seen.features).toHaveLength(facts.sizes.features);
     seen.features.forEach((value, i) => {
@@ -40,7 +46,9 @@ describe.each(cases)('$file, $caption', ({ file, things, seen: reference }) => {
     const { objects } = await detector.look(picture(file));
     expect(objects.map(({ name }) => name).sort()).toEqual(things.map(({ name }) => name).sort());
     for (const { name, colour, x, y, side } of things) {
-      const close = objects.filter((each) => each.name === name && Math.max(Math.abs(each.x - x), Math.abs(each.y - y)) < 0.2 * side);
+      const close = objects.filter(
+        (each) => each.name === name && Math.max(Math.abs(each.x - x), Math.abs(each.y - y)) < 0.2 * side,
+      );
       expect(close).toHaveLength(1);
       expect(Math.abs(close[0]!.side / side - 1)).toBeLessThan(0.25);
       if (colour) expect(close[0]!.colour).toBe(colour);
@@ -90,7 +98,10 @@ describe('resample', () => {
       [40, 21],
       [1, 1],
     ] as const)
-      expect(mean(resample(random, { x: 0, y: 0, width: 13, height: 7 }, columns, rows).data)).toBeCloseTo(mean(random.data), 9);
+      expect(mean(resample(random, { x: 0, y: 0, width: 13, height: 7 }, columns, rows).data)).toBeCloseTo(
+        mean(random.data),
+        9,
+      );
   });
 
   it('repeats the last pixel beyond the picture', () => {

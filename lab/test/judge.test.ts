@@ -5,7 +5,14 @@ import { describe, expect, it } from 'vitest';
 import { type Expectation, holds, judge, type SeenObject } from '../eval/judge.ts';
 import prompts from '../eval/prompts.json' with { type: 'json' };
 
-const thing = (name: string | null, x = 0.5, y = 0.5, colour: string | null = null, side = 0.4): SeenObject => ({ name, score: 0.9, colour, x, y, side });
+const thing = (name: string | null, x = 0.5, y = 0.5, colour: string | null = null, side = 0.4): SeenObject => ({
+  name,
+  score: 0.9,
+  colour,
+  x,
+  y,
+  side,
+});
 const seen = (objects: readonly SeenObject[], background: readonly string[] = ['white']) => ({ objects, background });
 const right = { correct: true, reason: 'as asked' };
 const wrong = (reason: string) => ({ correct: false, reason });
@@ -35,18 +42,30 @@ describe('judge', () => {
 
   it('asks for the background alone, plain or from top to bottom', () => {
     expect(judge({ objects: [], background: ['blue'] }, seen([], ['blue']))).toEqual(right);
-    expect(judge({ objects: [], background: ['blue'] }, seen([thing('fox')], ['blue', 'purple']))).toEqual(wrong('the background is blue to purple, not blue'));
-    expect(judge({ objects: [], background: ['red', 'blue'] }, seen([], ['blue', 'red']))).toEqual(wrong('the background is blue to red, not red to blue'));
-    expect(judge({ objects: [], background: ['gray'] }, seen([], ['other']))).toEqual(wrong('the background is other, not gray'));
+    expect(judge({ objects: [], background: ['blue'] }, seen([thing('fox')], ['blue', 'purple']))).toEqual(
+      wrong('the background is blue to purple, not blue'),
+    );
+    expect(judge({ objects: [], background: ['red', 'blue'] }, seen([], ['blue', 'red']))).toEqual(
+      wrong('the background is blue to red, not red to blue'),
+    );
+    expect(judge({ objects: [], background: ['gray'] }, seen([], ['other']))).toEqual(
+      wrong('the background is other, not gray'),
+    );
   });
 
   it('asks for the relation of the first to the second, by any pair of them', () => {
     const left: Expectation = { objects: [{ name: 'fox' }, { name: 'apple' }], relation: 'left' };
     expect(judge(left, seen([thing('fox', 0.25), thing('apple', 0.75)]))).toEqual(right);
-    expect(judge(left, seen([thing('fox', 0.75), thing('apple', 0.25)]))).toEqual(wrong('the fox is not left of the apple'));
+    expect(judge(left, seen([thing('fox', 0.75), thing('apple', 0.25)]))).toEqual(
+      wrong('the fox is not left of the apple'),
+    );
     expect(judge(left, seen([thing('fox', 0.75), thing('apple', 0.5), thing('fox', 0.1)]))).toEqual(right);
-    expect(judge({ ...left, relation: 'above' }, seen([thing('fox', 0.5, 0.75), thing('apple', 0.5, 0.25)]))).toEqual(wrong('the fox is not above the apple'));
-    expect(judge({ ...left, relation: 'above' }, seen([thing('fox', 0.5, 0.25), thing('apple', 0.5, 0.75)]))).toEqual(right);
+    expect(judge({ ...left, relation: 'above' }, seen([thing('fox', 0.5, 0.75), thing('apple', 0.5, 0.25)]))).toEqual(
+      wrong('the fox is not above the apple'),
+    );
+    expect(judge({ ...left, relation: 'above' }, seen([thing('fox', 0.5, 0.25), thing('apple', 0.5, 0.75)]))).toEqual(
+      right,
+    );
   });
 
   it('asks for each colour at its own object', () => {
@@ -57,8 +76,12 @@ describe('judge', () => {
       ],
     };
     expect(judge(colours, seen([thing('apple', 0.2, 0.5, 'blue'), thing('heart', 0.7, 0.5, 'red')]))).toEqual(right);
-    expect(judge(colours, seen([thing('apple', 0.2, 0.5, 'red'), thing('heart', 0.7, 0.5, 'blue')]))).toEqual(wrong('the apple is red, not blue'));
-    expect(judge(colours, seen([thing('apple', 0.2, 0.5, 'blue'), thing('heart', 0.7, 0.5)]))).toEqual(wrong('the heart is of no clear colour, not red'));
+    expect(judge(colours, seen([thing('apple', 0.2, 0.5, 'red'), thing('heart', 0.7, 0.5, 'blue')]))).toEqual(
+      wrong('the apple is red, not blue'),
+    );
+    expect(judge(colours, seen([thing('apple', 0.2, 0.5, 'blue'), thing('heart', 0.7, 0.5)]))).toEqual(
+      wrong('the heart is of no clear colour, not red'),
+    );
     expect(judge(colours, seen([thing('apple', 0.2, 0.5, 'blue')]))).toEqual(wrong('no heart'));
   });
 
@@ -67,16 +90,25 @@ describe('judge', () => {
   });
 
   it('does not depend on the order in which things were seen', () => {
-    const objects = [thing('fox', 0.2, 0.2, 'red'), thing('fox', 0.8, 0.2), thing('apple', 0.5, 0.8, 'blue'), thing(null, 0.1, 0.9)];
+    const objects = [
+      thing('fox', 0.2, 0.2, 'red'),
+      thing('fox', 0.8, 0.2),
+      thing('apple', 0.5, 0.8, 'blue'),
+      thing(null, 0.1, 0.9),
+    ];
     const cases: Expectation[] = [
       { objects: [{ name: 'fox', count: 2 }] },
       { objects: [{ name: 'fox', colour: 'red' }, { name: 'apple' }], relation: 'above' },
       { objects: [{ name: 'apple' }, { name: 'fox' }], relation: 'left' },
     ];
     fc.assert(
-      fc.property(fc.shuffledSubarray(objects, { minLength: objects.length }), fc.constantFrom(...cases), (shuffled, each) => {
-        expect(judge(each, seen(shuffled)).correct).toBe(judge(each, seen(objects)).correct);
-      }),
+      fc.property(
+        fc.shuffledSubarray(objects, { minLength: objects.length }),
+        fc.constantFrom(...cases),
+        (shuffled, each) => {
+          expect(judge(each, seen(shuffled)).correct).toBe(judge(each, seen(objects)).correct);
+        },
+      ),
     );
   });
 });
@@ -98,7 +130,11 @@ describe('holds', () => {
   });
 
   it('never holds of two things both ways, nor of one thing and itself', () => {
-    const square = fc.record({ x: fc.double({ min: 0, max: 2, noNaN: true }), y: fc.double({ min: 0, max: 2, noNaN: true }), side: fc.double({ min: 0.05, max: 1, noNaN: true }) });
+    const square = fc.record({
+      x: fc.double({ min: 0, max: 2, noNaN: true }),
+      y: fc.double({ min: 0, max: 2, noNaN: true }),
+      side: fc.double({ min: 0.05, max: 1, noNaN: true }),
+    });
     fc.assert(
       fc.property(square, square, fc.constantFrom('left' as const, 'above' as const), (a, b, relation) => {
         expect(holds(relation, a, b) && holds(relation, b, a)).toBe(false);
@@ -109,11 +145,17 @@ describe('holds', () => {
 });
 
 /** One combination in ten, as lab/train/scenes.py keeps them out of training. */
-const isHeldOut = (...parts: readonly (string | number)[]): boolean => createHash('md5').update(parts.join('|')).digest()[0]! % 10 === 0;
+const isHeldOut = (...parts: readonly (string | number)[]): boolean =>
+  createHash('md5').update(parts.join('|')).digest()[0]! % 10 === 0;
 
 describe('the prompts', () => {
   it('each mix a combination that training never shows; single objects are all shown', () => {
-    for (const { id, task, names, expect: asked } of prompts as { id: string; task: string; names: string[]; expect: Expectation }[]) {
+    for (const { id, task, names, expect: asked } of prompts as {
+      id: string;
+      task: string;
+      names: string[];
+      expect: Expectation;
+    }[]) {
       const { objects, background = [] } = asked;
       const combinations = [
         ...(names.length === 2 ? [['pair', ...names.toSorted()]] : []),
@@ -132,14 +174,17 @@ describe('the prompts', () => {
     const tasks = Map.groupBy(prompts, ({ task }) => task);
     expect([...tasks.keys()]).toEqual(['single', 'two', 'counting', 'background', 'position', 'attribution']);
     for (const each of tasks.values()) expect(each).toHaveLength(44);
-    for (const key of ['id', 'prompt', 'seed'] as const) expect(new Set(prompts.map((each) => each[key])).size).toBe(prompts.length);
+    for (const key of ['id', 'prompt', 'seed'] as const)
+      expect(new Set(prompts.map((each) => each[key])).size).toBe(prompts.length);
   });
 
   it('are met by what they ask for and by nothing less', () => {
     for (const { expect: asked, task } of prompts as { task: string; expect: Expectation }[]) {
       const across = asked.relation !== 'above';
       const copies = asked.objects.flatMap(({ count = 1, ...each }) => Array<typeof each>(count).fill(each));
-      const objects = copies.map(({ name, colour = null }, i) => thing(name, across ? 0.2 + 0.5 * i : 0.5, across ? 0.5 : 0.2 + 0.5 * i, colour));
+      const objects = copies.map(({ name, colour = null }, i) =>
+        thing(name, across ? 0.2 + 0.5 * i : 0.5, across ? 0.5 : 0.2 + 0.5 * i, colour),
+      );
       expect(judge(asked, seen(objects, asked.background ?? ['white']))).toEqual(right);
       expect(judge(asked, seen(objects.slice(1), task === 'background' ? ['other'] : ['white'])).correct).toBe(false);
     }

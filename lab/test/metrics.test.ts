@@ -2,21 +2,29 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { decode } from 'fast-png';
 import { describe, expect, it } from 'vitest';
+import { standardNormals } from '../../src/numerics/normal.ts';
 import { bootstrapInterval } from '../eval/bootstrap.ts';
 import { msSsimDistance } from '../eval/distance.ts';
 import { frechetTo, type Moments, momentsOf } from '../eval/frechet.ts';
 import { edgeBlocks, meetingSeamRatio, seamRatio } from '../eval/seams.ts';
 import { sharpnessOf } from '../eval/sharpness.ts';
-import { standardNormals } from '../../src/numerics/normal.ts';
 
-const golden = (name: string): Uint8Array => Uint8Array.from(decode(readFileSync(new URL(`../../test/golden/${name}.png`, import.meta.url))).data);
+const golden = (name: string): Uint8Array =>
+  Uint8Array.from(decode(readFileSync(new URL(`../../test/golden/${name}.png`, import.meta.url))).data);
 
 /** Features that another program can make without a generator: n vectors [d]. */
 const waves = (n: number, d: number, phase: number): number[][] =>
-  Array.from({ length: n }, (_, i) => Array.from({ length: d }, (_, k) => Math.sin(phase + (i + 1) * (k + 1) * 0.7 + ((i * i) % 17) * 0.3) * (1 + k / 4) + phase * 0.1 * k));
+  Array.from({ length: n }, (_, i) =>
+    Array.from(
+      { length: d },
+      (_, k) => Math.sin(phase + (i + 1) * (k + 1) * 0.7 + ((i * i) % 17) * 0.3) * (1 + k / 4) + phase * 0.1 * k,
+    ),
+  );
 
 const gaussian = (count: number, size: number, seed: number): Float32Array[] =>
-  Array.from({ length: count }, (_, i) => standardNormals({ seed, stream: 1, count: size, offset: i * size }).map((value, k) => value * (1 + k) + seed));
+  Array.from({ length: count }, (_, i) =>
+    standardNormals({ seed, stream: 1, count: size, offset: i * size }).map((value, k) => value * (1 + k) + seed),
+  );
 
 describe('the Fréchet distance', () => {
   const a = momentsOf(gaussian(40, 5, 1));
@@ -34,11 +42,20 @@ describe('the Fréchet distance', () => {
   });
 
   it('in one dimension is (m1 - m2)² + (s1 - s2)²', () => {
-    const one = (mean: number, deviation: number): Moments => ({ mean: Float64Array.of(mean), covariance: Float64Array.of(deviation ** 2), count: 9 });
+    const one = (mean: number, deviation: number): Moments => ({
+      mean: Float64Array.of(mean),
+      covariance: Float64Array.of(deviation ** 2),
+      count: 9,
+    });
     fc.assert(
-      fc.property(fc.double({ min: -5, max: 5, noNaN: true }), fc.double({ min: 0, max: 5, noNaN: true }), fc.double({ min: 0, max: 5, noNaN: true }), (mean, s, t) => {
-        expect(frechetTo(one(0, s))(one(mean, t))).toBeCloseTo(mean ** 2 + (s - t) ** 2, 9);
-      }),
+      fc.property(
+        fc.double({ min: -5, max: 5, noNaN: true }),
+        fc.double({ min: 0, max: 5, noNaN: true }),
+        fc.double({ min: 0, max: 5, noNaN: true }),
+        (mean, s, t) => {
+          expect(frechetTo(one(0, s))(one(mean, t))).toBeCloseTo(mean ** 2 + (s - t) ** 2, 9);
+        },
+      ),
       { seed: 1 },
     );
   });
@@ -46,7 +63,13 @@ describe('the Fréchet distance', () => {
   it('does not change when both sets are rotated', () => {
     const turn = (feature: ArrayLike<number>): number[] => {
       const values = Array.from(feature);
-      return [0.6 * values[0]! - 0.8 * values[3]!, values[4]!, values[2]!, 0.8 * values[0]! + 0.6 * values[3]!, -values[1]!];
+      return [
+        0.6 * values[0]! - 0.8 * values[3]!,
+        values[4]!,
+        values[2]!,
+        0.8 * values[0]! + 0.6 * values[3]!,
+        -values[1]!,
+      ];
     };
     const turned = frechetTo(momentsOf(gaussian(40, 5, 1).map(turn)))(momentsOf(gaussian(30, 5, 2).map(turn)));
     expect(turned).toBeCloseTo(frechetTo(a)(b), 6);
@@ -71,7 +94,8 @@ describe('the Fréchet distance', () => {
 });
 
 /** A grey picture from a function of x and y. */
-const picture = (width: number, height: number, level: (x: number, y: number) => number): Uint8Array => Uint8Array.from({ length: width * height }, (_, i) => level(i % width, Math.floor(i / width)));
+const picture = (width: number, height: number, level: (x: number, y: number) => number): Uint8Array =>
+  Uint8Array.from({ length: width * height }, (_, i) => level(i % width, Math.floor(i / width)));
 
 describe('sharpness', () => {
   it('of a step is half its height, wherever it lies and however bright it is', () => {
@@ -164,14 +188,17 @@ describe('seams', () => {
   });
 
   it('refuse blocks that do not fill the picture', () => {
-    expect(() => seamRatio(new Uint8Array(60 * 64), 60, 64, 16)).toThrow('block is 16; expected an even divisor of width 60 and height 64');
+    expect(() => seamRatio(new Uint8Array(60 * 64), 60, 64, 16)).toThrow(
+      'block is 16; expected an even divisor of width 60 and height 64',
+    );
   });
 });
 
 describe('the structural distance', () => {
   const ascent = golden('ascent');
   const face = golden('face');
-  const grid = (grey: Uint8Array) => grey.map((value, i) => Math.min(255, Math.max(0, value + (((i % 512) * 7 + (i >> 9) * 13) % 64) - 32)));
+  const grid = (grey: Uint8Array) =>
+    grey.map((value, i) => Math.min(255, Math.max(0, value + (((i % 512) * 7 + (i >> 9) * 13) % 64) - 32)));
   const rolled = (grey: Uint8Array) => grey.map((_, i) => grey[(i & ~511) + ((i + 509) & 511)]!);
 
   it('is 0 between a picture and itself, and the same both ways round', () => {
@@ -189,12 +216,15 @@ describe('the structural distance', () => {
   });
 
   it('refuses pictures smaller than its coarsest window', () => {
-    expect(() => msSsimDistance(new Uint8Array(160 * 200), new Uint8Array(160 * 200), 160, 200)).toThrow('width is 160; expected a whole number from 161');
+    expect(() => msSsimDistance(new Uint8Array(160 * 200), new Uint8Array(160 * 200), 160, 200)).toThrow(
+      'width is 160; expected a whole number from 161',
+    );
   });
 });
 
 describe('the bootstrap', () => {
-  const mean = (groups: readonly (readonly number[])[]): number => groups.reduce((sum, group) => sum + group.reduce((all, value) => all + value, 0) / group.length / groups.length, 0);
+  const mean = (groups: readonly (readonly number[])[]): number =>
+    groups.reduce((sum, group) => sum + group.reduce((all, value) => all + value, 0) / group.length / groups.length, 0);
 
   it('has no width where all members are equal, and says the same twice', () => {
     expect(

@@ -4,25 +4,44 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
+import { standardNormals } from '../../src/numerics/normal.ts';
 import { describeDetector } from '../eval/detector-facts.ts';
 import { type DocumentInput, writeDocument } from '../eval/document.ts';
 import { type Moments, momentsOf } from '../eval/frechet.ts';
 import { choose, parseOptions, UsageError } from '../eval/options.ts';
 import { savePicture } from '../eval/pictures.ts';
-import { currentResults, openResults, packFeatures, parseResults, type Result, resultsOfPrompts, unpackFeatures, wholeLines } from '../eval/results.ts';
+import {
+  currentResults,
+  openResults,
+  packFeatures,
+  parseResults,
+  type Result,
+  resultsOfPrompts,
+  unpackFeatures,
+  wholeLines,
+} from '../eval/results.ts';
 import type { Row } from '../eval/rows.ts';
 import { commonPrompts, inCommon, median, scoreDifference, summarise } from '../eval/summary.ts';
 import { verdicts } from '../eval/targets.ts';
 import { titleOf } from '../eval/tasks.ts';
-import { standardNormals } from '../../src/numerics/normal.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ralu-eval-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const TASKS = ['single', 'two', 'counting', 'background', 'position', 'attribution'];
-const PROMPTS = TASKS.flatMap((task) => Array.from({ length: 6 }, (_, i) => ({ id: `${task}-${i}`, task, prompt: `a ${task} & so on, number ${i} <of six>`, seed: i })));
+const PROMPTS = TASKS.flatMap((task) =>
+  Array.from({ length: 6 }, (_, i) => ({
+    id: `${task}-${i}`,
+    task,
+    prompt: `a ${task} & so on, number ${i} <of six>`,
+    seed: i,
+  })),
+);
 
-/** Results of a row that gets the first `right` of six prompts of every task, at `steps` full steps of a model of one teraflop each. */
+/**
+ * Results of a row that gets the first `right` of six prompts of every task, at `steps` full steps of a model of one
+ * teraflop each.
+ */
 function fake(row: string, { right, steps, shift = 0 }: { right: number; steps: number; shift?: number }): Result[] {
   return PROMPTS.map(({ id, task, prompt, seed }, i) => ({
     row,
@@ -46,7 +65,9 @@ function fake(row: string, { right, steps, shift = 0 }: { right: number; steps: 
       evaluations: [{ tokens: 256, count: steps }],
       warnings: [],
     },
-    features: packFeatures(standardNormals({ seed: 1, stream: 3, count: 4, offset: 4 * i }).map((value) => value + shift)),
+    features: packFeatures(
+      standardNormals({ seed: 1, stream: 3, count: 4, offset: 4 * i }).map((value) => value + shift),
+    ),
     sharpness: { gradient: i % 2 === 0 ? 20 : null, edges: 0.01 },
     seams: { token: 1.1, twoTokens: 1, meeting: i % 2 === 0 ? 1.5 : null },
     distance: row === 'plain-50' ? null : 0.25,
@@ -73,7 +94,10 @@ describe('results', () => {
 
   it('measured twice count once, the later one', () => {
     const again = { ...few[0]!, correct: false };
-    expect(parseResults([few[0], few[1], again].map((result) => `${JSON.stringify(result)}\n`).join(''))).toEqual([again, few[1]]);
+    expect(parseResults([few[0], few[1], again].map((result) => `${JSON.stringify(result)}\n`).join(''))).toEqual([
+      again,
+      few[1],
+    ]);
   });
 
   it('go on in a file whose last line was cut off', () => {
@@ -99,7 +123,9 @@ describe('results', () => {
     expect(resultsOfPrompts(few, PROMPTS)).toEqual(few);
     expect(resultsOfPrompts(few, PROMPTS.slice(2))).toEqual(few.slice(2));
     const [first, second, ...rest] = PROMPTS;
-    expect(resultsOfPrompts(few, [{ ...first!, seed: 99 }, { ...second!, prompt: 'else' }, ...rest])).toEqual(few.slice(2));
+    expect(resultsOfPrompts(few, [{ ...first!, seed: 99 }, { ...second!, prompt: 'else' }, ...rest])).toEqual(
+      few.slice(2),
+    );
   });
 
   it('keep features to the bit', () => {
@@ -111,15 +137,33 @@ describe('results', () => {
 describe('figures', () => {
   it('are the shares of correct pictures, their mean over tasks, and ratios of medians', () => {
     const [first, second, third] = summarise([plain, few, ralu], reference);
-    expect(first).toMatchObject({ mean: 5 / 6, frechet: expect.closeTo(0, 6), distance: null, gradient: 20, seams: { token: expect.closeTo(1.1, 12), meeting: expect.closeTo(1.5, 12) } });
+    expect(first).toMatchObject({
+      mean: 5 / 6,
+      frechet: expect.closeTo(0, 6),
+      distance: null,
+      gradient: 20,
+      seams: { token: expect.closeTo(1.1, 12), meeting: expect.closeTo(1.5, 12) },
+    });
     expect(first!.faster).toEqual({ seconds: 1, tflops: 1, denoiseSeconds: 1, denoiseTflops: 1 });
-    expect(second).toMatchObject({ mean: 0.5, scores: { single: 0.5, attribution: 0.5 }, frechet: expect.closeTo(4, 6), distance: 0.25 });
+    expect(second).toMatchObject({
+      mean: 0.5,
+      scores: { single: 0.5, attribution: 0.5 },
+      frechet: expect.closeTo(4, 6),
+      distance: 0.25,
+    });
     expect(second!.share!.value).toBeCloseTo(0.6, 12);
     expect(second!.faster.denoiseTflops).toBeCloseTo(50 / 7, 12);
     expect(second!.faster.tflops).toBeCloseTo(50.5 / 7.5, 12);
     // work is a mean: two pictures of 36 at two steps more
-    const uneven = few.map((result, i) => (i < 2 ? { ...result, spent: { ...result.spent, denoiseFlops: 9e12, evaluations: [{ tokens: 256, count: 9 }] } } : result));
-    expect(summarise([plain, uneven], reference)[1]!.cost).toMatchObject({ evaluations: expect.closeTo(7 + 4 / 36, 9), denoiseTflops: expect.closeTo(7 + 4 / 36, 9) });
+    const uneven = few.map((result, i) =>
+      i < 2
+        ? { ...result, spent: { ...result.spent, denoiseFlops: 9e12, evaluations: [{ tokens: 256, count: 9 }] } }
+        : result,
+    );
+    expect(summarise([plain, uneven], reference)[1]!.cost).toMatchObject({
+      evaluations: expect.closeTo(7 + 4 / 36, 9),
+      denoiseTflops: expect.closeTo(7 + 4 / 36, 9),
+    });
     expect(second!.cost).toMatchObject({ evaluations: 7, tflops: 7.5, seconds: expect.closeTo(0.7675, 9) });
     // the same prompts right: however they are drawn, the share is 1
     expect(third!.share).toEqual({ value: 1, interval: { low: 1, high: 1 } });
@@ -148,7 +192,8 @@ describe('figures', () => {
 });
 
 describe('verdicts', () => {
-  const measured = (all: readonly (readonly Result[])[]) => summarise(all, reference).map((summary, i) => ({ summary, results: all[i]! }));
+  const measured = (all: readonly (readonly Result[])[]) =>
+    summarise(all, reference).map((summary, i) => ({ summary, results: all[i]! }));
 
   it('tell what is reached, what is not, and what was not measured', () => {
     const told = verdicts(measured([plain, few, ralu]), { width: 512, height: 512 }, titleOf);
@@ -159,33 +204,66 @@ describe('verdicts', () => {
     expect(of('seven plain steps')).toBe(true);
     expect(of('stage compute')).toBe(true);
     // five of six pictures: 80 % lies within chance
-    expect(told.find(({ what }) => what.includes('two objects'))).toMatchObject({ measured: expect.stringMatching(/^83\.3 % \([\d.]+ % to 100\.0 %\)$/), isClear: false });
-    expect(verdicts(measured([plain]), { width: 512, height: 256 }, titleOf).map(({ isReached }) => isReached)).toEqual([null, null]);
+    expect(told.find(({ what }) => what.includes('two objects'))).toMatchObject({
+      measured: expect.stringMatching(/^83\.3 % \([\d.]+ % to 100\.0 %\)$/),
+      isClear: false,
+    });
+    expect(verdicts(measured([plain]), { width: 512, height: 256 }, titleOf).map(({ isReached }) => isReached)).toEqual(
+      [null, null],
+    );
   });
 
   it('say where what was measured may be chance', () => {
     const [first, ...rest] = fake('ralu-7x', { right: 3, steps: 7 });
     const better = [first!, ...rest].map((result, i) => (i === 3 ? { ...result, correct: true } : result));
-    const of = (results: readonly Result[]) => verdicts(measured([plain, few, results]), { width: 256, height: 256 }, titleOf).find(({ what }) => what.includes('seven plain steps'));
+    const of = (results: readonly Result[]) =>
+      verdicts(measured([plain, few, results]), { width: 256, height: 256 }, titleOf).find(({ what }) =>
+        what.includes('seven plain steps'),
+      );
     expect(of(better)).toMatchObject({ isReached: true, isClear: false });
     expect(of(ralu)).toMatchObject({ isReached: true, isClear: true });
   });
 
   it('do not call it a win at more work than the rival’s', () => {
     const beats = (steps: number) => {
-      const told = verdicts(measured([plain, few, fake('ralu-7x', { right: 5, steps })]), { width: 256, height: 256 }, titleOf);
+      const told = verdicts(
+        measured([plain, few, fake('ralu-7x', { right: 5, steps })]),
+        { width: 256, height: 256 },
+        titleOf,
+      );
       return told.find(({ what }) => what.includes('seven plain steps'))?.isReached;
     };
     expect([6, 7, 8].map(beats)).toEqual([true, true, false]);
   });
 });
 
-const row = (id: string, steps: number, group: Row['group'] = 'plain'): Row => ({ id, name: `row ${id}`, group, settings: { steps }, sample: () => Promise.reject(new Error('not run here')) });
+const row = (id: string, steps: number, group: Row['group'] = 'plain'): Row => ({
+  id,
+  name: `row ${id}`,
+  group,
+  settings: { steps },
+  sample: () => Promise.reject(new Error('not run here')),
+});
 
 describe('the document', () => {
-  const rows = [row('plain-50', 50), { ...row('plain-7', 7), reading: 'fewer of the same' }, row('ralu-7x', 7, 'ralu'), row('late', 7, 'rival')];
-  const numeric = { id: 'ratio', title: 'Share upsampled early', axis: 'r', rows: [0, 0.25].map((value) => ({ ...row(`ratio-${value}`, 7), group: 'ablation' as const, value })) };
-  const named = { id: 'mode', title: 'Mode', axis: 'mode', rows: ['latent', 'token'].map((value) => ({ ...row(`mode-${value}`, 7), group: 'ablation' as const, value })) };
+  const rows = [
+    row('plain-50', 50),
+    { ...row('plain-7', 7), reading: 'fewer of the same' },
+    row('ralu-7x', 7, 'ralu'),
+    row('late', 7, 'rival'),
+  ];
+  const numeric = {
+    id: 'ratio',
+    title: 'Share upsampled early',
+    axis: 'r',
+    rows: [0, 0.25].map((value) => ({ ...row(`ratio-${value}`, 7), group: 'ablation' as const, value })),
+  };
+  const named = {
+    id: 'mode',
+    title: 'Mode',
+    axis: 'mode',
+    rows: ['latent', 'token'].map((value) => ({ ...row(`mode-${value}`, 7), group: 'ablation' as const, value })),
+  };
   const results = [...plain, ...few, ...ralu, ...fake('late', { right: 1, steps: 7 }).slice(0, 4)];
   for (const { id } of [...numeric.rows, ...named.rows]) results.push(...fake(id, { right: 4, steps: 7 }).slice(0, 24));
   const input: DocumentInput = {
@@ -204,11 +282,14 @@ describe('the document', () => {
   it('has the table, the verdicts, the sentences written by hand, charts and sheets, and is the same when it is written again', async () => {
     const noise = standardNormals({ seed: 9, stream: 0, count: 64 * 64 * 3 });
     const picture = { data: Uint8Array.from(noise, (value) => 128 + 40 * value), width: 64, height: 64 };
-    for (const { id } of rows.slice(0, 3)) for (const prompt of input.showcase) await savePicture(input.pictureOf(id, prompt.id), picture);
+    for (const { id } of rows.slice(0, 3))
+      for (const prompt of input.showcase) await savePicture(input.pictureOf(id, prompt.id), picture);
     const out = join(folder, 'docs');
     const file = await writeDocument(input, out);
     const text = readFileSync(file, 'utf8');
-    expect(text).toContain('| row plain-7 | 0.768 | 7.50 | 6.10 | 6.60x | 6.73x | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |');
+    expect(text).toContain(
+      '| row plain-7 | 0.768 | 7.50 | 6.10 | 6.60x | 6.73x | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |',
+    );
     expect(text).toContain('Left out, for want of results on these prompts: row late.');
     expect(text).toContain('It does not matter here.');
     expect(text).toContain('- row plain-7: fewer of the same.');
@@ -216,7 +297,9 @@ describe('the document', () => {
     expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \|/);
     expect(text).toContain('| r = 0.25 | `ratio` | steps 7 |');
     expect(text).toContain('Nothing changes.');
-    expect(text).toContain('RALU 7x beats seven plain steps (`plain-7`) | higher mean score at equal or fewer TFLOPs | +33.3 points');
+    expect(text).toContain(
+      'RALU 7x beats seven plain steps (`plain-7`) | higher mean score at equal or fewer TFLOPs | +33.3 points',
+    );
     expect(text.indexOf('## The detector')).toBeLessThan(text.indexOf('## The rows'));
     const files = readdirSync(join(out, 'evaluation')).sort();
     expect(files).toEqual(['mode.svg', 'ralu.webp', 'ratio.svg', 'rows.svg']);
@@ -240,8 +323,18 @@ describe('the document', () => {
 
 describe('the command line', () => {
   it('asks for everything unless told otherwise', () => {
-    expect(parseOptions([])).toEqual({ size: null, rows: null, ablations: null, prompts: Number.POSITIVE_INFINITY, model: null, out: 'docs', isReportOnly: false });
-    expect(parseOptions(['--size', '256x512', '--rows', 'a,b', '--ablations', 'none', '--prompts', '3', '--report'])).toMatchObject({
+    expect(parseOptions([])).toEqual({
+      size: null,
+      rows: null,
+      ablations: null,
+      prompts: Number.POSITIVE_INFINITY,
+      model: null,
+      out: 'docs',
+      isReportOnly: false,
+    });
+    expect(
+      parseOptions(['--size', '256x512', '--rows', 'a,b', '--ablations', 'none', '--prompts', '3', '--report']),
+    ).toMatchObject({
       size: { width: 256, height: 512 },
       rows: ['a', 'b'],
       ablations: [],
@@ -260,22 +353,43 @@ describe('the command line', () => {
       expect(() => parseOptions(args)).toThrow(UsageError);
       expect(() => parseOptions(args)).toThrow(why);
     }
-    expect(() => choose([{ id: 'a' }, { id: 'b' }], ['b', 'c'], '--rows')).toThrow('--rows: there is no c; there are a, b');
+    expect(() => choose([{ id: 'a' }, { id: 'b' }], ['b', 'c'], '--rows')).toThrow(
+      '--rows: there is no c; there are a, b',
+    );
     expect(choose([{ id: 'a' }, { id: 'b' }], ['b', 'a'], '--rows')).toEqual([{ id: 'a' }, { id: 'b' }]);
   });
 });
 
 describe('the detector’s own accuracy', () => {
-  const set = { scenes: 600, things: 1100, objects: 0.981, colours: 0.995, recoloured: 0.99, counts: 0.96, backgrounds: 0.998, spurious: 0.012 };
-  const facts = { accuracy: { about: 'words', size: 256, fluent: set, noto: set, 'fluent, soft': { ...set, objects: 0.9 } }, falseAccepts: { pictures: 1100, any: 0.03, noise: 0 } };
+  const set = {
+    scenes: 600,
+    things: 1100,
+    objects: 0.981,
+    colours: 0.995,
+    recoloured: 0.99,
+    counts: 0.96,
+    backgrounds: 0.998,
+    spurious: 0.012,
+  };
+  const facts = {
+    accuracy: { about: 'words', size: 256, fluent: set, noto: set, 'fluent, soft': { ...set, objects: 0.9 } },
+    falseAccepts: { pictures: 1100, any: 0.03, noise: 0 },
+  };
 
   it('is told set by set, and is enough or not by the sharp sets', () => {
-    const text = describeDetector({ ...facts, reference: { pictures: 1584, 'distances of 264 pictures': { real: 0.1, soft: 1.2 } } });
-    expect(text).toContain('| Noto, a style the generator never sees | 600 | 98.1 % | 99.5 % | 99.0 % | 96.0 % | 99.8 % | 0.012 |');
+    const text = describeDetector({
+      ...facts,
+      reference: { pictures: 1584, 'distances of 264 pictures': { real: 0.1, soft: 1.2 } },
+    });
+    expect(text).toContain(
+      '| Noto, a style the generator never sees | 600 | 98.1 % | 99.5 % | 99.0 % | 96.0 % | 99.8 % | 0.012 |',
+    );
     expect(text).toContain('reached');
     expect(text).not.toContain('**not reached**');
     expect(text).toContain('Fréchet distances of 264 pictures: real 0.1, soft 1.2.');
     expect(text).toContain('names something in 3.0 % (noise 0.0 %)');
-    expect(describeDetector({ ...facts, accuracy: { ...facts.accuracy, noto: { ...set, colours: 0.98 } }, reference: {} })).toContain('**not reached**');
+    expect(
+      describeDetector({ ...facts, accuracy: { ...facts.accuracy, noto: { ...set, colours: 0.98 } }, reference: {} }),
+    ).toContain('**not reached**');
   });
 });

@@ -1,24 +1,41 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { initialTokens } from '../../src/numerics/tokens.ts';
+import type { ModelFacts } from '../../src/stage/contract.ts';
 import { makeDenoiser, type Pixels, type Run } from '../eval/denoiser.ts';
 import type { Result } from '../eval/results.ts';
 import type { Row } from '../eval/rows.ts';
 import { type Bench, itemsLeft, measure, takePrompts, timeLeft } from '../eval/run.ts';
-import { initialTokens } from '../../src/numerics/tokens.ts';
-import type { ModelFacts } from '../../src/stage/contract.ts';
 
 const facts = {
   id: 'closed',
   channels: 1,
   token_pixels: 16,
-  flops: { per_token: 10, per_token_squared: 0, fixed: 0, attention_per_token: 0, attention_fixed: 0, decode_per_pixel: 1, text: 5 },
+  flops: {
+    per_token: 10,
+    per_token_squared: 0,
+    fixed: 0,
+    attention_per_token: 0,
+    attention_fixed: 0,
+    decode_per_pixel: 1,
+    text: 5,
+  },
 } as ModelFacts;
 const size = { width: 192, height: 192 };
 
 /** A model whose velocity is 0 and whose picture is a step edge as bright as the seed. */
 const run: Run = (job, { tokens, picture }) => {
-  const data = Uint8Array.from({ length: 3 * size.width * size.height }, (_, i) => (Math.floor(i / 3) % size.width < 85 ? 10 : job.seed));
-  return Promise.resolve({ latents: tokens.latents, picture: picture ? { data, ...size } : null, computeMs: 7, textMs: 1, decodeMs: 3, warnings: [] });
+  const data = Uint8Array.from({ length: 3 * size.width * size.height }, (_, i) =>
+    Math.floor(i / 3) % size.width < 85 ? 10 : job.seed,
+  );
+  return Promise.resolve({
+    latents: tokens.latents,
+    picture: picture ? { data, ...size } : null,
+    computeMs: 7,
+    textMs: 1,
+    decodeMs: 3,
+    warnings: [],
+  });
 };
 
 const rowOf = (id: string, steps: number): Row => ({
@@ -38,7 +55,9 @@ const rowOf = (id: string, steps: number): Row => ({
   },
 });
 
-const prompts = ['single', 'two', 'counting'].flatMap((task) => Array.from({ length: 4 }, (_, i) => ({ id: `${task}-${i}`, task, prompt: `a ${task}`, seed: 100 + i })));
+const prompts = ['single', 'two', 'counting'].flatMap((task) =>
+  Array.from({ length: 4 }, (_, i) => ({ id: `${task}-${i}`, task, prompt: `a ${task}`, seed: 100 + i })),
+);
 const rows = [rowOf('plain', 5), rowOf('few', 2)];
 
 describe('one picture', () => {
@@ -49,7 +68,12 @@ describe('one picture', () => {
     detector: 'd1',
     earlyCount: 6,
     plainPicture: (prompt) => Promise.resolve(plainPictures.get(prompt.id) ?? null),
-    judge: (prompt, picture) => Promise.resolve({ correct: picture.data.at(-1) === prompt.seed, reason: 'bright', seen: { objects: [], background: ['red'], features: Float32Array.of(1, 2) } }),
+    judge: (prompt, picture) =>
+      Promise.resolve({
+        correct: picture.data.at(-1) === prompt.seed,
+        reason: 'bright',
+        seen: { objects: [], background: ['red'], features: Float32Array.of(1, 2) },
+      }),
   };
 
   it('is made, judged and measured', async () => {
@@ -77,7 +101,10 @@ describe('one picture', () => {
   });
 
   it('that the stage server fails is no result', async () => {
-    const failing: Bench = { ...bench, open: (job) => makeDenoiser(facts, job, () => Promise.reject(new Error('gone'))) };
+    const failing: Bench = {
+      ...bench,
+      open: (job) => makeDenoiser(facts, job, () => Promise.reject(new Error('gone'))),
+    };
     await expect(measure(failing, rows[0]!, prompts[0]!)).rejects.toThrow('gone');
   });
 });
@@ -85,19 +112,29 @@ describe('one picture', () => {
 describe('the order of the work', () => {
   it('is prompt by prompt, every row of one before the next, what is done left out', () => {
     const two = prompts.slice(0, 2);
-    const ids = (done: readonly Pick<Result, 'row' | 'prompt'>[]) => itemsLeft(two, rows, done as Result[]).map(({ row, prompt }) => `${row.id} ${prompt.id}`);
+    const ids = (done: readonly Pick<Result, 'row' | 'prompt'>[]) =>
+      itemsLeft(two, rows, done as Result[]).map(({ row, prompt }) => `${row.id} ${prompt.id}`);
     const all = ['plain single-0', 'few single-0', 'plain single-1', 'few single-1'];
     expect(ids([])).toEqual(all);
     fc.assert(
       fc.property(fc.subarray(all), (done) => {
-        expect(ids(done.map((item) => ({ row: item.split(' ')[0]!, prompt: item.split(' ')[1]! })))).toEqual(all.filter((item) => !done.includes(item)));
+        expect(ids(done.map((item) => ({ row: item.split(' ')[0]!, prompt: item.split(' ')[1]! })))).toEqual(
+          all.filter((item) => !done.includes(item)),
+        );
       }),
       { seed: 1 },
     );
   });
 
   it('takes the tasks in turn, so that a run stopped early has seen as many of each', () => {
-    expect(takePrompts(prompts, 2).map(({ id }) => id)).toEqual(['single-0', 'two-0', 'counting-0', 'single-1', 'two-1', 'counting-1']);
+    expect(takePrompts(prompts, 2).map(({ id }) => id)).toEqual([
+      'single-0',
+      'two-0',
+      'counting-0',
+      'single-1',
+      'two-1',
+      'counting-1',
+    ]);
     expect(new Set(takePrompts(prompts, Number.POSITIVE_INFINITY))).toEqual(new Set(prompts));
     expect(takePrompts([], 3)).toEqual([]);
   });

@@ -1,5 +1,14 @@
 import { decode as decodePng } from 'fast-png';
 import { describe, expect, it } from 'vitest';
+import type { Job as StoryJob } from '../../src/job/job.ts';
+import { FIRST_ROOM, isLastRoom, walkRoom } from '../../src/job/story.ts';
+import { fillGrid } from '../../src/numerics/fill-grid.ts';
+import { eulerStep } from '../../src/numerics/flow.ts';
+import { standardNormals } from '../../src/numerics/normal.ts';
+import { fitSchedule } from '../../src/numerics/nt-matching.ts';
+import { gridIds, packLatents } from '../../src/numerics/tokens.ts';
+import { CLOSED_FORM_FACTS, closedFormModel } from '../../test/contract/closed-form-model.ts';
+import { maxDifference } from '../../test/numerics/golden.ts';
 import { type Calibration, calibrate } from '../eval/calibrate.ts';
 import { type Denoiser, type Job, makeDenoiser, type RunRequest } from '../eval/denoiser.ts';
 import { makeAblations, makeRows, type Row } from '../eval/rows.ts';
@@ -17,24 +26,22 @@ import { expandSpectrum, fitPowerLaw } from '../eval/samplers/spectrum.ts';
 import { growthFor } from '../eval/samplers/speed.ts';
 import { forecast, remember, taylorSeer, taylorSteps } from '../eval/samplers/taylor.ts';
 import { fitShifts, mismatched, presetSchedule } from '../eval/schedules.ts';
-import type { Job as StoryJob } from '../../src/job/job.ts';
-import { FIRST_ROOM, isLastRoom, walkRoom } from '../../src/job/story.ts';
-import { fillGrid } from '../../src/numerics/fill-grid.ts';
-import { eulerStep } from '../../src/numerics/flow.ts';
-import { standardNormals } from '../../src/numerics/normal.ts';
-import { fitSchedule } from '../../src/numerics/nt-matching.ts';
-import { gridIds, packLatents } from '../../src/numerics/tokens.ts';
-import { CLOSED_FORM_FACTS, closedFormModel } from '../../test/contract/closed-form-model.ts';
-import { maxDifference } from '../../test/numerics/golden.ts';
 import { answerTo, runOn } from './stage-in-process.ts';
 
 const facts = CLOSED_FORM_FACTS;
 const JOB: Job = { prompt: 'a red apple', seed: 7, width: 128, height: 128 };
 const WIDE: Job = { prompt: 'a blue background', seed: 8, width: 128, height: 64 };
 const SMALL = { channels: 4, rows: 4, cols: 4 };
-const CALIBRATION: Calibration = { width: 128, height: 128, reuseThreshold: 0.2, reuseEvaluations: 6, spectrum: { scale: 0.1, slope: 2 } };
+const CALIBRATION: Calibration = {
+  width: 128,
+  height: 128,
+  reuseThreshold: 0.2,
+  reuseEvaluations: 6,
+  spectrum: { scale: 0.1, slope: 2 },
+};
 
-const open = (job: Job = JOB, asked: { tokens: number; steps: number }[] = []): Denoiser => makeDenoiser(facts, job, runOn(closedFormModel().model, asked));
+const open = (job: Job = JOB, asked: { tokens: number; steps: number }[] = []): Denoiser =>
+  makeDenoiser(facts, job, runOn(closedFormModel().model, asked));
 const latentsOf = async (row: Row['sample'], job: Job = JOB) => (await row(open(job))).latents;
 const evaluationsOf = async (row: Row['sample'], job: Job = JOB) => {
   const denoiser = open(job);
@@ -42,14 +49,19 @@ const evaluationsOf = async (row: Row['sample'], job: Job = JOB) => {
   return denoiser.spent.evaluations.map(({ tokens, count }) => [tokens, count]);
 };
 
-/** A denoiser whose velocity depends on the noise level alone, on a model of shift 1; `asked` collects what it is asked. */
+/**
+ * A denoiser whose velocity depends on the noise level alone, on a model of shift 1; `asked` collects what it is asked.
+ */
 const openLevel = (velocityAt: (sigma: number) => number, asked: RunRequest[]): Denoiser =>
   makeDenoiser({ ...facts, shift: [{ tokens: 64, shift: 1 }] }, JOB, (_, request) => {
     asked.push(request);
     const { tokens, sigmas } = request;
     const latents = tokens.latents.slice();
-    for (let i = 0; i + 1 < sigmas.length; i++) eulerStep(latents, new Float32Array(latents.length).fill(velocityAt(sigmas[i]!)), sigmas[i]!, sigmas[i + 1]!);
-    const picture = request.picture ? { data: new Uint8Array(3 * JOB.width * JOB.height), width: JOB.width, height: JOB.height } : null;
+    for (let i = 0; i + 1 < sigmas.length; i++)
+      eulerStep(latents, new Float32Array(latents.length).fill(velocityAt(sigmas[i]!)), sigmas[i]!, sigmas[i + 1]!);
+    const picture = request.picture
+      ? { data: new Uint8Array(3 * JOB.width * JOB.height), width: JOB.width, height: JOB.height }
+      : null;
     return Promise.resolve({ latents, picture, computeMs: 1, textMs: 0, decodeMs: 0, warnings: [] });
   });
 /** What a sampler asks of a model that moves nothing: every clean estimate is the latents themselves. */
@@ -60,15 +72,20 @@ const askedOfStill = async (sample: Row['sample']) => {
 };
 const normals = (stream: number, count: number) => standardNormals({ seed: JOB.seed, stream, count });
 /** share * a + (1 - share) * b */
-const mix = (share: number, a: Float32Array, b: Float32Array) => a.map((value, i) => share * value + (1 - share) * b[i]!);
+const mix = (share: number, a: Float32Array, b: Float32Array) =>
+  a.map((value, i) => share * value + (1 - share) * b[i]!);
 
 /** The closed-form model's velocity of 'a red apple'. */
-const velocity = (latents: Float32Array, sigma: number) => latents.map((value) => Math.tanh(value) * (0.5 + sigma + 0.03));
+const velocity = (latents: Float32Array, sigma: number) =>
+  latents.map((value) => Math.tanh(value) * (0.5 + sigma + 0.03));
 
 describe('the denoiser', () => {
   it('gives the model’s velocity to the rounding of the step it is divided out of', async () => {
     const tokens = firstTokens(open(), 1);
-    for (const sigma of [1, 0.5, 0.05]) expect(maxDifference((await open().step(tokens, sigma, 0)).velocity, velocity(tokens.latents, Math.fround(sigma)))).toBeLessThan(1e-6 / sigma);
+    for (const sigma of [1, 0.5, 0.05])
+      expect(
+        maxDifference((await open().step(tokens, sigma, 0)).velocity, velocity(tokens.latents, Math.fround(sigma))),
+      ).toBeLessThan(1e-6 / sigma);
   });
 
   it('steps one at a time as it steps at once, to the bit, and leaves the tokens as they are', async () => {
@@ -88,10 +105,19 @@ describe('the denoiser', () => {
     const picture = await denoiser.decode(tokens);
     await denoiser.decode(tokens);
     const step = facts.flops.fixed + facts.flops.per_token * 64 + facts.flops.per_token_squared * 64 ** 2;
-    expect(denoiser.spent).toMatchObject({ evaluations: [{ tokens: 64, count: 5 }], denoiseFlops: 5 * step, decodeFlops: 128 * 128, textFlops: 1 });
+    expect(denoiser.spent).toMatchObject({
+      evaluations: [{ tokens: 64, count: 5 }],
+      denoiseFlops: 5 * step,
+      decodeFlops: 128 * 128,
+      textFlops: 1,
+    });
     const again = { ...tokens, latents: tokens.latents.slice() };
     expect(await denoiser.decode(again)).toEqual(picture);
-    expect(denoiser.spent).toMatchObject({ evaluations: [{ tokens: 64, count: 5 }], denoiseFlops: 5 * step, decodeFlops: 2 * 128 * 128 });
+    expect(denoiser.spent).toMatchObject({
+      evaluations: [{ tokens: 64, count: 5 }],
+      denoiseFlops: 5 * step,
+      decodeFlops: 2 * 128 * 128,
+    });
   });
 });
 
@@ -107,12 +133,17 @@ describe('the plain run', () => {
 
 describe('forecast and reuse', () => {
   it.each(['taylor', 'newton'] as const)('%s with interval 1 is the plain run to the bit', async (form) => {
-    expect(await latentsOf(taylorSeer({ steps: 12, warmup: 1, interval: 1, order: 2, form }))).toEqual(await latentsOf(plain({ steps: 12 })));
+    expect(await latentsOf(taylorSeer({ steps: 12, warmup: 1, interval: 1, order: 2, form }))).toEqual(
+      await latentsOf(plain({ steps: 12 })),
+    );
   });
 
   it('a forecast of order p over sigma is exact where the velocity is a polynomial of degree p, at any places', () => {
     for (const order of [0, 1, 2, 3]) {
-      const at = (x: number) => Float32Array.of(1, -2).map((c) => Array.from({ length: order + 1 }, (_, i) => (c + i) * x ** i).reduce((a, b) => a + b));
+      const at = (x: number) =>
+        Float32Array.of(1, -2).map((c) =>
+          Array.from({ length: order + 1 }, (_, i) => (c + i) * x ** i).reduce((a, b) => a + b),
+        );
       let memory: Parameters<typeof remember>[0] = { places: [], differences: [] };
       for (const place of [1, 0.9, 0.7, 0.55]) memory = remember(memory, at(place), place, { order, form: 'newton' });
       expect(maxDifference(forecast(memory, 0.4, 'newton'), at(0.4))).toBeLessThan(1e-4);
@@ -121,7 +152,8 @@ describe('forecast and reuse', () => {
 
   it('TaylorSeer’s sum is exact to first order in the step, and keeps the last value at order 0', () => {
     let memory: Parameters<typeof remember>[0] = { places: [], differences: [] };
-    for (const place of [0, 3, 6]) memory = remember(memory, Float32Array.of(2 + 5 * place), place, { order: 2, form: 'taylor' });
+    for (const place of [0, 3, 6])
+      memory = remember(memory, Float32Array.of(2 + 5 * place), place, { order: 2, form: 'taylor' });
     expect(forecast(memory, 8, 'taylor')[0]).toBeCloseTo(42, 5);
     const flat = remember({ places: [], differences: [] }, Float32Array.of(4), 0, { order: 0, form: 'taylor' });
     expect(forecast(flat, 2, 'taylor')[0]).toBe(4);
@@ -130,7 +162,8 @@ describe('forecast and reuse', () => {
   it('a stage evaluates its warm-up and then every interval-th step, and remembers nothing of the stage before', async () => {
     const denoiser = open();
     const start = taylorSteps({ warmup: 2, interval: 3, order: 2, form: 'taylor' });
-    for (let stage = 0; stage < 2; stage++) await walkStage(firstTokens(denoiser, 1), plainSigmas(8, 3), start(denoiser));
+    for (let stage = 0; stage < 2; stage++)
+      await walkStage(firstTokens(denoiser, 1), plainSigmas(8, 3), start(denoiser));
     // 0 1 · · 4 · · 7, twice
     expect(denoiser.spent.evaluations).toEqual([{ tokens: 64, count: 8 }]);
   });
@@ -138,7 +171,9 @@ describe('forecast and reuse', () => {
   it('reuse with threshold 0 is the plain run to the bit; a higher threshold asks less, first, second and last step always', async () => {
     expect(await latentsOf(teaCache({ steps: 12, threshold: 0 }))).toEqual(await latentsOf(plain({ steps: 12 })));
     expect(await evaluationsOf(teaCache({ steps: 50, threshold: 1e9 }))).toEqual([[64, 3]]);
-    const counts = await Promise.all([0.01, 0.05, 0.2].map((threshold) => evaluationsOf(teaCache({ steps: 50, threshold }))));
+    const counts = await Promise.all(
+      [0.01, 0.05, 0.2].map((threshold) => evaluationsOf(teaCache({ steps: 50, threshold }))),
+    );
     const [a, b, c] = counts.map(([[, count] = [0, 0]]) => count as number);
     expect(a).toBeGreaterThan(b!);
     expect(b).toBeGreaterThan(c!);
@@ -147,14 +182,18 @@ describe('forecast and reuse', () => {
   it('reuse asks again where the change seen last, a unit of sigma, adds up to the threshold', async () => {
     const asked: RunRequest[] = [];
     await teaCache({ steps: 10, threshold: 0.25 })(openLevel((sigma) => sigma, asked));
-    // levels 1, .9, … .1; the rate is 1 over the evaluation before the last: (.9 - .6) / 1 and (.6 - .3) / .9 are the first above a quarter
+    // levels 1, .9, … .1; the rate is 1 over the evaluation before the last: (.9 - .6) / 1 and (.6 - .3) / .9 are the
+    // first above a quarter
     expect(asked.map(({ sigmas }) => Number(sigmas[0]!.toFixed(3)))).toEqual([1, 0.9, 0.6, 0.3, 0.1]);
   });
 });
 
 describe('RALU', () => {
   /** The picture the job's own story makes, with its stages run in this process. */
-  async function story(schedule: ReturnType<typeof presetSchedule>, { reference }: { reference: boolean }): Promise<Uint8Array> {
+  async function story(
+    schedule: ReturnType<typeof presetSchedule>,
+    { reference }: { reference: boolean },
+  ): Promise<Uint8Array> {
     const { model } = closedFormModel();
     const request = {
       model: facts.id,
@@ -171,7 +210,16 @@ describe('RALU', () => {
       quality: 100,
       previews: { count: 0, format: 'webp' as const },
     };
-    let job: StoryJob = { id: 'job', request, plan: planFor(facts, JOB, schedule), room: FIRST_ROOM, tokens: null, rgb: null, selections: null, usage: [] };
+    let job: StoryJob = {
+      id: 'job',
+      request,
+      plan: planFor(facts, JOB, schedule),
+      room: FIRST_ROOM,
+      tokens: null,
+      rgb: null,
+      selections: null,
+      usage: [],
+    };
     for (let image: Uint8Array | null = null; ; ) {
       if (isLastRoom(job.room)) return image!;
       const step = await walkRoom(job, {
@@ -179,7 +227,13 @@ describe('RALU', () => {
         runStage: async ({ body, rgbSize }) => {
           const { done, tensors } = await answerTo(model, body);
           const rgb = tensors.rgb ? { data: tensors.rgb.data as Uint8Array, ...rgbSize } : null;
-          const result = { done, latents: (tensors.latents?.data as Float32Array | undefined) ?? null, rgb, preview: null, image: (tensors.image?.data as Uint8Array | undefined) ?? null };
+          const result = {
+            done,
+            latents: (tensors.latents?.data as Float32Array | undefined) ?? null,
+            rgb,
+            preview: null,
+            image: (tensors.image?.data as Uint8Array | undefined) ?? null,
+          };
           return { ok: true, result, wallMs: 0, attempts: 1 };
         },
       });
@@ -192,15 +246,21 @@ describe('RALU', () => {
     { preset: '7x', published: false, reference: false },
     { preset: '4x', published: true, reference: false },
     { preset: '5x', published: true, reference: true },
-  ])('$preset makes the very picture of the job’s own story (published $published, reference $reference)', async ({ preset, published, reference }) => {
-    const schedule = presetSchedule(facts, preset, { published });
-    const denoiser = open();
-    const tokens = await ralu({ schedule, ...(reference && { mode: 'token', referenceVariance: true, referenceGrey: true }) })(denoiser);
-    expect(tokens.early).toHaveLength(planFor(facts, JOB, schedule).selected[0]!);
-    const { data } = await denoiser.decode(tokens);
-    const png = decodePng(await story(schedule, { reference }));
-    expect(data).toEqual(new Uint8Array(png.data));
-  });
+  ])(
+    '$preset makes the very picture of the job’s own story (published $published, reference $reference)',
+    async ({ preset, published, reference }) => {
+      const schedule = presetSchedule(facts, preset, { published });
+      const denoiser = open();
+      const tokens = await ralu({
+        schedule,
+        ...(reference && { mode: 'token', referenceVariance: true, referenceGrey: true }),
+      })(denoiser);
+      expect(tokens.early).toHaveLength(planFor(facts, JOB, schedule).selected[0]!);
+      const { data } = await denoiser.decode(tokens);
+      const png = decodePng(await story(schedule, { reference }));
+      expect(data).toEqual(new Uint8Array(png.data));
+    },
+  );
 
   it('asks for one stage request a stage, and spends what the plan says', async () => {
     const asked: { tokens: number; steps: number }[] = [];
@@ -213,7 +273,11 @@ describe('RALU', () => {
       { tokens: 64, steps: 5 },
     ]);
     const { flops } = planFor(facts, JOB, schedule);
-    expect(denoiser.spent).toMatchObject({ denoiseFlops: flops.denoise, denoiseFlopsWithoutAttention: flops.denoiseWithoutAttention, decodeFlops: flops.decode });
+    expect(denoiser.spent).toMatchObject({
+      denoiseFlops: flops.denoise,
+      denoiseFlopsWithoutAttention: flops.denoiseWithoutAttention,
+      decodeFlops: flops.decode,
+    });
   });
 
   it('with forecasts that evaluate every step is itself', async () => {
@@ -224,7 +288,9 @@ describe('RALU', () => {
 
   it('other selections choose other tokens at the same work, and need no decoding', async () => {
     const schedule = presetSchedule(facts, '4x');
-    const [canny, sobel, random] = await Promise.all((['canny', 'sobel', 'random'] as const).map((selection) => latentsOf(ralu({ schedule, selection }))));
+    const [canny, sobel, random] = await Promise.all(
+      (['canny', 'sobel', 'random'] as const).map((selection) => latentsOf(ralu({ schedule, selection }))),
+    );
     expect(maxDifference(canny!, random!)).toBeGreaterThan(0.1);
     expect(maxDifference(sobel!, random!)).toBeGreaterThan(0.1);
     const denoiser = open();
@@ -243,12 +309,16 @@ describe('resizing', () => {
   const packed = standardNormals({ seed: 1, stream: 0, count: 4 * 4 * 16 });
 
   it.each(KERNELS)('%s keeps a constant', (kernel) => {
-    expect(maxDifference(doubleLatents(new Float32Array(256).fill(2.5), SMALL, kernel), new Float32Array(1024).fill(2.5))).toBeLessThan(1e-6);
+    expect(
+      maxDifference(doubleLatents(new Float32Array(256).fill(2.5), SMALL, kernel), new Float32Array(1024).fill(2.5)),
+    ).toBeLessThan(1e-6);
   });
 
   it('nearest is the numerics’ latent mode, and halving undoes it', () => {
     const doubled = doubleLatents(packed, SMALL, 'nearest');
-    expect(doubled).toEqual(fillGrid({ latents: packed, imgIds: gridIds(4, 4), scale: new Uint8Array(16).fill(2) }, 8, 8, 2));
+    expect(doubled).toEqual(
+      fillGrid({ latents: packed, imgIds: gridIds(4, 4), scale: new Uint8Array(16).fill(2) }, 8, 8, 2),
+    );
     expect(maxDifference(halveLatents(doubled, { channels: 4, rows: 8, cols: 8 }), packed)).toBeLessThan(1e-6);
   });
 
@@ -264,7 +334,8 @@ describe('resizing', () => {
     for (const kernel of ['bilinear', 'bicubic'] as const) {
       const found = doubleLatents(ramp, SMALL, kernel);
       // tokens of columns 2 to 5: at least two coarse pixels from a border
-      const inner = (values: Float32Array) => values.filter((_, i) => Math.floor(i / 16) % 8 >= 2 && Math.floor(i / 16) % 8 <= 5);
+      const inner = (values: Float32Array) =>
+        values.filter((_, i) => Math.floor(i / 16) % 8 >= 2 && Math.floor(i / 16) % 8 <= 5);
       expect(maxDifference(inner(found), inner(fine))).toBeLessThan(1e-5);
     }
   });
@@ -281,17 +352,31 @@ describe('spectral growth', () => {
     const rest = expandSpectrum(new Float32Array(256), white, 1, SMALL);
     expect(energy(grown)).toBeCloseTo(energy(packed) + energy(rest), 2);
     const mean =
-      energy(expandSpectrum(standardNormals({ seed: 4, stream: 0, count: 64 * 64 * 4 }), standardNormals({ seed: 4, stream: 1, count: 4 * 64 * 64 * 4 }), 1, { channels: 4, rows: 32, cols: 32 })) /
+      energy(
+        expandSpectrum(
+          standardNormals({ seed: 4, stream: 0, count: 64 * 64 * 4 }),
+          standardNormals({ seed: 4, stream: 1, count: 4 * 64 * 64 * 4 }),
+          1,
+          { channels: 4, rows: 32, cols: 32 },
+        ),
+      ) /
       (4 * 64 * 64 * 4);
     expect(Math.abs(mean - 1)).toBeLessThan(0.02);
   });
 
   it('keeps a constant, scaled as the level it arrives at says', () => {
-    expect(maxDifference(expandSpectrum(new Float32Array(256).fill(3), white, 0, SMALL), new Float32Array(1024).fill(3))).toBeLessThan(1e-5);
+    expect(
+      maxDifference(expandSpectrum(new Float32Array(256).fill(3), white, 0, SMALL), new Float32Array(1024).fill(3)),
+    ).toBeLessThan(1e-5);
     const sigma = 0.4;
     const level = (2 * sigma) / (1 + sigma);
     const silent = new Float32Array(1024);
-    expect(maxDifference(expandSpectrum(new Float32Array(256).fill(1 - sigma), silent, sigma, SMALL), new Float32Array(1024).fill(1 - level))).toBeLessThan(1e-5);
+    expect(
+      maxDifference(
+        expandSpectrum(new Float32Array(256).fill(1 - sigma), silent, sigma, SMALL),
+        new Float32Array(1024).fill(1 - level),
+      ),
+    ).toBeLessThan(1e-5);
   });
 
   it('grows at the level where the signal’s share at the low grid’s finest frequency is the tolerance', () => {
@@ -302,7 +387,11 @@ describe('spectral growth', () => {
   });
 
   it('finds the slope of a spectrum: white noise has none', () => {
-    const { scale, slope } = fitPowerLaw([standardNormals({ seed: 5, stream: 0, count: 64 * 64 * 4 })], { channels: 4, rows: 32, cols: 32 });
+    const { scale, slope } = fitPowerLaw([standardNormals({ seed: 5, stream: 0, count: 64 * 64 * 4 })], {
+      channels: 4,
+      rows: 32,
+      cols: 32,
+    });
     expect(Math.abs(slope)).toBeLessThan(0.1);
     expect(Math.abs(scale - 1)).toBeLessThan(0.1);
   });
@@ -310,14 +399,17 @@ describe('spectral growth', () => {
 
 describe('anchor tokens', () => {
   it('one stage of all tokens is the plain run', async () => {
-    expect(await latentsOf(anchorTokens({ steps: [9], ends: [1], shares: [1] }))).toEqual(await latentsOf(plain({ steps: 9 })));
+    expect(await latentsOf(anchorTokens({ steps: [9], ends: [1], shares: [1] }))).toEqual(
+      await latentsOf(plain({ steps: 9 })),
+    );
   });
 
   it('interpolation is the identity where every token is an anchor, and weights always sum to 1', () => {
     const all = Uint32Array.from({ length: 24 }, (_, n) => n);
     const values = standardNormals({ seed: 2, stream: 0, count: 24 * 4 });
     expect(spread(values, neighboursOf(all, 4, 6), 4)).toEqual(values);
-    for (const around of neighboursOf(firstAnchors(4, 6), 4, 6)) expect(around.reduce((sum, { weight }) => sum + weight, 0)).toBeCloseTo(1, 12);
+    for (const around of neighboursOf(firstAnchors(4, 6), 4, 6))
+      expect(around.reduce((sum, { weight }) => sum + weight, 0)).toBeCloseTo(1, 12);
   });
 
   it('new anchors come where the others’ values differ, and the old ones stay', () => {
@@ -331,8 +423,14 @@ describe('anchor tokens', () => {
 
   it('a token activated late is where the micro-flow takes it: the anchors’ clean estimate and the noise it began with', async () => {
     const noise = normals(0, 64 * 16);
-    const placed = (request: { imgIds: Float32Array }) => Uint32Array.from({ length: request.imgIds.length / 3 }, (_, i) => 8 * request.imgIds[3 * i + 1]! + request.imgIds[3 * i + 2]!);
-    const [first, second, third] = await askedOfStill(anchorTokens({ steps: [1, 1, 1], ends: [0.2, 0.35, 1], shares: [0.25, 0.5, 1] }));
+    const placed = (request: { imgIds: Float32Array }) =>
+      Uint32Array.from(
+        { length: request.imgIds.length / 3 },
+        (_, i) => 8 * request.imgIds[3 * i + 1]! + request.imgIds[3 * i + 2]!,
+      );
+    const [first, second, third] = await askedOfStill(
+      anchorTokens({ steps: [1, 1, 1], ends: [0.2, 0.35, 1], shares: [0.25, 0.5, 1] }),
+    );
     let all = noise;
     let seen = first!;
     expect(placed(seen)).toEqual(firstAnchors(8, 8));
@@ -353,7 +451,9 @@ describe('anchor tokens', () => {
   });
 
   it('the model sees a quarter, then half, then all', async () => {
-    expect(await evaluationsOf(anchorTokens({ steps: [2, 3, 4], ends: [0.2, 0.4, 1], shares: [0.25, 0.5, 1] }))).toEqual([
+    expect(
+      await evaluationsOf(anchorTokens({ steps: [2, 3, 4], ends: [0.2, 0.4, 1], shares: [0.25, 0.5, 1] })),
+    ).toEqual([
       [16, 2],
       [32, 3],
       [64, 4],
@@ -378,16 +478,25 @@ describe('high, low, high and late', () => {
   it('Bottleneck Sampling resizes the clean estimate and puts noise back: at the level it has going down, at a higher one going up', async () => {
     const [first, low, last] = await askedOfStill(bottleneck({ steps: [1, 1, 1], ends: [0.1, 0.5] }));
     expect(first!.latents).toEqual(normals(0, 64 * 16));
-    expect(maxDifference(low!.latents, mix(0.1, halveLatents(first!.latents, { channels: 4, rows: 8, cols: 8 }), normals(1, 16 * 16)))).toBeLessThan(1e-6);
+    expect(
+      maxDifference(
+        low!.latents,
+        mix(0.1, halveLatents(first!.latents, { channels: 4, rows: 8, cols: 8 }), normals(1, 16 * 16)),
+      ),
+    ).toBeLessThan(1e-6);
     expect(low!.sigmas[0]).toBeCloseTo(0.9, 6);
-    expect(maxDifference(last!.latents, mix(1 / 3, doubleLatents(low!.latents, SMALL, 'bilinear'), normals(2, 64 * 16)))).toBeLessThan(1e-6);
+    expect(
+      maxDifference(last!.latents, mix(1 / 3, doubleLatents(low!.latents, SMALL, 'bilinear'), normals(2, 64 * 16))),
+    ).toBeLessThan(1e-6);
     expect(last!.sigmas[0]).toBeCloseTo(2 / 3, 6);
   });
 
   it('late upsampling of the clean estimate brings it back to its level with fresh white noise', async () => {
     const [low, full] = await askedOfStill(lateUpsampling({ steps: [1, 1], end: 0.4, kernel: 'bicubic', of: 'clean' }));
     expect(low!.latents).toEqual(normals(0, 16 * 16));
-    expect(maxDifference(full!.latents, mix(0.4, doubleLatents(low!.latents, SMALL, 'bicubic'), normals(1, 64 * 16)))).toBeLessThan(1e-6);
+    expect(
+      maxDifference(full!.latents, mix(0.4, doubleLatents(low!.latents, SMALL, 'bicubic'), normals(1, 64 * 16))),
+    ).toBeLessThan(1e-6);
     expect(full!.sigmas[0]).toBeCloseTo(0.6, 6);
   });
 
@@ -418,7 +527,10 @@ describe('equal work', () => {
 
   it('a preset’s budget is its steps and its extra decoding, in full evaluations', () => {
     // 2 steps at 16 tokens, 3 at 19, 5 at 64, one picture of 64 x 64; a step of n tokens is 1 + n + n²
-    expect(budgetOf(facts, planFor(facts, JOB, presetSchedule(facts, '7x')))).toBeCloseTo((2 * 273 + 3 * 381 + 5 * 4161 + 64 * 64) / 4161, 12);
+    expect(budgetOf(facts, planFor(facts, JOB, presetSchedule(facts, '7x')))).toBeCloseTo(
+      (2 * 273 + 3 * 381 + 5 * 4161 + 64 * 64) / 4161,
+      12,
+    );
   });
 });
 
@@ -539,7 +651,8 @@ describe('the rows', () => {
   });
 
   it('work on a shape that is not square', async () => {
-    for (const { sample } of makeRows(facts, { ...CALIBRATION, height: 64 })) expect((await sample(open(WIDE))).imgIds).toEqual(gridIds(4, 8));
+    for (const { sample } of makeRows(facts, { ...CALIBRATION, height: 64 }))
+      expect((await sample(open(WIDE))).imgIds).toEqual(gridIds(4, 8));
   });
 });
 

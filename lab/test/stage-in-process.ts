@@ -1,10 +1,13 @@
-/** A stage server's inside without the server: the bytes of a request are parsed, run and answered by the real container code, on the closed-form model. */
+/**
+ * A stage server's inside without the server: the bytes of a request are parsed, run and answered by the real container
+ * code, on the closed-form model.
+ */
 import type { Model } from '../../containers/onnx/model.ts';
 import { runStage, type StageMessage } from '../../containers/onnx/run-stage.ts';
 import { parseStage } from '../../containers/onnx/validate.ts';
-import type { Run } from '../eval/denoiser.ts';
 import { encodeStageRequest } from '../../src/stage/client.ts';
 import type { StageDone, StageOptions } from '../../src/stage/contract.ts';
+import type { Run } from '../eval/denoiser.ts';
 
 export interface Answer {
   readonly done: StageDone;
@@ -15,7 +18,11 @@ export interface Answer {
 export async function answerTo(model: Model, body: Uint8Array): Promise<Answer> {
   const parsed = parseStage(body, new Map([[model.facts.id, model]]));
   if (!parsed.ok) throw new RangeError(parsed.problem.message);
-  for await (const { event, tensors } of runStage(parsed.value, (prompt) => model.encodeText(prompt), new AbortController().signal)) {
+  for await (const { event, tensors } of runStage(
+    parsed.value,
+    (prompt) => model.encodeText(prompt),
+    new AbortController().signal,
+  )) {
     if (event.event === 'done') return { done: event, tensors };
   }
   throw new Error('the stage ended without done');
@@ -44,7 +51,9 @@ export function runOn(model: Model, asked: { tokens: number; steps: number }[] =
     const side = tokens.scale.includes(1) ? 1 : 2;
     return {
       latents: tensors.latents!.data as Float32Array,
-      picture: picture ? { data: tensors.rgb!.data as Uint8Array, width: job.width / side, height: job.height / side } : null,
+      picture: picture
+        ? { data: tensors.rgb!.data as Uint8Array, width: job.width / side, height: job.height / side }
+        : null,
       computeMs: done.compute_ms,
       textMs: done.encode_text_ms,
       decodeMs: done.decode_ms,

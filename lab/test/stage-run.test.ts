@@ -1,16 +1,19 @@
-/** The evaluation's requests against the real stage server with the embedded model: the same pictures as from the same model in this process. */
+/**
+ * The evaluation's requests against the real stage server with the embedded model: the same pictures as from the same
+ * model in this process.
+ */
 import { availableParallelism } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../containers/onnx/load-model.ts';
 import type { Model } from '../../containers/onnx/model.ts';
+import { freePort } from '../../scripts/local/ports.ts';
+import { startStage } from '../../scripts/local/stage.ts';
+import type { ModelFacts } from '../../src/stage/contract.ts';
 import { type Job, makeDenoiser, type Pixels, type Run } from '../eval/denoiser.ts';
 import { plain } from '../eval/samplers/plain.ts';
 import { planFor, ralu } from '../eval/samplers/ralu.ts';
 import { presetSchedule } from '../eval/schedules.ts';
 import { StageRunError, stageAt } from '../eval/stage-run.ts';
-import { freePort } from '../../scripts/local/ports.ts';
-import { startStage } from '../../scripts/local/stage.ts';
-import type { ModelFacts } from '../../src/stage/contract.ts';
 import { runOn } from './stage-in-process.ts';
 
 const MODELS = new URL('../../models', import.meta.url).pathname;
@@ -39,7 +42,9 @@ describe('the stage server', () => {
   ])('gives the picture that the model gives, $width x $height, and tells what it took', async (size) => {
     const schedule = presetSchedule(facts, '7x');
     const job: Job = { prompt: 'a red apple on a blue background', seed: 2, ...size };
-    const pictureOf = async (run: Run): Promise<{ picture: Pixels; spent: ReturnType<typeof makeDenoiser>['spent'] }> => {
+    const pictureOf = async (
+      run: Run,
+    ): Promise<{ picture: Pixels; spent: ReturnType<typeof makeDenoiser>['spent'] }> => {
       const denoiser = makeDenoiser(facts, job, run);
       const picture = await denoiser.decode(await ralu({ schedule })(denoiser));
       return { picture, spent: denoiser.spent };

@@ -1,4 +1,7 @@
-/** Memory of the isolate that runs a job of FLUX's size, 1024² and 4096 tokens of 64, sampled through workerd's inspector while the job runs. */
+/**
+ * Memory of the isolate that runs a job of FLUX's size, 1024² and 4096 tokens of 64, sampled through workerd's
+ * inspector while the job runs.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +19,10 @@ const MIB = 2 ** 20;
 
 /** The inspector of a running isolate: what it uses now, heap and array buffers together, MiB. */
 async function openInspector(port: number) {
-  const targets = (await (await fetch(`http://127.0.0.1:${port}/json`)).json()) as { webSocketDebuggerUrl: string; id: string }[];
+  const targets = (await (await fetch(`http://127.0.0.1:${port}/json`)).json()) as {
+    webSocketDebuggerUrl: string;
+    id: string;
+  }[];
   const target = targets.find(({ id }) => id.includes('ralu')) ?? targets[0];
   if (!target) throw new Error('the inspector shows no isolate');
   const socket = new WebSocket(target.webSocketDebuggerUrl);
@@ -38,7 +44,8 @@ async function openInspector(port: number) {
   return {
     async used(): Promise<number> {
       const { usedSize, backingStorageSize } = await ask('Runtime.getHeapUsage');
-      if (usedSize === undefined || backingStorageSize === undefined) throw new Error('the inspector does not tell what the isolate uses');
+      if (usedSize === undefined || backingStorageSize === undefined)
+        throw new Error('the inspector does not tell what the isolate uses');
       return (usedSize + backingStorageSize) / MIB;
     },
     close: () => socket.close(),
@@ -47,13 +54,20 @@ async function openInspector(port: number) {
 
 /** How much memory the job took above idle, in one sentence. */
 export async function benchMemory(): Promise<string> {
-  const { model } = closedFormModel({ facts: { id: 'flux-size', channels: 16, sizes: [{ width: 1024, height: 1024 }], max_tokens: 4096 } });
+  const { model } = closedFormModel({
+    facts: { id: 'flux-size', channels: 16, sizes: [{ width: 1024, height: 1024 }], max_tokens: 4096 },
+  });
   const server = createStageServer({ models: [model], token: KEY, options: { log: () => undefined } });
   const stage = await listen(server.app, { host: '127.0.0.1', port: 0 });
   const folder = await mkdtemp(join(tmpdir(), 'ralu-memory-'));
   const { script, options } = await bundleWorker();
   const inspectorPort = (await freePort()) as number;
-  const vars = { BACKENDS: JSON.stringify([{ id: 'local', url: stage.url }]), SIGNING_SECRET: KEY, ADMIN_KEY: KEY, BACKEND_TOKEN_LOCAL: KEY };
+  const vars = {
+    BACKENDS: JSON.stringify([{ id: 'local', url: stage.url }]),
+    SIGNING_SECRET: KEY,
+    ADMIN_KEY: KEY,
+    BACKEND_TOKEN_LOCAL: KEY,
+  };
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       cf: false,
@@ -61,14 +75,30 @@ export async function benchMemory(): Promise<string> {
       inspectorPort,
       handleStructuredLogs: () => undefined,
       resourcePersistencePath: folder,
-      workers: [{ ...options, name: 'ralu', modules: [{ type: 'ESModule', path: 'index.js', contents: script }], bindings: { ...options.bindings, ...vars } }],
+      workers: [
+        {
+          ...options,
+          name: 'ralu',
+          modules: [{ type: 'ESModule', path: 'index.js', contents: script }],
+          bindings: { ...options.bindings, ...vars },
+        },
+      ],
     }),
   );
   try {
     const url = await miniflare.ready;
-    const headers = { authorization: `Bearer ${await openAccount(url.origin, KEY, 'bench')}`, 'content-type': 'application/json' };
+    const headers = {
+      authorization: `Bearer ${await openAccount(url.origin, KEY, 'bench')}`,
+      'content-type': 'application/json',
+    };
     const runJob = async () => {
-      const { id } = (await (await fetch(new URL('/v1/jobs', url), { method: 'POST', headers, body: JSON.stringify({ prompt: 'a red apple', seed: 1, preset: '4x' }) })).json()) as { id: string };
+      const { id } = (await (
+        await fetch(new URL('/v1/jobs', url), {
+          method: 'POST',
+          headers,
+          body: JSON.stringify({ prompt: 'a red apple', seed: 1, preset: '4x' }),
+        })
+      ).json()) as { id: string };
       const events = await (await fetch(new URL(`/v1/jobs/${id}/events`, url), { headers })).text();
       if (!events.includes('event: done')) throw new Error(`the job did not finish: ${events.slice(-300)}`);
     };

@@ -1,4 +1,7 @@
-/** Models at a size that they may not offer: what a picture costs depends on its tokens, not on whether the model was trained at them. */
+/**
+ * Models at a size that they may not offer: what a picture costs depends on its tokens, not on whether the model was
+ * trained at them.
+ */
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ROOT } from '../local/bundle.ts';
@@ -12,9 +15,18 @@ export const MODELS = join(ROOT, 'models');
 
 /** `MODELS` where every model there offers `size`; else a copy of it in `folder` whose manifests list the size too. */
 export async function modelsOffering(size: Size, folder: string): Promise<string> {
-  const names = (await readdir(MODELS, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map(({ name }) => name);
-  const manifests = await Promise.all(names.map(async (name) => ({ name, manifest: JSON.parse(await readFile(join(MODELS, name, 'manifest.json'), 'utf8')) as Manifest })));
-  const lacking = manifests.filter(({ manifest }) => !manifest.facts.sizes.some(({ width, height }) => width === size.width && height === size.height));
+  const names = (await readdir(MODELS, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
+  const manifests = await Promise.all(
+    names.map(async (name) => ({
+      name,
+      manifest: JSON.parse(await readFile(join(MODELS, name, 'manifest.json'), 'utf8')) as Manifest,
+    })),
+  );
+  const lacking = manifests.filter(
+    ({ manifest }) => !manifest.facts.sizes.some(({ width, height }) => width === size.width && height === size.height),
+  );
   if (lacking.length === 0) return MODELS;
   const copy = join(folder, 'models');
   await cp(MODELS, copy, { recursive: true });

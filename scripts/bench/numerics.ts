@@ -1,4 +1,6 @@
-/** How long the numerics take where this runs, Node or workerd. Pure but for the clock: the inputs come from outside. */
+/**
+ * How long the numerics take where this runs, Node or workerd. Pure but for the clock: the inputs come from outside.
+ */
 import { canny } from '../../src/numerics/canny.ts';
 import type { MatchingProblem } from '../../src/numerics/densities.ts';
 import { greyFromRgb } from '../../src/numerics/grey.ts';
@@ -18,7 +20,12 @@ const CALLS = 50;
 
 /** The golden fit cases, and a square grey picture [side * side]. */
 export interface NumericsInputs {
-  readonly cases: readonly { readonly name: string; readonly N: readonly number[]; readonly e: readonly number[]; readonly h: number }[];
+  readonly cases: readonly {
+    readonly name: string;
+    readonly N: readonly number[];
+    readonly e: readonly number[];
+    readonly h: number;
+  }[];
   readonly face: Uint8Array;
 }
 
@@ -46,7 +53,12 @@ export function benchNumerics({ cases, face }: NumericsInputs): Measurement[] {
 
   // 1024 low tokens of 64 values, 30 % of them upsampled first, then all: 1024 → 1945 → 4096
   const rgb = Uint8Array.from({ length: 3 * face.length }, (_, i) => face[Math.floor(i / 3)]!);
-  const { renoise } = buildSchedule({ steps: [5, 6, 7], ends: [0.3, 0.45, 1], shifts: [5.019, 2.589, 2.226], z: 6.317 });
+  const { renoise } = buildSchedule({
+    steps: [5, 6, 7],
+    ends: [0.3, 0.45, 1],
+    shifts: [5.019, 2.589, 2.226],
+    z: 6.317,
+  });
   const low = initialTokens({ rows: 32, cols: 32, values: 64, seed: 1, scale: 2 });
   const rest = Uint32Array.from({ length: 1024 - 307 }, (_, n) => n);
   measurements.push(

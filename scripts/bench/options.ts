@@ -14,7 +14,10 @@ export interface BenchOptions {
   readonly rounds: number;
 }
 
-/** What `args` ask for; without any, everything. Throws TypeError for a flag that does not exist, RangeError for a value that makes no sense. */
+/**
+ * What `args` ask for; without any, everything. Throws TypeError for a flag that does not exist, RangeError for a value
+ * that makes no sense.
+ */
 export function parseOptions(args: readonly string[]): BenchOptions {
   const { values } = parseArgs({
     args: [...args],
@@ -25,12 +28,25 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     },
   });
   const rounds = Number(values.rounds);
-  if (!Number.isInteger(rounds) || rounds < MIN_ROUNDS) throw new RangeError(`--rounds must be a whole number from ${MIN_ROUNDS}, got "${values.rounds}"`);
-  return { engines: values.engine.map((name) => oneOf('--engine', name, ENGINES)), sides: values.side.map((side) => Number(oneOf('--side', side, SIDES))), rounds };
+  if (!Number.isInteger(rounds) || rounds < MIN_ROUNDS)
+    throw new RangeError(`--rounds must be a whole number from ${MIN_ROUNDS}, got "${values.rounds}"`);
+  return {
+    engines: values.engine.map((name) => oneOf('--engine', name, ENGINES)),
+    sides: values.side.map((side) => Number(oneOf('--side', side, SIDES))),
+    rounds,
+  };
 }
 
 /** How many of `rounds` are run: what takes longer is asked less often, but a median of fewer than three is none. */
-export function roundsOf({ engine, side, rounds }: { readonly engine: Engine; readonly side: number; readonly rounds: number }): number {
+export function roundsOf({
+  engine,
+  side,
+  rounds,
+}: {
+  readonly engine: Engine;
+  readonly side: number;
+  readonly rounds: number;
+}): number {
   return Math.max(MIN_ROUNDS, Math.round(rounds / ((engine === 'wasm' ? 3 : 1) * (side > 256 ? 3 : 1))));
 }
 

@@ -10,15 +10,26 @@ import { benchNumerics, type Measurement, type NumericsInputs } from './numerics
 const golden = new URL('../../test/golden/', import.meta.url);
 
 function inputs(): NumericsInputs {
-  const { cases } = JSON.parse(readFileSync(new URL('nt_matching.json', golden), 'utf8')) as Pick<NumericsInputs, 'cases'>;
+  const { cases } = JSON.parse(readFileSync(new URL('nt_matching.json', golden), 'utf8')) as Pick<
+    NumericsInputs,
+    'cases'
+  >;
   return { cases, face: Uint8Array.from(decode(readFileSync(new URL('face.png', golden))).data) };
 }
 
 /** Median milliseconds side by side, one row a measurement. */
-export async function benchPlaces(): Promise<readonly { readonly name: string; readonly node: number; readonly workerd: number }[]> {
+export async function benchPlaces(): Promise<
+  readonly { readonly name: string; readonly node: number; readonly workerd: number }[]
+> {
   const { cases, face } = inputs();
   const node = benchNumerics({ cases, face });
-  const bundle = await build({ entryPoints: [fileURLToPath(new URL('./workerd.ts', import.meta.url))], bundle: true, write: false, format: 'esm', target: 'es2024' });
+  const bundle = await build({
+    entryPoints: [fileURLToPath(new URL('./workerd.ts', import.meta.url))],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    target: 'es2024',
+  });
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       cf: false,

@@ -1,9 +1,12 @@
-/** Whole requests through the local stack, ways of making one picture in turn, so that a slow minute of the machine falls on all of them. */
+/**
+ * Whole requests through the local stack, ways of making one picture in turn, so that a slow minute of the machine
+ * falls on all of them.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobView } from '../../src/job/job.ts';
 import { median } from '../../lab/eval/summary.ts';
+import type { JobView } from '../../src/job/job.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import type { Engine } from '../local/stage.ts';
 import { MODELS, modelsOffering } from './models.ts';
@@ -56,16 +59,38 @@ async function run(stack: Stack, body: Readonly<Record<string, unknown>>): Promi
   const { id } = (await created.json()) as JobView;
   await (await fetch(new URL(`/v1/jobs/${id}/events`, stack.url), { headers })).arrayBuffer();
   const total = performance.now() - begin;
-  const { receipt, status, error } = (await (await fetch(new URL(`/v1/jobs/${id}`, stack.url), { headers })).json()) as JobView;
+  const { receipt, status, error } = (await (
+    await fetch(new URL(`/v1/jobs/${id}`, stack.url), { headers })
+  ).json()) as JobView;
   if (!receipt) throw new Error(`job ${id} ${status}: ${error?.message}`);
-  const sum = (part: 'compute_ms' | 'text_ms' | 'decode_ms' | 'encode_ms') => receipt.stages.reduce((all, stage) => all + stage[part], 0);
-  return { denoise: sum('compute_ms'), text: sum('text_ms'), decode: sum('decode_ms'), encode: sum('encode_ms'), total, flopRatio: receipt.tflops.ratio };
+  const sum = (part: 'compute_ms' | 'text_ms' | 'decode_ms' | 'encode_ms') =>
+    receipt.stages.reduce((all, stage) => all + stage[part], 0);
+  return {
+    denoise: sum('compute_ms'),
+    text: sum('text_ms'),
+    decode: sum('decode_ms'),
+    encode: sum('encode_ms'),
+    total,
+    flopRatio: receipt.tflops.ratio,
+  };
 }
 
-/** Medians of `runs`, one a round, and of how many times faster each was than `plain`'s run of the same round. Law: a round that is slow for both leaves the ratios alone. */
-export function timesOf({ name, runs, plain }: { readonly name: string; readonly runs: readonly Run[]; readonly plain: readonly Run[] }): WayTimes {
+/**
+ * Medians of `runs`, one a round, and of how many times faster each was than `plain`'s run of the same round. Law: a
+ * round that is slow for both leaves the ratios alone.
+ */
+export function timesOf({
+  name,
+  runs,
+  plain,
+}: {
+  readonly name: string;
+  readonly runs: readonly Run[];
+  readonly plain: readonly Run[];
+}): WayTimes {
   const of = (part: (one: Run) => number): number => median(runs.map(part));
-  const ratio = (part: 'denoise' | 'total'): number => median(runs.map((one, round) => plain[round]![part] / one[part]));
+  const ratio = (part: 'denoise' | 'total'): number =>
+    median(runs.map((one, round) => plain[round]![part] / one[part]));
   return {
     name,
     denoise: of(({ denoise }) => denoise),
@@ -80,7 +105,10 @@ export function timesOf({ name, runs, plain }: { readonly name: string; readonly
   };
 }
 
-/** Medians of `rounds` rounds in which the plain run and every way come once each, after one round that is not counted; and whether the embedded model offers this size. */
+/**
+ * Medians of `rounds` rounds in which the plain run and every way come once each, after one round that is not counted;
+ * and whether the embedded model offers this size.
+ */
 export async function benchRequests({
   engine,
   size,
@@ -100,7 +128,12 @@ export async function benchRequests({
     const runs: Run[][] = all.map(() => []);
     for (let round = -1; round < rounds; round++) {
       for (const [i, way] of all.entries()) {
-        const one = await run(stack, { prompt: 'a red apple on a white background', ...size, seed: Math.max(0, round), ...way.body });
+        const one = await run(stack, {
+          prompt: 'a red apple on a white background',
+          ...size,
+          seed: Math.max(0, round),
+          ...way.body,
+        });
         if (round >= 0) runs[i]?.push(one);
       }
     }

@@ -42,7 +42,11 @@ export async function request(service: Service, path: string, init: RequestInit 
   }
   if (response.ok) return response;
   const problem = (await response.json().catch(() => ({}))) as { code?: string; detail?: string; title?: string };
-  throw new Refused(response.status, problem.code ?? 'http_error', problem.detail ?? problem.title ?? `${service.url}${path} answered ${response.status}`);
+  throw new Refused(
+    response.status,
+    problem.code ?? 'http_error',
+    problem.detail ?? problem.title ?? `${service.url}${path} answered ${response.status}`,
+  );
 }
 
 const causeOf = (error: unknown): string => {
@@ -52,13 +56,19 @@ const causeOf = (error: unknown): string => {
 
 /** The job, started. */
 export async function createJob(service: Service, body: Readonly<Record<string, unknown>>): Promise<JobView> {
-  const response = await request(service, '/v1/jobs', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  const response = await request(service, '/v1/jobs', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
   return (await response.json()) as JobView;
 }
 
-export const getJob = async (service: Service, id: string): Promise<JobView> => (await (await request(service, `/v1/jobs/${id}`)).json()) as JobView;
+export const getJob = async (service: Service, id: string): Promise<JobView> =>
+  (await (await request(service, `/v1/jobs/${id}`)).json()) as JobView;
 
-export const fetchImage = async (service: Service, id: string): Promise<Uint8Array> => new Uint8Array(await (await request(service, `/v1/jobs/${id}/image`)).arrayBuffer());
+export const fetchImage = async (service: Service, id: string): Promise<Uint8Array> =>
+  new Uint8Array(await (await request(service, `/v1/jobs/${id}/image`)).arrayBuffer());
 
 /** Asks the service to stop the job; waits at most `patience` milliseconds for it to say so. */
 export async function cancelJob(service: Service, id: string, patience: number): Promise<void> {
@@ -70,10 +80,15 @@ const AWAY_MS = 60_000;
 const RETRY_MS = { first: 100, most: 2000 } as const;
 
 /**
- * The events of a job after `after`, each once and in order, until its last. A lost connection, a refused one and a 5xx are met with a new request that
- * goes on after the last event seen. Throws Unreachable after `awayMs` without any answer, Refused where the service says the job does not exist.
+ * The events of a job after `after`, each once and in order, until its last. A lost connection, a refused one and a 5xx
+ * are met with a new request that goes on after the last event seen. Throws Unreachable after `awayMs` without any
+ * answer, Refused where the service says the job does not exist.
  */
-export async function* follow(service: Service, id: string, options: { after?: number; signal?: AbortSignal; awayMs?: number } = {}): AsyncGenerator<FollowedEvent> {
+export async function* follow(
+  service: Service,
+  id: string,
+  options: { after?: number; signal?: AbortSignal; awayMs?: number } = {},
+): AsyncGenerator<FollowedEvent> {
   const { after = 0, signal, awayMs = AWAY_MS } = options;
   let seq = after;
   let lastAnswer = performance.now();
@@ -95,7 +110,9 @@ export async function* follow(service: Service, id: string, options: { after?: n
       signal?.throwIfAborted();
       if (error instanceof Refused && error.status < 500) throw error;
       if (performance.now() - lastAnswer > awayMs)
-        throw error instanceof Unreachable ? error : new Unreachable(`${service.url} has not answered for ${Math.round(awayMs / 1000)} s (${causeOf(error)})`);
+        throw error instanceof Unreachable
+          ? error
+          : new Unreachable(`${service.url} has not answered for ${Math.round(awayMs / 1000)} s (${causeOf(error)})`);
     }
     await new Promise((resolve) => setTimeout(resolve, wait));
     signal?.throwIfAborted();

@@ -39,7 +39,10 @@ export interface GenerateOptions {
   readonly json: boolean;
 }
 
-export type Parsed = { readonly ok: true; readonly options: GenerateOptions } | { readonly ok: false; readonly help: true } | { readonly ok: false; readonly help: false; readonly problem: string };
+export type Parsed =
+  | { readonly ok: true; readonly options: GenerateOptions }
+  | { readonly ok: false; readonly help: true }
+  | { readonly ok: false; readonly help: false; readonly problem: string };
 
 /** Thrown inside and turned into `problem`: one sentence about what was got and what is expected. */
 class UsageError extends Error {}
@@ -70,9 +73,12 @@ export function parseOptions(args: readonly string[], env: Readonly<Record<strin
     const { values, positionals } = parse(args);
     if (values.help) return { ok: false, help: true };
     const [prompt, ...rest] = positionals;
-    if (prompt === undefined || prompt.trim() === '') throw new UsageError('a prompt is missing, such as "a red apple"');
-    if (rest.length > 0) throw new UsageError(`one prompt is expected, got ${positionals.length}; put it in quotation marks`);
-    if (values.engine !== undefined && values.url !== undefined) throw new UsageError('--engine is for the stage server started here; with --url there is none');
+    if (prompt === undefined || prompt.trim() === '')
+      throw new UsageError('a prompt is missing, such as "a red apple"');
+    if (rest.length > 0)
+      throw new UsageError(`one prompt is expected, got ${positionals.length}; put it in quotation marks`);
+    if (values.engine !== undefined && values.url !== undefined)
+      throw new UsageError('--engine is for the stage server started here; with --url there is none');
     const format = values.out === undefined ? 'png' : formatOf(values.out);
     const size = values.size === undefined ? {} : parseSize(values.size);
     const asked = {
@@ -85,7 +91,13 @@ export function parseOptions(args: readonly string[], env: Readonly<Record<strin
       guidance: values.guidance === undefined ? undefined : number('--guidance', values.guidance),
       negative_prompt: values['negative-prompt'],
     };
-    const body = { prompt, preset: values.preset, output_format: format, ...size, ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)) };
+    const body = {
+      prompt,
+      preset: values.preset,
+      output_format: format,
+      ...size,
+      ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)),
+    };
     const options: GenerateOptions = {
       prompt,
       body,
@@ -135,12 +147,19 @@ function parseShares(text: string): number | number[] {
 }
 
 function parseService(url: string, key: string | undefined): { url: string; key: string } {
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw new UsageError(`--url must be an http or https address, got "${url}"`);
-  if (key === undefined || key === '') throw new UsageError('--url needs the key of the service: --key or the environment variable RALU_API_KEY');
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
+    throw new UsageError(`--url must be an http or https address, got "${url}"`);
+  if (key === undefined || key === '')
+    throw new UsageError('--url needs the key of the service: --key or the environment variable RALU_API_KEY');
   return { url: url.replace(/\/+$/, ''), key };
 }
 
-const FORMATS: Readonly<Record<string, ImageFormat>> = { '.png': 'png', '.webp': 'webp', '.jpg': 'jpeg', '.jpeg': 'jpeg' };
+const FORMATS: Readonly<Record<string, ImageFormat>> = {
+  '.png': 'png',
+  '.webp': 'webp',
+  '.jpg': 'jpeg',
+  '.jpeg': 'jpeg',
+};
 
 /** The format that the file name tells. */
 function formatOf(out: string): ImageFormat {

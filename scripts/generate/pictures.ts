@@ -13,21 +13,37 @@ const DIMMED = 0.35;
 const bytesOf = ({ b64_json }: Picture): Buffer => Buffer.from(b64_json, 'base64');
 
 /** `apple.png` → `apple.edges.png`. */
-export const beside = (out: string, what: string, extension: string): string => `${out.slice(0, -extname(out).length)}.${what}.${extension}`;
+export const beside = (out: string, what: string, extension: string): string =>
+  `${out.slice(0, -extname(out).length)}.${what}.${extension}`;
 
 /** A transparent picture over an opaque one, at `width` x `height`; the overlay's pixels stay sharp. */
-async function overlay(ground: Picture, over: Picture, { width, height, dim }: { width: number; height: number; dim: number }): Promise<Buffer> {
+async function overlay(
+  ground: Picture,
+  over: Picture,
+  { width, height, dim }: { width: number; height: number; dim: number },
+): Promise<Buffer> {
   const top = await sharp(bytesOf(over)).resize(width, height, { kernel: 'nearest', fit: 'fill' }).png().toBuffer();
   // in a pipeline of its own: sharp would dim what is laid on top as well
-  const bottom = await sharp(bytesOf(ground)).removeAlpha().resize(width, height, { fit: 'fill' }).linear(dim, 0).png().toBuffer();
+  const bottom = await sharp(bytesOf(ground))
+    .removeAlpha()
+    .resize(width, height, { fit: 'fill' })
+    .linear(dim, 0)
+    .png()
+    .toBuffer();
   return sharp(bottom)
     .composite([{ input: top }])
     .png()
     .toBuffer();
 }
 
-/** Saves what the events of a finished job show beside `out`; resolves to the files' names, in the order of the story. */
-export async function saveStagePictures(events: readonly FollowedEvent[], out: string, size: { width: number; height: number }): Promise<string[]> {
+/**
+ * Saves what the events of a finished job show beside `out`; resolves to the files' names, in the order of the story.
+ */
+export async function saveStagePictures(
+  events: readonly FollowedEvent[],
+  out: string,
+  size: { width: number; height: number },
+): Promise<string[]> {
   const files: string[] = [];
   const save = async (file: string, bytes: Uint8Array): Promise<void> => {
     await writeFile(file, bytes);

@@ -1,4 +1,7 @@
-/** A job on the terminal while it runs: a bar for each stage, redrawn in place; one line a stage where output is not a terminal. */
+/**
+ * A job on the terminal while it runs: a bar for each stage, redrawn in place; one line a stage where output is not a
+ * terminal.
+ */
 import type { FollowedEvent } from './client.ts';
 
 export interface Screen {
@@ -54,7 +57,8 @@ export function drawProgress(screen: Screen): (event: FollowedEvent) => void {
   return (event) => {
     switch (event.type) {
       case 'queued':
-        if (event.data.stage !== null) current ? redraw('waits for the stage server') : say(`stage ${event.data.stage} waits for the stage server`);
+        if (event.data.stage !== null)
+          current ? redraw('waits for the stage server') : say(`stage ${event.data.stage} waits for the stage server`);
         return;
       case 'plan': {
         const { stages, fitted, fit_ms, tflops } = event.data;
@@ -77,14 +81,18 @@ export function drawProgress(screen: Screen): (event: FollowedEvent) => void {
         redraw(current.step === current.steps && current.stage === current.stages ? 'decoding' : '');
         return;
       case 'retry':
-        say(`stage ${event.data.stage}: attempt ${event.data.attempt} failed (${event.data.reason}), next in ${event.data.wait_ms} ms`);
+        say(
+          `stage ${event.data.stage}: attempt ${event.data.attempt} failed (${event.data.reason}), next in ${event.data.wait_ms} ms`,
+        );
         return;
       case 'preview':
         return;
       case 'selection': {
         close();
         const { indices, rows, cols, edge_pixels, ms } = event.data;
-        say(`selected  ${indices.length} of ${rows * cols} tokens along ${edge_pixels} edge pixels${' '.repeat(10)}${ms.toFixed(0).padStart(7)} ms`);
+        say(
+          `selected  ${indices.length} of ${rows * cols} tokens along ${edge_pixels} edge pixels${' '.repeat(10)}${ms.toFixed(0).padStart(7)} ms`,
+        );
         return;
       }
       case 'done':

@@ -4,13 +4,17 @@ import type { Receipt } from '../../src/billing/receipt.ts';
 import type { PlanView } from '../../src/job/job.ts';
 
 const ms = (value: number): string => `${value < 100 ? value.toFixed(1) : value.toFixed(0)} ms`;
-const figures = (value: number): string => (value === 0 ? '0' : value < 0.0001 ? value.toExponential(1) : Number(value.toPrecision(3)).toString());
+const figures = (value: number): string =>
+  value === 0 ? '0' : value < 0.0001 ? value.toExponential(1) : Number(value.toPrecision(3)).toString();
 const list = (values: readonly number[]): string => values.map((value) => value.toFixed(3)).join(', ');
 
 /** Rows as aligned columns: the first to the left, the others to the right. */
 function table(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  return rows.map((row) => `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`);
+  return rows.map(
+    (row) =>
+      `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`,
+  );
 }
 
 /** Milliseconds of denoising in all stages, as the stage servers reported them. */
@@ -20,16 +24,35 @@ export const denoiseMs = ({ stages }: Receipt): number => stages.reduce((sum, { 
 export function describeReceipt(receipt: Receipt, plan: PlanView): string {
   const { tflops, wall_ms, stages } = receipt;
   const isStaged = stages.length > 1;
-  const lines = [`model      ${receipt.model} (${receipt.model_digest.slice(0, 12)}), ${receipt.engine}, seed ${receipt.seed}, preset ${receipt.preset ?? 'custom'}`];
+  const lines = [
+    `model      ${receipt.model} (${receipt.model_digest.slice(0, 12)}), ${receipt.engine}, seed ${receipt.seed}, preset ${receipt.preset ?? 'custom'}`,
+  ];
   if (isStaged) {
-    lines.push(`schedule   h ${list(plan.h)} · Z ${plan.z?.toFixed(3) ?? '–'} · restarts s ${list(plan.s)} · divergence ${plan.divergence?.toFixed(4) ?? '–'}`);
-    lines.push(`           ${plan.fitted ? `fitted by NT-Matching in ${ms(plan.fit_ms)}` : 'h and Z as given, not fitted'}`);
+    lines.push(
+      `schedule   h ${list(plan.h)} · Z ${plan.z?.toFixed(3) ?? '–'} · restarts s ${list(plan.s)} · divergence ${plan.divergence?.toFixed(4) ?? '–'}`,
+    );
+    lines.push(
+      `           ${plan.fitted ? `fitted by NT-Matching in ${ms(plan.fit_ms)}` : 'h and Z as given, not fitted'}`,
+    );
   } else {
     lines.push(`schedule   one stage at full resolution, h ${list(plan.h)}`);
   }
-  const total = (pick: (stage: Receipt['stages'][number]) => number): number => stages.reduce((sum, stage) => sum + pick(stage), 0);
+  const total = (pick: (stage: Receipt['stages'][number]) => number): number =>
+    stages.reduce((sum, stage) => sum + pick(stage), 0);
   const rows = [
-    ['stage', 'tokens', '× steps', '= token steps', 'TFLOPs', 'denoise', 'text', 'decode', 'encode', 'wall', 'attempts'],
+    [
+      'stage',
+      'tokens',
+      '× steps',
+      '= token steps',
+      'TFLOPs',
+      'denoise',
+      'text',
+      'decode',
+      'encode',
+      'wall',
+      'attempts',
+    ],
     ...stages.map((s) => [
       String(s.stage),
       String(s.tokens),
@@ -61,8 +84,12 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
   lines.push(
     `work       denoising ${figures(tflops.denoise)} TFLOPs with attention, ${figures(tflops.denoise_without_attention)} without · decode ${figures(tflops.decode)} · text ${figures(tflops.text)}`,
   );
-  lines.push(`           plain model ${figures(tflops.plain)} TFLOPs: ${tflops.ratio.toFixed(2)}x this (${tflops.ratio_without_attention.toFixed(2)}x without attention)`);
-  lines.push(`wall       ${ms(wall_ms.total)}: ${wall_ms.rooms.map(({ room, ms: spent }) => `${room} ${ms(spent)}`).join(' · ')} · of it orchestration ${ms(wall_ms.orchestration)}`);
+  lines.push(
+    `           plain model ${figures(tflops.plain)} TFLOPs: ${tflops.ratio.toFixed(2)}x this (${tflops.ratio_without_attention.toFixed(2)}x without attention)`,
+  );
+  lines.push(
+    `wall       ${ms(wall_ms.total)}: ${wall_ms.rooms.map(({ room, ms: spent }) => `${room} ${ms(spent)}`).join(' · ')} · of it orchestration ${ms(wall_ms.orchestration)}`,
+  );
   for (const warning of receipt.warnings) lines.push(`warning    ${warning}`);
   return lines.join('\n');
 }
@@ -72,13 +99,20 @@ export interface Comparison {
   readonly preset: string;
   readonly denoise_ms: { readonly plain: number; readonly staged: number; readonly speedup: number };
   readonly request_ms: { readonly plain: number; readonly staged: number; readonly speedup: number };
-  /** plain work / staged work, attention counted: what the denoising speed-up cannot exceed on a machine whose speed does not depend on the number of tokens */
+  /**
+   * plain work / staged work, attention counted: what the denoising speed-up cannot exceed on a machine whose speed
+   * does not depend on the number of tokens
+   */
   readonly work_ratio: number;
 }
 
 /** How much faster the staged run was than the plain one: its denoising alone, and the whole request. */
 export function compare(staged: Receipt, plain: Receipt): Comparison {
-  const pair = (slow: number, fast: number): { plain: number; staged: number; speedup: number } => ({ plain: slow, staged: fast, speedup: slow / fast });
+  const pair = (slow: number, fast: number): { plain: number; staged: number; speedup: number } => ({
+    plain: slow,
+    staged: fast,
+    speedup: slow / fast,
+  });
   return {
     preset: staged.preset ?? 'custom',
     denoise_ms: pair(denoiseMs(plain), denoiseMs(staged)),

@@ -10,10 +10,16 @@ export interface WorkerBundle {
   readonly options: Readonly<Record<string, unknown>> & { readonly bindings: Readonly<Record<string, unknown>> };
 }
 
-/** The Worker of wrangler.toml, bundled, with the options Miniflare runs it under. Bundler and wrangler load only here: they take a second that a restart does not have to pay. */
+/**
+ * The Worker of wrangler.toml, bundled, with the options Miniflare runs it under. Bundler and wrangler load only here:
+ * they take a second that a restart does not have to pay.
+ */
 export async function bundleWorker(): Promise<WorkerBundle> {
   process.env.WRANGLER_SEND_METRICS = 'false';
-  const [{ build, stop }, { unstable_getMiniflareWorkerOptions }] = await Promise.all([import('esbuild'), import('wrangler')]);
+  const [{ build, stop }, { unstable_getMiniflareWorkerOptions }] = await Promise.all([
+    import('esbuild'),
+    import('wrangler'),
+  ]);
   const { workerOptions, main } = unstable_getMiniflareWorkerOptions(`${ROOT}wrangler.toml`);
   if (main === undefined) throw new RangeError('wrangler.toml names no main module');
   const result = await build({

@@ -1,8 +1,10 @@
 /**
- * Preloaded into the child of a local stack (`node --import guard.ts …`), or run by itself: ends with its parent, whatever way the parent ended.
+ * Preloaded into the child of a local stack (`node --import guard.ts …`), or run by itself: ends with its parent,
+ * whatever way the parent ended.
  *
- * Standard input is a pipe the parent never closes while it lives, so its end means that the parent is gone, SIGKILL included. Each line on it is the id of
- * another process of the stack, which dies too: workerd does not notice the death of the Node process that started it.
+ * Standard input is a pipe the parent never closes while it lives, so its end means that the parent is gone, SIGKILL
+ * included. Each line on it is the id of another process of the stack, which dies too: workerd does not notice the
+ * death of the Node process that started it.
  */
 import { createInterface } from 'node:readline';
 import { isMainThread } from 'node:worker_threads';

@@ -1,4 +1,7 @@
-/** The secrets of a local stack, made at its first start and kept beside its state, so that a key goes on opening what it opened. Readable by their owner only. */
+/**
+ * The secrets of a local stack, made at its first start and kept beside its state, so that a key goes on opening what
+ * it opened. Readable by their owner only.
+ */
 import { randomBytes } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -33,13 +36,17 @@ export async function saveSecrets(folder: string, secrets: Secrets): Promise<voi
   await rename(`${file}.part`, file);
 }
 
-/** Opens an account through the door that deployments use; resolves to its first key. A laptop sets its own pace: the limits are there, and wide. */
+/**
+ * Opens an account through the door that deployments use; resolves to its first key. A laptop sets its own pace: the
+ * limits are there, and wide.
+ */
 export async function openAccount(url: string, adminKey: string, name: string): Promise<string> {
   const response = await fetch(new URL('/v1/accounts', url), {
     method: 'POST',
     headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
     body: JSON.stringify({ name, limits: { images_per_minute: 6000, concurrent_jobs: 200 } }),
   });
-  if (!response.ok) throw new Error(`the demo account could not be opened: ${response.status} ${await response.text()}`);
+  if (!response.ok)
+    throw new Error(`the demo account could not be opened: ${response.status} ${await response.text()}`);
   return ((await response.json()) as { key: { key: string } }).key.key;
 }

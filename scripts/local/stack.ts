@@ -1,4 +1,7 @@
-/** The whole product in one process tree: the Worker in workerd, its storage in a folder, and a stage server beside it. Loopback only, no look-ups, no account. */
+/**
+ * The whole product in one process tree: the Worker in workerd, its storage in a folder, and a stage server beside it.
+ * Loopback only, no look-ups, no account.
+ */
 
 import type { ChildProcess } from 'node:child_process';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
@@ -44,8 +47,9 @@ export interface Stack {
 }
 
 /**
- * A running stack. No process outlives this one: `close` ends them, an exit of any kind kills them, and where this process itself is killed the stage server
- * (or a guard in its place) sees its input end and takes workerd along. Rejects, with nothing left running, when a part does not start.
+ * A running stack. No process outlives this one: `close` ends them, an exit of any kind kills them, and where this
+ * process itself is killed the stage server (or a guard in its place) sees its input end and takes workerd along.
+ * Rejects, with nothing left running, when a part does not start.
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const began = performance.now();
@@ -55,12 +59,19 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await mkdir(options.persistTo, { recursive: true });
   const secrets = await loadSecrets(options.persistTo);
 
-  // the stage server loads its model while the Worker is bundled and started, so its address must be known before it listens
+  // the stage server loads its model while the Worker is bundled and started, so its address must be known before it
+  // listens
   const stagePort = options.stage === undefined ? (options.stagePort ?? (await freePort()) ?? 0) : 0;
   const onStageLog = (line: string): void => options.onLog?.(line, 'stage');
   const started =
     options.stage === undefined
-      ? startStage({ engine: options.engine ?? 'native', port: stagePort, token, models: options.models, onLog: onStageLog })
+      ? startStage({
+          engine: options.engine ?? 'native',
+          port: stagePort,
+          token,
+          models: options.models,
+          onLog: onStageLog,
+        })
       : { child: startGuard(), ready: Promise.resolve(options.stage.url) };
   const { child } = started;
   const stageReady = started.ready.then((url) => {
@@ -122,7 +133,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             resourcePersistencePath: join(options.persistTo, 'state'),
             resourceTmpPath: join(options.persistTo, 'tmp'),
             handleStructuredLogs: ({ message }) => options.onLog?.(message, 'worker'),
-            workers: [{ ...bundle.options, name: 'ralu', modules: [{ type: 'ESModule', path: 'index.js', contents: bundle.script }], bindings: { ...bundle.options.bindings, ...vars } }],
+            workers: [
+              {
+                ...bundle.options,
+                name: 'ralu',
+                modules: [{ type: 'ESModule', path: 'index.js', contents: bundle.script }],
+                bindings: { ...bundle.options.bindings, ...vars },
+              },
+            ],
           }),
         ),
     );
@@ -151,13 +169,17 @@ function once(work: () => Promise<void>): () => Promise<void> {
   return () => (running ??= work());
 }
 
-/** What `make` makes, without the signal handlers it installs: Miniflare's exit at once, but when to end and what comes before is for the program to say. */
+/**
+ * What `make` makes, without the signal handlers it installs: Miniflare's exit at once, but when to end and what comes
+ * before is for the program to say.
+ */
 function withoutSignalHandlers<T>(make: () => T): T {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   const before = signals.map((signal) => process.listeners(signal));
   const made = make();
   signals.forEach((signal, index) => {
-    for (const listener of process.listeners(signal)) if (!before[index]?.includes(listener)) process.off(signal, listener);
+    for (const listener of process.listeners(signal))
+      if (!before[index]?.includes(listener)) process.off(signal, listener);
   });
   return made;
 }

@@ -17,8 +17,16 @@ export interface GuardedChild {
 const GUARD = new URL('./guard.ts', import.meta.url).href;
 
 /** A child that dies with this process; see guard.ts. Its messages reach `onLine`, one line at a time. */
-function guarded(args: readonly string[], env: Readonly<Record<string, string>>, onLine: (line: string, stream: 'stdout' | 'stderr') => void): GuardedChild {
-  const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+function guarded(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  onLine: (line: string, stream: 'stdout' | 'stderr') => void,
+): GuardedChild {
+  const child = spawn(process.execPath, args, {
+    cwd: ROOT,
+    env: { ...process.env, ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
   // the pipe breaks when the child ends first; its exit tells that better
   child.stdin.on('error', () => undefined);
   createInterface({ input: child.stdout }).on('line', (line) => onLine(line, 'stdout'));
@@ -41,10 +49,17 @@ function guarded(args: readonly string[], env: Readonly<Record<string, string>>,
 export const startGuard = (): GuardedChild => guarded([fileURLToPath(GUARD)], {}, () => undefined);
 
 /**
- * The stage server on a port of the loopback address, and its address once it answers. The token travels by environment: an argument list is readable by every
- * user of the machine. `ready` rejects with the server's last words when it ends before it is ready.
+ * The stage server on a port of the loopback address, and its address once it answers. The token travels by
+ * environment: an argument list is readable by every user of the machine. `ready` rejects with the server's last words
+ * when it ends before it is ready.
  */
-export function startStage(options: { engine: Engine; port: number; token: string; models?: string | undefined; onLog?: (line: string) => void }): { child: GuardedChild; ready: Promise<string> } {
+export function startStage(options: {
+  engine: Engine;
+  port: number;
+  token: string;
+  models?: string | undefined;
+  onLog?: (line: string) => void;
+}): { child: GuardedChild; ready: Promise<string> } {
   const args = ['--import', GUARD, 'containers/onnx/main.ts', '--port', String(options.port), '--host', '127.0.0.1'];
   args.push('--token-env', 'STAGE_TOKEN', '--models', options.models ?? 'models', '--engine', options.engine);
   const { promise: ready, resolve, reject } = Promise.withResolvers<string>();
@@ -58,7 +73,9 @@ export function startStage(options: { engine: Engine; port: number; token: strin
     if (lastWords.length > 20) lastWords.shift();
     options.onLog?.(line);
   });
-  child.process.once('close', (code, signal) => reject(new Error(`the stage server ended with ${signal ?? code} before it was ready\n${lastWords.join('\n')}`)));
+  child.process.once('close', (code, signal) =>
+    reject(new Error(`the stage server ended with ${signal ?? code} before it was ready\n${lastWords.join('\n')}`)),
+  );
   return { child, ready };
 }
 

@@ -51,7 +51,10 @@ export interface Idempotency {
   readonly key: string;
   /** of what was asked */
   readonly digest: string;
-  /** null: the caller says that it is the same request. A number: only guessed, from a client that counts its own repetitions; 0 is a first try */
+  /**
+   * null: the caller says that it is the same request. A number: only guessed, from a client that counts its own
+   * repetitions; 0 is a first try
+   */
   readonly repetition: number | null;
 }
 
@@ -65,15 +68,30 @@ export interface RememberedRequest {
   readonly jobIds: readonly string[];
   /** when it came, or was last repeated: milliseconds */
   readonly createdAt: number;
-  /** the highest repetition that has attached; 0: none. `Infinity`: several such first tries were under way at once, so nobody can tell whose a repetition is */
+  /**
+   * the highest repetition that has attached; 0: none. `Infinity`: several such first tries were under way at once, so
+   * nobody can tell whose a repetition is
+   */
   readonly attached: number;
 }
 
-/** Whether a request under this key now is `earlier` come again. `statuses` are its jobs', null for one that is gone: then the key is free. A guess attaches once a repetition, and to no work that came to nothing. */
-export function isRepetition({ repetition }: Idempotency, earlier: RememberedRequest, statuses: readonly (JobStatus | null)[], now: number): boolean {
+/**
+ * Whether a request under this key now is `earlier` come again. `statuses` are its jobs', null for one that is gone:
+ * then the key is free. A guess attaches once a repetition, and to no work that came to nothing.
+ */
+export function isRepetition(
+  { repetition }: Idempotency,
+  earlier: RememberedRequest,
+  statuses: readonly (JobStatus | null)[],
+  now: number,
+): boolean {
   if (statuses.includes(null)) return false;
   if (repetition === null) return now - earlier.createdAt < IDEMPOTENCY_MS;
-  return repetition > earlier.attached && now - earlier.createdAt < REPETITION_MS && statuses.every((status) => status === 'open' || status === 'done');
+  return (
+    repetition > earlier.attached &&
+    now - earlier.createdAt < REPETITION_MS &&
+    statuses.every((status) => status === 'open' || status === 'done')
+  );
 }
 
 /** The longest that a request is remembered. */
@@ -94,14 +112,26 @@ export function rateState(limits: AccountLimits, arrival: number, now: number): 
   return { limit, remaining, resetMs };
 }
 
-/** Whether `count` more images may start now for a key with `open` jobs under way in its account; null with the key's next arrival time where they may. */
+/**
+ * Whether `count` more images may start now for a key with `open` jobs under way in its account; null with the key's
+ * next arrival time where they may.
+ */
 export function admit(
-  { limits, arrival, open, count }: { readonly limits: AccountLimits; readonly arrival: number; readonly open: number; readonly count: number },
+  {
+    limits,
+    arrival,
+    open,
+    count,
+  }: { readonly limits: AccountLimits; readonly arrival: number; readonly open: number; readonly count: number },
   now: number,
-): { readonly refusal: Extract<Started, { kind: 'rate_limited' | 'too_many_jobs' }> } | { readonly refusal: null; readonly arrival: number; readonly rate: RateState } {
+):
+  | { readonly refusal: Extract<Started, { kind: 'rate_limited' | 'too_many_jobs' }> }
+  | { readonly refusal: null; readonly arrival: number; readonly rate: RateState } {
   const rate = rateOf(limits);
   if (open + count > limits.concurrentJobs) {
-    return { refusal: { kind: 'too_many_jobs', open, limit: limits.concurrentJobs, rate: rateState(limits, arrival, now) } };
+    return {
+      refusal: { kind: 'too_many_jobs', open, limit: limits.concurrentJobs, rate: rateState(limits, arrival, now) },
+    };
   }
   const taken = takeRequests(rate, arrival, now, count);
   const { limit, remaining, resetMs } = taken;

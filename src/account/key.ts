@@ -1,4 +1,7 @@
-/** API keys: `ralu_PREFIX_SECRET`. The prefix names account and key and may be shown; of the secret only a keyed hash is kept. */
+/**
+ * API keys: `ralu_PREFIX_SECRET`. The prefix names account and key and may be shown; of the secret only a keyed hash is
+ * kept.
+ */
 import { encodeBase64 } from 'hono/utils/encode';
 import { hmacHex, toHex } from './hmac.ts';
 
@@ -20,11 +23,16 @@ const random = (bytes: number): ArrayBuffer => crypto.getRandomValues(new Uint8A
 export const newAccountId = (): string => `acct_${toHex(random(8))}`;
 
 export function newKey(account: string): ApiKey {
-  return { account, id: toHex(random(4)), secret: encodeBase64(random(32)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '') };
+  return {
+    account,
+    id: toHex(random(4)),
+    secret: encodeBase64(random(32)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', ''),
+  };
 }
 
 /** What may be shown of a key after its first showing. */
-export const keyPrefix = ({ account, id }: Pick<ApiKey, 'account' | 'id'>): string => `ralu_${account.slice('acct_'.length)}${id}`;
+export const keyPrefix = ({ account, id }: Pick<ApiKey, 'account' | 'id'>): string =>
+  `ralu_${account.slice('acct_'.length)}${id}`;
 
 /** The key as its holder sends it. Law: `parseKey(formatKey(key))` is `key`. */
 export const formatKey = (key: ApiKey): string => `${keyPrefix(key)}_${key.secret}`;
@@ -35,5 +43,9 @@ export function parseKey(text: string): ApiKey | null {
   return account && id && secret ? { account: `acct_${account}`, id, secret } : null;
 }
 
-/** What is kept of a key, 64 hex digits: HMAC-SHA-256 of the whole key, so that a stolen table opens nothing without the deployment's own secret. */
-export const hashKey = (signingSecret: string, key: ApiKey): Promise<string> => hmacHex(signingSecret, 'key', formatKey(key));
+/**
+ * What is kept of a key, 64 hex digits: HMAC-SHA-256 of the whole key, so that a stolen table opens nothing without the
+ * deployment's own secret.
+ */
+export const hashKey = (signingSecret: string, key: ApiKey): Promise<string> =>
+  hmacHex(signingSecret, 'key', formatKey(key));

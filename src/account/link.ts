@@ -1,4 +1,7 @@
-/** Links that open one thing of one job for a while: what a browser needs where it cannot send a key (EventSource, `<img>`). */
+/**
+ * Links that open one thing of one job for a while: what a browser needs where it cannot send a key (EventSource,
+ * `<img>`).
+ */
 import { timingSafeEqual } from 'hono/utils/buffer';
 import { hmacHex } from './hmac.ts';
 
@@ -6,13 +9,23 @@ import { hmacHex } from './hmac.ts';
 export type Opens = 'events' | 'image' | 'stream';
 
 const TOKEN = /^(\d{1,11})\.([0-9a-f]{64})$/;
-const sign = (secret: string, job: string, opens: Opens, until: number): Promise<string> => hmacHex(secret, `link:${opens}`, `${job}\0${until}`);
+const sign = (secret: string, job: string, opens: Opens, until: number): Promise<string> =>
+  hmacHex(secret, `link:${opens}`, `${job}\0${until}`);
 
 /** A token that opens `opens` of `job` until `until` (Unix seconds), for the query parameter `token`. */
-export const signLink = async (secret: string, job: string, opens: Opens, until: number): Promise<string> => `${until}.${await sign(secret, job, opens, until)}`;
+export const signLink = async (secret: string, job: string, opens: Opens, until: number): Promise<string> =>
+  `${until}.${await sign(secret, job, opens, until)}`;
 
-/** Whether `token` opens it at `now` (milliseconds): `expired` where it was valid once, `invalid` where it never was. */
-export async function checkLink(secret: string, job: string, opens: Opens, token: string, now: number): Promise<'valid' | 'expired' | 'invalid'> {
+/**
+ * Whether `token` opens it at `now` (milliseconds): `expired` where it was valid once, `invalid` where it never was.
+ */
+export async function checkLink(
+  secret: string,
+  job: string,
+  opens: Opens,
+  token: string,
+  now: number,
+): Promise<'valid' | 'expired' | 'invalid'> {
   const [, until, mac] = TOKEN.exec(token) ?? [];
   if (!until || !mac || !(await timingSafeEqual(mac, await sign(secret, job, opens, Number(until))))) return 'invalid';
   return now < Number(until) * 1000 ? 'valid' : 'expired';

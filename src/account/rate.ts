@@ -1,9 +1,10 @@
 /**
  * Requests a minute, counted without a list of them: the generic cell rate algorithm.
  *
- * Every request pushes a "theoretical arrival time" one interval (window / limit) further; it may run ahead of the clock by at most the window. So a quiet key has `limit` requests at
- * once and one more every interval. Laws: a refusal's `retryMs` is exact (then it passes, a millisecond sooner it does not); over a time T never more than limit · (1 + T / window) pass.
- * Source: ITU-T I.371, annex A. Pure.
+ * Every request pushes a "theoretical arrival time" one interval (window / limit) further; it may run ahead of the
+ * clock by at most the window. So a quiet key has `limit` requests at once and one more every interval. Laws: a
+ * refusal's `retryMs` is exact (then it passes, a millisecond sooner it does not); over a time T never more than limit
+ * · (1 + T / window) pass. Source: ITU-T I.371, annex A. Pure.
  */
 export interface Rate {
   /** requests that may come at once, and in every window on average */
@@ -19,16 +20,23 @@ export interface RateState {
   readonly resetMs: number;
 }
 
-export type Taken = ({ readonly ok: true } & RateState & { readonly arrival: number }) | ({ readonly ok: false; readonly retryMs: number } & RateState);
+export type Taken =
+  | ({ readonly ok: true } & RateState & { readonly arrival: number })
+  | ({ readonly ok: false; readonly retryMs: number } & RateState);
 
 /**
- * Takes `count` requests at `now` (whole milliseconds), or none. `arrival` is what the last call that passed returned, 0 at first: whole microseconds, so that nothing is lost to
- * rounding. A `count` above the limit never passes: `retryMs` is infinite.
+ * Takes `count` requests at `now` (whole milliseconds), or none. `arrival` is what the last call that passed returned,
+ * 0 at first: whole microseconds, so that nothing is lost to rounding. A `count` above the limit never passes:
+ * `retryMs` is infinite.
  */
 export function takeRequests({ limit, windowMs }: Rate, arrival: number, now: number, count: number): Taken {
   const interval = Math.floor((windowMs * 1000) / limit);
   const capacity = limit * interval;
-  const state = (lead: number): RateState => ({ limit, remaining: Math.max(0, Math.floor((capacity - lead) / interval)), resetMs: Math.ceil(lead / 1000) });
+  const state = (lead: number): RateState => ({
+    limit,
+    remaining: Math.max(0, Math.floor((capacity - lead) / interval)),
+    resetMs: Math.ceil(lead / 1000),
+  });
   const ahead = Math.max(0, arrival - now * 1000);
   const lead = ahead + count * interval;
   if (count > limit) return { ok: false, retryMs: Number.POSITIVE_INFINITY, ...state(ahead) };

@@ -1,4 +1,7 @@
-/** What a finished job did: work as the stage servers reported it, floating-point operations, wall time. Pure; a price comes on top of it. */
+/**
+ * What a finished job did: work as the stage servers reported it, floating-point operations, wall time. Pure; a price
+ * comes on top of it.
+ */
 
 /** What one finished stage cost, as its server reported it, with the wall time seen from the object. Milliseconds. */
 export interface StageUsage {
@@ -53,7 +56,10 @@ export interface Receipt {
     readonly total: number;
     /** by room, in order: `stage1`, `select`, `stage2`, `stage3` */
     readonly rooms: readonly { readonly room: string; readonly ms: number }[];
-    /** total minus what the stage servers reported: Worker, object, storage, transfers, waiting and the mathematics between stages */
+    /**
+     * total minus what the stage servers reported: Worker, object, storage, transfers, waiting and the mathematics
+     * between stages
+     */
     readonly orchestration: number;
   };
   readonly warnings: readonly string[];
@@ -61,7 +67,11 @@ export interface Receipt {
 
 /** Work of the planned stages and of the plain run it is compared with, floating-point operations. */
 export interface Work {
-  readonly stages: readonly { readonly stage: number; readonly flops: number; readonly flopsWithoutAttention: number }[];
+  readonly stages: readonly {
+    readonly stage: number;
+    readonly flops: number;
+    readonly flopsWithoutAttention: number;
+  }[];
   readonly flops: {
     readonly denoise: number;
     readonly denoiseWithoutAttention: number;
@@ -88,12 +98,26 @@ export interface ReceiptFacts {
 const tera = (flops: number): number => flops / 1e12;
 
 /**
- * The receipt of a finished job. Steps are those the stage servers reported done, and each stage's work is its planned work, which the
- * reported steps had to match before the result was taken. Law: the stages' TFLOPs add up to `tflops.denoise`.
+ * The receipt of a finished job. Steps are those the stage servers reported done, and each stage's work is its planned
+ * work, which the reported steps had to match before the result was taken. Law: the stages' TFLOPs add up to
+ * `tflops.denoise`.
  */
-export function makeReceipt({ jobId, model, modelDigest, seed, preset, work, usage, rooms, totalMs }: ReceiptFacts): Receipt {
+export function makeReceipt({
+  jobId,
+  model,
+  modelDigest,
+  seed,
+  preset,
+  work,
+  usage,
+  rooms,
+  totalMs,
+}: ReceiptFacts): Receipt {
   const { flops } = work;
-  const served = usage.reduce((sum, { computeMs, textMs, decodeMs, encodeMs }) => sum + computeMs + textMs + decodeMs + encodeMs, 0);
+  const served = usage.reduce(
+    (sum, { computeMs, textMs, decodeMs, encodeMs }) => sum + computeMs + textMs + decodeMs + encodeMs,
+    0,
+  );
   return {
     job_id: jobId,
     model,

@@ -27,7 +27,10 @@ export interface Prediction {
   readonly receipt: JobView['receipt'];
 }
 
-/** Replicate's client polls for ever on a status it does not know, so a passed deadline is `canceled` there, as it is at Replicate after the start. */
+/**
+ * Replicate's client polls for ever on a status it does not know, so a passed deadline is `canceled` there, as it is at
+ * Replicate after the start.
+ */
 function statusOf({ status, error }: JobView): PredictionStatus {
   switch (status) {
     case 'queued':
@@ -45,11 +48,18 @@ function statusOf({ status, error }: JobView): PredictionStatus {
 
 const date = (seconds: number): string => new Date(seconds * 1000).toISOString();
 
-/** The prediction. `isWaitedFor`: the answer to `Prefer: wait`, where Replicate's client takes everything but `starting` for the end. */
+/**
+ * The prediction. `isWaitedFor`: the answer to `Prefer: wait`, where Replicate's client takes everything but `starting`
+ * for the end.
+ */
 export function viewPrediction(
   job: LinkedJob,
   logs: readonly LogLine[],
-  { origin, streamToken, isWaitedFor = false }: { readonly origin: string; readonly streamToken: string; readonly isWaitedFor?: boolean },
+  {
+    origin,
+    streamToken,
+    isWaitedFor = false,
+  }: { readonly origin: string; readonly streamToken: string; readonly isWaitedFor?: boolean },
 ): Prediction {
   const { id, model, receipt, prompt, width, height, seed, preset, output_format, links, error, webhook } = job;
   const path = `${origin}/v1/predictions/${id}`;
@@ -63,7 +73,12 @@ export function viewPrediction(
     output: job.image && [origin + links.image],
     error: error && error.reason !== 'deadline_exceeded' ? error.message : null,
     logs: logs.map(({ message }) => `${message}\n`).join(''),
-    metrics: receipt ? { predict_time: receipt.stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0) / 1000, total_time: receipt.wall_ms.total / 1000 } : {},
+    metrics: receipt
+      ? {
+          predict_time: receipt.stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0) / 1000,
+          total_time: receipt.wall_ms.total / 1000,
+        }
+      : {},
     created_at: date(job.created_at),
     started_at: started === null ? null : new Date(started).toISOString(),
     completed_at: job.finished_at === null ? null : date(job.finished_at),

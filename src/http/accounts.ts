@@ -1,7 +1,16 @@
 /** Accounts and their keys: opened with the admin key, looked at and revoked with a key of the account. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { DEFAULT_LIMITS } from '../account/account.ts';
-import { ACCOUNT_ID, type ApiKey, formatKey, hashKey, KEY_ID, keyPrefix, newAccountId, newKey } from '../account/key.ts';
+import {
+  ACCOUNT_ID,
+  type ApiKey,
+  formatKey,
+  hashKey,
+  KEY_ID,
+  keyPrefix,
+  newAccountId,
+  newKey,
+} from '../account/key.ts';
 import { requireAdmin, requireKey } from './auth.ts';
 import type { AppEnv, Env } from './env.ts';
 import { Problem } from './problem.ts';
@@ -14,11 +23,32 @@ const limits = z.strictObject({
   concurrent_jobs: z.int().min(1).max(10_000).default(DEFAULT_LIMITS.concurrentJobs),
 });
 
-const newKeyView = z.object({ id: z.string(), name: z.string(), prefix: z.string(), key: z.string().openapi({ description: 'shown this once; only a keyed hash of it is kept' }) }).openapi('NewKey');
-const keyView = z.object({ id: z.string(), name: z.string(), prefix: z.string(), created_at: z.int(), revoked_at: z.int().nullable() }).openapi('Key');
-const accountView = z.object({ id: z.string(), object: z.literal('account'), name: z.string(), created_at: z.int(), limits, open_jobs: z.int() }).openapi('Account');
+const newKeyView = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    prefix: z.string(),
+    key: z.string().openapi({ description: 'shown this once; only a keyed hash of it is kept' }),
+  })
+  .openapi('NewKey');
+const keyView = z
+  .object({ id: z.string(), name: z.string(), prefix: z.string(), created_at: z.int(), revoked_at: z.int().nullable() })
+  .openapi('Key');
+const accountView = z
+  .object({
+    id: z.string(),
+    object: z.literal('account'),
+    name: z.string(),
+    created_at: z.int(),
+    limits,
+    open_jobs: z.int(),
+  })
+  .openapi('Account');
 
-const json = <T extends z.ZodType>(schema: T, description: string) => ({ description, content: { 'application/json': { schema } } });
+const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { 'application/json': { schema } },
+});
 const body = <T extends z.ZodType>(schema: T) => ({ required: true, content: { 'application/json': { schema } } });
 const accountParam = z.object({ account: z.string().openapi({ example: 'acct_0123456789abcdef' }) });
 const keyParam = z.object({ key: z.string().openapi({ example: '01234567' }) });
@@ -39,7 +69,13 @@ const addKey = createRoute({
   request: { params: accountParam, body: body(z.strictObject({ name })) },
   responses: { 201: json(newKeyView, 'The key') },
 });
-const getAccount = createRoute({ method: 'get', path: '/v1/account', summary: 'The account of the key', middleware: [requireKey] as const, responses: { 200: json(accountView, 'The account') } });
+const getAccount = createRoute({
+  method: 'get',
+  path: '/v1/account',
+  summary: 'The account of the key',
+  middleware: [requireKey] as const,
+  responses: { 200: json(accountView, 'The account') },
+});
 const listKeys = createRoute({
   method: 'get',
   path: '/v1/account/keys',
@@ -63,26 +99,55 @@ async function viewAccount(env: Env, id: string): Promise<z.infer<typeof account
   const found = await callObject(env.ACCOUNTS, id, (account) => account.view());
   if (!found) return null;
   const { imagesPerMinute, concurrentJobs } = found.limits;
-  return { id, object: 'account', name: found.name, created_at: seconds(found.createdAt), limits: { images_per_minute: imagesPerMinute, concurrent_jobs: concurrentJobs }, open_jobs: found.openJobs };
+  return {
+    id,
+    object: 'account',
+    name: found.name,
+    created_at: seconds(found.createdAt),
+    limits: { images_per_minute: imagesPerMinute, concurrent_jobs: concurrentJobs },
+    open_jobs: found.openJobs,
+  };
 }
 
-const viewNewKey = (key: ApiKey, called: string): z.infer<typeof newKeyView> => ({ id: key.id, name: called, prefix: keyPrefix(key), key: formatKey(key) });
+const viewNewKey = (key: ApiKey, called: string): z.infer<typeof newKeyView> => ({
+  id: key.id,
+  name: called,
+  prefix: keyPrefix(key),
+  key: formatKey(key),
+});
 
 /** Throws a 503 Problem where nothing can be signed. */
 function signingSecret({ SIGNING_SECRET }: Env): string {
-  if (!SIGNING_SECRET) throw new Problem({ status: 503, code: 'not_configured', detail: 'This deployment has no SIGNING_SECRET secret yet.' });
+  if (!SIGNING_SECRET)
+    throw new Problem({
+      status: 503,
+      code: 'not_configured',
+      detail: 'This deployment has no SIGNING_SECRET secret yet.',
+    });
   return SIGNING_SECRET;
 }
 
 export function routeAccounts(app: OpenAPIHono<AppEnv>): void {
   app.openapi(openAccount, async (c) => {
-    const { name, limits = { images_per_minute: DEFAULT_LIMITS.imagesPerMinute, concurrent_jobs: DEFAULT_LIMITS.concurrentJobs }, key_name } = c.req.valid('json');
+    const {
+      name,
+      limits = { images_per_minute: DEFAULT_LIMITS.imagesPerMinute, concurrent_jobs: DEFAULT_LIMITS.concurrentJobs },
+      key_name,
+    } = c.req.valid('json');
     const id = newAccountId();
     const key = newKey(id);
     const hash = await hashKey(signingSecret(c.env), key);
-    const account = { id, name, limits: { imagesPerMinute: limits.images_per_minute, concurrentJobs: limits.concurrent_jobs }, key: { id: key.id, name: key_name, hash } };
+    const account = {
+      id,
+      name,
+      limits: { imagesPerMinute: limits.images_per_minute, concurrentJobs: limits.concurrent_jobs },
+      key: { id: key.id, name: key_name, hash },
+    };
     await callObject(c.env.ACCOUNTS, id, (stub) => stub.open(account));
-    return c.json({ account: (await viewAccount(c.env, id)) as z.infer<typeof accountView>, key: viewNewKey(key, key_name) }, 201);
+    return c.json(
+      { account: (await viewAccount(c.env, id)) as z.infer<typeof accountView>, key: viewNewKey(key, key_name) },
+      201,
+    );
   });
 
   app.openapi(addKey, async (c) => {
@@ -90,12 +155,17 @@ export function routeAccounts(app: OpenAPIHono<AppEnv>): void {
     const { name } = c.req.valid('json');
     const key = newKey(account);
     const hash = await hashKey(signingSecret(c.env), key);
-    const isAdded = ACCOUNT_ID.test(account) && (await callObject(c.env.ACCOUNTS, account, (stub) => stub.addKey({ id: key.id, name, hash })));
-    if (!isAdded) throw new Problem({ status: 404, code: 'account_not_found', detail: 'There is no account of that id.' });
+    const isAdded =
+      ACCOUNT_ID.test(account) &&
+      (await callObject(c.env.ACCOUNTS, account, (stub) => stub.addKey({ id: key.id, name, hash })));
+    if (!isAdded)
+      throw new Problem({ status: 404, code: 'account_not_found', detail: 'There is no account of that id.' });
     return c.json(viewNewKey(key, name), 201);
   });
 
-  app.openapi(getAccount, async (c) => c.json((await viewAccount(c.env, c.var.caller.account)) as z.infer<typeof accountView>, 200));
+  app.openapi(getAccount, async (c) =>
+    c.json((await viewAccount(c.env, c.var.caller.account)) as z.infer<typeof accountView>, 200),
+  );
 
   app.openapi(listKeys, async (c) => {
     const { account } = c.var.caller;
@@ -112,7 +182,8 @@ export function routeAccounts(app: OpenAPIHono<AppEnv>): void {
 
   app.openapi(revokeKey, async (c) => {
     const { key } = c.req.valid('param');
-    const isRevoked = KEY_ID.test(key) && (await callObject(c.env.ACCOUNTS, c.var.caller.account, (stub) => stub.revokeKey(key)));
+    const isRevoked =
+      KEY_ID.test(key) && (await callObject(c.env.ACCOUNTS, c.var.caller.account, (stub) => stub.revokeKey(key)));
     if (!isRevoked) throw new Problem({ status: 404, code: 'key_not_found', detail: 'The account has no such key.' });
     return c.body(null, 204);
   });

@@ -8,12 +8,15 @@ import type { AppEnv, Caller, Env } from './env.ts';
 import { Problem } from './problem.ts';
 import { callObject } from './stub.ts';
 
-const refuse = (detail: string) => new Problem({ status: 401, code: 'unauthorized', detail, headers: { 'www-authenticate': 'Bearer' } });
-const notConfigured = (secret: string) => new Problem({ status: 503, code: 'not_configured', detail: `This deployment has no ${secret} secret yet.` });
+const refuse = (detail: string) =>
+  new Problem({ status: 401, code: 'unauthorized', detail, headers: { 'www-authenticate': 'Bearer' } });
+const notConfigured = (secret: string) =>
+  new Problem({ status: 503, code: 'not_configured', detail: `This deployment has no ${secret} secret yet.` });
 const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
 
 /** The key of a request; fal's client says `Key` where others say `Bearer`. */
-const bearer = (c: Context<AppEnv>): string | undefined => /^(?:Bearer|Key) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
+const bearer = (c: Context<AppEnv>): string | undefined =>
+  /^(?:Bearer|Key) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
 
 /** Whose key it is. Throws a 401 Problem; without a signing secret nobody gets in. */
 export async function callerOf(env: Env, text: string | undefined): Promise<Caller> {
@@ -42,12 +45,19 @@ export const requireAdmin = createMiddleware<AppEnv>(async function requireAdmin
   await next();
 });
 
-/** Whose job may be looked at: the account of the key, or null (anyone's) for a valid `token` of this very job and thing. Throws a 401 Problem. */
+/**
+ * Whose job may be looked at: the account of the key, or null (anyone's) for a valid `token` of this very job and
+ * thing. Throws a 401 Problem.
+ */
 export async function ownerOrLink(c: Context<AppEnv>, job: string, opens: Opens): Promise<string | null> {
   const token = c.req.query('token');
   if (token === undefined) return (await callerOf(c.env, bearer(c))).account;
   if (!c.env.SIGNING_SECRET) throw notConfigured('SIGNING_SECRET');
   const found = await checkLink(c.env.SIGNING_SECRET, job, opens, token, Date.now());
   if (found === 'valid') return null;
-  throw refuse(found === 'expired' ? 'The link has expired; ask for the job again to get a new one.' : 'The link is not valid for this.');
+  throw refuse(
+    found === 'expired'
+      ? 'The link has expired; ask for the job again to get a new one.'
+      : 'The link is not valid for this.',
+  );
 }

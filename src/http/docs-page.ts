@@ -23,9 +23,20 @@ export interface Schema {
 
 interface Operation {
   readonly summary?: string;
-  readonly parameters?: readonly { readonly name: string; readonly in: string; readonly required?: boolean; readonly schema?: Schema; readonly description?: string }[];
+  readonly parameters?: readonly {
+    readonly name: string;
+    readonly in: string;
+    readonly required?: boolean;
+    readonly schema?: Schema;
+    readonly description?: string;
+  }[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema?: Schema }>> };
-  readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: Readonly<Record<string, { readonly schema?: Schema }>> }>>;
+  readonly responses: Readonly<
+    Record<
+      string,
+      { readonly description: string; readonly content?: Readonly<Record<string, { readonly schema?: Schema }>> }
+    >
+  >;
 }
 
 export interface ApiDocument {
@@ -93,9 +104,20 @@ const table = (fields: readonly Field[]): Html | '' =>
       </table>`;
 
 const fieldsOf = ({ properties = {}, required = [] }: Schema): readonly Field[] =>
-  Object.entries(properties).map(([name, schema]) => ({ name, place: '', isRequired: required.includes(name), schema, description: schema.description ?? '' }));
+  Object.entries(properties).map(([name, schema]) => ({
+    name,
+    place: '',
+    isRequired: required.includes(name),
+    schema,
+    description: schema.description ?? '',
+  }));
 
-function operation(path: string, method: string, { summary = '', parameters = [], requestBody, responses }: Operation, schemas: Readonly<Record<string, Schema>>): Html {
+function operation(
+  path: string,
+  method: string,
+  { summary = '', parameters = [], requestBody, responses }: Operation,
+  schemas: Readonly<Record<string, Schema>>,
+): Html {
   const ref = Object.values(requestBody?.content ?? {})[0]?.schema;
   const body = ref?.$ref ? schemas[nameOf(ref.$ref)] : ref;
   const given = parameters.map(({ name, in: place, required = false, schema = {}, description = '' }) => ({

@@ -9,12 +9,20 @@ import { callObject } from './stub.ts';
 const SILENCE_MS = 10_000;
 
 /** The job was erased while somebody waited for it. */
-export const erased = (id: string) => new Problem({ status: 404, code: 'job_not_found', detail: `Job ${id} was erased.` });
+export const erased = (id: string) =>
+  new Problem({ status: 404, code: 'job_not_found', detail: `Job ${id} was erased.` });
 
-/** The events of a job, of whoever's where `account` is null, from its first to its last; null whenever nothing has happened for ten seconds. Throws a 404 Problem when the job is erased meanwhile. */
+/**
+ * The events of a job, of whoever's where `account` is null, from its first to its last; null whenever nothing has
+ * happened for ten seconds. Throws a 404 Problem when the job is erased meanwhile.
+ */
 export async function* followJob(env: Env, account: string | null, id: string): AsyncGenerator<StoredEvent | null> {
   for (let after = 0; ; ) {
-    const events = await callObject(env.JOBS, id, (stub) => stub.eventsAfter(account, after, SILENCE_MS) as Promise<readonly StoredEvent[] | null>);
+    const events = await callObject(
+      env.JOBS,
+      id,
+      (stub) => stub.eventsAfter(account, after, SILENCE_MS) as Promise<readonly StoredEvent[] | null>,
+    );
     if (events === null) throw erased(id);
     if (events.length === 0) yield null;
     for (const event of events) {
@@ -25,8 +33,16 @@ export async function* followJob(env: Env, account: string | null, id: string): 
   }
 }
 
-/** The job once it has ended, or as it stands after `ms`; without `ms` it waits for the end. Null when there is none (any more). */
-export async function waitForJob(env: Env, account: string, id: string, ms = Number.POSITIVE_INFINITY): Promise<JobView | null> {
+/**
+ * The job once it has ended, or as it stands after `ms`; without `ms` it waits for the end. Null when there is none
+ * (any more).
+ */
+export async function waitForJob(
+  env: Env,
+  account: string,
+  id: string,
+  ms = Number.POSITIVE_INFINITY,
+): Promise<JobView | null> {
   const until = Date.now() + ms;
   for (;;) {
     const rest = Math.max(0, Math.min(SILENCE_MS, until - Date.now()));

@@ -21,10 +21,22 @@ export const jobBody = z
     model: z.string().min(1).optional(),
     width: z.int().positive().optional(),
     height: z.int().positive().optional(),
-    seed: z.int().min(0).max(MAX_SEED).optional().openapi({ description: 'drawn at random when absent; always echoed' }),
-    preset: z.string().min(1).optional().openapi({ description: '`plain`, or one of the model’s presets; the fastest when absent', example: '7x' }),
+    seed: z
+      .int()
+      .min(0)
+      .max(MAX_SEED)
+      .optional()
+      .openapi({ description: 'drawn at random when absent; always echoed' }),
+    preset: z
+      .string()
+      .min(1)
+      .optional()
+      .openapi({ description: '`plain`, or one of the model’s presets; the fastest when absent', example: '7x' }),
     N: numbers.optional().openapi({ description: 'custom schedule: steps of each stage', example: [2, 3, 5] }),
-    e: numbers.optional().openapi({ description: 'custom schedule: end of each stage on the clock 0 (noise) to 1', example: [0.2, 0.3, 1] }),
+    e: numbers.optional().openapi({
+      description: 'custom schedule: end of each stage on the clock 0 (noise) to 1',
+      example: [0.2, 0.3, 1],
+    }),
     h: numbers.optional().openapi({ description: 'shift of each stage; fitted by NT-Matching when absent' }),
     Z: z.number().optional().openapi({ description: 'renoise strength; fitted together with h when absent' }),
     r: z
@@ -32,15 +44,33 @@ export const jobBody = z
       .optional()
       .openapi({ description: 'share of low-resolution tokens upsampled early', example: 0.1 }),
     z_max: z.number().optional().openapi({ description: 'upper bound of a fitted Z; 10 when absent' }),
-    published: z.boolean().optional().openapi({ description: 'use the h and Z the paper prints for the preset instead of fitting them' }),
+    published: z
+      .boolean()
+      .optional()
+      .openapi({ description: 'use the h and Z the paper prints for the preset instead of fitting them' }),
     upsampling: z.enum(['latent', 'token']).optional(),
-    reference: z.boolean().optional().openapi({ description: 'reproduce the reference implementation, its errors included' }),
+    reference: z
+      .boolean()
+      .optional()
+      .openapi({ description: 'reproduce the reference implementation, its errors included' }),
     guidance: z.number().optional(),
     output_format: imageFormat.optional(),
     quality: z.int().min(1).max(100).optional().openapi({ description: 'webp and jpeg only' }),
-    preview: z.boolean().optional().openapi({ description: 'decode and send the stages before the last; true when absent' }),
-    deadline_seconds: z.int().min(1).max(86_400).optional().openapi({ description: 'the job fails unless it is done by then' }),
-    webhook_url: z.string().max(2000).optional().openapi({ description: 'told when the job has ended, by Standard Webhooks' }),
+    preview: z
+      .boolean()
+      .optional()
+      .openapi({ description: 'decode and send the stages before the last; true when absent' }),
+    deadline_seconds: z
+      .int()
+      .min(1)
+      .max(86_400)
+      .optional()
+      .openapi({ description: 'the job fails unless it is done by then' }),
+    webhook_url: z
+      .string()
+      .max(2000)
+      .optional()
+      .openapi({ description: 'told when the job has ended, by Standard Webhooks' }),
   })
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;
@@ -53,7 +83,11 @@ export interface PlanningTools {
   readonly draw: () => number;
 }
 
-export const planningTools = (memo: FitMemo): PlanningTools => ({ memo, clock: () => performance.now(), draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number });
+export const planningTools = (memo: FitMemo): PlanningTools => ({
+  memo,
+  clock: () => performance.now(),
+  draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
+});
 
 /** A planned value or the 400 that names what is wrong with it. */
 function orProblem<T>(planned: Planned<T>): T {
@@ -63,13 +97,20 @@ function orProblem<T>(planned: Planned<T>): T {
 }
 
 /**
- * The request as it will be stored and its plan: every default filled in, the seed drawn. Throws a 400 Problem naming field, value and rule.
+ * The request as it will be stored and its plan: every default filled in, the seed drawn. Throws a 400 Problem naming
+ * field, value and rule.
  */
-export function planBody(body: JobBody, models: readonly ServedModel[], tools: PlanningTools, previews = nativePreviews(body)): { request: JobRequest; plan: Plan } {
+export function planBody(
+  body: JobBody,
+  models: readonly ServedModel[],
+  tools: PlanningTools,
+  previews = nativePreviews(body),
+): { request: JobRequest; plan: Plan } {
   const model = resolveModel(models, body.model);
   if (!model) throw badField('model', body.model, `must be one of ${models.map(({ facts }) => facts.id).join(', ')}`);
   const format = body.output_format ?? 'png';
-  if (body.quality !== undefined && format === 'png') throw badField('quality', body.quality, 'belongs to webp and jpeg; png is lossless');
+  if (body.quality !== undefined && format === 'png')
+    throw badField('quality', body.quality, 'belongs to webp and jpeg; png is lossless');
   const request: JobRequest = {
     model: model.facts.id,
     prompt: body.prompt,
@@ -88,7 +129,10 @@ export function planBody(body: JobBody, models: readonly ServedModel[], tools: P
 }
 
 /** Every stage's picture unless told otherwise, in the format that is smallest. */
-const nativePreviews = ({ preview = true }: JobBody): JobRequest['previews'] => ({ count: preview ? MAX_STAGES - 1 : 0, format: 'webp' });
+const nativePreviews = ({ preview = true }: JobBody): JobRequest['previews'] => ({
+  count: preview ? MAX_STAGES - 1 : 0,
+  format: 'webp',
+});
 
 /** The size asked for; a missing side is the default size's. */
 function chooseSize({ width, height }: JobBody, { sizes }: ModelFacts): { width: number; height: number } {

@@ -25,16 +25,24 @@ function lastEventId(header: string | undefined): number {
 }
 
 const idParam = z.object({ id: z.string().openapi({ example: 'job_0123456789abcdef0123456789abcdef' }) });
-const jobSchema = z.custom<LinkedJob>().openapi('Job', { type: 'object', description: 'The job: status, plan, image and receipt once done, links that open its events and image without a key' });
+const jobSchema = z.custom<LinkedJob>().openapi('Job', {
+  type: 'object',
+  description: 'The job: status, plan, image and receipt once done, links that open its events and image without a key',
+});
 const jobResponse = (description: string) => ({ description, content: { 'application/json': { schema: jobSchema } } });
-const token = z.object({ token: z.string().optional().openapi({ description: 'instead of a key: from the links of the job' }) });
+const token = z.object({
+  token: z.string().optional().openapi({ description: 'instead of a key: from the links of the job' }),
+});
 
 const createJob = createRoute({
   method: 'post',
   path: '/v1/jobs',
   summary: 'Start a job',
   middleware: [requireKey, limitBody, requireJson] as const,
-  request: { headers: z.object({ 'idempotency-key': z.string().optional() }), body: { required: true, content: { 'application/json': { schema: jobBody } } } },
+  request: {
+    headers: z.object({ 'idempotency-key': z.string().optional() }),
+    body: { required: true, content: { 'application/json': { schema: jobBody } } },
+  },
   responses: {
     202: jobResponse('Accepted: the job with its plan'),
     422: { description: 'The Idempotency-Key came with another request' },
@@ -77,7 +85,16 @@ const listJobs = createRoute({
   responses: {
     200: {
       description: 'A page',
-      content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(jobSchema), has_more: z.boolean(), next_cursor: z.string().nullable() }) } },
+      content: {
+        'application/json': {
+          schema: z.object({
+            object: z.literal('list'),
+            data: z.array(jobSchema),
+            has_more: z.boolean(),
+            next_cursor: z.string().nullable(),
+          }),
+        },
+      },
     },
   },
 });
@@ -86,7 +103,10 @@ const getJob = createRoute({
   path: '/v1/jobs/{id}',
   summary: 'A job as it stands, or as it has ended within `wait` seconds',
   middleware: [requireKey] as const,
-  request: { params: idParam, query: z.strictObject({ wait: z.coerce.number().int().min(0).max(MAX_WAIT).optional() }) },
+  request: {
+    params: idParam,
+    query: z.strictObject({ wait: z.coerce.number().int().min(0).max(MAX_WAIT).optional() }),
+  },
   responses: { 200: jobResponse('The job') },
 });
 const watchJob = createRoute({
@@ -94,7 +114,10 @@ const watchJob = createRoute({
   path: '/v1/jobs/{id}/events',
   summary: 'Its events as they happen, resumable with Last-Event-ID',
   request: { params: idParam, query: token },
-  responses: { 200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } }, 204: { description: 'The job has ended and every event was seen' } },
+  responses: {
+    200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } },
+    204: { description: 'The job has ended and every event was seen' },
+  },
 });
 const getImage = createRoute({
   method: 'get',
@@ -132,12 +155,20 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       webhook: webhookOf(c, 'webhook_url', body.webhook_url, 'jobs'),
     });
     const [job] = jobs as [JobView];
-    return c.json(await withLinks(c.env.SIGNING_SECRET, job), 202, { ...rateHeaders(rate), location: jobPath(job.id), 'x-ralu-job-id': job.id, ...(isReplay && { 'idempotent-replayed': 'true' }) });
+    return c.json(await withLinks(c.env.SIGNING_SECRET, job), 202, {
+      ...rateHeaders(rate),
+      location: jobPath(job.id),
+      'x-ralu-job-id': job.id,
+      ...(isReplay && { 'idempotent-replayed': 'true' }),
+    });
   });
 
   app.openapi(quoteJob, async (c) => {
     const { request, plan } = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo));
-    const [pace, line] = await Promise.all([callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)), lineAt(c.env, plan)]);
+    const [pace, line] = await Promise.all([
+      callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
+      lineAt(c.env, plan),
+    ]);
     return c.json(viewQuote(request, plan, { pace, line }), 200);
   });
 
@@ -146,13 +177,25 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const { account } = c.var.caller;
     // one more than the page tells whether there are more
     const entries = await callObject(c.env.ACCOUNTS, account, (stub) =>
-      stub.jobs({ before: after === undefined ? null : Number(after), limit: limit + 1, status: status ?? null, requestId: request_id ?? null }),
+      stub.jobs({
+        before: after === undefined ? null : Number(after),
+        limit: limit + 1,
+        status: status ?? null,
+        requestId: request_id ?? null,
+      }),
     );
     const page = entries.slice(0, limit);
-    const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)));
-    const data = await Promise.all(jobs.filter((job) => job !== null).map((job) => withLinks(c.env.SIGNING_SECRET, job)));
+    const jobs = await Promise.all(
+      page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)),
+    );
+    const data = await Promise.all(
+      jobs.filter((job) => job !== null).map((job) => withLinks(c.env.SIGNING_SECRET, job)),
+    );
     const hasMore = entries.length > limit;
-    return c.json({ object: 'list' as const, data, has_more: hasMore, next_cursor: hasMore ? String(page.at(-1)?.seq) : null }, 200);
+    return c.json(
+      { object: 'list' as const, data, has_more: hasMore, next_cursor: hasMore ? String(page.at(-1)?.seq) : null },
+      200,
+    );
   });
 
   app.openapi(getJob, async (c) => {
@@ -167,11 +210,20 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = jobId(c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'events');
     const after = lastEventId(c.req.header('last-event-id'));
-    const events = await callObject(c.env.JOBS, id, (stub) => stub.events(owner, after) as Promise<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>);
+    const events = await callObject(
+      c.env.JOBS,
+      id,
+      (stub) => stub.events(owner, after) as Promise<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>,
+    );
     if (!events) throw jobNotFound(id);
     if (events === 'ahead') throw badField('last-event-id', after, 'must be the id of an event of this job');
     if (events === 'over') return c.body(null, 204);
-    const headers = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'content-encoding': 'identity', 'x-accel-buffering': 'no' };
+    const headers = {
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-cache, no-transform',
+      'content-encoding': 'identity',
+      'x-accel-buffering': 'no',
+    };
     return c.body(events, 200, headers);
   });
 
@@ -180,7 +232,12 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const owner = await ownerOrLink(c, id, 'image');
     const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner) as Promise<JobView | null>);
     if (!job) throw jobNotFound(id);
-    if (!job.image) throw new Problem({ status: 409, code: 'image_not_ready', detail: `Job ${id} has no image: it is ${job.status}.` });
+    if (!job.image)
+      throw new Problem({
+        status: 409,
+        code: 'image_not_ready',
+        detail: `Job ${id} has no image: it is ${job.status}.`,
+      });
     const image = await c.env.IMAGES.get(imageKey(id, job.image.format), { onlyIf: c.req.raw.headers });
     if (!image) throw jobNotFound(id);
     const caching = { etag: image.httpEtag, 'cache-control': 'private, max-age=31536000, immutable' };
@@ -194,7 +251,11 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(cancelJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
-    const job = await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account) as Promise<JobView | null>);
+    const job = await callObject(
+      c.env.JOBS,
+      id,
+      (stub) => stub.cancel(c.var.caller.account) as Promise<JobView | null>,
+    );
     if (!job) throw jobNotFound(id);
     return c.json(await withLinks(c.env.SIGNING_SECRET, job), 200);
   });

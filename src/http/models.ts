@@ -11,8 +11,19 @@ import { Problem } from './problem.ts';
 
 /** The models that can be asked for now. Throws a 503 when no stage server can be reached and none is remembered. */
 export async function availableModels(env: Env): Promise<readonly ServedModel[]> {
-  const models = await findModels(parseBackends(env.BACKENDS), (backend) => openStage(backend, env as unknown as Record<string, unknown>), caches.default, Date.now());
-  if (!models?.length) throw new Problem({ status: 503, code: 'no_backend', detail: 'No stage server can be reached; try again shortly.', headers: { 'retry-after': '5' } });
+  const models = await findModels(
+    parseBackends(env.BACKENDS),
+    (backend) => openStage(backend, env as unknown as Record<string, unknown>),
+    caches.default,
+    Date.now(),
+  );
+  if (!models?.length)
+    throw new Problem({
+      status: 503,
+      code: 'no_backend',
+      detail: 'No stage server can be reached; try again shortly.',
+      headers: { 'retry-after': '5' },
+    });
   const [first, ...others] = models as [ServedModel, ...ServedModel[]];
   const names = env.MODEL_ALIASES.split(',').filter((name) => name !== '');
   return [{ ...first, facts: { ...first.facts, aliases: [...first.facts.aliases, ...names] } }, ...others];
@@ -39,19 +50,35 @@ const listModels = createRoute({
   path: '/v1/models',
   summary: 'Models that can be asked for',
   middleware: [speakOpenAI, requireKey] as const,
-  responses: { 200: { description: 'The models', content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelEntry) }) } } } },
+  responses: {
+    200: {
+      description: 'The models',
+      content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelEntry) }) } },
+    },
+  },
 });
 
 /** The plain run and the presets of a model with so many plain steps; the last is what a job without a preset gets. */
 const viewPresets = (plainSteps: number): z.infer<typeof presetView>[] => [
   { name: PLAIN, N: [plainSteps], e: [1], r: [] },
-  ...presetsFor(plainSteps).map(({ name, steps, ends, ratios }) => ({ name, N: [...steps], e: [...ends], r: [...ratios] })),
+  ...presetsFor(plainSteps).map(({ name, steps, ends, ratios }) => ({
+    name,
+    N: [...steps],
+    e: [...ends],
+    r: [...ratios],
+  })),
 ];
 
 export function routeModels(app: OpenAPIHono<AppEnv>): void {
   app.openapi(listModels, async (c) => {
     const models = await availableModels(c.env);
-    const data = models.map(({ facts }) => ({ ...facts, presets: viewPresets(facts.steps), object: 'model' as const, created: 0, owned_by: 'ralu' }));
+    const data = models.map(({ facts }) => ({
+      ...facts,
+      presets: viewPresets(facts.steps),
+      object: 'model' as const,
+      created: 0,
+      owned_by: 'ralu',
+    }));
     return c.json({ object: 'list' as const, data }, 200);
   });
 }

@@ -1,4 +1,7 @@
-/** The deployment's own judge of prompts: an HTTP service asked before any work. Off without an address; where it does not answer, nothing gets in. */
+/**
+ * The deployment's own judge of prompts: an HTTP service asked before any work. Off without an address; where it does
+ * not answer, nothing gets in.
+ */
 import { z } from 'zod';
 import type { JobRequest } from '../job/job.ts';
 import type { Env } from './env.ts';
@@ -7,17 +10,35 @@ import { badField, Problem } from './problem.ts';
 const TIMEOUT_MS = 5000;
 const verdict = z.object({ allowed: z.boolean() });
 
-/** Throws a 400 Problem for a prompt that is not allowed, a 503 where the service gives no verdict. It gets `{prompt, negative_prompt}` and answers `{allowed}`. */
+/**
+ * Throws a 400 Problem for a prompt that is not allowed, a 503 where the service gives no verdict. It gets `{prompt,
+ * negative_prompt}` and answers `{allowed}`.
+ */
 export async function moderate(env: Env, { prompt, negativePrompt }: JobRequest): Promise<void> {
   if (!env.MODERATION_URL) return;
   const answer = await ask(env, JSON.stringify({ prompt, negative_prompt: negativePrompt })).catch(() => null);
-  if (answer === null) throw new Problem({ status: 503, code: 'moderation_unavailable', detail: 'The prompt could not be judged; try again shortly.', headers: { 'retry-after': '5' } });
-  if (!answer.allowed) throw new Problem({ ...badField('prompt', prompt, 'is not allowed here').fields, code: 'moderation_blocked' });
+  if (answer === null)
+    throw new Problem({
+      status: 503,
+      code: 'moderation_unavailable',
+      detail: 'The prompt could not be judged; try again shortly.',
+      headers: { 'retry-after': '5' },
+    });
+  if (!answer.allowed)
+    throw new Problem({ ...badField('prompt', prompt, 'is not allowed here').fields, code: 'moderation_blocked' });
 }
 
 async function ask({ MODERATION_URL, MODERATION_TOKEN }: Env, body: string): Promise<z.infer<typeof verdict>> {
-  const headers = { 'content-type': 'application/json', ...(MODERATION_TOKEN && { authorization: `Bearer ${MODERATION_TOKEN}` }) };
-  const response = await fetch(MODERATION_URL, { method: 'POST', headers, body, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const headers = {
+    'content-type': 'application/json',
+    ...(MODERATION_TOKEN && { authorization: `Bearer ${MODERATION_TOKEN}` }),
+  };
+  const response = await fetch(MODERATION_URL, {
+    method: 'POST',
+    headers,
+    body,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
   if (!response.ok) throw new Error(`status ${response.status}`);
   return verdict.parse(await response.json());
 }

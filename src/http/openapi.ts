@@ -1,4 +1,7 @@
-/** `/openapi.json`: the OpenAPI 3.1 document of the routes, made from the contracts they check with; `/docs`: the same to read, in one page without scripts. */
+/**
+ * `/openapi.json`: the OpenAPI 3.1 document of the routes, made from the contracts they check with; `/docs`: the same
+ * to read, in one page without scripts.
+ */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { type ApiDocument, renderDocs } from './docs-page.ts';
 import type { AppEnv } from './env.ts';
@@ -8,17 +11,25 @@ const CONFIG = {
   info: {
     title: 'RALU',
     version: '1',
-    description: 'Text to image in three stages, each seen as it happens. One job is one image; OpenAI’s, Replicate’s and fal’s surfaces are other doors to the same jobs.',
+    description:
+      'Text to image in three stages, each seen as it happens. One job is one image; OpenAI’s, Replicate’s and fal’s surfaces are other doors to the same jobs.',
   },
   security: [{ key: [] }],
 };
 
 /** Must come after every other route: what is not there yet is not in the document. */
 export function routeOpenAPI(app: OpenAPIHono<AppEnv>): void {
-  app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer', description: 'A key of an account; accounts are opened with the admin key.' });
+  app.openAPIRegistry.registerComponent('securitySchemes', 'key', {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'A key of an account; accounts are opened with the admin key.',
+  });
   app.doc31('/openapi.json', CONFIG);
   app.get('/docs', (c) => {
-    c.header('content-security-policy', "default-src 'none'; style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'");
+    c.header(
+      'content-security-policy',
+      "default-src 'none'; style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+    );
     return c.html(renderDocs(app.getOpenAPI31Document(CONFIG) as unknown as ApiDocument));
   });
 }

@@ -63,7 +63,11 @@ export function badField(field: string, value: unknown, rule: string): Problem {
 
 function badFields(errors: readonly Fault[]): Problem {
   const shown = errors.map(({ field, value, rule }) => ({ field, value: shorten(value), rule }));
-  const detail = shown.map(({ field, value, rule }) => `${field}: got ${value === undefined ? 'nothing' : JSON.stringify(value)}; ${rule}`).join(' · ');
+  const detail = shown
+    .map(
+      ({ field, value, rule }) => `${field}: got ${value === undefined ? 'nothing' : JSON.stringify(value)}; ${rule}`,
+    )
+    .join(' · ');
   return new Problem({ status: 400, code: 'invalid_request', detail, errors: shown });
 }
 
@@ -72,7 +76,12 @@ export function fromZod(error: z.ZodError, input: unknown): Problem {
   return badFields(
     error.issues.flatMap((issue): Fault[] => {
       const path = issue.path.map(String);
-      if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => ({ field: [...path, key].join('.'), value: valueAt(input, [...path, key]), rule: UNKNOWN_FIELD }));
+      if (issue.code === 'unrecognized_keys')
+        return issue.keys.map((key) => ({
+          field: [...path, key].join('.'),
+          value: valueAt(input, [...path, key]),
+          rule: UNKNOWN_FIELD,
+        }));
       return [{ field: path.join('.') || '(body)', value: valueAt(input, path), rule: issue.message }];
     }),
   );
@@ -80,7 +89,8 @@ export function fromZod(error: z.ZodError, input: unknown): Problem {
 
 function valueAt(input: unknown, path: readonly string[]): unknown {
   let value = input;
-  for (const key of path) value = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+  for (const key of path)
+    value = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
   return value;
 }
 

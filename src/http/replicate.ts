@@ -30,7 +30,11 @@ const prediction = z.custom<Prediction>().openapi('Prediction', { type: 'object'
 const shown = (description: string) => ({ description, content: { 'application/json': { schema: prediction } } });
 const EVENTS = ['start', 'output', 'logs', 'completed'] as const;
 const createBody = z.strictObject({
-  version: z.string().min(1).optional().openapi({ description: 'id, alias or digest of a model; `owner/name` and `owner/name:digest` too' }),
+  version: z
+    .string()
+    .min(1)
+    .optional()
+    .openapi({ description: 'id, alias or digest of a model; `owner/name` and `owner/name:digest` too' }),
   input,
   webhook: z.string().max(2000).optional(),
   webhook_events_filter: z
@@ -39,7 +43,11 @@ const createBody = z.strictObject({
     .optional(),
   stream: z.boolean().optional(),
 });
-const headers = z.object({ prefer: z.string().optional(), 'cancel-after': z.string().optional(), 'idempotency-key': z.string().optional() });
+const headers = z.object({
+  prefer: z.string().optional(),
+  'cancel-after': z.string().optional(),
+  'idempotency-key': z.string().optional(),
+});
 const bodyOf = <T extends z.ZodType>(schema: T) => ({ required: true, content: { 'application/json': { schema } } });
 const idParam = z.object({ id: z.string() });
 
@@ -56,7 +64,11 @@ const createOfModel = createRoute({
   path: '/v1/models/{owner}/{name}/predictions',
   summary: 'Start a prediction of a model',
   middleware: [requireKey, limitBody, requireJson] as const,
-  request: { headers, params: z.object({ owner: z.string(), name: z.string() }), body: bodyOf(createBody.omit({ version: true })) },
+  request: {
+    headers,
+    params: z.object({ owner: z.string(), name: z.string() }),
+    body: bodyOf(createBody.omit({ version: true })),
+  },
   responses: { 201: shown('The prediction') },
 });
 const get = createRoute({
@@ -80,7 +92,16 @@ const list = createRoute({
         .optional(),
     }),
   },
-  responses: { 200: { description: 'A page', content: { 'application/json': { schema: z.object({ previous: z.null(), next: z.string().nullable(), results: z.array(prediction) }) } } } },
+  responses: {
+    200: {
+      description: 'A page',
+      content: {
+        'application/json': {
+          schema: z.object({ previous: z.null(), next: z.string().nullable(), results: z.array(prediction) }),
+        },
+      },
+    },
+  },
 });
 const cancel = createRoute({
   method: 'post',
@@ -95,7 +116,12 @@ const stream = createRoute({
   path: '/v1/predictions/{id}/stream',
   summary: 'Its pictures as they come: each stage’s as a data URI, the last as an address',
   request: { params: idParam, query: z.object({ token: z.string().optional() }) },
-  responses: { 200: { description: 'Server-sent events: output, logs, error, done', content: { 'text/event-stream': { schema: z.string() } } } },
+  responses: {
+    200: {
+      description: 'Server-sent events: output, logs, error, done',
+      content: { 'text/event-stream': { schema: z.string() } },
+    },
+  },
 });
 
 /** The model a version or an `owner/name` means. Throws a 400 Problem for a digest that none has. */
@@ -103,7 +129,12 @@ export function modelNamed(models: readonly ServedModel[], name: string): string
   const [path = '', digest] = name.split(':');
   const last = path.split('/').at(-1) as string;
   const byDigest = models.find(({ facts }) => facts.digest === (digest ?? path))?.facts.id;
-  if (digest !== undefined && byDigest === undefined) throw badField('version', name, `must end in the digest of a model: ${models.map(({ facts }) => facts.digest).join(', ')}`);
+  if (digest !== undefined && byDigest === undefined)
+    throw badField(
+      'version',
+      name,
+      `must end in the digest of a model: ${models.map(({ facts }) => facts.digest).join(', ')}`,
+    );
   return byDigest ?? last;
 }
 
@@ -118,16 +149,30 @@ function deadlineSeconds(header: string | undefined): number | null {
   if (header === undefined) return null;
   const [, hours, minutes, seconds] = /^(?:(\d{1,2})h)?(?:(\d{1,4})m)?(?:(\d{1,5})s?)?$/.exec(header) ?? [];
   const total = Number(hours ?? 0) * 3600 + Number(minutes ?? 0) * 60 + Number(seconds ?? 0);
-  if (!(total >= 1 && total <= 86_400)) throw badField('cancel-after', header, 'must be a time from 1s to 24h, as in 90s, 5m or 1h30m');
+  if (!(total >= 1 && total <= 86_400))
+    throw badField('cancel-after', header, 'must be a time from 1s to 24h, as in 90s, 5m or 1h30m');
   return total;
 }
 
 export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
-  const view = async (c: Context<AppEnv>, job: JobView, logs: readonly LogLine[], isWaitedFor = false): Promise<Prediction> =>
-    viewPrediction(await withLinks(c.env.SIGNING_SECRET, job), logs, { origin: new URL(c.req.url).origin, streamToken: await streamToken(c.env.SIGNING_SECRET, job.id), isWaitedFor });
+  const view = async (
+    c: Context<AppEnv>,
+    job: JobView,
+    logs: readonly LogLine[],
+    isWaitedFor = false,
+  ): Promise<Prediction> =>
+    viewPrediction(await withLinks(c.env.SIGNING_SECRET, job), logs, {
+      origin: new URL(c.req.url).origin,
+      streamToken: await streamToken(c.env.SIGNING_SECRET, job.id),
+      isWaitedFor,
+    });
 
   const told = async (c: Context<AppEnv>, id: string): Promise<{ job: JobView; logs: readonly LogLine[] }> => {
-    const found = await callObject(c.env.JOBS, jobId(id), (stub) => stub.told(c.var.caller.account) as Promise<{ job: JobView; logs: readonly LogLine[] } | null>);
+    const found = await callObject(
+      c.env.JOBS,
+      jobId(id),
+      (stub) => stub.told(c.var.caller.account) as Promise<{ job: JobView; logs: readonly LogLine[] } | null>,
+    );
     if (!found) throw jobNotFound(id);
     return found;
   };
@@ -136,15 +181,31 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, body);
     const plan = async () => {
       const models = await availableModels(c.env);
-      return [planBody({ ...body.input, ...(name !== undefined && { model: modelNamed(models, name) }) }, models, planningTools(memo))];
+      return [
+        planBody(
+          { ...body.input, ...(name !== undefined && { model: modelNamed(models, name) }) },
+          models,
+          planningTools(memo),
+        ),
+      ];
     };
     const webhook = webhookOf(c, 'webhook', body.webhook, 'replicate');
-    const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, { plan, requestId: c.var.requestId, idempotency, deadlineSeconds: deadlineSeconds(c.req.header('cancel-after')), webhook });
+    const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
+      plan,
+      requestId: c.var.requestId,
+      idempotency,
+      deadlineSeconds: deadlineSeconds(c.req.header('cancel-after')),
+      webhook,
+    });
     const [{ id }] = jobs as [JobView];
     const wait = waitSeconds(c.req.header('prefer'));
     if (wait > 0) await waitForJob(c.env, c.var.caller.account, id, wait * 1000);
     const { job, logs } = await told(c, id);
-    return c.json(await view(c, job, logs, wait > 0), 201, { ...rateHeaders(rate), 'x-ralu-job-id': id, ...(isReplay && { 'idempotent-replayed': 'true' }) });
+    return c.json(await view(c, job, logs, wait > 0), 201, {
+      ...rateHeaders(rate),
+      'x-ralu-job-id': id,
+      ...(isReplay && { 'idempotent-replayed': 'true' }),
+    });
   };
 
   app.openapi(create, async (c) => {
@@ -162,17 +223,30 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(list, async (c) => {
     const { cursor } = c.req.valid('query');
     const { account } = c.var.caller;
-    const entries = await callObject(c.env.ACCOUNTS, account, (stub) => stub.jobs({ before: cursor === undefined ? null : Number(cursor), limit: PAGE + 1, status: null, requestId: null }));
+    const entries = await callObject(c.env.ACCOUNTS, account, (stub) =>
+      stub.jobs({
+        before: cursor === undefined ? null : Number(cursor),
+        limit: PAGE + 1,
+        status: null,
+        requestId: null,
+      }),
+    );
     const page = entries.slice(0, PAGE);
-    const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)));
+    const jobs = await Promise.all(
+      page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)),
+    );
     const results = await Promise.all(jobs.filter((job) => job !== null).map((job) => view(c, job, [])));
-    const next = entries.length > PAGE ? `${new URL(c.req.url).origin}/v1/predictions?cursor=${page.at(-1)?.seq}` : null;
+    const next =
+      entries.length > PAGE ? `${new URL(c.req.url).origin}/v1/predictions?cursor=${page.at(-1)?.seq}` : null;
     return c.json({ previous: null, next, results }, 200);
   });
 
   app.openapi(cancel, async (c) => {
     const { id } = c.req.valid('param');
-    if (!(await callObject(c.env.JOBS, jobId(id), (stub) => stub.cancel(c.var.caller.account) as Promise<JobView | null>))) throw jobNotFound(id);
+    if (
+      !(await callObject(c.env.JOBS, jobId(id), (stub) => stub.cancel(c.var.caller.account) as Promise<JobView | null>))
+    )
+      throw jobNotFound(id);
     const { job, logs } = await told(c, id);
     return c.json(await view(c, job, logs), 200);
   });
@@ -190,7 +264,14 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         case 'preview':
           return [...lines, ['output', `data:image/${event.data.format};base64,${event.data.b64_json}`]];
         case 'done':
-          return [...lines, ['output', origin + (await withLinks(c.env.SIGNING_SECRET, { ...first, image: event.data.image })).links.image], ['done', '{}']];
+          return [
+            ...lines,
+            [
+              'output',
+              origin + (await withLinks(c.env.SIGNING_SECRET, { ...first, image: event.data.image })).links.image,
+            ],
+            ['done', '{}'],
+          ];
         case 'failed':
           return [
             ['error', event.data.message],

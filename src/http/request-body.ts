@@ -10,7 +10,11 @@ const MAX_BODY_BYTES = 256 * 1024;
 export const limitBody = bodyLimit({
   maxSize: MAX_BODY_BYTES,
   onError: () => {
-    throw new Problem({ status: 413, code: 'body_too_large', detail: `The body may have at most ${MAX_BODY_BYTES} bytes.` });
+    throw new Problem({
+      status: 413,
+      code: 'body_too_large',
+      detail: `The body may have at most ${MAX_BODY_BYTES} bytes.`,
+    });
   },
 });
 

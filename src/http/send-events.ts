@@ -9,16 +9,30 @@ export interface EventWriter {
   comment(): Promise<void>;
 }
 
-const HEADERS = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'content-encoding': 'identity', 'x-accel-buffering': 'no' };
+const HEADERS = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache, no-transform',
+  'content-encoding': 'identity',
+  'x-accel-buffering': 'no',
+};
 
-/** The stream that `write` fills; it ends when `write` does. `onLost` runs when that was because nobody reads any more, or because of an error. */
-export function sendEvents(c: Context<AppEnv>, write: (writer: EventWriter) => Promise<void>, headers: Readonly<Record<string, string>> = {}, onLost: () => void = () => undefined): Response {
+/**
+ * The stream that `write` fills; it ends when `write` does. `onLost` runs when that was because nobody reads any more,
+ * or because of an error.
+ */
+export function sendEvents(
+  c: Context<AppEnv>,
+  write: (writer: EventWriter) => Promise<void>,
+  headers: Readonly<Record<string, string>> = {},
+  onLost: () => void = () => undefined,
+): Response {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const writer = writable.getWriter();
   const encoder = new TextEncoder();
   const send = (text: string): Promise<void> => writer.write(encoder.encode(text));
   const written = write({
-    event: (type, data) => send(`${type === null ? '' : `event: ${type}\n`}data: ${data.replaceAll(/[\r\n]+/g, ' ')}\n\n`),
+    event: (type, data) =>
+      send(`${type === null ? '' : `event: ${type}\n`}data: ${data.replaceAll(/[\r\n]+/g, ' ')}\n\n`),
     comment: () => send(': keep-alive\n\n'),
   }).then(
     () => writer.close(),

@@ -1,4 +1,6 @@
-/** From planned images to running jobs: entered in the account first, then created. Every surface starts its jobs here. */
+/**
+ * From planned images to running jobs: entered in the account first, then created. Every surface starts its jobs here.
+ */
 import type { NewJob } from '../../durable-objects/job.ts';
 import type { Idempotency, Started } from '../account/account.ts';
 import { toHex } from '../account/hmac.ts';
@@ -34,11 +36,19 @@ export interface StartOptions {
   readonly webhook?: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
 }
 
-/** What an `Idempotency-Key` header, bare or quoted as the IETF draft has it, makes of a request; null without one. Throws a 400 Problem. */
-export async function idempotencyOf(header: string | undefined, surface: string, body: unknown): Promise<Idempotency | null> {
+/**
+ * What an `Idempotency-Key` header, bare or quoted as the IETF draft has it, makes of a request; null without one.
+ * Throws a 400 Problem.
+ */
+export async function idempotencyOf(
+  header: string | undefined,
+  surface: string,
+  body: unknown,
+): Promise<Idempotency | null> {
   if (header === undefined) return null;
   const key = /^"(.*)"$/.exec(header)?.[1] ?? header;
-  if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY) throw badField('idempotency-key', header, `must have 1 to ${MAX_IDEMPOTENCY_KEY} characters`);
+  if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY)
+    throw badField('idempotency-key', header, `must have 1 to ${MAX_IDEMPOTENCY_KEY} characters`);
   return { key, digest: await digestOf(surface, body), repetition: null };
 }
 
@@ -52,21 +62,34 @@ const wholeSeconds = (ms: number): string => String(Math.max(1, Math.ceil(ms / 1
 
 /** What OpenAI's clients read of the key's images a minute. */
 export function rateHeaders({ limit, remaining, resetMs }: RateState): Record<string, string> {
-  return { 'x-ratelimit-limit-requests': String(limit), 'x-ratelimit-remaining-requests': String(remaining), 'x-ratelimit-reset-requests': `${resetMs}ms` };
+  return {
+    'x-ratelimit-limit-requests': String(limit),
+    'x-ratelimit-remaining-requests': String(remaining),
+    'x-ratelimit-reset-requests': `${resetMs}ms`,
+  };
 }
 
 /**
- * The jobs of a request, one an image, started for the caller: all or none. With an idempotency key that came before, the jobs it started then, whatever has become of models, limits and
- * judges since. Throws a 429 Problem that says when to come back, a 422 where the key came with another request, what `plan` and `moderate` throw.
+ * The jobs of a request, one an image, started for the caller: all or none. With an idempotency key that came before,
+ * the jobs it started then, whatever has become of models, limits and judges since. Throws a 429 Problem that says when
+ * to come back, a 422 where the key came with another request, what `plan` and `moderate` throw.
  */
-export async function startJobs(env: Env, caller: Caller, { plan, requestId, idempotency, deadlineSeconds = null, webhook = null }: StartOptions): Promise<StartedJobs> {
+export async function startJobs(
+  env: Env,
+  caller: Caller,
+  { plan, requestId, idempotency, deadlineSeconds = null, webhook = null }: StartOptions,
+): Promise<StartedJobs> {
   const recalled = idempotency && (await recallJobs(env, caller, idempotency));
   if (recalled) return recalled;
   const planned = await plan();
   const [{ request }] = planned as readonly [Planned, ...Planned[]];
   await moderate(env, request);
   const jobIds = planned.map(() => `job_${crypto.randomUUID().replaceAll('-', '')}`);
-  const started = await callObject(env.ACCOUNTS, caller.account, (account) => account.start(caller.keyId, { requestId, jobIds, idempotency }) as Promise<Started>);
+  const started = await callObject(
+    env.ACCOUNTS,
+    caller.account,
+    (account) => account.start(caller.keyId, { requestId, jobIds, idempotency }) as Promise<Started>,
+  );
   if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started, planned.length);
 
   const jobs = await Promise.all(
@@ -79,19 +102,35 @@ export async function startJobs(env: Env, caller: Caller, { plan, requestId, ide
   return { jobs, isReplay: started.kind === 'again', rate: started.rate };
 }
 
-/** The jobs that an earlier request started under the same key; null where there are none, or one was entered and never created: then `start` goes on with them. */
+/**
+ * The jobs that an earlier request started under the same key; null where there are none, or one was entered and never
+ * created: then `start` goes on with them.
+ */
 async function recallJobs(env: Env, caller: Caller, idempotency: Idempotency): Promise<StartedJobs | null> {
-  const recalled = await callObject(env.ACCOUNTS, caller.account, (account) => account.recall(caller.keyId, idempotency) as Promise<Extract<Started, { kind: 'again' | 'conflict' }> | null>);
+  const recalled = await callObject(
+    env.ACCOUNTS,
+    caller.account,
+    (account) =>
+      account.recall(caller.keyId, idempotency) as Promise<Extract<Started, { kind: 'again' | 'conflict' }> | null>,
+  );
   if (!recalled) return null;
   if (recalled.kind === 'conflict') throw refusal(recalled, 0);
-  const jobs = await Promise.all(recalled.jobIds.map((id) => callObject(env.JOBS, id, (stub) => stub.view(caller.account) as Promise<JobView | null>)));
+  const jobs = await Promise.all(
+    recalled.jobIds.map((id) =>
+      callObject(env.JOBS, id, (stub) => stub.view(caller.account) as Promise<JobView | null>),
+    ),
+  );
   return jobs.every((job) => job !== null) ? { jobs, isReplay: true, rate: recalled.rate } : null;
 }
 
 function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>, count: number): Problem {
   switch (started.kind) {
     case 'conflict':
-      return new Problem({ status: 422, code: 'idempotency_mismatch', detail: 'This Idempotency-Key came before with another request; a new request needs a new key.' });
+      return new Problem({
+        status: 422,
+        code: 'idempotency_mismatch',
+        detail: 'This Idempotency-Key came before with another request; a new request needs a new key.',
+      });
     case 'rate_limited': {
       const { retryMs, rate } = started;
       if (retryMs === Number.POSITIVE_INFINITY)

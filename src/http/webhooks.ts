@@ -8,7 +8,12 @@ import { badField } from './problem.ts';
 import { callObject } from './stub.ts';
 
 /** The webhook of a request; null where it names none. Throws a 400 Problem for an address that may not be called. */
-export function webhookOf(c: Context<AppEnv>, field: string, url: string | undefined, door: Door): Pick<Webhook, 'url' | 'door' | 'origin'> | null {
+export function webhookOf(
+  c: Context<AppEnv>,
+  field: string,
+  url: string | undefined,
+  door: Door,
+): Pick<Webhook, 'url' | 'door' | 'origin'> | null {
   if (url === undefined) return null;
   const rule = refuseWebhookUrl(url, c.env.WEBHOOK_RESOLVER === '');
   if (rule !== null) throw badField(field, url, rule);
@@ -21,7 +26,12 @@ const getSecret = createRoute({
   path: '/v1/webhooks/default/secret',
   summary: 'The secret that the account’s webhooks are signed with',
   middleware: [requireKey] as const,
-  responses: { 200: { description: 'whsec_ and base64, as Standard Webhooks has it', content: { 'application/json': { schema: z.object({ key: z.string() }) } } } },
+  responses: {
+    200: {
+      description: 'whsec_ and base64, as Standard Webhooks has it',
+      content: { 'application/json': { schema: z.object({ key: z.string() }) } },
+    },
+  },
 });
 
 const rotateSecret = createRoute({
@@ -29,13 +39,19 @@ const rotateSecret = createRoute({
   path: '/v1/webhooks/default/secret',
   summary: 'Another secret for webhooks; the one so far signs beside it for a day',
   middleware: [requireKey] as const,
-  responses: { 200: { description: 'The new secret', content: { 'application/json': { schema: z.object({ key: z.string() }) } } } },
+  responses: {
+    200: { description: 'The new secret', content: { 'application/json': { schema: z.object({ key: z.string() }) } } },
+  },
 });
 
 /** The newest secret of the caller's account. */
 async function newestSecret(c: Context<AppEnv>): Promise<string> {
   const { account } = c.var.caller;
-  const [generation = 0] = await callObject(c.env.ACCOUNTS, account, (stub) => stub.webhookGenerations() as Promise<readonly number[]>);
+  const [generation = 0] = await callObject(
+    c.env.ACCOUNTS,
+    account,
+    (stub) => stub.webhookGenerations() as Promise<readonly number[]>,
+  );
   return webhookSecret(c.env.SIGNING_SECRET, account, generation);
 }
 

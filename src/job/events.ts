@@ -1,4 +1,7 @@
-/** What a watcher of a job sees, in order: one type a line of the story. On the wire: `id: seq`, `event: type`, `data: JSON`. */
+/**
+ * What a watcher of a job sees, in order: one type a line of the story. On the wire: `id: seq`, `event: type`, `data:
+ * JSON`.
+ */
 import type { Receipt } from '../billing/receipt.ts';
 import type { ImageView, JobFailure, PlanView } from './job.ts';
 
@@ -12,13 +15,55 @@ export interface Picture {
 
 export type JobEvent =
   /** the job exists (`stage` null), or its stage waits in a server's queue; `position` null where it is not known */
-  | { readonly type: 'queued'; readonly data: { readonly job_id: string; readonly stage: number | null; readonly position: number | null; readonly eta_ms: number | null } }
-  | { readonly type: 'plan'; readonly data: PlanView & { readonly model: string; readonly seed: number; readonly width: number; readonly height: number } }
+  | {
+      readonly type: 'queued';
+      readonly data: {
+        readonly job_id: string;
+        readonly stage: number | null;
+        readonly position: number | null;
+        readonly eta_ms: number | null;
+      };
+    }
+  | {
+      readonly type: 'plan';
+      readonly data: PlanView & {
+        readonly model: string;
+        readonly seed: number;
+        readonly width: number;
+        readonly height: number;
+      };
+    }
   /** a stage request goes out; `attempt` is 1 unless an earlier one failed or was cut off */
-  | { readonly type: 'stage'; readonly data: { readonly stage: number; readonly stages: number; readonly tokens: number; readonly steps: number; readonly attempt: number } }
-  | { readonly type: 'step'; readonly data: { readonly stage: number; readonly step: number; readonly steps: number; readonly sigma: number; readonly ms: number } }
+  | {
+      readonly type: 'stage';
+      readonly data: {
+        readonly stage: number;
+        readonly stages: number;
+        readonly tokens: number;
+        readonly steps: number;
+        readonly attempt: number;
+      };
+    }
+  | {
+      readonly type: 'step';
+      readonly data: {
+        readonly stage: number;
+        readonly step: number;
+        readonly steps: number;
+        readonly sigma: number;
+        readonly ms: number;
+      };
+    }
   /** an attempt failed and the stage will be tried again */
-  | { readonly type: 'retry'; readonly data: { readonly stage: number; readonly attempt: number; readonly reason: string; readonly wait_ms: number } }
+  | {
+      readonly type: 'retry';
+      readonly data: {
+        readonly stage: number;
+        readonly attempt: number;
+        readonly reason: string;
+        readonly wait_ms: number;
+      };
+    }
   /** the clean estimate at the end of a stage that is not the last */
   | { readonly type: 'preview'; readonly data: { readonly stage: number } & Picture }
   | {
@@ -30,12 +75,18 @@ export type JobEvent =
         readonly indices: readonly number[];
         readonly edge_pixels: number;
         readonly ms: number;
-        /** white edge pixels on transparent ground; selected blocks tinted on transparent ground: both lie exactly over the stage-1 picture */
+        /**
+         * white edge pixels on transparent ground; selected blocks tinted on transparent ground: both lie exactly over
+         * the stage-1 picture
+         */
         readonly edges: Picture;
         readonly blocks: Picture;
       };
     }
-  | { readonly type: 'done'; readonly data: { readonly job_id: string; readonly image: ImageView; readonly receipt: Receipt } }
+  | {
+      readonly type: 'done';
+      readonly data: { readonly job_id: string; readonly image: ImageView; readonly receipt: Receipt };
+    }
   | { readonly type: 'failed'; readonly data: { readonly job_id: string } & JobFailure }
   | { readonly type: 'cancelled'; readonly data: { readonly job_id: string; readonly room: string } };
 
@@ -45,12 +96,18 @@ export type JobEventType = JobEvent['type'];
 export type StoredEvent = JobEvent & { readonly seq: number; readonly at: number };
 
 /** Types after which no event follows. */
-export const isLastEvent = (type: JobEventType): boolean => type === 'done' || type === 'failed' || type === 'cancelled';
+export const isLastEvent = (type: JobEventType): boolean =>
+  type === 'done' || type === 'failed' || type === 'cancelled';
 
 /** One event as server-sent-event bytes. JSON holds no raw line break, so one `data:` line is enough. */
 export function encodeEvent(event: StoredEvent): Uint8Array {
-  return new TextEncoder().encode(`id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify({ ...event.data, at: event.at })}\n\n`);
+  return new TextEncoder().encode(
+    `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify({ ...event.data, at: event.at })}\n\n`,
+  );
 }
 
-/** A comment line: keeps proxies from closing an idle stream, ignored by every client. Fresh bytes each time, since a byte stream takes its chunks away. */
+/**
+ * A comment line: keeps proxies from closing an idle stream, ignored by every client. Fresh bytes each time, since a
+ * byte stream takes its chunks away.
+ */
 export const heartbeat = (): Uint8Array => new TextEncoder().encode(': keep-alive\n\n');

@@ -1,4 +1,7 @@
-/** What a stage that came to nothing means for its job: whether trying again can help, and the sentence a caller gets. Pure. */
+/**
+ * What a stage that came to nothing means for its job: whether trying again can help, and the sentence a caller gets.
+ * Pure.
+ */
 import type { StageFailure } from '../stage/client.ts';
 
 /** Why a stage came to nothing: its server gave no result, or the bucket would not take the image. */
@@ -38,7 +41,9 @@ export function describeFailure(failure: Fault): string {
     case 'reported':
       return `The stage server reported ${failure.code}: ${failure.message}`;
     case 'timeout':
-      return failure.kind === 'total' ? `The stage took longer than ${failure.ms / 1000} s.` : `The stage server said nothing for ${failure.ms / 1000} s.`;
+      return failure.kind === 'total'
+        ? `The stage took longer than ${failure.ms / 1000} s.`
+        : `The stage server said nothing for ${failure.ms / 1000} s.`;
     case 'aborted':
       return 'The stage was stopped.';
     case 'storage_failed':

@@ -6,7 +6,10 @@ import type { Webhook } from './webhook.ts';
 
 export type Upsampling = 'latent' | 'token';
 
-/** A request after validation: every default filled in, the seed drawn. Nothing in it depends on a clock or a machine any more. */
+/**
+ * A request after validation: every default filled in, the seed drawn. Nothing in it depends on a clock or a machine
+ * any more.
+ */
 export interface JobRequest {
   readonly model: string;
   readonly prompt: string;
@@ -18,7 +21,9 @@ export interface JobRequest {
   readonly seed: number;
   readonly schedule: ScheduleRequest;
   readonly upsampling: Upsampling;
-  /** reproduce the reference implementation: token repetition, unit variance for untouched tokens, clipped Canny input */
+  /**
+   * reproduce the reference implementation: token repetition, unit variance for untouched tokens, clipped Canny input
+   */
   readonly reference: boolean;
   readonly format: ImageFormat;
   /** 1 … 100; lossy formats only */
@@ -51,7 +56,9 @@ export interface PlannedStage {
   readonly shift: number;
   /** N + 1 noise levels, strictly decreasing; the last stage ends at exactly 0 */
   readonly sigmas: readonly number[];
-  /** how the latents of the stage before become this stage's: `x ← signal · Up(x) + noise · z`; null for the first stage */
+  /**
+   * how the latents of the stage before become this stage's: `x ← signal · Up(x) + noise · z`; null for the first stage
+   */
   readonly renoise: { readonly signal: number; readonly noise: number; readonly correlation: number } | null;
   readonly decode: 'none' | 'clean' | 'image';
   /** floating-point work of all its steps, with attention and without */
@@ -91,7 +98,10 @@ export interface PlannedFlops {
 }
 
 /** Where a job stands. `stage` rooms are numbered; `select` comes once, after stage 1, when some tokens go early. */
-export type Room = { readonly name: 'stage'; readonly stage: number } | { readonly name: 'select' } | { readonly name: 'done' | 'failed' | 'cancelled' };
+export type Room =
+  | { readonly name: 'stage'; readonly stage: number }
+  | { readonly name: 'select' }
+  | { readonly name: 'done' | 'failed' | 'cancelled' };
 
 /** The stored job: everything a room may read. Rooms return a new one; nobody else changes it. */
 export interface Job {
@@ -103,12 +113,18 @@ export interface Job {
   readonly tokens: Tokens | null;
   /** the decoded clean estimate that `select` reads, gone afterwards */
   readonly rgb: Rgb | null;
-  /** for every boundary but the last: the tokens upsampled there, ascending places among those the stage before hands over; null until chosen, then never computed again */
+  /**
+   * for every boundary but the last: the tokens upsampled there, ascending places among those the stage before hands
+   * over; null until chosen, then never computed again
+   */
   readonly selections: readonly (readonly number[])[] | null;
   readonly usage: readonly StageUsage[];
 }
 
-/** The record of a job, one row in its object: what it is, where it stands, how it ended. Times are milliseconds since 1970. */
+/**
+ * The record of a job, one row in its object: what it is, where it stands, how it ended. Times are milliseconds since
+ * 1970.
+ */
 export interface JobRecord {
   readonly id: string;
   /** whose it is */
@@ -163,7 +179,9 @@ export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'see
   readonly tflops: number;
   /** at the pace of the account's last jobs on this model, without waiting in a line; null before the first */
   readonly seconds: number | null;
-  /** at the stage server it would begin with, whose longest it is where there are several; null where that does not say */
+  /**
+   * at the stage server it would begin with, whose longest it is where there are several; null where that does not say
+   */
   readonly line: Line | null;
 }
 
@@ -196,7 +214,8 @@ export interface JobView {
 }
 
 /** Whether nothing about the job changes any more. */
-export const hasEnded = ({ status }: Pick<JobView, 'status'>): boolean => status === 'done' || status === 'failed' || status === 'cancelled';
+export const hasEnded = ({ status }: Pick<JobView, 'status'>): boolean =>
+  status === 'done' || status === 'failed' || status === 'cancelled';
 
 export interface ImageView {
   readonly url: string;

@@ -15,11 +15,13 @@ export interface Links {
 export type LinkedJob = JobView & { readonly links: Links };
 
 /** A token that opens Replicate's stream of a job. */
-export const streamToken = (signingSecret: string, id: string, now = Date.now()): Promise<string> => signLink(signingSecret, id, 'stream', Math.floor(now / 1000) + LINK_SECONDS);
+export const streamToken = (signingSecret: string, id: string, now = Date.now()): Promise<string> =>
+  signLink(signingSecret, id, 'stream', Math.floor(now / 1000) + LINK_SECONDS);
 
 /** The job with fresh links: paths, each with a token for just that thing. */
 export async function withLinks(signingSecret: string, job: JobView, now = Date.now()): Promise<LinkedJob> {
   const until = Math.floor(now / 1000) + LINK_SECONDS;
-  const link = async (opens: 'events' | 'image') => `${job.urls[opens]}?token=${await signLink(signingSecret, job.id, opens, until)}`;
+  const link = async (opens: 'events' | 'image') =>
+    `${job.urls[opens]}?token=${await signLink(signingSecret, job.id, opens, until)}`;
   return { ...job, links: { events: await link('events'), image: await link('image'), expires_at: until } };
 }

@@ -19,10 +19,16 @@ function textOf(event: StoredEvent): readonly [LogLine['level'], string] | null 
     }
     case 'stage': {
       const { stage, stages, tokens, steps, attempt } = event.data;
-      return ['INFO', `stage ${stage} of ${stages}: ${count(tokens, 'token')}, ${count(steps, 'step')}${attempt > 1 ? `, attempt ${attempt}` : ''}`];
+      return [
+        'INFO',
+        `stage ${stage} of ${stages}: ${count(tokens, 'token')}, ${count(steps, 'step')}${attempt > 1 ? `, attempt ${attempt}` : ''}`,
+      ];
     }
     case 'retry':
-      return ['WARN', `stage ${event.data.stage} failed (${event.data.reason}); next attempt in ${event.data.wait_ms / 1000} s`];
+      return [
+        'WARN',
+        `stage ${event.data.stage} failed (${event.data.reason}); next attempt in ${event.data.wait_ms / 1000} s`,
+      ];
     case 'selection':
       return ['INFO', `${count(event.data.indices.length, 'token')} at edges go to full resolution early`];
     case 'done':
@@ -46,8 +52,14 @@ export function logLines(events: readonly StoredEvent[]): readonly LogLine[] {
   });
 }
 
-/** Where the job waits in a stage server's line, as its newest event has it; without place and time where the servers are too busy to take it; null where it does not wait. */
-export function queueOf(last: StoredEvent | undefined, isBusy: boolean): { readonly position: number | null; readonly eta_ms: number | null } | null {
+/**
+ * Where the job waits in a stage server's line, as its newest event has it; without place and time where the servers
+ * are too busy to take it; null where it does not wait.
+ */
+export function queueOf(
+  last: StoredEvent | undefined,
+  isBusy: boolean,
+): { readonly position: number | null; readonly eta_ms: number | null } | null {
   if (last?.type === 'queued') return { position: last.data.position, eta_ms: last.data.eta_ms };
   return isBusy ? { position: null, eta_ms: null } : null;
 }

@@ -22,7 +22,8 @@ export function drawBlocks(indices: readonly number[], { width, height }: Size, 
   for (const index of indices) {
     const top = Math.floor(index / cols) * block;
     const left = (index % cols) * block;
-    for (let y = top; y < top + block; y++) for (let x = left; x < left + block; x++) data.set(BLOCK_TINT, (y * width + x) * 4);
+    for (let y = top; y < top + block; y++)
+      for (let x = left; x < left + block; x++) data.set(BLOCK_TINT, (y * width + x) * 4);
   }
   return encode({ width, height, data, channels: 4 });
 }

@@ -1,6 +1,6 @@
 /**
- * Request + model facts → plan: every number of a job, fixed before the job exists. Pure; from here on nobody computes a coefficient.
- * A request that cannot be planned is a value that names field, value and rule.
+ * Request + model facts → plan: every number of a job, fixed before the job exists. Pure; from here on nobody computes
+ * a coefficient. A request that cannot be planned is a value that names field, value and rule.
  */
 import { stepFlops, tokenCounts } from '../numerics/flops.ts';
 import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
@@ -9,7 +9,10 @@ import type { ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, Plan, PlannedFlops, PlannedStage, PlanView, ScheduleRequest } from './job.ts';
 import type { Planned, Refusal } from './schedule-request.ts';
 
-/** The model's own shift at a number of full-resolution tokens: log(shift) linear in tokens between neighbouring points, and on along the outermost ones. */
+/**
+ * The model's own shift at a number of full-resolution tokens: log(shift) linear in tokens between neighbouring points,
+ * and on along the outermost ones.
+ */
 export function modelShift(points: ModelFacts['shift'], tokens: number): number {
   const stated = points.find((point) => point.tokens === tokens);
   if (stated) return stated.shift;
@@ -31,16 +34,26 @@ export interface Fit {
   readonly ms: number;
 }
 
-/** Fits already made, by everything that decides them. The fit is a pure function, so a kept one is as good as a new one. */
+/**
+ * Fits already made, by everything that decides them. The fit is a pure function, so a kept one is as good as a new
+ * one.
+ */
 export type FitMemo = Map<string, Fit>;
 const MEMO_SIZE = 256;
 
 function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo, clock: () => number): Fit {
   const { steps, ends, zMax } = schedule;
-  if (steps.length === 1) return { shifts: schedule.shifts ?? [shift], z: null, divergence: null, fitted: false, ms: 0 };
+  if (steps.length === 1)
+    return { shifts: schedule.shifts ?? [shift], z: null, divergence: null, fitted: false, ms: 0 };
   const problem = { steps, ends, modelShift: shift };
   if (schedule.shifts && schedule.z !== null) {
-    return { shifts: schedule.shifts, z: schedule.z, divergence: exactDivergence({ shifts: schedule.shifts, z: schedule.z }, problem), fitted: false, ms: 0 };
+    return {
+      shifts: schedule.shifts,
+      z: schedule.z,
+      divergence: exactDivergence({ shifts: schedule.shifts, z: schedule.z }, problem),
+      fitted: false,
+      ms: 0,
+    };
   }
   const key = JSON.stringify([steps, ends, shift, zMax]);
   const kept = memo.get(key);
@@ -54,8 +67,8 @@ function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo,
 }
 
 /**
- * The plan of a request on a model. Refuses a size the model does not offer, guidance or a negative prompt it does not take, and a reference
- * run in latent mode. `clock` gives milliseconds and only measures the fit.
+ * The plan of a request on a model. Refuses a size the model does not offer, guidance or a negative prompt it does not
+ * take, and a reference run in latent mode. `clock` gives milliseconds and only measures the fit.
  */
 export function makePlan(
   request: JobRequest,
@@ -86,7 +99,12 @@ export function makePlan(
       shift: stage.shift,
       sigmas: Array.from(stage.sigmas),
       renoise: boundary ? { signal: boundary.signal, noise: boundary.noise, correlation: boundary.correlation } : null,
-      decode: k === steps.length - 1 ? 'image' : k < request.previews.count || (k === 0 && steps.length > 2) ? 'clean' : 'none',
+      decode:
+        k === steps.length - 1
+          ? 'image'
+          : k < request.previews.count || (k === 0 && steps.length > 2)
+            ? 'clean'
+            : 'none',
       flops: step.total * stage.steps,
       flopsWithoutAttention: step.withoutAttention * stage.steps,
     };
@@ -113,22 +131,44 @@ export function makePlan(
 function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null {
   const sizes = facts.sizes.map(({ width, height }) => `${width}x${height}`);
   if (!sizes.includes(`${request.width}x${request.height}`)) {
-    return { field: 'width, height', value: `${request.width}x${request.height}`, rule: `model ${facts.id} offers ${sizes.join(', ')}` };
+    return {
+      field: 'width, height',
+      value: `${request.width}x${request.height}`,
+      rule: `model ${facts.id} offers ${sizes.join(', ')}`,
+    };
   }
-  if (request.guidance !== null && !facts.guidance) return { field: 'guidance', value: request.guidance, rule: `model ${facts.id} has no guidance` };
-  if (request.guidance !== null && facts.guidance && (request.guidance < facts.guidance.min || request.guidance > facts.guidance.max)) {
-    return { field: 'guidance', value: request.guidance, rule: `model ${facts.id} takes ${facts.guidance.min} to ${facts.guidance.max}` };
+  if (request.guidance !== null && !facts.guidance)
+    return { field: 'guidance', value: request.guidance, rule: `model ${facts.id} has no guidance` };
+  if (
+    request.guidance !== null &&
+    facts.guidance &&
+    (request.guidance < facts.guidance.min || request.guidance > facts.guidance.max)
+  ) {
+    return {
+      field: 'guidance',
+      value: request.guidance,
+      rule: `model ${facts.id} takes ${facts.guidance.min} to ${facts.guidance.max}`,
+    };
   }
-  if (request.negativePrompt !== '' && !facts.negative_prompt) return { field: 'negative_prompt', value: '(text)', rule: `model ${facts.id} takes no negative prompt` };
-  if (request.reference && request.upsampling === 'latent') return { field: 'upsampling', value: 'latent', rule: 'the reference repeats tokens: leave it out or say token' };
+  if (request.negativePrompt !== '' && !facts.negative_prompt)
+    return { field: 'negative_prompt', value: '(text)', rule: `model ${facts.id} takes no negative prompt` };
+  if (request.reference && request.upsampling === 'latent')
+    return { field: 'upsampling', value: 'latent', rule: 'the reference repeats tokens: leave it out or say token' };
   return null;
 }
 
-function planFlops(request: JobRequest, facts: ModelFacts, stages: readonly PlannedStage[], fullTokens: number): PlannedFlops {
+function planFlops(
+  request: JobRequest,
+  facts: ModelFacts,
+  stages: readonly PlannedStage[],
+  fullTokens: number,
+): PlannedFlops {
   const pixels = request.width * request.height;
   const plain = stepFlops(facts.flops, fullTokens);
   // a grid of low tokens alone is decoded at its own half size, a mixed one at full size
-  const decoded = stages.map(({ decode, tokens }) => (decode === 'none' ? 0 : tokens === fullTokens / 4 ? pixels / 4 : pixels));
+  const decoded = stages.map(({ decode, tokens }) =>
+    decode === 'none' ? 0 : tokens === fullTokens / 4 ? pixels / 4 : pixels,
+  );
   return {
     denoise: sum(stages.map(({ flops }) => flops)),
     denoiseWithoutAttention: sum(stages.map(({ flopsWithoutAttention }) => flopsWithoutAttention)),
@@ -146,7 +186,15 @@ const tera = (flops: number): number => flops / 1e12;
 export function viewPlan(plan: Plan, request: JobRequest): PlanView {
   return {
     model_digest: plan.model.digest,
-    stages: plan.stages.map(({ stage, tokens, steps, start, end, shift, sigmas }) => ({ stage, tokens, steps, start, end, shift, sigmas })),
+    stages: plan.stages.map(({ stage, tokens, steps, start, end, shift, sigmas }) => ({
+      stage,
+      tokens,
+      steps,
+      start,
+      end,
+      shift,
+      sigmas,
+    })),
     h: plan.stages.map(({ shift }) => shift),
     z: plan.z,
     s: plan.stages.map(({ start }) => start),

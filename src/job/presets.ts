@@ -1,4 +1,7 @@
-/** The published schedules, by name. Each belongs to models whose plain run has that many steps. Source: RALU, arXiv 2507.08422 v3, supplement. */
+/**
+ * The published schedules, by name. Each belongs to models whose plain run has that many steps. Source: RALU, arXiv
+ * 2507.08422 v3, supplement.
+ */
 
 export interface Preset {
   readonly name: string;
@@ -13,13 +16,48 @@ export interface Preset {
 
 export const PRESETS: readonly Preset[] = [
   // FLUX.1-dev
-  { name: '4x', plainSteps: 50, steps: [5, 6, 7], ends: [0.3, 0.45, 1], ratios: [0.3], published: { shifts: [5.019, 2.589, 2.226], z: 6.317 } },
-  { name: '5x', plainSteps: 50, steps: [4, 5, 6], ends: [0.3, 0.45, 1], ratios: [0.2], published: { shifts: [5.12, 2.64, 2.25], z: 7.516 } },
+  {
+    name: '4x',
+    plainSteps: 50,
+    steps: [5, 6, 7],
+    ends: [0.3, 0.45, 1],
+    ratios: [0.3],
+    published: { shifts: [5.019, 2.589, 2.226], z: 6.317 },
+  },
+  {
+    name: '5x',
+    plainSteps: 50,
+    steps: [4, 5, 6],
+    ends: [0.3, 0.45, 1],
+    ratios: [0.2],
+    published: { shifts: [5.12, 2.64, 2.25], z: 7.516 },
+  },
   // the paper's text says r = .2 for 7x; its TFLOPs fit only .1
-  { name: '7x', plainSteps: 50, steps: [2, 3, 5], ends: [0.2, 0.3, 1], ratios: [0.1], published: { shifts: [8.141, 2.856, 2.193], z: 6.261 } },
+  {
+    name: '7x',
+    plainSteps: 50,
+    steps: [2, 3, 5],
+    ends: [0.2, 0.3, 1],
+    ratios: [0.1],
+    published: { shifts: [8.141, 2.856, 2.193], z: 6.261 },
+  },
   // Stable Diffusion 3 Medium
-  { name: '2x', plainSteps: 28, steps: [5, 6, 9], ends: [0.2, 0.3, 1], ratios: [0.3], published: { shifts: [6.21, 2.23, 1.97], z: 4.131 } },
-  { name: '3x', plainSteps: 28, steps: [3, 3, 6], ends: [0.25, 0.3, 1], ratios: [0.2], published: { shifts: [6.4, 2.6, 2.23], z: 6.262 } },
+  {
+    name: '2x',
+    plainSteps: 28,
+    steps: [5, 6, 9],
+    ends: [0.2, 0.3, 1],
+    ratios: [0.3],
+    published: { shifts: [6.21, 2.23, 1.97], z: 4.131 },
+  },
+  {
+    name: '3x',
+    plainSteps: 28,
+    steps: [3, 3, 6],
+    ends: [0.25, 0.3, 1],
+    ratios: [0.2],
+    published: { shifts: [6.4, 2.6, 2.23], z: 6.262 },
+  },
   // FLUX.1-schnell and SD3.5 Large Turbo
   { name: 'few', plainSteps: 4, steps: [1, 1, 2], ends: [0.3, 0.45, 1], ratios: [0.3], published: null },
 ];
@@ -28,7 +66,11 @@ export const PRESETS: readonly Preset[] = [
 export const PLAIN = 'plain';
 
 /** The presets of a model whose plain run has `plainSteps` steps. */
-export const presetsFor = (plainSteps: number): readonly Preset[] => PRESETS.filter((preset) => preset.plainSteps === plainSteps);
+export const presetsFor = (plainSteps: number): readonly Preset[] =>
+  PRESETS.filter((preset) => preset.plainSteps === plainSteps);
 
-/** What a request without a preset gets: the last one listed for its model, which is the fastest; `plain` where a model has none. */
+/**
+ * What a request without a preset gets: the last one listed for its model, which is the fastest; `plain` where a model
+ * has none.
+ */
 export const defaultPreset = (plainSteps: number): string => presetsFor(plainSteps).at(-1)?.name ?? PLAIN;

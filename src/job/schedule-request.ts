@@ -12,7 +12,10 @@ export interface Refusal {
 
 export type Planned<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
 
-const refuse = (field: string, value: unknown, rule: string): { ok: false; refusal: Refusal } => ({ ok: false, refusal: { field, value, rule } });
+const refuse = (field: string, value: unknown, rule: string): { ok: false; refusal: Refusal } => ({
+  ok: false,
+  refusal: { field, value, rule },
+});
 
 /** The schedule part of a request as the caller wrote it; the shapes are checked already, the meaning is not. */
 export interface ScheduleInput {
@@ -29,21 +32,29 @@ export interface ScheduleInput {
 /** Most steps a job may have in all its stages: far above any useful schedule, low enough to bound the plan. */
 const MAX_STEPS = 1000;
 export const MAX_STAGES = 8;
-/** Shortest stage on the clock: below it densities run out of digits, and a thousand sigmas fall together in float32, in which they travel. */
+/**
+ * Shortest stage on the clock: below it densities run out of digits, and a thousand sigmas fall together in float32, in
+ * which they travel.
+ */
 const MIN_STAGE = 1e-3;
 const DEFAULT_Z_MAX = 10;
 
 /**
- * N, e, r of a job from a preset or from the caller's own lists. `facts` decides which presets exist.
- * Rules: N and e have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at least 0.001, and ends at 1; r has K - 2 values
- * in [0, 1] that do not fall; h has K values in [0.5, 10]; Z and z_max are at least 2; h and Z come together.
+ * N, e, r of a job from a preset or from the caller's own lists. `facts` decides which presets exist. Rules: N and e
+ * have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at least
+ * 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in [0.5, 10]; Z and z_max are at
+ * least 2; h and Z come together.
  */
 export function chooseSchedule(input: ScheduleInput, facts: ModelFacts): Planned<ScheduleRequest> {
   const custom = (['N', 'e', 'h', 'Z'] as const).filter((field) => input[field] !== undefined);
   const zMax = input.z_max ?? DEFAULT_Z_MAX;
   if (zMax < 2 || zMax > 100) return refuse('z_max', zMax, 'must be from 2 to 100');
-  if (input.preset !== undefined && custom.length > 0) return refuse(custom[0] as string, input[custom[0] as 'N'], 'cannot be given together with preset');
-  if (input.z_max !== undefined && (input.Z !== undefined || input.published || input.preset === PLAIN || input.N?.length === 1)) {
+  if (input.preset !== undefined && custom.length > 0)
+    return refuse(custom[0] as string, input[custom[0] as 'N'], 'cannot be given together with preset');
+  if (
+    input.z_max !== undefined &&
+    (input.Z !== undefined || input.published || input.preset === PLAIN || input.N?.length === 1)
+  ) {
     return refuse('z_max', input.z_max, 'bounds a fitted Z, and this schedule has none to fit');
   }
   if (custom.length > 0) {
@@ -58,34 +69,63 @@ function presetSchedule(input: ScheduleInput, facts: ModelFacts, zMax: number): 
   if (name === PLAIN) {
     if (input.r !== undefined) return refuse('r', input.r, 'the plain run has no boundary to select tokens at');
     if (input.published) return refuse('published', true, 'the plain run has no published h and Z');
-    return { ok: true, value: { preset: PLAIN, steps: [facts.steps], ends: [1], ratios: [], shifts: null, z: null, zMax } };
+    return {
+      ok: true,
+      value: { preset: PLAIN, steps: [facts.steps], ends: [1], ratios: [], shifts: null, z: null, zMax },
+    };
   }
   const presets = presetsFor(facts.steps);
   const preset = presets.find((candidate) => candidate.name === name);
-  if (!preset) return refuse('preset', name, `must be one of ${[PLAIN, ...presets.map((known) => known.name)].join(', ')}`);
+  if (!preset)
+    return refuse('preset', name, `must be one of ${[PLAIN, ...presets.map((known) => known.name)].join(', ')}`);
   if (input.published && !preset.published) return refuse('published', true, `preset ${name} has no published h and Z`);
   const ratios = chooseRatios(input.r, preset.steps.length, preset);
   if (!ratios.ok) return ratios;
   const fixed = input.published ? preset.published : null;
-  return { ok: true, value: { preset: name, steps: preset.steps, ends: preset.ends, ratios: ratios.value, shifts: fixed?.shifts ?? null, z: fixed?.z ?? null, zMax } };
+  return {
+    ok: true,
+    value: {
+      preset: name,
+      steps: preset.steps,
+      ends: preset.ends,
+      ratios: ratios.value,
+      shifts: fixed?.shifts ?? null,
+      z: fixed?.z ?? null,
+      zMax,
+    },
+  };
 }
 
 function customSchedule({ N, e, h, Z, r }: ScheduleInput, zMax: number): Planned<ScheduleRequest> {
   if (N === undefined) return refuse('N', undefined, 'is required for a custom schedule: steps of each stage');
-  if (e === undefined) return refuse('e', undefined, 'is required for a custom schedule: end of each stage, rising to 1');
+  if (e === undefined)
+    return refuse('e', undefined, 'is required for a custom schedule: end of each stage, rising to 1');
   const numStages = N.length;
   if (numStages < 1 || numStages > MAX_STAGES) return refuse('N', N, `must have 1 to ${MAX_STAGES} values`);
-  if (!N.every((steps) => Number.isInteger(steps) && steps >= 1)) return refuse('N', N, 'every value must be a whole number of at least 1');
-  if (N.reduce((sum, steps) => sum + steps, 0) > MAX_STEPS) return refuse('N', N, `must not be more than ${MAX_STEPS} steps together`);
+  if (!N.every((steps) => Number.isInteger(steps) && steps >= 1))
+    return refuse('N', N, 'every value must be a whole number of at least 1');
+  if (N.reduce((sum, steps) => sum + steps, 0) > MAX_STEPS)
+    return refuse('N', N, `must not be more than ${MAX_STEPS} steps together`);
   if (e.length !== numStages) return refuse('e', e, `must have as many values as N: ${numStages}`);
   if (e[numStages - 1] !== 1) return refuse('e', e, 'the last value must be 1');
-  if (e.some((end, k) => !(end - (e[k - 1] ?? 0) >= MIN_STAGE * (1 - 1e-9)))) return refuse('e', e, `must rise from above 0, by at least ${MIN_STAGE} each time`);
-  if (h !== undefined && (h.length !== numStages || h.some((shift) => !(shift >= 0.5 && shift <= 10)))) return refuse('h', h, `must have ${numStages} values from 0.5 to 10`);
-  if (Z !== undefined && (numStages === 1 || !(Z >= 2 && Z <= 100))) return refuse('Z', Z, numStages === 1 ? 'one stage has no boundary to renoise at' : 'must be from 2 to 100');
-  if (numStages > 1 && (h === undefined) !== (Z === undefined)) return refuse(h === undefined ? 'h' : 'Z', undefined, 'h and Z must be given together, or neither, to have them fitted');
+  if (e.some((end, k) => !(end - (e[k - 1] ?? 0) >= MIN_STAGE * (1 - 1e-9))))
+    return refuse('e', e, `must rise from above 0, by at least ${MIN_STAGE} each time`);
+  if (h !== undefined && (h.length !== numStages || h.some((shift) => !(shift >= 0.5 && shift <= 10))))
+    return refuse('h', h, `must have ${numStages} values from 0.5 to 10`);
+  if (Z !== undefined && (numStages === 1 || !(Z >= 2 && Z <= 100)))
+    return refuse('Z', Z, numStages === 1 ? 'one stage has no boundary to renoise at' : 'must be from 2 to 100');
+  if (numStages > 1 && (h === undefined) !== (Z === undefined))
+    return refuse(
+      h === undefined ? 'h' : 'Z',
+      undefined,
+      'h and Z must be given together, or neither, to have them fitted',
+    );
   const ratios = chooseRatios(r, numStages, null);
   if (!ratios.ok) return ratios;
-  return { ok: true, value: { preset: null, steps: N, ends: e, ratios: ratios.value, shifts: h ?? null, z: Z ?? null, zMax } };
+  return {
+    ok: true,
+    value: { preset: null, steps: N, ends: e, ratios: ratios.value, shifts: h ?? null, z: Z ?? null, zMax },
+  };
 }
 
 function chooseRatios(r: ScheduleInput['r'], numStages: number, preset: Preset | null): Planned<readonly number[]> {
@@ -93,11 +133,22 @@ function chooseRatios(r: ScheduleInput['r'], numStages: number, preset: Preset |
   if (r === undefined) {
     if (preset) return { ok: true, value: preset.ratios };
     if (count === 0) return { ok: true, value: [] };
-    return refuse('r', undefined, `is required for ${numStages} stages: the share of tokens upsampled early, ${count} value${count === 1 ? '' : 's'}`);
+    return refuse(
+      'r',
+      undefined,
+      `is required for ${numStages} stages: the share of tokens upsampled early, ${count} value${count === 1 ? '' : 's'}`,
+    );
   }
   const list = typeof r === 'number' ? [r] : r;
   if (list.length !== count)
-    return refuse('r', r, count === 0 ? `${numStages} stage${numStages === 1 ? '' : 's'} have no selection to make` : `must have ${count} value${count === 1 ? '' : 's'} for ${numStages} stages`);
-  if (!list.every((ratio, k) => ratio >= 0 && ratio <= 1 && ratio >= (list[k - 1] ?? 0))) return refuse('r', r, 'must lie in [0, 1] and not fall');
+    return refuse(
+      'r',
+      r,
+      count === 0
+        ? `${numStages} stage${numStages === 1 ? '' : 's'} have no selection to make`
+        : `must have ${count} value${count === 1 ? '' : 's'} for ${numStages} stages`,
+    );
+  if (!list.every((ratio, k) => ratio >= 0 && ratio <= 1 && ratio >= (list[k - 1] ?? 0)))
+    return refuse('r', r, 'must lie in [0, 1] and not fall');
   return { ok: true, value: list };
 }

@@ -1,8 +1,9 @@
 /**
  * The story of a job, top to bottom: stage1 → select → stage2 → … → done.
  *
- * A room is a function of the stored job, its seed and the stage server alone. It returns the next job with what to tell the watchers; whoever
- * walks the rooms saves both in one transaction. Walking a room twice gives the same job, so a crash anywhere costs time and nothing else.
+ * A room is a function of the stored job, its seed and the stage server alone. It returns the next job with what to
+ * tell the watchers; whoever walks the rooms saves both in one transaction. Walking a room twice gives the same job, so
+ * a crash anywhere costs time and nothing else.
  */
 import { encodeBase64 } from 'hono/utils/encode';
 import { canny } from '../numerics/canny.ts';
@@ -10,7 +11,13 @@ import { greyFromRgb, referenceGrey } from '../numerics/grey.ts';
 import { transition } from '../numerics/renoise.ts';
 import { blockScores, rankTokens, selectStillLow } from '../numerics/select.ts';
 import { initialTokens, type Tokens } from '../numerics/tokens.ts';
-import { encodeStageRequest, type StageFailure, type StageOutcome, type StageResult, stageId } from '../stage/client.ts';
+import {
+  encodeStageRequest,
+  type StageFailure,
+  type StageOutcome,
+  type StageResult,
+  stageId,
+} from '../stage/client.ts';
 import type { StageOptions } from '../stage/contract.ts';
 import type { JobEvent, Picture } from './events.ts';
 import type { Job, PlannedStage, Room } from './job.ts';
@@ -19,7 +26,10 @@ import { drawBlocks, drawEdges } from './pictures.ts';
 /** Longest side of a stage preview, pixels: small enough to travel inside an event. */
 const PREVIEW_SIDE = 512;
 
-/** A stage request ready to go: the same job gives the same bytes and so the same id, whoever sends it and however often. */
+/**
+ * A stage request ready to go: the same job gives the same bytes and so the same id, whoever sends it and however
+ * often.
+ */
 export interface StageRequest {
   readonly id: string;
   readonly stage: PlannedStage;
@@ -32,19 +42,27 @@ export interface StageRequest {
 
 export interface Tools {
   /** sends the request to a stage server and waits for its outcome */
-  readonly runStage: (request: StageRequest) => Promise<StageOutcome & { readonly wallMs: number; readonly attempts: number }>;
+  readonly runStage: (
+    request: StageRequest,
+  ) => Promise<StageOutcome & { readonly wallMs: number; readonly attempts: number }>;
   /** milliseconds, for measuring only */
   readonly clock: () => number;
 }
 
-/** What a room hands back: the job after it and its events, with the finished image from the last room; or why the stage server gave no result. */
-export type Step = { readonly ok: true; readonly job: Job; readonly events: readonly JobEvent[]; readonly image: Uint8Array | null } | { readonly ok: false; readonly failure: StageFailure };
+/**
+ * What a room hands back: the job after it and its events, with the finished image from the last room; or why the stage
+ * server gave no result.
+ */
+export type Step =
+  | { readonly ok: true; readonly job: Job; readonly events: readonly JobEvent[]; readonly image: Uint8Array | null }
+  | { readonly ok: false; readonly failure: StageFailure };
 
 /** The room's name on the wire: `stage1`, `select`, `done`, … */
 export const roomName = (room: Room): string => (room.name === 'stage' ? `stage${room.stage}` : room.name);
 
 /** Whether nothing follows this room. */
-export const isLastRoom = (room: Room): boolean => room.name === 'done' || room.name === 'failed' || room.name === 'cancelled';
+export const isLastRoom = (room: Room): boolean =>
+  room.name === 'done' || room.name === 'failed' || room.name === 'cancelled';
 
 /** Every job begins here. */
 export const FIRST_ROOM: Room = { name: 'stage', stage: 1 };
@@ -72,7 +90,12 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
   if (result.done.model_digest !== job.plan.model.digest) {
     return {
       ok: false,
-      failure: { reason: 'reported', code: 'model_changed', message: `the stage server now has model ${result.done.model_digest}, the job was planned for ${job.plan.model.digest}`, retryable: false },
+      failure: {
+        reason: 'reported',
+        code: 'model_changed',
+        message: `the stage server now has model ${result.done.model_digest}, the job was planned for ${job.plan.model.digest}`,
+        retryable: false,
+      },
     };
   }
   const { stage } = request;
@@ -106,21 +129,30 @@ function roomAfterStage({ plan }: Job, number: number): Room {
   return number === 1 && plan.stages.length > 2 ? { name: 'select' } : { name: 'stage', stage: number + 1 };
 }
 
-function previewEvents({ stage, options, rgbSize: { width, height } }: StageRequest, { preview }: StageResult): readonly JobEvent[] {
+function previewEvents(
+  { stage, options, rgbSize: { width, height } }: StageRequest,
+  { preview }: StageResult,
+): readonly JobEvent[] {
   if (!preview || !options.preview) return [];
   const shrink = Math.min(1, PREVIEW_SIDE / Math.max(width, height));
   const size = { width: Math.round(width * shrink), height: Math.round(height * shrink) };
   return [{ type: 'preview', data: { stage: stage.stage, ...picture(options.preview.format, size, preview) } }];
 }
 
-const picture = (format: Picture['format'], { width, height }: { readonly width: number; readonly height: number }, bytes: Uint8Array): Picture => ({
+const picture = (
+  format: Picture['format'],
+  { width, height }: { readonly width: number; readonly height: number },
+  bytes: Uint8Array,
+): Picture => ({
   format,
   width,
   height,
   b64_json: encodeBase64(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer),
 });
 
-/** The request of stage k: what goes in is the noise (k = 1) or the tokens of the stage before, upsampled and renoised. */
+/**
+ * The request of stage k: what goes in is the noise (k = 1) or the tokens of the stage before, upsampled and renoised.
+ */
 async function stageRequest(job: Job, number: number): Promise<StageRequest> {
   const { plan, request } = job;
   const stage = plan.stages[number - 1];
@@ -137,13 +169,23 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     rgb: roomAfterStage(job, number).name === 'select',
     format: request.format,
     quality: request.quality,
-    preview: stage.decode === 'clean' && number <= request.previews.count ? { format: request.previews.format, longest_side: PREVIEW_SIDE } : null,
+    preview:
+      stage.decode === 'clean' && number <= request.previews.count
+        ? { format: request.previews.format, longest_side: PREVIEW_SIDE }
+        : null,
     cache: null,
     traceparent: await traceparent(job.id, number),
   };
   const body = encodeStageRequest(options, { ...tokens, sigmas: Float32Array.from(stage.sigmas) });
   const side = tokens.scale.includes(1) ? 1 : 2;
-  return { id: await stageId(job.id, number, body), stage, tokens, options, body, rgbSize: { width: request.width / side, height: request.height / side } };
+  return {
+    id: await stageId(job.id, number, body),
+    stage,
+    tokens,
+    options,
+    body,
+    rgbSize: { width: request.width / side, height: request.height / side },
+  };
 }
 
 /** W3C trace context of a stage, a function of job and stage: a repeated request must have the same bytes. */
@@ -157,7 +199,13 @@ async function traceparent(jobId: string, stage: number): Promise<string> {
 /** Seeded noise: on the half-size grid when stages follow, on the full grid when this stage is all there is. */
 function firstTokens({ plan, request }: Job): Tokens {
   const side = plan.stages.length === 1 ? 1 : 2;
-  return initialTokens({ rows: plan.rows / side, cols: plan.cols / side, values: plan.model.channels * 4, seed: request.seed, scale: side });
+  return initialTokens({
+    rows: plan.rows / side,
+    cols: plan.cols / side,
+    values: plan.model.channels * 4,
+    seed: request.seed,
+    scale: side,
+  });
 }
 
 /** The boundary before stage k: upsample the selected tokens (at the last boundary all that are still low), renoise. */
@@ -180,7 +228,10 @@ function nextTokens({ plan, request, tokens, selections }: Job, stage: PlannedSt
 
 const stillLow = ({ scale }: Tokens): number[] => Array.from(scale.keys()).filter((i) => scale[i] === 2);
 
-/** select: grey → Canny → edge pixels in each block → the tokens that go early, for every boundary at once. Only indices leave the room. */
+/**
+ * select: grey → Canny → edge pixels in each block → the tokens that go early, for every boundary at once. Only indices
+ * leave the room.
+ */
 async function walkSelect(job: Job, { clock }: Tools): Promise<Step> {
   const { rgb, plan, request } = job;
   if (!rgb) throw new Error(`job ${job.id} has no picture to select on`);
@@ -189,7 +240,9 @@ async function walkSelect(job: Job, { clock }: Tools): Promise<Step> {
   const edges = canny(toGrey(rgb.data, rgb.width * rgb.height), rgb.width, rgb.height);
   const block = plan.model.token_pixels;
   const ranked = rankTokens(blockScores(edges, rgb.width, rgb.height, block));
-  const selections = plan.selected.map((count, k) => Array.from(selectStillLow(ranked, plan.selected[k - 1] ?? 0, count)));
+  const selections = plan.selected.map((count, k) =>
+    Array.from(selectStillLow(ranked, plan.selected[k - 1] ?? 0, count)),
+  );
   const ms = clock() - begin;
   const size = { width: rgb.width, height: rgb.height };
   const first = selections[0] ?? [];
@@ -205,5 +258,10 @@ async function walkSelect(job: Job, { clock }: Tools): Promise<Step> {
       blocks: picture('png', size, drawBlocks(first, size, block)),
     },
   };
-  return { ok: true, job: { ...job, room: { name: 'stage', stage: 2 }, rgb: null, selections }, events: [event], image: null };
+  return {
+    ok: true,
+    job: { ...job, room: { name: 'stage', stage: 2 }, rgb: null, selections },
+    events: [event],
+    image: null,
+  };
 }

@@ -24,13 +24,30 @@ function statusOf({ room, attempt }: JobRecord): JobView['status'] {
 export const totalTflops = ({ flops }: Plan): number => (flops.denoise + flops.decode + flops.text) / 1e12;
 
 /** What a job of this request would be. `pace` is milliseconds a TFLOP. */
-export function viewQuote(request: JobRequest, plan: Plan, { pace, line }: Pick<Quote, 'line'> & { readonly pace: number | null }): Quote {
+export function viewQuote(
+  request: JobRequest,
+  plan: Plan,
+  { pace, line }: Pick<Quote, 'line'> & { readonly pace: number | null },
+): Quote {
   const tflops = totalTflops(plan);
   const { model, width, height, seed, schedule } = request;
-  return { object: 'quote', model, width, height, seed, preset: schedule.preset, plan: viewPlan(plan, request), tflops, seconds: pace === null ? null : (tflops * pace) / 1000, line };
+  return {
+    object: 'quote',
+    model,
+    width,
+    height,
+    seed,
+    preset: schedule.preset,
+    plan: viewPlan(plan, request),
+    tflops,
+    seconds: pace === null ? null : (tflops * pace) / 1000,
+    line,
+  };
 }
 
-/** The wire form of a stored job; its newest event tells where it waits. Times are Unix seconds, as in OpenAI's objects. */
+/**
+ * The wire form of a stored job; its newest event tells where it waits. Times are Unix seconds, as in OpenAI's objects.
+ */
 export function viewJob(record: JobRecord, lastEvent: StoredEvent | undefined): JobView {
   const { id, request, plan, webhook } = record;
   const seconds = (ms: number | null) => (ms === null ? null : Math.floor(ms / 1000));

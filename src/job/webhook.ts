@@ -1,8 +1,10 @@
 /**
- * Webhooks by the Standard Webhooks specification 1.0: signed `id.timestamp.body`, tried again with growing pauses. Pure but for the signature.
+ * Webhooks by the Standard Webhooks specification 1.0: signed `id.timestamp.body`, tried again with growing pauses.
+ * Pure but for the signature.
  *
- * What a caller names is only ever fetched when it is no address of an inner network. Names are looked up before every try, because what a name leads to can change; Workers' own `fetch`
- * leaves Cloudflare's network from outside and reaches no private one, so the look-up guards deployments elsewhere too.
+ * What a caller names is only ever fetched when it is no address of an inner network. Names are looked up before every
+ * try, because what a name leads to can change; Workers' own `fetch` leaves Cloudflare's network from outside and
+ * reaches no private one, so the look-up guards deployments elsewhere too.
  */
 import { encodeBase64 } from 'hono/utils/encode';
 import { hmacBytes } from '../account/hmac.ts';
@@ -21,27 +23,43 @@ export interface Webhook {
   readonly state: 'waiting' | 'delivered' | 'given_up';
 }
 
-/** Pauses after the first, second, … failed try; after the last one it is given up. Together they stay within a day, for which a job is kept where a deployment does not say otherwise. */
+/**
+ * Pauses after the first, second, … failed try; after the last one it is given up. Together they stay within a day, for
+ * which a job is kept where a deployment does not say otherwise.
+ */
 const PAUSES_SECONDS = [5, 30, 120, 600, 3600, 4 * 3600, 12 * 3600] as const;
 
 /** The webhook after a try at `now`. 410 means that nobody wants it any more. */
 export function afterTry(webhook: Webhook, status: number | null, now: number): Webhook {
-  if (status !== null && status >= 200 && status < 300) return { ...webhook, tries: webhook.tries + 1, state: 'delivered' };
+  if (status !== null && status >= 200 && status < 300)
+    return { ...webhook, tries: webhook.tries + 1, state: 'delivered' };
   const pause = PAUSES_SECONDS[webhook.tries];
   if (status === 410 || pause === undefined) return { ...webhook, tries: webhook.tries + 1, state: 'given_up' };
   return { ...webhook, tries: webhook.tries + 1, dueAt: now + pause * 1000 };
 }
 
-/** A secret of the account in the specification's form; derived from the deployment's, so only its generation is kept. */
+/**
+ * A secret of the account in the specification's form; derived from the deployment's, so only its generation is kept.
+ */
 export const webhookSecret = async (signingSecret: string, account: string, generation: number): Promise<string> =>
   `whsec_${encodeBase64(await hmacBytes(signingSecret, 'webhook', `${account}\0${generation}`))}`;
 
 const encoder = new TextEncoder();
 
 /** The headers that let a receiver verify `body` with any of the secrets. `id` is the same at every try. */
-export async function webhookHeaders(secrets: readonly string[], id: string, seconds: number, body: string): Promise<Record<string, string>> {
+export async function webhookHeaders(
+  secrets: readonly string[],
+  id: string,
+  seconds: number,
+  body: string,
+): Promise<Record<string, string>> {
   const signatures = await Promise.all(secrets.map((secret) => sign(secret, `${id}.${seconds}.${body}`)));
-  return { 'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': String(seconds), 'webhook-signature': signatures.map((signature) => `v1,${signature}`).join(' ') };
+  return {
+    'content-type': 'application/json',
+    'webhook-id': id,
+    'webhook-timestamp': String(seconds),
+    'webhook-signature': signatures.map((signature) => `v1,${signature}`).join(' '),
+  };
 }
 
 /** HMAC-SHA-256 under the decoded secret, base64. */
@@ -77,11 +95,16 @@ function toNumber(address: string): number {
 
 const V4 = /^(?:\d{1,3}\.){3}\d{1,3}$/;
 
-/** Whether an IP address (IPv6 without brackets) belongs to no public network. Of IPv6 only global unicast (2000::/3) counts as public, without documentation, 6to4 and Teredo addresses. */
+/**
+ * Whether an IP address (IPv6 without brackets) belongs to no public network. Of IPv6 only global unicast (2000::/3)
+ * counts as public, without documentation, 6to4 and Teredo addresses.
+ */
 export function isPrivateAddress(address: string): boolean {
   if (V4.test(address)) {
     const value = toNumber(address);
-    return PRIVATE_V4.some(([first, length]) => Math.floor(value / 2 ** (32 - length)) === Math.floor(first / 2 ** (32 - length)));
+    return PRIVATE_V4.some(
+      ([first, length]) => Math.floor(value / 2 ** (32 - length)) === Math.floor(first / 2 ** (32 - length)),
+    );
   }
   const [first = '', second = ''] = address.toLowerCase().split(':');
   const head = Number.parseInt(first || '0', 16);
@@ -89,12 +112,16 @@ export function isPrivateAddress(address: string): boolean {
   return !isGlobal || head === 0x2002 || (head === 0x2001 && ['', '0', '0000', 'db8', '0db8'].includes(second));
 }
 
-/** Why `url` is no place for a webhook, or null. Names are judged here, not where they lead. `allowsPrivate` is for a service on one's own machine. */
+/**
+ * Why `url` is no place for a webhook, or null. Names are judged here, not where they lead. `allowsPrivate` is for a
+ * service on one's own machine.
+ */
 export function refuseWebhookUrl(url: string, allowsPrivate: boolean): string | null {
   const parsed = URL.parse(url);
   if (!parsed) return 'must be an address';
   if (parsed.username || parsed.password) return 'must not carry a name or a password';
-  if (allowsPrivate) return parsed.protocol === 'http:' || parsed.protocol === 'https:' ? null : 'must be http or https';
+  if (allowsPrivate)
+    return parsed.protocol === 'http:' || parsed.protocol === 'https:' ? null : 'must be http or https';
   if (parsed.protocol !== 'https:') return 'must be https';
   if (parsed.port !== '') return 'must use port 443';
   const host = parsed.hostname;
@@ -103,13 +130,22 @@ export function refuseWebhookUrl(url: string, allowsPrivate: boolean): string | 
   return /\.(localhost|local|internal|home\.arpa)\.?$|^[^.]+\.?$/.test(host) ? 'must be a public name' : null;
 }
 
-/** Where a host leads: itself where it is an address, or else the name's addresses by DNS over HTTPS; empty where it has none. */
-export async function addressesOf(host: string, resolver: string, fetcher: (url: string, init: RequestInit) => Promise<Response>): Promise<readonly string[]> {
+/**
+ * Where a host leads: itself where it is an address, or else the name's addresses by DNS over HTTPS; empty where it has
+ * none.
+ */
+export async function addressesOf(
+  host: string,
+  resolver: string,
+  fetcher: (url: string, init: RequestInit) => Promise<Response>,
+): Promise<readonly string[]> {
   if (V4.test(host)) return [host];
   if (host.startsWith('[')) return [host.slice(1, -1)];
   const answers = await Promise.all(
     (['A', 'AAAA'] as const).map(async (type) => {
-      const response = await fetcher(`${resolver}?name=${encodeURIComponent(host)}&type=${type}`, { headers: { accept: 'application/dns-json' } });
+      const response = await fetcher(`${resolver}?name=${encodeURIComponent(host)}&type=${type}`, {
+        headers: { accept: 'application/dns-json' },
+      });
       const { Answer = [] } = (await response.json()) as { Answer?: readonly { type: number; data: string }[] };
       // 5 is a CNAME on the way
       return Answer.filter((answer) => answer.type === 1 || answer.type === 28).map(({ data }) => data);

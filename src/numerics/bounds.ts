@@ -1,20 +1,26 @@
-/** Refusals at the edge of the numerics: each returns the value it was given, or throws a RangeError naming field, value and rule. Pure. */
+/**
+ * Refusals at the edge of the numerics: each returns the value it was given, or throws a RangeError naming field, value
+ * and rule. Pure.
+ */
 
 /** `value` when it is a finite number in [min, max]; RangeError otherwise, NaN included. */
 export function requireNumber(field: string, value: number, min: number, max: number): number {
-  if (!(value >= min && value <= max) || !Number.isFinite(value)) throw new RangeError(`${field} is ${value}; expected a number from ${min} to ${max}`);
+  if (!(value >= min && value <= max) || !Number.isFinite(value))
+    throw new RangeError(`${field} is ${value}; expected a number from ${min} to ${max}`);
   return value;
 }
 
 /** `value` when it is a whole number in [min, max]; RangeError otherwise. */
 export function requireInteger(field: string, value: number, min: number, max: number): number {
-  if (!Number.isInteger(value) || value < min || value > max) throw new RangeError(`${field} is ${value}; expected a whole number from ${min} to ${max}`);
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new RangeError(`${field} is ${value}; expected a whole number from ${min} to ${max}`);
   return value;
 }
 
 /** `value` when it is a finite number above 0; RangeError otherwise. */
 export function requirePositive(field: string, value: number): number {
-  if (!(value > 0) || !Number.isFinite(value)) throw new RangeError(`${field} is ${value}; expected a finite number above 0`);
+  if (!(value > 0) || !Number.isFinite(value))
+    throw new RangeError(`${field} is ${value}; expected a finite number above 0`);
   return value;
 }
 

@@ -1,6 +1,7 @@
 /**
- * Canny edges, bit for bit as OpenCV's cv::Canny with its defaults: 3x3 Sobel on a replicated border, magnitude |dx| + |dy|, no blur. Pure.
- * Source: OpenCV 4 documentation of cv::Canny; Canny, "A computational approach to edge detection", PAMI 1986. Law: image + constant has the same edges while nothing saturates.
+ * Canny edges, bit for bit as OpenCV's cv::Canny with its defaults: 3x3 Sobel on a replicated border, magnitude |dx| +
+ * |dy|, no blur. Pure. Source: OpenCV 4 documentation of cv::Canny; Canny, "A computational approach to edge
+ * detection", PAMI 1986. Law: image + constant has the same edges while nothing saturates.
  */
 import { requireInteger, requireLength } from './bounds.ts';
 
@@ -11,11 +12,16 @@ const CANDIDATE = 1;
 const EDGE = 255;
 
 /**
- * [height * width] 255 on an edge, 0 elsewhere, of a grey image [height * width].
- * A pixel whose magnitude tops its two neighbours along the gradient is an edge above `high`, and above `low` when it hangs together with one (8 neighbours).
- * Throws RangeError when sizes disagree, or unless low and high are whole and 0 <= low <= high.
+ * [height * width] 255 on an edge, 0 elsewhere, of a grey image [height * width]. A pixel whose magnitude tops its two
+ * neighbours along the gradient is an edge above `high`, and above `low` when it hangs together with one (8
+ * neighbours). Throws RangeError when sizes disagree, or unless low and high are whole and 0 <= low <= high.
  */
-export function canny(grey: Uint8Array, width: number, height: number, { low = 100, high = 200 }: { low?: number; high?: number } = {}): Uint8Array {
+export function canny(
+  grey: Uint8Array,
+  width: number,
+  height: number,
+  { low = 100, high = 200 }: { low?: number; high?: number } = {},
+): Uint8Array {
   requireInteger('width', width, 1, 2 ** 15);
   requireInteger('height', height, 1, 2 ** 15);
   requireLength('grey', grey.length, width * height);

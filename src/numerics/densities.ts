@@ -4,7 +4,8 @@
  *   target(t) = (f_H + Σ w_k f_H|[s_k, e_(k-1)]) / (1 + Σ w_k),  w_k = e_(k-1) - s_k     an overlap is visited twice, so it counts twice
  *   actual(t) = Σ N_k f_(h_k)|[s_k, e_k] / Σ N_k
  *
- * f_h|[s, e] is the density of shift h truncated to the closed interval: f_h / (F_h(e) - F_h(s)). Source: RALU, arXiv 2507.08422, timestep distribution matching.
+ * f_h|[s, e] is the density of shift h truncated to the closed interval: f_h / (F_h(e) - F_h(s)). Source: RALU, arXiv
+ * 2507.08422, timestep distribution matching.
  */
 import { timestepCdf, timestepDensity } from './flow.ts';
 import { renoiseCoefficients } from './schedule.ts';
@@ -38,12 +39,20 @@ export function targetDensity({ z }: MatchingCandidate, { ends, modelShift }: Ma
     .slice(1)
     .map((start, k) => ({ start, end: ends[k]!, weight: ends[k]! - start }));
   const mass = overlaps.reduce((sum, { weight }) => sum + weight, 1);
-  return (t) => overlaps.reduce((sum, { start, end, weight }) => sum + weight * truncatedDensity(t, modelShift, start, end), timestepDensity(t, modelShift)) / mass;
+  return (t) =>
+    overlaps.reduce(
+      (sum, { start, end, weight }) => sum + weight * truncatedDensity(t, modelShift, start, end),
+      timestepDensity(t, modelShift),
+    ) / mass;
 }
 
 /** t ↦ density of the timesteps the stages do visit. */
-export function actualDensity({ shifts, z }: MatchingCandidate, { steps, ends }: MatchingProblem): (t: number) => number {
+export function actualDensity(
+  { shifts, z }: MatchingCandidate,
+  { steps, ends }: MatchingProblem,
+): (t: number) => number {
   const starts = stageStarts(ends, z);
   const total = steps.reduce((sum, count) => sum + count);
-  return (t) => steps.reduce((sum, count, k) => sum + count * truncatedDensity(t, shifts[k]!, starts[k]!, ends[k]!), 0) / total;
+  return (t) =>
+    steps.reduce((sum, count, k) => sum + count * truncatedDensity(t, shifts[k]!, starts[k]!, ends[k]!), 0) / total;
 }

@@ -4,22 +4,29 @@ import { timestepCdf, timestepDensity } from './flow.ts';
 import type { Objective } from './minimize.ts';
 import { gaussLegendre } from './quadrature.ts';
 
-/** Points between two breakpoints; 16 leave an error below 1e-9 in the divergence for every shift in [0.5, 10] and Z up to 100. */
+/**
+ * Points between two breakpoints; 16 leave an error below 1e-9 in the divergence for every shift in [0.5, 10] and Z up
+ * to 100.
+ */
 const RULE = gaussLegendre(16);
 
-/** The Jensen-Shannon integrand ½ p log(p / m) + ½ q log(q / m), m = (p + q) / 2. Its derivative by p is ½ log(p / m), by q ½ log(q / m). */
+/**
+ * The Jensen-Shannon integrand ½ p log(p / m) + ½ q log(q / m), m = (p + q) / 2. Its derivative by p is ½ log(p / m),
+ * by q ½ log(q / m).
+ */
 export function contrast(p: number, q: number): number {
   const middle = (p + q) / 2;
   return (p * Math.log(p / middle) + q * Math.log(q / middle)) / 2;
 }
 
 /**
- * The Jensen-Shannon divergence of target and actual (densities.ts) as a function of x = (log h_1 … log h_K, log Z), with its gradient.
- * In logarithms the valley is rounder and its directions are of one size.
+ * The Jensen-Shannon divergence of target and actual (densities.ts) as a function of x = (log h_1 … log h_K, log Z),
+ * with its gradient. In logarithms the valley is rounder and its directions are of one size.
  *
- * Gauss-Legendre between the breakpoints 0, every start, every end, 1: there the target is the model's density times a constant and the actual density a sum over the stages
- * that cover the interval, so one pass over the nodes gathers the value and every integral its gradient needs.
- * A start moves with Z: the truncations that begin there change, and so does the place where the integrand jumps. Law: the gradient equals central differences.
+ * Gauss-Legendre between the breakpoints 0, every start, every end, 1: there the target is the model's density times a
+ * constant and the actual density a sum over the stages that cover the interval, so one pass over the nodes gathers the
+ * value and every integral its gradient needs. A start moves with Z: the truncations that begin there change, and so
+ * does the place where the integrand jumps. Law: the gradient equals central differences.
  */
 export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem): Objective {
   const numStages = steps.length;
@@ -34,7 +41,8 @@ export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem
   const mass = new Float64Array(numStages);
   const overlap = new Float64Array(numStages);
   const overlapMass = new Float64Array(numStages);
-  // integrals over the stage of ½ log(actual / middle) times f_h and times its derivative by h; over the overlap of ½ log(target / middle) times f_H
+  // integrals over the stage of ½ log(actual / middle) times f_h and times its derivative by h; over the overlap of ½
+  // log(target / middle) times f_H
   const byDensity = new Float64Array(numStages);
   const byShift = new Float64Array(numStages);
   const byOverlap = new Float64Array(numStages);
@@ -97,7 +105,8 @@ export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem
         }
       }
       byTarget += byInterval;
-      for (let k = 0; k < numStages; k++) if (start[k]! < inside && inside < before[k]!) byOverlap[k]! += byInterval / targetScale;
+      for (let k = 0; k < numStages; k++)
+        if (start[k]! < inside && inside < before[k]!) byOverlap[k]! += byInterval / targetScale;
     }
 
     // the integrand at `t` seen from one side: a stage counts where it covers that side
@@ -120,7 +129,9 @@ export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem
       const s = start[k]!;
       const byStart =
         (perMass / mass[k]!) * timestepDensity(s, shift[k]!) * byDensity[k]! +
-        (byTarget + (((overlap[k]! / overlapMass[k]!) * timestepDensity(s, modelShift) - 1) / overlapMass[k]!) * byOverlap[k]!) / targetMass +
+        (byTarget +
+          (((overlap[k]! / overlapMass[k]!) * timestepDensity(s, modelShift) - 1) / overlapMass[k]!) * byOverlap[k]!) /
+          targetMass +
         contrastBeside(s, false) -
         contrastBeside(s, true);
       byZ -= byStart * s * s * (1 / before[k]! - 1);

@@ -24,17 +24,22 @@ const ARMIJO = 1e-4;
 const SHORTEST = 2 ** -30;
 
 /**
- * The local minimum of `objective` in the box [lower, upper] reached from `start` (moved into the box first), never above the start's value.
+ * The local minimum of `objective` in the box [lower, upper] reached from `start` (moved into the box first), never
+ * above the start's value.
  *
- * Projected BFGS: variables that the gradient holds at a bound stay there, the quasi-Newton step is solved for the others, then halved and clipped into the box until the value falls enough.
- * Where that fails, or the model has gone stale, steepest descent is tried before giving up, so a kink or a flat function ends the search and a flat valley does not.
- * Throws RangeError when the box is empty or the value at the start is not finite; any other value that is not finite is a step too far.
+ * Projected BFGS: variables that the gradient holds at a bound stay there, the quasi-Newton step is solved for the
+ * others, then halved and clipped into the box until the value falls enough. Where that fails, or the model has gone
+ * stale, steepest descent is tried before giving up, so a kink or a flat function ends the search and a flat valley
+ * does not. Throws RangeError when the box is empty or the value at the start is not finite; any other value that is
+ * not finite is a step too far.
  */
 export function minimize(objective: Objective, { start, lower, upper, tolerance }: Box): Minimum {
   const n = start.length;
   requireLength('lower', lower.length, n);
   requireLength('upper', upper.length, n);
-  for (let i = 0; i < n; i++) if (!(lower[i]! <= upper[i]!)) throw new RangeError(`lower[${i}] is ${lower[i]}; expected at most upper[${i}], ${upper[i]}`);
+  for (let i = 0; i < n; i++)
+    if (!(lower[i]! <= upper[i]!))
+      throw new RangeError(`lower[${i}] is ${lower[i]}; expected at most upper[${i}], ${upper[i]}`);
   const intoBox = (value: number, i: number) => Math.min(upper[i]!, Math.max(lower[i]!, value));
 
   let x = Float64Array.from(start, intoBox);
@@ -46,7 +51,8 @@ export function minimize(objective: Objective, { start, lower, upper, tolerance 
 
   for (let step = 0; step < MAX_STEPS; step++) {
     const isFree = (i: number) => (gradient[i]! > 0 ? x[i]! > lower[i]! : x[i]! < upper[i]!);
-    const direction = hessian === null ? gradient.map((slope, i) => (isFree(i) ? -slope : 0)) : newtonStep(hessian, gradient, isFree);
+    const direction =
+      hessian === null ? gradient.map((slope, i) => (isFree(i) ? -slope : 0)) : newtonStep(hessian, gradient, isFree);
 
     // halve the step until the value falls by a share of what the slope promises
     const moved = new Float64Array(n);
@@ -84,23 +90,30 @@ function dot(a: Float64Array, b: Float64Array): number {
 }
 
 /**
- * The BFGS update of `hessian` [n * n] for a step that turned the gradient by `turned`, in place; a missing one begins as the identity scaled to the step's own curvature.
- * Unchanged where the curvature along the step is not positive, so the matrix stays positive definite.
+ * The BFGS update of `hessian` [n * n] for a step that turned the gradient by `turned`, in place; a missing one begins
+ * as the identity scaled to the step's own curvature. Unchanged where the curvature along the step is not positive, so
+ * the matrix stays positive definite.
  */
 function curvatureUpdate(hessian: Float64Array | null, moved: Float64Array, turned: Float64Array): Float64Array | null {
   const n = moved.length;
   const curvature = dot(moved, turned);
   if (!(curvature > 0)) return hessian;
-  const matrix = hessian ?? Float64Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? dot(turned, turned) / curvature : 0));
+  const matrix =
+    hessian ??
+    Float64Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? dot(turned, turned) / curvature : 0));
   const image = moved.map((_, row) => dot(matrix.subarray(row * n, row * n + n), moved));
   const stretch = dot(moved, image);
   for (let row = 0; row < n; row++) {
-    for (let col = 0; col < n; col++) matrix[row * n + col]! += (turned[row]! * turned[col]!) / curvature - (image[row]! * image[col]!) / stretch;
+    for (let col = 0; col < n; col++)
+      matrix[row * n + col]! += (turned[row]! * turned[col]!) / curvature - (image[row]! * image[col]!) / stretch;
   }
   return matrix;
 }
 
-/** The solution of hessian * step = -gradient over the free variables, 0 elsewhere: elimination without pivots, which a positive definite matrix needs not. */
+/**
+ * The solution of hessian * step = -gradient over the free variables, 0 elsewhere: elimination without pivots, which a
+ * positive definite matrix needs not.
+ */
 function newtonStep(hessian: Float64Array, gradient: Float64Array, isFree: (i: number) => boolean): Float64Array {
   const n = gradient.length;
   const matrix = hessian.slice();

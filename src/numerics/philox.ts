@@ -1,6 +1,7 @@
 /**
- * Philox 4x32-10, a counter-based generator: the same counter and key give the same four words, in any order, on any machine. Pure.
- * Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011; vectors of Random123's kat_vectors.
+ * Philox 4x32-10, a counter-based generator: the same counter and key give the same four words, in any order, on any
+ * machine. Pure. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011; vectors of Random123's
+ * kat_vectors.
  */
 
 const ROUNDS = 10;
@@ -10,8 +11,19 @@ const MULTIPLIER_1 = 0xcd9e8d57;
 const WEYL_0 = 0x9e3779b9;
 const WEYL_1 = 0xbb67ae85;
 
-/** Fills `out` [4] with the words of 128-bit counter (c0 … c3, least significant first) under key (k0, k1), and returns it. Words in and out are 0 … 2^32 - 1. */
-export function philox(out: Uint32Array, c0: number, c1: number, c2: number, c3: number, k0: number, k1: number): Uint32Array {
+/**
+ * Fills `out` [4] with the words of 128-bit counter (c0 … c3, least significant first) under key (k0, k1), and returns
+ * it. Words in and out are 0 … 2^32 - 1.
+ */
+export function philox(
+  out: Uint32Array,
+  c0: number,
+  c1: number,
+  c2: number,
+  c3: number,
+  k0: number,
+  k1: number,
+): Uint32Array {
   let [x0, x1, x2, x3, key0, key1] = [c0 | 0, c1 | 0, c2 | 0, c3 | 0, k0 | 0, k1 | 0];
   for (let round = 0; round < ROUNDS; round++) {
     const next0 = highWord(MULTIPLIER_1, x2) ^ x1 ^ key0;

@@ -7,9 +7,9 @@ export interface QuadratureRule {
 }
 
 /**
- * The Gauss-Legendre rule of `count` points on [0, 1], exact for polynomials up to degree 2 * count - 1.
- * Nodes are the roots of the Legendre polynomial P_count, found by Newton from Tricomi's guess cos(π (i + ¾) / (count + ½));
- * the weight of root x is 1 / ((1 - x²) P'(x)²) on [0, 1]. Source: Abramowitz and Stegun, 25.4.29.
+ * The Gauss-Legendre rule of `count` points on [0, 1], exact for polynomials up to degree 2 * count - 1. Nodes are the
+ * roots of the Legendre polynomial P_count, found by Newton from Tricomi's guess cos(π (i + ¾) / (count + ½)); the
+ * weight of root x is 1 / ((1 - x²) P'(x)²) on [0, 1]. Source: Abramowitz and Stegun, 25.4.29.
  */
 export function gaussLegendre(count: number): QuadratureRule {
   const nodes = new Float64Array(count);

@@ -1,4 +1,7 @@
-/** From (N, e, h, Z) to the noise levels of every stage and the coefficients of every boundary. Float64 throughout. Pure. */
+/**
+ * From (N, e, h, Z) to the noise levels of every stage and the coefficients of every boundary. Float64 throughout.
+ * Pure.
+ */
 import { requireInteger, requireLength, requireNumber, requirePositive } from './bounds.ts';
 import { shiftSigma, unshiftSigma } from './flow.ts';
 
@@ -44,10 +47,21 @@ export function renoiseCoefficients(end: number, z: number): Renoise {
 }
 
 /**
- * Noise levels of one stage: [steps + 1], linear in the unshifted level between those of 1 - start and 1 - end, shifted back by `shift`.
- * Both ends are exact, so the last stage (end = 1) ends at exactly 0. Throws RangeError unless 0 <= start < end <= 1, steps is a positive whole number and shift > 0.
+ * Noise levels of one stage: [steps + 1], linear in the unshifted level between those of 1 - start and 1 - end, shifted
+ * back by `shift`. Both ends are exact, so the last stage (end = 1) ends at exactly 0. Throws RangeError unless 0 <=
+ * start < end <= 1, steps is a positive whole number and shift > 0.
  */
-export function stageSigmas({ start, end, steps, shift }: { start: number; end: number; steps: number; shift: number }): Float64Array {
+export function stageSigmas({
+  start,
+  end,
+  steps,
+  shift,
+}: {
+  start: number;
+  end: number;
+  steps: number;
+  shift: number;
+}): Float64Array {
   requireNumber('start', start, 0, 1);
   requireNumber('end', end, 0, 1);
   if (!(start < end)) throw new RangeError(`start is ${start}; expected less than end, ${end}`);
@@ -55,33 +69,52 @@ export function stageSigmas({ start, end, steps, shift }: { start: number; end: 
   requirePositive('shift', shift);
   const from = unshiftSigma(1 - start, shift);
   const to = unshiftSigma(1 - end, shift);
-  const sigmas = Float64Array.from({ length: steps + 1 }, (_, i) => shiftSigma(from + ((to - from) * i) / steps, shift));
+  const sigmas = Float64Array.from({ length: steps + 1 }, (_, i) =>
+    shiftSigma(from + ((to - from) * i) / steps, shift),
+  );
   sigmas[0] = 1 - start;
   sigmas[steps] = 1 - end;
   return sigmas;
 }
 
-/** Throws RangeError unless `steps` are positive whole numbers and `ends`, as many, rise strictly in (0, 1] to exactly 1. */
+/**
+ * Throws RangeError unless `steps` are positive whole numbers and `ends`, as many, rise strictly in (0, 1] to exactly
+ * 1.
+ */
 export function checkStages(steps: readonly number[], ends: readonly number[]): void {
   if (steps.length === 0) throw new RangeError('steps has 0 entries; expected one for each stage');
   requireLength('ends', ends.length, steps.length);
   for (const [k, count] of steps.entries()) requireInteger(`steps[${k}]`, count, 1, Number.MAX_SAFE_INTEGER);
   for (const [k, end] of ends.entries()) {
     const before = ends[k - 1] ?? 0;
-    if (!(end > before && end <= 1)) throw new RangeError(`ends[${k}] is ${end}; expected above ${before} and at most 1`);
+    if (!(end > before && end <= 1))
+      throw new RangeError(`ends[${k}] is ${end}; expected above ${before} and at most 1`);
   }
-  if (ends.at(-1) !== 1) throw new RangeError(`ends[${ends.length - 1}] is ${ends.at(-1)}; expected the last end to be exactly 1`);
+  if (ends.at(-1) !== 1)
+    throw new RangeError(`ends[${ends.length - 1}] is ${ends.at(-1)}; expected the last end to be exactly 1`);
 }
 
 /**
  * The whole schedule of K = steps.length stages. K = 1 is the plain model and takes `z` null; K >= 2 takes z >= 2.
  * Throws RangeError naming field, value and rule.
  */
-export function buildSchedule({ steps, ends, shifts, z }: { steps: readonly number[]; ends: readonly number[]; shifts: readonly number[]; z: number | null }): Schedule {
+export function buildSchedule({
+  steps,
+  ends,
+  shifts,
+  z,
+}: {
+  steps: readonly number[];
+  ends: readonly number[];
+  shifts: readonly number[];
+  z: number | null;
+}): Schedule {
   checkStages(steps, ends);
   requireLength('shifts', shifts.length, steps.length);
-  if (steps.length === 1 && z !== null) throw new RangeError(`z is ${z}; expected null with one stage, which has no boundary`);
-  if (steps.length > 1 && z === null) throw new RangeError(`z is null; expected a number of at least 2 with ${steps.length} stages`);
+  if (steps.length === 1 && z !== null)
+    throw new RangeError(`z is ${z}; expected null with one stage, which has no boundary`);
+  if (steps.length > 1 && z === null)
+    throw new RangeError(`z is null; expected a number of at least 2 with ${steps.length} stages`);
   for (const [k, shift] of shifts.entries()) requirePositive(`shifts[${k}]`, shift);
   const renoise = z === null ? [] : ends.slice(0, -1).map((end) => renoiseCoefficients(end, z));
   const stages = steps.map((count, k) => {

@@ -1,11 +1,15 @@
 /** Which low-resolution tokens are upsampled first: those with most edge pixels. Pure. */
 import { requireInteger, requireLength } from './bounds.ts';
 
-/** [height / block * width / block] edge pixels (not 0) in each block, row by row. Throws RangeError unless block divides both sides. */
+/**
+ * [height / block * width / block] edge pixels (not 0) in each block, row by row. Throws RangeError unless block
+ * divides both sides.
+ */
 export function blockScores(edges: Uint8Array, width: number, height: number, block = 16): Uint32Array {
   requireLength('edges', edges.length, width * height);
   requireInteger('block', block, 1, Math.min(width, height));
-  if (width % block !== 0 || height % block !== 0) throw new RangeError(`block is ${block}; expected a divisor of width ${width} and height ${height}`);
+  if (width % block !== 0 || height % block !== 0)
+    throw new RangeError(`block is ${block}; expected a divisor of width ${width} and height ${height}`);
   const cols = width / block;
   const scores = new Uint32Array(cols * (height / block));
   for (let y = 0; y < height; y++) {
@@ -20,16 +24,20 @@ export function rankTokens(scores: Uint32Array): Uint32Array {
   return Uint32Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b);
 }
 
-/** [k] indices of the k highest scores, ties to the lower index, ascending. Throws RangeError unless k is a whole number from 0 to n. */
+/**
+ * [k] indices of the k highest scores, ties to the lower index, ascending. Throws RangeError unless k is a whole number
+ * from 0 to n.
+ */
 export function selectTop(scores: Uint32Array, k: number): Uint32Array {
   requireInteger('k', k, 0, scores.length);
   return rankTokens(scores).subarray(0, k).toSorted();
 }
 
 /**
- * [to - from] positions, ascending, of the tokens ranked from … to - 1 among the tokens still low when those ranked before `from` have been upsampled.
- * Tokens still low always come first and in the order of the grid, so these are the indices that a boundary of four stages or more upsamples.
- * `ranking` is rankTokens' of the low grid; with from = 0 this is selectTop. Throws RangeError unless 0 <= from <= to <= n.
+ * [to - from] positions, ascending, of the tokens ranked from … to - 1 among the tokens still low when those ranked
+ * before `from` have been upsampled. Tokens still low always come first and in the order of the grid, so these are the
+ * indices that a boundary of four stages or more upsamples. `ranking` is rankTokens' of the low grid; with from = 0
+ * this is selectTop. Throws RangeError unless 0 <= from <= to <= n.
  */
 export function selectStillLow(ranking: Uint32Array, from: number, to: number): Uint32Array {
   requireInteger('from', from, 0, ranking.length);

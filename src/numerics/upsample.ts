@@ -10,15 +10,22 @@ import { type Tokens, tokenWidth } from './tokens.ts';
 export type UpsampleMode = 'latent' | 'token';
 
 /** `target` with the values of child 0 … 3 of a token `parent` [D] written from index `at` on. */
-export function fillChild(target: Float32Array, at: number, parent: Float32Array, child: number, mode: UpsampleMode): Float32Array {
+export function fillChild(
+  target: Float32Array,
+  at: number,
+  parent: Float32Array,
+  child: number,
+  mode: UpsampleMode,
+): Float32Array {
   if (mode === 'token') target.set(parent, at);
   else for (let c = 0; c < parent.length; c += 4) target.fill(parent[c + child]!, at + c, at + c + 4);
   return target;
 }
 
 /**
- * `tokens` with each of the `chosen` replaced by its four children: the others first, in order, then the children, parent by parent.
- * `chosen` are strictly ascending indices of low tokens (scale 2); throws RangeError otherwise. Law: the mean of each group of four equal values gives the parent back.
+ * `tokens` with each of the `chosen` replaced by its four children: the others first, in order, then the children,
+ * parent by parent. `chosen` are strictly ascending indices of low tokens (scale 2); throws RangeError otherwise. Law:
+ * the mean of each group of four equal values gives the parent back.
  */
 export function upsampleTokens(tokens: Tokens, chosen: Uint32Array, mode: UpsampleMode): Tokens {
   const width = tokenWidth(tokens);
@@ -26,11 +33,16 @@ export function upsampleTokens(tokens: Tokens, chosen: Uint32Array, mode: Upsamp
   const isChosen = new Uint8Array(scale.length);
   for (const [i, n] of chosen.entries()) {
     requireInteger(`chosen[${i}]`, n, i === 0 ? 0 : chosen[i - 1]! + 1, scale.length - 1);
-    if (scale[n] !== 2) throw new RangeError(`chosen[${i}] is ${n}, a token of scale ${scale[n]}; expected one of scale 2`);
+    if (scale[n] !== 2)
+      throw new RangeError(`chosen[${i}] is ${n}, a token of scale ${scale[n]}; expected one of scale 2`);
     isChosen[n] = 1;
   }
   const count = scale.length + 3 * chosen.length;
-  const out = { latents: new Float32Array(count * width), imgIds: new Float32Array(count * 3), scale: new Uint8Array(count) };
+  const out = {
+    latents: new Float32Array(count * width),
+    imgIds: new Float32Array(count * 3),
+    scale: new Uint8Array(count),
+  };
   let at = 0;
   for (let n = 0; n < scale.length; n++) {
     if (isChosen[n] === 1) continue;
@@ -42,7 +54,10 @@ export function upsampleTokens(tokens: Tokens, chosen: Uint32Array, mode: Upsamp
     const parent = latents.subarray(n * width, (n + 1) * width);
     for (let child = 0; child < 4; child++) {
       fillChild(out.latents, at * width, parent, child, mode);
-      out.imgIds.set([imgIds[3 * n]!, imgIds[3 * n + 1]! + (child >> 1) / 2, imgIds[3 * n + 2]! + (child & 1) / 2], at * 3);
+      out.imgIds.set(
+        [imgIds[3 * n]!, imgIds[3 * n + 1]! + (child >> 1) / 2, imgIds[3 * n + 2]! + (child & 1) / 2],
+        at * 3,
+      );
       out.scale[at++] = 1;
     }
   }

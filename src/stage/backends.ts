@@ -1,4 +1,7 @@
-/** Which stage servers there are, and which of them serves a model. Backends are data: a list in the configuration and one secret each. */
+/**
+ * Which stage servers there are, and which of them serves a model. Backends are data: a list in the configuration and
+ * one secret each.
+ */
 import { z } from 'zod';
 import { makeStage, type Stage } from './client.ts';
 import { type ModelFacts, modelList } from './contract.ts';
@@ -12,7 +15,10 @@ const backend = z.object({
 });
 export type Backend = z.infer<typeof backend>;
 
-/** The backends of a configuration text. Throws an Error that names the variable and the fault; a wrong configuration must not look like an empty one. */
+/**
+ * The backends of a configuration text. Throws an Error that names the variable and the fault; a wrong configuration
+ * must not look like an empty one.
+ */
 export function parseBackends(text: string): readonly Backend[] {
   let list: unknown;
   try {
@@ -31,7 +37,11 @@ const tokenName = (id: string): string => `BACKEND_TOKEN_${id.toUpperCase().repl
 /** The stage server of a backend. */
 export function openStage({ id, url }: Backend, secrets: Readonly<Record<string, unknown>>): Stage {
   const token = secrets[tokenName(id)];
-  return makeStage({ fetcher: (input, init) => fetch(input, init), url, token: typeof token === 'string' ? token : '' });
+  return makeStage({
+    fetcher: (input, init) => fetch(input, init),
+    url,
+    token: typeof token === 'string' ? token : '',
+  });
 }
 
 /** A model with the backends that serve it, in the order of the configuration. */
@@ -44,10 +54,16 @@ const FRESH_MS = 60_000;
 const KEPT_SECONDS = 24 * 3600;
 
 /**
- * The models of all backends, first come first named. A backend's answer is used for a minute without asking again, and for a day when
- * it does not answer. Null when no backend could be reached and nothing is kept: nobody knows then what exists.
+ * The models of all backends, first come first named. A backend's answer is used for a minute without asking again, and
+ * for a day when it does not answer. Null when no backend could be reached and nothing is kept: nobody knows then what
+ * exists.
  */
-export async function findModels(backends: readonly Backend[], open: (backend: Backend) => Stage, cache: Cache, now: number): Promise<readonly ServedModel[] | null> {
+export async function findModels(
+  backends: readonly Backend[],
+  open: (backend: Backend) => Stage,
+  cache: Cache,
+  now: number,
+): Promise<readonly ServedModel[] | null> {
   const answers = await Promise.all(backends.map((backend) => modelsOf(backend, open, cache, now)));
   if (answers.every((answer) => answer === null)) return null;
   const served = new Map<string, { facts: ModelFacts; backends: string[] }>();
@@ -64,7 +80,12 @@ export async function findModels(backends: readonly Backend[], open: (backend: B
   return [...served.values()];
 }
 
-async function modelsOf(backend: Backend, open: (backend: Backend) => Stage, cache: Cache, now: number): Promise<readonly ModelFacts[] | null> {
+async function modelsOf(
+  backend: Backend,
+  open: (backend: Backend) => Stage,
+  cache: Cache,
+  now: number,
+): Promise<readonly ModelFacts[] | null> {
   const key = new Request(new URL('/v1/models', backend.url).href);
   const kept = await cache.match(key);
   const keptModels = kept ? modelList.safeParse(await kept.json()) : null;
@@ -72,7 +93,13 @@ async function modelsOf(backend: Backend, open: (backend: Backend) => Stage, cac
   if (keptModels?.success && age < FRESH_MS) return keptModels.data.models;
   try {
     const models = await open(backend).models();
-    await cache.put(key, Response.json({ models }, { headers: { 'cache-control': `max-age=${KEPT_SECONDS}`, 'x-stored-at': String(now) } }));
+    await cache.put(
+      key,
+      Response.json(
+        { models },
+        { headers: { 'cache-control': `max-age=${KEPT_SECONDS}`, 'x-stored-at': String(now) } },
+      ),
+    );
     return models;
   } catch {
     return keptModels?.success ? keptModels.data.models : null;
@@ -82,5 +109,7 @@ async function modelsOf(backend: Backend, open: (backend: Backend) => Stage, cac
 /** The model a caller names, by id or alias; the first one when none is named. */
 export function resolveModel(models: readonly ServedModel[], name: string | undefined): ServedModel | null {
   if (name === undefined) return models[0] ?? null;
-  return models.find(({ facts }) => facts.id === name) ?? models.find(({ facts }) => facts.aliases.includes(name)) ?? null;
+  return (
+    models.find(({ facts }) => facts.id === name) ?? models.find(({ facts }) => facts.aliases.includes(name)) ?? null
+  );
 }

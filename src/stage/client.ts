@@ -1,4 +1,7 @@
-/** Talking to one stage server: a request out, its events as they come, one outcome. Every expected failure is a value with its evidence. */
+/**
+ * Talking to one stage server: a request out, its events as they come, one outcome. Every expected failure is a value
+ * with its evidence.
+ */
 import {
   EVENT_TEXTS,
   health,
@@ -38,7 +41,9 @@ export interface StageResult {
   readonly image: Uint8Array | null;
 }
 
-export type StageOutcome = { readonly ok: true; readonly result: StageResult } | { readonly ok: false; readonly failure: StageFailure };
+export type StageOutcome =
+  | { readonly ok: true; readonly result: StageResult }
+  | { readonly ok: false; readonly failure: StageFailure };
 
 export type StageProgress = Extract<StageEvent, { event: 'queued' | 'step' }>;
 
@@ -46,7 +51,10 @@ export interface StageCall {
   readonly id: string;
   readonly body: Uint8Array;
   readonly options: StageOptions;
-  /** what the answer must hold: latents [numTokens, numValues], steps done, and the size of its pixels where they are asked for */
+  /**
+   * what the answer must hold: latents [numTokens, numValues], steps done, and the size of its pixels where they are
+   * asked for
+   */
   readonly numTokens: number;
   readonly numValues: number;
   readonly steps: number;
@@ -73,7 +81,10 @@ const HEALTH_TIMEOUT_MS = 2_000;
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 const MAX_DETAIL = 300;
 
-/** The bytes of a stage request. Law: equal options and tensors give equal bytes, so a repeated request attaches to the running stage. */
+/**
+ * The bytes of a stage request. Law: equal options and tensors give equal bytes, so a repeated request attaches to the
+ * running stage.
+ */
 export function encodeStageRequest(options: StageOptions, tensors: StageTensors): Uint8Array {
   const n = tensors.scale.length;
   return encodeMessage({
@@ -94,7 +105,15 @@ export async function stageId(jobId: string, stage: number, body: Uint8Array): P
 }
 
 /** A stage server at `url`, reached through `fetcher` (the network, or a binding) with its bearer token. */
-export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fetch; readonly url: string; readonly token: string }): Stage {
+export function makeStage({
+  fetcher,
+  url,
+  token,
+}: {
+  readonly fetcher: typeof fetch;
+  readonly url: string;
+  readonly token: string;
+}): Stage {
   const address = (path: string) => new URL(path, url.endsWith('/') ? url : `${url}/`).href;
   const authorization = `Bearer ${token}`;
 
@@ -118,7 +137,11 @@ export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fe
 
     async cancel(id) {
       try {
-        const response = await fetcher(address(`v1/stages/${id}`), { method: 'DELETE', headers: { authorization }, signal: AbortSignal.timeout(CANCEL_TIMEOUT_MS) });
+        const response = await fetcher(address(`v1/stages/${id}`), {
+          method: 'DELETE',
+          headers: { authorization },
+          signal: AbortSignal.timeout(CANCEL_TIMEOUT_MS),
+        });
         await response.body?.cancel();
       } catch {
         // the server is gone or hangs: a stage nobody reads stops by itself
@@ -126,7 +149,10 @@ export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fe
     },
 
     async models() {
-      const response = await fetcher(address('v1/models'), { headers: { authorization }, signal: AbortSignal.timeout(MODELS_TIMEOUT_MS) });
+      const response = await fetcher(address('v1/models'), {
+        headers: { authorization },
+        signal: AbortSignal.timeout(MODELS_TIMEOUT_MS),
+      });
       if (!response.ok) {
         await response.body?.cancel();
         throw new Error(`answered ${response.status}`);
@@ -160,7 +186,9 @@ export function makeStage({ fetcher, url, token }: { readonly fetcher: typeof fe
     }
     if (response.status >= 400 && response.status < 500 && response.status !== 408) {
       const problem = stageProblem.safeParse(await response.json().catch(() => null));
-      const { code, message } = problem.success ? problem.data : { code: 'refused', message: `status ${response.status}` };
+      const { code, message } = problem.success
+        ? problem.data
+        : { code: 'refused', message: `status ${response.status}` };
       return failed({ reason: 'refused', status: response.status, code, message: message.slice(0, MAX_DETAIL) });
     }
     if (response.status !== 200 || !response.body) {
@@ -179,20 +207,25 @@ class Unreachable extends Error {
 }
 
 /** What the network gives, or its failure as a value. */
-const reach = <T>(result: Promise<T>): Promise<T | Unreachable> => result.catch((error) => new Unreachable(sentence(error)));
+const reach = <T>(result: Promise<T>): Promise<T | Unreachable> =>
+  result.catch((error) => new Unreachable(sentence(error)));
 
 class InvalidResponse extends Error {
   override name = 'InvalidResponse';
 }
 
-const sentence = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, MAX_DETAIL);
+const sentence = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).slice(0, MAX_DETAIL);
 
 function retryAfter(header: string | null): number {
   const seconds = Number(header);
   return header !== null && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : DEFAULT_RETRY_AFTER_MS;
 }
 
-/** Two clocks on one call: all of it, and the time since the last message. The first to run out aborts the call and names itself. */
+/**
+ * Two clocks on one call: all of it, and the time since the last message. The first to run out aborts the call and
+ * names itself.
+ */
 function startTimers(call: StageCall) {
   const controller = new AbortController();
   let failure: StageFailure = { reason: 'aborted' };
@@ -238,7 +271,10 @@ function parseEvent(message: Message): StageEvent {
     throw new InvalidResponse('a message whose metadata is not JSON');
   }
   const event = stageEvent.safeParse(values);
-  if (!event.success) throw new InvalidResponse(`a message that is no stage event: ${event.error.issues[0]?.path.join('.')} ${event.error.issues[0]?.message}`);
+  if (!event.success)
+    throw new InvalidResponse(
+      `a message that is no stage event: ${event.error.issues[0]?.path.join('.')} ${event.error.issues[0]?.message}`,
+    );
   return event.data;
 }
 
@@ -256,13 +292,19 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): P
           call.onProgress(event);
           break;
         case 'error':
-          return failed({ reason: 'reported', code: event.code, message: event.message.slice(0, MAX_DETAIL), retryable: event.retryable });
+          return failed({
+            reason: 'reported',
+            code: event.code,
+            message: event.message.slice(0, MAX_DETAIL),
+            retryable: event.retryable,
+          });
         case 'done':
           return { ok: true, result: checkResult(next.value, event, call) };
       }
     }
   } catch (error) {
-    if (error instanceof SafetensorsError || error instanceof InvalidResponse) return failed({ reason: 'invalid_response', detail: sentence(error) });
+    if (error instanceof SafetensorsError || error instanceof InvalidResponse)
+      return failed({ reason: 'invalid_response', detail: sentence(error) });
     throw error;
   } finally {
     await messages.return(undefined);
@@ -277,7 +319,11 @@ const nextMessage = (messages: AsyncGenerator<Message>): Promise<IteratorResult<
   });
 
 /** The tensors of a `done` message, once they are what the call asked for: right type, right size, finite. */
-function checkResult(message: Message, done: StageDone, { options, numTokens, numValues, steps, rgbSize }: StageCall): StageResult {
+function checkResult(
+  message: Message,
+  done: StageDone,
+  { options, numTokens, numValues, steps, rgbSize }: StageCall,
+): StageResult {
   if (done.steps_done !== steps) throw new InvalidResponse(`${done.steps_done} steps done, ${steps} asked for`);
   const latents = options.decode === 'image' ? null : take(message, 'latents', Float32Array);
   if (latents) expectShape('latents', latents.shape, [numTokens, numValues]);
@@ -285,7 +331,8 @@ function checkResult(message: Message, done: StageDone, { options, numTokens, nu
   const rgb = options.rgb ? take(message, 'rgb', Uint8Array) : null;
   if (rgb) expectShape('rgb', rgb.shape, [rgbSize.height, rgbSize.width, 3]);
   const preview = options.decode === 'clean' && options.preview ? take(message, 'preview', Uint8Array).data : null;
-  if (preview && preview.length > MAX_PREVIEW_BYTES) throw new InvalidResponse(`a preview of ${preview.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);
+  if (preview && preview.length > MAX_PREVIEW_BYTES)
+    throw new InvalidResponse(`a preview of ${preview.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);
   const image = options.decode === 'image' ? take(message, 'image', Uint8Array).data : null;
   if (image && image.length === 0) throw new InvalidResponse('an empty image');
   return { done, latents: latents?.data ?? null, rgb: rgb && { data: rgb.data, ...rgbSize }, preview, image };
@@ -295,7 +342,11 @@ function expectShape(name: string, got: readonly number[], expected: readonly nu
   if (got.join() !== expected.join()) throw new InvalidResponse(`${name} of shape [${got}], expected [${expected}]`);
 }
 
-function take<T extends TensorData>(message: Message, name: string, type: new (length: number) => T): { data: T; shape: readonly number[] } {
+function take<T extends TensorData>(
+  message: Message,
+  name: string,
+  type: new (length: number) => T,
+): { data: T; shape: readonly number[] } {
   const tensor = message.tensors[name];
   if (!tensor) throw new InvalidResponse(`done without ${name}`);
   if (!(tensor.data instanceof type)) throw new InvalidResponse(`${name} is not of type ${type.name}`);

@@ -9,11 +9,17 @@ const positiveInt = z.int().positive();
 
 /** Floating-point work of one model, 2 per multiply-add, as polynomials in the number of image tokens n. */
 const flopFacts: z.ZodType<FlopFacts> = z.object({
-  /** one denoising step: `fixed + per_token * n + per_token_squared * n²`; the last term is attention between image tokens */
+  /**
+   * one denoising step: `fixed + per_token * n + per_token_squared * n²`; the last term is attention between image
+   * tokens
+   */
   per_token: z.number().nonnegative(),
   per_token_squared: z.number().nonnegative(),
   fixed: z.number().nonnegative(),
-  /** the part of `per_token` and of `fixed` that is attention (image against text, text against text); left out of the paper's figures */
+  /**
+   * the part of `per_token` and of `fixed` that is attention (image against text, text against text); left out of the
+   * paper's figures
+   */
   attention_per_token: z.number().nonnegative(),
   attention_fixed: z.number().nonnegative(),
   /** decoding, an image pixel; and encoding the prompt, a job */
@@ -24,7 +30,10 @@ const flopFacts: z.ZodType<FlopFacts> = z.object({
 /** Range of a number a model accepts, or null where the model has no such input. */
 const range = z.object({ min: z.number(), max: z.number(), default: z.number() }).nullable();
 
-/** What a stage server says of one model at `GET /v1/models`. Everything the plan needs, so the Worker knows no model by name. */
+/**
+ * What a stage server says of one model at `GET /v1/models`. Everything the plan needs, so the Worker knows no model by
+ * name.
+ */
 export const modelFacts = z.object({
   id: z.string().min(1),
   aliases: z.array(z.string()),
@@ -34,11 +43,17 @@ export const modelFacts = z.object({
   token_pixels: positiveInt,
   /** sizes offered, pixels; the first is the default */
   sizes: z.array(z.object({ width: positiveInt, height: positiveInt })).min(1),
-  /** the model's own shift at rising full-resolution token counts; between two points log(shift) is linear in tokens, one point is a constant */
+  /**
+   * the model's own shift at rising full-resolution token counts; between two points log(shift) is linear in tokens,
+   * one point is a constant
+   */
   shift: z
     .array(z.object({ tokens: positiveInt, shift: z.number().positive() }))
     .min(1)
-    .refine((points) => points.every(({ tokens }, i) => i === 0 || tokens > (points[i - 1]?.tokens ?? 0)), 'tokens must rise'),
+    .refine(
+      (points) => points.every(({ tokens }, i) => i === 0 || tokens > (points[i - 1]?.tokens ?? 0)),
+      'tokens must rise',
+    ),
   /** steps of the plain full-resolution run that everything is compared with */
   steps: positiveInt,
   guidance: range,
@@ -68,9 +83,14 @@ export const modelList = z.object({ models: z.array(modelFacts) });
 export const imageFormat = z.enum(['png', 'webp', 'jpeg']);
 export type ImageFormat = z.infer<typeof imageFormat>;
 
-/** Largest preview a stage server may answer with, bytes; it travels inside an event, in base64. 512 x 512 pixels fit as PNG whatever they show, so no picture of a job has to shrink. */
+/**
+ * Largest preview a stage server may answer with, bytes; it travels inside an event, in base64. 512 x 512 pixels fit as
+ * PNG whatever they show, so no picture of a job has to shrink.
+ */
 export const MAX_PREVIEW_BYTES = 800 * 1024;
-/** Largest stage request or response message, bytes: 4096 tokens of 64 values and a 4-megapixel image fit several times. */
+/**
+ * Largest stage request or response message, bytes: 4096 tokens of 64 values and a 4-megapixel image fit several times.
+ */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 const decodeKind = z.enum(['none', 'clean', 'image']);
@@ -88,7 +108,10 @@ export const stageOptions = z.strictObject({
   height: positiveInt,
   /** `clean`: the clean estimate, low tokens enlarged to fill a mixed grid; `image`: the finished picture, encoded */
   decode: decodeKind,
-  /** whether the pixels of a clean estimate come back: only the stage before the selection needs them, and at 1024² they are 3 MiB */
+  /**
+   * whether the pixels of a clean estimate come back: only the stage before the selection needs them, and at 1024² they
+   * are 3 MiB
+   */
   rgb: z.boolean(),
   format: imageFormat,
   quality: z.int().min(1).max(100),
@@ -114,7 +137,13 @@ export interface StageTensors {
 /** `__metadata__` of each message of a stage response, JSON values parsed. */
 export const stageEvent = z.discriminatedUnion('event', [
   z.object({ event: z.literal('queued'), position: z.int().nonnegative(), eta_ms: z.number().nonnegative() }),
-  z.object({ event: z.literal('step'), step: positiveInt, steps: positiveInt, sigma: z.number(), ms: z.number().nonnegative() }),
+  z.object({
+    event: z.literal('step'),
+    step: positiveInt,
+    steps: positiveInt,
+    sigma: z.number(),
+    ms: z.number().nonnegative(),
+  }),
   z.object({
     event: z.literal('done'),
     /** milliseconds of denoising alone; text, decode and encode are beside it */
@@ -132,14 +161,27 @@ export const stageEvent = z.discriminatedUnion('event', [
 export type StageEvent = z.infer<typeof stageEvent>;
 export type StageDone = Extract<StageEvent, { event: 'done' }>;
 
-/** Metadata as strings: text stays as it is, everything else becomes JSON. Law: `parseMetadata(toMetadata(x))` equals `x` where no text looks like JSON. */
+/**
+ * Metadata as strings: text stays as it is, everything else becomes JSON. Law: `parseMetadata(toMetadata(x))` equals
+ * `x` where no text looks like JSON.
+ */
 export function toMetadata(values: Readonly<Record<string, unknown>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)]));
+  return Object.fromEntries(
+    Object.entries(values).map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)]),
+  );
 }
 
-/** Metadata back as values; the keys named in `texts` are left as the strings they are. Throws SyntaxError when another value is not JSON. */
-export function parseMetadata(metadata: Readonly<Record<string, string>>, texts: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, texts.includes(key) ? value : JSON.parse(value)]));
+/**
+ * Metadata back as values; the keys named in `texts` are left as the strings they are. Throws SyntaxError when another
+ * value is not JSON.
+ */
+export function parseMetadata(
+  metadata: Readonly<Record<string, string>>,
+  texts: readonly string[],
+): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(metadata).map(([key, value]) => [key, texts.includes(key) ? value : JSON.parse(value)]),
+  );
 }
 
 /** Keys that are text and never JSON, on each side. */

@@ -33,16 +33,18 @@ export const MAX_HEADER_BYTES = 512 * 1024;
 const numElements = (shape: readonly number[]): number => shape.reduce((product, side) => product * side, 1);
 
 /**
- * One message as bytes. Tensors stand in the order of their names' insertion; the header is padded with spaces to a multiple of 8 bytes,
- * so Float32 data that comes first is aligned. Law: `decodeMessage(encodeMessage(m))` equals `m`, and equal messages give equal bytes.
- * Throws RangeError when a tensor's data does not fill its shape or its name is the format's own `__metadata__`.
+ * One message as bytes. Tensors stand in the order of their names' insertion; the header is padded with spaces to a
+ * multiple of 8 bytes, so Float32 data that comes first is aligned. Law: `decodeMessage(encodeMessage(m))` equals `m`,
+ * and equal messages give equal bytes. Throws RangeError when a tensor's data does not fill its shape or its name is
+ * the format's own `__metadata__`.
  */
 export function encodeMessage(message: Message): Uint8Array {
   const header: [string, unknown][] = [['__metadata__', message.metadata]];
   let offset = 0;
   for (const [name, { data, shape }] of Object.entries(message.tensors)) {
     if (name === '__metadata__') throw new RangeError('a tensor may not be named __metadata__');
-    if (data.length !== numElements(shape)) throw new RangeError(`tensor ${name}: ${data.length} values do not fill shape [${shape}]`);
+    if (data.length !== numElements(shape))
+      throw new RangeError(`tensor ${name}: ${data.length} values do not fill shape [${shape}]`);
     const dtype = data instanceof Float32Array ? 'F32' : 'U8';
     header.push([name, { dtype, shape, data_offsets: [offset, offset + data.byteLength] }]);
     offset += data.byteLength;
@@ -74,8 +76,10 @@ interface Header {
   readonly dataBytes: number;
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
-const isSize = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isSize = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 
 function parseEntry(name: string, value: unknown): Entry {
   const fail = (why: string) => new SafetensorsError(`tensor ${name}: ${why}`);
@@ -83,7 +87,8 @@ function parseEntry(name: string, value: unknown): Entry {
   const { dtype, shape, data_offsets: offsets } = value;
   if (dtype !== 'F32' && dtype !== 'U8') throw fail(`dtype ${JSON.stringify(dtype)} is not F32 or U8`);
   if (!Array.isArray(shape) || !shape.every(isSize)) throw fail('shape is not a list of sizes');
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) throw fail('data_offsets is not a pair of offsets');
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
+    throw fail('data_offsets is not a pair of offsets');
   const [begin, end] = offsets as [number, number];
   const expected = numElements(shape) * (dtype === 'F32' ? 4 : 1);
   if (end - begin !== expected) throw fail(`${end - begin} bytes do not fill ${dtype} [${shape}]`);
@@ -111,7 +116,8 @@ function parseHeader(text: Uint8Array): Header {
       metadata.push([key, text]);
     }
   }
-  // the format leaves no holes and no overlaps: sorted by offsets (an empty tensor before the one that begins with it), each begins where the last ended
+  // the format leaves no holes and no overlaps: sorted by offsets (an empty tensor before the one that begins with it),
+  // each begins where the last ended
   let dataBytes = 0;
   for (const [name, { begin, end }] of [...entries].sort((a, b) => a[1].begin - b[1].begin || a[1].end - b[1].end)) {
     if (begin !== dataBytes) throw new SafetensorsError(`tensor ${name}: begins at ${begin}, expected ${dataBytes}`);
@@ -123,15 +129,22 @@ function parseHeader(text: Uint8Array): Header {
 
 function headerLength(prefix: Uint8Array): number {
   const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
-  if (length > BigInt(MAX_HEADER_BYTES)) throw new SafetensorsError(`a header of ${length} bytes is over the limit of ${MAX_HEADER_BYTES}`);
+  if (length > BigInt(MAX_HEADER_BYTES))
+    throw new SafetensorsError(`a header of ${length} bytes is over the limit of ${MAX_HEADER_BYTES}`);
   return Number(length);
 }
 
-/** The message of a header and its data. Tensors are views of the data where that is its own and they are aligned, else copies that do not pin what the data came in. */
+/**
+ * The message of a header and its data. Tensors are views of the data where that is its own and they are aligned, else
+ * copies that do not pin what the data came in.
+ */
 function materialise(header: Header, data: Uint8Array, isOwn: boolean): Message {
   const tensors = header.entries.map(([name, { dtype, shape, begin, end }]): [string, Tensor] => {
     const bytes = isOwn && begin % 4 === 0 ? data.subarray(begin, end) : new Uint8Array(data.subarray(begin, end)); // not `slice`: Node's Buffer has one that copies nothing
-    return [name, { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4) : bytes }];
+    return [
+      name,
+      { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4) : bytes },
+    ];
   });
   return { metadata: header.metadata, tensors: Object.fromEntries(tensors) };
 }
@@ -141,9 +154,11 @@ export function decodeMessage(bytes: Uint8Array): Message {
   if (bytes.length < PREFIX_BYTES) throw new SafetensorsError(`${bytes.length} bytes are too few for a message`);
   const length = headerLength(bytes);
   const dataAt = PREFIX_BYTES + length;
-  if (bytes.length < dataAt) throw new SafetensorsError(`the header says ${length} bytes, ${bytes.length - PREFIX_BYTES} follow`);
+  if (bytes.length < dataAt)
+    throw new SafetensorsError(`the header says ${length} bytes, ${bytes.length - PREFIX_BYTES} follow`);
   const header = parseHeader(bytes.subarray(PREFIX_BYTES, dataAt));
-  if (bytes.length - dataAt !== header.dataBytes) throw new SafetensorsError(`the header says ${header.dataBytes} bytes of data, ${bytes.length - dataAt} follow`);
+  if (bytes.length - dataAt !== header.dataBytes)
+    throw new SafetensorsError(`the header says ${header.dataBytes} bytes of data, ${bytes.length - dataAt} follow`);
   return materialise(header, bytes.subarray(dataAt), false);
 }
 
@@ -181,7 +196,8 @@ export async function* readMessages(body: ReadableStream<Uint8Array>, maxBytes: 
       const text = await take(length);
       if (!text) throw cut(length);
       const header = parseHeader(text);
-      if (length + header.dataBytes > maxBytes) throw new SafetensorsError(`a message of ${length + header.dataBytes} bytes is over the limit of ${maxBytes}`);
+      if (length + header.dataBytes > maxBytes)
+        throw new SafetensorsError(`a message of ${length + header.dataBytes} bytes is over the limit of ${maxBytes}`);
       const data = await take(header.dataBytes);
       if (!data) throw cut(header.dataBytes);
       yield materialise(header, data, true);

@@ -16,7 +16,15 @@ test('a key is read back as it was written, and its prefix is its beginning', ()
   }
 });
 
-test.each(['', 'ralu_', 'wrong', 'sk-0123456789', `ralu_${'0'.repeat(24)}_short`, `ralu_${'0'.repeat(24)}_${'a'.repeat(44)}`, `RALU_${'0'.repeat(24)}_${'a'.repeat(43)}`])('"%s" is no key', (text) => {
+test.each([
+  '',
+  'ralu_',
+  'wrong',
+  'sk-0123456789',
+  `ralu_${'0'.repeat(24)}_short`,
+  `ralu_${'0'.repeat(24)}_${'a'.repeat(44)}`,
+  `RALU_${'0'.repeat(24)}_${'a'.repeat(43)}`,
+])('"%s" is no key', (text) => {
   expect(parseKey(text)).toBeNull();
 });
 
@@ -25,13 +33,19 @@ test('the hash depends on the deployment’s secret and on every part of the key
   const hash = await hashKey('secret', key);
   expect(hash).toMatch(/^[0-9a-f]{64}$/);
   expect(await hashKey('secret', { ...key })).toBe(hash);
-  for (const other of [hashKey('another', key), hashKey('secret', newKey(key.account)), hashKey('secret', { ...key, id: '00000000' }), hashKey('secret', { ...key, account: newAccountId() })])
+  for (const other of [
+    hashKey('another', key),
+    hashKey('secret', newKey(key.account)),
+    hashKey('secret', { ...key, id: '00000000' }),
+    hashKey('secret', { ...key, account: newAccountId() }),
+  ])
     expect(await other).not.toBe(hash);
 });
 
 test('a link opens one thing of one job until its time', async () => {
   const token = await signLink('secret', JOB, 'image', UNTIL);
-  const at = (now: number, job = JOB, opens: 'image' | 'events' = 'image', secret = 'secret', text = token) => checkLink(secret, job, opens, text, now);
+  const at = (now: number, job = JOB, opens: 'image' | 'events' = 'image', secret = 'secret', text = token) =>
+    checkLink(secret, job, opens, text, now);
   expect(await at(NOW)).toBe('valid');
   expect(await at(UNTIL * 1000 - 1)).toBe('valid');
   expect(await at(UNTIL * 1000)).toBe('expired');

@@ -9,19 +9,25 @@ const START = 1_795_000_000_000;
 
 test('a refusal is exact: after the wait it passes, and a millisecond sooner it does not', () => {
   fc.assert(
-    fc.property(rates, fc.array(fc.record({ wait: fc.integer({ min: 0, max: 5000 }), count: fc.integer({ min: 1, max: 10 }) }), { maxLength: 60 }), (rate, requests) => {
-      let arrival = 0;
-      let now = START;
-      for (const { wait, count } of requests) {
-        now += wait;
-        const taken = takeRequests(rate, arrival, now, count);
-        if (taken.ok) arrival = taken.arrival;
-        else if (Number.isFinite(taken.retryMs)) {
-          expect(takeRequests(rate, arrival, now + taken.retryMs, count).ok).toBe(true);
-          expect(takeRequests(rate, arrival, now + taken.retryMs - 1, count).ok).toBe(false);
-        } else expect(count).toBeGreaterThan(rate.limit);
-      }
-    }),
+    fc.property(
+      rates,
+      fc.array(fc.record({ wait: fc.integer({ min: 0, max: 5000 }), count: fc.integer({ min: 1, max: 10 }) }), {
+        maxLength: 60,
+      }),
+      (rate, requests) => {
+        let arrival = 0;
+        let now = START;
+        for (const { wait, count } of requests) {
+          now += wait;
+          const taken = takeRequests(rate, arrival, now, count);
+          if (taken.ok) arrival = taken.arrival;
+          else if (Number.isFinite(taken.retryMs)) {
+            expect(takeRequests(rate, arrival, now + taken.retryMs, count).ok).toBe(true);
+            expect(takeRequests(rate, arrival, now + taken.retryMs - 1, count).ok).toBe(false);
+          } else expect(count).toBeGreaterThan(rate.limit);
+        }
+      },
+    ),
   );
 });
 
@@ -55,17 +61,32 @@ test('a quiet key has the whole limit at once, and `remaining` says how many sti
       }
       expect(takeRequests(rate, arrival, START, 1).ok).toBe(false);
       expect(takeRequests(rate, arrival, START, 0)).toMatchObject({ ok: true, remaining: 0 });
-      expect(takeRequests(rate, arrival, START + rate.windowMs, 0)).toMatchObject({ remaining: rate.limit, resetMs: 0 });
+      expect(takeRequests(rate, arrival, START + rate.windowMs, 0)).toMatchObject({
+        remaining: rate.limit,
+        resetMs: 0,
+      });
     }),
   );
 });
 
 test('more images than the limit never pass', () => {
-  expect(takeRequests({ limit: 5, windowMs: 1000 }, 0, START, 6)).toMatchObject({ ok: false, retryMs: Number.POSITIVE_INFINITY, remaining: 5 });
+  expect(takeRequests({ limit: 5, windowMs: 1000 }, 0, START, 6)).toMatchObject({
+    ok: false,
+    retryMs: Number.POSITIVE_INFINITY,
+    remaining: 5,
+  });
 });
 
 test('jobs under way are counted before the rate, and a refusal takes nothing', () => {
   const limits = { ...DEFAULT_LIMITS, concurrentJobs: 3 };
-  expect(admit({ limits, arrival: 0, open: 2, count: 2 }, START).refusal).toMatchObject({ kind: 'too_many_jobs', open: 2, limit: 3, rate: { remaining: limits.imagesPerMinute } });
-  expect(admit({ limits, arrival: 0, open: 2, count: 1 }, START)).toMatchObject({ refusal: null, rate: { remaining: limits.imagesPerMinute - 1 } });
+  expect(admit({ limits, arrival: 0, open: 2, count: 2 }, START).refusal).toMatchObject({
+    kind: 'too_many_jobs',
+    open: 2,
+    limit: 3,
+    rate: { remaining: limits.imagesPerMinute },
+  });
+  expect(admit({ limits, arrival: 0, open: 2, count: 1 }, START)).toMatchObject({
+    refusal: null,
+    rate: { remaining: limits.imagesPerMinute - 1 },
+  });
 });

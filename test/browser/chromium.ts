@@ -11,7 +11,10 @@ const USUAL_PLACES = [
   '/Applications/Chromium.app/Contents/MacOS/Chromium',
 ];
 
-/** Its path: the one in `CHROMIUM`, or the first found in the usual places; null where there is none. Throws when `CHROMIUM` names nothing. */
+/**
+ * Its path: the one in `CHROMIUM`, or the first found in the usual places; null where there is none. Throws when
+ * `CHROMIUM` names nothing.
+ */
 export function findChromium(): string | null {
   const named = process.env.CHROMIUM;
   if (named && !existsSync(named)) throw new RangeError(`CHROMIUM names ${named}, and there is nothing`);

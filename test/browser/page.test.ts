@@ -1,4 +1,7 @@
-/** The page in a real browser, against the running stack with the embedded model. The stage server's far side can be held up or broken off, so that what happens in between can be looked at. */
+/**
+ * The page in a real browser, against the running stack with the embedded model. The stage server's far side can be
+ * held up or broken off, so that what happens in between can be looked at.
+ */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -45,9 +48,17 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
       real.ready.then(startFaultyStage),
       bundleWorker(),
       // a container's root has no sandbox to give; the page is our own
-      chromium.launch({ executablePath: executablePath as string, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] }),
+      chromium.launch({
+        executablePath: executablePath as string,
+        args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+      }),
     ]);
-    stack = await startStack({ persistTo: join(folder, 'main'), bundle, stage: { url: proxy.url, token: TOKEN }, vars: { STAGE_ATTEMPTS: '2', STAGE_SILENCE_SECONDS: '120' } });
+    stack = await startStack({
+      persistTo: join(folder, 'main'),
+      bundle,
+      stage: { url: proxy.url, token: TOKEN },
+      vars: { STAGE_ATTEMPTS: '2', STAGE_SILENCE_SECONDS: '120' },
+    });
   });
 
   afterAll(async () => {
@@ -78,7 +89,8 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
   });
 
   const at = (selector: string): Locator => page.locator(selector);
-  const says = (selector: string, text: string | RegExp): Promise<void> => at(selector).filter({ hasText: text }).waitFor();
+  const says = (selector: string, text: string | RegExp): Promise<void> =>
+    at(selector).filter({ hasText: text }).waitFor();
   const picture = (stage: number | 'selection'): Locator => at(`.stage[data-stage="${stage}"] img[src]`).first();
   const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image?token="]').waitFor();
   const isFree = (): Promise<void> => at('#generate[aria-disabled="false"]').waitFor();
@@ -88,7 +100,10 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     await at('#request').waitFor();
   }
 
-  async function ask(prompt: string, { preset, isCompared = false, seed }: { preset?: string; isCompared?: boolean; seed?: number } = {}): Promise<void> {
+  async function ask(
+    prompt: string,
+    { preset, isCompared = false, seed }: { preset?: string; isCompared?: boolean; seed?: number } = {},
+  ): Promise<void> {
     await at('#prompt').fill(prompt);
     if (seed !== undefined) await at('#seed').fill(String(seed));
     if (preset) await at(`#presets input[value="${preset}"]`).check();
@@ -98,7 +113,9 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
 
   async function jobShown(): Promise<JobView> {
     const id = /job_[0-9a-f]{32}/.exec(page.url())?.[0];
-    return (await (await fetch(`${stack.url}/v1/jobs/${id}`, { headers: { authorization: `Bearer ${stack.key}` } })).json()) as JobView;
+    return (await (
+      await fetch(`${stack.url}/v1/jobs/${id}`, { headers: { authorization: `Bearer ${stack.key}` } })
+    ).json()) as JobView;
   }
 
   /** A door that a stage's result waits behind; opened at the latest when the test ends. */
@@ -164,7 +181,9 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     await says('#announcement', 'The picture is there');
     // from 1 down, and up again at both boundaries
     await expect.poll(() => at('#plot .jump').count()).toBe(2);
-    expect(await at('#plot-words').textContent()).toMatch(/stage 1 from 1\.00 to 0\.80, stage 2 from 0\.9\d to 0\.70, stage 3 from 0\.[89]\d to 0\.00/);
+    expect(await at('#plot-words').textContent()).toMatch(
+      /stage 1 from 1\.00 to 0\.80, stage 2 from 0\.9\d to 0\.70, stage 3 from 0\.[89]\d to 0\.00/,
+    );
     expect((await jobShown()).seed).toBe(7);
   });
 
@@ -202,7 +221,9 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
 
   test('a link that has expired is renewed', async () => {
     let links = 0;
-    await page.route('**/events?token=*', (route) => (links++ === 0 ? route.fulfill({ status: 401, body: 'The link has expired' }) : route.continue()));
+    await page.route('**/events?token=*', (route) =>
+      links++ === 0 ? route.fulfill({ status: 401, body: 'The link has expired' }) : route.continue(),
+    );
     await open();
     await ask('a red apple');
     await isDone();
@@ -250,7 +271,10 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     await looksFine();
   });
 
-  /** Pictures of it go to the folder named in SHOTS, for people to look at: axe finds nothing serious, and nothing sticks out to the side: in light, in dark and on a phone. */
+  /**
+   * Pictures of it go to the folder named in SHOTS, for people to look at: axe finds nothing serious, and nothing
+   * sticks out to the side: in light, in dark and on a phone.
+   */
   async function looksFine(): Promise<void> {
     await at('#numbers-card summary').click();
     for (const { colorScheme, width } of [
@@ -261,11 +285,19 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
       await page.setViewportSize({ width, height: 800 });
       await page.emulateMedia({ colorScheme });
       await page.evaluate('scrollTo(0, 0)');
-      if (process.env.SHOTS) await page.screenshot({ path: join(process.env.SHOTS, `page-${colorScheme}-${width}.png`), fullPage: true });
+      if (process.env.SHOTS)
+        await page.screenshot({ path: join(process.env.SHOTS, `page-${colorScheme}-${width}.png`), fullPage: true });
       await page.evaluate(axeSource);
-      const { violations } = (await page.evaluate('axe.run()')) as { violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[] };
+      const { violations } = (await page.evaluate('axe.run()')) as {
+        violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[];
+      };
       const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-      expect(serious.map(({ id, nodes }) => ({ id, at: nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`) }))).toEqual([]);
+      expect(
+        serious.map(({ id, nodes }) => ({
+          id,
+          at: nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`),
+        })),
+      ).toEqual([]);
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
     }
   }
@@ -295,7 +327,11 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
 
   test('with no stage server in reach the page says so, and goes on asking', async () => {
     const away = await startFaultyStage('http://127.0.0.1:9');
-    const alone = await startStack({ persistTo: join(folder, 'alone'), bundle, stage: { url: away.url, token: TOKEN } });
+    const alone = await startStack({
+      persistTo: join(folder, 'alone'),
+      bundle,
+      stage: { url: away.url, token: TOKEN },
+    });
     onTestFinished(async () => {
       await alone.close();
       await away.close();
@@ -303,7 +339,9 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     await page.goto(`${alone.url}/#key=${alone.key}`);
     await says('#alert', 'No stage server can be reached');
     expect(await at('#request').isVisible()).toBe(false);
-    await expect.poll(() => asked.filter((url) => url.endsWith('/v1/models')).length, { timeout: PATIENCE_MS }).toBeGreaterThan(1);
+    await expect
+      .poll(() => asked.filter((url) => url.endsWith('/v1/models')).length, { timeout: PATIENCE_MS })
+      .toBeGreaterThan(1);
   });
 
   test('the history leads back to a picture, and erases it', async () => {
@@ -321,7 +359,9 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     page.once('dialog', (dialog) => void dialog.accept());
     await at(`#history li[data-job="${id}"] button`).click();
     await at(`#history li[data-job="${id}"]`).waitFor({ state: 'detached' });
-    expect((await fetch(`${stack.url}/v1/jobs/${id}`, { headers: { authorization: `Bearer ${stack.key}` } })).status).toBe(404);
+    expect(
+      (await fetch(`${stack.url}/v1/jobs/${id}`, { headers: { authorization: `Bearer ${stack.key}` } })).status,
+    ).toBe(404);
   });
 
   test('the request as code runs as it stands, and holds no key', async () => {

@@ -13,25 +13,46 @@ beforeAll(async () => {
   rig = await makeRig();
   await rig.start();
   const options = { baseURL: `${rig.service.url}/v1`, apiKey: rig.service.key };
-  providers = { openai: (id) => createOpenAI(options).image(id), 'openai-compatible': (id) => createOpenAICompatible({ ...options, name: 'ralu' }).imageModel(id) };
+  providers = {
+    openai: (id) => createOpenAI(options).image(id),
+    'openai-compatible': (id) => createOpenAICompatible({ ...options, name: 'ralu' }).imageModel(id),
+  };
 });
 afterAll(() => rig?.remove());
 
 test.each(['openai', 'openai-compatible'] as const)('%s: several images, each another', async (provider) => {
-  const { images } = await generateImage({ model: providers[provider]('gpt-image-1'), prompt: 'a red apple', size: '256x256', n: 2 });
+  const { images } = await generateImage({
+    model: providers[provider]('gpt-image-1'),
+    prompt: 'a red apple',
+    size: '256x256',
+    n: 2,
+  });
   expect(images.map(({ uint8Array }) => decode(uint8Array).width)).toEqual([256, 256]);
   expect(images[0]?.base64).not.toBe(images[1]?.base64);
 });
 
 test('openai-compatible hands our own options through', async () => {
-  const draw = () => generateImage({ model: providers['openai-compatible']('gpt-image-1'), prompt: 'a red apple', size: '256x256', providerOptions: { ralu: { seed: 7, ralu: { preset: '4x' } } } });
+  const draw = () =>
+    generateImage({
+      model: providers['openai-compatible']('gpt-image-1'),
+      prompt: 'a red apple',
+      size: '256x256',
+      providerOptions: { ralu: { seed: 7, ralu: { preset: '4x' } } },
+    });
   const [one, two] = [await draw(), await draw()];
   expect(one.images[0]?.base64).toBe(two.images[0]?.base64);
 });
 
-test.each(['openai', 'openai-compatible'] as const)('%s: a refusal is an APICallError with our sentence', async (provider) => {
-  const error = await generateImage({ model: providers[provider]('gpt-image-1'), prompt: 'a red apple', size: '100x100' }).catch((reason: unknown) => reason);
-  expect(APICallError.isInstance(error)).toBe(true);
-  expect(error).toMatchObject({ statusCode: 400, isRetryable: false });
-  expect((error as APICallError).message).toContain('size');
-});
+test.each(['openai', 'openai-compatible'] as const)(
+  '%s: a refusal is an APICallError with our sentence',
+  async (provider) => {
+    const error = await generateImage({
+      model: providers[provider]('gpt-image-1'),
+      prompt: 'a red apple',
+      size: '100x100',
+    }).catch((reason: unknown) => reason);
+    expect(APICallError.isInstance(error)).toBe(true);
+    expect(error).toMatchObject({ statusCode: 400, isRetryable: false });
+    expect((error as APICallError).message).toContain('size');
+  },
+);

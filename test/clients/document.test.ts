@@ -41,7 +41,10 @@ const examples = ['README.md', 'docs/clients.md', 'docs/api.md'].flatMap((file) 
   const blocks = [...readFileSync(join(ROOT, file), 'utf8').matchAll(/```(js|sh)\n([\s\S]*?)```/g)];
   return blocks
     .filter(([, language, code]) => language === 'js' || code?.includes('$RALU_URL'))
-    .map(([, language, code], i) => [`${file}, ${language} block ${i + 1}`, language as 'js' | 'sh', code as string] as const);
+    .map(
+      ([, language, code], i) =>
+        [`${file}, ${language} block ${i + 1}`, language as 'js' | 'sh', code as string] as const,
+    );
 });
 
 test('there are examples', () => expect(examples.length).toBeGreaterThan(5));

@@ -1,4 +1,6 @@
-/** What the tests of other services' clients share: a listener for webhooks, and a look at a job from the front door. */
+/**
+ * What the tests of other services' clients share: a listener for webhooks, and a look at a job from the front door.
+ */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getJob, type Service } from '../../scripts/generate/client.ts';

@@ -13,8 +13,13 @@ beforeAll(async () => {
   rig = await makeRig();
   await rig.start();
   const queue = `${rig.service.url}/fal/queue`;
-  fal = createFalClient({ credentials: rig.service.key, requestMiddleware: async (request) => ({ ...request, url: request.url.replace('https://queue.fal.run', queue) }) });
-  const { data } = (await (await fetch(`${rig.service.url}/v1/models`, { headers: { authorization: `Bearer ${rig.service.key}` } })).json()) as { data: { id: string }[] };
+  fal = createFalClient({
+    credentials: rig.service.key,
+    requestMiddleware: async (request) => ({ ...request, url: request.url.replace('https://queue.fal.run', queue) }),
+  });
+  const { data } = (await (
+    await fetch(`${rig.service.url}/v1/models`, { headers: { authorization: `Bearer ${rig.service.key}` } })
+  ).json()) as { data: { id: string }[] };
   app = `ralu/${data[0]?.id}`;
 });
 afterAll(() => rig?.remove());
@@ -27,27 +32,32 @@ interface Output {
   readonly timings: { readonly inference: number };
 }
 
-test.each(['polling', 'streaming'] as const)('subscribe by %s: queue updates with logs, then the picture', async (mode) => {
-  const updates: { status: string; logs?: readonly { message: string }[] }[] = [];
-  const { data, requestId } = await fal.subscribe(app, {
-    input: APPLE,
-    logs: true,
-    mode,
-    ...(mode === 'polling' && { pollInterval: 50 }),
-    onQueueUpdate: (update) => updates.push(update as (typeof updates)[0]),
-  } as Parameters<typeof fal.subscribe>[1]);
-  const { images, seed, timings } = data as unknown as Output;
-  expect(seed).toBe(7);
-  expect(timings.inference).toBeGreaterThan(0);
-  expect(decode(new Uint8Array(await (await fetch(images[0]?.url as string)).arrayBuffer())).width).toBe(256);
-  const last = updates.at(-1);
-  expect(last?.status).toBe('COMPLETED');
-  expect(last?.logs?.filter(({ message }) => message.startsWith('stage'))).toHaveLength(3);
-  expect(requestId).toMatch(/^job_/);
-});
+test.each(['polling', 'streaming'] as const)(
+  'subscribe by %s: queue updates with logs, then the picture',
+  async (mode) => {
+    const updates: { status: string; logs?: readonly { message: string }[] }[] = [];
+    const { data, requestId } = await fal.subscribe(app, {
+      input: APPLE,
+      logs: true,
+      mode,
+      ...(mode === 'polling' && { pollInterval: 50 }),
+      onQueueUpdate: (update) => updates.push(update as (typeof updates)[0]),
+    } as Parameters<typeof fal.subscribe>[1]);
+    const { images, seed, timings } = data as unknown as Output;
+    expect(seed).toBe(7);
+    expect(timings.inference).toBeGreaterThan(0);
+    expect(decode(new Uint8Array(await (await fetch(images[0]?.url as string)).arrayBuffer())).width).toBe(256);
+    const last = updates.at(-1);
+    expect(last?.status).toBe('COMPLETED');
+    expect(last?.logs?.filter(({ message }) => message.startsWith('stage'))).toHaveLength(3);
+    expect(requestId).toMatch(/^job_/);
+  },
+);
 
 test('submit under a longer path, status, cancel', async () => {
-  const { request_id } = await fal.queue.submit(`${app}/text-to-image`, { input: LONG } as Parameters<typeof fal.queue.submit>[1]);
+  const { request_id } = await fal.queue.submit(`${app}/text-to-image`, { input: LONG } as Parameters<
+    typeof fal.queue.submit
+  >[1]);
   await until(rig.service, request_id, 'running');
   expect(await fal.queue.status(`${app}/text-to-image`, { requestId: request_id })).toMatchObject({ request_id });
   const early = await fal.queue.result(app, { requestId: request_id }).catch((error: unknown) => error);
@@ -60,17 +70,25 @@ test('submit under a longer path, status, cancel', async () => {
 });
 
 test('bad input is a ValidationError with the field’s place', async () => {
-  const error = await fal.queue.submit(app, { input: { ...APPLE, image_size: { width: 100, height: 100 } } } as Parameters<typeof fal.queue.submit>[1]).catch((reason: unknown) => reason);
+  const error = await fal.queue
+    .submit(app, { input: { ...APPLE, image_size: { width: 100, height: 100 } } } as Parameters<
+      typeof fal.queue.submit
+    >[1])
+    .catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(ValidationError);
   expect((error as ValidationError).fieldErrors[0]?.loc).toContain('body');
-  const nobody = await fal.queue.submit('ralu/nobody', { input: APPLE } as Parameters<typeof fal.queue.submit>[1]).catch((reason: unknown) => reason);
+  const nobody = await fal.queue
+    .submit('ralu/nobody', { input: APPLE } as Parameters<typeof fal.queue.submit>[1])
+    .catch((reason: unknown) => reason);
   expect(nobody).toMatchObject({ status: 404 });
 });
 
 test('a webhook tells the end', async () => {
   const listener = await listen();
   try {
-    const { request_id } = await fal.queue.submit(app, { input: APPLE, webhookUrl: listener.url } as Parameters<typeof fal.queue.submit>[1]);
+    const { request_id } = await fal.queue.submit(app, { input: APPLE, webhookUrl: listener.url } as Parameters<
+      typeof fal.queue.submit
+    >[1]);
     const { body } = await listener.next();
     expect(JSON.parse(body)).toMatchObject({ request_id, status: 'OK', payload: { seed: 7 } });
   } finally {

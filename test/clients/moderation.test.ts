@@ -12,10 +12,17 @@ test('what the judge forbids is refused by name and leaves no job', async () => 
     for await (const chunk of req) body += chunk;
     const { prompt } = JSON.parse(body) as { prompt: string };
     asked.push({ prompt, authorization: req.headers.authorization });
-    res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ allowed: !prompt.includes('bear') }));
+    res
+      .writeHead(200, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ allowed: !prompt.includes('bear') }));
   });
   await new Promise<void>((resolve) => judge.listen(0, '127.0.0.1', resolve));
-  const rig = await makeRig({ vars: { MODERATION_URL: `http://127.0.0.1:${(judge.address() as AddressInfo).port}/`, MODERATION_TOKEN: 'judge-token' } });
+  const rig = await makeRig({
+    vars: {
+      MODERATION_URL: `http://127.0.0.1:${(judge.address() as AddressInfo).port}/`,
+      MODERATION_TOKEN: 'judge-token',
+    },
+  });
   try {
     await rig.start();
     const client = new OpenAI({ baseURL: `${rig.service.url}/v1`, apiKey: rig.service.key });

@@ -24,7 +24,13 @@ interface Method {
   readonly job_ids: readonly string[];
   readonly seeds: readonly number[];
   readonly preset: string | null;
-  readonly stages: readonly { readonly image_index: number; readonly stage: number; readonly tokens: number; readonly steps: number; readonly ms: number }[];
+  readonly stages: readonly {
+    readonly image_index: number;
+    readonly stage: number;
+    readonly tokens: number;
+    readonly steps: number;
+    readonly ms: number;
+  }[];
   readonly tflops: number;
   readonly tflops_plain: number;
   readonly warnings: readonly string[];
@@ -34,7 +40,8 @@ const methodOf = (answer: object): Method => (answer as { ralu: Method }).ralu;
 
 const SMALL = { prompt: 'a red apple', size: '256x256' } as const;
 type Extra = Partial<OpenAI.ImageGenerateParamsNonStreaming> & Record<string, unknown>;
-const generate = (extra: Extra = {}, options: OpenAI.RequestOptions = {}) => client.images.generate({ ...SMALL, ...extra } as OpenAI.ImageGenerateParamsNonStreaming, options);
+const generate = (extra: Extra = {}, options: OpenAI.RequestOptions = {}) =>
+  client.images.generate({ ...SMALL, ...extra } as OpenAI.ImageGenerateParamsNonStreaming, options);
 const stream = (extra: Record<string, unknown> = {}, options: OpenAI.RequestOptions = {}) =>
   client.images.generate({ ...SMALL, stream: true, ...extra } as OpenAI.ImageGenerateParamsStreaming, options);
 const pixels = (b64: string | undefined) => decode(Buffer.from(b64 ?? '', 'base64'));
@@ -52,12 +59,17 @@ async function refusal(call: Promise<unknown>): Promise<APIError> {
 /** A long job: it runs until it is stopped. */
 const LONG = { steps: 1000 };
 
-/** Stands between client and service, and lets the connection of the first request drop as soon as the service has it; others pass. */
+/**
+ * Stands between client and service, and lets the connection of the first request drop as soon as the service has it;
+ * others pass.
+ */
 async function flakyProxy(): Promise<{ url: string; server: Server }> {
   let requests = 0;
   const server = createServer(async (req, res) => {
     const body = await new Response(req as unknown as ReadableStream).text();
-    const headers = Object.fromEntries(Object.entries(req.headers).filter(([name]) => !['host', 'connection', 'content-length'].includes(name))) as Record<string, string>;
+    const headers = Object.fromEntries(
+      Object.entries(req.headers).filter(([name]) => !['host', 'connection', 'content-length'].includes(name)),
+    ) as Record<string, string>;
     const answer = fetch(rig.service.url + req.url, { method: 'POST', headers, body });
     if (requests++ === 0) {
       // the answer is on its way when the connection breaks
@@ -66,7 +78,9 @@ async function flakyProxy(): Promise<{ url: string; server: Server }> {
       return;
     }
     const response = await answer;
-    res.writeHead(response.status, { 'content-type': 'application/json' }).end(Buffer.from(await response.arrayBuffer()));
+    res
+      .writeHead(response.status, { 'content-type': 'application/json' })
+      .end(Buffer.from(await response.arrayBuffer()));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
@@ -96,8 +110,12 @@ describe('images.generate', () => {
     expect(seeds).toEqual([4_294_967_294, 4_294_967_295, 0]);
     expect(new Set(job_ids).size).toBe(3);
     expect(stages.map(({ image_index }) => image_index)).toEqual([0, 0, 0, 1, 1, 1, 2, 2, 2]);
-    const listed = await fetch(`${rig.service.url}/v1/jobs?request_id=${answer._request_id}`, { headers: { authorization: `Bearer ${rig.service.key}` } });
-    expect(((await listed.json()) as { data: { id: string }[] }).data.map(({ id }) => id).toSorted()).toEqual(job_ids.toSorted());
+    const listed = await fetch(`${rig.service.url}/v1/jobs?request_id=${answer._request_id}`, {
+      headers: { authorization: `Bearer ${rig.service.key}` },
+    });
+    expect(((await listed.json()) as { data: { id: string }[] }).data.map(({ id }) => id).toSorted()).toEqual(
+      job_ids.toSorted(),
+    );
     const alone = await generate({ seed: 0 });
     expect(alone.data?.[0]?.b64_json).toBe(answer.data?.[2]?.b64_json);
     expect(answer.data?.[0]?.b64_json).not.toBe(answer.data?.[2]?.b64_json);
@@ -121,7 +139,9 @@ describe('images.generate', () => {
   });
 
   test('steps, and a schedule of its own', async () => {
-    expect(methodOf(await generate({ steps: 3 })).stages.map(({ tokens, steps }) => [tokens, steps])).toEqual([[256, 3]]);
+    expect(methodOf(await generate({ steps: 3 })).stages.map(({ tokens, steps }) => [tokens, steps])).toEqual([
+      [256, 3],
+    ]);
     const own = await generate({ ralu: { N: [1, 2], e: [0.4, 1] } });
     expect(methodOf(own).stages.map(({ tokens, steps }) => [tokens, steps])).toEqual([
       [64, 1],
@@ -173,14 +193,17 @@ describe('images.generate as a stream', () => {
     [3, 2],
   ])('partial_images %s sends %i of them', async (partial_images, count) => {
     const types: string[] = [];
-    for await (const event of await stream({ ...(partial_images !== undefined && { partial_images }) })) types.push(event.type);
+    for await (const event of await stream({ ...(partial_images !== undefined && { partial_images }) }))
+      types.push(event.type);
     expect(types.filter((type) => type === 'image_generation.partial_image')).toHaveLength(count);
     expect(types.at(-1)).toBe('image_generation.completed');
   });
 
   test('several images tell which one an event is of', async () => {
     const done: unknown[] = [];
-    for await (const event of await stream({ n: 2 })) if (event.type === 'image_generation.completed') done.push((event as unknown as { image_index: number }).image_index);
+    for await (const event of await stream({ n: 2 }))
+      if (event.type === 'image_generation.completed')
+        done.push((event as unknown as { image_index: number }).image_index);
     expect(done.toSorted()).toEqual([0, 1]);
   });
 
@@ -205,7 +228,11 @@ describe('images.generate as a stream', () => {
     const error = await refusal(
       (async () => {
         for await (const event of events)
-          if ((event.type as string) === 'ralu.stage') await fetch(`${rig.service.url}/v1/jobs/${id}/cancel`, { method: 'POST', headers: { authorization: `Bearer ${rig.service.key}` } });
+          if ((event.type as string) === 'ralu.stage')
+            await fetch(`${rig.service.url}/v1/jobs/${id}/cancel`, {
+              method: 'POST',
+              headers: { authorization: `Bearer ${rig.service.key}` },
+            });
       })(),
     );
     expect(error).toMatchObject({ code: 'job_cancelled' });
@@ -217,13 +244,13 @@ describe('asking twice', () => {
     const { url, server } = await flakyProxy();
     try {
       const unlucky = new OpenAI({ baseURL: `${url}/v1`, apiKey: rig.service.key });
-      const before = await fetch(`${rig.service.url}/v1/jobs?limit=1`, { headers: { authorization: `Bearer ${rig.service.key}` } }).then(
-        (response) => response.json() as Promise<{ data: { id: string }[] }>,
-      );
+      const before = await fetch(`${rig.service.url}/v1/jobs?limit=1`, {
+        headers: { authorization: `Bearer ${rig.service.key}` },
+      }).then((response) => response.json() as Promise<{ data: { id: string }[] }>);
       const answer = await unlucky.images.generate({ prompt: 'a yellow lemon', size: '256x256' });
-      const after = await fetch(`${rig.service.url}/v1/jobs?limit=2`, { headers: { authorization: `Bearer ${rig.service.key}` } }).then(
-        (response) => response.json() as Promise<{ data: { id: string }[] }>,
-      );
+      const after = await fetch(`${rig.service.url}/v1/jobs?limit=2`, {
+        headers: { authorization: `Bearer ${rig.service.key}` },
+      }).then((response) => response.json() as Promise<{ data: { id: string }[] }>);
       expect(after.data.map(({ id }) => id)).toEqual([methodOf(answer).job_id, before.data[0]?.id]);
     } finally {
       server.close();
@@ -250,7 +277,11 @@ describe('refusals have OpenAI’s shape', () => {
     ['an unknown model', { model: 'nobody' }, { param: 'model', code: 'invalid_value' }],
     ['an unknown preset', { ralu: { preset: '9x' } }, { param: 'ralu.preset', code: 'invalid_value' }],
     ['a schedule that falls', { ralu: { N: [1, 1], e: [0.5, 0.4] } }, { param: 'ralu.e', code: 'invalid_value' }],
-    ['quality beside a preset', { quality: 'low', ralu: { preset: '4x' } }, { param: 'quality', code: 'invalid_value' }],
+    [
+      'quality beside a preset',
+      { quality: 'low', ralu: { preset: '4x' } },
+      { param: 'quality', code: 'invalid_value' },
+    ],
     ['compression of png', { output_compression: 50 }, { param: 'output_compression', code: 'invalid_value' }],
     ['guidance the model has not', { guidance: 3 }, { param: 'guidance', code: 'invalid_value' }],
     ['partial images without a stream', { partial_images: 1 }, { param: 'partial_images', code: 'invalid_value' }],
@@ -268,16 +299,32 @@ describe('refusals have OpenAI’s shape', () => {
 
   test('a key that opens nothing', async () => {
     const nobody = new OpenAI({ baseURL: `${rig.service.url}/v1`, apiKey: 'sk-wrong' });
-    expect(await refusal(nobody.images.generate(SMALL))).toMatchObject({ status: 401, type: 'authentication_error', code: 'unauthorized' });
-    expect(await refusal(Promise.resolve(nobody.models.list()))).toMatchObject({ status: 401, type: 'authentication_error' });
+    expect(await refusal(nobody.images.generate(SMALL))).toMatchObject({
+      status: 401,
+      type: 'authentication_error',
+      code: 'unauthorized',
+    });
+    expect(await refusal(Promise.resolve(nobody.models.list()))).toMatchObject({
+      status: 401,
+      type: 'authentication_error',
+    });
   });
 
   test('a crowd: 429 with the time to come back, which the client obeys by itself', async () => {
     const body = JSON.stringify({ name: 'narrow', limits: { images_per_minute: 100, concurrent_jobs: 2 } });
-    const opened = await fetch(`${rig.service.url}/v1/accounts`, { method: 'POST', headers: { authorization: 'Bearer test-admin-key', 'content-type': 'application/json' }, body });
+    const opened = await fetch(`${rig.service.url}/v1/accounts`, {
+      method: 'POST',
+      headers: { authorization: 'Bearer test-admin-key', 'content-type': 'application/json' },
+      body,
+    });
     const { key } = (await opened.json()) as { key: { key: string } };
     const narrow = new OpenAI({ baseURL: `${rig.service.url}/v1`, apiKey: key.key });
-    const crowd = await narrow.images.generate({ ...SMALL, ...LONG, n: 2, stream: true } as OpenAI.ImageGenerateParamsStreaming);
+    const crowd = await narrow.images.generate({
+      ...SMALL,
+      ...LONG,
+      n: 2,
+      stream: true,
+    } as OpenAI.ImageGenerateParamsStreaming);
     const error = await refusal(narrow.images.generate(SMALL, { maxRetries: 0 }));
     expect(error).toMatchObject({ status: 429, type: 'rate_limit_error', code: 'too_many_jobs' });
     expect(Number(error.headers?.get('retry-after'))).toBeGreaterThan(0);

@@ -1,4 +1,7 @@
-/** A model in closed form, small and exact, for everything about a stage server that is not the model: v = tanh(x) * (0.5 + sigma), pictures straight from the latents. */
+/**
+ * A model in closed form, small and exact, for everything about a stage server that is not the model: v = tanh(x) *
+ * (0.5 + sigma), pictures straight from the latents.
+ */
 import type { Model } from '../../containers/onnx/model.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
@@ -20,7 +23,15 @@ export const CLOSED_FORM_FACTS: ModelFacts = {
   negative_prompt: false,
   text_tokens: TEXT_TOKENS,
   max_tokens: 64,
-  flops: { per_token: 1, per_token_squared: 1, fixed: 1, attention_per_token: 0, attention_fixed: 0, decode_per_pixel: 1, text: 1 },
+  flops: {
+    per_token: 1,
+    per_token_squared: 1,
+    fixed: 1,
+    attention_per_token: 0,
+    attention_fixed: 0,
+    decode_per_pixel: 1,
+    text: 1,
+  },
   digest: 'closed-form-1',
   licence: 'MIT',
   card: 'test/contract/closed-form-model.ts',
@@ -57,10 +68,17 @@ export function closedFormModel({ facts = {}, before }: { facts?: Partial<ModelF
       const known = words.filter((word) => WORDS.has(word));
       const kept = known.slice(0, TEXT_TOKENS);
       const warnings = [
-        ...(known.length < words.length ? [`words the model does not know were skipped: ${words.filter((word) => !WORDS.has(word)).join(', ')}`] : []),
+        ...(known.length < words.length
+          ? [`words the model does not know were skipped: ${words.filter((word) => !WORDS.has(word)).join(', ')}`]
+          : []),
         ...(kept.length < known.length ? [`the text was cut after ${TEXT_TOKENS} words`] : []),
       ];
-      return { hidden: Float32Array.from(kept, (word) => word.length), numTokens: kept.length, pooled: Float32Array.of(kept.length), warnings };
+      return {
+        hidden: Float32Array.from(kept, (word) => word.length),
+        numTokens: kept.length,
+        pooled: Float32Array.of(kept.length),
+        warnings,
+      };
     },
     async velocity({ latents, sigma, guidance, text }) {
       await called('velocity');
@@ -75,7 +93,11 @@ export function closedFormModel({ facts = {}, before }: { facts?: Partial<ModelF
         for (let x = 0; x < cols * side; x++) {
           const token = Math.floor(y / side) * cols + Math.floor(x / side);
           const slot = (y % side < side / 2 ? 0 : 2) + (x % side < side / 2 ? 0 : 1);
-          for (let c = 0; c < 3; c++) rgb[(y * cols * side + x) * 3 + c] = Math.min(255, Math.max(0, Math.round(127.5 + 60 * latents[token * width + c * 4 + slot]!)));
+          for (let c = 0; c < 3; c++)
+            rgb[(y * cols * side + x) * 3 + c] = Math.min(
+              255,
+              Math.max(0, Math.round(127.5 + 60 * latents[token * width + c * 4 + slot]!)),
+            );
         }
       }
       return rgb;

@@ -1,4 +1,7 @@
-/** The conformance suite against every stage server at hand. `STAGE_URL` and `STAGE_TOKEN` point it at a remote one as well. */
+/**
+ * The conformance suite against every stage server at hand. `STAGE_URL` and `STAGE_TOKEN` point it at a remote one as
+ * well.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadModel } from '../../containers/onnx/load-model.ts';
 import { closedFormModel } from './closed-form-model.ts';
@@ -6,12 +9,26 @@ import { conformance } from './conformance.ts';
 import { startServer } from './start.ts';
 
 // a step takes a moment, so there is a running stage to attach to
-conformance('the stage server with a closed-form model', () => startServer([closedFormModel({ before: (call) => (call === 'velocity' ? sleep(1) : undefined) }).model]));
+conformance('the stage server with a closed-form model', () =>
+  startServer([closedFormModel({ before: (call) => (call === 'velocity' ? sleep(1) : undefined) }).model]),
+);
 conformance('the stage server with a model that has guidance', () =>
-  startServer([closedFormModel({ facts: { id: 'guided', aliases: [], guidance: { min: 0, max: 10, default: 3.5 } }, before: (call) => (call === 'velocity' ? sleep(1) : undefined) }).model]),
+  startServer([
+    closedFormModel({
+      facts: { id: 'guided', aliases: [], guidance: { min: 0, max: 10, default: 3.5 } },
+      before: (call) => (call === 'velocity' ? sleep(1) : undefined),
+    }).model,
+  ]),
 );
 
-conformance('the stage server with the embedded model', async () => startServer([await loadModel({ dir: 'models', engine: 'native' })]));
+conformance('the stage server with the embedded model', async () =>
+  startServer([await loadModel({ dir: 'models', engine: 'native' })]),
+);
 
 const { STAGE_URL, STAGE_TOKEN = '' } = process.env;
-if (STAGE_URL) conformance(`the stage server at ${STAGE_URL}`, async () => ({ url: STAGE_URL, token: STAGE_TOKEN, stop: async () => {} }));
+if (STAGE_URL)
+  conformance(`the stage server at ${STAGE_URL}`, async () => ({
+    url: STAGE_URL,
+    token: STAGE_TOKEN,
+    stop: async () => {},
+  }));

@@ -1,13 +1,36 @@
 /**
- * What every stage server must do, whatever model it serves and whoever wrote it: `conformance(title, start)` registers the tests against any base URL.
- * The model's facts come from its own `/v1/models`. What depends on a server's settings (queue length, orphan time, draining) is tested in server.test.ts.
+ * What every stage server must do, whatever model it serves and whoever wrote it: `conformance(title, start)` registers
+ * the tests against any base URL. The model's facts come from its own `/v1/models`. What depends on a server's settings
+ * (queue length, orphan time, draining) is tested in server.test.ts.
  */
 import { request as httpRequest } from 'node:http';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { MAX_MESSAGE_BYTES, MAX_PREVIEW_BYTES, type ModelFacts, modelList, stageProblem } from '../../src/stage/contract.ts';
+import {
+  MAX_MESSAGE_BYTES,
+  MAX_PREVIEW_BYTES,
+  type ModelFacts,
+  modelList,
+  stageProblem,
+} from '../../src/stage/contract.ts';
 import type { Tensor } from '../../src/stage/safetensors.ts';
-import { call, collect, evenSigmas, finish, freshId, messages, put, type Received, type RequestShape, readUntil, seededLatents, smallest, stageBody, type Target, tokensOf } from './requests.ts';
+import {
+  call,
+  collect,
+  evenSigmas,
+  finish,
+  freshId,
+  messages,
+  put,
+  type Received,
+  type RequestShape,
+  readUntil,
+  seededLatents,
+  smallest,
+  stageBody,
+  type Target,
+  tokensOf,
+} from './requests.ts';
 
 export interface Started extends Target {
   readonly stop: () => Promise<void>;
@@ -48,34 +71,160 @@ const scaleOf = (facts: ModelFacts, change: (scale: Uint8Array) => void) => {
 };
 
 const BAD: readonly BadRequest[] = [
-  { title: 'metadata that is not JSON', shape: () => ({ metadata: { width: '{' } }), status: 400, field: 'width', says: /not JSON/ },
-  { title: 'a missing option', shape: () => ({ metadata: { quality: null } }), status: 400, field: 'quality', says: /expected number/ },
-  { title: 'an option nobody knows', shape: () => ({ metadata: { sampler: 'heun' } }), status: 400, field: 'sampler', says: /./ },
-  { title: 'a number given as text', shape: () => ({ metadata: { width: '"wide"' } }), status: 400, field: 'width', says: /expected number/ },
-  { title: 'a prompt over the limit', shape: () => ({ options: { prompt: 'a'.repeat(32_001) } }), status: 400, field: 'prompt', says: /32000/ },
-  { title: 'an unknown kind of decoding', shape: () => ({ options: { decode: 'video' } }), status: 400, field: 'decode', says: /none.*clean.*image/ },
-  { title: 'an unknown format', shape: () => ({ options: { format: 'gif' } }), status: 400, field: 'format', says: /png/ },
+  {
+    title: 'metadata that is not JSON',
+    shape: () => ({ metadata: { width: '{' } }),
+    status: 400,
+    field: 'width',
+    says: /not JSON/,
+  },
+  {
+    title: 'a missing option',
+    shape: () => ({ metadata: { quality: null } }),
+    status: 400,
+    field: 'quality',
+    says: /expected number/,
+  },
+  {
+    title: 'an option nobody knows',
+    shape: () => ({ metadata: { sampler: 'heun' } }),
+    status: 400,
+    field: 'sampler',
+    says: /./,
+  },
+  {
+    title: 'a number given as text',
+    shape: () => ({ metadata: { width: '"wide"' } }),
+    status: 400,
+    field: 'width',
+    says: /expected number/,
+  },
+  {
+    title: 'a prompt over the limit',
+    shape: () => ({ options: { prompt: 'a'.repeat(32_001) } }),
+    status: 400,
+    field: 'prompt',
+    says: /32000/,
+  },
+  {
+    title: 'an unknown kind of decoding',
+    shape: () => ({ options: { decode: 'video' } }),
+    status: 400,
+    field: 'decode',
+    says: /none.*clean.*image/,
+  },
+  {
+    title: 'an unknown format',
+    shape: () => ({ options: { format: 'gif' } }),
+    status: 400,
+    field: 'format',
+    says: /png/,
+  },
   { title: 'a quality of 0', shape: () => ({ options: { quality: 0 } }), status: 400, field: 'quality', says: /1/ },
-  { title: 'an unknown kind of caching', shape: () => ({ options: { cache: { kind: 'taylor' } } }), status: 400, field: 'cache', says: /null/ },
-  { title: 'pixels of what is not decoded', shape: () => ({ options: { rgb: true } }), status: 422, field: 'rgb', says: /decode clean, got none/ },
-  { title: 'a preview larger than 1024', shape: () => ({ options: { decode: 'clean', preview: { format: 'webp', longest_side: 4096 } } }), status: 400, field: 'preview.longest_side', says: /1024/ },
-  { title: 'a missing tensor', shape: () => ({ tensors: { sigmas: null } }), status: 400, field: 'sigmas', says: /missing/ },
-  { title: 'a tensor nobody knows', shape: () => ({ tensors: { mask: f32([1], [1]) } }), status: 400, field: 'mask', says: /unknown/ },
-  { title: 'latents of another dtype', shape: () => ({ tensors: { latents: { data: new Uint8Array(4), shape: [1, 4] } } }), status: 400, field: 'latents', says: /U8.*F32/ },
-  { title: 'scales of another dtype', shape: () => ({ tensors: { scale: f32([1], [1]) } }), status: 400, field: 'scale', says: /F32.*U8/ },
-  { title: 'latents of another rank', shape: () => ({ tensors: { latents: f32([1, 2, 3, 4], [1, 2, 2]) } }), status: 400, field: 'latents', says: /\[1,2,2\].*expected \[n, 4 \* channels\]/ },
-  { title: 'fewer ids than tokens', shape: () => ({ tensors: { img_ids: f32([0, 0, 0], [1, 3]) } }), status: 400, field: 'img_ids', says: /\[1,3\].*expected \[\d+, 3\]/ },
-  { title: 'fewer scales than tokens', shape: () => ({ tensors: { scale: { data: new Uint8Array(1), shape: [1] } } }), status: 400, field: 'scale', says: /\[1\].*expected \[\d+\]/ },
-  { title: 'sigmas of another rank', shape: () => ({ tensors: { sigmas: f32([1, 0], [1, 2]) } }), status: 400, field: 'sigmas', says: /\[1,2\].*expected \[N \+ 1\]/ },
+  {
+    title: 'an unknown kind of caching',
+    shape: () => ({ options: { cache: { kind: 'taylor' } } }),
+    status: 400,
+    field: 'cache',
+    says: /null/,
+  },
+  {
+    title: 'pixels of what is not decoded',
+    shape: () => ({ options: { rgb: true } }),
+    status: 422,
+    field: 'rgb',
+    says: /decode clean, got none/,
+  },
+  {
+    title: 'a preview larger than 1024',
+    shape: () => ({ options: { decode: 'clean', preview: { format: 'webp', longest_side: 4096 } } }),
+    status: 400,
+    field: 'preview.longest_side',
+    says: /1024/,
+  },
+  {
+    title: 'a missing tensor',
+    shape: () => ({ tensors: { sigmas: null } }),
+    status: 400,
+    field: 'sigmas',
+    says: /missing/,
+  },
+  {
+    title: 'a tensor nobody knows',
+    shape: () => ({ tensors: { mask: f32([1], [1]) } }),
+    status: 400,
+    field: 'mask',
+    says: /unknown/,
+  },
+  {
+    title: 'latents of another dtype',
+    shape: () => ({ tensors: { latents: { data: new Uint8Array(4), shape: [1, 4] } } }),
+    status: 400,
+    field: 'latents',
+    says: /U8.*F32/,
+  },
+  {
+    title: 'scales of another dtype',
+    shape: () => ({ tensors: { scale: f32([1], [1]) } }),
+    status: 400,
+    field: 'scale',
+    says: /F32.*U8/,
+  },
+  {
+    title: 'latents of another rank',
+    shape: () => ({ tensors: { latents: f32([1, 2, 3, 4], [1, 2, 2]) } }),
+    status: 400,
+    field: 'latents',
+    says: /\[1,2,2\].*expected \[n, 4 \* channels\]/,
+  },
+  {
+    title: 'fewer ids than tokens',
+    shape: () => ({ tensors: { img_ids: f32([0, 0, 0], [1, 3]) } }),
+    status: 400,
+    field: 'img_ids',
+    says: /\[1,3\].*expected \[\d+, 3\]/,
+  },
+  {
+    title: 'fewer scales than tokens',
+    shape: () => ({ tensors: { scale: { data: new Uint8Array(1), shape: [1] } } }),
+    status: 400,
+    field: 'scale',
+    says: /\[1\].*expected \[\d+\]/,
+  },
+  {
+    title: 'sigmas of another rank',
+    shape: () => ({ tensors: { sigmas: f32([1, 0], [1, 2]) } }),
+    status: 400,
+    field: 'sigmas',
+    says: /\[1,2\].*expected \[N \+ 1\]/,
+  },
   {
     title: 'no tokens at all',
-    shape: ({ channels }) => ({ tensors: { latents: f32([], [0, 4 * channels]), img_ids: f32([], [0, 3]), scale: { data: new Uint8Array(0), shape: [0] } } }),
+    shape: ({ channels }) => ({
+      tensors: {
+        latents: f32([], [0, 4 * channels]),
+        img_ids: f32([], [0, 3]),
+        scale: { data: new Uint8Array(0), shape: [0] },
+      },
+    }),
     status: 422,
     field: 'latents',
     says: /0 tokens.*at least 1/,
   },
-  { title: 'an unknown model', shape: () => ({ options: { model: 'no-such-model' } }), status: 422, field: 'model', says: /"no-such-model".*expected one of/ },
-  { title: 'a size the model does not have', shape: () => ({ options: { width: 48, height: 16 } }), status: 422, field: 'width', says: /48x16.*expected one of: \d+x\d+/ },
+  {
+    title: 'an unknown model',
+    shape: () => ({ options: { model: 'no-such-model' } }),
+    status: 422,
+    field: 'model',
+    says: /"no-such-model".*expected one of/,
+  },
+  {
+    title: 'a size the model does not have',
+    shape: () => ({ options: { width: 48, height: 16 } }),
+    status: 422,
+    field: 'width',
+    says: /48x16.*expected one of: \d+x\d+/,
+  },
   {
     title: 'tokens of another width',
     shape: (facts) => {
@@ -116,7 +265,13 @@ const BAD: readonly BadRequest[] = [
     field: 'latents',
     says: /is -Infinity/,
   },
-  { title: 'NaN among the ids', shape: (facts) => ({ tensors: { img_ids: idsOf(facts, 'low', setAt(4, Number.NaN)) } }), status: 422, field: 'img_ids', says: /\[1, 1\] is NaN/ },
+  {
+    title: 'NaN among the ids',
+    shape: (facts) => ({ tensors: { img_ids: idsOf(facts, 'low', setAt(4, Number.NaN)) } }),
+    status: 422,
+    field: 'img_ids',
+    says: /\[1, 1\] is NaN/,
+  },
   {
     title: 'a frame other than 0',
     shape: (facts) => ({ tensors: { img_ids: idsOf(facts, 'low', setAt(3, 1)) } }),
@@ -124,21 +279,91 @@ const BAD: readonly BadRequest[] = [
     field: 'img_ids',
     says: /\[1, 0\] is 1, expected frame 0/,
   },
-  { title: 'a scale of 3', shape: (facts) => ({ tensors: { scale: scaleOf(facts, setAt(1, 3)) } }), status: 422, field: 'scale', says: /scale\[1\] is 3, expected 1 or 2/ },
-  { title: 'a scale of 0', shape: (facts) => ({ tensors: { scale: scaleOf(facts, setAt(0, 0)) } }), status: 422, field: 'scale', says: /scale\[0\] is 0/ },
-  { title: 'a single sigma', shape: () => ({ sigmas: [1] }), status: 422, field: 'sigmas', says: /1 sigmas, expected 2/ },
+  {
+    title: 'a scale of 3',
+    shape: (facts) => ({ tensors: { scale: scaleOf(facts, setAt(1, 3)) } }),
+    status: 422,
+    field: 'scale',
+    says: /scale\[1\] is 3, expected 1 or 2/,
+  },
+  {
+    title: 'a scale of 0',
+    shape: (facts) => ({ tensors: { scale: scaleOf(facts, setAt(0, 0)) } }),
+    status: 422,
+    field: 'scale',
+    says: /scale\[0\] is 0/,
+  },
+  {
+    title: 'a single sigma',
+    shape: () => ({ sigmas: [1] }),
+    status: 422,
+    field: 'sigmas',
+    says: /1 sigmas, expected 2/,
+  },
   { title: 'no sigma', shape: () => ({ sigmas: [] }), status: 422, field: 'sigmas', says: /0 sigmas/ },
-  { title: 'sigmas that stay equal', shape: () => ({ sigmas: [1, 0.5, 0.5] }), status: 422, field: 'sigmas', says: /sigmas\[2\] is 0.5 after 0.5, expected strictly decreasing/ },
-  { title: 'sigmas that rise', shape: () => ({ sigmas: [0.5, 0.75] }), status: 422, field: 'sigmas', says: /0.75 after 0.5/ },
-  { title: 'a sigma over 1', shape: () => ({ sigmas: [1.5, 0] }), status: 422, field: 'sigmas', says: /1.5, expected 0 to 1/ },
-  { title: 'a sigma under 0', shape: () => ({ sigmas: [0.5, -0.25] }), status: 422, field: 'sigmas', says: /-0.25, expected 0 to 1/ },
-  { title: 'a sigma that is NaN', shape: () => ({ sigmas: [1, Number.NaN] }), status: 422, field: 'sigmas', says: /NaN/ },
-  { title: 'a preview of nothing decoded', shape: () => ({ options: { preview: { format: 'webp', longest_side: 64 } } }), status: 422, field: 'preview', says: /clean or image/ },
-  { title: 'an image before sigma 0', shape: () => ({ layout: 'full', sigmas: [1, 0.5], options: { decode: 'image' } }), status: 422, field: 'sigmas', says: /end at 0.5, expected 0/ },
-  { title: 'an image of low tokens', shape: () => ({ layout: 'low', options: { decode: 'image' } }), status: 422, field: 'scale', says: /full resolution/ },
+  {
+    title: 'sigmas that stay equal',
+    shape: () => ({ sigmas: [1, 0.5, 0.5] }),
+    status: 422,
+    field: 'sigmas',
+    says: /sigmas\[2\] is 0.5 after 0.5, expected strictly decreasing/,
+  },
+  {
+    title: 'sigmas that rise',
+    shape: () => ({ sigmas: [0.5, 0.75] }),
+    status: 422,
+    field: 'sigmas',
+    says: /0.75 after 0.5/,
+  },
+  {
+    title: 'a sigma over 1',
+    shape: () => ({ sigmas: [1.5, 0] }),
+    status: 422,
+    field: 'sigmas',
+    says: /1.5, expected 0 to 1/,
+  },
+  {
+    title: 'a sigma under 0',
+    shape: () => ({ sigmas: [0.5, -0.25] }),
+    status: 422,
+    field: 'sigmas',
+    says: /-0.25, expected 0 to 1/,
+  },
+  {
+    title: 'a sigma that is NaN',
+    shape: () => ({ sigmas: [1, Number.NaN] }),
+    status: 422,
+    field: 'sigmas',
+    says: /NaN/,
+  },
+  {
+    title: 'a preview of nothing decoded',
+    shape: () => ({ options: { preview: { format: 'webp', longest_side: 64 } } }),
+    status: 422,
+    field: 'preview',
+    says: /clean or image/,
+  },
+  {
+    title: 'an image before sigma 0',
+    shape: () => ({ layout: 'full', sigmas: [1, 0.5], options: { decode: 'image' } }),
+    status: 422,
+    field: 'sigmas',
+    says: /end at 0.5, expected 0/,
+  },
+  {
+    title: 'an image of low tokens',
+    shape: () => ({ layout: 'low', options: { decode: 'image' } }),
+    status: 422,
+    field: 'scale',
+    says: /full resolution/,
+  },
   {
     title: 'an image of tokens of which two share a place',
-    shape: (facts) => ({ layout: 'full', options: { decode: 'image' }, tensors: { img_ids: idsOf(facts, 'full', setAt(5, 0)) } }),
+    shape: (facts) => ({
+      layout: 'full',
+      options: { decode: 'image' },
+      tensors: { img_ids: idsOf(facts, 'full', setAt(5, 0)) },
+    }),
     status: 422,
     field: 'img_ids',
     says: /token 1 covers cell \(0, 0\) again/,
@@ -158,7 +383,11 @@ const BAD: readonly BadRequest[] = [
       const d = 4 * facts.channels;
       return {
         options: { decode: 'clean' },
-        tensors: { latents: { data: seededLatents(n * d), shape: [n, d] }, img_ids: { data: imgIds.slice(0, n * 3), shape: [n, 3] }, scale: { data: scale.slice(0, n), shape: [n] } },
+        tensors: {
+          latents: { data: seededLatents(n * d), shape: [n, d] },
+          img_ids: { data: imgIds.slice(0, n * 3), shape: [n, 3] },
+          scale: { data: scale.slice(0, n), shape: [n] },
+        },
       };
     },
     status: 422,
@@ -172,18 +401,30 @@ function expectSameTensors(a: Received['tensors'], b: Received['tensors']): void
   expect(Object.keys(a)).toEqual(Object.keys(b));
   for (const [name, { data, shape }] of Object.entries(a)) {
     expect(b[name]?.shape, name).toEqual(shape);
-    const bytes = (view: ArrayBufferView | undefined) => Buffer.from(view?.buffer ?? new ArrayBuffer(0), view?.byteOffset, view?.byteLength);
+    const bytes = (view: ArrayBufferView | undefined) =>
+      Buffer.from(view?.buffer ?? new ArrayBuffer(0), view?.byteOffset, view?.byteLength);
     expect(bytes(data).equals(bytes(b[name]?.data)), `${name} differs`).toBe(true);
   }
 }
 
-/** Sends raw bytes of a request whose body is said to be `length` long; resolves with the status, or null when `abandon` cuts the line after them. */
-function sendRaw({ url, token }: Target, path: string, { length, bytes, abandon }: { length: number; bytes: Uint8Array; abandon: boolean }): Promise<number | null> {
+/**
+ * Sends raw bytes of a request whose body is said to be `length` long; resolves with the status, or null when `abandon`
+ * cuts the line after them.
+ */
+function sendRaw(
+  { url, token }: Target,
+  path: string,
+  { length, bytes, abandon }: { length: number; bytes: Uint8Array; abandon: boolean },
+): Promise<number | null> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest(new URL(path, url), { method: 'PUT', headers: { authorization: `Bearer ${token}`, 'content-length': length } }, (response) => {
-      resolve(response.statusCode ?? 0);
-      request.destroy();
-    });
+    const request = httpRequest(
+      new URL(path, url),
+      { method: 'PUT', headers: { authorization: `Bearer ${token}`, 'content-length': length } },
+      (response) => {
+        resolve(response.statusCode ?? 0);
+        request.destroy();
+      },
+    );
     request.on('error', (error) => (abandon ? resolve(null) : reject(error)));
     request.on('close', () => resolve(null));
     request.write(bytes, () => abandon && setTimeout(() => request.destroy(), 20));
@@ -206,18 +447,32 @@ export function conformance(title: string, start: () => Promise<Started>): void 
 
     describe('says who it is', () => {
       test('its models, with every fact the plan needs', () => {
-        expect(facts.sizes.every(({ width, height }) => width % (2 * facts.token_pixels) === 0 && height % (2 * facts.token_pixels) === 0)).toBe(true);
-        expect(facts.sizes.every(({ width, height }) => (width * height) / facts.token_pixels ** 2 <= facts.max_tokens)).toBe(true);
+        expect(
+          facts.sizes.every(
+            ({ width, height }) => width % (2 * facts.token_pixels) === 0 && height % (2 * facts.token_pixels) === 0,
+          ),
+        ).toBe(true);
+        expect(
+          facts.sizes.every(({ width, height }) => (width * height) / facts.token_pixels ** 2 <= facts.max_tokens),
+        ).toBe(true);
       });
 
       test('its health, to anybody', async () => {
         const response = await call(server, 'GET', 'healthz', { token: null });
         expect(response.status).toBe(200);
-        expect(await response.json()).toMatchObject({ status: expect.stringMatching(/^(ready|busy)$/), queue: expect.any(Number), eta_ms: expect.any(Number), version: expect.any(String) });
+        expect(await response.json()).toMatchObject({
+          status: expect.stringMatching(/^(ready|busy)$/),
+          queue: expect.any(Number),
+          eta_ms: expect.any(Number),
+          version: expect.any(String),
+        });
       });
 
       test('what it did, as Prometheus text that counts', async () => {
-        const steps = async () => Number(/^stage_steps_total\{.*\} (\d+)$/m.exec(await (await call(server, 'GET', 'metrics')).text())?.[1] ?? 0);
+        const steps = async () =>
+          Number(
+            /^stage_steps_total\{.*\} (\d+)$/m.exec(await (await call(server, 'GET', 'metrics')).text())?.[1] ?? 0,
+          );
         const before = await steps();
         await run({ sigmas: evenSigmas(3) });
         expect((await steps()) - before).toBe(3);
@@ -255,7 +510,11 @@ export function conformance(title: string, start: () => Promise<Started>): void 
 
       test('a negative prompt where the model takes none, without repeating it', async ({ skip }) => {
         if (facts.negative_prompt) skip();
-        const response = await put(server, freshId(), stageBody(facts, { options: { negative_prompt: 'unspeakable' } }));
+        const response = await put(
+          server,
+          freshId(),
+          stageBody(facts, { options: { negative_prompt: 'unspeakable' } }),
+        );
         expect(response.status).toBe(422);
         const text = await response.text();
         expect(stageProblem.parse(JSON.parse(text)).field).toBe('negative_prompt');
@@ -284,12 +543,17 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       });
 
       test('a body said to be over the limit, before it is sent', async () => {
-        const status = await sendRaw(server, `v1/stages/${freshId()}`, { length: MAX_MESSAGE_BYTES + 1, bytes: new Uint8Array(8), abandon: false });
+        const status = await sendRaw(server, `v1/stages/${freshId()}`, {
+          length: MAX_MESSAGE_BYTES + 1,
+          bytes: new Uint8Array(8),
+          abandon: false,
+        });
         expect(status).toBe(413);
       });
 
       test('an id it could not keep', async () => {
-        for (const id of ['.hidden', 'sp%20ace', 'a'.repeat(201), '%00']) expect((await put(server, id, stageBody(facts))).status).toBe(400);
+        for (const id of ['.hidden', 'sp%20ace', 'a'.repeat(201), '%00'])
+          expect((await put(server, id, stageBody(facts))).status).toBe(400);
       });
 
       test('a stage it does not know, when it is told to stop it', async () => {
@@ -302,7 +566,13 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         const id = freshId();
         const body = stageBody(facts, { sigmas: evenSigmas(1) });
         expect((await put(server, id, stageBody(facts, { sigmas: [0.5, 0.75] }))).status).toBe(422);
-        expect(await sendRaw(server, `v1/stages/${id}`, { length: body.length, bytes: body.subarray(0, body.length / 2), abandon: true })).toBe(null);
+        expect(
+          await sendRaw(server, `v1/stages/${id}`, {
+            length: body.length,
+            bytes: body.subarray(0, body.length / 2),
+            abandon: true,
+          }),
+        ).toBe(null);
         expect((await finish(await put(server, id, body))).done.steps_done).toBe(1);
       });
     });
@@ -312,7 +582,9 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         const sigmas = Float32Array.of(1, 0.75, 0.5, 0.3);
         const { done, tensors, all } = await run({ sigmas: [...sigmas] });
         const steps = all.map(({ event }) => event).filter(({ event }) => event !== 'queued');
-        expect(steps.slice(0, -1)).toEqual([1, 2, 3].map((step) => ({ event: 'step', step, steps: 3, sigma: sigmas[step - 1], ms: expect.any(Number) })));
+        expect(steps.slice(0, -1)).toEqual(
+          [1, 2, 3].map((step) => ({ event: 'step', step, steps: 3, sigma: sigmas[step - 1], ms: expect.any(Number) })),
+        );
         expect(done).toMatchObject({ steps_done: 3, model_digest: facts.digest, decode_ms: 0, encode_ms: 0 });
         expect(done.engine.length).toBeGreaterThan(0);
         expect(Object.keys(tensors)).toEqual(['latents']);
@@ -321,7 +593,11 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       });
 
       test('the same body under two ids gives the same bytes', async () => {
-        const shape: RequestShape = { layout: 'mixed', sigmas: evenSigmas(2, 0.9, 0.5), options: { decode: 'clean', preview: { format: 'webp', longest_side: 64 } } };
+        const shape: RequestShape = {
+          layout: 'mixed',
+          sigmas: evenSigmas(2, 0.9, 0.5),
+          options: { decode: 'clean', preview: { format: 'webp', longest_side: 64 } },
+        };
         const [one, two] = [await run(shape), await run(shape)];
         expectSameTensors(one.tensors, two.tensors);
       });
@@ -341,7 +617,11 @@ export function conformance(title: string, start: () => Promise<Started>): void 
     });
 
     describe('decodes', () => {
-      const sideOf = (tensors: Received['tensors']) => ({ height: tensors.rgb?.shape[0], width: tensors.rgb?.shape[1], channels: tensors.rgb?.shape[2] });
+      const sideOf = (tensors: Received['tensors']) => ({
+        height: tensors.rgb?.shape[0],
+        width: tensors.rgb?.shape[1],
+        channels: tensors.rgb?.shape[2],
+      });
 
       test.each([
         ['low', 2],
@@ -356,17 +636,28 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         expect(done.decode_ms).toBeGreaterThan(0);
       });
 
-      test.each(['png', 'webp', 'jpeg'] as const)('the finished image as %s, and a preview beside it', async (format) => {
-        const { tensors } = await run({ layout: 'full', options: { decode: 'image', format, preview: { format, longest_side: 32 } } });
-        expect(Object.keys(tensors).toSorted()).toEqual(['image', 'preview']);
-        const image = await sharp(tensors.image?.data).metadata();
-        expect(image).toMatchObject({ format, ...smallest(facts), channels: 3 });
-        expect([image.exif, image.icc, image.xmp, image.comments]).toEqual([undefined, undefined, undefined, undefined]);
-        const preview = await sharp(tensors.preview?.data).metadata();
-        expect(preview.format).toBe(format);
-        expect(Math.max(preview.width, preview.height)).toBe(32);
-        expect(tensors.preview?.data.length).toBeLessThanOrEqual(MAX_PREVIEW_BYTES);
-      });
+      test.each(['png', 'webp', 'jpeg'] as const)(
+        'the finished image as %s, and a preview beside it',
+        async (format) => {
+          const { tensors } = await run({
+            layout: 'full',
+            options: { decode: 'image', format, preview: { format, longest_side: 32 } },
+          });
+          expect(Object.keys(tensors).toSorted()).toEqual(['image', 'preview']);
+          const image = await sharp(tensors.image?.data).metadata();
+          expect(image).toMatchObject({ format, ...smallest(facts), channels: 3 });
+          expect([image.exif, image.icc, image.xmp, image.comments]).toEqual([
+            undefined,
+            undefined,
+            undefined,
+            undefined,
+          ]);
+          const preview = await sharp(tensors.preview?.data).metadata();
+          expect(preview.format).toBe(format);
+          expect(Math.max(preview.width, preview.height)).toBe(32);
+          expect(tensors.preview?.data.length).toBeLessThanOrEqual(MAX_PREVIEW_BYTES);
+        },
+      );
 
       test('at sigma 0 the clean estimate is the image, pixel by pixel', async () => {
         const clean = await run({ layout: 'full', options: { decode: 'clean' } });
@@ -377,13 +668,20 @@ export function conformance(title: string, start: () => Promise<Started>): void 
 
       test('a prompt it cannot understand at all still gives an image', async () => {
         for (const prompt of ['', 'zzqxv blorfgh', '\u0000', '🦊🦊🦊']) {
-          const { tensors } = await run({ layout: 'full', sigmas: evenSigmas(1), options: { prompt, decode: 'image' } });
+          const { tensors } = await run({
+            layout: 'full',
+            sigmas: evenSigmas(1),
+            options: { prompt, decode: 'image' },
+          });
           expect((await sharp(tensors.image?.data).metadata()).format).toBe('png');
         }
       });
 
       test('a prompt longer than the model reads gives an image and a warning', async () => {
-        const { done } = await run({ sigmas: evenSigmas(1), options: { prompt: 'red '.repeat(4 * facts.text_tokens + 4) } });
+        const { done } = await run({
+          sigmas: evenSigmas(1),
+          options: { prompt: 'red '.repeat(4 * facts.text_tokens + 4) },
+        });
         expect(done.warnings.length).toBeGreaterThan(0);
       });
     });
@@ -444,14 +742,18 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         expect(last.tensors).toEqual({});
         expect((await reader.next()).done).toBe(true);
         expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(404);
-        expect((await finish(await put(server, id, stageBody(facts, { sigmas: evenSigmas(1) })))).done.steps_done).toBe(1);
+        expect((await finish(await put(server, id, stageBody(facts, { sigmas: evenSigmas(1) })))).done.steps_done).toBe(
+          1,
+        );
       }, 30_000);
 
       test('a kept result that is deleted is forgotten', async () => {
         const id = freshId();
         await collect(await put(server, id, stageBody(facts)));
         expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(204);
-        expect((await finish(await put(server, id, stageBody(facts, { sigmas: evenSigmas(1) })))).done.steps_done).toBe(1);
+        expect((await finish(await put(server, id, stageBody(facts, { sigmas: evenSigmas(1) })))).done.steps_done).toBe(
+          1,
+        );
       });
     });
   });

@@ -43,9 +43,19 @@ describe('a preview', () => {
   };
 
   test('has its longest side limited, keeps its proportions, and is never enlarged', async () => {
-    expect(await sizeOf(await encodePreview(noise(128, 64), { format: 'webp', longestSide: 32, quality: 80 }))).toEqual({ width: 32, height: 16, format: 'webp' });
-    expect(await sizeOf(await encodePreview(noise(64, 128), { format: 'png', longestSide: 32, quality: 80 }))).toEqual({ width: 16, height: 32, format: 'png' });
-    expect(await sizeOf(await encodePreview(noise(20, 10), { format: 'jpeg', longestSide: 64, quality: 80 }))).toEqual({ width: 20, height: 10, format: 'jpeg' });
+    expect(await sizeOf(await encodePreview(noise(128, 64), { format: 'webp', longestSide: 32, quality: 80 }))).toEqual(
+      { width: 32, height: 16, format: 'webp' },
+    );
+    expect(await sizeOf(await encodePreview(noise(64, 128), { format: 'png', longestSide: 32, quality: 80 }))).toEqual({
+      width: 16,
+      height: 32,
+      format: 'png',
+    });
+    expect(await sizeOf(await encodePreview(noise(20, 10), { format: 'jpeg', longestSide: 64, quality: 80 }))).toEqual({
+      width: 20,
+      height: 10,
+      format: 'jpeg',
+    });
   });
 
   test.each(['png', 'webp', 'jpeg'] as const)('as %s fits its limit, losing quality before size', async (format) => {
@@ -58,11 +68,20 @@ describe('a preview', () => {
     expect(tiny.length).toBeLessThanOrEqual(2000);
   });
 
-  test.each(['png', 'webp', 'jpeg'] as const)('as %s keeps the 512 pixels a job asks for, whatever they show', async (format) => {
-    expect(await sizeOf(await encodePreview(noise(512, 512), { format, longestSide: 512, quality: 100 }))).toEqual({ width: 512, height: 512, format });
-  });
+  test.each(['png', 'webp', 'jpeg'] as const)(
+    'as %s keeps the 512 pixels a job asks for, whatever they show',
+    async (format) => {
+      expect(await sizeOf(await encodePreview(noise(512, 512), { format, longestSide: 512, quality: 100 }))).toEqual({
+        width: 512,
+        height: 512,
+        format,
+      });
+    },
+  );
 
   test('that cannot fit ends at one pixel instead of never', async () => {
-    expect(await sizeOf(await encodePreview(noise(64, 64), { format: 'png', longestSide: 64, quality: 80, maxBytes: 1 }))).toMatchObject({ width: 1, height: 1 });
+    expect(
+      await sizeOf(await encodePreview(noise(64, 64), { format: 'png', longestSide: 64, quality: 80, maxBytes: 1 })),
+    ).toMatchObject({ width: 1, height: 1 });
   });
 });

@@ -12,7 +12,10 @@ afterEach(() => {
 });
 
 function launch(flags: readonly string[], env: Record<string, string> = { STAGE_TOKEN: 'secret' }) {
-  const child = spawn(process.execPath, ['containers/onnx/main.ts', ...flags], { env: { PATH: process.env.PATH ?? '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, ['containers/onnx/main.ts', ...flags], {
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   children.push(child);
   const said = { stdout: '', stderr: '' };
   child.stderr.on('data', (chunk) => {
@@ -22,7 +25,12 @@ function launch(flags: readonly string[], env: Record<string, string> = { STAGE_
   lines.on('line', (line) => {
     said.stdout += `${line}\n`;
   });
-  return { child, said, firstLine: once(lines, 'line').then(([line]) => String(line)), exit: once(child, 'exit').then(([code]) => code as number | null) };
+  return {
+    child,
+    said,
+    firstLine: once(lines, 'line').then(([line]) => String(line)),
+    exit: once(child, 'exit').then(([code]) => code as number | null),
+  };
 }
 
 async function launched(flags: readonly string[]) {
@@ -34,20 +42,32 @@ async function launched(flags: readonly string[]) {
 }
 
 describe('the process', () => {
-  test.each(['native', 'wasm'])('prints one ready line, answers with the %s engine, logs no prompt, and leaves at once when idle', async (engine) => {
-    const { target, facts, child, exit, said } = await launched(['--port', '0', '--engine', engine, '--threads', '1']);
-    const { done } = await finish(await put(target, freshId(), stageBody(facts, { sigmas: [1, 0], options: { prompt: 'an apple' } })));
-    expect(done.engine).toMatch(engine === 'native' ? /^onnxruntime-node/ : /^onnxruntime-web/);
-    child.kill('SIGTERM');
-    expect(await exit).toBe(0);
-    expect(said.stdout).toBe(`${JSON.stringify({ event: 'ready', url: target.url })}\n`);
-    const log = said.stderr
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
-    expect(log.map(({ event }) => event)).toEqual(['loaded', 'stage', 'draining']);
-    expect(said.stderr).not.toMatch(/apple|secret/);
-  });
+  test.each(['native', 'wasm'])(
+    'prints one ready line, answers with the %s engine, logs no prompt, and leaves at once when idle',
+    async (engine) => {
+      const { target, facts, child, exit, said } = await launched([
+        '--port',
+        '0',
+        '--engine',
+        engine,
+        '--threads',
+        '1',
+      ]);
+      const { done } = await finish(
+        await put(target, freshId(), stageBody(facts, { sigmas: [1, 0], options: { prompt: 'an apple' } })),
+      );
+      expect(done.engine).toMatch(engine === 'native' ? /^onnxruntime-node/ : /^onnxruntime-web/);
+      child.kill('SIGTERM');
+      expect(await exit).toBe(0);
+      expect(said.stdout).toBe(`${JSON.stringify({ event: 'ready', url: target.url })}\n`);
+      const log = said.stderr
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      expect(log.map(({ event }) => event)).toEqual(['loaded', 'stage', 'draining']);
+      expect(said.stderr).not.toMatch(/apple|secret/);
+    },
+  );
 
   test('finishes the running stage after SIGTERM, sends its last byte, then exits 0', async () => {
     const { target, facts, child, exit } = await launched(['--port', '0']);

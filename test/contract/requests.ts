@@ -1,5 +1,14 @@
 /** Stage requests for any model, right by default and wrong on demand, and the reading of what comes back. */
-import { EVENT_TEXTS, MAX_MESSAGE_BYTES, type ModelFacts, parseMetadata, type StageDone, type StageEvent, stageEvent, toMetadata } from '../../src/stage/contract.ts';
+import {
+  EVENT_TEXTS,
+  MAX_MESSAGE_BYTES,
+  type ModelFacts,
+  parseMetadata,
+  type StageDone,
+  type StageEvent,
+  stageEvent,
+  toMetadata,
+} from '../../src/stage/contract.ts';
 import { encodeMessage, readMessages, type Tensor } from '../../src/stage/safetensors.ts';
 
 export interface Target {
@@ -7,7 +16,10 @@ export interface Target {
   readonly token: string;
 }
 
-/** Where tokens lie: all low, all full, the top left low token upsampled, or every one upsampled but still on the small grid's ids. */
+/**
+ * Where tokens lie: all low, all full, the top left low token upsampled, or every one upsampled but still on the small
+ * grid's ids.
+ */
 export type Layout = 'low' | 'full' | 'mixed' | 'all-upsampled';
 
 export interface RequestShape {
@@ -41,16 +53,24 @@ export function tokensOf(facts: ModelFacts, layout: Layout): { imgIds: Float32Ar
   const numUpsampled = { low: 0, full: 0, mixed: 1, 'all-upsampled': low.length }[layout];
   const kept = low.slice(numUpsampled);
   const places = [...kept, ...low.slice(0, numUpsampled).flatMap(children)];
-  return { imgIds: Float32Array.from(places.flatMap(([row, col]) => [0, row, col])), scale: Uint8Array.from(places, (_, i) => (layout !== 'full' && i < kept.length ? 2 : 1)) };
+  return {
+    imgIds: Float32Array.from(places.flatMap(([row, col]) => [0, row, col])),
+    scale: Uint8Array.from(places, (_, i) => (layout !== 'full' && i < kept.length ? 2 : 1)),
+  };
 }
 
 /** `steps` even steps from `from` down to `to`. */
-export const evenSigmas = (steps: number, from = 1, to = 0): number[] => Array.from({ length: steps + 1 }, (_, i) => (i === steps ? to : from - ((from - to) * i) / steps));
+export const evenSigmas = (steps: number, from = 1, to = 0): number[] =>
+  Array.from({ length: steps + 1 }, (_, i) => (i === steps ? to : from - ((from - to) * i) / steps));
 
 /** A reproducible array of about normal size; no law hangs on its distribution. */
-export const seededLatents = (length: number): Float32Array => Float32Array.from({ length }, (_, i) => 2 * Math.sin(12.9898 * (i + 1) + 0.3));
+export const seededLatents = (length: number): Float32Array =>
+  Float32Array.from({ length }, (_, i) => 2 * Math.sin(12.9898 * (i + 1) + 0.3));
 
-export function stageBody(facts: ModelFacts, { layout = 'low', sigmas = evenSigmas(2), options = {}, tensors = {}, metadata = {} }: RequestShape = {}): Uint8Array {
+export function stageBody(
+  facts: ModelFacts,
+  { layout = 'low', sigmas = evenSigmas(2), options = {}, tensors = {}, metadata = {} }: RequestShape = {},
+): Uint8Array {
   const { imgIds, scale } = tokensOf(facts, layout);
   const n = scale.length;
   const d = 4 * facts.channels;
@@ -76,13 +96,19 @@ export function stageBody(facts: ModelFacts, { layout = 'low', sigmas = evenSigm
     scale: { data: scale, shape: [n] },
     ...tensors,
   };
-  const present = <T>(record: Readonly<Record<string, T | null>>) => Object.fromEntries(Object.entries(record).filter((entry): entry is [string, T] => entry[1] !== null));
+  const present = <T>(record: Readonly<Record<string, T | null>>) =>
+    Object.fromEntries(Object.entries(record).filter((entry): entry is [string, T] => entry[1] !== null));
   return encodeMessage({ metadata: present({ ...text, ...metadata }), tensors: present(all) });
 }
 
 export const freshId = (): string => `job-${crypto.randomUUID()}.1.0123456789abcdef`;
 
-export function call({ url, token }: Target, method: string, path: string, init: { body?: Uint8Array; signal?: AbortSignal; token?: string | null } = {}): Promise<Response> {
+export function call(
+  { url, token }: Target,
+  method: string,
+  path: string,
+  init: { body?: Uint8Array; signal?: AbortSignal; token?: string | null } = {},
+): Promise<Response> {
   const bearer = init.token === undefined ? token : init.token;
   return fetch(new URL(path, url), {
     method,
@@ -92,7 +118,8 @@ export function call({ url, token }: Target, method: string, path: string, init:
   });
 }
 
-export const put = (target: Target, id: string, body: Uint8Array, signal?: AbortSignal): Promise<Response> => call(target, 'PUT', `v1/stages/${id}`, { body, ...(signal ? { signal } : {}) });
+export const put = (target: Target, id: string, body: Uint8Array, signal?: AbortSignal): Promise<Response> =>
+  call(target, 'PUT', `v1/stages/${id}`, { body, ...(signal ? { signal } : {}) });
 
 export interface Received {
   readonly event: StageEvent;
@@ -102,7 +129,8 @@ export interface Received {
 /** The messages of a response as they come, each checked against the contract. */
 export async function* messages(response: Response): AsyncGenerator<Received> {
   if (response.status !== 200 || !response.body) throw new Error(`status ${response.status}: ${await response.text()}`);
-  for await (const { metadata, tensors } of readMessages(response.body, MAX_MESSAGE_BYTES)) yield { event: stageEvent.parse(parseMetadata(metadata, EVENT_TEXTS)), tensors };
+  for await (const { metadata, tensors } of readMessages(response.body, MAX_MESSAGE_BYTES))
+    yield { event: stageEvent.parse(parseMetadata(metadata, EVENT_TEXTS)), tensors };
 }
 
 /** All that is still to come. */
@@ -115,7 +143,9 @@ export async function rest<T>(stream: AsyncIterable<T>): Promise<T[]> {
 export const collect = (response: Response): Promise<Received[]> => rest(messages(response));
 
 /** A stage run to its end: its `done`, the tensors with it, and the steps before it. Throws when it ends otherwise. */
-export async function finish(response: Response): Promise<{ done: StageDone; tensors: Received['tensors']; all: Received[] }> {
+export async function finish(
+  response: Response,
+): Promise<{ done: StageDone; tensors: Received['tensors']; all: Received[] }> {
   const all = await collect(response);
   const last = all.at(-1);
   if (last?.event.event !== 'done') throw new Error(`ended with ${JSON.stringify(last?.event)}`);
@@ -124,6 +154,7 @@ export async function finish(response: Response): Promise<{ done: StageDone; ten
 
 /** Reads until the first event of this kind and gives the rest of the stream back. */
 export async function readUntil(stream: AsyncGenerator<Received>, kind: StageEvent['event']): Promise<Received> {
-  for (let next = await stream.next(); !next.done; next = await stream.next()) if (next.value.event.event === kind) return next.value;
+  for (let next = await stream.next(); !next.done; next = await stream.next())
+    if (next.value.event.event === kind) return next.value;
   throw new Error(`the stream ended without ${kind}`);
 }

@@ -1,4 +1,6 @@
-/** One stage without a server: its mathematics against the same formulas written out, and how tokens become a picture. */
+/**
+ * One stage without a server: its mathematics against the same formulas written out, and how tokens become a picture.
+ */
 import { describe, expect, test } from 'vitest';
 import { runStage } from '../../containers/onnx/run-stage.ts';
 import { coverFault, parseStage, type StageJob } from '../../containers/onnx/validate.ts';
@@ -37,11 +39,14 @@ function expected(length: number, sigmas: readonly number[]): { latents: Float32
 }
 
 describe('denoising', () => {
-  test.each(['low', 'mixed', 'all-upsampled', 'full'] as const)('of %s tokens is Euler on the velocity', async (layout) => {
-    const sigmas = [1, 0.8, 0.55, 0.2];
-    const { latents } = await run({ layout, sigmas });
-    expect(latents).toEqual(expected(tokensOf(CLOSED_FORM_FACTS, layout).scale.length * D, sigmas).latents);
-  });
+  test.each(['low', 'mixed', 'all-upsampled', 'full'] as const)(
+    'of %s tokens is Euler on the velocity',
+    async (layout) => {
+      const sigmas = [1, 0.8, 0.55, 0.2];
+      const { latents } = await run({ layout, sigmas });
+      expect(latents).toEqual(expected(tokensOf(CLOSED_FORM_FACTS, layout).scale.length * D, sigmas).latents);
+    },
+  );
 });
 
 describe('the clean estimate', () => {
@@ -68,7 +73,8 @@ describe('the clean estimate', () => {
       for (let child = 0; child < side * side; child++) {
         const row = imgIds[3 * n + 1]! * 2 + (child >> 1);
         const col = imgIds[3 * n + 2]! * 2 + (child & 1);
-        for (let slot = 0; slot < D; slot++) grid[(row * 8 + col) * D + slot] = clean[n * D + (side === 2 ? (slot & ~3) + child : slot)]!;
+        for (let slot = 0; slot < D; slot++)
+          grid[(row * 8 + col) * D + slot] = clean[n * D + (side === 2 ? (slot & ~3) + child : slot)]!;
       }
     }
     expectClose(rgb, await picture(grid, 4, 8));
@@ -78,12 +84,16 @@ describe('the clean estimate', () => {
     const whole = await run({ layout: 'full', sigmas, options: { decode: 'clean' } });
     const n = 32;
     const turned = Array.from({ length: n }, (_, i) => (i * 13 + 5) % n);
-    const gather = (data: Float32Array, width: number) => Float32Array.from({ length: n * width }, (_, i) => data[turned[Math.floor(i / width)]! * width + (i % width)]!);
+    const gather = (data: Float32Array, width: number) =>
+      Float32Array.from({ length: n * width }, (_, i) => data[turned[Math.floor(i / width)]! * width + (i % width)]!);
     const { rgb } = await run({
       layout: 'full',
       sigmas,
       options: { decode: 'clean' },
-      tensors: { latents: { data: gather(seededLatents(n * D), D), shape: [n, D] }, img_ids: { data: gather(tokensOf(CLOSED_FORM_FACTS, 'full').imgIds, 3), shape: [n, 3] } },
+      tensors: {
+        latents: { data: gather(seededLatents(n * D), D), shape: [n, D] },
+        img_ids: { data: gather(tokensOf(CLOSED_FORM_FACTS, 'full').imgIds, 3), shape: [n, 3] },
+      },
     });
     expect(rgb).toEqual(whole.rgb);
   });
@@ -93,7 +103,15 @@ describe('stopping', () => {
   test('is looked at before the first step, and throws its reason', async () => {
     const { model: counted, calls } = closedFormModel();
     const reason = new Error('enough');
-    await expect(rest(runStage({ ...jobOf({ sigmas: evenSigmas(3) }), model: counted }, counted.encodeText, AbortSignal.abort(reason)))).rejects.toBe(reason);
+    await expect(
+      rest(
+        runStage(
+          { ...jobOf({ sigmas: evenSigmas(3) }), model: counted },
+          counted.encodeText,
+          AbortSignal.abort(reason),
+        ),
+      ),
+    ).rejects.toBe(reason);
     expect(calls.velocity).toBe(0);
   });
 });

@@ -1,7 +1,15 @@
 /** Laws of the binary format, and every way a message can be wrong. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeMessage, encodeMessage, MAX_HEADER_BYTES, type Message, readMessages, SafetensorsError, type Tensor } from '../../src/stage/safetensors.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  MAX_HEADER_BYTES,
+  type Message,
+  readMessages,
+  SafetensorsError,
+  type Tensor,
+} from '../../src/stage/safetensors.ts';
 import { rest } from './requests.ts';
 
 const LIMIT = 1 << 20;
@@ -13,17 +21,31 @@ const tensor: fc.Arbitrary<Tensor> = fc.tuple(shape, fc.boolean()).chain(([sides
   return (isFloat ? fc.float32Array(length) : fc.uint8Array(length)).map((data) => ({ data, shape: sides }));
 });
 const name = fc.string({ unit: 'grapheme', maxLength: 8 }).filter((text) => text !== '__metadata__');
-const message: fc.Arbitrary<Message> = fc.record({ metadata: fc.dictionary(name, fc.string({ unit: 'grapheme' })), tensors: fc.dictionary(name, tensor, { maxKeys: 5 }) });
+const message: fc.Arbitrary<Message> = fc.record({
+  metadata: fc.dictionary(name, fc.string({ unit: 'grapheme' })),
+  tensors: fc.dictionary(name, tensor, { maxKeys: 5 }),
+});
 
 /** Float32 NaN, -0 and the order of tensors included: the bytes of the data and its place. */
 const plain = ({ metadata, tensors }: Message) => ({
   metadata: Object.entries(metadata).sort(),
   tensors: Object.entries(tensors)
-    .map(([key, { data, shape: sides }]) => [key, data.constructor.name, [...sides], Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')])
+    .map(([key, { data, shape: sides }]) => [
+      key,
+      data.constructor.name,
+      [...sides],
+      Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex'),
+    ])
     .sort(),
 });
 
-const EXAMPLE: Message = { metadata: { event: 'done', note: 'é🦊' }, tensors: { latents: { data: Float32Array.of(1, -2, 3.5), shape: [3, 1] }, rgb: { data: Uint8Array.of(1, 2, 3), shape: [3] } } };
+const EXAMPLE: Message = {
+  metadata: { event: 'done', note: 'é🦊' },
+  tensors: {
+    latents: { data: Float32Array.of(1, -2, 3.5), shape: [3, 1] },
+    rgb: { data: Uint8Array.of(1, 2, 3), shape: [3] },
+  },
+};
 
 /** A message whose header is this text, followed by so much data. */
 function withHeader(header: unknown, dataBytes = 0): Uint8Array {
@@ -55,7 +77,12 @@ const concat = (...parts: readonly Uint8Array[]) => new Uint8Array(Buffer.concat
 
 describe('one message', () => {
   test('decoding undoes encoding, whatever the names, shapes and values', () => {
-    fc.assert(fc.property(message, (original) => void expect(plain(decodeMessage(encodeMessage(original)))).toEqual(plain(original))));
+    fc.assert(
+      fc.property(
+        message,
+        (original) => void expect(plain(decodeMessage(encodeMessage(original)))).toEqual(plain(original)),
+      ),
+    );
   });
 
   test('equal messages are equal bytes, and data begins at a multiple of 8', () => {
@@ -90,18 +117,27 @@ describe('one message', () => {
   });
 
   test('tensors may stand in any order in the header, an empty one after the one it begins with', () => {
-    const header = { b: { dtype: 'U8', shape: [2], data_offsets: [4, 6] }, empty: { dtype: 'U8', shape: [0], data_offsets: [4, 4] }, a: { dtype: 'F32', shape: [], data_offsets: [0, 4] } };
+    const header = {
+      b: { dtype: 'U8', shape: [2], data_offsets: [4, 6] },
+      empty: { dtype: 'U8', shape: [0], data_offsets: [4, 4] },
+      a: { dtype: 'F32', shape: [], data_offsets: [0, 4] },
+    };
     expect(Object.keys(decodeMessage(withHeader(header, 6)).tensors)).toEqual(['b', 'empty', 'a']);
   });
 
   test('what does not fill its shape, or is called __metadata__, cannot be encoded', () => {
-    expect(() => encodeMessage({ metadata: {}, tensors: { x: { data: new Uint8Array(3), shape: [2, 2] } } })).toThrow(/tensor x: 3 values do not fill shape \[2,2\]/);
-    expect(() => encodeMessage({ metadata: {}, tensors: { __metadata__: { data: new Uint8Array(1), shape: [1] } } })).toThrow(RangeError);
+    expect(() => encodeMessage({ metadata: {}, tensors: { x: { data: new Uint8Array(3), shape: [2, 2] } } })).toThrow(
+      /tensor x: 3 values do not fill shape \[2,2\]/,
+    );
+    expect(() =>
+      encodeMessage({ metadata: {}, tensors: { __metadata__: { data: new Uint8Array(1), shape: [1] } } }),
+    ).toThrow(RangeError);
   });
 
   test('cut anywhere, or followed by anything, it is no message', () => {
     const bytes = encodeMessage(EXAMPLE);
-    for (let length = 0; length < bytes.length; length++) expect(() => decodeMessage(bytes.subarray(0, length))).toThrow(SafetensorsError);
+    for (let length = 0; length < bytes.length; length++)
+      expect(() => decodeMessage(bytes.subarray(0, length))).toThrow(SafetensorsError);
     expect(() => decodeMessage(concat(bytes, Uint8Array.of(0)))).toThrow(/data, 16 follow/);
   });
 
@@ -141,11 +177,24 @@ describe('one message', () => {
     ['fewer bytes than the shape', entry({ shape: [3] }), 2, /2 bytes do not fill U8 \[3\]/],
     ['a shape too large to be true', entry({ shape: [2 ** 40, 2 ** 40] }), 2, /do not fill/],
     ['data that begins late', entry({ data_offsets: [1, 3] }), 3, /begins at 1, expected 0/],
-    ['tensors that overlap', { ...entry({}), y: { dtype: 'U8', shape: [2], data_offsets: [1, 3] } }, 3, /tensor y: begins at 1, expected 2/],
-    ['a hole between tensors', { ...entry({}), y: { dtype: 'U8', shape: [1], data_offsets: [3, 4] } }, 4, /begins at 3, expected 2/],
+    [
+      'tensors that overlap',
+      { ...entry({}), y: { dtype: 'U8', shape: [2], data_offsets: [1, 3] } },
+      3,
+      /tensor y: begins at 1, expected 2/,
+    ],
+    [
+      'a hole between tensors',
+      { ...entry({}), y: { dtype: 'U8', shape: [1], data_offsets: [3, 4] } },
+      4,
+      /begins at 3, expected 2/,
+    ],
     ['data nobody owns', entry({}), 3, /2 bytes of data, 3 follow/],
   ])('%s is refused', (_, header, dataBytes, says) => {
-    const bytes = header === null ? concat(withHeader('  ').subarray(0, 8), Uint8Array.of(0xff, 0xfe)) : withHeader(header, dataBytes);
+    const bytes =
+      header === null
+        ? concat(withHeader('  ').subarray(0, 8), Uint8Array.of(0xff, 0xfe))
+        : withHeader(header, dataBytes);
     expect(() => decodeMessage(bytes)).toThrow(SafetensorsError);
     expect(() => decodeMessage(bytes)).toThrow(says);
   });
@@ -175,16 +224,20 @@ describe('a sequence of messages', () => {
 
   test('of any messages in any chunks is those messages', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(message, { maxLength: 4 }), fc.infiniteStream(fc.integer({ min: 0, max: 40 })), async (all, sizes) => {
-        const bytes = concat(...all.map(encodeMessage));
-        const chunks: Uint8Array[] = [];
-        for (let at = 0; at < bytes.length; ) {
-          const size = sizes.next().value as number;
-          chunks.push(bytes.subarray(at, at + size));
-          at += size;
-        }
-        expect((await readAll(streamOf(...chunks).body)).map(plain)).toEqual(all.map(plain));
-      }),
+      fc.asyncProperty(
+        fc.array(message, { maxLength: 4 }),
+        fc.infiniteStream(fc.integer({ min: 0, max: 40 })),
+        async (all, sizes) => {
+          const bytes = concat(...all.map(encodeMessage));
+          const chunks: Uint8Array[] = [];
+          for (let at = 0; at < bytes.length; ) {
+            const size = sizes.next().value as number;
+            chunks.push(bytes.subarray(at, at + size));
+            at += size;
+          }
+          expect((await readAll(streamOf(...chunks).body)).map(plain)).toEqual(all.map(plain));
+        },
+      ),
       { numRuns: 50 },
     );
   });
@@ -228,7 +281,9 @@ describe('a sequence of messages', () => {
   });
 
   test('whose body breaks gives its own error', async () => {
-    const stream = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new TypeError('the line went dead')) });
+    const stream = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.error(new TypeError('the line went dead')),
+    });
     await expect(readAll(stream)).rejects.toThrow('the line went dead');
   });
 });

@@ -1,4 +1,7 @@
-/** What depends on our server's settings and on a model that can be held: the line, orphans, keeping, draining, failures, slow readers. */
+/**
+ * What depends on our server's settings and on a model that can be held: the line, orphans, keeping, draining,
+ * failures, slow readers.
+ */
 import { request as httpRequest } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -6,7 +9,19 @@ import { createStageServer, type StageServerOptions } from '../../containers/onn
 import type { Model } from '../../containers/onnx/model.ts';
 import { stageProblem } from '../../src/stage/contract.ts';
 import { type Before, type Calls, CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
-import { call, collect, evenSigmas, finish, freshId, messages, put, type RequestShape, readUntil, rest, stageBody } from './requests.ts';
+import {
+  call,
+  collect,
+  evenSigmas,
+  finish,
+  freshId,
+  messages,
+  put,
+  type RequestShape,
+  readUntil,
+  rest,
+  stageBody,
+} from './requests.ts';
 import { startServer } from './start.ts';
 
 const stops: (() => Promise<void>)[] = [];
@@ -52,7 +67,10 @@ function gate(kind: 'encodeText' | 'velocity' | 'decode' = 'velocity') {
 
 const health = async (server: { url: string; token: string }) => {
   const response = await call(server, 'GET', 'healthz', { token: null });
-  return { code: response.status, ...((await response.json()) as { status: string; queue: number; eta_ms: number; version: string }) };
+  return {
+    code: response.status,
+    ...((await response.json()) as { status: string; queue: number; eta_ms: number; version: string }),
+  };
 };
 
 describe('the line', () => {
@@ -163,7 +181,9 @@ describe('cancelling', () => {
     const { before, openForGood } = gate(kind);
     const server = await start({}, before);
     const id = freshId();
-    const reader = messages(await put(server, id, body({ layout: 'full', sigmas: [1, 0], options: { decode: 'image' } })));
+    const reader = messages(
+      await put(server, id, body({ layout: 'full', sigmas: [1, 0], options: { decode: 'image' } })),
+    );
     await vi.waitFor(() => expect(server.calls[kind]).toBe(1));
     await call(server, 'DELETE', `v1/stages/${id}`);
     openForGood();
@@ -246,7 +266,10 @@ describe('with nobody reading', () => {
     const server = await start({ orphanMs: 20 }, before);
     const request = body();
     for (let i = 0; i < 5; i++) {
-      const raw = httpRequest(new URL(`v1/stages/${freshId()}`, server.url), { method: 'PUT', headers: { authorization: `Bearer ${server.token}`, 'content-length': request.length } });
+      const raw = httpRequest(new URL(`v1/stages/${freshId()}`, server.url), {
+        method: 'PUT',
+        headers: { authorization: `Bearer ${server.token}`, 'content-length': request.length },
+      });
       raw.on('error', () => {});
       raw.end(request, () => raw.destroy());
     }
@@ -277,7 +300,9 @@ describe('keeping', () => {
     const server = await start({ keepMs: 30 });
     const id = freshId();
     await finish(await put(server, id, body()));
-    await vi.waitFor(async () => expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(404), { interval: 50 });
+    await vi.waitFor(async () => expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(404), {
+      interval: 50,
+    });
   });
 
   test('the oldest results go first when there are too many bytes of them', async () => {
@@ -301,7 +326,8 @@ describe('keeping', () => {
 
   test('a text is encoded once for all stages of a job', async () => {
     const server = await start();
-    for (const prompt of ['red', 'red', 'blue', 'red']) await finish(await put(server, freshId(), body({ options: { prompt } })));
+    for (const prompt of ['red', 'red', 'blue', 'red'])
+      await finish(await put(server, freshId(), body({ options: { prompt } })));
     expect(server.calls.encodeText).toBe(2);
   });
 });
@@ -318,15 +344,23 @@ describe('failing', () => {
     ['encodeText', 'text'],
     ['velocity', 'velocity'],
     ['decode', 'decode'],
-  ] as const)('a model that throws in %s is told as retryable, never kept, and does not stop the next stage', async (kind, part) => {
-    const server = await start({}, failing(kind, new Error('out of memory near "a red apple"')));
-    const [id, request] = [freshId(), body({ options: { decode: 'clean' } })];
-    const last = (await collect(await put(server, id, request))).at(-1);
-    expect(last?.event).toEqual({ event: 'error', code: 'model_failed', message: `the model failed in ${part}`, retryable: true });
-    expect(server.logged.at(-1)).toMatchObject({ outcome: 'failed', error: expect.stringContaining(part) });
-    if (kind === 'encodeText') expect(JSON.stringify(server.logged)).not.toContain('apple');
-    expect((await finish(await put(server, id, request))).done.steps_done).toBe(2);
-  });
+  ] as const)(
+    'a model that throws in %s is told as retryable, never kept, and does not stop the next stage',
+    async (kind, part) => {
+      const server = await start({}, failing(kind, new Error('out of memory near "a red apple"')));
+      const [id, request] = [freshId(), body({ options: { decode: 'clean' } })];
+      const last = (await collect(await put(server, id, request))).at(-1);
+      expect(last?.event).toEqual({
+        event: 'error',
+        code: 'model_failed',
+        message: `the model failed in ${part}`,
+        retryable: true,
+      });
+      expect(server.logged.at(-1)).toMatchObject({ outcome: 'failed', error: expect.stringContaining(part) });
+      if (kind === 'encodeText') expect(JSON.stringify(server.logged)).not.toContain('apple');
+      expect((await finish(await put(server, id, request))).done.steps_done).toBe(2);
+    },
+  );
 
   test('a model that answers NaN is told as final', async () => {
     const { model } = closedFormModel();
@@ -342,7 +376,9 @@ describe('warnings', () => {
   test('name skipped words and the cut, also when the text was remembered', async () => {
     const server = await start();
     for (let i = 0; i < 2; i++) {
-      const { done } = await finish(await put(server, freshId(), body({ options: { prompt: 'red zzqxv apple apple apple apple apple apple' } })));
+      const { done } = await finish(
+        await put(server, freshId(), body({ options: { prompt: 'red zzqxv apple apple apple apple apple apple' } })),
+      );
       expect(done.warnings).toEqual([expect.stringContaining('zzqxv'), expect.stringContaining('cut')]);
     }
   });
@@ -352,10 +388,14 @@ describe('the body', () => {
   test('is refused when it grows over the limit without having said so', async () => {
     const server = await start({ maxBodyBytes: 1000 });
     const status = await new Promise((resolve, reject) => {
-      const raw = httpRequest(new URL(`v1/stages/${freshId()}`, server.url), { method: 'PUT', headers: { authorization: `Bearer ${server.token}` } }, (response) => {
-        resolve(response.statusCode);
-        raw.destroy();
-      });
+      const raw = httpRequest(
+        new URL(`v1/stages/${freshId()}`, server.url),
+        { method: 'PUT', headers: { authorization: `Bearer ${server.token}` } },
+        (response) => {
+          resolve(response.statusCode);
+          raw.destroy();
+        },
+      );
       raw.on('error', reject);
       raw.write(new Uint8Array(600));
       raw.write(new Uint8Array(600));
@@ -417,9 +457,15 @@ describe('starting and stopping', () => {
   test('an empty token, two models of one name, and a model with negative prompts are mistakes', async () => {
     expect(() => createStageServer({ models: [], token: '' })).toThrow(RangeError);
     const { model } = closedFormModel();
-    await expect(createStageServer({ models: [model, model], token: 'x' }).ready).rejects.toThrow(/two models are called closed-form/);
-    await expect(createStageServer({ models: [closedFormModel({ facts: { negative_prompt: true } }).model], token: 'x' }).ready).rejects.toThrow(/negative prompts/);
-    await expect(createStageServer({ models: Promise.reject(new Error('no disk')), token: 'x' }).ready).rejects.toThrow('no disk');
+    await expect(createStageServer({ models: [model, model], token: 'x' }).ready).rejects.toThrow(
+      /two models are called closed-form/,
+    );
+    await expect(
+      createStageServer({ models: [closedFormModel({ facts: { negative_prompt: true } }).model], token: 'x' }).ready,
+    ).rejects.toThrow(/negative prompts/);
+    await expect(createStageServer({ models: Promise.reject(new Error('no disk')), token: 'x' }).ready).rejects.toThrow(
+      'no disk',
+    );
   });
 });
 
@@ -430,7 +476,17 @@ describe('the log', () => {
     await finish(await put(server, id, body({ options: { prompt: 'a secret apple' } })));
     await put(server, freshId(), body({ options: { prompt: 'a secret apple' }, sigmas: [1] }));
     expect(server.logged).toEqual([
-      { event: 'stage', id, model: 'closed-form', tokens: 8, steps: 2, steps_done: 2, ms: expect.any(Number), outcome: 'done', trace_id: '0af7651916cd43dd8448eb211c80319c' },
+      {
+        event: 'stage',
+        id,
+        model: 'closed-form',
+        tokens: 8,
+        steps: 2,
+        steps_done: 2,
+        ms: expect.any(Number),
+        outcome: 'done',
+        trace_id: '0af7651916cd43dd8448eb211c80319c',
+      },
       { event: 'refused', id: expect.any(String), status: 422, code: 'out_of_range', field: 'sigmas' },
     ]);
     expect(JSON.stringify(server.logged)).not.toMatch(/secret|token for tests/);

@@ -11,7 +11,11 @@ export async function startServer(
   options: Partial<StageServerOptions> = {},
 ): Promise<Started & { server: StageServer; listening: Listening; logged: Record<string, unknown>[] }> {
   const logged: Record<string, unknown>[] = [];
-  const server = createStageServer({ models, token: TEST_TOKEN, options: { log: (entry) => logged.push({ ...entry }), drainMs: 1000, ...options } });
+  const server = createStageServer({
+    models,
+    token: TEST_TOKEN,
+    options: { log: (entry) => logged.push({ ...entry }), drainMs: 1000, ...options },
+  });
   const listening = await listen(server.app, { host: '127.0.0.1', port: 0 });
   return {
     url: listening.url,

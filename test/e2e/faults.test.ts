@@ -34,7 +34,12 @@ beforeAll(async () => {
     persistTo: folder,
     stage: { url: proxy.url, token: TOKEN },
     onLog: (line) => logs.push(line),
-    vars: { STAGE_ATTEMPTS: String(ATTEMPTS), STAGE_SILENCE_SECONDS: '3', STAGE_TIMEOUT_SECONDS: '20', QUEUE_SECONDS: '2' },
+    vars: {
+      STAGE_ATTEMPTS: String(ATTEMPTS),
+      STAGE_SILENCE_SECONDS: '3',
+      STAGE_TIMEOUT_SECONDS: '20',
+      QUEUE_SECONDS: '2',
+    },
   });
   undisturbed = await finish(await create(RED_APPLE));
 });
@@ -47,7 +52,10 @@ afterAll(async () => {
 });
 
 const call = (path: string, init: RequestInit = {}) =>
-  fetch(new URL(path, stack.url), { ...init, headers: { authorization: `Bearer ${stack.key}`, ...(init.body ? { 'content-type': 'application/json' } : {}) } });
+  fetch(new URL(path, stack.url), {
+    ...init,
+    headers: { authorization: `Bearer ${stack.key}`, ...(init.body ? { 'content-type': 'application/json' } : {}) },
+  });
 
 async function create(body: Record<string, unknown>): Promise<string> {
   const response = await call('/v1/jobs', { method: 'POST', body: JSON.stringify(body) });
@@ -58,7 +66,9 @@ async function create(body: Record<string, unknown>): Promise<string> {
 async function eventsOf(id: string, onEvent?: (event: JobEvent) => Promise<void> | void): Promise<JobEvent[]> {
   const response = await call(`/v1/jobs/${id}/events`);
   const events: JobEvent[] = [];
-  const parser = createParser({ onEvent: ({ event, data }) => events.push({ type: event, data: JSON.parse(data) } as JobEvent) });
+  const parser = createParser({
+    onEvent: ({ event, data }) => events.push({ type: event, data: JSON.parse(data) } as JobEvent),
+  });
   let told = 0;
   for await (const text of (response.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream())) {
     parser.feed(text);
@@ -74,7 +84,10 @@ async function finish(id: string): Promise<Buffer> {
   return Buffer.from(await (await call(`/v1/jobs/${id}/image`)).arrayBuffer());
 }
 
-const spoilMetadata = (changes: Record<string, string>): Fault => ({ kind: 'spoil', spoil: ({ metadata, tensors }) => ({ metadata: { ...metadata, ...changes }, tensors }) });
+const spoilMetadata = (changes: Record<string, string>): Fault => ({
+  kind: 'spoil',
+  spoil: ({ metadata, tensors }) => ({ metadata: { ...metadata, ...changes }, tensors }),
+});
 const spoilTensor = (name: string, change: (tensor: Tensor) => Tensor): Fault => ({
   kind: 'spoil',
   spoil: ({ metadata, tensors }) => ({ metadata, tensors: { ...tensors, [name]: change(tensors[name] as Tensor) } }),
@@ -96,18 +109,39 @@ describe('a fault of the stage server costs time and not the picture', () => {
     ['answers 200 with nothing', { kind: 'status', status: 200 }],
     ['answers 204', { kind: 'status', status: 204 }],
     ['answers garbage', { kind: 'bytes', bytes: random }],
-    ['answers a page of HTML', { kind: 'bytes', bytes: new TextEncoder().encode('<html><body>502 Bad Gateway</body></html>') }],
+    [
+      'answers a page of HTML',
+      { kind: 'bytes', bytes: new TextEncoder().encode('<html><body>502 Bad Gateway</body></html>') },
+    ],
     ['says its header has more bytes than memory', { kind: 'bytes', bytes: new Uint8Array(16).fill(0xff) }],
     ['dies in the middle of its stream', { kind: 'cut', missing: 3000, how: 'break' }],
     ['ends its body inside the last message', { kind: 'cut', missing: 5, how: 'end' }],
     ['ends its body before the last message', { kind: 'cut', missing: 100_000, how: 'end' }],
     ['accepts and never answers', { kind: 'hang', after: 'nothing' }],
     ['answers its headers and hangs', { kind: 'hang', after: 'headers' }],
-    ['reports an error that may pass', spoilMetadata({ event: 'error', code: 'engine_failed', message: 'out of memory', retryable: 'true' })],
+    [
+      'reports an error that may pass',
+      spoilMetadata({ event: 'error', code: 'engine_failed', message: 'out of memory', retryable: 'true' }),
+    ],
     ['says it did other steps than asked', spoilMetadata({ steps_done: '1' })],
-    ['answers latents that are not numbers', spoilTensor('latents', ({ data, shape }) => ({ data: data.with(5, Number.NaN) as Float32Array, shape }))],
-    ['answers latents of another width', spoilTensor('latents', ({ data, shape: [n = 0, width = 0] }) => ({ data: data.subarray(0, (n * width) / 4), shape: [n, width / 4] }))],
-    ['answers a picture of another size', spoilTensor('rgb', ({ data, shape: [height = 0, width = 0] }) => ({ data: data.subarray(0, (height * width * 3) / 4), shape: [height / 2, width / 2, 3] }))],
+    [
+      'answers latents that are not numbers',
+      spoilTensor('latents', ({ data, shape }) => ({ data: data.with(5, Number.NaN) as Float32Array, shape })),
+    ],
+    [
+      'answers latents of another width',
+      spoilTensor('latents', ({ data, shape: [n = 0, width = 0] }) => ({
+        data: data.subarray(0, (n * width) / 4),
+        shape: [n, width / 4],
+      })),
+    ],
+    [
+      'answers a picture of another size',
+      spoilTensor('rgb', ({ data, shape: [height = 0, width = 0] }) => ({
+        data: data.subarray(0, (height * width * 3) / 4),
+        shape: [height / 2, width / 2, 3],
+      })),
+    ],
   ])('%s, in the first stage or a later one', async (_, fault) => {
     // what spoils latents has none to spoil in the last stage
     for (const faults of [[fault], [forward, fault]]) {
@@ -126,12 +160,17 @@ describe('a fault of the stage server costs time and not the picture', () => {
     const id = await create(RED_APPLE);
     const events = await eventsOf(id);
     expect(events.filter(({ type }) => type === 'retry')).toHaveLength(0);
-    expect(events.filter(({ type, data }) => type === 'queued' && 'stage' in data && data.stage === 1).length).toBeGreaterThan(0);
+    expect(
+      events.filter(({ type, data }) => type === 'queued' && 'stage' in data && data.stage === 1).length,
+    ).toBeGreaterThan(0);
     expect((await finish(id)).equals(undisturbed)).toBe(true);
   });
 
   test('restarts between two stages and inside one', async () => {
-    for (const moment of [(event: JobEvent) => event.type === 'selection', (event: JobEvent) => event.type === 'step' && event.data.stage === 3]) {
+    for (const moment of [
+      (event: JobEvent) => event.type === 'selection',
+      (event: JobEvent) => event.type === 'step' && event.data.stage === 3,
+    ]) {
       proxy.inject([]);
       const id = await create(RED_APPLE);
       let restarted = false;
@@ -163,7 +202,11 @@ describe('a fault of the stage server costs time and not the picture', () => {
     await expect.poll(() => proxy.deleted.length, { timeout: 5000 }).toBe(1);
     expect(proxy.deleted[0]).toBe(proxy.seen[1]);
     await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({ status: 'cancelled', image: null, receipt: null });
+    expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({
+      status: 'cancelled',
+      image: null,
+      receipt: null,
+    });
   });
 });
 
@@ -174,11 +217,17 @@ describe('a fault that does not pass ends the job with its name and the attempts
     ['every answer is garbage', { kind: 'bytes', bytes: new Uint8Array(64) }, 'invalid_response'],
     ['every answer is cut', { kind: 'cut', missing: 5, how: 'end' }, 'invalid_response'],
   ])('%s', async (_, fault, reason) => {
-    expect(await failedWith([], fault)).toMatchObject({ type: 'failed', data: { reason, stage: 1, attempts: ATTEMPTS } });
+    expect(await failedWith([], fault)).toMatchObject({
+      type: 'failed',
+      data: { reason, stage: 1, attempts: ATTEMPTS },
+    });
   });
 
   test('the server never answers at all', async () => {
-    expect(await failedWith([], { kind: 'hang', after: 'headers' })).toMatchObject({ type: 'failed', data: { reason: 'timeout', attempts: ATTEMPTS } });
+    expect(await failedWith([], { kind: 'hang', after: 'headers' })).toMatchObject({
+      type: 'failed',
+      data: { reason: 'timeout', attempts: ATTEMPTS },
+    });
   });
 
   test('a refusal is final: the same request would be refused again', async () => {
@@ -189,7 +238,10 @@ describe('a fault that does not pass ends the job with its name and the attempts
       body: JSON.stringify({ code: 'too_many_tokens', message: 'got 256 tokens, at most 64', field: 'latents' }),
     };
     const last = await failedWith([{ kind: 'forward' }, refusal]);
-    expect(last).toMatchObject({ type: 'failed', data: { reason: 'refused', stage: 2, attempts: 1, message: expect.stringContaining('too_many_tokens') } });
+    expect(last).toMatchObject({
+      type: 'failed',
+      data: { reason: 'refused', stage: 2, attempts: 1, message: expect.stringContaining('too_many_tokens') },
+    });
   });
 
   test('an error reported as final is', async () => {
@@ -205,15 +257,25 @@ describe('a fault that does not pass ends the job with its name and the attempts
   });
 
   test('a server that stays busy is waited for only so long', async () => {
-    expect(await failedWith([], { kind: 'status', status: 503, headers: { 'retry-after': '0' } })).toMatchObject({ type: 'failed', data: { reason: 'no_capacity', stage: 1 } });
+    expect(await failedWith([], { kind: 'status', status: 503, headers: { 'retry-after': '0' } })).toMatchObject({
+      type: 'failed',
+      data: { reason: 'no_capacity', stage: 1 },
+    });
   });
 });
 
 test('what was logged of all that names jobs and reasons, and no prompt, key or token', () => {
   const lines = logs.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
-  expect(lines.some(({ event, reason, job_id }) => event === 'stage_failed' && reason === 'server_error' && String(job_id).startsWith('job_'))).toBe(true);
+  expect(
+    lines.some(
+      ({ event, reason, job_id }) =>
+        event === 'stage_failed' && reason === 'server_error' && String(job_id).startsWith('job_'),
+    ),
+  ).toBe(true);
   expect(lines.some(({ event, room }) => event === 'job_ended' && room === 'done')).toBe(true);
-  expect(logs.filter((line) => [RED_APPLE.prompt, stack.key, TOKEN].some((secret) => line.includes(secret)))).toEqual([]);
+  expect(logs.filter((line) => [RED_APPLE.prompt, stack.key, TOKEN].some((secret) => line.includes(secret)))).toEqual(
+    [],
+  );
 });
 
 test('with its stage server gone for a moment, a job of a known model is accepted and done when the server is back', async () => {
@@ -224,7 +286,10 @@ test('with its stage server gone for a moment, a job of a known model is accepte
 });
 
 test('with no stage server in reach and no model known, the answer is a 503 that says when to come again', async () => {
-  const alone = await startStack({ persistTo: join(folder, 'alone'), stage: { url: 'http://127.0.0.1:9', token: TOKEN } });
+  const alone = await startStack({
+    persistTo: join(folder, 'alone'),
+    stage: { url: 'http://127.0.0.1:9', token: TOKEN },
+  });
   try {
     const response = await fetch(new URL('/v1/jobs', alone.url), {
       method: 'POST',

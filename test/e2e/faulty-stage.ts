@@ -1,4 +1,7 @@
-/** A stage server's far side with faults: forwards to the real one, except where a fault is due. The only thing faked is what a network and a broken server do. */
+/**
+ * A stage server's far side with faults: forwards to the real one, except where a fault is due. The only thing faked is
+ * what a network and a broken server do.
+ */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,7 +11,12 @@ import { decodeMessage, encodeMessage, type Message } from '../../src/stage/safe
 export type Fault =
   | { readonly kind: 'forward' }
   | { readonly kind: 'refuse' }
-  | { readonly kind: 'status'; readonly status: number; readonly headers?: Record<string, string>; readonly body?: string }
+  | {
+      readonly kind: 'status';
+      readonly status: number;
+      readonly headers?: Record<string, string>;
+      readonly body?: string;
+    }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   /** forwards all but the last `missing` bytes, then ends the body or breaks the connection */
   | { readonly kind: 'cut'; readonly missing: number; readonly how: 'end' | 'break' }
@@ -60,7 +68,11 @@ export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
         if (fault.after === 'headers') response.writeHead(200).flushHeaders();
         return;
     }
-    const real = await fetch(new URL(request.url ?? '/', realUrl), { method: request.method ?? 'GET', headers: { authorization: request.headers.authorization ?? '' }, ...(isStage && { body }) });
+    const real = await fetch(new URL(request.url ?? '/', realUrl), {
+      method: request.method ?? 'GET',
+      headers: { authorization: request.headers.authorization ?? '' },
+      ...(isStage && { body }),
+    });
     if (fault.kind === 'forward') {
       response.writeHead(real.status, Object.fromEntries(real.headers));
       for await (const chunk of real.body ?? []) response.write(chunk);
@@ -75,7 +87,9 @@ export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
       response.writeHead(200).end(spoilLast(whole, fault.spoil));
     } else {
       response.writeHead(200);
-      response.write(whole.subarray(0, whole.length - fault.missing), () => (fault.how === 'end' ? response.end() : request.socket.destroy()));
+      response.write(whole.subarray(0, whole.length - fault.missing), () =>
+        fault.how === 'end' ? response.end() : request.socket.destroy(),
+      );
     }
   }
 
@@ -110,7 +124,10 @@ function spoilLast(bytes: Uint8Array, spoil: (done: Message) => Message): Uint8A
     last = at;
     const view = new DataView(bytes.buffer, bytes.byteOffset + at);
     const length = Number(view.getBigUint64(0, true));
-    const header = JSON.parse(new TextDecoder().decode(bytes.subarray(at + 8, at + 8 + length))) as Record<string, { data_offsets?: [number, number] }>;
+    const header = JSON.parse(new TextDecoder().decode(bytes.subarray(at + 8, at + 8 + length))) as Record<
+      string,
+      { data_offsets?: [number, number] }
+    >;
     at += 8 + length + Math.max(0, ...Object.values(header).map(({ data_offsets }) => data_offsets?.[1] ?? 0));
   }
   return Buffer.concat([bytes.subarray(0, last), encodeMessage(spoil(decodeMessage(bytes.slice(last))))]);

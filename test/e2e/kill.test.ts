@@ -1,4 +1,7 @@
-/** SIGKILL of the whole process tree, at every kind of moment: the job finishes by itself, with the bytes of a run that nobody disturbed. */
+/**
+ * SIGKILL of the whole process tree, at every kind of moment: the job finishes by itself, with the bytes of a run that
+ * nobody disturbed.
+ */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -121,10 +124,15 @@ test('a webhook under way when all is killed is called again, as the same messag
   });
   await once(receiver.listen(0, '127.0.0.1'), 'listening');
   try {
-    const watched = await startWatchedJob(rig.service, { ...BODY, webhook_url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/done` });
+    const watched = await startWatchedJob(rig.service, {
+      ...BODY,
+      webhook_url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/done`,
+    });
     await isCalled;
     await crash(watched);
-    await expect.poll(async () => (await getJob(rig.service, watched.id)).webhook?.state, { timeout: 10_000 }).toBe('delivered');
+    await expect
+      .poll(async () => (await getJob(rig.service, watched.id)).webhook?.state, { timeout: 10_000 })
+      .toBe('delivered');
     expect(calls).toHaveLength(2);
     for (const { id, body } of calls) {
       expect(id).toBe(watched.id);

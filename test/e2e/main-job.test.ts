@@ -15,9 +15,18 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
   test('saves the image and its stages, and prints the receipt', async () => {
     const cwd = await mkdtemp(join(folder, `${engine}-`));
-    const { code, stdout, stderr } = await startGenerate(['a red apple', '--size', '256x256', '--seed', '7', '--engine', engine], cwd).finished;
+    const { code, stdout, stderr } = await startGenerate(
+      ['a red apple', '--size', '256x256', '--seed', '7', '--engine', engine],
+      cwd,
+    ).finished;
     expect(code, stderr).toBe(0);
-    expect((await readdir(cwd)).toSorted()).toEqual(['a-red-apple.blocks.png', 'a-red-apple.edges.png', 'a-red-apple.png', 'a-red-apple.stage1.webp', 'a-red-apple.stage2.webp']);
+    expect((await readdir(cwd)).toSorted()).toEqual([
+      'a-red-apple.blocks.png',
+      'a-red-apple.edges.png',
+      'a-red-apple.png',
+      'a-red-apple.stage1.webp',
+      'a-red-apple.stage2.webp',
+    ]);
     for (const name of ['a-red-apple.png', 'a-red-apple.edges.png', 'a-red-apple.blocks.png']) {
       const { width, height, data } = decode(await readFile(join(cwd, name)));
       expect([width, height]).toEqual([256, 256]);
@@ -30,7 +39,9 @@ describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
     // tokens, steps and token steps of each stage, as the server reported them
     expect(stdout).toMatch(/^ +1 +64 +2 +128 /m);
     expect(stdout).toMatch(/^ +3 +256 +5 +1280 /m);
-    expect(stdout).toMatch(/^work +denoising [\d.]+ TFLOPs with attention, [\d.]+ without · decode [\d.e-]+ · text [\d.e-]+$/m);
+    expect(stdout).toMatch(
+      /^work +denoising [\d.]+ TFLOPs with attention, [\d.]+ without · decode [\d.e-]+ · text [\d.e-]+$/m,
+    );
     expect(stdout).toMatch(/^ +plain model [\d.]+ TFLOPs: [\d.]+x this \([\d.]+x without attention\)$/m);
     expect(stdout).toMatch(/^wall +.* stage1 .* select .* stage2 .* stage3 .* orchestration /m);
     expect(stderr).toMatch(/stage 1\/3 █+ +2\/2 steps +64 tokens/);
@@ -39,7 +50,10 @@ describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
 
 test('--compare runs the plain model with the same seed and tells how much faster the stages were', async () => {
   const cwd = await mkdtemp(join(folder, 'compare-'));
-  const { code, stdout, stderr } = await startGenerate(['a red apple', '--size', '256x256', '--seed', '7', '--compare', '--json', '--out', 'deep/apple.webp'], cwd).finished;
+  const { code, stdout, stderr } = await startGenerate(
+    ['a red apple', '--size', '256x256', '--seed', '7', '--compare', '--json', '--out', 'deep/apple.webp'],
+    cwd,
+  ).finished;
   expect(code, stderr).toBe(0);
   const { receipt, comparison, files } = JSON.parse(stdout);
   expect(files).toContain(join(cwd, 'deep/apple.compare.png'));
@@ -57,7 +71,12 @@ describe('a command that cannot work ends with a sentence and no stack', () => {
     ['a seed that is none', ['a', '--seed', 'x'], 2, /--seed must be a number/],
     ['a file of no known kind', ['a', '--out', 'a.gif'], 2, /--out must end in/],
     ['a service without key', ['a', '--url', 'http://127.0.0.1:9'], 2, /--url needs the key/],
-    ['a service that is not there', ['a', '--url', 'http://127.0.0.1:9', '--key', 'k'], 1, /http:\/\/127\.0\.0\.1:9 does not answer/],
+    [
+      'a service that is not there',
+      ['a', '--url', 'http://127.0.0.1:9', '--key', 'k'],
+      1,
+      /http:\/\/127\.0\.0\.1:9 does not answer/,
+    ],
     ['a size the model does not have', ['a', '--size', '100x100'], 2, /100/],
     ['an unknown preset', ['a', '--preset', '9x'], 2, /preset/],
   ];

@@ -1,4 +1,7 @@
-/** A stack in a process group of its own, on a folder and ports it keeps: killed whole with SIGKILL and started again as often as a test likes. */
+/**
+ * A stack in a process group of its own, on a folder and ports it keeps: killed whole with SIGKILL and started again as
+ * often as a test likes.
+ */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -14,7 +17,9 @@ import type { Stack, StackOptions } from '../../scripts/local/stack.ts';
 import { isLastEvent } from '../../src/job/events.ts';
 
 export interface Rig {
-  /** where the Worker answers, and the demo account's key: the same after every restart, there from the first start on */
+  /**
+   * where the Worker answers, and the demo account's key: the same after every restart, there from the first start on
+   */
   readonly service: Service;
   /** opens accounts; there from the first start on */
   readonly adminKey: string;
@@ -30,13 +35,23 @@ export interface Rig {
 
 const CHILD = fileURLToPath(new URL('./stack-child.ts', import.meta.url));
 
-/** A rig that has not started yet. `stage` names a stage server of the test's own, `vars` replaces what the Worker is configured with. */
+/**
+ * A rig that has not started yet. `stage` names a stage server of the test's own, `vars` replaces what the Worker is
+ * configured with.
+ */
 export async function makeRig(options: Partial<Pick<StackOptions, 'engine' | 'stage' | 'vars'>> = {}): Promise<Rig> {
   const folder = await mkdtemp(join(tmpdir(), 'ralu-e2e-'));
   const port = await somePort();
   const stagePort = await somePort();
   const file = join(folder, 'options.json');
-  const stack: StackOptions = { ...options, persistTo: join(folder, 'state'), port, stagePort, stageToken: 'e2e-token', bundle: await bundleWorker() };
+  const stack: StackOptions = {
+    ...options,
+    persistTo: join(folder, 'state'),
+    port,
+    stagePort,
+    stageToken: 'e2e-token',
+    bundle: await bundleWorker(),
+  };
   await writeFile(file, JSON.stringify(stack));
   const log: string[] = [];
   const service = { url: `http://127.0.0.1:${port}`, key: '' };
@@ -50,7 +65,8 @@ export async function makeRig(options: Partial<Pick<StackOptions, 'engine' | 'st
     const exited = dead.exitCode === null && dead.signalCode === null ? once(dead, 'exit') : Promise.resolve();
     signalGroup(dead.pid as number, 'SIGKILL');
     await exited;
-    for (const used of options.stage ? [port] : [port, stagePort]) while ((await freePort(used)) === null) await pause(5);
+    for (const used of options.stage ? [port] : [port, stagePort])
+      while ((await freePort(used)) === null) await pause(5);
   };
 
   return {
@@ -121,10 +137,18 @@ export interface Watched {
 }
 
 /** A job under way, its events followed across whatever happens to the service, until `signal` says to look away. */
-export async function startWatchedJob(service: Service, body: Readonly<Record<string, unknown>>, signal?: AbortSignal): Promise<Watched> {
+export async function startWatchedJob(
+  service: Service,
+  body: Readonly<Record<string, unknown>>,
+  signal?: AbortSignal,
+): Promise<Watched> {
   const { id } = await createJob(service, body);
   const events: FollowedEvent[] = [];
-  const waiting: { fits: (event: FollowedEvent) => boolean; resolve: (event: FollowedEvent) => void; reject: (error: Error) => void }[] = [];
+  const waiting: {
+    fits: (event: FollowedEvent) => boolean;
+    resolve: (event: FollowedEvent) => void;
+    reject: (error: Error) => void;
+  }[] = [];
   const all = (async () => {
     for await (const event of follow(service, id, signal ? { signal } : {})) {
       events.push(event);
@@ -135,7 +159,8 @@ export async function startWatchedJob(service: Service, body: Readonly<Record<st
   all
     .catch(() => undefined)
     .finally(() => {
-      for (const { reject } of waiting) reject(new Error(`job ${id} ended after ${events.map(({ type }) => type).join(', ')}`));
+      for (const { reject } of waiting)
+        reject(new Error(`job ${id} ended after ${events.map(({ type }) => type).join(', ')}`));
     });
   return {
     id,

@@ -1,4 +1,7 @@
-/** A model folder that is not what its manifest says is refused with the file and the reason, and the engine is chosen as promised. */
+/**
+ * A model folder that is not what its manifest says is refused with the file and the reason, and the engine is chosen
+ * as promised.
+ */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -36,7 +39,9 @@ describe('a model folder is refused', () => {
       bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] as number) ^ 1;
       writeFileSync(path, bytes);
     });
-    await expect(loadModel({ dir })).rejects.toThrow(/transformer\.onnx: has SHA-256 [0-9a-f]{64}, the manifest says [0-9a-f]{64}/);
+    await expect(loadModel({ dir })).rejects.toThrow(
+      /transformer\.onnx: has SHA-256 [0-9a-f]{64}, the manifest says [0-9a-f]{64}/,
+    );
   });
 
   it('when a file is cut short or missing', async () => {
@@ -50,7 +55,9 @@ describe('a model folder is refused', () => {
     const noSteps = copyOf((_, { facts }) => delete facts.steps);
     await expect(loadModel({ dir: noSteps })).rejects.toThrow(/manifest\.json: facts\.steps: /);
     const unlisted = copyOf((_, { files }) => delete files['tokenizer.json']);
-    await expect(loadModel({ dir: unlisted })).rejects.toThrow(/files\.tokenizer\.json: used by the model but not listed/);
+    await expect(loadModel({ dir: unlisted })).rejects.toThrow(
+      /files\.tokenizer\.json: used by the model but not listed/,
+    );
     const bareTokenizer = copyOf((_, manifest) => Object.assign(manifest, { tokenizer: 'tokenizer.json' }));
     await expect(loadModel({ dir: bareTokenizer })).rejects.toThrow(/manifest\.json: tokenizer: /);
     const silentTokenizer = copyOf((_, manifest) => Object.assign(manifest, { tokenizer: { file: 'tokenizer.json' } }));
@@ -63,9 +70,13 @@ describe('a model folder is refused', () => {
 
   it('when a graph is not the one the manifest describes', async () => {
     const dir = copyOf((_, { graphs }) => graphs.decoder?.inputs.push('guidance'));
-    await expect(loadModel({ dir })).rejects.toThrow(/decoder\.onnx: has latent_sample → sample, the manifest says latent_sample, guidance → sample/);
+    await expect(loadModel({ dir })).rejects.toThrow(
+      /decoder\.onnx: has latent_sample → sample, the manifest says latent_sample, guidance → sample/,
+    );
     const swapped = copyOf((_, { graphs }) => Object.assign(graphs, { text_encoder: graphs.decoder }));
-    await expect(loadModel({ dir: swapped })).rejects.toThrow(/decoder\.onnx: wants an input latent_sample, expected only input_ids/);
+    await expect(loadModel({ dir: swapped })).rejects.toThrow(
+      /decoder\.onnx: wants an input latent_sample, expected only input_ids/,
+    );
   });
 
   it('when there is none, or more than one to choose from', async () => {
@@ -76,7 +87,9 @@ describe('a model folder is refused', () => {
       mkdirSync(join(empty, each));
       writeFileSync(join(empty, each, 'manifest.json'), '{');
     }
-    await expect(loadModel({ dir: empty })).rejects.toThrow(/holds 2 models, expected one: name the folder of one or two/);
+    await expect(loadModel({ dir: empty })).rejects.toThrow(
+      /holds 2 models, expected one: name the folder of one or two/,
+    );
     await expect(loadModel({ dir: join(empty, 'one') })).rejects.toThrow(/manifest\.json: is not JSON/);
   });
 });
@@ -97,11 +110,14 @@ describe('the engine', () => {
 
   it('rejects options nobody can meet', async () => {
     await expect(openEngine('native', { threads: 0 })).rejects.toThrow('threads is 0, expected a positive integer');
-    await expect(openEngine('wasm', { device: 'cuda' })).rejects.toThrow('device is cuda, expected cpu with the wasm engine');
+    await expect(openEngine('wasm', { device: 'cuda' })).rejects.toThrow(
+      'device is cuda, expected cpu with the wasm engine',
+    );
   });
 
   it('refuses bytes that are no graph', async () => {
-    for (const kind of ['native', 'wasm'] as const) await expect((await openEngine(kind)).load(Uint8Array.of(1, 2, 3))).rejects.toThrow();
+    for (const kind of ['native', 'wasm'] as const)
+      await expect((await openEngine(kind)).load(Uint8Array.of(1, 2, 3))).rejects.toThrow();
   });
 
   // a process of its own, in which the native package cannot be found
@@ -111,18 +127,28 @@ describe('the engine', () => {
       const lines = []; const log = (line) => lines.push(line);
       const name = await (${expression}).then((engine) => engine.name, (error) => error.message);
       console.log(JSON.stringify({ name, lines }));`;
-    return execFileSync(process.execPath, ['--import', `data:text/javascript,${encodeURIComponent(hooks)}`, '--input-type=module', '--eval', program], { encoding: 'utf8' });
+    return execFileSync(
+      process.execPath,
+      ['--import', `data:text/javascript,${encodeURIComponent(hooks)}`, '--input-type=module', '--eval', program],
+      { encoding: 'utf8' },
+    );
   };
 
   it('is WASM where native cannot load, with the reason told', () => {
-    const { name: chosen, lines } = JSON.parse(withoutNative('openEngine(undefined, { log })')) as { name: string; lines: string[] };
+    const { name: chosen, lines } = JSON.parse(withoutNative('openEngine(undefined, { log })')) as {
+      name: string;
+      lines: string[];
+    };
     expect(chosen).toMatch(/^onnxruntime-web\/.* wasm$/);
     expect(lines).toEqual(['the native engine cannot load, using wasm: no such binary']);
   });
 
   it('is not replaced when it was asked for by name or by device', () => {
     for (const expression of [`openEngine('native', { log })`, `openEngine(undefined, { log, device: 'cuda' })`]) {
-      expect(JSON.parse(withoutNative(expression))).toEqual({ name: 'the native engine cannot load: no such binary', lines: [] });
+      expect(JSON.parse(withoutNative(expression))).toEqual({
+        name: 'the native engine cannot load: no such binary',
+        lines: [],
+      });
     }
   });
 });

@@ -1,4 +1,7 @@
-/** One suite for both engines: the embedded model gives the numbers PyTorch gave (`reference.safetensors`, made by lab/train/export.py) and says what it leaves out. */
+/**
+ * One suite for both engines: the embedded model gives the numbers PyTorch gave (`reference.safetensors`, made by
+ * lab/train/export.py) and says what it leaves out.
+ */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,12 +11,18 @@ import { modelFacts } from '../../src/stage/contract.ts';
 import { decodeMessage } from '../../src/stage/safetensors.ts';
 
 const MODELS = new URL('../../models', import.meta.url).pathname;
-/** Largest difference from PyTorch relative to the largest value: both compute in float32, in another order. Measured: 1.6e-6 with either engine. */
+/**
+ * Largest difference from PyTorch relative to the largest value: both compute in float32, in another order. Measured:
+ * 1.6e-6 with either engine.
+ */
 const TOLERANCE = 2e-5;
 
 const reference = decodeMessage(readFileSync(new URL('reference.safetensors', import.meta.url)));
 /** a case of velocity: tokens, sigma, index of the prompt or -1 for none */
-const { prompts, cases } = JSON.parse(reference.metadata.about as string) as { prompts: string[]; cases: [number, number, number][] };
+const { prompts, cases } = JSON.parse(reference.metadata.about as string) as {
+  prompts: string[];
+  cases: [number, number, number][];
+};
 const [prompt = ''] = prompts;
 
 function floats(name: string): Float32Array {
@@ -40,12 +49,15 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
   }, 60_000);
   afterAll(() => model?.close());
 
-  const velocity = (n: number, sigma: number, text: EncodedText) => model.velocity({ latents: floats(`latents.${n}`), imgIds: floats(`ids.${n}`), sigma, guidance: null, text });
+  const velocity = (n: number, sigma: number, text: EncodedText) =>
+    model.velocity({ latents: floats(`latents.${n}`), imgIds: floats(`ids.${n}`), sigma, guidance: null, text });
 
   it('says what it is and what computes it', () => {
     expect(modelFacts.parse(model.facts)).toEqual(model.facts);
     expect(model.facts.digest).toMatch(/^[0-9a-f]{64}$/);
-    expect(model.engine).toMatch(engine === 'native' ? /^onnxruntime-node\/\d+\.\d+\.\d+ cpu$/ : /^onnxruntime-web\/\d+\.\d+\.\d+ wasm$/);
+    expect(model.engine).toMatch(
+      engine === 'native' ? /^onnxruntime-node\/\d+\.\d+\.\d+ cpu$/ : /^onnxruntime-web\/\d+\.\d+\.\d+ wasm$/,
+    );
   });
 
   it.each(prompts.map((text, i) => [text, i] as const))('encodes "%s" as PyTorch does', async (text, i) => {
@@ -56,9 +68,14 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
     expect(relativeDifference(encoded.pooled, floats(`text.${i}.pooled`))).toBeLessThanOrEqual(TOLERANCE);
   });
 
-  it.each(cases.map(([n, sigma, text], i) => [n, sigma, prompts[text] ?? '', i] as const))('predicts the velocity of %d tokens at sigma %d for "%s" as PyTorch does', async (n, sigma, text, i) => {
-    expect(relativeDifference(await velocity(n, sigma, await model.encodeText(text)), floats(`velocity.${i}`))).toBeLessThanOrEqual(TOLERANCE);
-  });
+  it.each(cases.map(([n, sigma, text], i) => [n, sigma, prompts[text] ?? '', i] as const))(
+    'predicts the velocity of %d tokens at sigma %d for "%s" as PyTorch does',
+    async (n, sigma, text, i) => {
+      expect(
+        relativeDifference(await velocity(n, sigma, await model.encodeText(text)), floats(`velocity.${i}`)),
+      ).toBeLessThanOrEqual(TOLERANCE);
+    },
+  );
 
   it('decodes latents to the bytes PyTorch gave, up to one level', async () => {
     const rgb = await model.decode(floats('decode.latents'), 8, 8);
@@ -101,7 +118,9 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
     const encoded = await model.encodeText(`${'red '.repeat(model.facts.text_tokens - 1)} green apple`);
     expect(encoded.numTokens).toBe(model.facts.text_tokens);
     // one more than its words: the token that every text begins with
-    expect(encoded.warnings).toEqual([`the prompt has ${model.facts.text_tokens + 2} text tokens and the model reads ${model.facts.text_tokens}, left out: green apple`]);
+    expect(encoded.warnings).toEqual([
+      `the prompt has ${model.facts.text_tokens + 2} text tokens and the model reads ${model.facts.text_tokens}, left out: green apple`,
+    ]);
   });
 
   it('keeps its warnings short when nothing of a very long prompt is known', async () => {
@@ -111,16 +130,21 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
     expect(encoded.warnings.join('').length).toBeLessThan(600);
   });
 
-  it.each(['', '   ', '林檎 🍎'])('gives what PyTorch gives without text for the prompt "%s", and says so', async (unknown) => {
-    const encoded = await model.encodeText(unknown);
-    expect(encoded.numTokens).toBe(1);
-    expect(encoded.warnings.at(-1)).toMatch(/no word the model knows/);
-    expect(relativeDifference(encoded.hidden, floats('text.empty.hidden'))).toBeLessThanOrEqual(TOLERANCE);
-    expect(relativeDifference(encoded.pooled, floats('text.empty.pooled'))).toBeLessThanOrEqual(TOLERANCE);
-    const i = cases.findIndex(([, , text]) => text === -1);
-    const [n = 0, sigma = 0] = cases[i] ?? [];
-    expect(relativeDifference(await velocity(n, sigma, encoded), floats(`velocity.${i}`))).toBeLessThanOrEqual(TOLERANCE);
-  });
+  it.each(['', '   ', '林檎 🍎'])(
+    'gives what PyTorch gives without text for the prompt "%s", and says so',
+    async (unknown) => {
+      const encoded = await model.encodeText(unknown);
+      expect(encoded.numTokens).toBe(1);
+      expect(encoded.warnings.at(-1)).toMatch(/no word the model knows/);
+      expect(relativeDifference(encoded.hidden, floats('text.empty.hidden'))).toBeLessThanOrEqual(TOLERANCE);
+      expect(relativeDifference(encoded.pooled, floats('text.empty.pooled'))).toBeLessThanOrEqual(TOLERANCE);
+      const i = cases.findIndex(([, , text]) => text === -1);
+      const [n = 0, sigma = 0] = cases[i] ?? [];
+      expect(relativeDifference(await velocity(n, sigma, encoded), floats(`velocity.${i}`))).toBeLessThanOrEqual(
+        TOLERANCE,
+      );
+    },
+  );
 
   it('gives the same bytes for the same input, whatever ran in between', async () => {
     const text = await model.encodeText(prompt);
@@ -129,7 +153,15 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
     await velocity(64, 0.86, text);
     expect(await velocity(82, 0.55, await model.encodeText(prompt))).toEqual(first);
     const again = await loadModel({ dir: MODELS, engine, threads: availableParallelism() });
-    expect(await again.velocity({ latents: floats('latents.82'), imgIds: floats('ids.82'), sigma: 0.55, guidance: null, text })).toEqual(first);
+    expect(
+      await again.velocity({
+        latents: floats('latents.82'),
+        imgIds: floats('ids.82'),
+        sigma: 0.55,
+        guidance: null,
+        text,
+      }),
+    ).toEqual(first);
     await again.close();
   });
 
@@ -144,7 +176,13 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
   });
 
   it('runs a single token', async () => {
-    const one = await model.velocity({ latents: floats('latents.64').subarray(0, 64), imgIds: Float32Array.of(0, 0, 0), sigma: 1, guidance: null, text: await model.encodeText(prompt) });
+    const one = await model.velocity({
+      latents: floats('latents.64').subarray(0, 64),
+      imgIds: Float32Array.of(0, 0, 0),
+      sigma: 1,
+      guidance: null,
+      text: await model.encodeText(prompt),
+    });
     expect(one.length).toBe(64);
     expect(one.every(Number.isFinite)).toBe(true);
   });
@@ -152,8 +190,12 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
   it('refuses latents and ids that do not belong together', async () => {
     const text = await model.encodeText(prompt);
     const input = { sigma: 1, guidance: null, text };
-    await expect(model.velocity({ ...input, latents: new Float32Array(65), imgIds: new Float32Array(3) })).rejects.toThrow('latents has 65 values, expected a positive multiple of 64');
-    await expect(model.velocity({ ...input, latents: new Float32Array(64), imgIds: new Float32Array(6) })).rejects.toThrow('imgIds has 6 values, expected 3 for 1 tokens');
+    await expect(
+      model.velocity({ ...input, latents: new Float32Array(65), imgIds: new Float32Array(3) }),
+    ).rejects.toThrow('latents has 65 values, expected a positive multiple of 64');
+    await expect(
+      model.velocity({ ...input, latents: new Float32Array(64), imgIds: new Float32Array(6) }),
+    ).rejects.toThrow('imgIds has 6 values, expected 3 for 1 tokens');
     await expect(model.decode(new Float32Array(64), 2, 2)).rejects.toThrow(RangeError);
   });
 });

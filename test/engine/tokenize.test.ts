@@ -7,7 +7,13 @@ const wordPiece = (vocabulary: readonly string[]) => ({
   truncation: null,
   padding: null,
   added_tokens: [],
-  normalizer: { type: 'BertNormalizer', clean_text: true, handle_chinese_chars: true, strip_accents: true, lowercase: true },
+  normalizer: {
+    type: 'BertNormalizer',
+    clean_text: true,
+    handle_chinese_chars: true,
+    strip_accents: true,
+    lowercase: true,
+  },
   pre_tokenizer: { type: 'BertPreTokenizer' },
   post_processor: {
     type: 'TemplateProcessing',
@@ -43,7 +49,9 @@ describe('a tokenizer whose learned words are whole', () => {
 
   it('counts the token that begins every text when it cuts, and not when it asks whether a word is known', () => {
     expect(tokenize('red red red red red red red').warnings).toEqual([]);
-    expect(tokenize('red red red red red red red fox').warnings).toEqual(['the prompt has 9 text tokens and the model reads 8, left out: fox']);
+    expect(tokenize('red red red red red red red fox').warnings).toEqual([
+      'the prompt has 9 text tokens and the model reads 8, left out: fox',
+    ]);
     for (const prompt of ['', '  ', '🦊']) {
       expect(tokenize(prompt).ids).toEqual([0]);
       expect(tokenize(prompt).warnings.at(-1)).toMatch(/^the prompt holds no word the model knows/);

@@ -1,9 +1,24 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { addressesOf, afterTry, isPrivateAddress, refuseWebhookUrl, type Webhook, webhookHeaders, webhookSecret } from '../../src/job/webhook.ts';
+import {
+  addressesOf,
+  afterTry,
+  isPrivateAddress,
+  refuseWebhookUrl,
+  type Webhook,
+  webhookHeaders,
+  webhookSecret,
+} from '../../src/job/webhook.ts';
 
-const WAITING: Webhook = { url: 'https://example.com/hook', door: 'jobs', origin: 'https://ralu.example', tries: 0, dueAt: 0, state: 'waiting' };
+const WAITING: Webhook = {
+  url: 'https://example.com/hook',
+  door: 'jobs',
+  origin: 'https://ralu.example',
+  tries: 0,
+  dueAt: 0,
+  state: 'waiting',
+};
 
 describe('tries', () => {
   test('pauses grow, and stay within the day that a job is kept', () => {
@@ -44,7 +59,11 @@ test('the signature is the specification’s: HMAC-SHA-256 of id.timestamp.body 
       .update('job_1.1700000000.{"a":1}')
       .digest('base64'),
   );
-  expect(headers).toMatchObject({ 'webhook-id': 'job_1', 'webhook-timestamp': '1700000000', 'webhook-signature': `v1,${first} v1,${second}` });
+  expect(headers).toMatchObject({
+    'webhook-id': 'job_1',
+    'webhook-timestamp': '1700000000',
+    'webhook-signature': `v1,${first} v1,${second}`,
+  });
 });
 
 describe('no private addresses', () => {
@@ -73,7 +92,15 @@ describe('no private addresses', () => {
   ])('%s', (address) => {
     expect(isPrivateAddress(address)).toBe(true);
   });
-  test.each(['1.1.1.1', '172.32.0.1', '100.128.0.1', '192.167.255.255', '223.255.255.255', '2606:4700:4700::1111', '2001:4860:4860::8888'])('%s is public', (address) => {
+  test.each([
+    '1.1.1.1',
+    '172.32.0.1',
+    '100.128.0.1',
+    '192.167.255.255',
+    '223.255.255.255',
+    '2606:4700:4700::1111',
+    '2001:4860:4860::8888',
+  ])('%s is public', (address) => {
     expect(isPrivateAddress(address)).toBe(false);
   });
 
@@ -97,7 +124,8 @@ describe('no private addresses', () => {
   });
 
   test('public places pass, and on one’s own machine private ones too', () => {
-    for (const url of ['https://example.com/hook?x=1', 'https://1.1.1.1/', 'https://sub.example.co.uk/']) expect(refuseWebhookUrl(url, false)).toBeNull();
+    for (const url of ['https://example.com/hook?x=1', 'https://1.1.1.1/', 'https://sub.example.co.uk/'])
+      expect(refuseWebhookUrl(url, false)).toBeNull();
     expect(refuseWebhookUrl('http://127.0.0.1:9000/', true)).toBeNull();
     expect(refuseWebhookUrl('file:///etc/passwd', true)).not.toBeNull();
   });
@@ -106,7 +134,13 @@ describe('no private addresses', () => {
     fc.assert(
       fc.property(fc.constantFrom(10, 127), fc.nat(255), fc.nat(255), fc.nat(255), (a, b, c, d) => {
         const value = ((a * 256 + b) * 256 + c) * 256 + d;
-        for (const host of [`${a}.${b}.${c}.${d}`, String(value), `0x${value.toString(16)}`, `0${value.toString(8)}`, `${a}.${value % 2 ** 24}`]) {
+        for (const host of [
+          `${a}.${b}.${c}.${d}`,
+          String(value),
+          `0x${value.toString(16)}`,
+          `0${value.toString(8)}`,
+          `${a}.${value % 2 ** 24}`,
+        ]) {
           expect(refuseWebhookUrl(`https://${host}/`, false)).toContain('private');
         }
       }),
@@ -130,7 +164,10 @@ describe('no private addresses', () => {
       );
     };
     expect(await addressesOf('example.com', 'https://dns.test/q', fetcher)).toEqual(['10.0.0.7']);
-    expect(asked).toEqual(['https://dns.test/q?name=example.com&type=A', 'https://dns.test/q?name=example.com&type=AAAA']);
+    expect(asked).toEqual([
+      'https://dns.test/q?name=example.com&type=A',
+      'https://dns.test/q?name=example.com&type=AAAA',
+    ]);
     expect(await addressesOf('1.2.3.4', 'https://dns.test/q', fetcher)).toEqual(['1.2.3.4']);
     expect(await addressesOf('[2606:4700::1]', 'https://dns.test/q', fetcher)).toEqual(['2606:4700::1']);
   });

@@ -4,27 +4,36 @@ import { canny } from '../../src/numerics/canny.ts';
 import { blockScores } from '../../src/numerics/select.ts';
 import { type CannyCase, golden, goldenGrey } from './golden.ts';
 
-describe.each(golden<CannyCase[]>('canny.json'))('OpenCV edges of $image at $low, $high', ({ image, edges, low, high, edge_pixels, block, grid, block_scores }) => {
-  const { grey, width, height } = goldenGrey(image);
-  const found = canny(grey, width, height, { low, high });
+describe.each(golden<CannyCase[]>('canny.json'))(
+  'OpenCV edges of $image at $low, $high',
+  ({ image, edges, low, high, edge_pixels, block, grid, block_scores }) => {
+    const { grey, width, height } = goldenGrey(image);
+    const found = canny(grey, width, height, { low, high });
 
-  it('are the same in every pixel', () => {
-    const expected = goldenGrey(edges).grey;
-    expect(found.length).toBe(expected.length);
-    expect(found.findIndex((pixel, i) => pixel !== expected[i])).toBe(-1);
-    expect(found.reduce((sum, pixel) => sum + Number(pixel === 255), 0)).toBe(edge_pixels);
-  });
+    it('are the same in every pixel', () => {
+      const expected = goldenGrey(edges).grey;
+      expect(found.length).toBe(expected.length);
+      expect(found.findIndex((pixel, i) => pixel !== expected[i])).toBe(-1);
+      expect(found.reduce((sum, pixel) => sum + Number(pixel === 255), 0)).toBe(edge_pixels);
+    });
 
-  it('have the same score in every block', () => {
-    expect([height / block, width / block]).toEqual(grid);
-    expect([...blockScores(found, width, height, block)]).toEqual(block_scores);
-  });
-});
+    it('have the same score in every block', () => {
+      expect([height / block, width / block]).toEqual(grid);
+      expect([...blockScores(found, width, height, block)]).toEqual(block_scores);
+    });
+  },
+);
 
 describe('Canny', () => {
   const picture = fc
     .record({ width: fc.integer({ min: 1, max: 24 }), height: fc.integer({ min: 1, max: 24 }) })
-    .chain(({ width, height }) => fc.record({ width: fc.constant(width), height: fc.constant(height), grey: fc.uint8Array({ minLength: width * height, maxLength: width * height, max: 200 }) }));
+    .chain(({ width, height }) =>
+      fc.record({
+        width: fc.constant(width),
+        height: fc.constant(height),
+        grey: fc.uint8Array({ minLength: width * height, maxLength: width * height, max: 200 }),
+      }),
+    );
 
   it('takes 100 and 200 when nothing is said', () => {
     const { grey, width, height } = goldenGrey('shapes.png');
@@ -51,7 +60,10 @@ describe('Canny', () => {
       fc.property(picture, fc.integer({ min: 0, max: 500 }), ({ grey, width, height }, threshold) => {
         const more = canny(grey, width, height, { low: threshold, high: threshold });
         const fewer = canny(grey, width, height, { low: threshold + 50, high: threshold + 50 });
-        return more.every((pixel) => pixel === 0 || pixel === 255) && fewer.every((pixel, i) => pixel === 0 || more[i] === 255);
+        return (
+          more.every((pixel) => pixel === 0 || pixel === 255) &&
+          fewer.every((pixel, i) => pixel === 0 || more[i] === 255)
+        );
       }),
       { seed: 2 },
     );
@@ -69,7 +81,8 @@ describe('Canny', () => {
   it('keeps a weak edge that hangs together with a strong one, and only then', () => {
     // a vertical step at column 8: strong (|gradient| 4 * 60) in the rows above 8, weak (4 * 40) below
     const step = (row: number, above: number, below: number) => (row < 8 ? above : below);
-    const draw = (above: number, below: number) => Uint8Array.from({ length: 256 }, (_, i) => (i % 16 < 8 ? 0 : step(i >> 4, above, below)));
+    const draw = (above: number, below: number) =>
+      Uint8Array.from({ length: 256 }, (_, i) => (i % 16 < 8 ? 0 : step(i >> 4, above, below)));
     const numBelow = (grey: Uint8Array) =>
       canny(grey, 16, 16)
         .subarray(10 * 16)

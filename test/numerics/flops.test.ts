@@ -8,7 +8,8 @@ const TERA = 1e12;
 function jobTflops(facts: FlopFacts, steps: number[], tokens: number[]): { total: number; withoutAttention: number } {
   const pixels = 1024 ** 2 + (steps.length > 1 ? 512 ** 2 : 0);
   const ends = facts.text + facts.decode_per_pixel * pixels;
-  const denoise = (part: 'total' | 'withoutAttention') => steps.reduce((sum, count, k) => sum + count * stepFlops(facts, tokens[k]!)[part], 0);
+  const denoise = (part: 'total' | 'withoutAttention') =>
+    steps.reduce((sum, count, k) => sum + count * stepFlops(facts, tokens[k]!)[part], 0);
   return { total: (denoise('total') + ends) / TERA, withoutAttention: (denoise('withoutAttention') + ends) / TERA };
 }
 
@@ -57,7 +58,11 @@ describe('the polynomial of a step', () => {
         const d = 3072;
         const { total, withoutAttention } = stepFlops(fluxFlopFacts({ textTokens, guidance: true }), n);
         const linear =
-          2 * 57 * 12 * d * d * (n + textTokens) + 2 * d * d * (19 * 12 + 38 * 3 + 2) + 2 * (64 * d * n + 4096 * d * textTokens + 64 * d * n) + 2 * (256 * d + d * d) * 2 + 2 * (768 * d + d * d);
+          2 * 57 * 12 * d * d * (n + textTokens) +
+          2 * d * d * (19 * 12 + 38 * 3 + 2) +
+          2 * (64 * d * n + 4096 * d * textTokens + 64 * d * n) +
+          2 * (256 * d + d * d) * 2 +
+          2 * (768 * d + d * d);
         const attention = 4 * (n + textTokens) ** 2 * d * 57;
         return Math.abs(withoutAttention / linear - 1) < 1e-12 && Math.abs(total / (linear + attention) - 1) < 1e-12;
       }),
@@ -97,7 +102,9 @@ describe('token counts', () => {
   });
 
   it('refuse ratios that fall, leave [0, 1] or are NaN, and no tokens', () => {
-    expect(() => tokenCounts({ lowTokens: 10, ratios: [0.3, 0.2] })).toThrow('ratios[1] is 0.2; expected a number from 0.3 to 1');
+    expect(() => tokenCounts({ lowTokens: 10, ratios: [0.3, 0.2] })).toThrow(
+      'ratios[1] is 0.2; expected a number from 0.3 to 1',
+    );
     expect(() => tokenCounts({ lowTokens: 10, ratios: [1.1] })).toThrow('ratios[0] is 1.1');
     expect(() => tokenCounts({ lowTokens: 10, ratios: [Number.NaN] })).toThrow('ratios[0] is NaN');
     expect(() => tokenCounts({ lowTokens: 0, ratios: [0.1] })).toThrow('lowTokens is 0');

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cleanEstimate, eulerStep, shiftSigma, timestepCdf, timestepDensity, unshiftSigma } from '../../src/numerics/flow.ts';
+import {
+  cleanEstimate,
+  eulerStep,
+  shiftSigma,
+  timestepCdf,
+  timestepDensity,
+  unshiftSigma,
+} from '../../src/numerics/flow.ts';
 import { gaussLegendre } from '../../src/numerics/quadrature.ts';
 
 const level = fc.double({ min: 0, max: 1, noNaN: true });
@@ -27,7 +34,8 @@ describe('shift algebra', () => {
     const { nodes, weights } = gaussLegendre(40);
     fc.assert(
       fc.property(shift, level, (h, t) => {
-        const integral = (end: number) => nodes.reduce((sum, node, i) => sum + end * weights[i]! * timestepDensity(end * node, h), 0);
+        const integral = (end: number) =>
+          nodes.reduce((sum, node, i) => sum + end * weights[i]! * timestepDensity(end * node, h), 0);
         return Math.abs(integral(1) - 1) < 1e-12 && Math.abs(integral(t) - timestepCdf(t, h)) < 1e-12;
       }),
       { seed: 3 },
@@ -36,7 +44,14 @@ describe('shift algebra', () => {
 });
 
 describe('Euler steps', () => {
-  const values = fc.float32Array({ minLength: 1, maxLength: 20, noNaN: true, noDefaultInfinity: true, min: -4, max: 4 });
+  const values = fc.float32Array({
+    minLength: 1,
+    maxLength: 20,
+    noNaN: true,
+    noDefaultInfinity: true,
+    min: -4,
+    max: 4,
+  });
 
   it('the exact velocity carries noise to the clean latents in one step or many, and the clean estimate is the same all along', () => {
     fc.assert(
@@ -49,7 +64,8 @@ describe('Euler steps', () => {
           [0.6, 0.25],
           [0.25, 0],
         ] as const) {
-          if (cleanEstimate(latents, velocity, sigma).some((value, i) => Math.abs(value - clean[i]!) > 1e-5)) return false;
+          if (cleanEstimate(latents, velocity, sigma).some((value, i) => Math.abs(value - clean[i]!) > 1e-5))
+            return false;
           if (eulerStep(latents, velocity, sigma, next) !== latents) return false;
         }
         return latents.every((value, i) => Math.abs(value - clean[i]!) <= 1e-5);
@@ -60,7 +76,9 @@ describe('Euler steps', () => {
 
   it('a velocity of another length, or a sigma that is NaN or outside [0, 1], is refused by name', () => {
     const x = new Float32Array(4);
-    expect(() => eulerStep(x, new Float32Array(3), 1, 0.5)).toThrow(new RangeError('velocity has 3 entries; expected 4'));
+    expect(() => eulerStep(x, new Float32Array(3), 1, 0.5)).toThrow(
+      new RangeError('velocity has 3 entries; expected 4'),
+    );
     expect(() => cleanEstimate(x, new Float32Array(3), 1)).toThrow(RangeError);
     expect(() => eulerStep(x, x, Number.NaN, 0)).toThrow('sigma is NaN; expected a number from 0 to 1');
     expect(() => eulerStep(x, x, 1, -0.1)).toThrow('sigmaNext is -0.1');

@@ -23,11 +23,29 @@ export interface MatchingCase {
 }
 export interface Matching {
   cases: MatchingCase[];
-  densities: { t: number[]; h: number[]; z: number; N: number[]; e: number[]; base_h: number; target: number[]; actual: number[] };
+  densities: {
+    t: number[];
+    h: number[];
+    z: number;
+    N: number[];
+    e: number[];
+    base_h: number;
+    target: number[];
+    actual: number[];
+  };
 }
 export type Schedules = Record<
   string,
-  { N: number[]; e: number[]; h: number[]; z: number; r: number; starts: number[]; sigmas: number[][]; renoise: { start: number; signal: number; noise: number }[] }
+  {
+    N: number[];
+    e: number[];
+    h: number[];
+    z: number;
+    r: number;
+    starts: number[];
+    sigmas: number[][];
+    renoise: { start: number; signal: number; noise: number }[];
+  }
 >;
 export interface CannyCase {
   image: string;

@@ -24,7 +24,8 @@ describe('the minimiser', () => {
   });
 
   it('finds the box point nearest to any target, for any convex quadratic', () => {
-    const numbers = (min: number, max: number) => fc.array(fc.double({ min, max, noNaN: true }), { minLength: 3, maxLength: 3 });
+    const numbers = (min: number, max: number) =>
+      fc.array(fc.double({ min, max, noNaN: true }), { minLength: 3, maxLength: 3 });
     fc.assert(
       fc.property(numbers(-3, 3), numbers(0.1, 20), numbers(-1, 1), (target, stiffness, start) => {
         const bowl: Objective = (x, gradient) =>
@@ -52,7 +53,11 @@ describe('the minimiser', () => {
       gradient.fill(0);
       return 7;
     };
-    expect(minimize(flat, { start: [1, 2], lower: [0, 0], upper: [3, 3], tolerance: 1e-9 })).toEqual({ x: Float64Array.of(1, 2), value: 7, evaluations: 1 });
+    expect(minimize(flat, { start: [1, 2], lower: [0, 0], upper: [3, 3], tolerance: 1e-9 })).toEqual({
+      x: Float64Array.of(1, 2),
+      value: 7,
+      evaluations: 1,
+    });
   });
 
   it('climbs out of a region of negative curvature, and treats NaN on the way as a step too far', () => {
@@ -69,15 +74,23 @@ describe('the minimiser', () => {
   });
 
   it('moves a start outside the box into it, and a box of one point is the answer', () => {
-    expect(minimize(rosenbrock, { start: [9, -9], lower: [2, 3], upper: [2, 3], tolerance: 1e-9 }).x).toEqual(Float64Array.of(2, 3));
+    expect(minimize(rosenbrock, { start: [9, -9], lower: [2, 3], upper: [2, 3], tolerance: 1e-9 }).x).toEqual(
+      Float64Array.of(2, 3),
+    );
   });
 
   it('refuses an empty box, bounds of another length, and a start whose value is not finite', () => {
     const nan: Objective = () => Number.NaN;
-    expect(() => minimize(nan, { start: [0], lower: [0], upper: [1], tolerance: 1e-9 })).toThrow('objective is NaN at the start');
-    expect(() => minimize(nan, { start: [0], lower: [1], upper: [0], tolerance: 1e-9 })).toThrow('lower[0] is 1; expected at most upper[0], 0');
+    expect(() => minimize(nan, { start: [0], lower: [0], upper: [1], tolerance: 1e-9 })).toThrow(
+      'objective is NaN at the start',
+    );
+    expect(() => minimize(nan, { start: [0], lower: [1], upper: [0], tolerance: 1e-9 })).toThrow(
+      'lower[0] is 1; expected at most upper[0], 0',
+    );
     expect(() => minimize(nan, { start: [0], lower: [Number.NaN], upper: [0], tolerance: 1e-9 })).toThrow(RangeError);
-    expect(() => minimize(nan, { start: [0, 1], lower: [0], upper: [1, 1], tolerance: 1e-9 })).toThrow('lower has 1 entries; expected 2');
+    expect(() => minimize(nan, { start: [0, 1], lower: [0], upper: [1, 1], tolerance: 1e-9 })).toThrow(
+      'lower has 1 entries; expected 2',
+    );
   });
 });
 

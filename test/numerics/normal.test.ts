@@ -69,7 +69,10 @@ describe('standard normals', () => {
     fc.assert(
       fc.property(word, word, fc.nat(200), fc.nat(50), fc.nat(50), (seed, stream, offset, first, second) => {
         const whole = standardNormals({ seed, stream, offset, count: first + second });
-        const parts = [...standardNormals({ seed, stream, offset, count: first }), ...standardNormals({ seed, stream, offset: offset + first, count: second })];
+        const parts = [
+          ...standardNormals({ seed, stream, offset, count: first }),
+          ...standardNormals({ seed, stream, offset: offset + first, count: second }),
+        ];
         return whole.length === parts.length && parts.every((value, i) => value === whole[i]);
       }),
       { seed: 4 },
@@ -107,8 +110,14 @@ describe('standard normals', () => {
     expect(Math.abs(mean((i) => a[i]! ** 2) - 1)).toBeLessThan(error * Math.sqrt(2));
     expect(Math.abs(mean((i) => a[i]! ** 3))).toBeLessThan(error * Math.sqrt(15));
     expect(Math.abs(mean((i) => a[i]! ** 4) - 3)).toBeLessThan(error * Math.sqrt(96));
-    expect(Math.abs(mean((i) => Number(Math.abs(a[i]!) > 1.959963984540054)) - 0.05)).toBeLessThan(error * Math.sqrt(0.05));
-    for (const other of [standardNormals({ seed: 42, stream: 1, count }), standardNormals({ seed: 43, stream: 0, count }), standardNormals({ seed: 42, stream: 0, count, offset: 1 })]) {
+    expect(Math.abs(mean((i) => Number(Math.abs(a[i]!) > 1.959963984540054)) - 0.05)).toBeLessThan(
+      error * Math.sqrt(0.05),
+    );
+    for (const other of [
+      standardNormals({ seed: 42, stream: 1, count }),
+      standardNormals({ seed: 43, stream: 0, count }),
+      standardNormals({ seed: 42, stream: 0, count, offset: 1 }),
+    ]) {
       expect(Math.abs(mean((i) => a[i]! * other[i]!))).toBeLessThan(error);
     }
   });
@@ -119,7 +128,9 @@ describe('standard normals', () => {
 
   it('refuse a seed, stream, count or offset that is not a whole number in range', () => {
     const good = { seed: 0, stream: 0, count: 1 };
-    expect(() => standardNormals({ ...good, seed: 2 ** 32 })).toThrow('seed is 4294967296; expected a whole number from 0 to 4294967295');
+    expect(() => standardNormals({ ...good, seed: 2 ** 32 })).toThrow(
+      'seed is 4294967296; expected a whole number from 0 to 4294967295',
+    );
     expect(() => standardNormals({ ...good, seed: Number.NaN })).toThrow('seed is NaN');
     expect(() => standardNormals({ ...good, stream: -1 })).toThrow('stream is -1');
     expect(() => standardNormals({ ...good, count: 1.5 })).toThrow('count is 1.5');

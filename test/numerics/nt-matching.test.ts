@@ -13,7 +13,9 @@ const { cases, densities } = golden<Matching>('nt_matching.json');
 const situation = fc.integer({ min: 2, max: 5 }).chain((K) =>
   fc.record({
     steps: fc.array(fc.integer({ min: 1, max: 12 }), { minLength: K, maxLength: K }),
-    ends: fc.uniqueArray(fc.integer({ min: 5, max: 90 }), { minLength: K - 1, maxLength: K - 1 }).map((percents) => [...percents.sort((a, b) => a - b).map((percent) => percent / 100), 1]),
+    ends: fc
+      .uniqueArray(fc.integer({ min: 5, max: 90 }), { minLength: K - 1, maxLength: K - 1 })
+      .map((percents) => [...percents.sort((a, b) => a - b).map((percent) => percent / 100), 1]),
     modelShift: fc.double({ min: 1, max: 5, noNaN: true }),
     shifts: fc.array(fc.double({ min: 0.5, max: 10, noNaN: true }), { minLength: K, maxLength: K }),
     z: fc.double({ min: 2, max: 50, noNaN: true }),
@@ -23,11 +25,14 @@ const situation = fc.integer({ min: 2, max: 5 }).chain((K) =>
 describe.each(cases)('golden case $name', (goldenCase) => {
   const problem = { steps: goldenCase.N, ends: goldenCase.e, modelShift: goldenCase.h };
 
-  it.each(['start', 'local', 'best_on_grid', 'best_exact_z10', 'best_exact_z100'] as const)('both objectives at %s are the reference values, on the grid to 1e-9, exact to 1e-7', (point) => {
-    const { h, z, divergence, exact } = goldenCase[point];
-    expect(Math.abs(gridDivergence({ shifts: h, z }, problem) - divergence)).toBeLessThanOrEqual(1e-9);
-    expect(Math.abs(exactDivergence({ shifts: h, z }, problem) - exact)).toBeLessThanOrEqual(1e-7);
-  });
+  it.each(['start', 'local', 'best_on_grid', 'best_exact_z10', 'best_exact_z100'] as const)(
+    'both objectives at %s are the reference values, on the grid to 1e-9, exact to 1e-7',
+    (point) => {
+      const { h, z, divergence, exact } = goldenCase[point];
+      expect(Math.abs(gridDivergence({ shifts: h, z }, problem) - divergence)).toBeLessThanOrEqual(1e-9);
+      expect(Math.abs(exactDivergence({ shifts: h, z }, problem) - exact)).toBeLessThanOrEqual(1e-7);
+    },
+  );
 
   it.each([
     [10, goldenCase.best_exact_z10.exact],
@@ -45,11 +50,16 @@ describe.each(cases)('golden case $name', (goldenCase) => {
 describe('densities', () => {
   it('are the reference values at its points, to 1e-9', () => {
     const { h: shifts, z, N: steps, e: ends, base_h: modelShift } = densities;
-    // the reference's points are multiples of 0.05 as floats, and whether 6 * 0.05 lies inside [0, 0.3] is decided there
+    // the reference's points are multiples of 0.05 as floats, and whether 6 * 0.05 lies inside [0, 0.3] is decided
+    // there
     const t = densities.t.map((_, i) => i * 0.05);
     expect(maxDifference(t, densities.t)).toBeLessThan(1e-15);
-    expect(maxDifference(t.map(targetDensity({ shifts, z }, { steps, ends, modelShift })), densities.target)).toBeLessThanOrEqual(1e-9);
-    expect(maxDifference(t.map(actualDensity({ shifts, z }, { steps, ends, modelShift })), densities.actual)).toBeLessThanOrEqual(1e-9);
+    expect(
+      maxDifference(t.map(targetDensity({ shifts, z }, { steps, ends, modelShift })), densities.target),
+    ).toBeLessThanOrEqual(1e-9);
+    expect(
+      maxDifference(t.map(actualDensity({ shifts, z }, { steps, ends, modelShift })), densities.actual),
+    ).toBeLessThanOrEqual(1e-9);
   });
 
   it('each integrate to 1 over [0, 1], whatever the stages', () => {
@@ -60,8 +70,23 @@ describe('densities', () => {
         const integral = (density: (t: number) => number) =>
           breakpoints
             .slice(1)
-            .reduce((sum, right, b) => sum + nodes.reduce((part, node, i) => part + (right - breakpoints[b]!) * weights[i]! * density(breakpoints[b]! + (right - breakpoints[b]!) * node), 0), 0);
-        return Math.abs(integral(targetDensity({ shifts, z }, problem)) - 1) < 1e-8 && Math.abs(integral(actualDensity({ shifts, z }, problem)) - 1) < 1e-8;
+            .reduce(
+              (sum, right, b) =>
+                sum +
+                nodes.reduce(
+                  (part, node, i) =>
+                    part +
+                    (right - breakpoints[b]!) *
+                      weights[i]! *
+                      density(breakpoints[b]! + (right - breakpoints[b]!) * node),
+                  0,
+                ),
+              0,
+            );
+        return (
+          Math.abs(integral(targetDensity({ shifts, z }, problem)) - 1) < 1e-8 &&
+          Math.abs(integral(actualDensity({ shifts, z }, problem)) - 1) < 1e-8
+        );
       }),
       { seed: 1, numRuns: 50 },
     );
@@ -77,7 +102,11 @@ describe('densities', () => {
 describe('the exact divergence', () => {
   it('is what the grid form tends to: within a grid step of it', () => {
     fc.assert(
-      fc.property(situation, ({ shifts, z, ...problem }) => Math.abs(exactDivergence({ shifts, z }, problem) ** 2 - gridDivergence({ shifts, z }, problem) ** 2) < 0.02),
+      fc.property(
+        situation,
+        ({ shifts, z, ...problem }) =>
+          Math.abs(exactDivergence({ shifts, z }, problem) ** 2 - gridDivergence({ shifts, z }, problem) ** 2) < 0.02,
+      ),
       { seed: 2, numRuns: 50 },
     );
   });
@@ -121,7 +150,11 @@ describe('the exact divergence', () => {
 
 describe('the fit', () => {
   it.each([2, 3, 4, 5])('of %i stages stays in its bounds and is no worse than the reference start', (K) => {
-    const problem = { steps: Array.from({ length: K }, () => 4), ends: Array.from({ length: K }, (_, k) => (k + 1) / K), modelShift: 3 };
+    const problem = {
+      steps: Array.from({ length: K }, () => 4),
+      ends: Array.from({ length: K }, (_, k) => (k + 1) / K),
+      modelShift: 3,
+    };
     const fit = fitSchedule(problem);
     expect(fit.shifts).toHaveLength(K);
     expect(fit.divergence).toBeLessThanOrEqual(exactDivergence({ shifts: problem.steps.map(() => 3), z: 2 }, problem));
@@ -153,7 +186,9 @@ describe('the fit', () => {
 
   it('refuses one stage, bad steps, ends, model shift, zMax and candidates, naming each', () => {
     const problem = { steps: [2, 3], ends: [0.3, 1], modelShift: 3 };
-    expect(() => fitSchedule({ steps: [2], ends: [1], modelShift: 3 })).toThrow('steps has 1 entry; expected at least 2');
+    expect(() => fitSchedule({ steps: [2], ends: [1], modelShift: 3 })).toThrow(
+      'steps has 1 entry; expected at least 2',
+    );
     expect(() => fitSchedule({ ...problem, steps: [2, -1] })).toThrow('steps[1] is -1');
     expect(() => fitSchedule({ ...problem, ends: [0.3, 0.2] })).toThrow('ends[1] is 0.2');
     expect(() => fitSchedule({ ...problem, modelShift: Number.NaN })).toThrow('modelShift is NaN');

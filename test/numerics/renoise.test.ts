@@ -42,15 +42,26 @@ describe('correlated noise', () => {
     expect(correlatedNoise(white.slice(), { width: 8, mode: 'latent', correlation: 0 })).toEqual(white);
     const coloured = correlatedNoise(white, { width: 8, mode: 'latent', correlation: 0.25 });
     expect(coloured).toBe(white);
-    for (let i = 0; i < 32; i += 4) expect(Math.abs(coloured.subarray(i, i + 4).reduce((sum, value) => sum + value))).toBeLessThan(1e-6);
+    for (let i = 0; i < 32; i += 4)
+      expect(Math.abs(coloured.subarray(i, i + 4).reduce((sum, value) => sum + value))).toBeLessThan(1e-6);
   });
 
   it('refuses a correlation outside [0, 1/4] and sizes that do not make whole groups', () => {
-    expect(() => correlatedNoise(new Float32Array(16), { width: 4, mode: 'latent', correlation: 0.26 })).toThrow('correlation is 0.26; expected a number from 0 to 0.25');
-    expect(() => correlatedNoise(new Float32Array(16), { width: 4, mode: 'latent', correlation: Number.NaN })).toThrow('correlation is NaN');
-    expect(() => correlatedNoise(new Float32Array(15), { width: 4, mode: 'token', correlation: 0.1 })).toThrow('white has 15 entries');
-    expect(() => correlatedNoise(new Float32Array(24), { width: 6, mode: 'token', correlation: 0.1 })).toThrow('tokens of 6 values');
-    expect(() => correlatedNoise(new Float32Array(0), { width: 0, mode: 'token', correlation: 0.1 })).toThrow(RangeError);
+    expect(() => correlatedNoise(new Float32Array(16), { width: 4, mode: 'latent', correlation: 0.26 })).toThrow(
+      'correlation is 0.26; expected a number from 0 to 0.25',
+    );
+    expect(() => correlatedNoise(new Float32Array(16), { width: 4, mode: 'latent', correlation: Number.NaN })).toThrow(
+      'correlation is NaN',
+    );
+    expect(() => correlatedNoise(new Float32Array(15), { width: 4, mode: 'token', correlation: 0.1 })).toThrow(
+      'white has 15 entries',
+    );
+    expect(() => correlatedNoise(new Float32Array(24), { width: 6, mode: 'token', correlation: 0.1 })).toThrow(
+      'tokens of 6 values',
+    );
+    expect(() => correlatedNoise(new Float32Array(0), { width: 0, mode: 'token', correlation: 0.1 })).toThrow(
+      RangeError,
+    );
   });
 });
 
@@ -65,95 +76,180 @@ describe('a boundary', () => {
     return { ...tokens, latents: tokens.latents.map((noise) => end * 0.7 + (1 - end) * noise) };
   }
 
-  it.each(['latent', 'token'] as const)('in %s mode hands over mean s * clean and white noise of variance b², upsampled or not', (mode) => {
-    const tokens = tokensAtEnd();
-    const chosen = everyToken(512);
-    const { latents, scale } = transition({ tokens, chosen, mode, renoise, seed: 11, stream: 1, referenceVariance: false, isLast: false });
-    expect(scale.length).toBe(512 + 4 * 512);
-    const residual = Float64Array.from(latents, (value) => (value - renoise.start * 0.7) / renoise.noise);
-    const kept = residual.subarray(0, 512 * values);
-    const fresh = residual.subarray(512 * values);
-    const error = (count: number) => 5 / Math.sqrt(count);
-    for (const part of [kept, fresh]) {
-      const mean = part.reduce((sum, value) => sum + value) / part.length;
-      const variance = part.reduce((sum, value) => sum + value ** 2, 0) / part.length;
-      expect(Math.abs(mean)).toBeLessThan(error(part.length));
-      expect(Math.abs(variance - 1)).toBeLessThan(error(part.length) * Math.sqrt(2));
-    }
-    // covariance between any two of the four values that upsampling made equal
-    const at = (group: number, member: number) => (mode === 'latent' ? fresh[4 * group + member]! : fresh[(4 * Math.floor(group / values) + member) * values + (group % values)]!);
-    const numGroups = fresh.length / 4;
-    for (let i = 0; i < 4; i++) {
-      for (let j = 0; j < i; j++) {
-        let covariance = 0;
-        for (let group = 0; group < numGroups; group++) covariance += (at(group, i) * at(group, j)) / numGroups;
-        expect(Math.abs(covariance)).toBeLessThan(error(numGroups));
+  it.each(['latent', 'token'] as const)(
+    'in %s mode hands over mean s * clean and white noise of variance b², upsampled or not',
+    (mode) => {
+      const tokens = tokensAtEnd();
+      const chosen = everyToken(512);
+      const { latents, scale } = transition({
+        tokens,
+        chosen,
+        mode,
+        renoise,
+        seed: 11,
+        stream: 1,
+        referenceVariance: false,
+        isLast: false,
+      });
+      expect(scale.length).toBe(512 + 4 * 512);
+      const residual = Float64Array.from(latents, (value) => (value - renoise.start * 0.7) / renoise.noise);
+      const kept = residual.subarray(0, 512 * values);
+      const fresh = residual.subarray(512 * values);
+      const error = (count: number) => 5 / Math.sqrt(count);
+      for (const part of [kept, fresh]) {
+        const mean = part.reduce((sum, value) => sum + value) / part.length;
+        const variance = part.reduce((sum, value) => sum + value ** 2, 0) / part.length;
+        expect(Math.abs(mean)).toBeLessThan(error(part.length));
+        expect(Math.abs(variance - 1)).toBeLessThan(error(part.length) * Math.sqrt(2));
       }
-    }
-  });
+      // covariance between any two of the four values that upsampling made equal
+      const at = (group: number, member: number) =>
+        mode === 'latent'
+          ? fresh[4 * group + member]!
+          : fresh[(4 * Math.floor(group / values) + member) * values + (group % values)]!;
+      const numGroups = fresh.length / 4;
+      for (let i = 0; i < 4; i++) {
+        for (let j = 0; j < i; j++) {
+          let covariance = 0;
+          for (let group = 0; group < numGroups; group++) covariance += (at(group, i) * at(group, j)) / numGroups;
+          expect(Math.abs(covariance)).toBeLessThan(error(numGroups));
+        }
+      }
+    },
+  );
 
   it('with the reference variance leaves untouched values 1 + c times the right variance, and the upsampled ones as they were', () => {
-    const boundary = { tokens: tokensAtEnd(), chosen: everyToken(100), mode: 'latent' as const, renoise, isLast: false };
+    const boundary = {
+      tokens: tokensAtEnd(),
+      chosen: everyToken(100),
+      mode: 'latent' as const,
+      renoise,
+      isLast: false,
+    };
     const count = (1024 + 300) * values;
-    const ours = transitionWithNoise({ ...boundary, referenceVariance: false }, standardNormals({ seed: 3, stream: 1, count })).latents;
-    const theirs = transitionWithNoise({ ...boundary, referenceVariance: true }, standardNormals({ seed: 3, stream: 1, count })).latents;
+    const ours = transitionWithNoise(
+      { ...boundary, referenceVariance: false },
+      standardNormals({ seed: 3, stream: 1, count }),
+    ).latents;
+    const theirs = transitionWithNoise(
+      { ...boundary, referenceVariance: true },
+      standardNormals({ seed: 3, stream: 1, count }),
+    ).latents;
     const numKept = 924 * values;
     expect(theirs.subarray(numKept)).toEqual(ours.subarray(numKept));
-    const variance = theirs.subarray(0, numKept).reduce((sum, value) => sum + ((value - renoise.start * 0.7) / renoise.noise) ** 2, 0) / numKept;
+    const variance =
+      theirs
+        .subarray(0, numKept)
+        .reduce((sum, value) => sum + ((value - renoise.start * 0.7) / renoise.noise) ** 2, 0) / numKept;
     expect(Math.abs(variance - (1 + renoise.correlation))).toBeLessThan((5 * Math.SQRT2 * 1.0625) / Math.sqrt(numKept));
   });
 
   it('depends on seed, stream and its input alone, and leaves its input as it was', () => {
     const tokens = initialTokens({ rows: 4, cols: 4, values: 8, seed: 1, scale: 2 });
     const before = structuredClone(tokens);
-    const run = (seed: number, stream: number) => transition({ tokens, chosen: Uint32Array.of(2, 7), mode: 'latent', renoise, seed, stream, referenceVariance: false, isLast: false });
+    const run = (seed: number, stream: number) =>
+      transition({
+        tokens,
+        chosen: Uint32Array.of(2, 7),
+        mode: 'latent',
+        renoise,
+        seed,
+        stream,
+        referenceVariance: false,
+        isLast: false,
+      });
     expect(run(1, 1)).toEqual(run(1, 1));
     expect(run(1, 1).latents).not.toEqual(run(1, 2).latents);
     expect(run(1, 1).latents).not.toEqual(run(2, 1).latents);
     expect(tokens).toEqual(before);
   });
 
-  it.each([2, 3, 4, 5])('%i stages end on the full grid in its order, whatever is upsampled when, r = 0 and r = 1 included', (K) => {
-    const low = fc.record({
-      rows: fc.integer({ min: 1, max: 5 }),
-      cols: fc.integer({ min: 1, max: 5 }),
-      ratios: fc.array(fc.constantFrom(0, 0.2, 0.5, 1), { minLength: K - 2, maxLength: K - 2 }),
-      seed: fc.nat(99),
-    });
-    fc.assert(
-      fc.property(low, ({ rows: lowRows, cols: lowCols, ratios, seed }) => {
-        const numLow = lowRows * lowCols;
-        const ranking = rankTokens(Uint32Array.from({ length: numLow }, (_, n) => (n * 7 + seed) % 5));
-        const upsampledAt = [0, ...ratios.sort((a, b) => a - b).map((ratio) => Math.floor(ratio * numLow)), numLow];
-        let tokens = initialTokens({ rows: lowRows, cols: lowCols, values: 4, seed, scale: 2 });
-        for (let stream = 1; stream < K; stream++) {
-          const chosen = selectStillLow(ranking, upsampledAt[stream - 1]!, upsampledAt[stream]!);
-          // the ids of what is upsampled here are those of the ranked low tokens
-          const expected = [...ranking.subarray(upsampledAt[stream - 1], upsampledAt[stream])].sort((a, b) => a - b);
-          if (![...chosen].every((n, i) => tokens.imgIds[3 * n + 1]! * lowCols + tokens.imgIds[3 * n + 2]! === expected[i] && tokens.scale[n] === 2)) return false;
-          tokens = transition({ tokens, chosen, mode: 'latent', renoise, seed, stream, referenceVariance: false, isLast: stream === K - 1 });
-          if (tokens.scale.length !== numLow + 3 * upsampledAt[stream]!) return false;
-        }
-        const ids = gridIds(2 * lowRows, 2 * lowCols);
-        return !tokens.scale.includes(2) && tokens.imgIds.length === ids.length && ids.every((id, i) => id === tokens.imgIds[i]);
-      }),
-      { seed: K, numRuns: 40 },
-    );
-  });
+  it.each([2, 3, 4, 5])(
+    '%i stages end on the full grid in its order, whatever is upsampled when, r = 0 and r = 1 included',
+    (K) => {
+      const low = fc.record({
+        rows: fc.integer({ min: 1, max: 5 }),
+        cols: fc.integer({ min: 1, max: 5 }),
+        ratios: fc.array(fc.constantFrom(0, 0.2, 0.5, 1), { minLength: K - 2, maxLength: K - 2 }),
+        seed: fc.nat(99),
+      });
+      fc.assert(
+        fc.property(low, ({ rows: lowRows, cols: lowCols, ratios, seed }) => {
+          const numLow = lowRows * lowCols;
+          const ranking = rankTokens(Uint32Array.from({ length: numLow }, (_, n) => (n * 7 + seed) % 5));
+          const upsampledAt = [0, ...ratios.sort((a, b) => a - b).map((ratio) => Math.floor(ratio * numLow)), numLow];
+          let tokens = initialTokens({ rows: lowRows, cols: lowCols, values: 4, seed, scale: 2 });
+          for (let stream = 1; stream < K; stream++) {
+            const chosen = selectStillLow(ranking, upsampledAt[stream - 1]!, upsampledAt[stream]!);
+            // the ids of what is upsampled here are those of the ranked low tokens
+            const expected = [...ranking.subarray(upsampledAt[stream - 1], upsampledAt[stream])].sort((a, b) => a - b);
+            if (
+              ![...chosen].every(
+                (n, i) =>
+                  tokens.imgIds[3 * n + 1]! * lowCols + tokens.imgIds[3 * n + 2]! === expected[i] &&
+                  tokens.scale[n] === 2,
+              )
+            )
+              return false;
+            tokens = transition({
+              tokens,
+              chosen,
+              mode: 'latent',
+              renoise,
+              seed,
+              stream,
+              referenceVariance: false,
+              isLast: stream === K - 1,
+            });
+            if (tokens.scale.length !== numLow + 3 * upsampledAt[stream]!) return false;
+          }
+          const ids = gridIds(2 * lowRows, 2 * lowCols);
+          return (
+            !tokens.scale.includes(2) &&
+            tokens.imgIds.length === ids.length &&
+            ids.every((id, i) => id === tokens.imgIds[i])
+          );
+        }),
+        { seed: K, numRuns: 40 },
+      );
+    },
+  );
 
   it('the last one refuses to leave a token low, and noise of another length is refused', () => {
     const tokens = initialTokens({ rows: 1, cols: 2, values: 4, seed: 1, scale: 2 });
-    const boundary = { tokens, chosen: Uint32Array.of(0), mode: 'latent' as const, renoise, referenceVariance: false, isLast: true };
-    expect(() => transition({ ...boundary, seed: 1, stream: 1 })).toThrow('chosen has 1 entries; expected every token of scale 2 at the last boundary');
-    expect(() => transitionWithNoise({ ...boundary, isLast: false }, new Float32Array(8))).toThrow('white has 8 entries; expected 20');
+    const boundary = {
+      tokens,
+      chosen: Uint32Array.of(0),
+      mode: 'latent' as const,
+      renoise,
+      referenceVariance: false,
+      isLast: true,
+    };
+    expect(() => transition({ ...boundary, seed: 1, stream: 1 })).toThrow(
+      'chosen has 1 entries; expected every token of scale 2 at the last boundary',
+    );
+    expect(() => transitionWithNoise({ ...boundary, isLast: false }, new Float32Array(8))).toThrow(
+      'white has 8 entries; expected 20',
+    );
   });
 
   it('with the noise given is signal * Up(x) + noise * coloured noise, value by value', () => {
     const tokens = initialTokens({ rows: 2, cols: 2, values: 4, seed: 1, scale: 2 });
     const white = standardNormals({ seed: 1, stream: 9, count: 7 * 4 });
-    const { latents } = transitionWithNoise({ tokens, chosen: Uint32Array.of(3), mode: 'token', renoise, referenceVariance: true, isLast: false }, white.slice());
+    const { latents } = transitionWithNoise(
+      { tokens, chosen: Uint32Array.of(3), mode: 'token', renoise, referenceVariance: true, isLast: false },
+      white.slice(),
+    );
     const up = upsampleTokens(tokens, Uint32Array.of(3), 'token');
-    const coloured = correlatedNoise(white.slice(12), { width: tokenWidth(tokens), mode: 'token', correlation: renoise.correlation });
-    for (const [i, value] of latents.entries()) expect(value).toBeCloseTo(renoise.signal * up.latents[i]! + renoise.noise * (i < 12 ? white[i]! : coloured[i - 12]!), 6);
+    const coloured = correlatedNoise(white.slice(12), {
+      width: tokenWidth(tokens),
+      mode: 'token',
+      correlation: renoise.correlation,
+    });
+    for (const [i, value] of latents.entries())
+      expect(value).toBeCloseTo(
+        renoise.signal * up.latents[i]! + renoise.noise * (i < 12 ? white[i]! : coloured[i - 12]!),
+        6,
+      );
   });
 });

@@ -7,23 +7,29 @@ import { golden, maxDifference, type Schedules } from './golden.ts';
 const z = fc.double({ min: 2, max: 100, noNaN: true });
 const middle = fc.double({ min: 0.01, max: 0.99, noNaN: true });
 
-describe.each(Object.entries(golden<Schedules>('schedules.json')))('golden schedule %s', (_, { N, e, h, z: goldenZ, starts, sigmas, renoise }) => {
-  const schedule = buildSchedule({ steps: N, ends: e, shifts: h, z: goldenZ });
+describe.each(Object.entries(golden<Schedules>('schedules.json')))(
+  'golden schedule %s',
+  (_, { N, e, h, z: goldenZ, starts, sigmas, renoise }) => {
+    const schedule = buildSchedule({ steps: N, ends: e, shifts: h, z: goldenZ });
 
-  it('has the reference starts, sigmas and renoise coefficients to 1e-9', () => {
-    expect(
-      maxDifference(
-        schedule.stages.map(({ start }) => start),
-        starts,
-      ),
-    ).toBeLessThanOrEqual(1e-9);
-    for (const [k, stage] of schedule.stages.entries()) expect(maxDifference(stage.sigmas, sigmas[k]!)).toBeLessThanOrEqual(1e-9);
-    expect(schedule.renoise).toHaveLength(renoise.length);
-    for (const [k, { start, signal, noise }] of schedule.renoise.entries()) {
-      expect(maxDifference([start, signal, noise], [renoise[k]!.start, renoise[k]!.signal, renoise[k]!.noise])).toBeLessThanOrEqual(1e-9);
-    }
-  });
-});
+    it('has the reference starts, sigmas and renoise coefficients to 1e-9', () => {
+      expect(
+        maxDifference(
+          schedule.stages.map(({ start }) => start),
+          starts,
+        ),
+      ).toBeLessThanOrEqual(1e-9);
+      for (const [k, stage] of schedule.stages.entries())
+        expect(maxDifference(stage.sigmas, sigmas[k]!)).toBeLessThanOrEqual(1e-9);
+      expect(schedule.renoise).toHaveLength(renoise.length);
+      for (const [k, { start, signal, noise }] of schedule.renoise.entries()) {
+        expect(
+          maxDifference([start, signal, noise], [renoise[k]!.start, renoise[k]!.signal, renoise[k]!.noise]),
+        ).toBeLessThanOrEqual(1e-9);
+      }
+    });
+  },
+);
 
 describe('renoise coefficients', () => {
   it('satisfy signal * e = start, noise = 1 - start, and restart below the end', () => {
@@ -41,7 +47,10 @@ describe('renoise coefficients', () => {
       fc.property(middle, z, (end, Z) => {
         const { signal, noise, correlation } = renoiseCoefficients(end, Z);
         const carried = signal ** 2 * (1 - end) ** 2;
-        return Math.abs(carried - noise ** 2 * correlation) < 1e-14 && Math.abs(carried + noise ** 2 * (1 - correlation) - noise ** 2) < 1e-14;
+        return (
+          Math.abs(carried - noise ** 2 * correlation) < 1e-14 &&
+          Math.abs(carried + noise ** 2 * (1 - correlation) - noise ** 2) < 1e-14
+        );
       }),
       { seed: 2 },
     );
@@ -97,16 +106,20 @@ describe('stage sigmas', () => {
 });
 
 describe('the whole schedule', () => {
-  it.each([1, 2, 3, 4, 5])('of %i stages starts at pure noise, ends at exactly 0, and restarts each stage where its renoise leads', (K) => {
-    const steps = Array.from({ length: K }, (_, k) => k + 1);
-    const ends = Array.from({ length: K }, (_, k) => (k + 1) / K);
-    const { stages, renoise } = buildSchedule({ steps, ends, shifts: steps.map(() => 2), z: K === 1 ? null : 5 });
-    expect(stages).toHaveLength(K);
-    expect(renoise).toHaveLength(K - 1);
-    expect(stages[0]!.sigmas[0]).toBe(1);
-    expect(stages.at(-1)!.sigmas.at(-1)).toBe(0);
-    for (const [k, { start }] of renoise.entries()) expect([stages[k + 1]!.start, stages[k + 1]!.sigmas[0]]).toEqual([start, 1 - start]);
-  });
+  it.each([1, 2, 3, 4, 5])(
+    'of %i stages starts at pure noise, ends at exactly 0, and restarts each stage where its renoise leads',
+    (K) => {
+      const steps = Array.from({ length: K }, (_, k) => k + 1);
+      const ends = Array.from({ length: K }, (_, k) => (k + 1) / K);
+      const { stages, renoise } = buildSchedule({ steps, ends, shifts: steps.map(() => 2), z: K === 1 ? null : 5 });
+      expect(stages).toHaveLength(K);
+      expect(renoise).toHaveLength(K - 1);
+      expect(stages[0]!.sigmas[0]).toBe(1);
+      expect(stages.at(-1)!.sigmas.at(-1)).toBe(0);
+      for (const [k, { start }] of renoise.entries())
+        expect([stages[k + 1]!.start, stages[k + 1]!.sigmas[0]]).toEqual([start, 1 - start]);
+    },
+  );
 
   it('refuses bad steps, ends, shifts and z, naming each', () => {
     const good = { steps: [2, 3], ends: [0.3, 1], shifts: [3, 2], z: 4 };
@@ -116,7 +129,9 @@ describe('the whole schedule', () => {
     expect(() => buildSchedule({ ...good, ends: [1] })).toThrow('ends has 1 entries; expected 2');
     expect(() => buildSchedule({ ...good, ends: [0, 1] })).toThrow('ends[0] is 0; expected above 0 and at most 1');
     expect(() => buildSchedule({ ...good, ends: [1, 1] })).toThrow('ends[1] is 1; expected above 1');
-    expect(() => buildSchedule({ ...good, ends: [0.3, 0.9] })).toThrow('ends[1] is 0.9; expected the last end to be exactly 1');
+    expect(() => buildSchedule({ ...good, ends: [0.3, 0.9] })).toThrow(
+      'ends[1] is 0.9; expected the last end to be exactly 1',
+    );
     expect(() => buildSchedule({ ...good, ends: [Number.NaN, 1] })).toThrow('ends[0] is NaN');
     expect(() => buildSchedule({ ...good, shifts: [3] })).toThrow('shifts has 1 entries');
     expect(() => buildSchedule({ ...good, shifts: [3, -1] })).toThrow('shifts[1] is -1');

@@ -3,12 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { greyFromRgb, referenceGrey } from '../../src/numerics/grey.ts';
 import { blockScores, rankTokens, selectStillLow, selectTop } from '../../src/numerics/select.ts';
 
-const scores = fc.array(fc.integer({ min: 0, max: 6 }), { minLength: 1, maxLength: 40 }).map((values) => Uint32Array.from(values));
+const scores = fc
+  .array(fc.integer({ min: 0, max: 6 }), { minLength: 1, maxLength: 40 })
+  .map((values) => Uint32Array.from(values));
 
 describe('grey', () => {
   it('is .299 R + .587 G + .114 B rounded half up, for exact halves too', () => {
     // 299 R + 587 G + 114 B = 500 (mod 1000) exactly: (0, 0, 250) weighs 28.5 and rounds to 29
-    expect([...greyFromRgb(Uint8Array.of(0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 250), 6)]).toEqual([0, 255, 76, 150, 29, 29]);
+    expect([
+      ...greyFromRgb(Uint8Array.of(0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 250), 6),
+    ]).toEqual([0, 255, 76, 150, 29, 29]);
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 3, maxLength: 3 }), (rgb) => {
         const thousandths = 299n * BigInt(rgb[0]!) + 587n * BigInt(rgb[1]!) + 114n * BigInt(rgb[2]!);
@@ -52,13 +56,18 @@ describe('block scores', () => {
 
   it('add up to all edge pixels', () => {
     fc.assert(
-      fc.property(fc.uint8Array({ minLength: 96, maxLength: 96, max: 1 }), (edges) => blockScores(edges, 12, 8, 4).reduce((a, b) => a + b) === edges.reduce((a, b) => a + b)),
+      fc.property(
+        fc.uint8Array({ minLength: 96, maxLength: 96, max: 1 }),
+        (edges) => blockScores(edges, 12, 8, 4).reduce((a, b) => a + b) === edges.reduce((a, b) => a + b),
+      ),
       { seed: 3 },
     );
   });
 
   it('refuse a block that does not divide the picture, and sizes that disagree', () => {
-    expect(() => blockScores(new Uint8Array(24), 6, 4, 4)).toThrow('block is 4; expected a divisor of width 6 and height 4');
+    expect(() => blockScores(new Uint8Array(24), 6, 4, 4)).toThrow(
+      'block is 4; expected a divisor of width 6 and height 4',
+    );
     expect(() => blockScores(new Uint8Array(24), 6, 4, 0)).toThrow('block is 0');
     expect(() => blockScores(new Uint8Array(23), 6, 4, 2)).toThrow('edges has 23 entries; expected 24');
   });
@@ -76,7 +85,14 @@ describe('selection', () => {
         const k = Math.min(wanted, values.length);
         const chosen = selectTop(values, k);
         const left = [...values.keys()].filter((n) => !chosen.includes(n));
-        return chosen.length === k && chosen.every((n, i) => (i === 0 || n > chosen[i - 1]!) && left.every((m) => values[m]! < values[n]! || (values[m] === values[n] && m > n)));
+        return (
+          chosen.length === k &&
+          chosen.every(
+            (n, i) =>
+              (i === 0 || n > chosen[i - 1]!) &&
+              left.every((m) => values[m]! < values[n]! || (values[m] === values[n] && m > n)),
+          )
+        );
       }),
       { seed: 4 },
     );

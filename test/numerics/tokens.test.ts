@@ -2,7 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { fillGrid } from '../../src/numerics/fill-grid.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
-import { gridIds, initialTokens, packLatents, sortByPosition, tokenWidth, unpackLatents } from '../../src/numerics/tokens.ts';
+import {
+  gridIds,
+  initialTokens,
+  packLatents,
+  sortByPosition,
+  tokenWidth,
+  unpackLatents,
+} from '../../src/numerics/tokens.ts';
 import { doubleIds, upsampleTokens } from '../../src/numerics/upsample.ts';
 
 const side = fc.integer({ min: 1, max: 6 });
@@ -10,7 +17,13 @@ const mode = fc.constantFrom('latent' as const, 'token' as const);
 
 /** A low grid of random tokens, and an ascending choice among them. */
 const choice = fc
-  .record({ rows: side, cols: side, channels: fc.integer({ min: 1, max: 4 }), seed: fc.nat(1000), mask: fc.array(fc.boolean(), { minLength: 36, maxLength: 36 }) })
+  .record({
+    rows: side,
+    cols: side,
+    channels: fc.integer({ min: 1, max: 4 }),
+    seed: fc.nat(1000),
+    mask: fc.array(fc.boolean(), { minLength: 36, maxLength: 36 }),
+  })
   .map(({ rows, cols, channels, seed, mask }) => ({
     rows,
     cols,
@@ -26,7 +39,11 @@ function pool(children: Float32Array, width: number, layout: 'latent' | 'token')
   for (let parent = 0; parent < pooled.length / width; parent++) {
     for (let slot = 0; slot < width; slot++) {
       const [c, child] = [slot - (slot % 4), slot % 4];
-      const members = [0, 1, 2, 3].map((i) => (layout === 'latent' ? children[(4 * parent + child) * width + c + i]! : children[(4 * parent + i) * width + slot]!));
+      const members = [0, 1, 2, 3].map((i) =>
+        layout === 'latent'
+          ? children[(4 * parent + child) * width + c + i]!
+          : children[(4 * parent + i) * width + slot]!,
+      );
       pooled[parent * width + slot] = members.reduce((sum, value) => sum + value) / 4;
     }
   }
@@ -51,7 +68,9 @@ describe('grids', () => {
     expect(() => gridIds(0, 3)).toThrow('rows is 0');
     expect(() => gridIds(3, 1.5)).toThrow('cols is 1.5');
     expect(() => initialTokens({ rows: 1, cols: 1, values: Number.NaN, seed: 0, scale: 2 })).toThrow('values is NaN');
-    expect(() => initialTokens({ rows: 1, cols: 1, values: 6, seed: 0, scale: 2 })).toThrow('values is 6; expected a multiple of 4');
+    expect(() => initialTokens({ rows: 1, cols: 1, values: 6, seed: 0, scale: 2 })).toThrow(
+      'values is 6; expected a multiple of 4',
+    );
     expect(() => initialTokens({ rows: 1, cols: 1, values: 4, seed: -1, scale: 2 })).toThrow('seed is -1');
   });
 });
@@ -71,12 +90,18 @@ describe('packing', () => {
   it('puts pixel (c, 2 row + i, 2 col + j) in slot c * 4 + i * 2 + j of token (row, col)', () => {
     // two channels of 2 x 4 pixels: channel 0 is 0 … 7, channel 1 is 10 … 17
     const image = Float32Array.of(0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17);
-    expect([...packLatents(image, { channels: 2, rows: 1, cols: 2 })]).toEqual([0, 1, 4, 5, 10, 11, 14, 15, 2, 3, 6, 7, 12, 13, 16, 17]);
+    expect([...packLatents(image, { channels: 2, rows: 1, cols: 2 })]).toEqual([
+      0, 1, 4, 5, 10, 11, 14, 15, 2, 3, 6, 7, 12, 13, 16, 17,
+    ]);
   });
 
   it('another number of values than the grid holds is refused', () => {
-    expect(() => packLatents(new Float32Array(15), { channels: 1, rows: 2, cols: 2 })).toThrow('image has 15 entries; expected 16');
-    expect(() => unpackLatents(new Float32Array(15), { channels: 1, rows: 2, cols: 2 })).toThrow('packed has 15 entries; expected 16');
+    expect(() => packLatents(new Float32Array(15), { channels: 1, rows: 2, cols: 2 })).toThrow(
+      'image has 15 entries; expected 16',
+    );
+    expect(() => unpackLatents(new Float32Array(15), { channels: 1, rows: 2, cols: 2 })).toThrow(
+      'packed has 15 entries; expected 16',
+    );
   });
 });
 
@@ -87,7 +112,9 @@ describe('upsampling', () => {
         const width = tokenWidth(tokens);
         const { latents } = upsampleTokens(tokens, chosen, layout);
         const pooled = pool(latents.subarray(latents.length - 4 * chosen.length * width), width, layout);
-        return pooled.every((value, i) => value === tokens.latents[chosen[Math.floor(i / width)]! * width + (i % width)]);
+        return pooled.every(
+          (value, i) => value === tokens.latents[chosen[Math.floor(i / width)]! * width + (i % width)],
+        );
       }),
       { seed: 2 },
     );
@@ -99,8 +126,44 @@ describe('upsampling', () => {
     expect([...imgIds]).toEqual([0, 0, 0, 0, 0, 2, 0, 0, 1, 0, 0, 1.5, 0, 0.5, 1, 0, 0.5, 1.5]);
     expect([...scale]).toEqual([2, 2, 1, 1, 1, 1]);
     const [a, b, c, d] = tokens.latents.subarray(4, 8);
-    expect([...latents]).toEqual([...tokens.latents.subarray(0, 4), ...tokens.latents.subarray(8), a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d]);
-    expect([...upsampleTokens(tokens, Uint32Array.of(1), 'token').latents.subarray(8)]).toEqual([a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d]);
+    expect([...latents]).toEqual([
+      ...tokens.latents.subarray(0, 4),
+      ...tokens.latents.subarray(8),
+      a,
+      a,
+      a,
+      a,
+      b,
+      b,
+      b,
+      b,
+      c,
+      c,
+      c,
+      c,
+      d,
+      d,
+      d,
+      d,
+    ]);
+    expect([...upsampleTokens(tokens, Uint32Array.of(1), 'token').latents.subarray(8)]).toEqual([
+      a,
+      b,
+      c,
+      d,
+      a,
+      b,
+      c,
+      d,
+      a,
+      b,
+      c,
+      d,
+      a,
+      b,
+      c,
+      d,
+    ]);
   });
 
   it('in latent mode is nearest neighbour on latent pixels', () => {
@@ -110,7 +173,11 @@ describe('upsampling', () => {
         const small = unpackLatents(tokens.latents, { channels, rows, cols });
         const large = unpackLatents(all.latents, { channels, rows: 2 * rows, cols: 2 * cols });
         return large.every((value, i) => {
-          const [x, y, c] = [i % (4 * cols), Math.floor(i / (4 * cols)) % (4 * rows), Math.floor(i / (16 * rows * cols))];
+          const [x, y, c] = [
+            i % (4 * cols),
+            Math.floor(i / (4 * cols)) % (4 * rows),
+            Math.floor(i / (16 * rows * cols)),
+          ];
           return value === small[(c * 2 * rows + (y >> 1)) * 2 * cols + (x >> 1)];
         });
       }),
@@ -138,13 +205,23 @@ describe('upsampling', () => {
   it('refuses a choice out of range, out of order, twice the same or already full, and arrays that disagree', () => {
     const tokens = initialTokens({ rows: 1, cols: 3, values: 4, seed: 1, scale: 2 });
     const mixed = upsampleTokens(tokens, Uint32Array.of(0), 'latent');
-    expect(() => upsampleTokens(tokens, Uint32Array.of(3), 'latent')).toThrow('chosen[0] is 3; expected a whole number from 0 to 2');
+    expect(() => upsampleTokens(tokens, Uint32Array.of(3), 'latent')).toThrow(
+      'chosen[0] is 3; expected a whole number from 0 to 2',
+    );
     expect(() => upsampleTokens(tokens, Uint32Array.of(1, 0), 'latent')).toThrow('chosen[1] is 0');
     expect(() => upsampleTokens(tokens, Uint32Array.of(1, 1), 'latent')).toThrow('chosen[1] is 1');
-    expect(() => upsampleTokens(mixed, Uint32Array.of(2), 'latent')).toThrow('chosen[0] is 2, a token of scale 1; expected one of scale 2');
-    expect(() => upsampleTokens({ ...tokens, imgIds: new Float32Array(3) }, Uint32Array.of(0), 'latent')).toThrow('imgIds has 3 entries; expected 9');
-    expect(() => upsampleTokens({ ...tokens, latents: new Float32Array(13) }, Uint32Array.of(0), 'latent')).toThrow('latents has 13 entries for 3 tokens');
-    expect(() => tokenWidth({ latents: new Float32Array(0), imgIds: new Float32Array(0), scale: new Uint8Array(0) })).toThrow(RangeError);
+    expect(() => upsampleTokens(mixed, Uint32Array.of(2), 'latent')).toThrow(
+      'chosen[0] is 2, a token of scale 1; expected one of scale 2',
+    );
+    expect(() => upsampleTokens({ ...tokens, imgIds: new Float32Array(3) }, Uint32Array.of(0), 'latent')).toThrow(
+      'imgIds has 3 entries; expected 9',
+    );
+    expect(() => upsampleTokens({ ...tokens, latents: new Float32Array(13) }, Uint32Array.of(0), 'latent')).toThrow(
+      'latents has 13 entries for 3 tokens',
+    );
+    expect(() =>
+      tokenWidth({ latents: new Float32Array(0), imgIds: new Float32Array(0), scale: new Uint8Array(0) }),
+    ).toThrow(RangeError);
   });
 });
 
@@ -153,7 +230,8 @@ describe('sorting by position', () => {
     fc.assert(
       fc.property(choice, fc.array(fc.nat(35), { minLength: 8, maxLength: 8 }), ({ tokens, rows, cols }, swaps) => {
         const order = [...everyToken(rows * cols)];
-        for (const [i, j] of swaps.entries()) if (i < order.length && j < order.length) [order[i], order[j]] = [order[j]!, order[i]!];
+        for (const [i, j] of swaps.entries())
+          if (i < order.length && j < order.length) [order[i], order[j]] = [order[j]!, order[i]!];
         const width = tokenWidth(tokens);
         const shuffled = {
           latents: Float32Array.from(order.flatMap((n) => [...tokens.latents.subarray(n * width, (n + 1) * width)])),
@@ -161,14 +239,21 @@ describe('sorting by position', () => {
           scale: tokens.scale,
         };
         const sorted = sortByPosition(shuffled);
-        return sorted.latents.every((value, i) => value === tokens.latents[i]) && sorted.imgIds.every((id, i) => id === tokens.imgIds[i]);
+        return (
+          sorted.latents.every((value, i) => value === tokens.latents[i]) &&
+          sorted.imgIds.every((id, i) => id === tokens.imgIds[i])
+        );
       }),
       { seed: 5 },
     );
   });
 
   it('leaves tokens at one place in the order they had: a low token before its first child', () => {
-    const shared = { latents: Float32Array.of(1, 1, 1, 1, 2, 2, 2, 2), imgIds: new Float32Array(6), scale: Uint8Array.of(2, 1) };
+    const shared = {
+      latents: Float32Array.of(1, 1, 1, 1, 2, 2, 2, 2),
+      imgIds: new Float32Array(6),
+      scale: Uint8Array.of(2, 1),
+    };
     expect(sortByPosition(shared)).toEqual(shared);
   });
 });
@@ -195,13 +280,17 @@ describe('filling the grid of a mixed set', () => {
   it('refuses a cell left empty, covered twice or outside, a half cell and NaN', () => {
     const tokens = initialTokens({ rows: 1, cols: 2, values: 4, seed: 1, scale: 2 });
     const moved = (row: number, col: number) => ({ ...tokens, imgIds: Float32Array.of(0, 0, 0, 0, row, col) });
-    expect(() => fillGrid(tokens, 2, 6, 2)).toThrow('imgIds has no token over cell (0, 4); expected every cell of the 2 x 6 grid exactly once');
+    expect(() => fillGrid(tokens, 2, 6, 2)).toThrow(
+      'imgIds has no token over cell (0, 4); expected every cell of the 2 x 6 grid exactly once',
+    );
     expect(() => fillGrid(moved(0, 0), 2, 4, 2)).toThrow('imgIds has a token over cell (0, 0)');
     expect(() => fillGrid(moved(1, 1), 2, 4, 2)).toThrow('imgIds has a token over cell (2, 2)');
     expect(() => fillGrid(moved(0, -1), 2, 4, 2)).toThrow(RangeError);
     expect(() => fillGrid(moved(0, 1.25), 2, 4, 2)).toThrow('imgIds has a token over cell (0, 2.5)');
     expect(() => fillGrid(moved(Number.NaN, 1), 2, 4, 2)).toThrow(RangeError);
-    expect(() => fillGrid({ ...tokens, scale: Uint8Array.of(2, 3) }, 2, 4, 2)).toThrow('scale[1] is 3; expected 1 or 2');
+    expect(() => fillGrid({ ...tokens, scale: Uint8Array.of(2, 3) }, 2, 4, 2)).toThrow(
+      'scale[1] is 3; expected 1 or 2',
+    );
     expect(() => fillGrid(tokens, 0, 4, 2)).toThrow('rows is 0');
   });
 });

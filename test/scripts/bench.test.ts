@@ -10,7 +10,11 @@ import { mediansOf } from '../../scripts/bench/streams.ts';
 describe('options of the bench', () => {
   it('ask for everything where none is given', () => {
     expect(parseOptions([])).toEqual({ engines: ['native', 'wasm'], sides: [256, 512], rounds: 15 });
-    expect(parseOptions(['--side', '512', '--engine', 'wasm', '--rounds', '4'])).toEqual({ engines: ['wasm'], sides: [512], rounds: 4 });
+    expect(parseOptions(['--side', '512', '--engine', 'wasm', '--rounds', '4'])).toEqual({
+      engines: ['wasm'],
+      sides: [512],
+      rounds: 4,
+    });
   });
 
   it('refuse what cannot be measured', () => {
@@ -22,23 +26,45 @@ describe('options of the bench', () => {
   });
 
   it('ask what takes longer less often, never fewer than three times', () => {
-    const rounds = (all: number) => (['native', 'wasm'] as const).flatMap((engine) => [256, 512].map((side) => roundsOf({ engine, side, rounds: all })));
+    const rounds = (all: number) =>
+      (['native', 'wasm'] as const).flatMap((engine) =>
+        [256, 512].map((side) => roundsOf({ engine, side, rounds: all })),
+      );
     expect(rounds(15)).toEqual([15, 5, 5, 3]);
     expect(rounds(3)).toEqual([3, 3, 3, 3]);
   });
 });
 
 describe('times of requests', () => {
-  const runOf = (denoise: number, slowness = 1): Run => ({ denoise: denoise * slowness, text: 0, decode: 10 * slowness, encode: 5 * slowness, total: (denoise + 35) * slowness, flopRatio: 4 });
+  const runOf = (denoise: number, slowness = 1): Run => ({
+    denoise: denoise * slowness,
+    text: 0,
+    decode: 10 * slowness,
+    encode: 5 * slowness,
+    total: (denoise + 35) * slowness,
+    flopRatio: 4,
+  });
 
   it('are medians with the middle of an even number between its two', () => {
     const times = timesOf({ name: 'fast', runs: [runOf(50), runOf(20)], plain: [runOf(100), runOf(100)] });
-    expect(times).toMatchObject({ name: 'fast', denoise: 35, decode: 10, orchestration: 20, total: 70, denoiseRatio: 3.5, flopRatio: 4 });
+    expect(times).toMatchObject({
+      name: 'fast',
+      denoise: 35,
+      decode: 10,
+      orchestration: 20,
+      total: 70,
+      denoiseRatio: 3.5,
+      flopRatio: 4,
+    });
   });
 
   it('have ratios that a slow round leaves alone', () => {
     const slowness = [1, 3, 1.7, 0.4];
-    const { denoiseRatio, totalRatio } = timesOf({ name: 'fast', runs: slowness.map((slow) => runOf(15, slow)), plain: slowness.map((slow) => runOf(65, slow)) });
+    const { denoiseRatio, totalRatio } = timesOf({
+      name: 'fast',
+      runs: slowness.map((slow) => runOf(15, slow)),
+      plain: slowness.map((slow) => runOf(65, slow)),
+    });
     expect(denoiseRatio).toBeCloseTo(65 / 15, 12);
     expect(totalRatio).toBeCloseTo(2, 12);
   });
@@ -47,13 +73,24 @@ describe('times of requests', () => {
 describe('times of streams', () => {
   it('take partial images only from streams that have one', () => {
     const plain = { firstEvent: 10, firstPartial: null, final: 100, compute: 80 };
-    expect(mediansOf('plain', [plain, { ...plain, final: 200 }])).toEqual({ name: 'plain', firstEvent: 10, firstPartial: null, partialShare: null, final: 150, compute: 80 });
-    expect(mediansOf('some', [plain, { ...plain, firstPartial: 25 }, { ...plain, firstPartial: 50 }])).toMatchObject({ firstPartial: 37.5, partialShare: 0.375 });
+    expect(mediansOf('plain', [plain, { ...plain, final: 200 }])).toEqual({
+      name: 'plain',
+      firstEvent: 10,
+      firstPartial: null,
+      partialShare: null,
+      final: 150,
+      compute: 80,
+    });
+    expect(mediansOf('some', [plain, { ...plain, firstPartial: 25 }, { ...plain, firstPartial: 50 }])).toMatchObject({
+      firstPartial: 37.5,
+      partialShare: 0.375,
+    });
   });
 });
 
 describe('models at a size', () => {
-  const factsIn = (folder: string) => JSON.parse(readFileSync(join(folder, 'fluent-scenes/manifest.json'), 'utf8')).facts;
+  const factsIn = (folder: string) =>
+    JSON.parse(readFileSync(join(folder, 'fluent-scenes/manifest.json'), 'utf8')).facts;
 
   it('are the repository’s own where they offer it, else a copy that lists it and has room for its tokens', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'ralu-bench-test-'));

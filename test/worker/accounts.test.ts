@@ -9,35 +9,57 @@ import { call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
 
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
 const LONG = { prompt: 'a fox', ...SMALL, N: [900], e: [1] };
-const accountOf = (key: string) => env.ACCOUNTS.getByName(parseKey(key)?.account as string) as DurableObjectStub<AccountObject>;
+const accountOf = (key: string) =>
+  env.ACCOUNTS.getByName(parseKey(key)?.account as string) as DurableObjectStub<AccountObject>;
 const start = (key: string, body: object, headers: Record<string, string> = {}) =>
-  call('/v1/jobs', { key, method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) });
+  call('/v1/jobs', {
+    key,
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  });
 const json = async <T>(response: Response): Promise<T> => response.json<T>();
 const cancel = (key: string, id: string) => call(`/v1/jobs/${id}/cancel`, { key, method: 'POST' });
 
 describe('keys', () => {
   test('only the admin key opens accounts, and a key is shown once', async () => {
     const body = JSON.stringify({ name: 'mine' });
-    const open = (key: string | null) => call('/v1/accounts', { key, method: 'POST', headers: { 'content-type': 'application/json' }, body });
+    const open = (key: string | null) =>
+      call('/v1/accounts', { key, method: 'POST', headers: { 'content-type': 'application/json' }, body });
     for (const key of [null, KEY, 'test-admin-ke', 'wrong']) expect((await open(key)).status).toBe(401);
-    const { account, key } = await json<{ account: { id: string }; key: { id: string; key: string; prefix: string } }>(await open('test-admin-key'));
-    expect(account).toMatchObject({ object: 'account', name: 'mine', limits: { images_per_minute: 60, concurrent_jobs: 20 }, open_jobs: 0 });
+    const { account, key } = await json<{ account: { id: string }; key: { id: string; key: string; prefix: string } }>(
+      await open('test-admin-key'),
+    );
+    expect(account).toMatchObject({
+      object: 'account',
+      name: 'mine',
+      limits: { images_per_minute: 60, concurrent_jobs: 20 },
+      open_jobs: 0,
+    });
     expect(key.key.startsWith(`${key.prefix}_`)).toBe(true);
     const listed = await (await call('/v1/account/keys', { key: key.key })).text();
     expect(listed).toContain(key.prefix);
     expect(listed).not.toContain(key.key.slice(key.prefix.length + 1));
-    const stored = await runInDurableObject(accountOf(key.key), (_, state) => JSON.stringify(state.storage.sql.exec('SELECT * FROM key').toArray()));
+    const stored = await runInDurableObject(accountOf(key.key), (_, state) =>
+      JSON.stringify(state.storage.sql.exec('SELECT * FROM key').toArray()),
+    );
     expect(stored).not.toContain(key.key.slice(key.prefix.length + 1));
   });
 
   test('a second key opens the same account until it is revoked; the first goes on', async () => {
     const first = await openAccount();
     const { id } = await json<{ id: string }>(await call('/v1/account', { key: first }));
-    const made = await call(`/v1/accounts/${id}/keys`, { key: 'test-admin-key', method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name": "second"}' });
+    const made = await call(`/v1/accounts/${id}/keys`, {
+      key: 'test-admin-key',
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"name": "second"}',
+    });
     expect(made.status).toBe(201);
     const second = await json<{ id: string; key: string }>(made);
     expect(await json(await call('/v1/account', { key: second.key }))).toMatchObject({ id });
-    for (let times = 0; times < 2; times++) expect((await call(`/v1/account/keys/${second.id}`, { key: first, method: 'DELETE' })).status).toBe(204);
+    for (let times = 0; times < 2; times++)
+      expect((await call(`/v1/account/keys/${second.id}`, { key: first, method: 'DELETE' })).status).toBe(204);
     const refused = await call('/v1/account', { key: second.key });
     expect(refused.status).toBe(401);
     expect(await json(refused)).toMatchObject({ detail: 'The key was revoked.' });
@@ -49,8 +71,17 @@ describe('keys', () => {
     const flipped = KEY.endsWith('A') ? `${KEY.slice(0, -1)}B` : `${KEY.slice(0, -1)}A`;
     const absent = `ralu_${'f'.repeat(24)}_${'a'.repeat(43)}`;
     for (const key of [flipped, absent]) expect((await call('/v1/account', { key })).status).toBe(401);
-    expect(await runInDurableObject(accountOf(absent), (_, state) => state.storage.sql.exec("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'key'").toArray())).toEqual([]);
-    const nobody = await call('/v1/accounts/acct_ffffffffffffffff/keys', { key: 'test-admin-key', method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name": "x"}' });
+    expect(
+      await runInDurableObject(accountOf(absent), (_, state) =>
+        state.storage.sql.exec("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'key'").toArray(),
+      ),
+    ).toEqual([]);
+    const nobody = await call('/v1/accounts/acct_ffffffffffffffff/keys', {
+      key: 'test-admin-key',
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"name": "x"}',
+    });
     expect(nobody.status).toBe(404);
   });
 });
@@ -59,10 +90,16 @@ describe('one account never sees another’s jobs', () => {
   test('not the job, its events, its image or its list, and cannot cancel or erase it', async () => {
     const other = await openAccount();
     const { id } = await createJob(APPLE);
-    for (const path of ['', '/events', '/image']) expect((await call(`/v1/jobs/${id}${path}`, { key: other })).status).toBe(404);
+    for (const path of ['', '/events', '/image'])
+      expect((await call(`/v1/jobs/${id}${path}`, { key: other })).status).toBe(404);
     expect((await cancel(other, id)).status).toBe(404);
     expect((await call(`/v1/jobs/${id}`, { key: other, method: 'DELETE' })).status).toBe(404);
-    expect(await json(await call('/v1/jobs', { key: other }))).toEqual({ object: 'list', data: [], has_more: false, next_cursor: null });
+    expect(await json(await call('/v1/jobs', { key: other }))).toEqual({
+      object: 'list',
+      data: [],
+      has_more: false,
+      next_cursor: null,
+    });
     expect((await watchAll(id)).at(-1)?.type).toBe('done');
   });
 });
@@ -80,7 +117,12 @@ describe('links', () => {
     await image.arrayBuffer();
     const [, token] = links.image.split('?');
     const second = await createJob(APPLE);
-    for (const path of [`/v1/jobs/${job.id}/events?${token}`, `/v1/jobs/${second.id}/image?${token}`, `/v1/jobs/${job.id}?${token}`, `/v1/jobs/${job.id}/image?token=1.${'0'.repeat(64)}`])
+    for (const path of [
+      `/v1/jobs/${job.id}/events?${token}`,
+      `/v1/jobs/${second.id}/image?${token}`,
+      `/v1/jobs/${job.id}?${token}`,
+      `/v1/jobs/${job.id}/image?token=1.${'0'.repeat(64)}`,
+    ])
       expect((await call(path, { key: null })).status).toBe(401);
   });
 });
@@ -106,7 +148,9 @@ describe('limits', () => {
     expect(await json(refused)).toMatchObject({ code: 'too_many_jobs' });
     expect(refused.headers.get('x-ratelimit-limit-requests')).toBe('10000');
     await cancel(key, id);
-    await expect.poll(async () => (await json<{ open_jobs: number }>(await call('/v1/account', { key }))).open_jobs).toBe(0);
+    await expect
+      .poll(async () => (await json<{ open_jobs: number }>(await call('/v1/account', { key }))).open_jobs)
+      .toBe(0);
     const next = await start(key, LONG);
     expect(next.status).toBe(202);
     await cancel(key, (await json<{ id: string }>(next)).id);
@@ -117,10 +161,19 @@ describe('limits', () => {
     const { id } = await json<{ id: string }>(await start(key, LONG));
     const job = env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
     const unreachable = { getByName: () => ({ ended: () => Promise.reject(new Error('gone for a test')) }) };
-    await runInDurableObject(job, (instance) => void Object.defineProperty(instance, 'env', { value: { ...env, ACCOUNTS: unreachable }, configurable: true }));
+    await runInDurableObject(
+      job,
+      (instance) =>
+        void Object.defineProperty(instance, 'env', { value: { ...env, ACCOUNTS: unreachable }, configurable: true }),
+    );
     await cancel(key, id);
     const toldAt = () => runInDurableObject(job, (_, state) => readRow(state.storage.sql)?.toldAt);
-    await expect.poll(() => runInDurableObject(job, (_, state) => state.storage.getAlarm().then((at) => (at ?? 0) - Date.now())), { timeout: 10_000 }).toBeGreaterThan(1000);
+    await expect
+      .poll(
+        () => runInDurableObject(job, (_, state) => state.storage.getAlarm().then((at) => (at ?? 0) - Date.now())),
+        { timeout: 10_000 },
+      )
+      .toBeGreaterThan(1000);
     expect(await toldAt()).toBeNull();
     expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 1 });
     await evictDurableObject(job);
@@ -139,7 +192,11 @@ describe('limits', () => {
     });
     expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 2 });
     await runDurableObjectAlarm(account);
-    expect(await runInDurableObject(account, (instance) => instance.jobs({ before: null, limit: 10, status: null, requestId: null }).map((job) => job.id))).toEqual([id]);
+    expect(
+      await runInDurableObject(account, (instance) =>
+        instance.jobs({ before: null, limit: 10, status: null, requestId: null }).map((job) => job.id),
+      ),
+    ).toEqual([id]);
     await cancel(key, id);
   });
 });
@@ -165,9 +222,16 @@ describe('an idempotency key', () => {
   test('leads to the jobs it entered, created by the retry, where the Worker was gone before it had created all of them', async () => {
     const key = await openAccount();
     const body = JSON.stringify({ prompt: 'a red apple', size: '256x256', n: 2, seed: 7 });
-    const send = () => call('/v1/images/generations', { key, method: 'POST', headers: { 'content-type': 'application/json', 'idempotency-key': 'order-2' }, body });
+    const send = () =>
+      call('/v1/images/generations', {
+        key,
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'idempotency-key': 'order-2' },
+        body,
+      });
     const first = await json<{ data: unknown[] }>(await send());
-    const list = async () => (await json<{ data: { id: string }[] }>(await call('/v1/jobs', { key }))).data.map((job) => job.id);
+    const list = async () =>
+      (await json<{ data: { id: string }[] }>(await call('/v1/jobs', { key }))).data.map((job) => job.id);
     const ids = await list();
     expect(ids).toHaveLength(2);
     // as it is after such an end: both jobs are entered, the object of one was never written to
@@ -191,13 +255,18 @@ describe('an idempotency key', () => {
     const { id: other } = await json<{ id: string }>(next);
     expect(other).not.toBe(id);
     expect((await call(`/v1/jobs/${id}`, { key })).status).toBe(404);
-    expect((await json<{ data: { id: string }[] }>(await call('/v1/jobs', { key }))).data.map((job) => job.id)).toEqual([other]);
+    expect((await json<{ data: { id: string }[] }>(await call('/v1/jobs', { key }))).data.map((job) => job.id)).toEqual(
+      [other],
+    );
   });
 
   test('is free again after a day', async () => {
     const key = await openAccount();
     const { id } = await json<{ id: string }>(await start(key, APPLE, { 'idempotency-key': 'a' }));
-    await runInDurableObject(accountOf(key), (_, state) => void state.storage.sql.exec('UPDATE idempotency SET created_at = created_at - 86400001'));
+    await runInDurableObject(
+      accountOf(key),
+      (_, state) => void state.storage.sql.exec('UPDATE idempotency SET created_at = created_at - 86400001'),
+    );
     expect((await json<{ id: string }>(await start(key, APPLE, { 'idempotency-key': 'a' }))).id).not.toBe(id);
   });
 });
@@ -207,19 +276,25 @@ describe('the list of jobs', () => {
     const key = await openAccount();
     const ids: string[] = [];
     for (let i = 0; i < 5; i++) ids.unshift((await json<{ id: string }>(await start(key, i === 0 ? LONG : APPLE))).id);
-    const page = (query: string) => call(`/v1/jobs?${query}`, { key }).then((response) => json<{ data: { id: string }[]; has_more: boolean; next_cursor: string | null }>(response));
+    const page = (query: string) =>
+      call(`/v1/jobs?${query}`, { key }).then((response) =>
+        json<{ data: { id: string }[]; has_more: boolean; next_cursor: string | null }>(response),
+      );
     const first = await page('limit=2');
     expect(first.data.map(({ id }) => id)).toEqual(ids.slice(0, 2));
     const second = await page(`limit=3&after=${first.next_cursor}`);
     expect(second).toMatchObject({ has_more: false, next_cursor: null });
     expect(second.data.map(({ id }) => id)).toEqual(ids.slice(2));
     await cancel(key, ids[4] as string);
-    await expect.poll(async () => (await page('status=cancelled')).data.map(({ id }) => id), { timeout: 10_000 }).toEqual([ids[4]]);
+    await expect
+      .poll(async () => (await page('status=cancelled')).data.map(({ id }) => id), { timeout: 10_000 })
+      .toEqual([ids[4]]);
     await expect.poll(async () => (await page('status=done')).data.length, { timeout: 30_000 }).toBe(4);
     expect((await page('status=open')).data).toEqual([]);
     expect((await call(`/v1/jobs/${ids[0]}`, { key, method: 'DELETE' })).status).toBe(204);
     expect((await page('')).data.map(({ id }) => id)).toEqual(ids.slice(1));
-    for (const query of ['limit=0', 'limit=51', 'after=x', 'status=odd', 'page=2']) expect((await call(`/v1/jobs?${query}`, { key })).status).toBe(400);
+    for (const query of ['limit=0', 'limit=51', 'after=x', 'status=odd', 'page=2'])
+      expect((await call(`/v1/jobs?${query}`, { key })).status).toBe(400);
   });
 });
 
@@ -232,7 +307,9 @@ describe('a repetition that is only guessed', () => {
     const key = await openAccount();
     const keyId = parseKey(key)?.id as string;
     const account = accountOf(key);
-    const first = await runInDurableObject(account, (instance) => instance.start(keyId, { requestId: 'r', jobIds: [id('a')], idempotency: asked(0) }));
+    const first = await runInDurableObject(account, (instance) =>
+      instance.start(keyId, { requestId: 'r', jobIds: [id('a')], idempotency: asked(0) }),
+    );
     expect(first.kind).toBe('new');
     return { keyId, account };
   }

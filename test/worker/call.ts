@@ -6,9 +6,16 @@ import type { JobView } from '../../src/job/job.ts';
 
 /** An account of its own, opened with the admin key; resolves to its first key. */
 export async function openAccount(limits: Readonly<Record<string, number>> = {}): Promise<string> {
-  const body = JSON.stringify({ name: 'test', limits: { images_per_minute: 10_000, concurrent_jobs: 1000, ...limits } });
+  const body = JSON.stringify({
+    name: 'test',
+    limits: { images_per_minute: 10_000, concurrent_jobs: 1000, ...limits },
+  });
   const response = await exports.default.fetch(
-    new Request('http://ralu.test/v1/accounts', { method: 'POST', headers: { authorization: 'Bearer test-admin-key', 'content-type': 'application/json' }, body }),
+    new Request('http://ralu.test/v1/accounts', {
+      method: 'POST',
+      headers: { authorization: 'Bearer test-admin-key', 'content-type': 'application/json' },
+      body,
+    }),
   );
   if (response.status !== 201) throw new Error(`account refused: ${response.status} ${await response.text()}`);
   return (await response.json<{ key: { key: string } }>()).key.key;
@@ -28,7 +35,11 @@ export function call(path: string, init: RequestInit & { readonly key?: string |
 }
 
 export function post(path: string, body: unknown): Promise<Response> {
-  return call(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body) });
+  return call(path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  });
 }
 
 /** A job that was accepted. */
@@ -49,7 +60,8 @@ export async function* watch(id: string, after = 0): AsyncGenerator<SeenEvent> {
   const parser = createParser({ onEvent: (event) => seen.push(event) });
   for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
     parser.feed(text);
-    for (const { id, event, data } of seen.splice(0)) yield { id: Number(id), type: event, data: JSON.parse(data) } as unknown as SeenEvent;
+    for (const { id, event, data } of seen.splice(0))
+      yield { id: Number(id), type: event, data: JSON.parse(data) } as unknown as SeenEvent;
   }
 }
 

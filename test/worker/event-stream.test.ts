@@ -2,17 +2,29 @@ import { describe, expect, test } from 'vitest';
 import { makeSignal, streamEvents } from '../../durable-objects/event-stream.ts';
 import type { StoredEvent } from '../../src/job/events.ts';
 
-const step = (seq: number): StoredEvent => ({ seq, at: 0, type: 'step', data: { stage: 1, step: seq, steps: 9, sigma: 1, ms: 1 } });
-const cancelled = (seq: number): StoredEvent => ({ seq, at: 0, type: 'cancelled', data: { job_id: 'j', room: 'stage1' } });
+const step = (seq: number): StoredEvent => ({
+  seq,
+  at: 0,
+  type: 'step',
+  data: { stage: 1, step: seq, steps: 9, sigma: 1, ms: 1 },
+});
+const cancelled = (seq: number): StoredEvent => ({
+  seq,
+  at: 0,
+  type: 'cancelled',
+  data: { job_id: 'j', room: 'stage1' },
+});
 
 /** A table of events with its stream, as an object has them. */
 function makeLog(heartbeatMs: number, stored: StoredEvent[] = []) {
   const signal = makeSignal();
   let isErased = false;
-  const read = (after: number, limit: number) => (isErased ? null : stored.filter(({ seq }) => seq > after).slice(0, limit));
+  const read = (after: number, limit: number) =>
+    isErased ? null : stored.filter(({ seq }) => seq > after).slice(0, limit);
   const isOver = () => stored.at(-1)?.type === 'cancelled';
   return {
-    open: (after = 0) => streamEvents({ after, read, isOver, signal, heartbeatMs }).pipeThrough(new TextDecoderStream()).getReader(),
+    open: (after = 0) =>
+      streamEvents({ after, read, isOver, signal, heartbeatMs }).pipeThrough(new TextDecoderStream()).getReader(),
     store(event: StoredEvent) {
       stored.push(event);
       signal.notify();

@@ -7,13 +7,43 @@ const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
 describe('a job', () => {
   test('walks the rooms in order, each with its events, and ends in an image of the size asked for', async () => {
     const job = await createJob(APPLE);
-    expect(job).toMatchObject({ object: 'job', room: 'stage1', seed: 7, preset: '7x', width: 256, height: 256, error: null, image: null });
+    expect(job).toMatchObject({
+      object: 'job',
+      room: 'stage1',
+      seed: 7,
+      preset: '7x',
+      width: 256,
+      height: 256,
+      error: null,
+      image: null,
+    });
     const events = await watchAll(job.id);
-    const story = events.map(({ type, data }) => ('stage' in data && type !== 'queued' ? `${type}${data.stage}` : type)).filter((name, i, all) => name !== all[i - 1]);
-    expect(story.filter((name) => name !== 'queued')).toEqual(['plan', 'stage1', 'step1', 'preview1', 'selection', 'stage2', 'step2', 'preview2', 'stage3', 'step3', 'done']);
+    const story = events
+      .map(({ type, data }) => ('stage' in data && type !== 'queued' ? `${type}${data.stage}` : type))
+      .filter((name, i, all) => name !== all[i - 1]);
+    expect(story.filter((name) => name !== 'queued')).toEqual([
+      'plan',
+      'stage1',
+      'step1',
+      'preview1',
+      'selection',
+      'stage2',
+      'step2',
+      'preview2',
+      'stage3',
+      'step3',
+      'done',
+    ]);
     expect(events.map(({ id }) => id)).toEqual(events.map((_, i) => i + 1));
-    expect(events.filter(({ type }) => type === 'step').map(({ data }) => [(data as { stage: number }).stage, (data as { step: number }).step])).toEqual(
-      [1, 1, 2, 2, 2, 3, 3, 3, 3, 3].map((stage, i, all) => [stage, all.slice(0, i + 1).filter((s) => s === stage).length]),
+    expect(
+      events
+        .filter(({ type }) => type === 'step')
+        .map(({ data }) => [(data as { stage: number }).stage, (data as { step: number }).step]),
+    ).toEqual(
+      [1, 1, 2, 2, 2, 3, 3, 3, 3, 3].map((stage, i, all) => [
+        stage,
+        all.slice(0, i + 1).filter((s) => s === stage).length,
+      ]),
     );
 
     const image = decode(await imageOf(job.id));
@@ -35,7 +65,9 @@ describe('a job', () => {
     const { data } = events.find(({ type }) => type === 'selection') as Extract<SeenEvent, { type: 'selection' }>;
     expect(data.indices).toHaveLength(6);
     expect([...data.indices].sort((a, b) => a - b)).toEqual(data.indices);
-    const [edges, blocks] = [data.edges, data.blocks].map(({ b64_json }) => decode(Uint8Array.from(atob(b64_json), (char) => char.charCodeAt(0))));
+    const [edges, blocks] = [data.edges, data.blocks].map(({ b64_json }) =>
+      decode(Uint8Array.from(atob(b64_json), (char) => char.charCodeAt(0))),
+    );
     expect([edges?.width, edges?.height, blocks?.width]).toEqual([128, 128, 128]);
     expect(Array.from(edges?.data ?? []).filter((value, i) => i % 2 === 1 && value > 0)).toHaveLength(data.edge_pixels);
     expect(Array.from(blocks?.data ?? []).filter((value, i) => i % 4 === 3 && value > 0)).toHaveLength(6 * 256);
@@ -164,11 +196,16 @@ describe('a job', () => {
     const events: SeenEvent[] = [];
     for await (const event of watch(id)) {
       events.push(event);
-      if (event.type === 'step' && event.data.step === 1) expect(((await (await call(`/v1/jobs/${id}/cancel`, { method: 'POST' })).json()) as { status: string }).status).toBe('cancelled');
+      if (event.type === 'step' && event.data.step === 1)
+        expect(
+          ((await (await call(`/v1/jobs/${id}/cancel`, { method: 'POST' })).json()) as { status: string }).status,
+        ).toBe('cancelled');
     }
     expect(events.at(-1)).toMatchObject({ type: 'cancelled', data: { job_id: id, room: 'stage1' } });
     expect((await call(`/v1/jobs/${id}/image`)).status).toBe(409);
-    expect(await (await call(`/v1/jobs/${id}/cancel`, { method: 'POST' })).json()).toMatchObject({ status: 'cancelled' });
+    expect(await (await call(`/v1/jobs/${id}/cancel`, { method: 'POST' })).json()).toMatchObject({
+      status: 'cancelled',
+    });
   });
 
   test('is erased with its image and events', async () => {
@@ -223,7 +260,11 @@ describe('the doors', () => {
     const preflight = await call('/v1/jobs', {
       method: 'OPTIONS',
       key: null,
-      headers: { origin: 'https://example.org', 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization,content-type' },
+      headers: {
+        origin: 'https://example.org',
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': 'authorization,content-type',
+      },
     });
     expect(preflight.status).toBe(204);
     const response = await call('/v1/jobs/nothing', { headers: { origin: 'https://example.org' } });
@@ -232,13 +273,15 @@ describe('the doors', () => {
   });
 
   test('an unknown address and an id that was never ours are 404s', async () => {
-    for (const path of ['/v1/nothing', '/v1/jobs/x', `/v1/jobs/job_${'0'.repeat(32)}`]) expect((await call(path)).status, path).toBe(404);
+    for (const path of ['/v1/nothing', '/v1/jobs/x', `/v1/jobs/job_${'0'.repeat(32)}`])
+      expect((await call(path)).status, path).toBe(404);
   });
 
   test('a wrong Last-Event-ID is refused', async () => {
     const { id } = await createJob(APPLE);
     await watchAll(id);
-    for (const wrong of ['x', '-1', '1.5', '999999']) expect((await call(`/v1/jobs/${id}/events`, { headers: { 'last-event-id': wrong } })).status, wrong).toBe(400);
+    for (const wrong of ['x', '-1', '1.5', '999999'])
+      expect((await call(`/v1/jobs/${id}/events`, { headers: { 'last-event-id': wrong } })).status, wrong).toBe(400);
   });
 });
 
@@ -301,12 +344,17 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
   ])('%s', async (_, body, field) => {
     const response = await post('/v1/jobs', body);
     expect(response.status).toBe(400);
-    const problem = await response.json<{ code: string; detail: string; errors: { field: string; value?: unknown; rule: string }[] }>();
+    const problem = await response.json<{
+      code: string;
+      detail: string;
+      errors: { field: string; value?: unknown; rule: string }[];
+    }>();
     expect(problem.code).toBe('invalid_request');
     const fault = problem.errors.find((error) => error.field === field);
     expect(fault?.rule).toMatch(/\w/);
     const given = (body as Record<string, unknown> | null)?.[field];
-    if (typeof given === 'number' || (Array.isArray(given) && JSON.stringify(given).length < 60)) expect(fault?.value).toEqual(given);
+    if (typeof given === 'number' || (Array.isArray(given) && JSON.stringify(given).length < 60))
+      expect(fault?.value).toEqual(given);
     expect(problem.detail).toContain(field);
     expect(problem.detail.length).toBeLessThan(600);
   });
@@ -318,8 +366,18 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
   });
 
   test('another content type', async () => {
-    for (const type of ['text/plain', 'multipart/form-data', 'application/jsonish', 'application/json;', 'application/json ; charset=utf-8']) {
-      const response = await call('/v1/jobs', { method: 'POST', headers: { 'content-type': type }, body: JSON.stringify({ prompt }) });
+    for (const type of [
+      'text/plain',
+      'multipart/form-data',
+      'application/jsonish',
+      'application/json;',
+      'application/json ; charset=utf-8',
+    ]) {
+      const response = await call('/v1/jobs', {
+        method: 'POST',
+        headers: { 'content-type': type },
+        body: JSON.stringify({ prompt }),
+      });
       expect(response.status, type).toBe(415);
     }
   });

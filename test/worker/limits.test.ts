@@ -1,10 +1,22 @@
 import { expect, test } from 'vitest';
 import { readLimits } from '../../durable-objects/limits.ts';
 
-const VARIABLES = { JOB_TTL_HOURS: '24', STAGE_TIMEOUT_SECONDS: '600', STAGE_SILENCE_SECONDS: '60', STAGE_ATTEMPTS: '6', QUEUE_SECONDS: '900' };
+const VARIABLES = {
+  JOB_TTL_HOURS: '24',
+  STAGE_TIMEOUT_SECONDS: '600',
+  STAGE_SILENCE_SECONDS: '60',
+  STAGE_ATTEMPTS: '6',
+  QUEUE_SECONDS: '900',
+};
 
 test('limits are read in milliseconds', () => {
-  expect(readLimits(VARIABLES)).toEqual({ ttlMs: 86_400_000, timeoutMs: 600_000, silenceMs: 60_000, attempts: 6, queueMs: 900_000 });
+  expect(readLimits(VARIABLES)).toEqual({
+    ttlMs: 86_400_000,
+    timeoutMs: 600_000,
+    silenceMs: 60_000,
+    attempts: 6,
+    queueMs: 900_000,
+  });
 });
 
 test.each([

@@ -33,19 +33,36 @@ describe('wait', () => {
 describe('quote', () => {
   test('is the plan of the same job, without one; seconds once the account has done some', async () => {
     const key = await openAccount();
-    const send = (path: string) => call(path, { key, method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(APPLE) });
+    const send = (path: string) =>
+      call(path, { key, method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(APPLE) });
     const first = await (await send('/v1/jobs/quote')).json<{ tflops: number; seconds: null; plan: object }>();
-    expect(first).toMatchObject({ object: 'quote', preset: '7x', seed: 7, seconds: null, line: { waiting: expect.any(Number), eta_ms: expect.any(Number) } });
+    expect(first).toMatchObject({
+      object: 'quote',
+      preset: '7x',
+      seed: 7,
+      seconds: null,
+      line: { waiting: expect.any(Number), eta_ms: expect.any(Number) },
+    });
     expect(await (await call('/v1/jobs', { key })).json()).toMatchObject({ data: [] });
-    const job = await (await send('/v1/jobs')).json<{ id: string; plan: { fit_ms: number; tflops: Record<'denoise' | 'decode' | 'text', number> } }>();
+    const job = await (await send('/v1/jobs')).json<{
+      id: string;
+      plan: { fit_ms: number; tflops: Record<'denoise' | 'decode' | 'text', number> };
+    }>();
     expect({ ...job.plan, fit_ms: 0 }).toEqual({ ...first.plan, fit_ms: 0 });
     expect(first.tflops).toBeCloseTo(job.plan.tflops.denoise + job.plan.tflops.decode + job.plan.tflops.text, 9);
     await call(`/v1/jobs/${job.id}?wait=30`, { key });
-    await expect.poll(async () => (await (await send('/v1/jobs/quote')).json<{ seconds: number | null }>()).seconds, { timeout: 5000 }).toBeGreaterThan(0);
+    await expect
+      .poll(async () => (await (await send('/v1/jobs/quote')).json<{ seconds: number | null }>()).seconds, {
+        timeout: 5000,
+      })
+      .toBeGreaterThan(0);
   });
 
   test('refuses what a job would be refused for', async () => {
-    expect(await (await post('/v1/jobs/quote', { ...APPLE, preset: '9x' })).json()).toMatchObject({ status: 400, errors: [{ field: 'preset' }] });
+    expect(await (await post('/v1/jobs/quote', { ...APPLE, preset: '9x' })).json()).toMatchObject({
+      status: 400,
+      errors: [{ field: 'preset' }],
+    });
   });
 });
 
@@ -53,7 +70,10 @@ describe('deadline', () => {
   test('a job that is not done by then fails, also in the middle of a stage', async () => {
     const { id } = await createJob({ ...LONG, deadline_seconds: 1 });
     expect((await watchAll(id)).at(-1)).toMatchObject({ type: 'failed', data: { reason: 'deadline_exceeded' } });
-    expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({ status: 'failed', error: { reason: 'deadline_exceeded' } });
+    expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({
+      status: 'failed',
+      error: { reason: 'deadline_exceeded' },
+    });
   });
 
   test('one that is done in time knows nothing of it', async () => {
@@ -99,7 +119,10 @@ describe('a judge of prompts', () => {
 describe('webhooks', () => {
   test('an address that may not be called is refused before any work', async () => {
     for (const webhook_url of ['http://example.com/', 'https://10.0.0.1/', 'https://localhost/']) {
-      expect(await (await post('/v1/jobs', { ...APPLE, webhook_url })).json()).toMatchObject({ status: 400, errors: [{ field: 'webhook_url' }] });
+      expect(await (await post('/v1/jobs', { ...APPLE, webhook_url })).json()).toMatchObject({
+        status: 400,
+        errors: [{ field: 'webhook_url' }],
+      });
     }
   });
 });

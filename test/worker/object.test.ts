@@ -3,7 +3,15 @@ import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { imageKey, type JobObject } from '../../durable-objects/job.ts';
 import { migrate } from '../../durable-objects/migrate.ts';
-import { appendEvent, JOB_MIGRATIONS, MAX_ROW_BYTES, readJob, readRow, updateRow, writeJob } from '../../durable-objects/tables.ts';
+import {
+  appendEvent,
+  JOB_MIGRATIONS,
+  MAX_ROW_BYTES,
+  readJob,
+  readRow,
+  updateRow,
+  writeJob,
+} from '../../durable-objects/tables.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';
 import { call, createJob, imageOf, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
 
@@ -12,7 +20,8 @@ const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobOb
 const rowOf = (id: string) => runInDurableObject(stubOf(id), (_, state) => readRow(state.storage.sql) as JobRecord);
 
 /** Ends the object's incarnation as a crash would; the call that does it fails with it. */
-const crash = (id: string): Promise<void> => runInDurableObject(stubOf(id), (_, state) => state.abort('crashed by a test')).catch(() => {});
+const crash = (id: string): Promise<void> =>
+  runInDurableObject(stubOf(id), (_, state) => state.abort('crashed by a test')).catch(() => {});
 
 /** Gives the living object a bucket with faults; all it does not name goes to the real one. */
 const withBucket = (id: string, faults: Partial<Pick<R2Bucket, 'put' | 'delete'>>): Promise<void> =>
@@ -53,9 +62,18 @@ const ALONE = { deadlineSeconds: null, webhook: null } as const;
 describe('an object that is lost goes on where it was and ends in the same bytes', () => {
   const moments: [string, (event: SeenEvent) => boolean][] = [
     ['at its plan', ({ type }) => type === 'plan'],
-    ...[1, 2, 3].map((stage): [string, (event: SeenEvent) => boolean] => [`when stage ${stage} goes out`, (event) => event.type === 'stage' && event.data.stage === stage]),
-    ...[1, 2, 3].map((stage): [string, (event: SeenEvent) => boolean] => [`inside stage ${stage}`, (event) => event.type === 'stage' && event.data.stage === stage]),
-    ...[1, 2, 3].map((stage): [string, (event: SeenEvent) => boolean] => [`when steps of stage ${stage} are told`, (event) => event.type === 'step' && event.data.stage === stage]),
+    ...[1, 2, 3].map((stage): [string, (event: SeenEvent) => boolean] => [
+      `when stage ${stage} goes out`,
+      (event) => event.type === 'stage' && event.data.stage === stage,
+    ]),
+    ...[1, 2, 3].map((stage): [string, (event: SeenEvent) => boolean] => [
+      `inside stage ${stage}`,
+      (event) => event.type === 'stage' && event.data.stage === stage,
+    ]),
+    ...[1, 2, 3].map((stage): [string, (event: SeenEvent) => boolean] => [
+      `when steps of stage ${stage} are told`,
+      (event) => event.type === 'step' && event.data.stage === stage,
+    ]),
     ['at a preview', ({ type }) => type === 'preview'],
     ['at the selection', ({ type }) => type === 'selection'],
   ];
@@ -137,7 +155,13 @@ describe('what must happen once happens once', () => {
   test('a second create with the same id changes nothing', async () => {
     const { id } = await createJob(FOX);
     const row = await rowOf(id);
-    const again = await stubOf(id).create({ id, account: row.account, request: { ...row.request, prompt: 'something else' }, plan: row.plan, ...ALONE });
+    const again = await stubOf(id).create({
+      id,
+      account: row.account,
+      request: { ...row.request, prompt: 'something else' },
+      plan: row.plan,
+      ...ALONE,
+    });
     expect(again).toMatchObject({ id, prompt: FOX.prompt });
     await watchAll(id);
     expect(await imageOf(id)).toEqual(await reference());
@@ -149,7 +173,9 @@ describe('what must happen once happens once', () => {
     const events = await watchAll(id);
     expect(events.filter(({ type }) => type === 'done')).toHaveLength(1);
     expect(events.filter(({ type }) => type === 'selection')).toHaveLength(1);
-    const stages = await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.exec('SELECT stage FROM usage ORDER BY stage').toArray());
+    const stages = await runInDurableObject(stubOf(id), (_, state) =>
+      state.storage.sql.exec('SELECT stage FROM usage ORDER BY stage').toArray(),
+    );
     expect(stages).toEqual([{ stage: 1 }, { stage: 2 }, { stage: 3 }]);
     expect(await imageOf(id)).toEqual(await reference());
   });
@@ -158,13 +184,18 @@ describe('what must happen once happens once', () => {
     const { id } = await createJob(FOX);
     for await (const event of watch(id)) {
       // the last stage's answer is on its way
-      if (event.type === 'step' && event.data.stage === 3 && event.data.step === 5) await stubOf(id).cancel((await rowOf(id)).account);
+      if (event.type === 'step' && event.data.stage === 3 && event.data.step === 5)
+        await stubOf(id).cancel((await rowOf(id)).account);
     }
     await runDurableObjectAlarm(stubOf(id));
     const row = await rowOf(id);
     expect(row).toMatchObject({ room: { name: 'cancelled' }, image: null, receipt: null });
     expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
-    expect(await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.exec('SELECT COUNT(*) AS count FROM blob').one())).toEqual({ count: 0 });
+    expect(
+      await runInDurableObject(stubOf(id), (_, state) =>
+        state.storage.sql.exec('SELECT COUNT(*) AS count FROM blob').one(),
+      ),
+    ).toEqual({ count: 0 });
   });
 
   test('a job erased in the middle of a stage begins no other and leaves nothing behind', async () => {
@@ -172,7 +203,8 @@ describe('what must happen once happens once', () => {
     const events: SeenEvent[] = [];
     for await (const event of watch(id)) {
       events.push(event);
-      if (event.type === 'stage' && event.data.stage === 2) expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
+      if (event.type === 'stage' && event.data.stage === 2)
+        expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
     }
     expect(events.filter(({ type }) => type === 'stage' || type === 'retry')).toHaveLength(2);
     expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
@@ -207,7 +239,9 @@ describe('a bucket that fails', () => {
       },
     });
     const events = await watchAll(id);
-    expect(events.filter(({ type }) => type === 'retry').map(({ data }) => (data as { reason: string }).reason)).toEqual(['storage_failed', 'storage_failed']);
+    expect(
+      events.filter(({ type }) => type === 'retry').map(({ data }) => (data as { reason: string }).reason),
+    ).toEqual(['storage_failed', 'storage_failed']);
     expect(await imageOf(id)).toEqual(await reference());
   });
 
@@ -248,8 +282,14 @@ describe('time and storage', () => {
   test('asking for a job that never was leaves no tables behind', async () => {
     const id = `job_${'a'.repeat(32)}`;
     expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
-    expect(await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.databaseSize)).toBeLessThanOrEqual(4096);
-    expect(await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'job'").toArray())).toEqual([]);
+    expect(await runInDurableObject(stubOf(id), (_, state) => state.storage.sql.databaseSize)).toBeLessThanOrEqual(
+      4096,
+    );
+    expect(
+      await runInDurableObject(stubOf(id), (_, state) =>
+        state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'job'").toArray(),
+      ),
+    ).toEqual([]);
   });
 
   test('latents of FLUX at 1024² are stored in rows of at most 1.5 MiB and come back the same', async () => {
@@ -260,7 +300,11 @@ describe('time and storage', () => {
       const row = readRow(sql) as JobRecord;
       const before = readJob(sql, row);
       const n = 4096;
-      const tokens = { latents: Float32Array.from({ length: n * 64 }, (_, i) => Math.sin(i)), imgIds: Float32Array.from({ length: n * 3 }, (_, i) => i / 2), scale: new Uint8Array(n).fill(1) };
+      const tokens = {
+        latents: Float32Array.from({ length: n * 64 }, (_, i) => Math.sin(i)),
+        imgIds: Float32Array.from({ length: n * 3 }, (_, i) => i / 2),
+        scale: new Uint8Array(n).fill(1),
+      };
       const rgb = { data: Uint8Array.from({ length: 1024 * 1024 * 3 }, (_, i) => i), width: 1024, height: 1024 };
       const after: Job = { ...before, tokens, rgb };
       writeJob(sql, before, after);
@@ -278,7 +322,9 @@ describe('time and storage', () => {
     await watchAll(id);
     await runInDurableObject(stubOf(id), (_, state) => {
       const picture = { format: 'png', width: 1, height: 1, b64_json: 'A'.repeat(MAX_ROW_BYTES) } as const;
-      expect(() => appendEvent(state.storage.sql, { type: 'preview', data: { stage: 1, ...picture } }, 0)).toThrow(RangeError);
+      expect(() => appendEvent(state.storage.sql, { type: 'preview', data: { stage: 1, ...picture } }, 0)).toThrow(
+        RangeError,
+      );
     });
   });
 
@@ -287,7 +333,9 @@ describe('time and storage', () => {
     await runInDurableObject(stubOf(id), (_, state) => {
       migrate(state.storage.sql, JOB_MIGRATIONS);
       migrate(state.storage.sql, JOB_MIGRATIONS);
-      expect(state.storage.sql.exec('SELECT COUNT(*) AS count FROM migration').one()).toEqual({ count: JOB_MIGRATIONS.length });
+      expect(state.storage.sql.exec('SELECT COUNT(*) AS count FROM migration').one()).toEqual({
+        count: JOB_MIGRATIONS.length,
+      });
     });
     await watchAll(id);
   });

@@ -53,29 +53,51 @@ describe('the document', () => {
   });
 });
 
-const JUNK = fc.oneof(fc.constant(null), fc.boolean(), fc.double(), fc.string(), fc.array(fc.integer(), { maxLength: 3 }), fc.constant({}), fc.constant(2 ** 60), fc.constant('job_'.padEnd(36, '0')));
+const JUNK = fc.oneof(
+  fc.constant(null),
+  fc.boolean(),
+  fc.double(),
+  fc.string(),
+  fc.array(fc.integer(), { maxLength: 3 }),
+  fc.constant({}),
+  fc.constant(2 ** 60),
+  fc.constant('job_'.padEnd(36, '0')),
+);
 
 /** Values that fit a schema, and now and then one that does not. */
 function valuesOf(schema: Schema, depth = 0): fc.Arbitrary<unknown> {
   const fits = (): fc.Arbitrary<unknown> => {
-    if (schema.$ref) return valuesOf(document.components.schemas[schema.$ref.slice(schema.$ref.lastIndexOf('/') + 1)] ?? {}, depth + 1);
+    if (schema.$ref)
+      return valuesOf(
+        document.components.schemas[schema.$ref.slice(schema.$ref.lastIndexOf('/') + 1)] ?? {},
+        depth + 1,
+      );
     if (schema.const !== undefined) return fc.constant(schema.const);
     if (schema.enum) return fc.constantFrom(...schema.enum);
     if (schema.anyOf) return fc.oneof(...schema.anyOf.map((each) => valuesOf(each, depth + 1)));
     switch ([schema.type].flat()[0]) {
       case 'integer':
-        return fc.integer({ min: Math.max(-1000, schema.minimum ?? -10), max: Math.min(schema.maximum ?? 2000, 2 ** 32 - 1) });
+        return fc.integer({
+          min: Math.max(-1000, schema.minimum ?? -10),
+          max: Math.min(schema.maximum ?? 2000, 2 ** 32 - 1),
+        });
       case 'number':
         return fc.double({ min: -2, max: 100, noNaN: true });
       case 'boolean':
         return fc.boolean();
       case 'string':
-        return fc.oneof(fc.string({ maxLength: 40 }), fc.constantFrom('256x256', 'auto', 'plain', '7x', 'a red apple', 'https://example.com/'));
+        return fc.oneof(
+          fc.string({ maxLength: 40 }),
+          fc.constantFrom('256x256', 'auto', 'plain', '7x', 'a red apple', 'https://example.com/'),
+        );
       case 'array':
         return fc.array(valuesOf(schema.items ?? {}, depth + 1), { maxLength: 4 });
       case 'object': {
         const { properties = {}, required = [] } = schema;
-        return fc.record(Object.fromEntries(Object.entries(properties).map(([name, each]) => [name, valuesOf(each, depth + 1)])), { requiredKeys: required.filter((name) => name in properties) });
+        return fc.record(
+          Object.fromEntries(Object.entries(properties).map(([name, each]) => [name, valuesOf(each, depth + 1)])),
+          { requiredKeys: required.filter((name) => name in properties) },
+        );
       }
       default:
         return JUNK;
@@ -102,30 +124,57 @@ function requestsOf(path: string, method: string, { parameters = [], requestBody
   const query = parameters.filter((each) => each.in === 'query');
   const header = parameters.filter((each) => each.in === 'header');
   const body = requestBody
-    ? fc.oneof({ weight: 20, arbitrary: valuesOf(requestBody.content['application/json'].schema).map((value) => JSON.stringify(value) ?? 'null') }, { weight: 1, arbitrary: fc.string() })
+    ? fc.oneof(
+        {
+          weight: 20,
+          arbitrary: valuesOf(requestBody.content['application/json'].schema).map(
+            (value) => JSON.stringify(value) ?? 'null',
+          ),
+        },
+        { weight: 1, arbitrary: fc.string() },
+      )
     : fc.constant(null);
-  const texts = (list: typeof parameters) => fc.record(Object.fromEntries(list.map(({ name, schema }) => [name, valuesOf(schema).map(String)])), { requiredKeys: [] });
-  return fc.tuple(fc.tuple(...names.map(() => SEGMENT)), texts(query), texts(header), body).map(([segments, params, headers, text]) => ({
-    method: method.toUpperCase(),
-    path: `${names.reduce((filled, name, i) => filled.replace(`{${name}}`, segments[i] as string), path)}?${new URLSearchParams(params as Record<string, string>)}`,
-    body: text,
-    headers: Object.fromEntries(Object.entries(headers as Record<string, string>).filter(([, value]) => /^[\x20-\x7e]*$/.test(value))),
-  }));
+  const texts = (list: typeof parameters) =>
+    fc.record(Object.fromEntries(list.map(({ name, schema }) => [name, valuesOf(schema).map(String)])), {
+      requiredKeys: [],
+    });
+  return fc
+    .tuple(fc.tuple(...names.map(() => SEGMENT)), texts(query), texts(header), body)
+    .map(([segments, params, headers, text]) => ({
+      method: method.toUpperCase(),
+      path: `${names.reduce((filled, name, i) => filled.replace(`{${name}}`, segments[i] as string), path)}?${new URLSearchParams(params as Record<string, string>)}`,
+      body: text,
+      headers: Object.fromEntries(
+        Object.entries(headers as Record<string, string>).filter(([, value]) => /^[\x20-\x7e]*$/.test(value)),
+      ),
+    }));
 }
 
 describe('requests made from the document', async () => {
   // one job at a time: a valid request is refused for its number, not run a thousand times
   const key = await openAccount({ images_per_minute: 100_000, concurrent_jobs: 1 });
-  const held = await call('/v1/jobs', { key, method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ prompt: 'a fox', N: [1000], e: [1], deadline_seconds: 600 }) });
+  const held = await call('/v1/jobs', {
+    key,
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ prompt: 'a fox', N: [1000], e: [1], deadline_seconds: 600 }),
+  });
   const { id } = await held.json<{ id: string }>();
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => [`${method.toUpperCase()} ${path}`, path, method, operation] as const),
+    Object.entries(methods).map(
+      ([method, operation]) => [`${method.toUpperCase()} ${path}`, path, method, operation] as const,
+    ),
   );
 
   test.each(operations)('%s is never answered with a 5xx', async (_, path, method, operation) => {
     await fc.assert(
       fc.asyncProperty(requestsOf(path, method, operation), async ({ method, path, body, headers }) => {
-        const response = await call(path, { key, method, headers: { ...headers, ...(body !== null && { 'content-type': 'application/json' }) }, ...(body !== null && { body }) });
+        const response = await call(path, {
+          key,
+          method,
+          headers: { ...headers, ...(body !== null && { 'content-type': 'application/json' }) },
+          ...(body !== null && { body }),
+        });
         await response.body?.cancel();
         expect(response.status).toBeLessThan(500);
       }),

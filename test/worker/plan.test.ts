@@ -62,7 +62,9 @@ describe('the plan', () => {
     const { denoise, decode, text, plain } = plan.flops;
     // the stated figures hold text encoder and decodes too
     expect(Math.abs((denoise + decode + text) / 1e12 / tflops - 1)).toBeLessThan(0.01);
-    expect(Math.abs((plain + text + FLUX.flops.decode_per_pixel * 1024 * 1024) / (denoise + decode + text) / ratio - 1)).toBeLessThan(0.01);
+    expect(
+      Math.abs((plain + text + FLUX.flops.decode_per_pixel * 1024 * 1024) / (denoise + decode + text) / ratio - 1),
+    ).toBeLessThan(0.01);
   });
 
   test('hands out sigmas that fall, begin at the restart and end at exactly 0', () => {
@@ -72,7 +74,9 @@ describe('the plan', () => {
         expect(sigmas).toHaveLength(steps + 1);
         expect([sigmas[0], sigmas[steps]]).toEqual([1 - start, 1 - end]);
         // as they travel: in float32
-        expect(sigmas.every((sigma, i) => i === 0 || Math.fround(sigma) < Math.fround(sigmas[i - 1] as number))).toBe(true);
+        expect(sigmas.every((sigma, i) => i === 0 || Math.fround(sigma) < Math.fround(sigmas[i - 1] as number))).toBe(
+          true,
+        );
       }
       expect(stages.at(-1)?.sigmas.at(-1)).toBe(0);
     }
@@ -100,7 +104,9 @@ describe('the plan', () => {
 
   test('decodes where someone looks: for the selection, for previews, for the image', () => {
     expect(value(planFor({ preset: '7x' })).stages.map(({ decode }) => decode)).toEqual(['clean', 'none', 'image']);
-    expect(value(planFor({ preset: '7x' }, { previews: { count: 7, format: 'webp' } })).stages.map(({ decode }) => decode)).toEqual(['clean', 'clean', 'image']);
+    expect(
+      value(planFor({ preset: '7x' }, { previews: { count: 7, format: 'webp' } })).stages.map(({ decode }) => decode),
+    ).toEqual(['clean', 'clean', 'image']);
     expect(value(planFor({ N: [2, 2], e: [0.3, 1] })).stages.map(({ decode }) => decode)).toEqual(['none', 'image']);
     expect(value(planFor({ preset: 'plain' })).stages.map(({ decode }) => decode)).toEqual(['image']);
   });
@@ -112,12 +118,16 @@ describe('the plan', () => {
         value(planFor({ N: [1, 999], e: [0.999, 1], h: [shift, shift], Z: 2 })),
         value(planFor({ N: [1, 998, 1], e: [0.5, 0.501, 1], r: 0.5, h: [shift, shift, shift], Z: 2 })),
       ];
-      for (const { sigmas } of short.flatMap(({ stages }) => stages)) expect(new Set(Float32Array.from(sigmas)).size).toBe(sigmas.length);
+      for (const { sigmas } of short.flatMap(({ stages }) => stages))
+        expect(new Set(Float32Array.from(sigmas)).size).toBe(sigmas.length);
     }
   });
 
   test('refuses guidance outside the model’s range', () => {
-    expect(planFor({ preset: '7x' }, { guidance: 11 })).toMatchObject({ ok: false, refusal: { field: 'guidance', value: 11 } });
+    expect(planFor({ preset: '7x' }, { guidance: 11 })).toMatchObject({
+      ok: false,
+      refusal: { field: 'guidance', value: 11 },
+    });
   });
 });
 
@@ -142,15 +152,38 @@ describe('presets', () => {
   test('have names of their own and schedules of one length that end at 1', () => {
     expect(new Set(PRESETS.map(({ name }) => name)).size).toBe(PRESETS.length);
     for (const { steps, ends, ratios, published } of PRESETS) {
-      expect([ends.length, ratios.length + 2, published?.shifts.length ?? steps.length]).toEqual([steps.length, steps.length, steps.length]);
+      expect([ends.length, ratios.length + 2, published?.shifts.length ?? steps.length]).toEqual([
+        steps.length,
+        steps.length,
+        steps.length,
+      ]);
       expect(ends.at(-1)).toBe(1);
     }
   });
 });
 
 describe('a receipt', () => {
-  const usage = { stage: 1, tokens: 64, steps: 2, attempts: 1, computeMs: 10, textMs: 1, decodeMs: 2, encodeMs: 3, wallMs: 20, engine: 'e', warnings: ['w'] };
-  const flops = { denoise: 8e12, denoiseWithoutAttention: 6e12, decode: 1e12, text: 1e11, plain: 80e12, plainWithoutAttention: 54e12 };
+  const usage = {
+    stage: 1,
+    tokens: 64,
+    steps: 2,
+    attempts: 1,
+    computeMs: 10,
+    textMs: 1,
+    decodeMs: 2,
+    encodeMs: 3,
+    wallMs: 20,
+    engine: 'e',
+    warnings: ['w'],
+  };
+  const flops = {
+    denoise: 8e12,
+    denoiseWithoutAttention: 6e12,
+    decode: 1e12,
+    text: 1e11,
+    plain: 80e12,
+    plainWithoutAttention: 54e12,
+  };
   const facts = { jobId: 'j', model: 'm', modelDigest: 'd', seed: 1, preset: null, rooms: [], totalMs: 100 };
 
   test('counts what was done, once for each warning, and leaves to orchestration what no stage server reported', () => {

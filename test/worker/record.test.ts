@@ -5,7 +5,17 @@ import { afterFault, newRecord, timesAfter } from '../../src/job/record.ts';
 
 const PATIENCE = { attempts: 3, queueMs: 1000 };
 const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
-  ...newRecord({ account: 'acct_0123456789abcdef', id: 'j', request: {} as JobRequest, plan: { backends: ['a', 'b'] } as unknown as Plan, deadlineAt: null, webhook: null }, 100),
+  ...newRecord(
+    {
+      account: 'acct_0123456789abcdef',
+      id: 'j',
+      request: {} as JobRequest,
+      plan: { backends: ['a', 'b'] } as unknown as Plan,
+      deadlineAt: null,
+      webhook: null,
+    },
+    100,
+  ),
   ...changes,
 });
 const BUSY: Fault = { reason: 'busy', retryAfterMs: 0 };
@@ -18,15 +28,23 @@ describe('after a fault', () => {
       changes: { notBefore: 500, backend: 'b', stageId: null },
       event: { type: 'retry', data: { attempt: 1, wait_ms: 500 } },
     });
-    expect(afterFault(record({ tries: 1, backend: 'b' }), 1, GONE, PATIENCE, 0)).toMatchObject({ kind: 'delay', changes: { notBefore: 1000, backend: 'a' } });
+    expect(afterFault(record({ tries: 1, backend: 'b' }), 1, GONE, PATIENCE, 0)).toMatchObject({
+      kind: 'delay',
+      changes: { notBefore: 1000, backend: 'a' },
+    });
   });
 
   test('pauses grow no longer than half a minute', () => {
-    expect(afterFault(record({ tries: 20 }), 1, GONE, { ...PATIENCE, attempts: 100 }, 0)).toMatchObject({ changes: { notBefore: 30_000 } });
+    expect(afterFault(record({ tries: 20 }), 1, GONE, { ...PATIENCE, attempts: 100 }, 0)).toMatchObject({
+      changes: { notBefore: 30_000 },
+    });
   });
 
   test('the last try ends the job with its reason', () => {
-    expect(afterFault(record({ tries: 2 }), 1, GONE, PATIENCE, 0)).toMatchObject({ kind: 'end', reason: 'unreachable' });
+    expect(afterFault(record({ tries: 2 }), 1, GONE, PATIENCE, 0)).toMatchObject({
+      kind: 'end',
+      reason: 'unreachable',
+    });
   });
 
   test.each<[Fault, string]>([
@@ -38,19 +56,38 @@ describe('after a fault', () => {
 
   test('busy is waiting: no try is counted, the watchers are told once, and the wait has an end', () => {
     const first = afterFault(record({ tries: 1 }), 2, BUSY, PATIENCE, 5000);
-    expect(first).toMatchObject({ kind: 'delay', changes: { tries: 1, busySince: 5000, notBefore: 5200, backend: 'b' }, event: { type: 'queued', data: { stage: 2 } } });
-    expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 5999)).toMatchObject({ kind: 'delay', event: null });
-    expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 6000)).toMatchObject({ kind: 'end', reason: 'no_capacity' });
+    expect(first).toMatchObject({
+      kind: 'delay',
+      changes: { tries: 1, busySince: 5000, notBefore: 5200, backend: 'b' },
+      event: { type: 'queued', data: { stage: 2 } },
+    });
+    expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 5999)).toMatchObject({
+      kind: 'delay',
+      event: null,
+    });
+    expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 6000)).toMatchObject({
+      kind: 'end',
+      reason: 'no_capacity',
+    });
   });
 
   test('a server that says when to come again is asked then, within bounds', () => {
-    expect(afterFault(record(), 1, { reason: 'busy', retryAfterMs: 3000 }, PATIENCE, 0)).toMatchObject({ changes: { notBefore: 3000 } });
-    expect(afterFault(record(), 1, { reason: 'busy', retryAfterMs: 1e9 }, PATIENCE, 0)).toMatchObject({ changes: { notBefore: 10_000 } });
+    expect(afterFault(record(), 1, { reason: 'busy', retryAfterMs: 3000 }, PATIENCE, 0)).toMatchObject({
+      changes: { notBefore: 3000 },
+    });
+    expect(afterFault(record(), 1, { reason: 'busy', retryAfterMs: 1e9 }, PATIENCE, 0)).toMatchObject({
+      changes: { notBefore: 10_000 },
+    });
   });
 });
 
 test('the times of rooms add up to the time since the beginning', () => {
-  const later = { ...record(), room: { name: 'select' as const }, roomSince: 130, roomTimes: timesAfter(record(), 130) };
+  const later = {
+    ...record(),
+    room: { name: 'select' as const },
+    roomSince: 130,
+    roomTimes: timesAfter(record(), 130),
+  };
   const times = timesAfter(later, 150);
   expect(times).toEqual([
     { room: 'stage1', ms: 30 },

@@ -11,12 +11,18 @@ export interface EngineOptions {
 }
 
 /**
- * The engine of that kind. Without a kind: native, or WASM where native cannot load, with the reason logged. A kind that is asked for by name, or by a device only
- * native has, is never replaced by another. Rejects when the engine cannot load; throws RangeError for WASM on `cuda` or threads that are not a positive integer.
+ * The engine of that kind. Without a kind: native, or WASM where native cannot load, with the reason logged. A kind
+ * that is asked for by name, or by a device only native has, is never replaced by another. Rejects when the engine
+ * cannot load; throws RangeError for WASM on `cuda` or threads that are not a positive integer.
  */
-export async function openEngine(kind?: EngineKind, { threads = availableParallelism(), device = 'cpu', log = console.error }: EngineOptions = {}): Promise<Engine> {
-  if (!Number.isInteger(threads) || threads < 1) throw new RangeError(`threads is ${threads}, expected a positive integer`);
-  if (kind === 'wasm' && device !== 'cpu') throw new RangeError(`device is ${device}, expected cpu with the wasm engine`);
+export async function openEngine(
+  kind?: EngineKind,
+  { threads = availableParallelism(), device = 'cpu', log = console.error }: EngineOptions = {},
+): Promise<Engine> {
+  if (!Number.isInteger(threads) || threads < 1)
+    throw new RangeError(`threads is ${threads}, expected a positive integer`);
+  if (kind === 'wasm' && device !== 'cpu')
+    throw new RangeError(`device is ${device}, expected cpu with the wasm engine`);
   if (kind !== 'wasm') {
     try {
       const { openNative } = await import('./native.ts');

@@ -15,8 +15,9 @@ export interface Graph {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   /**
-   * Every output of the graph by name. Inputs are read, not kept, and outputs are the caller's own. Both engines compute on the calling thread, so the event loop
-   * stands still for as long as one run takes. Rejects when an input is missing, has a wrong type or shape, or when an output is not float32.
+   * Every output of the graph by name. Inputs are read, not kept, and outputs are the caller's own. Both engines
+   * compute on the calling thread, so the event loop stands still for as long as one run takes. Rejects when an input
+   * is missing, has a wrong type or shape, or when an output is not float32.
    */
   run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, FloatTensor>>;
   /** Frees the graph's memory; running it afterwards rejects. */
@@ -25,8 +26,8 @@ export interface Graph {
 
 export interface GraphOptions {
   /**
-   * Whether the graph's threads wait for the next run awake. That is faster for a graph that runs many times in a row, and takes the cores from the next graph
-   * where it does not. False when absent.
+   * Whether the graph's threads wait for the next run awake. That is faster for a graph that runs many times in a row,
+   * and takes the cores from the next graph where it does not. False when absent.
    */
   readonly spins?: boolean;
 }

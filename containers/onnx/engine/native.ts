@@ -5,14 +5,25 @@ import { loadGraph } from './onnx.ts';
 /**
  * The native engine with `threads` threads. Rejects where the package has no binary for this platform.
  *
- * Device `cuda` asks for NVIDIA's execution provider and refuses a graph rather than run it on the CPU when the provider is missing. It needs Linux x64, CUDA and the
- * provider's libraries, which this project's installation skips (`onnxruntime-node-install=skip` in .npmrc). It is unrun: no GPU was at hand when this was written.
+ * Device `cuda` asks for NVIDIA's execution provider and refuses a graph rather than run it on the CPU when the
+ * provider is missing. It needs Linux x64, CUDA and the provider's libraries, which this project's installation skips
+ * (`onnxruntime-node-install=skip` in .npmrc). It is unrun: no GPU was at hand when this was written.
  */
-export async function openNative({ threads, device }: { readonly threads: number; readonly device: Device }): Promise<Engine> {
+export async function openNative({
+  threads,
+  device,
+}: {
+  readonly threads: number;
+  readonly device: Device;
+}): Promise<Engine> {
   const { default: runtime } = await import('onnxruntime-node');
   return {
     name: `onnxruntime-node/${runtime.env.versions.node} ${device}`,
     load: (bytes, { spins = false } = {}) =>
-      loadGraph(runtime, bytes, { executionProviders: [device], intraOpNumThreads: threads, extra: { session: { intra_op: { allow_spinning: spins ? '1' : '0' } } } }),
+      loadGraph(runtime, bytes, {
+        executionProviders: [device],
+        intraOpNumThreads: threads,
+        extra: { session: { intra_op: { allow_spinning: spins ? '1' : '0' } } },
+      }),
   };
 }

@@ -4,13 +4,28 @@ import type { FloatTensor, Graph, Tensor } from './engine.ts';
 
 /** The part of onnxruntime-node and onnxruntime-web that is used. */
 export interface OnnxRuntime {
-  readonly InferenceSession: { create(bytes: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession> };
+  readonly InferenceSession: {
+    create(bytes: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
+  };
   readonly Tensor: TensorConstructor;
 }
 
-/** A graph that runs in `runtime`. The memory arena stays on although the number of tokens changes from stage to stage: it is worth a few per cent. */
-export async function loadGraph(runtime: OnnxRuntime, bytes: Uint8Array, options: InferenceSession.SessionOptions): Promise<Graph> {
-  const session = await runtime.InferenceSession.create(bytes, { graphOptimizationLevel: 'all', executionMode: 'sequential', interOpNumThreads: 1, logSeverityLevel: 3, ...options });
+/**
+ * A graph that runs in `runtime`. The memory arena stays on although the number of tokens changes from stage to stage:
+ * it is worth a few per cent.
+ */
+export async function loadGraph(
+  runtime: OnnxRuntime,
+  bytes: Uint8Array,
+  options: InferenceSession.SessionOptions,
+): Promise<Graph> {
+  const session = await runtime.InferenceSession.create(bytes, {
+    graphOptimizationLevel: 'all',
+    executionMode: 'sequential',
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    ...options,
+  });
   return {
     inputNames: session.inputNames,
     outputNames: session.outputNames,
@@ -30,6 +45,7 @@ function toOrt({ Tensor }: OnnxRuntime, name: string, tensor: Tensor | undefined
 }
 
 function fromOrt(name: string, value: OrtTensor | undefined): FloatTensor {
-  if (!(value?.data instanceof Float32Array)) throw new RangeError(`output ${name} of the graph is ${value?.type ?? 'missing'}, expected float32`);
+  if (!(value?.data instanceof Float32Array))
+    throw new RangeError(`output ${name} of the graph is ${value?.type ?? 'missing'}, expected float32`);
   return { data: value.data, shape: value.dims };
 }

@@ -21,11 +21,15 @@ export interface TokenizedPrompt {
 }
 
 /**
- * A function from prompt to at most `maxTokens` ids, for the contents of a Hugging Face `tokenizer.json`. Tokens the vocabulary does not know are left out before
- * the rest is cut; both are named in the warnings, and with `wholeWords` also the words that are read in pieces. Law: without warnings, decoding the ids gives back the
- * normalised prompt, after what the tokenizer itself puts before it. Throws when the contents are no tokenizer.
+ * A function from prompt to at most `maxTokens` ids, for the contents of a Hugging Face `tokenizer.json`. Tokens the
+ * vocabulary does not know are left out before the rest is cut; both are named in the warnings, and with `wholeWords`
+ * also the words that are read in pieces. Law: without warnings, decoding the ids gives back the normalised prompt,
+ * after what the tokenizer itself puts before it. Throws when the contents are no tokenizer.
  */
-export function makeTokenize(contents: unknown, { maxTokens, wholeWords }: TokenizeOptions): (prompt: string) => TokenizedPrompt {
+export function makeTokenize(
+  contents: unknown,
+  { maxTokens, wholeWords }: TokenizeOptions,
+): (prompt: string) => TokenizedPrompt {
   const unknownToken = tokenizerFile.parse(contents).model.unk_token ?? undefined;
   const tokenizer = new Tokenizer(contents as object, {});
   const unknownId = unknownToken === undefined ? undefined : tokenizer.token_to_id(unknownToken);
@@ -42,11 +46,18 @@ export function makeTokenize(contents: unknown, { maxTokens, wholeWords }: Token
     const { ids } = tokenizer.encode(prompt);
     const known = ids.filter(isKnown);
     const warnings: string[] = [];
-    if (known.length < ids.length) warnings.push(`skipped words the model does not know: ${quote(wordsWith(prompt, (tokens) => tokens.some((token) => token === unknownToken)).join(', '))}`);
+    if (known.length < ids.length)
+      warnings.push(
+        `skipped words the model does not know: ${quote(wordsWith(prompt, (tokens) => tokens.some((token) => token === unknownToken)).join(', '))}`,
+      );
     const inPieces = wholeWords ? wordsWith(prompt, (tokens) => tokens.length > 1) : [];
     if (inPieces.length > 0) warnings.push(`reads in pieces words it has not learned: ${quote(inPieces.join(', '))}`);
-    if (!tokenizer.encode(prompt, { add_special_tokens: false }).ids.some(isKnown)) warnings.push('the prompt holds no word the model knows, so the picture does not follow it');
-    if (known.length > maxTokens) warnings.push(`the prompt has ${known.length} text tokens and the model reads ${maxTokens}, left out: ${quote(tokenizer.decode(known.slice(maxTokens)))}`);
+    if (!tokenizer.encode(prompt, { add_special_tokens: false }).ids.some(isKnown))
+      warnings.push('the prompt holds no word the model knows, so the picture does not follow it');
+    if (known.length > maxTokens)
+      warnings.push(
+        `the prompt has ${known.length} text tokens and the model reads ${maxTokens}, left out: ${quote(tokenizer.decode(known.slice(maxTokens)))}`,
+      );
     return { ids: known.slice(0, maxTokens), warnings };
   };
 }

@@ -1,8 +1,14 @@
-/** ONNX Runtime as WebAssembly with SIMD, from the package onnxruntime-web: about five times slower than native, and runs wherever Node does. */
+/**
+ * ONNX Runtime as WebAssembly with SIMD, from the package onnxruntime-web: about five times slower than native, and
+ * runs wherever Node does.
+ */
 import type { Engine } from './engine.ts';
 import { loadGraph } from './onnx.ts';
 
-/** The WASM engine. The library starts once in a process, at the first graph: the `threads` of the first engine count for all later ones. */
+/**
+ * The WASM engine. The library starts once in a process, at the first graph: the `threads` of the first engine count
+ * for all later ones.
+ */
 export async function openWasm({ threads }: { readonly threads: number }): Promise<Engine> {
   const runtime = await import('onnxruntime-web');
   runtime.env.wasm.numThreads = threads;

@@ -16,7 +16,10 @@ export interface At {
   readonly next: number;
 }
 
-/** Moves tokens one step. It may remember what came before, so every stage gets a new one: velocities of another grid are no use. */
+/**
+ * Moves tokens one step. It may remember what came before, so every stage gets a new one: velocities of another grid
+ * are no use.
+ */
 export type Advance = (tokens: Tokens, at: At) => Promise<Advanced>;
 export type StartStage = (denoiser: Denoiser) => Advance;
 
@@ -27,19 +30,33 @@ export const everyStep: StartStage =
     denoiser.step(tokens, sigma, next);
 
 /** The tokens moved by a velocity already known; a copy. */
-export const moveBy = (tokens: Tokens, velocity: Float32Array, { sigma, next }: At): Advanced => ({ latents: eulerStep(tokens.latents.slice(), velocity, sigma, next), velocity });
+export const moveBy = (tokens: Tokens, velocity: Float32Array, { sigma, next }: At): Advanced => ({
+  latents: eulerStep(tokens.latents.slice(), velocity, sigma, next),
+  velocity,
+});
 
-/** Latents after a stage along `sigmas` [steps + 1], and its last velocity. Levels are rounded to float32 first, as they travel. */
+/**
+ * Latents after a stage along `sigmas` [steps + 1], and its last velocity. Levels are rounded to float32 first, as they
+ * travel.
+ */
 export async function walkStage(tokens: Tokens, sigmas: ArrayLike<number>, advance: Advance): Promise<Advanced> {
   const levels = Float32Array.from(sigmas);
   const steps = levels.length - 1;
   let state: Advanced = { latents: tokens.latents, velocity: new Float32Array(0) };
-  for (let index = 0; index < steps; index++) state = await advance({ ...tokens, latents: state.latents }, { index, steps, sigma: levels[index]!, next: levels[index + 1]! });
+  for (let index = 0; index < steps; index++)
+    state = await advance(
+      { ...tokens, latents: state.latents },
+      { index, steps, sigma: levels[index]!, next: levels[index + 1]! },
+    );
   return state;
 }
 
 /** Latents after Euler steps along `sigmas`, and the last velocity: all steps but the last in one stage request. */
-export async function stepsAndVelocity(denoiser: Denoiser, tokens: Tokens, sigmas: ArrayLike<number>): Promise<Advanced> {
+export async function stepsAndVelocity(
+  denoiser: Denoiser,
+  tokens: Tokens,
+  sigmas: ArrayLike<number>,
+): Promise<Advanced> {
   const levels = Float32Array.from(sigmas);
   const last = levels.length - 2;
   const latents = last === 0 ? tokens.latents : await denoiser.steps(tokens, levels.subarray(0, last + 1));

@@ -1,12 +1,13 @@
 /**
  * Just-in-Time: full-resolution tokens from the start, but the model sees only a growing set of them, the anchors.
  *
- * From the paper: the whole latent state is driven by the velocities of a sparse set of anchor tokens, interpolated for the others; tokens are activated stage by stage, where it
- * matters first; a deterministic micro-flow takes an activated token to a state of right structure and right statistics.
- * Our reading: the first anchors are every other row and column; interpolation weighs the anchors among the eight neighbours by 1 / distance² (bilinear on the first anchors);
- * it matters most where the anchors' clean estimates differ most around a token; the micro-flow is linear in time, so its end point is taken directly:
- * (1 - sigma) times the interpolated clean estimate, plus sigma times the noise that the token itself began with – deterministic, no new noise.
- * Source: arXiv 2603.10744.
+ * From the paper: the whole latent state is driven by the velocities of a sparse set of anchor tokens, interpolated for
+ * the others; tokens are activated stage by stage, where it matters first; a deterministic micro-flow takes an
+ * activated token to a state of right structure and right statistics. Our reading: the first anchors are every other
+ * row and column; interpolation weighs the anchors among the eight neighbours by 1 / distance² (bilinear on the first
+ * anchors); it matters most where the anchors' clean estimates differ most around a token; the micro-flow is linear in
+ * time, so its end point is taken directly: (1 - sigma) times the interpolated clean estimate, plus sigma times the
+ * noise that the token itself began with – deterministic, no new noise. Source: arXiv 2603.10744.
  */
 import { cleanEstimate, eulerStep } from '../../../src/numerics/flow.ts';
 import { stageSigmas } from '../../../src/numerics/schedule.ts';
@@ -25,10 +26,15 @@ export interface AnchorOptions {
 
 /** [count] ascending indices of the tokens at even rows and columns. */
 export function firstAnchors(rows: number, cols: number): Uint32Array {
-  return Uint32Array.from({ length: rows * cols }, (_, n) => n).filter((n) => Math.floor(n / cols) % 2 === 0 && (n % cols) % 2 === 0);
+  return Uint32Array.from({ length: rows * cols }, (_, n) => n).filter(
+    (n) => Math.floor(n / cols) % 2 === 0 && (n % cols) % 2 === 0,
+  );
 }
 
-/** Where each token takes what it has not been given itself: its neighbouring anchors with weights that sum to 1; an anchor takes its own. */
+/**
+ * Where each token takes what it has not been given itself: its neighbouring anchors with weights that sum to 1; an
+ * anchor takes its own.
+ */
 export type Neighbours = readonly (readonly { readonly anchor: number; readonly weight: number }[])[];
 
 /** `anchor` counts places in `anchors`. Throws RangeError when a token has no anchor around it. */
@@ -56,27 +62,38 @@ export function neighboursOf(anchors: Uint32Array, rows: number, cols: number): 
 export function spread(values: Float32Array, neighbours: Neighbours, width: number): Float32Array {
   const all = new Float32Array(neighbours.length * width);
   for (const [n, around] of neighbours.entries()) {
-    for (const { anchor, weight } of around) for (let i = 0; i < width; i++) all[n * width + i]! += weight * values[anchor * width + i]!;
+    for (const { anchor, weight } of around)
+      for (let i = 0; i < width; i++) all[n * width + i]! += weight * values[anchor * width + i]!;
   }
   return all;
 }
 
 /** [count] ascending: `anchors`, and of the others those around which the anchors' values differ most. */
-export function growAnchors(anchors: Uint32Array, values: Float32Array, neighbours: Neighbours, { width, count }: { width: number; count: number }): Uint32Array {
+export function growAnchors(
+  anchors: Uint32Array,
+  values: Float32Array,
+  neighbours: Neighbours,
+  { width, count }: { width: number; count: number },
+): Uint32Array {
   const isAnchor = new Uint8Array(neighbours.length);
   for (const n of anchors) isAnchor[n] = 1;
   const mean = spread(values, neighbours, width);
   const scores = Uint32Array.from(neighbours, (around, n) => {
     if (isAnchor[n] === 1) return 2 ** 32 - 1;
     let sum = 0;
-    for (const { anchor, weight } of around) for (let i = 0; i < width; i++) sum += weight * (values[anchor * width + i]! - mean[n * width + i]!) ** 2;
+    for (const { anchor, weight } of around)
+      for (let i = 0; i < width; i++) sum += weight * (values[anchor * width + i]! - mean[n * width + i]!) ** 2;
     return Math.min(2 ** 32 - 2, Math.round((1e4 * sum) / width));
   });
   return selectTop(scores, count);
 }
 
 const gather = ({ latents, imgIds, scale }: Tokens, chosen: Uint32Array, width: number): Tokens => {
-  const picked = { latents: new Float32Array(chosen.length * width), imgIds: new Float32Array(chosen.length * 3), scale: new Uint8Array(chosen.length) };
+  const picked = {
+    latents: new Float32Array(chosen.length * width),
+    imgIds: new Float32Array(chosen.length * 3),
+    scale: new Uint8Array(chosen.length),
+  };
   for (const [to, from] of chosen.entries()) {
     picked.latents.set(latents.subarray(from * width, (from + 1) * width), to * width);
     picked.imgIds.set(imgIds.subarray(from * 3, (from + 1) * 3), to * 3);
@@ -103,7 +120,10 @@ export const anchorTokens =
       if (last) {
         const before = anchors;
         anchors = growAnchors(before, last.clean, last.neighbours, { width, count });
-        state = { ...state, latents: activate(state.latents, noise.latents, { ...last, width, sigma: sigmas[0]!, before, now: anchors }) };
+        state = {
+          ...state,
+          latents: activate(state.latents, noise.latents, { ...last, width, sigma: sigmas[0]!, before, now: anchors }),
+        };
       }
       if (count === numTokens) {
         state = { ...state, latents: await denoiser.steps(state, sigmas) };
@@ -113,8 +133,12 @@ export const anchorTokens =
       for (let i = 0; i + 1 < sigmas.length; i++) {
         const seen = gather(state, anchors, width);
         const { latents, velocity } = await denoiser.step(seen, sigmas[i]!, sigmas[i + 1]!);
-        state = { ...state, latents: eulerStep(state.latents.slice(), spread(velocity, neighbours, width), sigmas[i]!, sigmas[i + 1]!) };
-        for (const [from, to] of anchors.entries()) state.latents.set(latents.subarray(from * width, (from + 1) * width), to * width);
+        state = {
+          ...state,
+          latents: eulerStep(state.latents.slice(), spread(velocity, neighbours, width), sigmas[i]!, sigmas[i + 1]!),
+        };
+        for (const [from, to] of anchors.entries())
+          state.latents.set(latents.subarray(from * width, (from + 1) * width), to * width);
         last = { clean: cleanEstimate(latents, velocity, sigmas[i + 1]!), neighbours };
       }
     }
@@ -125,7 +149,21 @@ export const anchorTokens =
 function activate(
   latents: Float32Array,
   noise: Float32Array,
-  { clean, neighbours, width, sigma, before, now }: { clean: Float32Array; neighbours: Neighbours; width: number; sigma: number; before: Uint32Array; now: Uint32Array },
+  {
+    clean,
+    neighbours,
+    width,
+    sigma,
+    before,
+    now,
+  }: {
+    clean: Float32Array;
+    neighbours: Neighbours;
+    width: number;
+    sigma: number;
+    before: Uint32Array;
+    now: Uint32Array;
+  },
 ): Float32Array {
   const wasActive = new Set(before);
   const structure = spread(clean, neighbours, width);

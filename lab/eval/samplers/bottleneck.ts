@@ -1,11 +1,12 @@
 /**
  * Bottleneck Sampling: high → low → high resolution.
  *
- * From the paper: three stages, full resolution first and last, a lower one between; at each change the clean estimate is resized and noise is put back; each stage has its
- * own shifted timesteps. Our reading, where its text leaves it open: sizes are halved by means of four latent pixels and doubled bilinearly; going down keeps the level, going
- * up raises it as SD3's resolution shift does, sigma → 2 sigma / (1 + sigma), which gives every coarse structure its signal-to-noise ratio back after four times the pixels;
- * a stage's shift is the one the model states for its number of tokens. Steps and ends are ours, chosen for equal work.
- * Source: arXiv 2503.18940.
+ * From the paper: three stages, full resolution first and last, a lower one between; at each change the clean estimate
+ * is resized and noise is put back; each stage has its own shifted timesteps. Our reading, where its text leaves it
+ * open: sizes are halved by means of four latent pixels and doubled bilinearly; going down keeps the level, going up
+ * raises it as SD3's resolution shift does, sigma → 2 sigma / (1 + sigma), which gives every coarse structure its
+ * signal-to-noise ratio back after four times the pixels; a stage's shift is the one the model states for its number of
+ * tokens. Steps and ends are ours, chosen for equal work. Source: arXiv 2503.18940.
  */
 
 import { modelShift } from '../../../src/job/plan.ts';
@@ -37,11 +38,23 @@ export const bottleneck =
     const lowShift = modelShift(denoiser.facts.shift, (rows * cols) / 4);
     const full = firstTokens(denoiser, 1);
 
-    const first = await stepsAndVelocity(denoiser, full, stageSigmas({ start: 0, end: ends[0], steps: steps[0], shift }));
+    const first = await stepsAndVelocity(
+      denoiser,
+      full,
+      stageSigmas({ start: 0, end: ends[0], steps: steps[0], shift }),
+    );
     const shrunk = halveLatents(cleanEstimate(first.latents, first.velocity, 1 - ends[0]), { channels, rows, cols });
-    const low = { latents: renoised(shrunk, 1 - ends[0], { seed, stream: 1 }), imgIds: gridIds(small.rows, small.cols), scale: new Uint8Array(small.rows * small.cols).fill(2) };
+    const low = {
+      latents: renoised(shrunk, 1 - ends[0], { seed, stream: 1 }),
+      imgIds: gridIds(small.rows, small.cols),
+      scale: new Uint8Array(small.rows * small.cols).fill(2),
+    };
 
-    const second = await stepsAndVelocity(denoiser, low, stageSigmas({ start: ends[0], end: ends[1], steps: steps[1], shift: lowShift }));
+    const second = await stepsAndVelocity(
+      denoiser,
+      low,
+      stageSigmas({ start: ends[0], end: ends[1], steps: steps[1], shift: lowShift }),
+    );
     const grown = doubleLatents(cleanEstimate(second.latents, second.velocity, 1 - ends[1]), small, 'bilinear');
     const start = bottleneckRestart(ends[1]);
     const last = { ...full, latents: renoised(grown, 1 - start, { seed, stream: 2 }) };

@@ -1,13 +1,20 @@
-/** Equal work: how many steps a way of sampling takes for at least the work of another, so that the other never wins by working more. Pure. */
+/**
+ * Equal work: how many steps a way of sampling takes for at least the work of another, so that the other never wins by
+ * working more. Pure.
+ */
 import type { Plan } from '../../../src/job/job.ts';
 import { stepFlops } from '../../../src/numerics/flops.ts';
 import { timestepCdf } from '../../../src/numerics/flow.ts';
 import type { ModelFacts } from '../../../src/stage/contract.ts';
 
 /** Work of one evaluation at `tokens` tokens, in evaluations at `fullTokens`; attention counted. */
-export const share = (facts: ModelFacts, tokens: number, fullTokens: number): number => stepFlops(facts.flops, tokens).total / stepFlops(facts.flops, fullTokens).total;
+export const share = (facts: ModelFacts, tokens: number, fullTokens: number): number =>
+  stepFlops(facts.flops, tokens).total / stepFlops(facts.flops, fullTokens).total;
 
-/** What a plan costs, in full-size evaluations: its steps and every decoding but the last, which all ways of sampling have. */
+/**
+ * What a plan costs, in full-size evaluations: its steps and every decoding but the last, which all ways of sampling
+ * have.
+ */
 export function budgetOf(facts: ModelFacts, { rows, cols, flops }: Plan): number {
   const lastDecode = facts.flops.decode_per_pixel * rows * cols * facts.token_pixels ** 2;
   return (flops.denoise + flops.decode - lastDecode) / stepFlops(facts.flops, rows * cols).total;
@@ -24,8 +31,14 @@ export function allocate(total: number, ends: readonly number[], shift: number):
   return counts;
 }
 
-/** The fewest steps over stages that end at `ends` whose work is not below `budget`. `cost` is a stage's evaluation in full-size ones. Throws RangeError when 200 steps are not enough. */
-export function fewestSteps(budget: number, { ends, costs, shift }: { ends: readonly number[]; costs: readonly number[]; shift: number }): number[] {
+/**
+ * The fewest steps over stages that end at `ends` whose work is not below `budget`. `cost` is a stage's evaluation in
+ * full-size ones. Throws RangeError when 200 steps are not enough.
+ */
+export function fewestSteps(
+  budget: number,
+  { ends, costs, shift }: { ends: readonly number[]; costs: readonly number[]; shift: number },
+): number[] {
   for (let total = ends.length; total <= 200; total++) {
     const counts = allocate(total, ends, shift);
     if (counts.reduce((sum, count, k) => sum + count * costs[k]!, 0) >= budget) return counts;
@@ -35,7 +48,8 @@ export function fewestSteps(budget: number, { ends, costs, shift }: { ends: read
 
 /** The largest interval at which at least `budget` of `steps` steps are evaluated, the first among them. */
 export function intervalFor(budget: number, steps: number): number {
-  if (!(budget <= steps)) throw new RangeError(`budget is ${budget} full evaluations; expected at most ${steps}, the steps`);
+  if (!(budget <= steps))
+    throw new RangeError(`budget is ${budget} full evaluations; expected at most ${steps}, the steps`);
   let interval = 1;
   while (interval < steps && Math.ceil(steps / (interval + 1)) >= budget) interval += 1;
   return interval;

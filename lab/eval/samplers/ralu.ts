@@ -1,6 +1,7 @@
 /**
- * RALU as the project ships it: the plan is the job object's own, and so is every step between the stages (src/job/story.ts).
- * Law: without options that depart from the product, the picture is the very one the job's story makes.
+ * RALU as the project ships it: the plan is the job object's own, and so is every step between the stages
+ * (src/job/story.ts). Law: without options that depart from the product, the picture is the very one the job's story
+ * makes.
  */
 import type { Plan, ScheduleRequest, Upsampling } from '../../../src/job/job.ts';
 import { makePlan } from '../../../src/job/plan.ts';
@@ -33,7 +34,11 @@ export interface RaluOptions {
 }
 
 /** The job object's plan for this schedule. Throws RangeError where the product would refuse it. */
-export function planFor(facts: ModelFacts, { width, height }: Pick<Job, 'width' | 'height'>, schedule: ScheduleRequest): Plan {
+export function planFor(
+  facts: ModelFacts,
+  { width, height }: Pick<Job, 'width' | 'height'>,
+  schedule: ScheduleRequest,
+): Plan {
   const request = {
     model: facts.id,
     prompt: '',
@@ -55,7 +60,14 @@ export function planFor(facts: ModelFacts, { width, height }: Pick<Job, 'width' 
 }
 
 /** The stages of a plan, one after the other. */
-export function ralu({ schedule, mode = 'latent', referenceVariance = false, referenceGrey: isClipped = false, selection = 'canny', velocities }: RaluOptions): Sampler {
+export function ralu({
+  schedule,
+  mode = 'latent',
+  referenceVariance = false,
+  referenceGrey: isClipped = false,
+  selection = 'canny',
+  velocities,
+}: RaluOptions): Sampler {
   // the plan of a size is fitted once, as the object keeps its fits
   const plans = new Map<string, Plan>();
   return async (denoiser) => {
@@ -70,13 +82,26 @@ export function ralu({ schedule, mode = 'latent', referenceVariance = false, ref
       if (renoise) {
         const chosen = isLast ? stillLow(tokens) : selections[k - 1];
         if (!chosen) throw new Error(`stage ${k + 1} has no selection`);
-        tokens = transition({ tokens, chosen, mode, renoise: { start, ...renoise }, seed, stream: k, referenceVariance, isLast });
+        tokens = transition({
+          tokens,
+          chosen,
+          mode,
+          renoise: { start, ...renoise },
+          seed,
+          stream: k,
+          referenceVariance,
+          isLast,
+        });
       }
       const isSelected = k === 0 && plan.stages.length > 2;
       const stage = await runStage(denoiser, tokens, sigmas, { velocities, look: isSelected ? selection : null });
       tokens = { ...tokens, latents: stage.latents };
       if (isSelected) {
-        const ranking = stage.picture ? rankByCanny(stage.picture, denoiser.facts.token_pixels, isClipped) : stage.clean ? rankBySobel(stage.clean, denoiser) : rankByChance(tokens.scale.length, seed);
+        const ranking = stage.picture
+          ? rankByCanny(stage.picture, denoiser.facts.token_pixels, isClipped)
+          : stage.clean
+            ? rankBySobel(stage.clean, denoiser)
+            : rankByChance(tokens.scale.length, seed);
         selections = plan.selected.map((count, n) => selectStillLow(ranking, plan.selected[n - 1] ?? 0, count));
       }
     }
@@ -93,12 +118,21 @@ interface StageEnd {
 }
 
 /** One stage, with what the selection looks at. As few stage requests as its velocities allow. */
-async function runStage(denoiser: Denoiser, tokens: Tokens, sigmas: readonly number[], { velocities, look }: { velocities: StartStage | undefined; look: Selection | null }): Promise<StageEnd> {
+async function runStage(
+  denoiser: Denoiser,
+  tokens: Tokens,
+  sigmas: readonly number[],
+  { velocities, look }: { velocities: StartStage | undefined; look: Selection | null },
+): Promise<StageEnd> {
   if (!velocities && look === 'canny') return { ...(await denoiser.stepsAndPicture(tokens, sigmas)), clean: null };
-  if (!velocities && look !== 'sobel') return { latents: await denoiser.steps(tokens, sigmas), picture: null, clean: null };
-  const { latents, velocity } = velocities ? await walkStage(tokens, sigmas, velocities(denoiser)) : await stepsAndVelocity(denoiser, tokens, sigmas);
+  if (!velocities && look !== 'sobel')
+    return { latents: await denoiser.steps(tokens, sigmas), picture: null, clean: null };
+  const { latents, velocity } = velocities
+    ? await walkStage(tokens, sigmas, velocities(denoiser))
+    : await stepsAndVelocity(denoiser, tokens, sigmas);
   const clean = look === null || look === 'random' ? null : cleanEstimate(latents, velocity, sigmas.at(-1)!);
-  if (look === 'canny' && clean) return { latents, picture: await denoiser.decode({ ...tokens, latents: clean }), clean: null };
+  if (look === 'canny' && clean)
+    return { latents, picture: await denoiser.decode({ ...tokens, latents: clean }), clean: null };
   return { latents, picture: null, clean };
 }
 
@@ -108,14 +142,20 @@ function rankByCanny({ data, width, height }: Pixels, block: number, isClipped: 
   return rankTokens(blockScores(edges, width, height, block));
 }
 
-/** By gradient of the clean latents: 3x3 Sobel, |dx| + |dy| summed over channels and the token's four pixels, borders replicated. */
+/**
+ * By gradient of the clean latents: 3x3 Sobel, |dx| + |dy| summed over channels and the token's four pixels, borders
+ * replicated.
+ */
 function rankBySobel(clean: Float32Array, denoiser: Denoiser): Uint32Array {
   const canvas = canvasOf(denoiser);
   return rankTokens(sobelScores(clean, { channels: canvas.channels, rows: canvas.rows / 2, cols: canvas.cols / 2 }));
 }
 
 /** [rows * cols] gradient scores in thousandths. */
-export function sobelScores(clean: Float32Array, { channels, rows, cols }: { channels: number; rows: number; cols: number }): Uint32Array {
+export function sobelScores(
+  clean: Float32Array,
+  { channels, rows, cols }: { channels: number; rows: number; cols: number },
+): Uint32Array {
   const image = unpackLatents(clean, { channels, rows, cols });
   const height = 2 * rows;
   const width = 2 * cols;
@@ -125,8 +165,20 @@ export function sobelScores(clean: Float32Array, { channels, rows, cols }: { cha
     const at = (y: number, x: number) => image[(c * height + clamp(y, height)) * width + clamp(x, width)]!;
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
-        const dx = at(y - 1, x + 1) + 2 * at(y, x + 1) + at(y + 1, x + 1) - at(y - 1, x - 1) - 2 * at(y, x - 1) - at(y + 1, x - 1);
-        const dy = at(y + 1, x - 1) + 2 * at(y + 1, x) + at(y + 1, x + 1) - at(y - 1, x - 1) - 2 * at(y - 1, x) - at(y - 1, x + 1);
+        const dx =
+          at(y - 1, x + 1) +
+          2 * at(y, x + 1) +
+          at(y + 1, x + 1) -
+          at(y - 1, x - 1) -
+          2 * at(y, x - 1) -
+          at(y + 1, x - 1);
+        const dy =
+          at(y + 1, x - 1) +
+          2 * at(y + 1, x) +
+          at(y + 1, x + 1) -
+          at(y - 1, x - 1) -
+          2 * at(y - 1, x) -
+          at(y - 1, x + 1);
         sums[(y >> 1) * cols + (x >> 1)]! += Math.abs(dx) + Math.abs(dy);
       }
     }
@@ -138,5 +190,9 @@ export function sobelScores(clean: Float32Array, { channels, rows, cols }: { cha
 const CHANCE_STREAM = 2 ** 20;
 
 function rankByChance(count: number, seed: number): Uint32Array {
-  return rankTokens(Uint32Array.from(standardNormals({ seed, stream: CHANCE_STREAM, count }), (value) => Math.round((value + 10) * 1e6)));
+  return rankTokens(
+    Uint32Array.from(standardNormals({ seed, stream: CHANCE_STREAM, count }), (value) =>
+      Math.round((value + 10) * 1e6),
+    ),
+  );
 }

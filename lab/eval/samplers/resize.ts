@@ -1,4 +1,7 @@
-/** Latents on a grid twice as fine, or half: separable filters on latent pixels, pixel centres at halves, borders replicated. Pure. */
+/**
+ * Latents on a grid twice as fine, or half: separable filters on latent pixels, pixel centres at halves, borders
+ * replicated. Pure.
+ */
 import { packLatents, unpackLatents } from '../../../src/numerics/tokens.ts';
 
 /** Names of the filters, from no smoothing to the sharpest cut. */
@@ -13,50 +16,90 @@ interface GridSize {
 
 const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 
-/** Weight at distance x >= 0, in pixels of the coarse grid. Bicubic is Catmull-Rom's, a = -½; Lanczos has three lobes. */
-const WEIGHTS: Readonly<Record<Exclude<Kernel, 'nearest'>, { readonly reach: number; readonly at: (x: number) => number }>> = {
+/**
+ * Weight at distance x >= 0, in pixels of the coarse grid. Bicubic is Catmull-Rom's, a = -½; Lanczos has three lobes.
+ */
+const WEIGHTS: Readonly<
+  Record<Exclude<Kernel, 'nearest'>, { readonly reach: number; readonly at: (x: number) => number }>
+> = {
   bilinear: { reach: 1, at: (x) => Math.max(0, 1 - x) },
-  bicubic: { reach: 2, at: (x) => (x < 1 ? 1.5 * x ** 3 - 2.5 * x ** 2 + 1 : x < 2 ? -0.5 * x ** 3 + 2.5 * x ** 2 - 4 * x + 2 : 0) },
+  bicubic: {
+    reach: 2,
+    at: (x) => (x < 1 ? 1.5 * x ** 3 - 2.5 * x ** 2 + 1 : x < 2 ? -0.5 * x ** 3 + 2.5 * x ** 2 - 4 * x + 2 : 0),
+  },
   lanczos: { reach: 3, at: (x) => (x < 3 ? sinc(x) * sinc(x / 3) : 0) },
 };
 
-/** Offsets and weights, summing to 1, that give the fine pixel a quarter of a coarse one before (phase 0) or after (phase 1) the coarse centre. */
+/**
+ * Offsets and weights, summing to 1, that give the fine pixel a quarter of a coarse one before (phase 0) or after
+ * (phase 1) the coarse centre.
+ */
 function taps(kernel: Kernel, phase: 0 | 1): readonly { readonly offset: number; readonly weight: number }[] {
   if (kernel === 'nearest') return [{ offset: 0, weight: 1 }];
   const { reach, at } = WEIGHTS[kernel];
   const centre = phase === 0 ? -0.25 : 0.25;
-  const all = Array.from({ length: 2 * reach + 1 }, (_, i) => ({ offset: i - reach, weight: at(Math.abs(i - reach - centre)) })).filter(({ weight }) => weight !== 0);
+  const all = Array.from({ length: 2 * reach + 1 }, (_, i) => ({
+    offset: i - reach,
+    weight: at(Math.abs(i - reach - centre)),
+  })).filter(({ weight }) => weight !== 0);
   const sum = all.reduce((total, { weight }) => total + weight, 0);
   return all.map(({ offset, weight }) => ({ offset, weight: weight / sum }));
 }
 
-/** Lines of `length` values `step` apart, each twice as long: [lines][length] → [lines][2 length]; `start` gives the first value of a line. */
+/**
+ * Lines of `length` values `step` apart, each twice as long: [lines][length] → [lines][2 length]; `start` gives the
+ * first value of a line.
+ */
 function doubleLines(
   source: Float32Array,
   target: Float32Array,
-  { length, step, starts, targets }: { length: number; step: number; starts: readonly number[]; targets: readonly number[] },
+  {
+    length,
+    step,
+    starts,
+    targets,
+  }: { length: number; step: number; starts: readonly number[]; targets: readonly number[] },
   kernel: Kernel,
 ): void {
   const phases = [taps(kernel, 0), taps(kernel, 1)];
   for (const [line, start] of starts.entries()) {
     for (let i = 0; i < 2 * length; i++) {
       let sum = 0;
-      for (const { offset, weight } of phases[i & 1]!) sum += weight * source[start + Math.min(length - 1, Math.max(0, (i >> 1) + offset)) * step]!;
+      for (const { offset, weight } of phases[i & 1]!)
+        sum += weight * source[start + Math.min(length - 1, Math.max(0, (i >> 1) + offset)) * step]!;
       target[targets[line]! + i * step] = sum;
     }
   }
 }
 
-/** [2 rows * 2 cols * D] packed latents of [rows * cols * D]. Law: a constant stays itself; `nearest` is src/numerics' latent mode. */
+/**
+ * [2 rows * 2 cols * D] packed latents of [rows * cols * D]. Law: a constant stays itself; `nearest` is src/numerics'
+ * latent mode.
+ */
 export function doubleLatents(packed: Float32Array, { channels, rows, cols }: GridSize, kernel: Kernel): Float32Array {
   const [height, width] = [2 * rows, 2 * cols];
   const image = unpackLatents(packed, { channels, rows, cols });
   const tall = new Float32Array(2 * image.length);
   const columns = Array.from({ length: channels * width }, (_, n) => ({ c: Math.floor(n / width), x: n % width }));
-  doubleLines(image, tall, { length: height, step: width, starts: columns.map(({ c, x }) => c * height * width + x), targets: columns.map(({ c, x }) => c * 2 * height * width + x) }, kernel);
+  doubleLines(
+    image,
+    tall,
+    {
+      length: height,
+      step: width,
+      starts: columns.map(({ c, x }) => c * height * width + x),
+      targets: columns.map(({ c, x }) => c * 2 * height * width + x),
+    },
+    kernel,
+  );
   const wide = new Float32Array(2 * tall.length);
   const lines = Array.from({ length: channels * 2 * height }, (_, n) => n);
-  doubleLines(tall, wide, { length: width, step: 1, starts: lines.map((n) => n * width), targets: lines.map((n) => n * 2 * width) }, kernel);
+  doubleLines(
+    tall,
+    wide,
+    { length: width, step: 1, starts: lines.map((n) => n * width), targets: lines.map((n) => n * 2 * width) },
+    kernel,
+  );
   return packLatents(wide, { channels, rows: 2 * rows, cols: 2 * cols });
 }
 

@@ -1,10 +1,11 @@
 /**
  * TeaCache-style reuse: the last velocity serves until the change expected since then has added up to a threshold.
  *
- * From the paper: an accumulated relative L1 change decides, the sum starts again at every evaluation, the first and the last step are always evaluated.
- * Our reading: the paper's signal is the first block's modulated input, rescaled by a polynomial fitted to the model so that it foretells the change of the output; outside
- * the model neither exists. The signal here is that change itself as last seen: mean|v - v'| / mean|v'| a unit of sigma between the last two evaluations.
- * Source: TeaCache, arXiv 2411.19108.
+ * From the paper: an accumulated relative L1 change decides, the sum starts again at every evaluation, the first and
+ * the last step are always evaluated. Our reading: the paper's signal is the first block's modulated input, rescaled by
+ * a polynomial fitted to the model so that it foretells the change of the output; outside the model neither exists. The
+ * signal here is that change itself as last seen: mean|v - v'| / mean|v'| a unit of sigma between the last two
+ * evaluations. Source: TeaCache, arXiv 2411.19108.
  */
 import type { Sampler } from '../rows.ts';
 import { moveBy, type StartStage, walkStage } from './advance.ts';
@@ -44,6 +45,10 @@ export const teaCache =
   ({ steps, threshold }: { readonly steps: number; readonly threshold: number }): Sampler =>
   async (denoiser) => {
     const tokens = firstTokens(denoiser, 1);
-    const { latents } = await walkStage(tokens, plainSigmas(steps, canvasOf(denoiser).shift), reuseSteps({ threshold })(denoiser));
+    const { latents } = await walkStage(
+      tokens,
+      plainSigmas(steps, canvasOf(denoiser).shift),
+      reuseSteps({ threshold })(denoiser),
+    );
     return { ...tokens, latents };
   };

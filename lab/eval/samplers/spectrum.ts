@@ -16,13 +16,18 @@ function cosines(n: number): Float64Array {
 }
 
 /** basis · image · otherᵀ of one channel [height * width], or with both transposed. */
-function transform(image: ArrayLike<number>, { height, width }: { height: number; width: number }, isInverse: boolean): Float64Array {
+function transform(
+  image: ArrayLike<number>,
+  { height, width }: { height: number; width: number },
+  isInverse: boolean,
+): Float64Array {
   const [tall, wide] = [cosines(height), cosines(width)];
   const half = new Float64Array(height * width);
   for (let y = 0; y < height; y++) {
     for (let k = 0; k < width; k++) {
       let sum = 0;
-      for (let x = 0; x < width; x++) sum += image[y * width + x]! * (isInverse ? wide[x * width + k]! : wide[k * width + x]!);
+      for (let x = 0; x < width; x++)
+        sum += image[y * width + x]! * (isInverse ? wide[x * width + k]! : wide[k * width + x]!);
       half[y * width + k] = sum;
     }
   }
@@ -30,7 +35,8 @@ function transform(image: ArrayLike<number>, { height, width }: { height: number
   for (let k = 0; k < height; k++) {
     for (let x = 0; x < width; x++) {
       let sum = 0;
-      for (let y = 0; y < height; y++) sum += half[y * width + x]! * (isInverse ? tall[y * height + k]! : tall[k * height + y]!);
+      for (let y = 0; y < height; y++)
+        sum += half[y * width + x]! * (isInverse ? tall[y * height + k]! : tall[k * height + y]!);
       whole[k * width + x] = sum;
     }
   }
@@ -38,22 +44,34 @@ function transform(image: ArrayLike<number>, { height, width }: { height: number
 }
 
 /**
- * Noisy latents at `sigma` on the low grid [rows * cols * D] → latents on the grid twice as fine, [4 rows * cols * D]: the cosine coefficients become the low quarter of the
- * fine grid's, doubled so that amplitudes stay, and what is above is noise `white` (as many standard normals as the fine grid has values, those of the low quarter unused).
- * Doubling raises the noise of the low quarter against its signal, so the whole is scaled by 1 / (1 + sigma) and stands at `sigma'` = 2 sigma / (1 + sigma).
- * Laws: white noise at sigma = 1 stays white; a constant c at noise 0 stays c.
+ * Noisy latents at `sigma` on the low grid [rows * cols * D] → latents on the grid twice as fine, [4 rows * cols * D]:
+ * the cosine coefficients become the low quarter of the fine grid's, doubled so that amplitudes stay, and what is above
+ * is noise `white` (as many standard normals as the fine grid has values, those of the low quarter unused). Doubling
+ * raises the noise of the low quarter against its signal, so the whole is scaled by 1 / (1 + sigma) and stands at
+ * `sigma'` = 2 sigma / (1 + sigma). Laws: white noise at sigma = 1 stays white; a constant c at noise 0 stays c.
  */
-export function expandSpectrum(packed: Float32Array, white: Float32Array, sigma: number, { channels, rows, cols }: GridSize): Float32Array {
+export function expandSpectrum(
+  packed: Float32Array,
+  white: Float32Array,
+  sigma: number,
+  { channels, rows, cols }: GridSize,
+): Float32Array {
   const [height, width] = [2 * rows, 2 * cols];
   const image = unpackLatents(packed, { channels, rows, cols });
   const fine = new Float32Array(4 * image.length);
   const noise = (2 * sigma) / (1 + sigma);
   for (let c = 0; c < channels; c++) {
-    const coefficients = transform(image.subarray(c * height * width, (c + 1) * height * width), { height, width }, false);
+    const coefficients = transform(
+      image.subarray(c * height * width, (c + 1) * height * width),
+      { height, width },
+      false,
+    );
     const grown = Float64Array.from({ length: 4 * height * width }, (_, i) => {
       const k = Math.floor(i / (2 * width));
       const l = i % (2 * width);
-      return k < height && l < width ? (2 * coefficients[k * width + l]!) / (1 + sigma) : noise * white[c * 4 * height * width + i]!;
+      return k < height && l < width
+        ? (2 * coefficients[k * width + l]!) / (1 + sigma)
+        : noise * white[c * 4 * height * width + i]!;
     });
     fine.set(transform(grown, { height: 2 * height, width: 2 * width }, true), c * 4 * height * width);
   }
@@ -66,8 +84,9 @@ export interface PowerLaw {
 }
 
 /**
- * Power a coefficient of clean latents [rows * cols * D], fitted as scale * f^-slope: f = max(k / height, l / width) in (0, 1], 1 the finest the grid holds. Least squares in the
- * logarithms of the means over equal bands, each weighed by its coefficients, all pictures together.
+ * Power a coefficient of clean latents [rows * cols * D], fitted as scale * f^-slope: f = max(k / height, l / width) in
+ * (0, 1], 1 the finest the grid holds. Least squares in the logarithms of the means over equal bands, each weighed by
+ * its coefficients, all pictures together.
  */
 export function fitPowerLaw(pictures: readonly Float32Array[], { channels, rows, cols }: GridSize): PowerLaw {
   const [height, width] = [2 * rows, 2 * cols];
@@ -77,7 +96,11 @@ export function fitPowerLaw(pictures: readonly Float32Array[], { channels, rows,
   for (const packed of pictures) {
     const image = unpackLatents(packed, { channels, rows, cols });
     for (let c = 0; c < channels; c++) {
-      const coefficients = transform(image.subarray(c * height * width, (c + 1) * height * width), { height, width }, false);
+      const coefficients = transform(
+        image.subarray(c * height * width, (c + 1) * height * width),
+        { height, width },
+        false,
+      );
       for (const [i, value] of coefficients.entries()) {
         const band = Math.floor(Math.max(Math.floor(i / width) / height, (i % width) / width) * bands);
         sums[band]! += value * value;
@@ -86,9 +109,14 @@ export function fitPowerLaw(pictures: readonly Float32Array[], { channels, rows,
     }
   }
   // the lowest band holds the means, which no power law describes; a band weighs as many coefficients as it has
-  const points = Array.from({ length: bands - 1 }, (_, i) => ({ x: Math.log((i + 1.5) / bands), y: Math.log(sums[i + 1]! / counts[i + 1]!), weight: counts[i + 1]! }));
+  const points = Array.from({ length: bands - 1 }, (_, i) => ({
+    x: Math.log((i + 1.5) / bands),
+    y: Math.log(sums[i + 1]! / counts[i + 1]!),
+    weight: counts[i + 1]!,
+  }));
   const weights = points.reduce((sum, { weight }) => sum + weight, 0);
-  const mean = (of: (point: { x: number; y: number }) => number) => points.reduce((sum, point) => sum + point.weight * of(point), 0) / weights;
+  const mean = (of: (point: { x: number; y: number }) => number) =>
+    points.reduce((sum, point) => sum + point.weight * of(point), 0) / weights;
   const [x, y] = [mean((p) => p.x), mean((p) => p.y)];
   const slope = -mean((p) => (p.x - x) * (p.y - y)) / mean((p) => (p.x - x) ** 2);
   return { scale: Math.exp(y + slope * x), slope };

@@ -3,17 +3,20 @@
  *
  *   F(k - j) ≈ Σ_{i ≤ order} Δ^i F · (j / interval)^i / i!        Δ^i F: i-th backward difference of the last evaluated velocities, `interval` steps apart, j steps after the last
  *
- * From the paper: the formula, the interval, the order. Our reading: the paper forecasts every block's features inside the model; here it is the velocity, the only thing a
- * tokens-in, velocity-out model shows. Unevenly spaced evaluations (after a warm-up, at the start) divide each difference by its own distance in steps, as its code does.
- * `newton` is ours: divided differences over sigma instead, exact wherever the velocity is a polynomial in sigma; the paper's sum is exact to first order in the step only.
- * Source: TaylorSeer, arXiv 2503.06923, eq. 5-7.
+ * From the paper: the formula, the interval, the order. Our reading: the paper forecasts every block's features inside
+ * the model; here it is the velocity, the only thing a tokens-in, velocity-out model shows. Unevenly spaced evaluations
+ * (after a warm-up, at the start) divide each difference by its own distance in steps, as its code does. `newton` is
+ * ours: divided differences over sigma instead, exact wherever the velocity is a polynomial in sigma; the paper's sum
+ * is exact to first order in the step only. Source: TaylorSeer, arXiv 2503.06923, eq. 5-7.
  */
 import type { Sampler } from '../rows.ts';
 import { moveBy, type StartStage, walkStage } from './advance.ts';
 import { canvasOf, firstTokens, plainSigmas } from './canvas.ts';
 
 export interface TaylorOptions {
-  /** evaluations at the start of every stage, at least 1; the reading here of RALU's W, which its paper does not define */
+  /**
+   * evaluations at the start of every stage, at least 1; the reading here of RALU's W, which its paper does not define
+   */
   readonly warmup: number;
   /** after them every interval-th step is evaluated; 1 evaluates all */
   readonly interval: number;
@@ -23,7 +26,8 @@ export interface TaylorOptions {
 }
 
 /** Whether step `index` of a stage is evaluated. */
-export const isEvaluated = (index: number, { warmup, interval }: Pick<TaylorOptions, 'warmup' | 'interval'>): boolean => index < warmup || (index - warmup + 1) % interval === 0;
+export const isEvaluated = (index: number, { warmup, interval }: Pick<TaylorOptions, 'warmup' | 'interval'>): boolean =>
+  index < warmup || (index - warmup + 1) % interval === 0;
 
 /** Differences of order 0, 1, … at the last evaluation, and where it and those before it stood on the clock. */
 interface Memory {
@@ -31,8 +35,16 @@ interface Memory {
   readonly differences: readonly Float32Array[];
 }
 
-/** The memory after one more evaluation: difference i + 1 is the change of difference i over the distance that belongs to it. */
-export function remember({ places, differences }: Memory, velocity: Float32Array, place: number, { order, form }: Pick<TaylorOptions, 'order' | 'form'>): Memory {
+/**
+ * The memory after one more evaluation: difference i + 1 is the change of difference i over the distance that belongs
+ * to it.
+ */
+export function remember(
+  { places, differences }: Memory,
+  velocity: Float32Array,
+  place: number,
+  { order, form }: Pick<TaylorOptions, 'order' | 'form'>,
+): Memory {
   const next: Float32Array[] = [velocity];
   for (let i = 0; i < order && i < differences.length; i++) {
     const before = differences[i]!;
@@ -74,6 +86,10 @@ export const taylorSeer =
   ({ steps, ...options }: TaylorOptions & { readonly steps: number }): Sampler =>
   async (denoiser) => {
     const tokens = firstTokens(denoiser, 1);
-    const { latents } = await walkStage(tokens, plainSigmas(steps, canvasOf(denoiser).shift), taylorSteps(options)(denoiser));
+    const { latents } = await walkStage(
+      tokens,
+      plainSigmas(steps, canvasOf(denoiser).shift),
+      taylorSteps(options)(denoiser),
+    );
     return { ...tokens, latents };
   };

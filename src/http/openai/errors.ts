@@ -19,19 +19,26 @@ export interface OpenAIError {
 
 export function toOpenAIError({ status, code, detail, errors }: ProblemFields): OpenAIError {
   const [fault] = errors ?? [];
-  const name = code !== 'invalid_request' ? code : fault?.rule === UNKNOWN_FIELD ? 'unsupported_parameter' : 'invalid_value';
+  const name =
+    code !== 'invalid_request' ? code : fault?.rule === UNKNOWN_FIELD ? 'unsupported_parameter' : 'invalid_value';
   return { message: detail, type: typeOf(status), param: fault?.field ?? null, code: name };
 }
 
 /** Every refusal behind it has OpenAI's shape. */
 export const speakOpenAI = createMiddleware<AppEnv>(async function speakOpenAI(c, next) {
-  c.set('render', ({ fields }) => Response.json({ error: toOpenAIError(fields) }, { status: fields.status, headers: { ...fields.headers } }));
+  c.set('render', ({ fields }) =>
+    Response.json({ error: toOpenAIError(fields) }, { status: fields.status, headers: { ...fields.headers } }),
+  );
   await next();
 });
 
-/** Why a job that has ended came to no image. A cancelled one is gone (410), which no client takes for a reason to try again by itself. */
+/**
+ * Why a job that has ended came to no image. A cancelled one is gone (410), which no client takes for a reason to try
+ * again by itself.
+ */
 export function failureOf(job: Pick<JobView, 'id' | 'error'>): Problem {
-  if (job.error === null) return new Problem({ status: 410, code: 'job_cancelled', detail: `Job ${job.id} was cancelled.` });
+  if (job.error === null)
+    return new Problem({ status: 410, code: 'job_cancelled', detail: `Job ${job.id} was cancelled.` });
   const { reason, message } = job.error;
   const status = reason === 'no_capacity' ? 503 : reason === 'refused' ? 400 : 500;
   return new Problem({ status, code: reason, detail: message });

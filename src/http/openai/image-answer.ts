@@ -20,15 +20,18 @@ export async function imageBytes(env: Env, id: string, { format }: Pick<ImageVie
   return stored.arrayBuffer();
 }
 
-export const imageBase64 = async (env: Env, id: string, image: ImageView): Promise<string> => encodeBase64(await imageBytes(env, id, image));
+export const imageBase64 = async (env: Env, id: string, image: ImageView): Promise<string> =>
+  encodeBase64(await imageBytes(env, id, image));
 
 /** The image's address, open to whoever has it for an hour. */
-const imageUrl = async (env: Env, origin: string, job: DoneJob): Promise<string> => origin + (await withLinks(env.SIGNING_SECRET, job)).links.image;
+const imageUrl = async (env: Env, origin: string, job: DoneJob): Promise<string> =>
+  origin + (await withLinks(env.SIGNING_SECRET, job)).links.image;
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
 /**
- * `usage` as OpenAI's clients expect it. Output tokens are the work in this method's unit: image tokens, once for every step that carried them. The prompt is not counted.
+ * `usage` as OpenAI's clients expect it. Output tokens are the work in this method's unit: image tokens, once for every
+ * step that carried them. The prompt is not counted.
  */
 export function usageOf(receipts: readonly Receipt[]) {
   const image_tokens = sum(receipts.flatMap(({ stages }) => stages.map(({ tokens, steps }) => tokens * steps)));
@@ -41,7 +44,10 @@ export function usageOf(receipts: readonly Receipt[]) {
   };
 }
 
-/** What the method did for some images: stages one by one with the image they belong to, work added up over all images. TFLOPs have attention counted. */
+/**
+ * What the method did for some images: stages one by one with the image they belong to, work added up over all images.
+ * TFLOPs have attention counted.
+ */
 export function methodOf(receipts: readonly Receipt[]) {
   const [first] = receipts as readonly [Receipt, ...Receipt[]];
   return {
@@ -50,7 +56,9 @@ export function methodOf(receipts: readonly Receipt[]) {
     seeds: receipts.map(({ seed }) => seed),
     model: first.model,
     preset: first.preset,
-    stages: receipts.flatMap(({ stages }, image_index) => stages.map(({ stage, tokens, steps, compute_ms }) => ({ image_index, stage, tokens, steps, ms: compute_ms }))),
+    stages: receipts.flatMap(({ stages }, image_index) =>
+      stages.map(({ stage, tokens, steps, compute_ms }) => ({ image_index, stage, tokens, steps, ms: compute_ms })),
+    ),
     tflops: sum(receipts.map(({ tflops }) => tflops.denoise)),
     tflops_plain: sum(receipts.map(({ tflops }) => tflops.plain)),
     warnings: [...new Set(receipts.flatMap(({ warnings }) => warnings))],
@@ -73,12 +81,28 @@ export function commonFields({ quality, safety_identifier }: ImageBody, { width,
 export async function imageAnswer(env: Env, origin: string, body: ImageBody, jobs: readonly DoneJob[]) {
   const [first] = jobs as readonly [DoneJob, ...DoneJob[]];
   const receipts = jobs.map(({ receipt }) => receipt);
-  const data = await Promise.all(jobs.map(async (job) => (body.response_format === 'url' ? { url: await imageUrl(env, origin, job) } : { b64_json: await imageBase64(env, job.id, job.image) })));
-  return { created: first.created_at, data, ...commonFields(body, first), usage: usageOf(receipts), ralu: methodOf(receipts) };
+  const data = await Promise.all(
+    jobs.map(async (job) =>
+      body.response_format === 'url'
+        ? { url: await imageUrl(env, origin, job) }
+        : { b64_json: await imageBase64(env, job.id, job.image) },
+    ),
+  );
+  return {
+    created: first.created_at,
+    data,
+    ...commonFields(body, first),
+    usage: usageOf(receipts),
+    ralu: methodOf(receipts),
+  };
 }
 
 /** Text that any header may hold: everything but ASCII as JSON escapes. */
-const ascii = (value: unknown): string => JSON.stringify(value).replace(/[^\x20-\x7e]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+const ascii = (value: unknown): string =>
+  JSON.stringify(value).replace(
+    /[^\x20-\x7e]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 
 /** The facts of one image as headers, for an answer that is nothing but its bytes. */
 export function methodHeaders(receipt: Receipt): Record<string, string> {

@@ -1,6 +1,7 @@
 /**
- * Running jobs as OpenAI's image stream: their clean estimates as partial images, then the image; in between, as events that OpenAI's clients hand on untouched, what the method does.
- * On the wire: `event: type`, `data: JSON` with the same `type`. A client throws at any event with a truthy `error`, so only a failure has one.
+ * Running jobs as OpenAI's image stream: their clean estimates as partial images, then the image; in between, as events
+ * that OpenAI's clients hand on untouched, what the method does. On the wire: `event: type`, `data: JSON` with the same
+ * `type`. A client throws at any event with a truthy `error`, so only a failure has one.
  */
 import type { StoredEvent } from '../../job/events.ts';
 import type { JobView } from '../../job/job.ts';
@@ -28,9 +29,13 @@ export interface ImageStream {
 }
 
 /**
- * The events of all jobs as they come, until each has its image or one has failed. `hasFailed` tells which; `write` rejects once nobody reads.
+ * The events of all jobs as they come, until each has its image or one has failed. `hasFailed` tells which; `write`
+ * rejects once nobody reads.
  */
-export async function writeImageEvents({ env, account, body, jobs }: ImageStream, write: EventWriter): Promise<{ readonly hasFailed: boolean }> {
+export async function writeImageEvents(
+  { env, account, body, jobs }: ImageStream,
+  write: EventWriter,
+): Promise<{ readonly hasFailed: boolean }> {
   const follow = async (job: JobView, image_index: number): Promise<void> => {
     let partials = 0;
     for await (const event of followJob(env, account, job.id)) {
@@ -46,19 +51,39 @@ export async function writeImageEvents({ env, account, body, jobs }: ImageStream
     }
   };
 
-  const translate = async (event: StoredEvent, job: JobView, place: { readonly image_index: number; readonly partial_image_index: number }): Promise<ImageEvent> => {
+  const translate = async (
+    event: StoredEvent,
+    job: JobView,
+    place: { readonly image_index: number; readonly partial_image_index: number },
+  ): Promise<ImageEvent> => {
     const common = { created_at: job.created_at, ...commonFields(body, job) };
     const { image_index, partial_image_index } = place;
     switch (event.type) {
       case 'preview': {
         const { b64_json, width, height, format, stage } = event.data;
         // the size told is that of this picture: an early stage is decoded small
-        return { ...common, type: 'image_generation.partial_image', b64_json, partial_image_index, size: `${width}x${height}`, output_format: format, image_index, stage };
+        return {
+          ...common,
+          type: 'image_generation.partial_image',
+          b64_json,
+          partial_image_index,
+          size: `${width}x${height}`,
+          output_format: format,
+          image_index,
+          stage,
+        };
       }
       case 'done': {
         const { image, receipt } = event.data;
         const b64_json = await imageBase64(env, job.id, image);
-        return { ...common, type: 'image_generation.completed', b64_json, usage: usageOf([receipt]), image_index, ralu: methodOf([receipt]) };
+        return {
+          ...common,
+          type: 'image_generation.completed',
+          b64_json,
+          usage: usageOf([receipt]),
+          image_index,
+          ralu: methodOf([receipt]),
+        };
       }
       default:
         return { job_id: job.id, image_index, ...event.data, type: `ralu.${event.type}` };

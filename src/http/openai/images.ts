@@ -1,4 +1,7 @@
-/** `POST /v1/images/generations`: OpenAI's image API over the job object, as JSON, as a stream of real stages, or as the bytes alone. */
+/**
+ * `POST /v1/images/generations`: OpenAI's image API over the job object, as JSON, as a stream of real stages, or as the
+ * bytes alone.
+ */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Idempotency } from '../../account/account.ts';
@@ -28,13 +31,25 @@ const generate = createRoute({
   summary: 'Images as OpenAI’s clients ask for them',
   middleware: [speakOpenAI, requireKey, limitBody, requireJson, refuseUnsupported] as const,
   request: {
-    headers: z.object({ 'idempotency-key': z.string().optional(), accept: z.string().optional().openapi({ description: 'image/*: the bytes alone, with the facts in headers' }) }),
+    headers: z.object({
+      'idempotency-key': z.string().optional(),
+      accept: z.string().optional().openapi({ description: 'image/*: the bytes alone, with the facts in headers' }),
+    }),
     body: { required: true, content: { 'application/json': { schema: imageBody } } },
   },
   responses: {
     200: {
       description: 'The images; with stream their stages as server-sent events; with Accept: image/* the bytes',
-      content: { 'application/json': { schema: z.object({ created: z.int(), data: z.array(z.object({ b64_json: z.string().optional(), url: z.string().optional() })) }).openapi('ImageAnswer') } },
+      content: {
+        'application/json': {
+          schema: z
+            .object({
+              created: z.int(),
+              data: z.array(z.object({ b64_json: z.string().optional(), url: z.string().optional() })),
+            })
+            .openapi('ImageAnswer'),
+        },
+      },
     },
     400: { description: 'A field that is not there, not supported or not valid' },
     429: { description: 'Too many images a minute, or jobs at once' },
@@ -42,8 +57,9 @@ const generate = createRoute({
 });
 
 /**
- * What makes two requests one: the caller's own key; or else, as far as that can be told, a repetition that OpenAI's client sends by itself, which has the same body and a retry count
- * but no key. Such a one attaches to what the first try started.
+ * What makes two requests one: the caller's own key; or else, as far as that can be told, a repetition that OpenAI's
+ * client sends by itself, which has the same body and a retry count but no key. Such a one attaches to what the first
+ * try started.
  */
 async function idempotencyHere(c: Context<AppEnv>, body: ImageBody): Promise<Idempotency | null> {
   const given = await idempotencyOf(c.req.header('idempotency-key'), SURFACE, body);
@@ -51,7 +67,11 @@ async function idempotencyHere(c: Context<AppEnv>, body: ImageBody): Promise<Ide
   if (given || retries === undefined) return given;
   const digest = await digestOf(SURFACE, body);
   // no header can hold a zero byte, so no caller's key is like it
-  return { key: `\0${c.var.caller.keyId}.${digest}`, digest, repetition: Math.max(0, Math.trunc(Number(retries)) || 0) };
+  return {
+    key: `\0${c.var.caller.keyId}.${digest}`,
+    digest,
+    repetition: Math.max(0, Math.trunc(Number(retries)) || 0),
+  };
 }
 
 /** Whether only bytes are wanted, and as what; null where JSON will do. */
@@ -64,8 +84,14 @@ function wantedBytes(accept: string | undefined): ImageFormat | 'any' | null {
 }
 
 /** Stops jobs that nobody waits for any more: not those that another request has attached to. */
-async function cancelUnlessShared(env: Env, account: string, jobs: readonly JobView[], idempotencyKey: string | null): Promise<void> {
-  if (idempotencyKey !== null && (await callObject(env.ACCOUNTS, account, (stub) => stub.isShared(idempotencyKey)))) return;
+async function cancelUnlessShared(
+  env: Env,
+  account: string,
+  jobs: readonly JobView[],
+  idempotencyKey: string | null,
+): Promise<void> {
+  if (idempotencyKey !== null && (await callObject(env.ACCOUNTS, account, (stub) => stub.isShared(idempotencyKey))))
+    return;
   await Promise.all(jobs.map(({ id }) => callObject(env.JOBS, id, (stub) => stub.cancel(account) as Promise<unknown>)));
 }
 
@@ -79,27 +105,36 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
     if (bytes && body.stream) throw badField('stream', true, 'needs Accept: text/event-stream or application/json');
     if (bytes && (body.n ?? 1) > 1) throw badField('n', body.n, 'must be 1 where the answer is the bytes of an image');
     const idempotency = await idempotencyHere(c, body);
-    const plan = async () => planImages(body, await availableModels(c.env), planningTools(memo), bytes && bytes !== 'any' ? bytes : 'png');
+    const plan = async () =>
+      planImages(body, await availableModels(c.env), planningTools(memo), bytes && bytes !== 'any' ? bytes : 'png');
     const started = await startJobs(c.env, c.var.caller, { plan, requestId: c.var.requestId, idempotency });
     const headers = {
       ...rateHeaders(started.rate),
       'x-ralu-job-id': jobIds(started.jobs),
       ...(started.isReplay && { 'idempotent-replayed': 'true' }),
     };
-    // from here on work is under way: whatever the answer is, it names the jobs, and asking again by itself would ask for it twice
+    // from here on work is under way: whatever the answer is, it names the jobs, and asking again by itself would ask
+    // for it twice
     for (const [name, value] of Object.entries({ ...headers, 'x-should-retry': 'false' })) c.header(name, value);
     // a stream's caller has nothing else to stop the work with, unless the job can be had again by key
-    const onLeave = body.ralu?.on_disconnect ?? (body.stream && !c.req.header('idempotency-key') ? 'cancel' : 'continue');
+    const onLeave =
+      body.ralu?.on_disconnect ?? (body.stream && !c.req.header('idempotency-key') ? 'cancel' : 'continue');
     const isOurs = onLeave === 'cancel' && !started.isReplay;
     const cancel = (): void => {
-      if (isOurs) c.executionCtx.waitUntil(cancelUnlessShared(c.env, c.var.caller.account, started.jobs, idempotency?.key ?? null));
+      if (isOurs)
+        c.executionCtx.waitUntil(
+          cancelUnlessShared(c.env, c.var.caller.account, started.jobs, idempotency?.key ?? null),
+        );
     };
     c.req.raw.signal.addEventListener('abort', cancel);
 
     if (body.stream) {
       const write = async (writer: EventWriter): Promise<void> => {
         // one of several images without a picture ends the stream; nobody waits for the others then
-        const { hasFailed } = await writeImageEvents({ env: c.env, account: c.var.caller.account, body, jobs: started.jobs }, writer);
+        const { hasFailed } = await writeImageEvents(
+          { env: c.env, account: c.var.caller.account, body, jobs: started.jobs },
+          writer,
+        );
         if (hasFailed) cancel();
       };
       return sendEvents(c, write, headers, cancel);
@@ -109,7 +144,11 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
     const timed = { ...headers, 'openai-processing-ms': String(Date.now() - began) };
     if (bytes) {
       const [{ id, image, receipt }] = jobs as [DoneJob];
-      return c.body(await imageBytes(c.env, id, image), 200, { ...timed, ...methodHeaders(receipt), 'content-type': `image/${image.format}` });
+      return c.body(await imageBytes(c.env, id, image), 200, {
+        ...timed,
+        ...methodHeaders(receipt),
+        'content-type': `image/${image.format}`,
+      });
     }
     return c.json(await imageAnswer(c.env, new URL(c.req.url).origin, body, jobs), 200, timed);
   });
