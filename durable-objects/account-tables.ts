@@ -2,7 +2,14 @@
  * The rows of one account: schema, and every read and write of them. docs/storage.md shows each row with an example.
  * Nothing here awaits.
  */
-import type { AccountLimits, IndexedJob, JobStatus, KeyRecord, RememberedRequest } from '../src/account/account.ts';
+import type {
+  AccountLimits,
+  IndexedJob,
+  JobQuery,
+  JobStatus,
+  KeyRecord,
+  RememberedRequest,
+} from '../src/account/account.ts';
 
 /** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
 export const ACCOUNT_MIGRATIONS = [
@@ -179,17 +186,7 @@ type JobRow = { seq: number; id: string; request_id: string; key_id: string; cre
 /** Up to `limit` jobs entered before place `before` (the newest where null), newest first, with their places. */
 export function listJobs(
   sql: SqlStorage,
-  {
-    before,
-    limit,
-    status,
-    requestId,
-  }: {
-    readonly before: number | null;
-    readonly limit: number;
-    readonly status: JobStatus | null;
-    readonly requestId: string | null;
-  },
+  { before, limit, status, requestId }: JobQuery,
 ): readonly (IndexedJob & { readonly seq: number })[] {
   return sql
     .exec<JobRow>(

@@ -7,26 +7,32 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import {
-  type AccountLimits,
+  type AccountView,
   admit,
   IDEMPOTENCY_MS,
   type Idempotency,
   type IndexedJob,
   isRepetition,
+  type JobQuery,
   type JobStatus,
+  type JobWork,
   type KeyRecord,
   type KeyRefusal,
+  type KeyView,
+  type NewAccount,
+  type NewKey,
   rateState,
   type Started,
   type StartRequest,
 } from '../src/account/account.ts';
 import { logLine } from '../src/job/log.ts';
+import type { AccountCalls, JobCalls, Objects } from '../src/job/rpc.ts';
 import * as tables from './account-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
 
 /** What a deployment gives the object: the jobs' objects, to ask whether one exists. */
 export interface AccountEnv {
-  readonly JOBS: DurableObjectNamespace;
+  readonly JOBS: Objects<Pick<JobCalls, 'view'>>;
 }
 
 /** How long webhooks are also signed with the secret that was replaced. */
@@ -37,24 +43,7 @@ const CREATION_MS = 60_000;
 /** As `attached`: no repetition is let in any more. SQLite keeps it as a number like any other. */
 const UNTOLD = Number.POSITIVE_INFINITY;
 
-export interface AccountView {
-  readonly id: string;
-  readonly name: string;
-  readonly createdAt: number;
-  readonly limits: AccountLimits;
-  readonly openJobs: number;
-}
-
-/** What a done job took: its work, and the time its stages had. */
-export interface JobWork {
-  readonly model: string;
-  readonly tflops: number;
-  readonly ms: number;
-}
-
-export type KeyView = Omit<KeyRecord, 'hash' | 'arrival'>;
-
-export class AccountObject extends DurableObject<AccountEnv> {
+export class AccountObject extends DurableObject<AccountEnv> implements AccountCalls {
   readonly #sql: SqlStorage;
 
   constructor(ctx: DurableObjectState, env: AccountEnv) {
@@ -64,17 +53,7 @@ export class AccountObject extends DurableObject<AccountEnv> {
   }
 
   /** Makes the account with its first key. False, and nothing changed, where it exists. */
-  open({
-    id,
-    name,
-    limits,
-    key,
-  }: {
-    readonly id: string;
-    readonly name: string;
-    readonly limits: AccountLimits;
-    readonly key: { readonly id: string; readonly name: string; readonly hash: string };
-  }): boolean {
+  open({ id, name, limits, key }: NewAccount): boolean {
     const now = Date.now();
     return this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, tables.ACCOUNT_MIGRATIONS);
@@ -92,7 +71,7 @@ export class AccountObject extends DurableObject<AccountEnv> {
   }
 
   /** Adds a key. False where there is no account. */
-  addKey(key: { readonly id: string; readonly name: string; readonly hash: string }): boolean {
+  addKey(key: NewKey): boolean {
     if (!this.#account()) return false;
     tables.insertKey(this.#sql, { ...key, createdAt: Date.now() });
     return true;
@@ -240,7 +219,7 @@ export class AccountObject extends DurableObject<AccountEnv> {
   }
 
   /** Jobs of the account, newest first; `before` is the place after which to go on. */
-  jobs(query: Parameters<typeof tables.listJobs>[1]): readonly (IndexedJob & { readonly seq: number })[] {
+  jobs(query: JobQuery): readonly (IndexedJob & { readonly seq: number })[] {
     return this.#account() ? tables.listJobs(this.#sql, query) : [];
   }
 

@@ -9,19 +9,20 @@
 import { DurableObject, tracing } from 'cloudflare:workers';
 import { webhookBody } from '../src/doors/webhook-body.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
-import type { Fault } from '../src/job/failures.ts';
-import type { Job, JobRecord, JobRequest, JobView, Plan, Room } from '../src/job/job.ts';
+import type { FailureReason, Fault } from '../src/job/failures.ts';
+import { imageKey } from '../src/job/image-key.ts';
+import type { Job, JobRecord, JobView, Room } from '../src/job/job.ts';
 import { streamToken, withLinks } from '../src/job/links.ts';
 import { logLine } from '../src/job/log.ts';
 import { type LogLine, logLines } from '../src/job/log-lines.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import { afterFault, newRecord, outcomeOf, timesAfter } from '../src/job/record.ts';
+import type { AccountCalls, JobCalls, JobWithLogs, NewJob, Objects, Remote } from '../src/job/rpc.ts';
 import { isLastRoom, roomName, type StageRequest, type Step, type Tools, walkRoom } from '../src/job/story.ts';
 import { totalTflops, viewJob } from '../src/job/view.ts';
 import { afterTry, type Webhook, webhookSecret } from '../src/job/webhook.ts';
-import { openStage, parseBackends } from '../src/stage/backends.ts';
-import type { Stage, StageProgress } from '../src/stage/client.ts';
-import type { AccountObject } from './account.ts';
+import { openStageServer, parseBackends } from '../src/stage/backends.ts';
+import type { StageProgress, StageServer } from '../src/stage/client.ts';
 import { callWebhook } from './call-webhook.ts';
 import { changedWithin, makeSignal, streamEvents } from './event-stream.ts';
 import { type Limits, type LimitVariables, readLimits } from './limits.ts';
@@ -42,7 +43,7 @@ import {
 /** What a deployment gives the object. */
 export interface JobEnv extends LimitVariables {
   readonly IMAGES: R2Bucket;
-  readonly ACCOUNTS: DurableObjectNamespace<AccountObject>;
+  readonly ACCOUNTS: Objects<AccountCalls>;
   readonly BACKENDS: string;
   /** secret: what keys, links and webhooks are signed with */
   readonly SIGNING_SECRET: string;
@@ -63,16 +64,6 @@ const TELL_MS = 100;
 const HEARTBEAT_MS = 10_000;
 const EVENTS_AT_ONCE = 64;
 
-export interface NewJob {
-  readonly id: string;
-  readonly account: string;
-  readonly request: JobRequest;
-  readonly plan: Plan;
-  /** seconds the job may take; null: as long as it takes */
-  readonly deadlineSeconds: number | null;
-  readonly webhook: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
-}
-
 /**
  * How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes.
  */
@@ -92,10 +83,7 @@ function dueAfterEnd({ toldAt, webhook, expiresAt }: JobRecord): number {
   );
 }
 
-/** Where the finished image of a job lies. */
-export const imageKey = (id: string, format: string): string => `jobs/${id}/image.${format}`;
-
-export class JobObject extends DurableObject<JobEnv> {
+export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #sql: SqlStorage;
   readonly #limits: Limits;
   readonly #signal = makeSignal();
@@ -105,8 +93,8 @@ export class JobObject extends DurableObject<JobEnv> {
   /** ends the webhook's call in flight, which nobody waits for when the job is erased */
   #webhookCall: AbortController | null = null;
   /** progress not stored yet, and the timer that will */
-  readonly #untold: { readonly event: JobEvent; readonly at: number }[] = [];
-  #telling: ReturnType<typeof setTimeout> | null = null;
+  readonly #unflushed: { readonly event: JobEvent; readonly at: number }[] = [];
+  #flushTimer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
@@ -167,7 +155,7 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   /** The job with its story so far as lines of text; null when `owner` has none of this id. */
-  told(owner: string | null): { readonly job: JobView; readonly logs: readonly LogLine[] } | null {
+  viewWithLogs(owner: string | null): JobWithLogs | null {
     const row = this.#rowOf(owner);
     return row && { job: this.#view(row), logs: this.#logs() };
   }
@@ -222,7 +210,7 @@ export class JobObject extends DurableObject<JobEnv> {
     const row = this.#rowOf(owner);
     if (!row) return null;
     if (!isLastRoom(row.room)) {
-      this.#tell();
+      this.#flushProgress();
       const data = { job_id: row.id, room: roomName(row.room) };
       this.ctx.storage.transactionSync(() => this.#finish(row, { name: 'cancelled' }, {}, { type: 'cancelled', data }));
       this.#stopStage(row);
@@ -336,7 +324,7 @@ export class JobObject extends DurableObject<JobEnv> {
     await this.ctx.storage.setAlarm(dueAfterEnd(this.#row() as JobRecord));
   }
 
-  #accountOf({ account }: JobRecord): DurableObjectStub<AccountObject> {
+  #accountOf({ account }: JobRecord): Remote<AccountCalls> {
     return this.env.ACCOUNTS.getByName(account);
   }
 
@@ -382,7 +370,7 @@ export class JobObject extends DurableObject<JobEnv> {
       return this.#fail(row, 'internal_error', 'The job met an internal error.');
     }
     if (step.ok) await this.#advance(row, before, step);
-    else this.#stumble(row, step.failure);
+    else this.#retryOrFail(row, step.failure);
   }
 
   /**
@@ -449,7 +437,7 @@ export class JobObject extends DurableObject<JobEnv> {
       return { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1 };
     } finally {
       clearTimeout(deadline);
-      this.#tell();
+      this.#flushProgress();
       if (this.#inFlight === controller) this.#inFlight = null;
     }
   };
@@ -460,18 +448,18 @@ export class JobObject extends DurableObject<JobEnv> {
       event.event === 'step'
         ? { type: 'step', data: { stage, step: event.step, steps: event.steps, sigma: event.sigma, ms: event.ms } }
         : { type: 'queued', data: { job_id: jobId, stage, position: event.position, eta_ms: event.eta_ms } };
-    this.#untold.push({ event: told, at: Date.now() });
-    this.#telling ??= setTimeout(() => this.#tell(), TELL_MS);
+    this.#unflushed.push({ event: told, at: Date.now() });
+    this.#flushTimer ??= setTimeout(() => this.#flushProgress(), TELL_MS);
   }
 
   /**
    * Stores what was not told yet, with the lease renewed, and wakes the watchers. Comes before any other event is
    * stored, so that the order holds.
    */
-  #tell(): void {
-    clearTimeout(this.#telling);
-    this.#telling = null;
-    const untold = this.#untold.splice(0);
+  #flushProgress(): void {
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = null;
+    const untold = this.#unflushed.splice(0);
     const row = this.#row();
     if (untold.length === 0 || !row || isLastRoom(row.room)) return;
     this.ctx.storage.transactionSync(() => {
@@ -493,7 +481,7 @@ export class JobObject extends DurableObject<JobEnv> {
           httpMetadata: { contentType: `image/${request.format}` },
         });
       } catch (error) {
-        this.#stumble(row, {
+        this.#retryOrFail(row, {
           reason: 'storage_failed',
           detail: error instanceof Error ? error.message : String(error),
         });
@@ -527,7 +515,7 @@ export class JobObject extends DurableObject<JobEnv> {
   }
 
   /** A stage without result: the job waits, tries again, or ends. */
-  #stumble(row: JobRecord, fault: Fault): void {
+  #retryOrFail(row: JobRecord, fault: Fault): void {
     if (!this.#standsAt(row) || row.room.name !== 'stage') return;
     logLine('stage_failed', { job_id: row.id, stage: row.room.stage, attempt: row.tries + 1, ...fault });
     const verdict = afterFault(row, row.room.stage, fault, this.#limits, Date.now());
@@ -542,8 +530,8 @@ export class JobObject extends DurableObject<JobEnv> {
     this.#signal.notify();
   }
 
-  #fail(row: JobRecord, reason: string, message: string): void {
-    this.#tell();
+  #fail(row: JobRecord, reason: FailureReason, message: string): void {
+    this.#flushProgress();
     const current = this.#row();
     if (!current || isLastRoom(current.room)) return;
     const failure = {
@@ -591,9 +579,9 @@ export class JobObject extends DurableObject<JobEnv> {
       this.ctx.waitUntil(this.#stage(backend)?.cancel(stageId) ?? Promise.resolve());
   }
 
-  #stage(id: string): Stage | null {
+  #stage(id: string): StageServer | null {
     const backend = parseBackends(this.env.BACKENDS).find((candidate) => candidate.id === id);
-    return backend ? openStage(backend, this.env as unknown as Record<string, unknown>) : null;
+    return backend ? openStageServer(backend, this.env as unknown as Record<string, unknown>) : null;
   }
 
   /** Whether the job still stands where `row` was read, or at the stage request begun from there. */

@@ -9,7 +9,7 @@ import { MAX_MESSAGE_BYTES, type StageProblem } from '../../src/stage/contract.t
 import { type Log, logToStderr } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import type { Model } from './model.ts';
-import { createStages, type Stage, type StageLimits, type Stages } from './stages.ts';
+import { createStages, type RunningStage, type StageLimits, type Stages } from './stages.ts';
 import { parseStage } from './validate.ts';
 
 export interface StageServerOptions extends StageLimits {
@@ -31,7 +31,7 @@ export const DEFAULT_OPTIONS: StageServerOptions = {
   log: logToStderr,
 };
 
-export interface StageServer {
+export interface StageApp {
   readonly app: Hono;
   /** settles when the models are loaded; rejects when they could not be */
   readonly ready: Promise<void>;
@@ -58,7 +58,7 @@ export function createStageServer({
   readonly models: readonly Model[] | Promise<readonly Model[]>;
   readonly token: string;
   readonly options?: Partial<StageServerOptions>;
-}): StageServer {
+}): StageApp {
   if (token === '') throw new RangeError('the token is empty');
   const settings: StageServerOptions = { ...DEFAULT_OPTIONS, ...options };
   const metrics = createMetrics();
@@ -213,7 +213,7 @@ function unavailable(c: Context, code: string, message: string, retrySeconds: nu
   return problem(c, 503, { code, message });
 }
 
-const stream = (stages: Stages, stage: Stage): Response =>
+const stream = (stages: Stages, stage: RunningStage): Response =>
   new Response(stages.follow(stage), {
     headers: { 'content-type': SEQUENCE_TYPE, 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
   });

@@ -20,8 +20,8 @@ export interface StageMessage {
  * The part of a stage that failed; `cause` has the evidence, which for the text part may hold the prompt and so belongs
  * in no log.
  */
-export class StageFailure extends Error {
-  override name = 'StageFailure';
+export class ModelFailure extends Error {
+  override name = 'ModelFailure';
   readonly part: Part;
   constructor(part: Part, cause: unknown) {
     super(`the model failed in ${part}`, { cause });
@@ -38,7 +38,7 @@ export class NotFiniteError extends Error {
 /**
  * The messages of a stage: one `step` after each of the N steps, then `done` with `latents` (unless decode is `image`),
  * and as asked `rgb`, `preview`, `image`. `signal` is looked at before every step, before decode and before encode;
- * aborted, the generator throws its reason. Throws StageFailure when the model does, NotFiniteError when it answers NaN
+ * aborted, the generator throws its reason. Throws ModelFailure when the model does, NotFiniteError when it answers NaN
  * or Infinity. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
  */
 export async function* runStage(
@@ -101,7 +101,7 @@ async function timed<T>(part: Part, work: () => Promise<T>): Promise<{ value: T;
   try {
     return { value: await work(), ms: performance.now() - start };
   } catch (cause) {
-    throw new StageFailure(part, cause);
+    throw new ModelFailure(part, cause);
   }
 }
 

@@ -12,7 +12,7 @@ import { encodeMessage } from '../../src/stage/safetensors.ts';
 import type { Log } from './log.ts';
 import type { Metrics, Outcome } from './metrics.ts';
 import type { EncodedText, Model } from './model.ts';
-import { NotFiniteError, runStage, StageFailure, type StageMessage } from './run-stage.ts';
+import { NotFiniteError, runStage, ModelFailure, type StageMessage } from './run-stage.ts';
 import { cacheText } from './text-cache.ts';
 import type { StageJob } from './validate.ts';
 
@@ -31,7 +31,7 @@ export interface StageLimits {
 }
 
 /** One stage as its readers see it. */
-export interface Stage {
+export interface RunningStage {
   readonly id: string;
   /** SHA-256 of the request body: the same id with another digest is a conflict */
   readonly digest: string;
@@ -51,14 +51,14 @@ export interface Stage {
 /** One model's line: one stage computes, because an engine's threads already fill the cores. */
 interface Runner {
   readonly encodeText: (prompt: string) => Promise<EncodedText>;
-  readonly waiting: Stage[];
-  running: Stage | null;
+  readonly waiting: RunningStage[];
+  running: RunningStage | null;
   /** moving average; null until a step was measured */
   msPerToken: number | null;
 }
 
 export interface Stages {
-  find(id: string): Stage | undefined;
+  find(id: string): RunningStage | undefined;
   /**
    * Puts a new stage in line, or says after how many milliseconds to come again. Throws RangeError when the id is
    * taken.
@@ -67,9 +67,9 @@ export interface Stages {
     id: string,
     digest: string,
     job: StageJob,
-  ): { readonly ok: true; readonly stage: Stage } | { readonly ok: false; readonly retryAfterMs: number };
+  ): { readonly ok: true; readonly stage: RunningStage } | { readonly ok: false; readonly retryAfterMs: number };
   /** Everything the stage said so far, then what it says. Cancelling the stream stops nothing by itself. */
-  follow(stage: Stage): ReadableStream<Uint8Array>;
+  follow(stage: RunningStage): ReadableStream<Uint8Array>;
   /** Stops or forgets it; false when nobody knows it. */
   cancel(id: string): boolean;
   /** `etaMs`: denoising before a stage that came now would begin, in the longest line. */
@@ -98,7 +98,7 @@ export function createStages(
   models: readonly Model[],
   { limits, metrics, log }: { readonly limits: StageLimits; readonly metrics: Metrics; readonly log: Log },
 ): Stages {
-  const stages = new Map<string, Stage>();
+  const stages = new Map<string, RunningStage>();
   const kept = new Map<string, { readonly bytes: number; readonly timer: NodeJS.Timeout }>();
   const runners = new Map<Model, Runner>(
     models.map((model) => [
@@ -106,19 +106,19 @@ export function createStages(
       { encodeText: cacheText(model, limits.texts), waiting: [], running: null, msPerToken: null },
     ]),
   );
-  const runnerOf = (stage: Pick<Stage, 'job'>): Runner => {
+  const runnerOf = (stage: Pick<RunningStage, 'job'>): Runner => {
     const runner = runners.get(stage.job.model);
     if (!runner) throw new RangeError(`model ${stage.job.model.facts.id} is not one of this registry's`);
     return runner;
   };
   let becameIdle = Promise.withResolvers<void>();
 
-  function push(stage: Stage, message: StageMessage): void {
+  function push(stage: RunningStage, message: StageMessage): void {
     stage.messages.push(encode(message));
     wake(stage);
   }
 
-  function wake(stage: Stage): void {
+  function wake(stage: RunningStage): void {
     stage.change.resolve();
     stage.change = Promise.withResolvers();
   }
@@ -138,13 +138,13 @@ export function createStages(
     return Math.round(tokens * (runner.msPerToken ?? 0));
   }
 
-  function tellPosition(runner: Runner, stage: Stage): void {
+  function tellPosition(runner: Runner, stage: RunningStage): void {
     const position = runner.waiting.indexOf(stage) + 1;
     push(stage, { event: { event: 'queued', position, eta_ms: waitMs(runner, position) }, tensors: {} });
     stage.aliveTimer?.refresh();
   }
 
-  function leaveLine(stage: Stage): void {
+  function leaveLine(stage: RunningStage): void {
     clearInterval(stage.aliveTimer);
     const { waiting } = runnerOf(stage);
     const at = waiting.indexOf(stage);
@@ -166,7 +166,7 @@ export function createStages(
     becameIdle = Promise.withResolvers();
   }
 
-  async function compute(runner: Runner, stage: Stage): Promise<void> {
+  async function compute(runner: Runner, stage: RunningStage): Promise<void> {
     const { facts } = stage.job.model;
     const numTokens = stage.job.scale.length;
     try {
@@ -191,7 +191,7 @@ export function createStages(
         push(stage, {
           event: failure(
             'model_failed',
-            error instanceof StageFailure ? error.message : 'the stage server failed',
+            error instanceof ModelFailure ? error.message : 'the stage server failed',
             true,
           ),
           tensors: {},
@@ -203,7 +203,7 @@ export function createStages(
   // ---- ending ----
 
   /** The last message is in: readers are let go, the result is kept or forgotten. */
-  function end(stage: Stage, outcome: Outcome, error?: unknown): void {
+  function end(stage: RunningStage, outcome: Outcome, error?: unknown): void {
     stage.isEnded = true;
     leaveLine(stage);
     clearTimeout(stage.orphanTimer);
@@ -226,13 +226,13 @@ export function createStages(
     });
   }
 
-  function stop(stage: Stage, outcome: keyof typeof STOPPED): void {
+  function stop(stage: RunningStage, outcome: keyof typeof STOPPED): void {
     stage.stop.abort();
     push(stage, { event: STOPPED[outcome], tensors: {} });
     end(stage, outcome);
   }
 
-  function keep(stage: Stage): void {
+  function keep(stage: RunningStage): void {
     const { latents, imgIds } = stage.job;
     const bytes = stage.messages.reduce((sum, message) => sum + message.length, latents.byteLength + imgIds.byteLength);
     const timer = setTimeout(() => forget(stage.id), limits.keepMs);
@@ -254,12 +254,12 @@ export function createStages(
 
   // ---- readers ----
 
-  function join(stage: Stage): void {
+  function join(stage: RunningStage): void {
     stage.readers += 1;
     clearTimeout(stage.orphanTimer);
   }
 
-  function leave(stage: Stage): void {
+  function leave(stage: RunningStage): void {
     stage.readers -= 1;
     if (stage.readers === 0 && !stage.isEnded)
       stage.orphanTimer = setTimeout(() => stop(stage, 'orphaned'), limits.orphanMs);
@@ -273,7 +273,7 @@ export function createStages(
       const runner = runnerOf({ job });
       if (runner.running && runner.waiting.length >= limits.queue)
         return { ok: false, retryAfterMs: waitMs(runner, 1) };
-      const stage: Stage = {
+      const stage: RunningStage = {
         id,
         digest,
         job,
@@ -360,7 +360,7 @@ function traceOf(traceparent: string): { trace_id?: string } {
 /** What the log may say of a failure. A text encoder's complaint may quote the prompt, so only its kind is told. */
 function evidence(error: unknown): { error?: string } {
   if (error === undefined) return {};
-  if (!(error instanceof StageFailure)) return { error: String(error) };
+  if (!(error instanceof ModelFailure)) return { error: String(error) };
   const { part, cause } = error;
   const kind = cause instanceof Error ? cause.name : typeof cause;
   return {

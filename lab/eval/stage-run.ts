@@ -1,8 +1,8 @@
 /** Stage requests of the evaluation, sent to a real stage server as the job object sends its own. */
 import {
   encodeStageRequest,
-  makeStage,
-  type Stage,
+  connectStageServer,
+  type StageServer,
   type StageFailure,
   type StageOutcome,
   stageId,
@@ -29,10 +29,10 @@ export class StageRunError extends Error {
 
 /** The stage server at `url`: its models, and runs on one of them. */
 export function stageAt({ url, token }: { readonly url: string; readonly token: string }): {
-  readonly models: Stage['models'];
+  readonly models: StageServer['models'];
   readonly runOn: (facts: ModelFacts) => Run;
 } {
-  const stage = makeStage({ fetcher: fetch, url, token });
+  const stage = connectStageServer({ fetcher: fetch, url, token });
   let requests = 0;
   return {
     models: () => stage.models(),

@@ -24,6 +24,46 @@ export interface KeyRecord {
   readonly arrival: number;
 }
 
+/** A key as its account's holders see it. */
+export type KeyView = Omit<KeyRecord, 'hash' | 'arrival'>;
+
+/** A key to be kept: its hash, never itself. */
+export type NewKey = Pick<KeyRecord, 'id' | 'name' | 'hash'>;
+
+/** An account to be opened, with its first key. */
+export interface NewAccount {
+  readonly id: string;
+  readonly name: string;
+  readonly limits: AccountLimits;
+  readonly key: NewKey;
+}
+
+/** An account as its holders see it. */
+export interface AccountView {
+  readonly id: string;
+  readonly name: string;
+  /** milliseconds since 1970 */
+  readonly createdAt: number;
+  readonly limits: AccountLimits;
+  readonly openJobs: number;
+}
+
+/** What a done job took: its work, and the time its stages had. */
+export interface JobWork {
+  readonly model: string;
+  readonly tflops: number;
+  readonly ms: number;
+}
+
+/** Which jobs of an account are asked for. */
+export interface JobQuery {
+  /** place after which to go on, newest first; null: from the newest */
+  readonly before: number | null;
+  readonly limit: number;
+  readonly status: JobStatus | null;
+  readonly requestId: string | null;
+}
+
 export type JobStatus = 'open' | 'done' | 'failed' | 'cancelled';
 
 /** A job as the account knows it. */

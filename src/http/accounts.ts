@@ -12,10 +12,10 @@ import {
   newKey,
 } from '../account/key.ts';
 import { requireAdmin, requireKey } from './auth.ts';
+import { callObject } from './call-object.ts';
 import type { AppEnv, Env } from './env.ts';
 import { Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
-import { callObject } from './stub.ts';
 
 const name = z.string().min(1).max(100);
 const limits = z.strictObject({

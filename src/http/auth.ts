@@ -4,9 +4,9 @@ import { createMiddleware } from 'hono/factory';
 import { timingSafeEqual } from 'hono/utils/buffer';
 import { hashKey, parseKey } from '../account/key.ts';
 import { checkLink, type Opens } from '../account/link.ts';
+import { callObject } from './call-object.ts';
 import type { AppEnv, Caller, Env } from './env.ts';
 import { Problem } from './problem.ts';
-import { callObject } from './stub.ts';
 
 const refuse = (detail: string) =>
   new Problem({ status: 401, code: 'unauthorized', detail, headers: { 'www-authenticate': 'Bearer' } });

@@ -1,9 +1,10 @@
 /** What the configuration gives the Worker; names as in wrangler.toml. */
-import type { JobEnv, JobObject } from '../../durable-objects/job.ts';
+import type { JobEnv } from '../../durable-objects/job.ts';
+import type { JobCalls, Objects } from '../job/rpc.ts';
 import type { Problem } from './problem.ts';
 
 export interface Env extends JobEnv {
-  readonly JOBS: DurableObjectNamespace<JobObject>;
+  readonly JOBS: Objects<JobCalls>;
   /** names, with commas between them, under which the first model also goes: tools often have OpenAI's built in */
   readonly MODEL_ALIASES: string;
   /** of the service that judges prompts; empty: none does */

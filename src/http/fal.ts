@@ -12,6 +12,7 @@ import type { LogLine } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
 import { resolveModel, type ServedModel } from '../stage/backends.ts';
 import { requireKey } from './auth.ts';
+import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { followJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
@@ -21,7 +22,6 @@ import { badField, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { sendEvents } from './send-events.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
-import { callObject } from './stub.ts';
 import { webhookOf } from './webhooks.ts';
 
 const {
@@ -146,11 +146,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     c: Context<AppEnv>,
     { owner, app, id }: { readonly owner: string; readonly app: string; readonly id: string },
   ): Promise<Told> => {
-    const found = await callObject(
-      c.env.JOBS,
-      jobId(id),
-      (stub) => stub.told(c.var.caller.account) as Promise<{ job: JobView; logs: readonly LogLine[] } | null>,
-    );
+    const found = await callObject(c.env.JOBS, jobId(id), (stub) => stub.viewWithLogs(c.var.caller.account));
     if (!found) throw jobNotFound(id);
     const { origin } = new URL(c.req.url);
     return {
@@ -254,14 +250,10 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(requestRoute('put', '/cancel', 'Stop a request'), async (c) => {
     const { id } = c.req.valid('param');
-    const before = await callObject(
-      c.env.JOBS,
-      jobId(id),
-      (stub) => stub.view(c.var.caller.account) as Promise<JobView | null>,
-    );
+    const before = await callObject(c.env.JOBS, jobId(id), (stub) => stub.view(c.var.caller.account));
     if (!before) return c.json({ status: 'NOT_FOUND' }, 404 as 200);
     if (hasEnded(before)) return c.json({ status: 'ALREADY_COMPLETED' }, 400 as 200);
-    await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account) as Promise<JobView | null>);
+    await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account));
     return c.json({ status: 'CANCELLATION_REQUESTED' }, 202 as 200);
   });
 }

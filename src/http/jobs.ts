@@ -1,20 +1,20 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import { imageKey } from '../../durable-objects/job.ts';
+import { imageKey } from '../job/image-key.ts';
 import type { JobView, Quote } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
 import { jobPath, viewQuote } from '../job/view.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
+import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { jobBody, planBody, planningTools } from './job-request.ts';
-import { availableModels, lineAt } from './models.ts';
+import { availableModels, queueAt } from './models.ts';
 import { badField, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
-import { callObject } from './stub.ts';
 import { webhookOf } from './webhooks.ts';
 
 /** Where a reconnecting watcher goes on: the number after `Last-Event-ID`, 0 at first. */
@@ -165,11 +165,11 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(quoteJob, async (c) => {
     const { request, plan } = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo));
-    const [pace, line] = await Promise.all([
+    const [pace, queue] = await Promise.all([
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
-      lineAt(c.env, plan),
+      queueAt(c.env, plan),
     ]);
-    return c.json(viewQuote(request, plan, { pace, line }), 200);
+    return c.json(viewQuote(request, plan, { pace, queue }), 200);
   });
 
   app.openapi(listJobs, async (c) => {
@@ -185,9 +185,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       }),
     );
     const page = entries.slice(0, limit);
-    const jobs = await Promise.all(
-      page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)),
-    );
+    const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account))));
     const data = await Promise.all(
       jobs.filter((job) => job !== null).map((job) => withLinks(c.env.SIGNING_SECRET, job)),
     );
@@ -210,11 +208,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = jobId(c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'events');
     const after = lastEventId(c.req.header('last-event-id'));
-    const events = await callObject(
-      c.env.JOBS,
-      id,
-      (stub) => stub.events(owner, after) as Promise<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>,
-    );
+    const events = await callObject(c.env.JOBS, id, (stub) => stub.events(owner, after));
     if (!events) throw jobNotFound(id);
     if (events === 'ahead') throw badField('last-event-id', after, 'must be the id of an event of this job');
     if (events === 'over') return c.body(null, 204);
@@ -230,7 +224,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(getImage, async (c) => {
     const id = jobId(c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'image');
-    const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner) as Promise<JobView | null>);
+    const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner));
     if (!job) throw jobNotFound(id);
     if (!job.image)
       throw new Problem({
@@ -251,11 +245,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(cancelJob, async (c) => {
     const id = jobId(c.req.valid('param').id);
-    const job = await callObject(
-      c.env.JOBS,
-      id,
-      (stub) => stub.cancel(c.var.caller.account) as Promise<JobView | null>,
-    );
+    const job = await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account));
     if (!job) throw jobNotFound(id);
     return c.json(await withLinks(c.env.SIGNING_SECRET, job), 200);
   });

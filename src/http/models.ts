@@ -2,8 +2,8 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Plan } from '../job/job.ts';
 import { PLAIN, presetsFor } from '../job/presets.ts';
-import { findModels, openStage, parseBackends, type ServedModel } from '../stage/backends.ts';
-import { type Line, modelFacts } from '../stage/contract.ts';
+import { findModels, openStageServer, parseBackends, type ServedModel } from '../stage/backends.ts';
+import { modelFacts, type Queue } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import type { AppEnv, Env } from './env.ts';
 import { speakOpenAI } from './openai/errors.ts';
@@ -13,7 +13,7 @@ import { Problem } from './problem.ts';
 export async function availableModels(env: Env): Promise<readonly ServedModel[]> {
   const models = await findModels(
     parseBackends(env.BACKENDS),
-    (backend) => openStage(backend, env as unknown as Record<string, unknown>),
+    (backend) => openStageServer(backend, env as unknown as Record<string, unknown>),
     caches.default,
     Date.now(),
   );
@@ -32,10 +32,10 @@ export async function availableModels(env: Env): Promise<readonly ServedModel[]>
 const presetView = z
   .object({ name: z.string(), N: z.array(z.int()), e: z.array(z.number()), r: z.array(z.number()) })
   .openapi('Preset', { description: 'a schedule by name: steps, ends and shares of its stages' });
-/** The line at the backend a plan begins with; null where it does not say. */
-export async function lineAt(env: Env, { backends }: Pick<Plan, 'backends'>): Promise<Line | null> {
+/** The queue at the backend a plan begins with; null where it does not say. */
+export async function queueAt(env: Env, { backends }: Pick<Plan, 'backends'>): Promise<Queue | null> {
   const backend = parseBackends(env.BACKENDS).find(({ id }) => id === backends[0]);
-  return backend ? openStage(backend, env as unknown as Record<string, unknown>).line() : null;
+  return backend ? openStageServer(backend, env as unknown as Record<string, unknown>).queue() : null;
 }
 
 const modelEntry = modelFacts.extend({

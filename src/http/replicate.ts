@@ -9,6 +9,7 @@ import { type LogLine, logLines } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { ServedModel } from '../stage/backends.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
+import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { followJob, waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
@@ -18,7 +19,6 @@ import { badField } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { sendEvents } from './send-events.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
-import { callObject } from './stub.ts';
 import { webhookOf } from './webhooks.ts';
 
 const PAGE = 20;
@@ -168,11 +168,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     });
 
   const told = async (c: Context<AppEnv>, id: string): Promise<{ job: JobView; logs: readonly LogLine[] }> => {
-    const found = await callObject(
-      c.env.JOBS,
-      jobId(id),
-      (stub) => stub.told(c.var.caller.account) as Promise<{ job: JobView; logs: readonly LogLine[] } | null>,
-    );
+    const found = await callObject(c.env.JOBS, jobId(id), (stub) => stub.viewWithLogs(c.var.caller.account));
     if (!found) throw jobNotFound(id);
     return found;
   };
@@ -232,9 +228,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       }),
     );
     const page = entries.slice(0, PAGE);
-    const jobs = await Promise.all(
-      page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account) as Promise<JobView | null>)),
-    );
+    const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account))));
     const results = await Promise.all(jobs.filter((job) => job !== null).map((job) => view(c, job, [])));
     const next =
       entries.length > PAGE ? `${new URL(c.req.url).origin}/v1/predictions?cursor=${page.at(-1)?.seq}` : null;
@@ -243,10 +237,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(cancel, async (c) => {
     const { id } = c.req.valid('param');
-    if (
-      !(await callObject(c.env.JOBS, jobId(id), (stub) => stub.cancel(c.var.caller.account) as Promise<JobView | null>))
-    )
-      throw jobNotFound(id);
+    if (!(await callObject(c.env.JOBS, jobId(id), (stub) => stub.cancel(c.var.caller.account)))) throw jobNotFound(id);
     const { job, logs } = await told(c, id);
     return c.json(await view(c, job, logs), 200);
   });
@@ -256,7 +247,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = jobId(c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'stream');
     const origin = new URL(c.req.url).origin;
-    const first = await callObject(c.env.JOBS, id, (stub) => stub.view(owner) as Promise<JobView | null>);
+    const first = await callObject(c.env.JOBS, id, (stub) => stub.view(owner));
     if (!first) throw jobNotFound(id);
     const translate = async (event: StoredEvent): Promise<readonly (readonly [string, string])[]> => {
       const lines = logLines([event]).map(({ message }) => ['logs', message] as const);

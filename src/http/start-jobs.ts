@@ -1,16 +1,17 @@
 /**
  * From planned images to running jobs: entered in the account first, then created. Every surface starts its jobs here.
  */
-import type { NewJob } from '../../durable-objects/job.ts';
+
 import type { Idempotency, Started } from '../account/account.ts';
 import { toHex } from '../account/hmac.ts';
 import type { RateState } from '../account/rate.ts';
 import type { JobRequest, JobView, Plan } from '../job/job.ts';
+import type { NewJob } from '../job/rpc.ts';
 import type { Webhook } from '../job/webhook.ts';
+import { callObject } from './call-object.ts';
 import type { Caller, Env } from './env.ts';
 import { moderate } from './moderate.ts';
 import { badField, Problem } from './problem.ts';
-import { callObject } from './stub.ts';
 
 const MAX_IDEMPOTENCY_KEY = 255;
 
@@ -85,17 +86,15 @@ export async function startJobs(
   const [{ request }] = planned as readonly [Planned, ...Planned[]];
   await moderate(env, request);
   const jobIds = planned.map(() => `job_${crypto.randomUUID().replaceAll('-', '')}`);
-  const started = await callObject(
-    env.ACCOUNTS,
-    caller.account,
-    (account) => account.start(caller.keyId, { requestId, jobIds, idempotency }) as Promise<Started>,
+  const started = await callObject(env.ACCOUNTS, caller.account, (account) =>
+    account.start(caller.keyId, { requestId, jobIds, idempotency }),
   );
   if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started, planned.length);
 
   const jobs = await Promise.all(
     started.jobIds.map((id, i) => {
       const job: NewJob = { id, account: caller.account, ...(planned[i] as Planned), deadlineSeconds, webhook };
-      return callObject(env.JOBS, id, (stub) => stub.create(job) as Promise<JobView>);
+      return callObject(env.JOBS, id, (stub) => stub.create(job));
     }),
   );
   await callObject(env.ACCOUNTS, caller.account, (account) => account.created(started.jobIds));
@@ -107,18 +106,13 @@ export async function startJobs(
  * created: then `start` goes on with them.
  */
 async function recallJobs(env: Env, caller: Caller, idempotency: Idempotency): Promise<StartedJobs | null> {
-  const recalled = await callObject(
-    env.ACCOUNTS,
-    caller.account,
-    (account) =>
-      account.recall(caller.keyId, idempotency) as Promise<Extract<Started, { kind: 'again' | 'conflict' }> | null>,
+  const recalled = await callObject(env.ACCOUNTS, caller.account, (account) =>
+    account.recall(caller.keyId, idempotency),
   );
   if (!recalled) return null;
   if (recalled.kind === 'conflict') throw refusal(recalled, 0);
   const jobs = await Promise.all(
-    recalled.jobIds.map((id) =>
-      callObject(env.JOBS, id, (stub) => stub.view(caller.account) as Promise<JobView | null>),
-    ),
+    recalled.jobIds.map((id) => callObject(env.JOBS, id, (stub) => stub.view(caller.account))),
   );
   return jobs.every((job) => job !== null) ? { jobs, isReplay: true, rate: recalled.rate } : null;
 }

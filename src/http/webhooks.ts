@@ -3,9 +3,9 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { type Door, refuseWebhookUrl, type Webhook, webhookSecret } from '../job/webhook.ts';
 import { requireKey } from './auth.ts';
+import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { badField } from './problem.ts';
-import { callObject } from './stub.ts';
 
 /** The webhook of a request; null where it names none. Throws a 400 Problem for an address that may not be called. */
 export function webhookOf(
@@ -47,11 +47,7 @@ const rotateSecret = createRoute({
 /** The newest secret of the caller's account. */
 async function newestSecret(c: Context<AppEnv>): Promise<string> {
   const { account } = c.var.caller;
-  const [generation = 0] = await callObject(
-    c.env.ACCOUNTS,
-    account,
-    (stub) => stub.webhookGenerations() as Promise<readonly number[]>,
-  );
+  const [generation = 0] = await callObject(c.env.ACCOUNTS, account, (stub) => stub.webhookGenerations());
   return webhookSecret(c.env.SIGNING_SECRET, account, generation);
 }
 

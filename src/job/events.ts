@@ -3,6 +3,7 @@
  * JSON`.
  */
 import type { Receipt } from '../billing/receipt.ts';
+import type { Fault } from './failures.ts';
 import type { ImageView, JobFailure, PlanView } from './job.ts';
 
 /** A picture small enough to travel inside an event. */
@@ -60,7 +61,7 @@ export type JobEvent =
       readonly data: {
         readonly stage: number;
         readonly attempt: number;
-        readonly reason: string;
+        readonly reason: Fault['reason'];
         readonly wait_ms: number;
       };
     }

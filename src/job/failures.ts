@@ -3,9 +3,42 @@
  * Pure.
  */
 import type { StageFailure } from '../stage/client.ts';
+import { isStageErrorCode, type StageErrorCode } from '../stage/contract.ts';
 
 /** Why a stage came to nothing: its server gave no result, or the bucket would not take the image. */
 export type Fault = StageFailure | { readonly reason: 'storage_failed'; readonly detail: string };
+
+/**
+ * Why a job failed, as callers see it. The codes that a stage server reports come through where the contract names them;
+ * any other is `reported`, and the message says it.
+ */
+export type FailureReason =
+  | Exclude<Fault['reason'], 'busy' | 'aborted'>
+  | StageErrorCode
+  | 'model_changed'
+  | 'no_capacity'
+  | 'interrupted'
+  | 'deadline_exceeded'
+  | 'internal_error';
+
+/** The name under which a job fails that a fault ends. */
+export function reasonOf(fault: Fault): FailureReason {
+  switch (fault.reason) {
+    case 'reported':
+      return isStageErrorCode(fault.code) || fault.code === 'model_changed' ? fault.code : 'reported';
+    case 'busy':
+      return 'no_capacity';
+    case 'aborted':
+      return 'interrupted';
+    case 'unreachable':
+    case 'refused':
+    case 'server_error':
+    case 'invalid_response':
+    case 'timeout':
+    case 'storage_failed':
+      return fault.reason;
+  }
+}
 
 /** Whether the same request would fail again however often it is sent. */
 export function isFinal(failure: Fault): boolean {

@@ -1,7 +1,8 @@
 /** What a job is: the request as accepted, the plan made from it, and where it stands. The story moves it. */
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { Tokens } from '../numerics/tokens.ts';
-import type { ImageFormat, Line, ModelFacts } from '../stage/contract.ts';
+import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
+import type { FailureReason } from './failures.ts';
 import type { Webhook } from './webhook.ts';
 
 export type Upsampling = 'latent' | 'token';
@@ -166,7 +167,7 @@ export interface Rgb {
 }
 
 export interface JobFailure {
-  readonly reason: string;
+  readonly reason: FailureReason;
   readonly message: string;
   readonly stage: number | null;
   readonly attempts: number;
@@ -182,7 +183,7 @@ export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'see
   /**
    * at the stage server it would begin with, whose longest it is where there are several; null where that does not say
    */
-  readonly line: Line | null;
+  readonly queue: Queue | null;
 }
 
 /** The job as `GET /v1/jobs/{id}` shows it. */

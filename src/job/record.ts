@@ -1,7 +1,7 @@
 /** How a job's record changes: born, delayed by a fault, finished. Pure; the object stores what comes back. */
 import { makeReceipt } from '../billing/receipt.ts';
 import type { JobEvent } from './events.ts';
-import { describeFailure, type Fault, isFinal } from './failures.ts';
+import { describeFailure, type FailureReason, type Fault, isFinal, reasonOf } from './failures.ts';
 import type { ImageView, Job, JobRecord } from './job.ts';
 import { FIRST_ROOM, roomName } from './story.ts';
 import { jobPath } from './view.ts';
@@ -60,7 +60,7 @@ export const timesAfter = ({ room, roomSince, roomTimes }: JobRecord, now: numbe
 /** What a fault of a stage does to its job: a delay with what to store and tell, or the end with its reason. */
 export type Verdict =
   | { readonly kind: 'delay'; readonly changes: Partial<JobRecord>; readonly event: JobEvent | null }
-  | { readonly kind: 'end'; readonly reason: string; readonly message: string };
+  | { readonly kind: 'end'; readonly reason: FailureReason; readonly message: string };
 
 export interface Patience {
   /** tries of one stage that may fail */
@@ -99,8 +99,7 @@ export function afterFault(
       event: record.busySince === null ? event : null,
     };
   }
-  if (isFinal(fault) || tries >= attempts)
-    return { kind: 'end', reason: fault.reason === 'reported' ? fault.code : fault.reason, message };
+  if (isFinal(fault) || tries >= attempts) return { kind: 'end', reason: reasonOf(fault), message };
   const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
   const event: JobEvent = { type: 'retry', data: { stage, attempt: tries, reason: fault.reason, wait_ms: wait } };
   return { kind: 'delay', changes: { busySince: null, notBefore: now + wait, backend, stageId: null }, event };

@@ -27,7 +27,7 @@ export const totalTflops = ({ flops }: Plan): number => (flops.denoise + flops.d
 export function viewQuote(
   request: JobRequest,
   plan: Plan,
-  { pace, line }: Pick<Quote, 'line'> & { readonly pace: number | null },
+  { pace, queue }: Pick<Quote, 'queue'> & { readonly pace: number | null },
 ): Quote {
   const tflops = totalTflops(plan);
   const { model, width, height, seed, schedule } = request;
@@ -41,7 +41,7 @@ export function viewQuote(
     plan: viewPlan(plan, request),
     tflops,
     seconds: pace === null ? null : (tflops * pace) / 1000,
-    line,
+    queue,
   };
 }
 

@@ -3,7 +3,7 @@
  * one secret each.
  */
 import { z } from 'zod';
-import { makeStage, type Stage } from './client.ts';
+import { connectStageServer, type StageServer } from './client.ts';
 import { type ModelFacts, modelList } from './contract.ts';
 
 const backend = z.object({
@@ -35,9 +35,9 @@ export function parseBackends(text: string): readonly Backend[] {
 const tokenName = (id: string): string => `BACKEND_TOKEN_${id.toUpperCase().replaceAll('-', '_')}`;
 
 /** The stage server of a backend. */
-export function openStage({ id, url }: Backend, secrets: Readonly<Record<string, unknown>>): Stage {
+export function openStageServer({ id, url }: Backend, secrets: Readonly<Record<string, unknown>>): StageServer {
   const token = secrets[tokenName(id)];
-  return makeStage({
+  return connectStageServer({
     fetcher: (input, init) => fetch(input, init),
     url,
     token: typeof token === 'string' ? token : '',
@@ -60,7 +60,7 @@ const KEPT_SECONDS = 24 * 3600;
  */
 export async function findModels(
   backends: readonly Backend[],
-  open: (backend: Backend) => Stage,
+  open: (backend: Backend) => StageServer,
   cache: Cache,
   now: number,
 ): Promise<readonly ServedModel[] | null> {
@@ -82,7 +82,7 @@ export async function findModels(
 
 async function modelsOf(
   backend: Backend,
-  open: (backend: Backend) => Stage,
+  open: (backend: Backend) => StageServer,
   cache: Cache,
   now: number,
 ): Promise<readonly ModelFacts[] | null> {

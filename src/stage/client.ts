@@ -5,12 +5,12 @@
 import {
   EVENT_TEXTS,
   health,
-  type Line,
   MAX_MESSAGE_BYTES,
   MAX_PREVIEW_BYTES,
   type ModelFacts,
   modelList,
   parseMetadata,
+  type Queue,
   type StageDone,
   type StageEvent,
   type StageOptions,
@@ -65,14 +65,14 @@ export interface StageCall {
   readonly onProgress: (event: StageProgress) => void;
 }
 
-export interface Stage {
+export interface StageServer {
   run(call: StageCall): Promise<StageOutcome>;
   /** Asks the server to stop at its next step; resolves whatever it answers. */
   cancel(id: string): Promise<void>;
   /** The models it serves. Throws when it cannot be reached or answers something else. */
   models(): Promise<readonly ModelFacts[]>;
-  /** Its line now; null where it cannot say or takes none. */
-  line(): Promise<Line | null>;
+  /** Its queue now; null where it cannot say or takes none. */
+  queue(): Promise<Queue | null>;
 }
 
 const CANCEL_TIMEOUT_MS = 10_000;
@@ -105,7 +105,7 @@ export async function stageId(jobId: string, stage: number, body: Uint8Array): P
 }
 
 /** A stage server at `url`, reached through `fetcher` (the network, or a binding) with its bearer token. */
-export function makeStage({
+export function connectStageServer({
   fetcher,
   url,
   token,
@@ -113,7 +113,7 @@ export function makeStage({
   readonly fetcher: typeof fetch;
   readonly url: string;
   readonly token: string;
-}): Stage {
+}): StageServer {
   const address = (path: string) => new URL(path, url.endsWith('/') ? url : `${url}/`).href;
   const authorization = `Bearer ${token}`;
 
@@ -159,7 +159,7 @@ export function makeStage({
       }
       return modelList.parse(await response.json()).models;
     },
-    async line() {
+    async queue() {
       try {
         const response = await fetcher(address('healthz'), { signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
         const { queue, eta_ms } = health.parse(await response.json());

@@ -72,8 +72,8 @@ export type ModelFacts = z.infer<typeof modelFacts>;
 /** The part of a stage server's `GET /healthz` that is read here. */
 export const health = z.object({ queue: z.int().nonnegative(), eta_ms: z.number().nonnegative() });
 
-/** The line at a stage server: stages that wait, and milliseconds of denoising ahead of one that came now. */
-export interface Line {
+/** The queue at a stage server: stages that wait, and the estimated wait of a new stage, milliseconds. */
+export interface Queue {
   readonly waiting: number;
   readonly eta_ms: number;
 }
@@ -133,6 +133,12 @@ export interface StageTensors {
   /** [N + 1] strictly decreasing noise levels in [0, 1] */
   readonly sigmas: Float32Array;
 }
+
+/** Codes of an `error` message: why a stage that was begun came to nothing. A server may add its own. */
+export const STAGE_ERROR_CODES = ['model_failed', 'orphaned', 'draining', 'not_finite', 'cancelled'] as const;
+export type StageErrorCode = (typeof STAGE_ERROR_CODES)[number];
+export const isStageErrorCode = (code: string): code is StageErrorCode =>
+  STAGE_ERROR_CODES.some((known) => known === code);
 
 /** `__metadata__` of each message of a stage response, JSON values parsed. */
 export const stageEvent = z.discriminatedUnion('event', [

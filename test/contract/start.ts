@@ -1,5 +1,5 @@
 /** The stage server in this process, on a free port. */
-import { createStageServer, type StageServer, type StageServerOptions } from '../../containers/onnx/app.ts';
+import { createStageServer, type StageApp, type StageServerOptions } from '../../containers/onnx/app.ts';
 import { type Listening, listen } from '../../containers/onnx/listen.ts';
 import type { Model } from '../../containers/onnx/model.ts';
 import type { Started } from './conformance.ts';
@@ -9,7 +9,7 @@ export const TEST_TOKEN = 'a token for tests';
 export async function startServer(
   models: readonly Model[] | Promise<readonly Model[]>,
   options: Partial<StageServerOptions> = {},
-): Promise<Started & { server: StageServer; listening: Listening; logged: Record<string, unknown>[] }> {
+): Promise<Started & { server: StageApp; listening: Listening; logged: Record<string, unknown>[] }> {
   const logged: Record<string, unknown>[] = [];
   const server = createStageServer({
     models,

@@ -4,5 +4,9 @@ declare namespace Cloudflare {
   interface GlobalProps {
     mainModule: typeof import('../../src/index.ts');
   }
-  interface Env extends WorkerEnv {}
+  /** The bindings as the platform has them: tests reach into the objects themselves. */
+  interface Env extends Omit<WorkerEnv, 'JOBS' | 'ACCOUNTS'> {
+    readonly JOBS: DurableObjectNamespace<import('../../durable-objects/job.ts').JobObject>;
+    readonly ACCOUNTS: DurableObjectNamespace<import('../../durable-objects/account.ts').AccountObject>;
+  }
 }

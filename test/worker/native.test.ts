@@ -41,7 +41,7 @@ describe('quote', () => {
       preset: '7x',
       seed: 7,
       seconds: null,
-      line: { waiting: expect.any(Number), eta_ms: expect.any(Number) },
+      queue: { waiting: expect.any(Number), eta_ms: expect.any(Number) },
     });
     expect(await (await call('/v1/jobs', { key })).json()).toMatchObject({ data: [] });
     const job = await (await send('/v1/jobs')).json<{

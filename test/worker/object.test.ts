@@ -1,7 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { imageKey, type JobObject } from '../../durable-objects/job.ts';
+import type { JobObject } from '../../durable-objects/job.ts';
 import { migrate } from '../../durable-objects/migrate.ts';
 import {
   appendEvent,
@@ -12,6 +12,7 @@ import {
   updateRow,
   writeJob,
 } from '../../durable-objects/tables.ts';
+import { imageKey } from '../../src/job/image-key.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';
 import { call, createJob, imageOf, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
 

@@ -1,7 +1,7 @@
 /** Finished jobs in the shapes of OpenAI's image API, with the facts of the method under `ralu`. */
 import { encodeBase64 } from 'hono/utils/encode';
-import { imageKey } from '../../../durable-objects/job.ts';
 import type { Receipt } from '../../billing/receipt.ts';
+import { imageKey } from '../../job/image-key.ts';
 import type { ImageView, JobView } from '../../job/job.ts';
 import { withLinks } from '../../job/links.ts';
 import type { Env } from '../env.ts';

@@ -9,6 +9,7 @@ import type { JobView } from '../../job/job.ts';
 import type { FitMemo } from '../../job/plan.ts';
 import { type ImageFormat, imageFormat } from '../../stage/contract.ts';
 import { requireKey } from '../auth.ts';
+import { callObject } from '../call-object.ts';
 import type { AppEnv, Env } from '../env.ts';
 import { erased, waitForJob } from '../follow.ts';
 import { planningTools } from '../job-request.ts';
@@ -17,7 +18,6 @@ import { badField } from '../problem.ts';
 import { limitBody, requireJson } from '../request-body.ts';
 import { type EventWriter, sendEvents } from '../send-events.ts';
 import { digestOf, idempotencyOf, rateHeaders, type StartedJobs, startJobs } from '../start-jobs.ts';
-import { callObject } from '../stub.ts';
 import { failureOf, speakOpenAI } from './errors.ts';
 import { type DoneJob, imageAnswer, imageBytes, isDone, methodHeaders } from './image-answer.ts';
 import { writeImageEvents } from './image-events.ts';
@@ -92,7 +92,7 @@ async function cancelUnlessShared(
 ): Promise<void> {
   if (idempotencyKey !== null && (await callObject(env.ACCOUNTS, account, (stub) => stub.isShared(idempotencyKey))))
     return;
-  await Promise.all(jobs.map(({ id }) => callObject(env.JOBS, id, (stub) => stub.cancel(account) as Promise<unknown>)));
+  await Promise.all(jobs.map(({ id }) => callObject(env.JOBS, id, (stub) => stub.cancel(account))));
 }
 
 const jobIds = (jobs: readonly JobView[]): string => jobs.map(({ id }) => id).join(', ');

@@ -1,19 +1,21 @@
 /** Calling an object: a broken stub is thrown away, and a call that may be repeated is. */
 
+import type { Objects, Remote } from '../job/rpc.ts';
+
 const MAX_CALLS = 3;
 
 /**
  * What `call` returns for the object of this name. Repeated with a new stub while the platform says that helps, so it
  * must be idempotent.
  */
-export async function callObject<T extends Rpc.DurableObjectBranded, R>(
-  namespace: DurableObjectNamespace<T>,
+export async function callObject<Calls, R>(
+  objects: Objects<Calls>,
   name: string,
-  call: (stub: DurableObjectStub<T>) => Promise<R>,
+  call: (object: Remote<Calls>) => Promise<R>,
 ): Promise<R> {
   for (let calls = 1; ; calls++) {
     try {
-      return await call(namespace.getByName(name));
+      return await call(objects.getByName(name));
     } catch (error) {
       const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
       if (!retryable || overloaded || calls === MAX_CALLS) throw error;
