@@ -1,10 +1,10 @@
 /** Stage requests of the evaluation, sent to a real stage server as the job object sends its own. */
 import {
-  encodeStageRequest,
   connectStageServer,
-  type StageServer,
+  encodeStageRequest,
   type StageFailure,
   type StageOutcome,
+  type StageServer,
   stageId,
 } from '../../src/stage/client.ts';
 import type { ModelFacts, StageOptions } from '../../src/stage/contract.ts';
@@ -29,13 +29,13 @@ export class StageRunError extends Error {
 
 /** The stage server at `url`: its models, and runs on one of them. */
 export function stageAt({ url, token }: { readonly url: string; readonly token: string }): {
-  readonly models: StageServer['models'];
+  readonly models: () => Promise<readonly ModelFacts[]>;
   readonly runOn: (facts: ModelFacts) => Run;
 } {
   const stage = connectStageServer({ fetcher: fetch, url, token });
   let requests = 0;
   return {
-    models: () => stage.models(),
+    models: async () => (await stage.models()).models,
     runOn:
       (facts) =>
       async (job, { tokens, sigmas, picture }) => {

@@ -208,6 +208,7 @@ describe('RALU', () => {
       reference,
       format: 'png' as const,
       quality: 100,
+      allowEngineChange: false,
       previews: { count: 0, format: 'webp' as const },
     };
     let job: StoryJob = {

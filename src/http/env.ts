@@ -7,6 +7,8 @@ export interface Env extends JobEnv {
   readonly JOBS: Objects<JobCalls>;
   /** names, with commas between them, under which the first model also goes: tools often have OpenAI's built in */
   readonly MODEL_ALIASES: string;
+  /** `true`: the stages of a job may run on different engine classes unless its request says otherwise */
+  readonly ALLOW_ENGINE_CHANGE: string;
   /** of the service that judges prompts; empty: none does */
   readonly MODERATION_URL: string;
   /** secret: its bearer token, where it wants one */

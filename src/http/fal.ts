@@ -6,11 +6,11 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { viewResult, viewStatus } from '../doors/fal.ts';
+import { resolveModel, type ServedModel } from '../fleet/models.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { LogLine } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
-import { resolveModel, type ServedModel } from '../stage/backends.ts';
 import { requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
@@ -167,7 +167,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const plan = async () => {
       const models = await availableModels(c.env);
       const path = c.req.path.slice(`/fal/queue/${owner}/${app}/`.length);
-      return [planBody(toJobBody(input, modelOf(models, app, path)), models, planningTools(memo))];
+      return [planBody(toJobBody(input, modelOf(models, app, path)), models, planningTools(memo, c.env))];
     };
     const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
       plan,

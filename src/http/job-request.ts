@@ -1,10 +1,11 @@
 /** The body of `POST /v1/jobs`: its contract, and the way from it to a planned job. */
 import { z } from '@hono/zod-openapi';
+import { resolveModel, type ServedModel } from '../fleet/models.ts';
 import type { JobRequest, Plan } from '../job/job.ts';
 import { type FitMemo, makePlan } from '../job/plan.ts';
 import { chooseSchedule, MAX_STAGES, type Planned } from '../job/schedule-request.ts';
-import { resolveModel, type ServedModel } from '../stage/backends.ts';
 import { imageFormat, type ModelFacts } from '../stage/contract.ts';
+import type { Env } from './env.ts';
 import { badField } from './problem.ts';
 
 const MAX_PROMPT = 32_000;
@@ -60,6 +61,10 @@ export const jobBody = z
       .boolean()
       .optional()
       .openapi({ description: 'decode and send the stages before the last; true when absent' }),
+    allow_engine_change: z
+      .boolean()
+      .optional()
+      .openapi({ description: 'whether the stages may run on different engine classes, which round differently' }),
     deadline_seconds: z
       .int()
       .min(1)
@@ -79,13 +84,16 @@ export interface PlanningTools {
   readonly memo: FitMemo;
   /** milliseconds, for measuring */
   readonly clock: () => number;
+  /** what a request gets that does not say whether its stages may change engines */
+  readonly allowEngineChange: boolean;
   /** a random seed */
   readonly draw: () => number;
 }
 
-export const planningTools = (memo: FitMemo): PlanningTools => ({
+export const planningTools = (memo: FitMemo, env: Pick<Env, 'ALLOW_ENGINE_CHANGE'>): PlanningTools => ({
   memo,
   clock: () => performance.now(),
+  allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',
   draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
 });
 
@@ -123,6 +131,7 @@ export function planBody(
     reference: body.reference ?? false,
     format,
     quality: body.quality ?? DEFAULT_QUALITY,
+    allowEngineChange: body.allow_engine_change ?? tools.allowEngineChange,
     previews,
   };
   return { request, plan: orProblem(makePlan(request, model, tools)) };

@@ -148,7 +148,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const body = c.req.valid('json');
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), '/v1/jobs', body);
     const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, {
-      plan: async () => [planBody(body, await availableModels(c.env), planningTools(memo))],
+      plan: async () => [planBody(body, await availableModels(c.env), planningTools(memo, c.env))],
       requestId: c.var.requestId,
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,
@@ -164,7 +164,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(quoteJob, async (c) => {
-    const { request, plan } = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo));
+    const { request, plan } = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo, c.env));
     const [pace, queue] = await Promise.all([
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
       queueAt(c.env, plan),

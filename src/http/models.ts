@@ -1,8 +1,11 @@
 /** `GET /v1/models`: OpenAI's list, each entry with the model's own facts beside. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import { choose } from '../fleet/choose.ts';
+import { openFleet } from '../fleet/fleet.ts';
+import { modelsOf, type ServedModel } from '../fleet/models.ts';
 import type { Plan } from '../job/job.ts';
+import { needsOf } from '../job/plan.ts';
 import { PLAIN, presetsFor } from '../job/presets.ts';
-import { findModels, openStageServer, parseBackends, type ServedModel } from '../stage/backends.ts';
 import { modelFacts, type Queue } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import type { AppEnv, Env } from './env.ts';
@@ -11,13 +14,8 @@ import { Problem } from './problem.ts';
 
 /** The models that can be asked for now. Throws a 503 when no stage server can be reached and none is remembered. */
 export async function availableModels(env: Env): Promise<readonly ServedModel[]> {
-  const models = await findModels(
-    parseBackends(env.BACKENDS),
-    (backend) => openStageServer(backend, env as unknown as Record<string, unknown>),
-    caches.default,
-    Date.now(),
-  );
-  if (!models?.length)
+  const models = modelsOf(await openFleet(env, caches.default, Date.now).servers());
+  if (models.length === 0)
     throw new Problem({
       status: 503,
       code: 'no_backend',
@@ -32,10 +30,12 @@ export async function availableModels(env: Env): Promise<readonly ServedModel[]>
 const presetView = z
   .object({ name: z.string(), N: z.array(z.int()), e: z.array(z.number()), r: z.array(z.number()) })
   .openapi('Preset', { description: 'a schedule by name: steps, ends and shares of its stages' });
-/** The queue at the backend a plan begins with; null where it does not say. */
-export async function queueAt(env: Env, { backends }: Pick<Plan, 'backends'>): Promise<Queue | null> {
-  const backend = parseBackends(env.BACKENDS).find(({ id }) => id === backends[0]);
-  return backend ? openStageServer(backend, env as unknown as Record<string, unknown>).queue() : null;
+/** The queue at the stage server that a plan's first stage would go to; null where there is none or it does not say. */
+export async function queueAt(env: Env, plan: Plan): Promise<Queue | null> {
+  const fleet = openFleet(env, caches.default, Date.now);
+  const { candidates } = choose({ servers: await fleet.servers(), needs: needsOf(plan), engine: null, last: null });
+  const server = candidates[0] ? fleet.server(candidates[0].id) : null;
+  return server?.queue() ?? null;
 }
 
 const modelEntry = modelFacts.extend({

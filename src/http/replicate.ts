@@ -2,12 +2,12 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { type Prediction, viewPrediction } from '../doors/replicate.ts';
+import type { ServedModel } from '../fleet/models.ts';
 import type { StoredEvent } from '../job/events.ts';
 import type { JobView } from '../job/job.ts';
 import { streamToken, withLinks } from '../job/links.ts';
 import { type LogLine, logLines } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
-import type { ServedModel } from '../stage/backends.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
@@ -181,7 +181,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         planBody(
           { ...body.input, ...(name !== undefined && { model: modelNamed(models, name) }) },
           models,
-          planningTools(memo),
+          planningTools(memo, c.env),
         ),
       ];
     };

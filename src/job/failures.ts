@@ -5,34 +5,43 @@
 import type { StageFailure } from '../stage/client.ts';
 import { isStageErrorCode, type StageErrorCode } from '../stage/contract.ts';
 
-/** Why a stage came to nothing: its server gave no result, or the bucket would not take the image. */
-export type Fault = StageFailure | { readonly reason: 'storage_failed'; readonly detail: string };
+/** Why a stage request came to nothing: there was no server to send it to, or that gave no result. */
+export type StageFault = StageFailure | { readonly reason: 'no_server' };
+
+/** Why a stage came to nothing: its request did, or the bucket would not take the image. */
+export type Fault = StageFault | { readonly reason: 'storage_failed'; readonly detail: string };
 
 /**
  * Why a job failed, as callers see it. The codes that a stage server reports come through where the contract names them;
  * any other is `reported`, and the message says it.
  */
 export type FailureReason =
-  | Exclude<Fault['reason'], 'busy' | 'aborted'>
+  | Exclude<Fault['reason'], 'busy' | 'no_server' | 'aborted'>
   | StageErrorCode
   | 'model_changed'
+  | 'engine_changed'
   | 'no_capacity'
   | 'interrupted'
   | 'deadline_exceeded'
   | 'internal_error';
 
+const isNamed = (code: string): code is StageErrorCode | 'model_changed' | 'engine_changed' =>
+  isStageErrorCode(code) || code === 'model_changed' || code === 'engine_changed';
+
 /** The name under which a job fails that a fault ends. */
 export function reasonOf(fault: Fault): FailureReason {
   switch (fault.reason) {
     case 'reported':
-      return isStageErrorCode(fault.code) || fault.code === 'model_changed' ? fault.code : 'reported';
+      return isNamed(fault.code) ? fault.code : 'reported';
     case 'busy':
+    case 'no_server':
       return 'no_capacity';
     case 'aborted':
       return 'interrupted';
     case 'unreachable':
     case 'refused':
     case 'server_error':
+    case 'gateway':
     case 'invalid_response':
     case 'timeout':
     case 'storage_failed':
@@ -49,7 +58,9 @@ export function isFinal(failure: Fault): boolean {
       return !failure.retryable;
     case 'unreachable':
     case 'busy':
+    case 'no_server':
     case 'server_error':
+    case 'gateway':
     case 'invalid_response':
     case 'timeout':
     case 'aborted':
@@ -63,12 +74,16 @@ export function describeFailure(failure: Fault): string {
   switch (failure.reason) {
     case 'unreachable':
       return 'The stage server could not be reached or closed the connection.';
+    case 'no_server':
+      return 'No stage server could take the job; try again later.';
     case 'busy':
       return 'The stage server was busy for too long; try again later.';
     case 'refused':
       return `The stage server refused the stage (${failure.code}): ${failure.message}`;
     case 'server_error':
       return `The stage server answered with status ${failure.status}.`;
+    case 'gateway':
+      return `Something between here and the stage server answered with status ${failure.status}.`;
     case 'invalid_response':
       return `The stage server's answer was not a stage result: ${failure.detail}.`;
     case 'reported':

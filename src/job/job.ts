@@ -29,6 +29,8 @@ export interface JobRequest {
   readonly format: ImageFormat;
   /** 1 … 100; lossy formats only */
   readonly quality: number;
+  /** whether its stages may run on stage servers of different engine classes, which round differently */
+  readonly allowEngineChange: boolean;
   /** pictures of the first `count` stages before the last, and what they are encoded as */
   readonly previews: { readonly count: number; readonly format: ImageFormat };
 }
@@ -70,8 +72,8 @@ export interface PlannedStage {
 /** All numbers of a job, fixed before it exists. From here on nobody computes a coefficient. */
 export interface Plan {
   readonly model: Pick<ModelFacts, 'id' | 'channels' | 'token_pixels' | 'digest'>;
-  /** the backends that serve the model, best first */
-  readonly backends: readonly string[];
+  /** features of the stage contract that the stages need; a stage server without them cannot have the job */
+  readonly features: readonly string[];
   /** full-resolution token grid */
   readonly rows: number;
   readonly cols: number;

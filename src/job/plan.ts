@@ -2,6 +2,7 @@
  * Request + model facts → plan: every number of a job, fixed before the job exists. Pure; from here on nobody computes
  * a coefficient. A request that cannot be planned is a value that names field, value and rule.
  */
+import type { Needs } from '../fleet/choose.ts';
 import { stepFlops, tokenCounts } from '../numerics/flops.ts';
 import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
 import { buildSchedule, type Schedule } from '../numerics/schedule.ts';
@@ -72,7 +73,7 @@ function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo,
  */
 export function makePlan(
   request: JobRequest,
-  model: { readonly facts: ModelFacts; readonly backends: readonly string[] },
+  model: { readonly facts: ModelFacts },
   tools: { readonly memo: FitMemo; readonly clock: () => number },
 ): Planned<Plan> {
   const { facts } = model;
@@ -114,7 +115,8 @@ export function makePlan(
     ok: true,
     value: {
       model: { id, channels, token_pixels, digest },
-      backends: model.backends,
+      // every option that stages have today is part of the contract's first version
+      features: [],
       rows,
       cols,
       stages,
@@ -181,6 +183,9 @@ function planFlops(
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 const tera = (flops: number): number => flops / 1e12;
+
+/** What the stages of a plan need of their server. */
+export const needsOf = ({ model, features }: Plan): Needs => ({ model: model.id, digest: model.digest, features });
 
 /** The plan in wire form. */
 export function viewPlan(plan: Plan, request: JobRequest): PlanView {

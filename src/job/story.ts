@@ -11,43 +11,38 @@ import { greyFromRgb, referenceGrey } from '../numerics/grey.ts';
 import { transition } from '../numerics/renoise.ts';
 import { blockScores, rankTokens, selectStillLow } from '../numerics/select.ts';
 import { initialTokens, type Tokens } from '../numerics/tokens.ts';
-import {
-  encodeStageRequest,
-  type StageFailure,
-  type StageOutcome,
-  type StageResult,
-  stageId,
-} from '../stage/client.ts';
+import type { StageOutcome, StageResult } from '../stage/client.ts';
 import type { StageOptions } from '../stage/contract.ts';
 import type { JobEvent, Picture } from './events.ts';
+import type { StageFault } from './failures.ts';
 import type { Job, PlannedStage, Room } from './job.ts';
 import { drawBlocks, drawEdges } from './pictures.ts';
 
 /** Longest side of a stage preview, pixels: small enough to travel inside an event. */
 const PREVIEW_SIDE = 512;
 
-/**
- * A stage request ready to go: the same job gives the same bytes and so the same id, whoever sends it and however
- * often.
- */
+/** What a stage asks of a stage server. The same job gives the same request, whoever sends it and however often. */
 export interface StageRequest {
-  readonly id: string;
   readonly stage: PlannedStage;
   readonly tokens: Tokens;
+  /** [N + 1] as they travel */
+  readonly sigmas: Float32Array;
   readonly options: StageOptions;
-  readonly body: Uint8Array;
   /** pixels of the clean estimate this stage would decode: half the image where all its tokens are low */
   readonly rgbSize: { readonly width: number; readonly height: number };
 }
 
 export interface Tools {
   /** sends the request to a stage server and waits for its outcome */
-  readonly runStage: (
-    request: StageRequest,
-  ) => Promise<StageOutcome & { readonly wallMs: number; readonly attempts: number }>;
+  readonly runStage: (request: StageRequest) => Promise<Ran>;
   /** milliseconds, for measuring only */
   readonly clock: () => number;
 }
+
+/** What came of a request: a result with the time it took and the attempts it needed, or why there is none. */
+export type Ran =
+  | (Extract<StageOutcome, { ok: true }> & { readonly wallMs: number; readonly attempts: number })
+  | { readonly ok: false; readonly failure: StageFault };
 
 /**
  * What a room hands back: the job after it and its events, with the finished image from the last room; or why the stage
@@ -55,7 +50,7 @@ export interface Tools {
  */
 export type Step =
   | { readonly ok: true; readonly job: Job; readonly events: readonly JobEvent[]; readonly image: Uint8Array | null }
-  | { readonly ok: false; readonly failure: StageFailure };
+  | { readonly ok: false; readonly failure: StageFault };
 
 /** The room's name on the wire: `stage1`, `select`, `done`, … */
 export const roomName = (room: Room): string => (room.name === 'stage' ? `stage${room.stage}` : room.name);
@@ -100,6 +95,11 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
   }
   const { stage } = request;
   const { done } = result;
+  const engine = job.usage[0]?.engine ?? done.engine;
+  if (done.engine !== engine && !job.request.allowEngineChange) {
+    const message = `the stage ran on ${done.engine}, the job began on ${engine}`;
+    return { ok: false, failure: { reason: 'reported', code: 'engine_changed', message, retryable: true } };
+  }
   const usage = {
     stage: number,
     tokens: stage.tokens,
@@ -176,14 +176,12 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     cache: null,
     traceparent: await traceparent(job.id, number),
   };
-  const body = encodeStageRequest(options, { ...tokens, sigmas: Float32Array.from(stage.sigmas) });
   const side = tokens.scale.includes(1) ? 1 : 2;
   return {
-    id: await stageId(job.id, number, body),
     stage,
     tokens,
+    sigmas: Float32Array.from(stage.sigmas),
     options,
-    body,
     rgbSize: { width: request.width / side, height: request.height / side },
   };
 }

@@ -7,7 +7,7 @@ import {
   health,
   MAX_MESSAGE_BYTES,
   MAX_PREVIEW_BYTES,
-  type ModelFacts,
+  type ModelList,
   modelList,
   parseMetadata,
   type Queue,
@@ -26,6 +26,8 @@ export type StageFailure =
   | { readonly reason: 'busy'; readonly retryAfterMs: number }
   | { readonly reason: 'refused'; readonly status: number; readonly code: string; readonly message: string }
   | { readonly reason: 'server_error'; readonly status: number }
+  /** an answer that is not a stage server's: a proxy or gateway on the way gave it */
+  | { readonly reason: 'gateway'; readonly status: number }
   | { readonly reason: 'invalid_response'; readonly detail: string }
   | { readonly reason: 'reported'; readonly code: string; readonly message: string; readonly retryable: boolean }
   | { readonly reason: 'timeout'; readonly kind: 'total' | 'silence'; readonly ms: number }
@@ -69,8 +71,8 @@ export interface StageServer {
   run(call: StageCall): Promise<StageOutcome>;
   /** Asks the server to stop at its next step; resolves whatever it answers. */
   cancel(id: string): Promise<void>;
-  /** The models it serves. Throws when it cannot be reached or answers something else. */
-  models(): Promise<readonly ModelFacts[]>;
+  /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else. */
+  models(): Promise<ModelList>;
   /** Its queue now; null where it cannot say or takes none. */
   queue(): Promise<Queue | null>;
 }
@@ -157,7 +159,7 @@ export function connectStageServer({
         await response.body?.cancel();
         throw new Error(`answered ${response.status}`);
       }
-      return modelList.parse(await response.json()).models;
+      return modelList.parse(await response.json());
     },
     async queue() {
       try {
@@ -186,9 +188,8 @@ export function connectStageServer({
     }
     if (response.status >= 400 && response.status < 500 && response.status !== 408) {
       const problem = stageProblem.safeParse(await response.json().catch(() => null));
-      const { code, message } = problem.success
-        ? problem.data
-        : { code: 'refused', message: `status ${response.status}` };
+      if (!problem.success) return failed({ reason: 'gateway', status: response.status });
+      const { code, message } = problem.data;
       return failed({ reason: 'refused', status: response.status, code, message: message.slice(0, MAX_DETAIL) });
     }
     if (response.status !== 200 || !response.body) {

@@ -5,6 +5,21 @@
 import { z } from 'zod';
 import type { FlopFacts } from '../numerics/flops.ts';
 
+/**
+ * Version of this contract. A server states the version it speaks with its models; one that states none speaks version 1.
+ * Everything that came after version 1 is optional for both sides: a server names the features it supports, and it is
+ * sent nothing else.
+ */
+export const CONTRACT_VERSION = 2;
+
+/** Features that came after version 1, by the names under which a server states them. */
+export const FEATURES = ['account_tag'] as const;
+export type Feature = (typeof FEATURES)[number];
+
+const MAX_FEATURES = 64;
+const MAX_MODELS = 256;
+const MAX_NAME = 200;
+
 const positiveInt = z.int().positive();
 
 /** Floating-point work of one model, 2 per multiply-add, as polynomials in the number of image tokens n. */
@@ -78,7 +93,26 @@ export interface Queue {
   readonly eta_ms: number;
 }
 
-export const modelList = z.object({ models: z.array(modelFacts) });
+/** A model as one server has it: the facts, and what decides that server's bytes beside the model's digest. */
+export const servedFacts = modelFacts.extend({
+  /**
+   * what computes: runtime with version, device, instruction set and threads, or for a GPU its model, dtype and library
+   * versions. Two servers that state the same class compute alike. Null: an older server, which does not say
+   */
+  engine_class: z.string().min(1).max(MAX_NAME).nullable().default(null),
+  /** whether servers of this class give the same bytes for the same request */
+  deterministic: z.boolean().default(false),
+});
+export type ServedFacts = z.infer<typeof servedFacts>;
+
+/** The answer of `GET /v1/models`. Names of features that are not known here are kept: a newer server may have them. */
+export const modelList = z.object({
+  contract: z
+    .object({ version: z.int().min(1), features: z.array(z.string().max(MAX_NAME)).max(MAX_FEATURES) })
+    .default({ version: 1, features: [] }),
+  models: z.array(servedFacts).max(MAX_MODELS),
+});
+export type ModelList = z.infer<typeof modelList>;
 
 export const imageFormat = z.enum(['png', 'webp', 'jpeg']);
 export type ImageFormat = z.infer<typeof imageFormat>;
@@ -119,8 +153,25 @@ export const stageOptions = z.strictObject({
   /** temporal caching of velocities; no kind exists yet, so anything but null is refused */
   cache: z.null(),
   traceparent: z.string(),
+  /**
+   * feature `account_tag`: an opaque name for whose stage this is, always the same for one account. A server may keep
+   * caches apart and share its time by it
+   */
+  account_tag: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must have 1 to 64 letters, digits, dashes and underscores')
+    .optional(),
 });
 export type StageOptions = z.infer<typeof stageOptions>;
+
+/**
+ * The options that a server with these features may be sent. What is left out changes no number of the stage. An option
+ * that does is not left out: a server without it is not chosen (src/fleet/choose.ts).
+ */
+export function optionsFor(options: StageOptions, features: readonly string[]): StageOptions {
+  const { account_tag, ...always } = options;
+  return { ...always, ...(account_tag !== undefined && features.includes('account_tag') && { account_tag }) };
+}
 
 /** The tensors of a stage request: D = 4 * channels values a token, rows in the order of `imgIds`. */
 export interface StageTensors {
@@ -158,7 +209,10 @@ export const stageEvent = z.discriminatedUnion('event', [
     decode_ms: z.number().nonnegative(),
     encode_ms: z.number().nonnegative(),
     steps_done: positiveInt,
-    engine: z.string(),
+    /** text tokens computed, padding included; absent from a server of version 1 */
+    text_tokens: z.int().nonnegative().optional(),
+    /** the engine class that computed */
+    engine: z.string().max(MAX_NAME),
     model_digest: z.string(),
     warnings: z.array(z.string()),
   }),
@@ -191,7 +245,15 @@ export function parseMetadata(
 }
 
 /** Keys that are text and never JSON, on each side. */
-export const REQUEST_TEXTS = ['model', 'prompt', 'negative_prompt', 'decode', 'format', 'traceparent'] as const;
+export const REQUEST_TEXTS = [
+  'model',
+  'prompt',
+  'negative_prompt',
+  'decode',
+  'format',
+  'traceparent',
+  'account_tag',
+] as const;
 export const EVENT_TEXTS = ['event', 'engine', 'model_digest', 'code', 'message'] as const;
 
 /** What a refused or failed stage request answers with, beside its HTTP status. */

@@ -45,10 +45,11 @@ function planFor(input: Parameters<typeof chooseSchedule>[0], changes: Partial<J
     reference: false,
     format: 'png',
     quality: 90,
+    allowEngineChange: false,
     previews: { count: 0, format: 'webp' },
     ...changes,
   };
-  return makePlan(request, { facts: FLUX, backends: ['gpu'] }, { memo, clock: () => 0 });
+  return makePlan(request, { facts: FLUX }, { memo, clock: () => 0 });
 }
 
 describe('the plan', () => {

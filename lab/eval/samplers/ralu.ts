@@ -52,9 +52,10 @@ export function planFor(
     reference: false,
     format: 'png' as const,
     quality: 100,
+    allowEngineChange: false,
     previews: { count: 0, format: 'webp' as const },
   };
-  const plan = makePlan(request, { facts, backends: [] }, { memo: new Map(), clock: () => 0 });
+  const plan = makePlan(request, { facts }, { memo: new Map(), clock: () => 0 });
   if (!plan.ok) throw new RangeError(`${plan.refusal.field} is ${plan.refusal.value}; ${plan.refusal.rule}`);
   return plan.value;
 }

@@ -4,8 +4,8 @@
  */
 import { z } from '@hono/zod-openapi';
 import { createMiddleware } from 'hono/factory';
+import { resolveModel, type ServedModel } from '../../fleet/models.ts';
 import { PLAIN, presetsFor } from '../../job/presets.ts';
-import { resolveModel, type ServedModel } from '../../stage/backends.ts';
 import { type ImageFormat, imageFormat } from '../../stage/contract.ts';
 import type { AppEnv } from '../env.ts';
 import { type JobBody, jobBody, type PlanningTools, planBody } from '../job-request.ts';

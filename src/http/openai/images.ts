@@ -106,7 +106,12 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
     if (bytes && (body.n ?? 1) > 1) throw badField('n', body.n, 'must be 1 where the answer is the bytes of an image');
     const idempotency = await idempotencyHere(c, body);
     const plan = async () =>
-      planImages(body, await availableModels(c.env), planningTools(memo), bytes && bytes !== 'any' ? bytes : 'png');
+      planImages(
+        body,
+        await availableModels(c.env),
+        planningTools(memo, c.env),
+        bytes && bytes !== 'any' ? bytes : 'png',
+      );
     const started = await startJobs(c.env, c.var.caller, { plan, requestId: c.var.requestId, idempotency });
     const headers = {
       ...rateHeaders(started.rate),

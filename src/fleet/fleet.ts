@@ -1,0 +1,59 @@
+/** The fleet of one deployment: who is in it, what each says of itself, and the way to each. */
+import type { StageServer } from '../stage/client.ts';
+import { type ModelList, modelList } from '../stage/contract.ts';
+import { type Backend, connect, parseBackends } from './backends.ts';
+import type { KnownServer } from './models.ts';
+
+/** What a deployment gives: the list of backends as text, and their tokens among everything else. */
+export interface FleetEnv {
+  readonly BACKENDS: string;
+}
+
+export interface Fleet {
+  /** Every backend in the order of the configuration, with what it said at most a minute ago, or when it last answered. */
+  servers(): Promise<readonly KnownServer[]>;
+  /** The stage server of a backend; null where none of that id is configured. */
+  server(id: string): StageServer | null;
+}
+
+const FRESH_MS = 60_000;
+const KEPT_SECONDS = 24 * 3600;
+
+/**
+ * The fleet of a configuration. `cache` remembers what servers say: a minute without asking again, and for a day where
+ * one does not answer. Throws an Error that names the variable where the configuration is none.
+ */
+export function openFleet(env: FleetEnv, cache: Cache, clock: () => number): Fleet {
+  const backends = parseBackends(env.BACKENDS);
+  const connected = new Map(
+    backends.map((backend) => [backend.id, connect(backend, env as unknown as Readonly<Record<string, unknown>>)]),
+  );
+  return {
+    servers: () =>
+      Promise.all(
+        backends.map(async (backend) => ({
+          backend,
+          list: await listOf(backend, connected.get(backend.id) as StageServer, cache, clock()),
+        })),
+      ),
+    server: (id) => connected.get(id) ?? null,
+  };
+}
+
+/** What a server says of itself; null where it does not answer and nothing is kept. */
+async function listOf(backend: Backend, server: StageServer, cache: Cache, now: number): Promise<ModelList | null> {
+  const key = new Request(new URL('/v1/models', backend.url).href);
+  const kept = await cache.match(key);
+  const parsed = kept ? modelList.safeParse(await kept.json()) : null;
+  const list = parsed?.success ? parsed.data : null;
+  const age = now - Number(kept?.headers.get('x-stored-at') ?? 0);
+  if (list && age >= 0 && age < FRESH_MS) return list;
+  try {
+    const said = await server.models();
+    const headers = { 'cache-control': `max-age=${KEPT_SECONDS}`, 'x-stored-at': String(now) };
+    await cache.put(key, Response.json(said, { headers }));
+    return said;
+  } catch {
+    return list;
+  }
+}

@@ -1,0 +1,41 @@
+/** Which models a fleet serves, from what its servers say of themselves. Pure. */
+import type { ModelFacts, ModelList } from '../stage/contract.ts';
+import type { Backend } from './backends.ts';
+
+/** A backend with what it last said of itself; null: it never answered. */
+export interface KnownServer {
+  readonly backend: Backend;
+  readonly list: ModelList | null;
+}
+
+const mayServe = ({ models }: Backend, id: string): boolean => models.includes('*') || models.includes(id);
+
+/** A model that can be asked for. */
+export interface ServedModel {
+  readonly facts: ModelFacts;
+}
+
+/** The models of all servers, first come first named: of two builds under one name the first server's is the one. */
+export function modelsOf(servers: readonly KnownServer[]): readonly ServedModel[] {
+  const models = new Map<string, ServedModel>();
+  for (const { backend, list } of servers) {
+    for (const { engine_class: _, deterministic: __, ...facts } of list?.models ?? []) {
+      if (mayServe(backend, facts.id) && !models.has(facts.id)) models.set(facts.id, { facts });
+    }
+  }
+  return [...models.values()];
+}
+
+/** What a server says of this build of a model; null where it does not have it or may not be asked for it. */
+export function servedBy({ backend, list }: KnownServer, { model, digest }: { model: string; digest: string }) {
+  if (!mayServe(backend, model)) return null;
+  return list?.models.find((facts) => facts.id === model && facts.digest === digest) ?? null;
+}
+
+/** The model a caller names, by id or alias; the first one when none is named. */
+export function resolveModel(models: readonly ServedModel[], name: string | undefined): ServedModel | null {
+  if (name === undefined) return models[0] ?? null;
+  return (
+    models.find(({ facts }) => facts.id === name) ?? models.find(({ facts }) => facts.aliases.includes(name)) ?? null
+  );
+}
