@@ -12,7 +12,7 @@ import { encodeMessage } from '../../src/stage/safetensors.ts';
 import type { Log } from './log.ts';
 import type { Metrics, Outcome } from './metrics.ts';
 import type { EncodedText, Model } from './model.ts';
-import { NotFiniteError, runStage, ModelFailure, type StageMessage } from './run-stage.ts';
+import { ModelFailure, NotFiniteError, runStage, type StageMessage } from './run-stage.ts';
 import { cacheText } from './text-cache.ts';
 import type { StageJob } from './validate.ts';
 

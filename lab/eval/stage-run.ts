@@ -4,7 +4,6 @@ import {
   encodeStageRequest,
   type StageFailure,
   type StageOutcome,
-  type StageServer,
   stageId,
 } from '../../src/stage/client.ts';
 import type { ModelFacts, StageOptions } from '../../src/stage/contract.ts';

@@ -145,17 +145,12 @@ export interface JobRecord {
   readonly tries: number;
   readonly notBefore: number;
   readonly busySince: number | null;
-  /** the stage server the job is with, and its request in flight there, for cancelling it */
-  readonly backend: string | null;
-  readonly stageId: string | null;
   readonly selections: Job['selections'];
   readonly image: ImageView | null;
   readonly receipt: Receipt | null;
   readonly failure: JobFailure | null;
   readonly finishedAt: number | null;
   readonly expiresAt: number | null;
-  /** when its account was told that it has ended */
-  readonly toldAt: number | null;
   /** when it fails unless it has ended */
   readonly deadlineAt: number | null;
   readonly webhook: Webhook | null;

@@ -1,13 +1,16 @@
 /** How a job's record changes: born, delayed by a fault, finished. Pure; the object stores what comes back. */
-import { makeReceipt } from '../billing/receipt.ts';
+import type { JobWork } from '../account/account.ts';
+import { makeReceipt, type Receipt, type StageUsage } from '../billing/receipt.ts';
 import type { JobEvent } from './events.ts';
 import { describeFailure, type FailureReason, type Fault, isFinal, reasonOf } from './failures.ts';
-import type { ImageView, Job, JobRecord } from './job.ts';
+import type { ImageView, JobRecord } from './job.ts';
 import { FIRST_ROOM, roomName } from './story.ts';
-import { jobPath } from './view.ts';
+import { jobPath, totalTflops } from './view.ts';
 
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 const BUSY_MS = { least: 200, most: 10_000 } as const;
+/** How often it is looked whether a stage server can take the job. */
+const NO_SERVER_MS = 1000;
 
 /** The record of a job just accepted. */
 export function newRecord(
@@ -23,15 +26,12 @@ export function newRecord(
 ): JobRecord {
   const undecided = {
     busySince: null,
-    backend: null,
-    stageId: null,
     selections: null,
     image: null,
     receipt: null,
     failure: null,
     finishedAt: null,
     expiresAt: null,
-    toldAt: null,
   };
   return {
     id,
@@ -70,9 +70,9 @@ export interface Patience {
 }
 
 /**
- * Wait where waiting helps, try again where that may, end otherwise. A busy server is waited for and no try is counted;
- * a passing fault is tried again after a pause that doubles; both go on with the next server of the plan. `record` is
- * the job as it was when the request was begun.
+ * Wait where waiting helps, try again where that may, end otherwise. A busy server, or none at all, is waited for and no
+ * try is counted; a passing fault is tried again after a pause that doubles. `record` is the job as it was when the
+ * request was begun.
  */
 export function afterFault(
   record: JobRecord,
@@ -81,56 +81,53 @@ export function afterFault(
   { attempts, queueMs }: Patience,
   now: number,
 ): Verdict {
-  const tries = record.tries + 1;
-  const { backends } = record.plan;
-  const backend = backends[
-    (backends.indexOf(record.backend ?? (backends[0] as string)) + 1) % backends.length
-  ] as string;
   const message = describeFailure(fault);
-  if (fault.reason === 'busy') {
+  if (fault.reason === 'busy' || fault.reason === 'no_server') {
     const busySince = record.busySince ?? now;
-    if (now - busySince >= queueMs) return { kind: 'end', reason: 'no_capacity', message };
-    const wait = Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, fault.retryAfterMs));
+    if (now - busySince >= queueMs) return { kind: 'end', reason: reasonOf(fault), message };
+    const asked = fault.reason === 'busy' ? fault.retryAfterMs : NO_SERVER_MS;
+    const notBefore = now + Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, asked));
     const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position: null, eta_ms: null } };
-    // told once for each wait, however often the server is asked
+    // told once for each wait, however often the servers are asked
     return {
       kind: 'delay',
-      changes: { tries: record.tries, busySince, notBefore: now + wait, backend, stageId: null },
+      changes: { tries: record.tries, busySince, notBefore },
       event: record.busySince === null ? event : null,
     };
   }
+  const tries = record.tries + 1;
   if (isFinal(fault) || tries >= attempts) return { kind: 'end', reason: reasonOf(fault), message };
   const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
   const event: JobEvent = { type: 'retry', data: { stage, attempt: tries, reason: fault.reason, wait_ms: wait } };
-  return { kind: 'delay', changes: { busySince: null, notBefore: now + wait, backend, stageId: null }, event };
+  return { kind: 'delay', changes: { busySince: null, notBefore: now + wait }, event };
 }
 
-/** Image and receipt of a job whose last room is walked. */
-export function outcomeOf(
-  record: JobRecord,
-  job: Job,
-  numBytes: number,
-  now: number,
-): { readonly image: ImageView; readonly receipt: NonNullable<JobRecord['receipt']> } {
-  const { id, request, plan } = record;
-  return {
-    image: {
-      url: `${jobPath(id)}/image`,
-      format: request.format,
-      width: request.width,
-      height: request.height,
-      bytes: numBytes,
-    },
-    receipt: makeReceipt({
-      jobId: id,
-      model: plan.model.id,
-      modelDigest: plan.model.digest,
-      seed: request.seed,
-      preset: request.schedule.preset,
-      work: plan,
-      usage: job.usage,
-      rooms: timesAfter(record, now),
-      totalMs: now - record.createdAt,
-    }),
-  };
-}
+/** The finished image of a job as callers see it. */
+export const imageOf = ({ id, request }: JobRecord, numBytes: number): ImageView => ({
+  url: `${jobPath(id)}/image`,
+  format: request.format,
+  width: request.width,
+  height: request.height,
+  bytes: numBytes,
+});
+
+/** The receipt of a job that ends at `now`, however it ends: the work that stage servers reported done. */
+export const receiptOf = (record: JobRecord, usage: readonly StageUsage[], now: number): Receipt =>
+  makeReceipt({
+    jobId: record.id,
+    model: record.plan.model.id,
+    modelDigest: record.plan.model.digest,
+    seed: record.request.seed,
+    preset: record.request.schedule.preset,
+    work: record.plan,
+    usage,
+    rooms: timesAfter(record, now),
+    totalMs: now - record.createdAt,
+  });
+
+/** What an account learns of a done job: its work, and the time its stages had. */
+export const workOf = ({ plan }: JobRecord, { stages }: Receipt): JobWork => ({
+  model: plan.model.id,
+  tflops: totalTflops(plan),
+  ms: stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0),
+});

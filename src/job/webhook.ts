@@ -19,7 +19,6 @@ export interface Webhook {
   /** of this service, for the addresses in the body */
   readonly origin: string;
   readonly tries: number;
-  readonly dueAt: number;
   readonly state: 'waiting' | 'delivered' | 'given_up';
 }
 
@@ -29,13 +28,20 @@ export interface Webhook {
  */
 const PAUSES_SECONDS = [5, 30, 120, 600, 3600, 4 * 3600, 12 * 3600] as const;
 
-/** The webhook after a try at `now`. 410 means that nobody wants it any more. */
-export function afterTry(webhook: Webhook, status: number | null, now: number): Webhook {
+/**
+ * The webhook after a try with this answer (null: none came), and the milliseconds until the next one; null: there is
+ * none. 410 means that nobody wants it any more.
+ */
+export function afterTry(
+  webhook: Webhook,
+  status: number | null,
+): { readonly webhook: Webhook; readonly pauseMs: number | null } {
+  const tried = { ...webhook, tries: webhook.tries + 1 };
   if (status !== null && status >= 200 && status < 300)
-    return { ...webhook, tries: webhook.tries + 1, state: 'delivered' };
+    return { webhook: { ...tried, state: 'delivered' }, pauseMs: null };
   const pause = PAUSES_SECONDS[webhook.tries];
-  if (status === 410 || pause === undefined) return { ...webhook, tries: webhook.tries + 1, state: 'given_up' };
-  return { ...webhook, tries: webhook.tries + 1, dueAt: now + pause * 1000 };
+  if (status === 410 || pause === undefined) return { webhook: { ...tried, state: 'given_up' }, pauseMs: null };
+  return { webhook: tried, pauseMs: pause * 1000 };
 }
 
 /**

@@ -1,20 +1,21 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
+import { beginAttempt } from '../../durable-objects/attempts.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { migrate } from '../../durable-objects/migrate.ts';
 import {
   appendEvent,
   JOB_MIGRATIONS,
   MAX_ROW_BYTES,
   readJob,
   readRow,
-  updateRow,
   writeJob,
-} from '../../durable-objects/tables.ts';
+} from '../../durable-objects/job-tables.ts';
+import { migrate } from '../../durable-objects/migrate.ts';
+import { hastenLetters } from '../../durable-objects/outbox-tables.ts';
 import { imageKey } from '../../src/job/image-key.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';
-import { call, createJob, imageOf, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
+import { call, createJob, imageOf, openAccount, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
 
 const FOX = { prompt: 'a fox on a blue background', ...SMALL, preset: '7x', seed: 3 };
 const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
@@ -48,6 +49,29 @@ async function watchThrough(id: string, onEvent: (event: SeenEvent) => Promise<v
   throw new Error(`the job never ended: ${JSON.stringify(events.map(({ type }) => type))}`);
 }
 
+/** A backend that is not there, and a moment ago was, and served what the other one serves. */
+const GONE = { id: 'gone', url: 'http://127.0.0.1:1' };
+async function rememberGone(): Promise<void> {
+  const [local] = JSON.parse(env.BACKENDS) as { url: string }[];
+  const models = (url: string | undefined) => new Request(new URL('/v1/models', url).href);
+  const said = await caches.default.match(models(local?.url));
+  if (said) await caches.default.put(models(GONE.url), said);
+}
+
+/** A job that begins at the backend that is not there; resolves to its id. */
+async function createAtGone(body: Readonly<Record<string, unknown>>): Promise<string> {
+  const { account, plan, request } = await rowOf((await createJob(body)).id);
+  await rememberGone();
+  const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
+  await runInDurableObject(stubOf(id), async (instance, state) => {
+    const BACKENDS = JSON.stringify([...JSON.parse(env.BACKENDS), GONE]);
+    Object.defineProperty(instance, 'env', { value: { ...env, BACKENDS }, configurable: true });
+    await instance.create({ id, account, request, plan, ...ALONE });
+    beginAttempt(state.storage.sql, { backend: 'gone', stageId: 'before', stage: 1, number: 0 });
+  });
+  return id;
+}
+
 let undisturbed: Promise<Uint8Array> | undefined;
 const reference = () => {
   undisturbed ??= createJob(FOX).then(async ({ id }) => {
@@ -56,6 +80,17 @@ const reference = () => {
   });
   return undisturbed;
 };
+
+/** Lets an ended job's time be over. */
+const expireNow = (id: string): Promise<void> =>
+  runInDurableObject(stubOf(id), (_, state) => {
+    state.storage.sql.exec("UPDATE outbox SET due_at = ? WHERE kind = 'expire'", Date.now() - 1);
+  });
+
+const tablesOf = (id: string) =>
+  runInDurableObject(stubOf(id), (_, state) =>
+    state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'job'").toArray(),
+  );
 
 /** What a job started here leaves to others. */
 const ALONE = { deadlineSeconds: null, webhook: null } as const;
@@ -96,11 +131,9 @@ describe('an object that is lost goes on where it was and ends in the same bytes
   });
 
   test('evicted while it waits between attempts, and again after it is done', async () => {
-    const { account, plan, request } = await rowOf((await createJob(FOX)).id);
-    const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
-    await stubOf(id).create({ id, account, request, plan: { ...plan, backends: ['gone'] }, ...ALONE });
-    await expect.poll(async () => (await rowOf(id)).tries, { timeout: 5000 }).toBeGreaterThan(1);
-    await runInDurableObject(stubOf(id), (_, state) => updateRow(state.storage.sql, { plan }));
+    const id = await createAtGone(FOX);
+    await expect.poll(async () => (await rowOf(id)).notBefore, { timeout: 5000, interval: 10 }).toBeGreaterThan(0);
+    expect((await rowOf(id)).room).toEqual({ name: 'stage', stage: 1 });
     await evictDurableObject(stubOf(id));
     const events = await watchAll(id);
     expect(events.filter(({ type }) => type === 'retry').length).toBeGreaterThan(0);
@@ -124,13 +157,11 @@ describe('an object that is lost goes on where it was and ends in the same bytes
   });
 
   test('a stage cut off goes back to the server that runs it, and one that failed goes to the next', async () => {
-    const { account, plan, request } = await rowOf((await createJob(FOX)).id);
-    for (const [backends, retries] of [
-      [['local', 'gone'], []],
-      [['gone', 'local'], ['unreachable']],
+    for (const [create, retries] of [
+      [async () => (await createJob(FOX)).id, []],
+      [() => createAtGone(FOX), ['unreachable']],
     ] as const) {
-      const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
-      await stubOf(id).create({ id, account, request, plan: { ...plan, backends: [...backends] }, ...ALONE });
+      const id = await create();
       let isLost = false;
       const events = await watchThrough(id, async (event) => {
         if (isLost || event.type !== 'step') return;
@@ -190,7 +221,8 @@ describe('what must happen once happens once', () => {
     }
     await runDurableObjectAlarm(stubOf(id));
     const row = await rowOf(id);
-    expect(row).toMatchObject({ room: { name: 'cancelled' }, image: null, receipt: null });
+    expect(row).toMatchObject({ room: { name: 'cancelled' }, image: null });
+    expect(row.receipt?.stages.map(({ stage }) => stage)).toEqual([1, 2]);
     expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
     expect(
       await runInDurableObject(stubOf(id), (_, state) =>
@@ -254,15 +286,36 @@ describe('a bucket that fails', () => {
         throw new Error('the bucket is away');
       },
     });
-    await runInDurableObject(stubOf(id), async (instance, state) => {
-      updateRow(state.storage.sql, { expiresAt: Date.now() - 1 });
-      await expect(instance.alarm()).rejects.toThrow('away');
-      expect(await state.storage.getAlarm()).toBeGreaterThan(Date.now());
-    });
-    await withBucket(id, {});
+    await expireNow(id);
     await runDurableObjectAlarm(stubOf(id));
+    // the job itself is gone at once
     expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
+    expect(await env.IMAGES.head(imageKey(id, 'png'))).not.toBeNull();
+    await withBucket(id, {});
+    await runInDurableObject(stubOf(id), (_, state) => hastenLetters(state.storage.sql, 'picture', Date.now()));
+    await runInDurableObject(stubOf(id), (instance) => instance.alarm());
     expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
+    expect(await tablesOf(id)).toEqual([]);
+  });
+
+  test('when a job is erased: nobody sees it any more, the answer says that the picture is still there, and asking again removes it', async () => {
+    const { id } = await createJob(FOX);
+    await watchAll(id);
+    await withBucket(id, {
+      delete() {
+        throw new Error('the bucket is away');
+      },
+    });
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(500);
+    expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
+    expect((await call(`/v1/jobs/${id}/image`)).status).toBe(404);
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE', key: await openAccount() })).status).toBe(404);
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(500);
+    await withBucket(id, {});
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
+    expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(404);
+    expect(await tablesOf(id)).toEqual([]);
   });
 });
 
@@ -274,9 +327,10 @@ describe('time and storage', () => {
     expect((expiresAt as number) - (finishedAt as number)).toBe(24 * 3_600_000);
     await runDurableObjectAlarm(stubOf(id));
     expect((await call(`/v1/jobs/${id}`)).status).toBe(200);
-    await runInDurableObject(stubOf(id), (_, state) => updateRow(state.storage.sql, { expiresAt: Date.now() - 1 }));
+    await expireNow(id);
     await runDurableObjectAlarm(stubOf(id));
     expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
+    expect(await tablesOf(id)).toEqual([]);
     expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
   });
 

@@ -10,7 +10,7 @@ const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
       account: 'acct_0123456789abcdef',
       id: 'j',
       request: {} as JobRequest,
-      plan: { backends: ['a', 'b'] } as unknown as Plan,
+      plan: {} as Plan,
       deadlineAt: null,
       webhook: null,
     },
@@ -22,15 +22,15 @@ const BUSY: Fault = { reason: 'busy', retryAfterMs: 0 };
 const GONE: Fault = { reason: 'unreachable', detail: '' };
 
 describe('after a fault', () => {
-  test('a passing one is tried again after a pause that doubles, at the next server', () => {
+  test('a passing one is tried again after a pause that doubles', () => {
     expect(afterFault(record(), 1, GONE, PATIENCE, 0)).toMatchObject({
       kind: 'delay',
-      changes: { notBefore: 500, backend: 'b', stageId: null },
+      changes: { notBefore: 500, busySince: null },
       event: { type: 'retry', data: { attempt: 1, wait_ms: 500 } },
     });
-    expect(afterFault(record({ tries: 1, backend: 'b' }), 1, GONE, PATIENCE, 0)).toMatchObject({
+    expect(afterFault(record({ tries: 1 }), 1, GONE, PATIENCE, 0)).toMatchObject({
       kind: 'delay',
-      changes: { notBefore: 1000, backend: 'a' },
+      changes: { notBefore: 1000 },
     });
   });
 
@@ -58,7 +58,7 @@ describe('after a fault', () => {
     const first = afterFault(record({ tries: 1 }), 2, BUSY, PATIENCE, 5000);
     expect(first).toMatchObject({
       kind: 'delay',
-      changes: { tries: 1, busySince: 5000, notBefore: 5200, backend: 'b' },
+      changes: { tries: 1, busySince: 5000, notBefore: 5200 },
       event: { type: 'queued', data: { stage: 2 } },
     });
     expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 5999)).toMatchObject({
@@ -66,6 +66,19 @@ describe('after a fault', () => {
       event: null,
     });
     expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 6000)).toMatchObject({
+      kind: 'end',
+      reason: 'no_capacity',
+    });
+  });
+
+  test('nobody to ask is waited for as a busy server is', () => {
+    const NOBODY: Fault = { reason: 'no_server' };
+    expect(afterFault(record({ tries: 2 }), 1, NOBODY, PATIENCE, 5000)).toMatchObject({
+      kind: 'delay',
+      changes: { tries: 2, busySince: 5000, notBefore: 6000 },
+      event: { type: 'queued' },
+    });
+    expect(afterFault(record({ busySince: 5000 }), 1, NOBODY, PATIENCE, 6000)).toMatchObject({
       kind: 'end',
       reason: 'no_capacity',
     });

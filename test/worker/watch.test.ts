@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { makeSignal, streamEvents } from '../../durable-objects/event-stream.ts';
+import { makeSignal, streamEvents } from '../../durable-objects/watch.ts';
 import type { StoredEvent } from '../../src/job/events.ts';
 
 const step = (seq: number): StoredEvent => ({

@@ -5,8 +5,12 @@
 import type { StageUsage } from '../src/billing/receipt.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import type { Job, JobRecord } from '../src/job/job.ts';
+import { workOf } from '../src/job/record.ts';
+import type { Webhook } from '../src/job/webhook.ts';
 import { decodeMessage, encodeMessage, type Message, type Tensor } from '../src/stage/safetensors.ts';
+import { beginAttempt, settleAttempt } from './attempts.ts';
 import { hasTables } from './migrate.ts';
+import { addLetter } from './outbox-tables.ts';
 
 /** Longest row value. The platform refuses more than 2 MB; local workerd does not, so it is checked here. */
 export const MAX_ROW_BYTES = 1536 * 1024;
@@ -25,7 +29,39 @@ export const JOB_MIGRATIONS = [
    ALTER TABLE job ADD COLUMN told_at INTEGER;`,
   `ALTER TABLE job ADD COLUMN deadline_at INTEGER;
    ALTER TABLE job ADD COLUMN webhook TEXT;`,
+  `CREATE TABLE attempt (backend TEXT NOT NULL, stage_id TEXT NOT NULL, stage INTEGER NOT NULL, number INTEGER NOT NULL,
+     outcome TEXT NOT NULL, PRIMARY KEY (backend, stage_id));
+   CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, due_at INTEGER NOT NULL,
+     tries INTEGER NOT NULL, payload TEXT NOT NULL);`,
+  moveIntoOutbox,
+  `ALTER TABLE job DROP COLUMN backend;
+   ALTER TABLE job DROP COLUMN stage_id;
+   ALTER TABLE job DROP COLUMN told_at;`,
 ] as const;
+
+/** What a job stored before there was an outbox still had to do, as letters; and where its request was. */
+function moveIntoOutbox(sql: SqlStorage): void {
+  const [row] = sql.exec('SELECT * FROM job').toArray();
+  if (!row) return;
+  const { backend, stage_id, told_at } = row;
+  const record = toRecord(row);
+  const { room, webhook, receipt } = record;
+  if (typeof backend === 'string' && typeof stage_id === 'string') {
+    const stage = room.name === 'stage' ? room.stage : record.plan.stages.length;
+    beginAttempt(sql, { backend, stageId: stage_id, stage, number: record.attempt });
+    if (room.name !== 'stage') settleAttempt(sql, room.name === 'done' ? 'stored' : 'failed');
+  }
+  if (room.name !== 'done' && room.name !== 'failed' && room.name !== 'cancelled') return;
+  if (told_at === null) {
+    const work = room.name === 'done' && receipt ? workOf(record, receipt) : null;
+    addLetter(sql, { kind: 'ended', payload: { account: record.account, job: record.id, status: room.name, work } }, 0);
+  }
+  if (webhook?.state === 'waiting') {
+    const { dueAt = 0 } = webhook as Webhook & { readonly dueAt?: number };
+    addLetter(sql, { kind: 'webhook', payload: null }, dueAt, webhook.tries);
+  }
+  addLetter(sql, { kind: 'expire', payload: null }, record.expiresAt ?? 0);
+}
 
 const COLUMNS = {
   id: ['id', 'plain'],
@@ -40,15 +76,12 @@ const COLUMNS = {
   tries: ['tries', 'plain'],
   notBefore: ['not_before', 'plain'],
   busySince: ['busy_since', 'plain'],
-  backend: ['backend', 'plain'],
-  stageId: ['stage_id', 'plain'],
   selections: ['selections', 'json'],
   image: ['image', 'json'],
   receipt: ['receipt', 'json'],
   failure: ['failure', 'json'],
   finishedAt: ['finished_at', 'plain'],
   expiresAt: ['expires_at', 'plain'],
-  toldAt: ['told_at', 'plain'],
   deadlineAt: ['deadline_at', 'plain'],
   webhook: ['webhook', 'json'],
 } as const satisfies Record<keyof JobRecord, readonly [string, 'plain' | 'json']>;
@@ -77,14 +110,19 @@ function checked(name: string, text: string): string {
 export function readRow(sql: SqlStorage): JobRecord | null {
   if (!hasTables(sql)) return null;
   const [row] = sql.exec('SELECT * FROM job').toArray();
-  if (!row) return null;
-  return Object.fromEntries(
-    FIELDS.map((field) => {
-      const [column, kind] = COLUMNS[field];
-      const value = row[column] ?? null;
-      return [field, kind === 'json' && value !== null ? JSON.parse(value as string) : value];
-    }),
-  ) as unknown as JobRecord;
+  return row ? toRecord(row) : null;
+}
+
+function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
+  const fields = FIELDS.map((field) => {
+    const [column, kind] = COLUMNS[field];
+    const value = row[column] ?? null;
+    return [field, kind === 'json' && value !== null ? JSON.parse(value as string) : value];
+  });
+  const record = Object.fromEntries(fields) as unknown as JobRecord;
+  // a job planned before these were asked for runs as it was planned
+  const request = { ...record.request, allowEngineChange: record.request.allowEngineChange ?? true };
+  return { ...record, request, plan: { ...record.plan, features: record.plan.features ?? [] } };
 }
 
 export function insertRow(sql: SqlStorage, row: JobRecord): void {
@@ -171,11 +209,25 @@ export function readJob(sql: SqlStorage, row: JobRecord): Job {
       width: bytes(rgb, 'rgb').shape[1] as number,
     },
     selections: row.selections,
-    usage: sql
-      .exec<{ data: string }>('SELECT data FROM usage ORDER BY stage')
-      .toArray()
-      .map(({ data }) => JSON.parse(data) as StageUsage),
+    usage: readUsage(sql),
   };
+}
+
+/** The usage of every finished stage, in order. */
+export const readUsage = (sql: SqlStorage): readonly StageUsage[] =>
+  sql
+    .exec<{ data: string }>('SELECT data FROM usage ORDER BY stage')
+    .toArray()
+    .map(({ data }) => JSON.parse(data) as StageUsage);
+
+/** Removes latents and pictures: nobody needs them once the job has ended. */
+export function deleteLatents(sql: SqlStorage): void {
+  sql.exec('DELETE FROM blob');
+}
+
+/** Removes all that a job holds of its caller: prompt, plan, latents, events, usage. What stays is told to others. */
+export function deleteContent(sql: SqlStorage): void {
+  for (const table of ['job', 'blob', 'event', 'usage', 'attempt']) sql.exec(`DELETE FROM ${table}`);
 }
 
 /** Writes what a room changed: latents, picture, selection and the usage of a stage just finished. */

@@ -1,0 +1,60 @@
+/** The rows of a job's outbox. docs/storage.md shows each kind with an example. Nothing here awaits. */
+import type { Letter, LetterKind } from '../src/job/outbox.ts';
+
+/** A letter as it is stored. Times are milliseconds since 1970. */
+export type StoredLetter = Letter & { readonly seq: number; readonly dueAt: number; readonly tries: number };
+
+/** Puts a letter in, to go out at `dueAt`. */
+export function addLetter(sql: SqlStorage, { kind, payload }: Letter, dueAt: number, tries = 0): void {
+  sql.exec(
+    'INSERT INTO outbox (kind, due_at, tries, payload) VALUES (?, ?, ?, ?)',
+    kind,
+    dueAt,
+    tries,
+    JSON.stringify(payload),
+  );
+}
+
+/** That a job is no longer stored is told after its account knows how it ended. */
+const MAY_GO = "(kind <> 'erased' OR NOT EXISTS (SELECT 1 FROM outbox WHERE kind = 'ended'))";
+
+type Row = { seq: number; kind: string; due_at: number; tries: number; payload: string };
+
+/** The letters that may go out at `now`, in the order in which they were put in. */
+export const dueLetters = (sql: SqlStorage, now: number): readonly StoredLetter[] =>
+  sql
+    .exec<Row>(`SELECT * FROM outbox WHERE due_at <= ? AND ${MAY_GO} ORDER BY seq`, now)
+    .toArray()
+    .map(({ due_at, payload, ...row }) => ({ ...row, dueAt: due_at, payload: JSON.parse(payload) }) as StoredLetter);
+
+/** When the next letter may go out; null: none is left. */
+export const nextLetterAt = (sql: SqlStorage): number | null =>
+  sql.exec<{ at: number | null }>(`SELECT MIN(due_at) AS at FROM outbox WHERE ${MAY_GO}`).one().at;
+
+/** The stored letters of one kind. */
+export const lettersOf = <Kind extends LetterKind>(
+  sql: SqlStorage,
+  kind: Kind,
+): readonly Extract<StoredLetter, { kind: Kind }>[] =>
+  dueLetters(sql, Number.MAX_SAFE_INTEGER).filter(
+    (letter): letter is Extract<StoredLetter, { kind: Kind }> => letter.kind === kind,
+  );
+
+export function removeLetter(sql: SqlStorage, seq: number): void {
+  sql.exec('DELETE FROM outbox WHERE seq = ?', seq);
+}
+
+/** Removes what would need the job's content to be sent. */
+export function removeLetters(sql: SqlStorage, ...kinds: readonly LetterKind[]): void {
+  for (const kind of kinds) sql.exec('DELETE FROM outbox WHERE kind = ?', kind);
+}
+
+/** The letter was not taken: it goes out again at `dueAt`. */
+export function postponeLetter(sql: SqlStorage, seq: number, dueAt: number): void {
+  sql.exec('UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE seq = ?', dueAt, seq);
+}
+
+/** Letters of one kind that were not taken go out again at once. */
+export function hastenLetters(sql: SqlStorage, kind: LetterKind, now: number): void {
+  sql.exec('UPDATE outbox SET due_at = ? WHERE kind = ? AND tries > 0', now, kind);
+}

@@ -1,0 +1,145 @@
+/**
+ * What an ended job still has to tell others, delivered: each letter at least once, each with a time of its own, every
+ * far side with a limit. Where the last letter of a job that is no longer stored is gone, nothing is left.
+ */
+import { webhookBody } from '../src/doors/webhook-body.ts';
+import type { JobRecord } from '../src/job/job.ts';
+import { streamToken, withLinks } from '../src/job/links.ts';
+import { logLine } from '../src/job/log.ts';
+import { pauseAfter } from '../src/job/outbox.ts';
+import type { AccountCalls, JobWithLogs, Objects } from '../src/job/rpc.ts';
+import { afterTry, webhookSecret } from '../src/job/webhook.ts';
+import type { StageServer } from '../src/stage/client.ts';
+import { callWebhook } from './call-webhook.ts';
+import { readRow, updateRow } from './job-tables.ts';
+import { hasTables } from './migrate.ts';
+import { dueLetters, nextLetterAt, postponeLetter, removeLetter, type StoredLetter } from './outbox-tables.ts';
+import { within } from './time-limit.ts';
+
+export interface OutboxEnv {
+  readonly IMAGES: R2Bucket;
+  readonly ACCOUNTS: Objects<AccountCalls>;
+  readonly SIGNING_SECRET: string;
+  readonly WEBHOOK_RESOLVER: string;
+}
+
+/** What the outbox needs of its job. */
+export interface Sender {
+  readonly env: () => OutboxEnv;
+  readonly storage: DurableObjectStorage;
+  /** the job as a webhook tells it; null once it is no longer stored */
+  readonly view: () => JobWithLogs | null;
+  /** a stage server by the id of its backend; null where none is configured */
+  readonly server: (backend: string) => StageServer | null;
+  /** the job's time is over */
+  readonly expire: () => void;
+}
+
+export interface Outbox {
+  /** Delivers what may go out now, then sets the alarm for the next letter. A second call joins the first. */
+  deliver(): Promise<void>;
+  /** Ends a call of the caller's own server: nobody waits for it when the job is erased. */
+  dropWebhook(): void;
+}
+
+/** Longest wait for an account or the bucket. */
+const FAR_SIDE_MS = 10_000;
+
+/** When to try again; null: the letter is done with. */
+type Outcome = { readonly pauseMs: number } | null;
+
+export function makeOutbox({ env, storage, view, server, expire }: Sender): Outbox {
+  const { sql } = storage;
+  let delivering: Promise<void> | null = null;
+  let webhookCall: AbortController | null = null;
+
+  async function deliverAll(): Promise<void> {
+    // the alarm that comes after the last letter finds nothing any more
+    if (!hasTables(sql)) return;
+    for (let due = dueLetters(sql, Date.now()); due.length > 0; due = dueLetters(sql, Date.now())) {
+      await Promise.all(due.map(deliverOne));
+    }
+    const next = nextLetterAt(sql);
+    if (next !== null) await storage.setAlarm(next);
+    else if (readRow(sql) === null) await storage.deleteAll();
+  }
+
+  async function deliverOne(letter: StoredLetter): Promise<void> {
+    const outcome = await send(letter);
+    if (outcome === null) removeLetter(sql, letter.seq);
+    else postponeLetter(sql, letter.seq, Date.now() + outcome.pauseMs);
+  }
+
+  function send(letter: StoredLetter): Promise<Outcome> {
+    switch (letter.kind) {
+      case 'ended': {
+        const { account, job, status, work } = letter.payload;
+        return attempt(letter, () => env().ACCOUNTS.getByName(account).ended(job, status, work));
+      }
+      case 'erased': {
+        const { account, job } = letter.payload;
+        return attempt(letter, () => env().ACCOUNTS.getByName(account).erased(job));
+      }
+      case 'picture':
+        return attempt(letter, () => env().IMAGES.delete(letter.payload.key));
+      case 'forget':
+        return attempt(letter, async () => server(letter.payload.backend)?.cancel(letter.payload.stageId));
+      case 'webhook':
+        return sendWebhook();
+      case 'expire':
+        expire();
+        return Promise.resolve(null);
+    }
+  }
+
+  /** One try at a far side; what it fails with is logged, and tried again later. */
+  async function attempt(
+    letter: Extract<StoredLetter, { kind: 'ended' | 'erased' | 'picture' | 'forget' }>,
+    work: () => Promise<unknown>,
+  ): Promise<Outcome> {
+    try {
+      await within(FAR_SIDE_MS, letter.kind, work());
+      return null;
+    } catch (error) {
+      logLine('letter_not_taken', { kind: letter.kind, tries: letter.tries + 1, error: String(error) });
+      const pauseMs = pauseAfter(letter.kind, letter.tries + 1);
+      return pauseMs === null ? null : { pauseMs };
+    }
+  }
+
+  /** One call of the caller's own server; what came of it is stored with the job. */
+  async function sendWebhook(): Promise<Outcome> {
+    const row = readRow(sql);
+    const told = view();
+    if (!row?.webhook || !told) return null;
+    const { webhook, account, id } = row as JobRecord & { webhook: NonNullable<JobRecord['webhook']> };
+    const now = Date.now();
+    const job = await withLinks(env().SIGNING_SECRET, told.job, now);
+    const token = await streamToken(env().SIGNING_SECRET, id, now);
+    const { origin, door, url } = webhook;
+    const body = JSON.stringify(webhookBody(door, job, told.logs, { origin, streamToken: token, now }));
+    const secrets = async () => {
+      const generations = await env().ACCOUNTS.getByName(account).webhookGenerations();
+      return Promise.all(generations.map((generation) => webhookSecret(env().SIGNING_SECRET, account, generation)));
+    };
+    webhookCall = new AbortController();
+    const { signal } = webhookCall;
+    const status = await callWebhook({ url, id, body, secrets, resolver: env().WEBHOOK_RESOLVER, signal });
+    webhookCall = null;
+    if (readRow(sql) === null) return null;
+    const after = afterTry(webhook, status);
+    logLine('webhook_called', { job_id: id, try: after.webhook.tries, status, state: after.webhook.state });
+    updateRow(sql, { webhook: after.webhook });
+    return after.pauseMs === null ? null : { pauseMs: after.pauseMs };
+  }
+
+  return {
+    deliver() {
+      delivering ??= deliverAll().finally(() => {
+        delivering = null;
+      });
+      return delivering;
+    },
+    dropWebhook: () => webhookCall?.abort(),
+  };
+}
