@@ -122,6 +122,8 @@ export function makeOutbox({ env, storage, view, server, expire }: Sender): Outb
       const generations = await env().ACCOUNTS.getByName(account).webhookGenerations();
       return Promise.all(generations.map((generation) => webhookSecret(env().SIGNING_SECRET, account, generation)));
     };
+    // erased while this was signed: there is nothing to tell any more
+    if (readRow(sql) === null) return null;
     webhookCall = new AbortController();
     const { signal } = webhookCall;
     const status = await callWebhook({ url, id, body, secrets, resolver: env().WEBHOOK_RESOLVER, signal });

@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createStageServer } from '../../containers/onnx/app.ts';
+import { type Listening, listen } from '../../containers/onnx/listen.ts';
+import { fetchImage, follow, getJob } from '../../scripts/generate/client.ts';
+import { type Stack, startStack } from '../../scripts/local/stack.ts';
+import { closedFormModel } from '../contract/closed-form-model.ts';
+
+/**
+ * The state of a stack of version 0.1.0, whose objects had no outbox, no attempts, and backends in their plans: made by
+ * that version with this test's stage server, which stood still inside stage 2 of `cut` while everything was killed.
+ * `whole` had ended before, `hooked` still had its webhook to deliver, `cancelled` was cancelled. `expected.png` is the
+ * picture that version made of `cut`'s request without being killed.
+ */
+const ARCHIVE = fileURLToPath(new URL('./old-state.tar.gz', import.meta.url));
+
+interface OldJobs {
+  readonly cut: string;
+  readonly whole: string;
+  readonly hooked: string;
+  readonly cancelled: string;
+  readonly key: string;
+}
+
+let folder: string;
+let jobs: OldJobs;
+let expected: Uint8Array;
+let stack: Stack;
+let stage: Listening;
+const server = createStageServer({
+  models: [closedFormModel().model],
+  token: 'stage-token',
+  options: { log: () => undefined },
+});
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ralu-old-'));
+  await promisify(execFile)('tar', ['-xzf', ARCHIVE, '-C', folder]);
+  jobs = JSON.parse(await readFile(join(folder, 'jobs.json'), 'utf8')) as OldJobs;
+  expected = new Uint8Array(await readFile(join(folder, 'expected.png')));
+  stage = await listen(server.app, { host: '127.0.0.1', port: 0 });
+  stack = await startStack({ persistTo: folder, stage: { url: stage.url, token: 'stage-token' } });
+});
+
+afterAll(async () => {
+  await stack?.close();
+  await stage?.close(0);
+  await server.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('what an earlier version stored', () => {
+  test('its keys go on opening its account', () => {
+    expect(stack.key).toBe(jobs.key);
+  });
+
+  test('a job cut off inside its second stage is finished, in the bytes that version would have made', async () => {
+    const events = [];
+    for await (const event of follow(stack, jobs.cut)) events.push(event);
+    expect(events.at(-1)?.type).toBe('done');
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
+    expect(await fetchImage(stack, jobs.cut)).toEqual(expected);
+    const { receipt } = await getJob(stack, jobs.cut);
+    expect(receipt?.stages.map(({ stage }) => stage)).toEqual([1, 2, 3]);
+  });
+
+  test('a job that had ended is shown as it was, with the same picture', async () => {
+    const job = await getJob(stack, jobs.whole);
+    expect(job).toMatchObject({ status: 'done', receipt: { stages: [{ stage: 1 }, { stage: 2 }, { stage: 3 }] } });
+    expect(await fetchImage(stack, jobs.whole)).toEqual(expected);
+    expect(await getJob(stack, jobs.cancelled)).toMatchObject({ status: 'cancelled', image: null });
+  });
+
+  test('a webhook that was not taken is tried again', async () => {
+    await expect
+      .poll(async () => (await getJob(stack, jobs.hooked)).webhook, { timeout: 20_000 })
+      .toMatchObject({ state: 'waiting', tries: 2 });
+  });
+
+  test('an erased one is gone, and the account counts nothing as open', async () => {
+    const headers = { authorization: `Bearer ${stack.key}` };
+    const path = new URL(`/v1/jobs/${jobs.whole}`, stack.url);
+    expect((await fetch(path, { method: 'DELETE', headers })).status).toBe(204);
+    expect((await fetch(path, { headers })).status).toBe(404);
+    const listed = (await (await fetch(new URL('/v1/jobs', stack.url), { headers })).json()) as {
+      data: { id: string }[];
+    };
+    expect(listed.data.map(({ id }) => id).toSorted()).toEqual([jobs.cancelled, jobs.cut, jobs.hooked].toSorted());
+    const account = await (await fetch(new URL('/v1/account', stack.url), { headers })).json();
+    expect(account).toMatchObject({ open_jobs: 0 });
+  });
+});
