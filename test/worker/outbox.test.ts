@@ -13,6 +13,10 @@ const PROMPT = 'a purple hippopotamus on a blue background';
 const FOX = { prompt: PROMPT, ...SMALL, preset: '7x', seed: 5 };
 const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
 const rowOf = (id: string) => runInDurableObject(stubOf(id), (_, state) => readRow(state.storage.sql) as JobRecord);
+/** Ends the object's incarnation as a crash would; the call that does it fails with it. */
+const crash = (id: string): Promise<void> =>
+  runInDurableObject(stubOf(id), (_, state) => state.abort('crashed by a test')).catch(() => undefined);
+
 const erase = (id: string, key?: string) => call(`/v1/jobs/${id}`, { method: 'DELETE', ...(key && { key }) });
 
 /** Replaces a part of what the living object was given. */
@@ -90,10 +94,8 @@ describe('an end is told', () => {
     await call(`/v1/jobs/${id}/cancel`, { method: 'POST', key });
     await expect.poll(() => kindsOf(id), { timeout: 5000 }).toEqual(['ended', 'picture', 'expire']);
     expect(await openJobs(key)).toBe(1);
-    await runInDurableObject(stubOf(id), (_, state) => {
-      hastenLetters(state.storage.sql, 'ended', Date.now());
-      state.abort('crashed by a test');
-    }).catch(() => undefined);
+    await runInDurableObject(stubOf(id), (_, state) => hastenLetters(state.storage.sql, 'ended', Date.now()));
+    await crash(id);
     await stubOf(id).view(null);
     await expect.poll(() => openJobs(key), { timeout: 5000 }).toBe(0);
     expect(await kindsOf(id)).toEqual(['picture', 'expire']);
@@ -147,8 +149,8 @@ describe('what is erased', () => {
 
     await runInDurableObject(stubOf(id), (_, state) => {
       for (const kind of ['ended', 'erased'] as const) hastenLetters(state.storage.sql, kind, Date.now());
-      state.abort('crashed by a test');
-    }).catch(() => undefined);
+    });
+    await crash(id);
     await runInDurableObject(stubOf(id), (instance) => instance.alarm());
     expect(await openJobs(key)).toBe(0);
     expect((await (await call('/v1/jobs', { key })).json<{ data: unknown[] }>()).data).toEqual([]);
