@@ -2,14 +2,11 @@
  * Where a job's stage requests went: one row for each stage and server, so that every server can be told to forget.
  * Nothing here awaits.
  */
+import type { SentStage } from '../src/job/outbox.ts';
 
-export interface Attempt {
-  readonly backend: string;
-  /** id of the stage at that server: the same request has the same one */
-  readonly stageId: string;
+/** A request of one stage to one server. The same request has the same stage id. */
+export interface Attempt extends SentStage {
   readonly stage: number;
-  /** `sent`: nothing was heard of it; `stored`: its result is; `failed`: it led to none */
-  readonly outcome: 'sent' | 'stored' | 'failed';
 }
 
 type Row = { backend: string; stage_id: string; stage: number; outcome: Attempt['outcome'] };

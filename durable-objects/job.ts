@@ -16,6 +16,7 @@ import { imageKey } from '../src/job/image-key.ts';
 import type { Job, JobRecord, JobView, Room } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
+import { DROPPED_AT_ERASURE, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import { afterFault, imageOf, newRecord, receiptOf, timesAfter, workOf } from '../src/job/record.ts';
 import type { JobCalls, JobWithLogs, NewJob } from '../src/job/rpc.ts';
@@ -31,7 +32,7 @@ import {
 import { viewJob } from '../src/job/view.ts';
 import { encodeStageRequest, stageId } from '../src/stage/client.ts';
 import { optionsFor } from '../src/stage/contract.ts';
-import { type Attempt, beginAttempt, readAttempts, settleAttempt } from './attempts.ts';
+import { beginAttempt, readAttempts, settleAttempt } from './attempts.ts';
 import {
   appendEvent,
   deleteContent,
@@ -57,15 +58,7 @@ import { within } from './time-limit.ts';
 import { makeSignal, nextEvents, untilEnded, type Watched, watchEvents } from './watch.ts';
 
 /** What a deployment gives the object. */
-export interface JobEnv extends LimitVariables, FleetEnv, OutboxEnv {
-  readonly IMAGES: R2Bucket;
-  /** secret: what keys, links and webhooks are signed with */
-  readonly SIGNING_SECRET: string;
-  /**
-   * DNS over HTTPS, asked where a webhook's name leads; empty on one's own machine: webhooks may go anywhere then
-   */
-  readonly WEBHOOK_RESOLVER: string;
-}
+export interface JobEnv extends LimitVariables, FleetEnv, OutboxEnv {}
 
 /**
  * How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a
@@ -76,10 +69,8 @@ const LEASE_MS = 10_000;
  * How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes.
  */
 const ALARM_MS = 4 * 60_000;
-/** Longest wait for the bucket to take a picture. */
+/** Longest wait for the bucket to take a picture: well within the time after which strays are looked for. */
 const PUT_MS = 30_000;
-/** When a picture that was on its way as its job ended has arrived or never will. */
-const STRAY_MS = 2 * PUT_MS;
 /** How long an erasure waits for the walk it ends. */
 const WALK_END_MS = 10_000;
 
@@ -421,16 +412,17 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     this.#append(event(receipt));
     const work = room.name === 'done' ? workOf(row, receipt) : null;
-    const { account, id: job } = row;
-    addLetter(this.#sql, { kind: 'ended', payload: { account, job, status: room.name, work } }, now);
-    if (row.webhook) addLetter(this.#sql, { kind: 'webhook', payload: null }, now);
-    if (room.name !== 'done') {
-      for (const attempt of readAttempts(this.#sql)) if (attempt.outcome === 'sent') this.#addForget(attempt, now);
-      if (row.room.name === 'stage' && row.room.stage === row.plan.stages.length) this.#addPicture(row, now + STRAY_MS);
+    const ended = { status: room.name, work, expiresAt, now };
+    for (const { letter, dueAt } of lettersAtEnd(row, ended, readAttempts(this.#sql))) {
+      addLetter(this.#sql, letter, dueAt);
     }
-    addLetter(this.#sql, { kind: 'expire', payload: null }, expiresAt);
     void this.ctx.storage.setAlarm(now);
-    logLine('job_ended', { job_id: job, room: room.name, ms: now - row.createdAt, reason: outcome?.failure?.reason });
+    logLine('job_ended', {
+      job_id: row.id,
+      room: room.name,
+      ms: now - row.createdAt,
+      reason: outcome?.failure?.reason,
+    });
   }
 
   /** What comes of an end once it is stored: the request in flight stops, who watches hears, the outbox goes out. */
@@ -446,25 +438,15 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const row = this.#row();
     if (!row) return;
     const now = Date.now();
-    const { id: job, account } = row;
     this.ctx.storage.transactionSync(() => {
-      removeLetters(this.#sql, 'webhook', 'expire', 'forget');
-      for (const attempt of readAttempts(this.#sql)) this.#addForget(attempt, now);
-      this.#addPicture(row, now);
-      addLetter(this.#sql, { kind: 'erased', payload: { account, job } }, now);
+      const letters = lettersAtErasure(row, readAttempts(this.#sql));
+      removeLetters(this.#sql, DROPPED_AT_ERASURE);
+      for (const letter of letters) addLetter(this.#sql, letter, now);
       deleteContent(this.#sql);
       void this.ctx.storage.setAlarm(now);
     });
     this.#signal.notify();
-    logLine('job_erased', { job_id: job, why });
-  }
-
-  #addForget({ backend, stageId: id }: Attempt, now: number): void {
-    addLetter(this.#sql, { kind: 'forget', payload: { backend, stageId: id } }, now);
-  }
-
-  #addPicture({ id, account, request }: JobRecord, at: number): void {
-    addLetter(this.#sql, { kind: 'picture', payload: { account, key: imageKey(id, request.format) } }, at);
+    logLine('job_erased', { job_id: row.id, why });
   }
 
   /** Whether the bucket has not deleted the picture of an erased job of `owner`. */

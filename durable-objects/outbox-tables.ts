@@ -44,8 +44,8 @@ export function removeLetter(sql: SqlStorage, seq: number): void {
   sql.exec('DELETE FROM outbox WHERE seq = ?', seq);
 }
 
-/** Removes what would need the job's content to be sent. */
-export function removeLetters(sql: SqlStorage, ...kinds: readonly LetterKind[]): void {
+/** Removes every letter of these kinds. */
+export function removeLetters(sql: SqlStorage, kinds: readonly LetterKind[]): void {
   for (const kind of kinds) sql.exec('DELETE FROM outbox WHERE kind = ?', kind);
 }
 

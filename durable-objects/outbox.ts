@@ -16,10 +16,13 @@ import { hasTables } from './migrate.ts';
 import { dueLetters, nextLetterAt, postponeLetter, removeLetter, type StoredLetter } from './outbox-tables.ts';
 import { within } from './time-limit.ts';
 
+/** What a deployment gives the job's object for those it tells. */
 export interface OutboxEnv {
   readonly IMAGES: R2Bucket;
   readonly ACCOUNTS: Objects<AccountCalls>;
+  /** secret: what keys, links and webhooks are signed with */
   readonly SIGNING_SECRET: string;
+  /** DNS over HTTPS, asked where a webhook's name leads; empty on one's own machine: webhooks may go anywhere then */
   readonly WEBHOOK_RESOLVER: string;
 }
 

@@ -3,6 +3,8 @@
  * and removed when it was taken, so each is delivered at least once. None carries content of the job. Pure.
  */
 import type { JobStatus, JobWork } from '../account/account.ts';
+import { imageKey } from './image-key.ts';
+import type { JobRecord } from './job.ts';
 
 export type Letter =
   /** the account: the job has ended */
@@ -27,6 +29,73 @@ export type Letter =
   | { readonly kind: 'expire'; readonly payload: null };
 
 export type LetterKind = Letter['kind'];
+
+/** A letter and when it may go out, milliseconds since 1970. */
+export interface DueLetter {
+  readonly letter: Letter;
+  readonly dueAt: number;
+}
+
+/** Where a stage request went, and what came of it. */
+export interface SentStage {
+  readonly backend: string;
+  readonly stageId: string;
+  /** `sent`: nothing was heard of it; `stored`: its result is; `failed`: it led to none */
+  readonly outcome: 'sent' | 'stored' | 'failed';
+}
+
+/** When a picture that was on its way as its job ended has arrived, or never will. */
+const STRAY_MS = 60_000;
+
+const picture = ({ id, account, request }: JobRecord): Letter => ({
+  kind: 'picture',
+  payload: { account, key: imageKey(id, request.format) },
+});
+const forget = ({ backend, stageId }: SentStage): Letter => ({ kind: 'forget', payload: { backend, stageId } });
+
+/**
+ * What has to be told when a job ends at `now`. `record` is the job in the room it leaves. A job without a picture stops
+ * the stages that may still run for it, and removes a picture that its last stage may still put.
+ */
+export function lettersAtEnd(
+  record: JobRecord,
+  {
+    status,
+    work,
+    expiresAt,
+    now,
+  }: {
+    readonly status: Exclude<JobStatus, 'open'>;
+    readonly work: JobWork | null;
+    readonly expiresAt: number;
+    readonly now: number;
+  },
+  sent: readonly SentStage[],
+): readonly DueLetter[] {
+  const { id: job, account, room, plan } = record;
+  const isLastStage = room.name === 'stage' && room.stage === plan.stages.length;
+  const at =
+    (dueAt: number) =>
+    (letter: Letter): DueLetter => ({ letter, dueAt });
+  const running = status === 'done' ? [] : sent.filter(({ outcome }) => outcome === 'sent');
+  return [
+    at(now)({ kind: 'ended', payload: { account, job, status, work } }),
+    ...(record.webhook ? [at(now)({ kind: 'webhook', payload: null })] : []),
+    ...running.map(forget).map(at(now)),
+    ...(status !== 'done' && isLastStage ? [at(now + STRAY_MS)(picture(record))] : []),
+    at(expiresAt)({ kind: 'expire', payload: null }),
+  ];
+}
+
+/** What has to be told when an ended job is erased, beside what is still to be told of its end. */
+export const lettersAtErasure = (record: JobRecord, sent: readonly SentStage[]): readonly Letter[] => [
+  ...sent.map(forget),
+  picture(record),
+  { kind: 'erased', payload: { account: record.account, job: record.id } },
+];
+
+/** Letters that an erased job no longer sends: they would need its content, or are sent anew. */
+export const DROPPED_AT_ERASURE = ['webhook', 'expire', 'forget'] as const satisfies readonly LetterKind[];
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;

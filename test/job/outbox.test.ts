@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { pauseAfter } from '../../src/job/outbox.ts';
+import type { JobRecord } from '../../src/job/job.ts';
+import { lettersAtEnd, lettersAtErasure, pauseAfter, type SentStage } from '../../src/job/outbox.ts';
 
 const KINDS = ['ended', 'erased', 'picture', 'forget'] as const;
 
@@ -27,5 +28,64 @@ describe('pauses between the tries of a letter', () => {
     }
     expect(pauses.length).toBeGreaterThan(2);
     expect(pauses.reduce((sum, pause) => sum + pause)).toBeLessThan(600_000);
+  });
+});
+
+const WEBHOOK = {
+  url: 'https://example.com/hook',
+  door: 'jobs',
+  origin: 'https://ralu.example',
+  tries: 0,
+  state: 'waiting',
+} as const;
+const record = (changes: Partial<JobRecord> = {}): JobRecord =>
+  ({
+    id: 'job_1',
+    account: 'acct_1',
+    request: { format: 'webp', prompt: 'a hippopotamus' },
+    plan: { stages: [{}, {}, {}] },
+    room: { name: 'stage', stage: 2 },
+    webhook: null,
+    ...changes,
+  }) as unknown as JobRecord;
+const SENT: readonly SentStage[] = [
+  { backend: 'a', stageId: 's1', outcome: 'stored' },
+  { backend: 'a', stageId: 's2', outcome: 'failed' },
+  { backend: 'b', stageId: 's2', outcome: 'sent' },
+];
+const end = (status: 'done' | 'failed' | 'cancelled') => ({ status, work: null, expiresAt: 9000, now: 1000 });
+const kinds = (letters: ReturnType<typeof lettersAtEnd>) => letters.map(({ letter }) => letter.kind);
+
+describe('what an end has to tell', () => {
+  test('the account always and at once; the caller where one asked; at last that the time is over', () => {
+    expect(lettersAtEnd(record({ webhook: WEBHOOK }), end('done'), SENT)).toEqual([
+      {
+        letter: { kind: 'ended', payload: { account: 'acct_1', job: 'job_1', status: 'done', work: null } },
+        dueAt: 1000,
+      },
+      { letter: { kind: 'webhook', payload: null }, dueAt: 1000 },
+      { letter: { kind: 'expire', payload: null }, dueAt: 9000 },
+    ]);
+  });
+
+  test('a job without a picture stops the stages that may still run for it, and no others', () => {
+    for (const status of ['failed', 'cancelled'] as const) {
+      const letters = lettersAtEnd(record(), end(status), SENT);
+      expect(kinds(letters)).toEqual(['ended', 'forget', 'expire']);
+      expect(letters[1]?.letter.payload).toEqual({ backend: 'b', stageId: 's2' });
+    }
+  });
+
+  test('a picture that its last stage may still put is removed later than any put may take', () => {
+    const letters = lettersAtEnd(record({ room: { name: 'stage', stage: 3 } }), end('cancelled'), []);
+    expect(kinds(letters)).toEqual(['ended', 'picture', 'expire']);
+    expect(letters[1]?.letter.payload).toEqual({ account: 'acct_1', key: 'jobs/job_1/image.webp' });
+    expect(letters[1]?.dueAt).toBeGreaterThan(1000 + 30_000);
+  });
+
+  test('an erasure tells every server a request went to, the bucket and the account, and carries no content', () => {
+    const letters = lettersAtErasure(record({ webhook: WEBHOOK }), SENT);
+    expect(letters.map(({ kind }) => kind)).toEqual(['forget', 'forget', 'forget', 'picture', 'erased']);
+    expect(JSON.stringify(letters)).not.toMatch(/hippopotamus|hook/);
   });
 });
