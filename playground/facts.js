@@ -80,12 +80,13 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
     );
   }
   if (plan.tflops.ratio === 1) parts.push(fact('Work of denoising', work(plan.tflops.denoise), 'the plain model’s'));
-  else
+  else {
+    const { ratio, ratio_total } = plan.tflops;
     parts.push(
       fact(
         'Work of denoising, counted',
-        times(plan.tflops.ratio),
-        'less',
+        times(ratio),
+        ratio_total > 1 ? `less; ${times(ratio_total)} less with text and decoding` : 'less',
         ...bars(
           [
             { name, value: plan.tflops.denoise },
@@ -95,6 +96,7 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
         ),
       ),
     );
+  }
   if (isBesideAwaited) {
     const stage = beside?.stages[0];
     const title = beside ? 'The plain model runs, for comparison' : 'The plain model runs next, for comparison';

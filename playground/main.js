@@ -218,8 +218,9 @@ function sentenceOf(event, run) {
       return run.stages[event.data.stage - 1]?.trouble ?? '';
     case 'done': {
       const { receipt } = event.data;
-      const ratio = receipt.tflops.ratio > 1 ? `, ${times(receipt.tflops.ratio)} less than the plain model` : '';
-      return `The picture is there, after ${duration(receipt.wall_ms.total)}: ${work(receipt.tflops.denoise)} of denoising${ratio}.`;
+      const { denoise, ratio } = receipt.tflops;
+      const saving = ratio !== null && ratio > 1 ? `, ${times(ratio)} less than the plain model` : '';
+      return `The picture is there, after ${duration(receipt.wall_ms.total)}: ${work(denoise)} of denoising${saving}.`;
     }
     case 'cancelled':
       return 'Cancelled.';

@@ -7,7 +7,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { unpackLatents } from '../../src/numerics/tokens.ts';
-import { modelFacts } from '../../src/stage/contract.ts';
+import { checkSizes, modelFacts } from '../../src/stage/contract.ts';
 import { type EngineOptions, openEngine } from './engine/choose.ts';
 import type { EngineKind, FloatTensor, Graph, Tensor } from './engine/engine.ts';
 import { makeTokenize } from './engine/tokenize.ts';
@@ -26,7 +26,7 @@ const graph = z.strictObject({ file: fileName, inputs: z.array(z.string()), outp
 const manifest = z
   .strictObject({
     format: z.literal(1),
-    facts: modelFacts.omit({ digest: true }),
+    facts: modelFacts.omit({ digest: true }).superRefine(checkSizes),
     /**
      * `whole_words`: every word the model has learned is one token, so that a caller can be told which words are read
      * in pieces

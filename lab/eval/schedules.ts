@@ -15,7 +15,8 @@ export function presetSchedule(
   preset: string,
   more: Omit<ScheduleInput, 'preset'> = {},
 ): ScheduleRequest {
-  const chosen = chooseSchedule({ preset, ...more }, facts);
+  // the size decides only what a request without a preset gets
+  const chosen = chooseSchedule({ preset, ...more }, facts, facts.sizes[0]!);
   if (!chosen.ok) throw new RangeError(`${chosen.refusal.field} is ${chosen.refusal.value}; ${chosen.refusal.rule}`);
   return chosen.value;
 }

@@ -1,7 +1,7 @@
 /** Whether a picture shows the grid it was made on. Pure. */
 import { requireInteger, requireLength } from '../../src/numerics/bounds.ts';
-import { canny } from '../../src/numerics/canny.ts';
-import { blockScores, selectTop } from '../../src/numerics/select.ts';
+import { rankGrey } from '../../src/numerics/early.ts';
+import { selectStillLow } from '../../src/numerics/select.ts';
 
 /**
  * A step above this is an object's own edge: it counts this much and no more, or a few edges would drown every seam.
@@ -78,4 +78,4 @@ export const edgeBlocks = (
   width: number,
   height: number,
   { block, count }: { readonly block: number; readonly count: number },
-): Uint32Array => selectTop(blockScores(canny(grey, width, height), width, height, block), count);
+): Uint32Array => selectStillLow(rankGrey(grey, { width, height }, block).ranking, 0, count);

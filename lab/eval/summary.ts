@@ -1,4 +1,5 @@
 /** The figures of a table, from the results of its rows. Pure. */
+import { tera } from '../../src/billing/work.ts';
 import { bootstrapInterval, type Interval } from './bootstrap.ts';
 import { frechetTo, type Moments, momentsOf } from './frechet.ts';
 import { type Result, type Seam, unpackFeatures } from './results.ts';
@@ -157,17 +158,15 @@ const meanOf =
   (drawn: Groups): number =>
     mean(drawn.map((group) => mean(group.map((pair) => pair[whose]))));
 
-const TERA = 1e12;
-
 function costOf(results: readonly Result[]): Cost {
   const each = (part: (spent: Result['spent']) => number): number[] => results.map(({ spent }) => part(spent));
   const beside = (spent: Result['spent']): number => spent.decodeFlops + spent.textFlops;
   return {
     seconds: median(each(({ computeMs, decodeMs }) => (computeMs + decodeMs) / 1000)),
     denoiseSeconds: median(each(({ computeMs }) => computeMs / 1000)),
-    tflops: mean(each((spent) => spent.denoiseFlops + beside(spent))) / TERA,
-    tflopsWithoutAttention: mean(each((spent) => spent.denoiseFlopsWithoutAttention + beside(spent))) / TERA,
-    denoiseTflops: mean(each(({ denoiseFlops }) => denoiseFlops)) / TERA,
+    tflops: tera(mean(each((spent) => spent.denoiseFlops + beside(spent)))),
+    tflopsWithoutAttention: tera(mean(each((spent) => spent.denoiseFlopsWithoutAttention + beside(spent)))),
+    denoiseTflops: tera(mean(each(({ denoiseFlops }) => denoiseFlops))),
     evaluations: mean(each(({ evaluations }) => evaluations.reduce((sum, { count }) => sum + count, 0))),
   };
 }

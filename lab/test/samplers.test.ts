@@ -8,6 +8,7 @@ import { standardNormals } from '../../src/numerics/normal.ts';
 import { fitSchedule } from '../../src/numerics/nt-matching.ts';
 import { gridIds, packLatents } from '../../src/numerics/tokens.ts';
 import { CLOSED_FORM_FACTS, closedFormModel } from '../../test/contract/closed-form-model.ts';
+import { runStageOn } from '../../test/contract/in-process.ts';
 import { maxDifference } from '../../test/numerics/golden.ts';
 import { type Calibration, calibrate } from '../eval/calibrate.ts';
 import { type Denoiser, type Job, makeDenoiser, type RunRequest } from '../eval/denoiser.ts';
@@ -26,7 +27,7 @@ import { expandSpectrum, fitPowerLaw } from '../eval/samplers/spectrum.ts';
 import { growthFor } from '../eval/samplers/speed.ts';
 import { forecast, remember, taylorSeer, taylorSteps } from '../eval/samplers/taylor.ts';
 import { fitShifts, mismatched, presetSchedule } from '../eval/schedules.ts';
-import { answerTo, runOn } from './stage-in-process.ts';
+import { runOn } from './stage-in-process.ts';
 
 const facts = CLOSED_FORM_FACTS;
 const JOB: Job = { prompt: 'a red apple', seed: 7, width: 128, height: 128 };
@@ -223,21 +224,7 @@ describe('RALU', () => {
     };
     for (let image: Uint8Array | null = null; ; ) {
       if (isLastRoom(job.room)) return image!;
-      const step = await walkRoom(job, {
-        clock: () => 0,
-        runStage: async ({ body, rgbSize }) => {
-          const { done, tensors } = await answerTo(model, body);
-          const rgb = tensors.rgb ? { data: tensors.rgb.data as Uint8Array, ...rgbSize } : null;
-          const result = {
-            done,
-            latents: (tensors.latents?.data as Float32Array | undefined) ?? null,
-            rgb,
-            preview: null,
-            image: (tensors.image?.data as Uint8Array | undefined) ?? null,
-          };
-          return { ok: true, result, wallMs: 0, attempts: 1 };
-        },
-      });
+      const step = await walkRoom(job, { clock: () => 0, runStage: runStageOn(model) });
       if (!step.ok) throw new Error(JSON.stringify(step.failure));
       ({ job, image } = step);
     }

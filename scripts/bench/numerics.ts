@@ -3,11 +3,10 @@
  */
 import { canny } from '../../src/numerics/canny.ts';
 import type { MatchingProblem } from '../../src/numerics/densities.ts';
-import { greyFromRgb } from '../../src/numerics/grey.ts';
+import { rankPicture, selectAtBoundaries } from '../../src/numerics/early.ts';
 import { fitSchedule } from '../../src/numerics/nt-matching.ts';
 import { transition } from '../../src/numerics/renoise.ts';
 import { buildSchedule } from '../../src/numerics/schedule.ts';
-import { blockScores, selectTop } from '../../src/numerics/select.ts';
 import { initialTokens } from '../../src/numerics/tokens.ts';
 
 export interface Measurement {
@@ -63,7 +62,8 @@ export function benchNumerics({ cases, face }: NumericsInputs): Measurement[] {
   const rest = Uint32Array.from({ length: 1024 - 307 }, (_, n) => n);
   measurements.push(
     measure('between the stages of FLUX at 1024²: grey, Canny, selection, both transitions', () => {
-      const chosen = selectTop(blockScores(canny(greyFromRgb(rgb, face.length), side, side), side, side), 307);
+      const { ranking } = rankPicture({ data: rgb, width: side, height: side }, { block: 16, isClipped: false });
+      const [chosen] = selectAtBoundaries(ranking, [307]) as [Uint32Array];
       const boundary = { mode: 'latent', seed: 1, referenceVariance: false } as const;
       const mixed = transition({ ...boundary, tokens: low, chosen, renoise: renoise[0]!, stream: 1, isLast: false });
       return transition({ ...boundary, tokens: mixed, chosen: rest, renoise: renoise[1]!, stream: 2, isLast: true });

@@ -59,10 +59,10 @@ async function run(stack: Stack, body: Readonly<Record<string, unknown>>): Promi
   const { id } = (await created.json()) as JobView;
   await (await fetch(new URL(`/v1/jobs/${id}/events`, stack.url), { headers })).arrayBuffer();
   const total = performance.now() - begin;
-  const { receipt, status, error } = (await (
+  const { plan, receipt, status, error } = (await (
     await fetch(new URL(`/v1/jobs/${id}`, stack.url), { headers })
   ).json()) as JobView;
-  if (!receipt) throw new Error(`job ${id} ${status}: ${error?.message}`);
+  if (status !== 'done' || !receipt) throw new Error(`job ${id} ${status}: ${error?.message}`);
   const sum = (part: 'compute_ms' | 'text_ms' | 'decode_ms' | 'encode_ms') =>
     receipt.stages.reduce((all, stage) => all + stage[part], 0);
   return {
@@ -71,7 +71,7 @@ async function run(stack: Stack, body: Readonly<Record<string, unknown>>): Promi
     decode: sum('decode_ms'),
     encode: sum('encode_ms'),
     total,
-    flopRatio: receipt.tflops.ratio,
+    flopRatio: plan.tflops.ratio,
   };
 }
 

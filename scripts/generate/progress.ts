@@ -63,7 +63,10 @@ export function drawProgress(screen: Screen): (event: FollowedEvent) => void {
       case 'plan': {
         const { stages, fitted, fit_ms, tflops } = event.data;
         const how = fitted ? `, schedule fitted in ${fit_ms.toFixed(1)} ms` : '';
-        const saving = stages.length > 1 ? `, ${tflops.ratio.toFixed(2)}x less work than the plain model` : '';
+        const saving =
+          stages.length > 1
+            ? `, ${tflops.ratio.toFixed(2)}x less denoising than the plain model (${tflops.ratio_total.toFixed(2)}x less work in all)`
+            : '';
         say(`${stages.map(({ tokens, steps }) => `${steps}×${tokens}`).join(' → ')} (steps × tokens)${saving}${how}`);
         return;
       }

@@ -84,8 +84,9 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
   lines.push(
     `work       denoising ${figures(tflops.denoise)} TFLOPs with attention, ${figures(tflops.denoise_without_attention)} without · decode ${figures(tflops.decode)} · text ${figures(tflops.text)}`,
   );
+  const { ratio, ratio_without_attention, ratio_total } = plan.tflops;
   lines.push(
-    `           plain model ${figures(tflops.plain)} TFLOPs: ${tflops.ratio.toFixed(2)}x this (${tflops.ratio_without_attention.toFixed(2)}x without attention)`,
+    `           plain model ${figures(tflops.plain)} TFLOPs of denoising: ${ratio.toFixed(2)}x this (${ratio_without_attention.toFixed(2)}x without attention) · ${figures(tflops.plain_total)} in all: ${ratio_total.toFixed(2)}x`,
   );
   lines.push(
     `wall       ${ms(wall_ms.total)}: ${wall_ms.rooms.map(({ room, ms: spent }) => `${room} ${ms(spent)}`).join(' · ')} · of it orchestration ${ms(wall_ms.orchestration)}`,

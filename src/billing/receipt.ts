@@ -1,7 +1,8 @@
 /**
- * What a finished job did: work as the stage servers reported it, floating-point operations, wall time. Pure; a price
- * comes on top of it.
+ * What a job did until it ended, however it ended: work as the stage servers reported it, floating-point operations,
+ * wall time. Pure; a price comes on top of it.
  */
+import { type PlannedWork, tera, viewWorkDone, type WorkView, workDone } from './work.ts';
 
 /** What one finished stage cost, as its server reported it, with the wall time seen from the object. Milliseconds. */
 export interface StageUsage {
@@ -14,16 +15,24 @@ export interface StageUsage {
   readonly decodeMs: number;
   readonly encodeMs: number;
   readonly wallMs: number;
+  /** tokens of the prompt; null where the server does not say */
+  readonly textTokens: number | null;
   readonly engine: string;
   readonly warnings: readonly string[];
 }
 
-/** Wire form. Tokens and steps are those reported done; TFLOPs have attention counted unless named otherwise. */
+/**
+ * Wire form. Stages are those that a server finished, tokens and steps as it reported them; TFLOPs have attention
+ * counted unless named otherwise.
+ */
 export interface Receipt {
   readonly job_id: string;
   readonly model: string;
   readonly model_digest: string;
+  /** every engine that computed a stage, each once; empty where no stage was finished */
   readonly engine: string;
+  /** whether stages were computed by different engines, so that the picture is no single engine's */
+  readonly engine_changed: boolean;
   readonly seed: number;
   readonly preset: string | null;
   readonly stages: readonly {
@@ -36,21 +45,12 @@ export interface Receipt {
     readonly decode_ms: number;
     readonly encode_ms: number;
     readonly wall_ms: number;
+    readonly text_tokens: number | null;
     readonly tflops: number;
     readonly tflops_without_attention: number;
   }[];
-  readonly tflops: {
-    readonly denoise: number;
-    readonly denoise_without_attention: number;
-    readonly decode: number;
-    readonly text: number;
-    /** denoising of the plain full-resolution run */
-    readonly plain: number;
-    readonly plain_without_attention: number;
-    /** plain / denoise */
-    readonly ratio: number;
-    readonly ratio_without_attention: number;
-  };
+  /** of the stages above; the ratios to the plain run are null where the picture was not finished */
+  readonly tflops: WorkView<number | null>;
   readonly wall_ms: {
     /** from the job's creation to its terminal state */
     readonly total: number;
@@ -65,42 +65,24 @@ export interface Receipt {
   readonly warnings: readonly string[];
 }
 
-/** Work of the planned stages and of the plain run it is compared with, floating-point operations. */
-export interface Work {
-  readonly stages: readonly {
-    readonly stage: number;
-    readonly flops: number;
-    readonly flopsWithoutAttention: number;
-  }[];
-  readonly flops: {
-    readonly denoise: number;
-    readonly denoiseWithoutAttention: number;
-    readonly decode: number;
-    readonly text: number;
-    readonly plain: number;
-    readonly plainWithoutAttention: number;
-  };
-}
-
 export interface ReceiptFacts {
   readonly jobId: string;
   readonly model: string;
   readonly modelDigest: string;
   readonly seed: number;
   readonly preset: string | null;
-  readonly work: Work;
+  readonly work: PlannedWork;
   readonly usage: readonly StageUsage[];
   /** wall time of each room, in order */
   readonly rooms: readonly { readonly room: string; readonly ms: number }[];
   readonly totalMs: number;
 }
 
-const tera = (flops: number): number => flops / 1e12;
-
 /**
- * The receipt of a finished job. Steps are those the stage servers reported done, and each stage's work is its planned
- * work, which the reported steps had to match before the result was taken. Law: the stages' TFLOPs add up to
- * `tflops.denoise`.
+ * The receipt of a job that has ended. `usage` holds the stages that a server finished, none of them or all. Steps are
+ * those the stage servers reported done, and each stage's work is its planned work, which the reported steps had to
+ * match before the result was taken. Law: the stages' TFLOPs add up to `tflops.denoise`. Throws RangeError for a stage
+ * that was never planned.
  */
 export function makeReceipt({
   jobId,
@@ -113,7 +95,7 @@ export function makeReceipt({
   rooms,
   totalMs,
 }: ReceiptFacts): Receipt {
-  const { flops } = work;
+  const engines = [...new Set(usage.map(({ engine }) => engine))];
   const served = usage.reduce(
     (sum, { computeMs, textMs, decodeMs, encodeMs }) => sum + computeMs + textMs + decodeMs + encodeMs,
     0,
@@ -122,12 +104,12 @@ export function makeReceipt({
     job_id: jobId,
     model,
     model_digest: modelDigest,
-    engine: [...new Set(usage.map(({ engine }) => engine))].join(', '),
+    engine: engines.join(', '),
+    engine_changed: engines.length > 1,
     seed,
     preset,
     stages: usage.map((used) => {
-      const planned = work.stages.find(({ stage }) => stage === used.stage);
-      if (!planned) throw new RangeError(`usage of stage ${used.stage}, which was not planned`);
+      const { denoise, denoiseWithoutAttention } = workDone(work, [used.stage]);
       return {
         stage: used.stage,
         tokens: used.tokens,
@@ -138,20 +120,16 @@ export function makeReceipt({
         decode_ms: used.decodeMs,
         encode_ms: used.encodeMs,
         wall_ms: used.wallMs,
-        tflops: tera(planned.flops),
-        tflops_without_attention: tera(planned.flopsWithoutAttention),
+        // usage stored by a program that did not ask for it has no such field
+        text_tokens: used.textTokens ?? null,
+        tflops: tera(denoise),
+        tflops_without_attention: tera(denoiseWithoutAttention),
       };
     }),
-    tflops: {
-      denoise: tera(flops.denoise),
-      denoise_without_attention: tera(flops.denoiseWithoutAttention),
-      decode: tera(flops.decode),
-      text: tera(flops.text),
-      plain: tera(flops.plain),
-      plain_without_attention: tera(flops.plainWithoutAttention),
-      ratio: flops.plain / flops.denoise,
-      ratio_without_attention: flops.plainWithoutAttention / flops.denoiseWithoutAttention,
-    },
+    tflops: viewWorkDone(
+      work,
+      usage.map(({ stage }) => stage),
+    ),
     wall_ms: { total: totalMs, rooms, orchestration: Math.max(0, totalMs - served) },
     warnings: [...new Set(usage.flatMap(({ warnings }) => warnings))],
   };

@@ -119,14 +119,15 @@ export function planBody(
   const format = body.output_format ?? 'png';
   if (body.quality !== undefined && format === 'png')
     throw badField('quality', body.quality, 'belongs to webp and jpeg; png is lossless');
+  const size = chooseSize(body, model.facts);
   const request: JobRequest = {
     model: model.facts.id,
     prompt: body.prompt,
     negativePrompt: body.negative_prompt ?? '',
     guidance: body.guidance ?? model.facts.guidance?.default ?? null,
-    ...chooseSize(body, model.facts),
+    ...size,
     seed: body.seed ?? tools.draw(),
-    schedule: orProblem(chooseSchedule(body, model.facts)),
+    schedule: orProblem(chooseSchedule(body, model.facts, size)),
     upsampling: body.upsampling ?? (body.reference ? 'token' : 'latent'),
     reference: body.reference ?? false,
     format,

@@ -1,5 +1,6 @@
 /** What a job is: the request as accepted, the plan made from it, and where it stands. The story moves it. */
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
+import type { PlannedWork, StageWork, WorkView } from '../billing/work.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
 import type { FailureReason } from './failures.ts';
@@ -48,10 +49,7 @@ export interface ScheduleRequest {
   readonly zMax: number;
 }
 
-export interface PlannedStage {
-  /** 1, 2, …, K */
-  readonly stage: number;
-  readonly tokens: number;
+export interface PlannedStage extends StageWork {
   readonly steps: number;
   /** t clock: where the stage starts (after renoise) and ends */
   readonly start: number;
@@ -63,14 +61,10 @@ export interface PlannedStage {
    * how the latents of the stage before become this stage's: `x ← signal · Up(x) + noise · z`; null for the first stage
    */
   readonly renoise: { readonly signal: number; readonly noise: number; readonly correlation: number } | null;
-  readonly decode: 'none' | 'clean' | 'image';
-  /** floating-point work of all its steps, with attention and without */
-  readonly flops: number;
-  readonly flopsWithoutAttention: number;
 }
 
 /** All numbers of a job, fixed before it exists. From here on nobody computes a coefficient. */
-export interface Plan {
+export interface Plan extends PlannedWork {
   readonly model: Pick<ModelFacts, 'id' | 'channels' | 'token_pixels' | 'digest'>;
   /** features of the stage contract that the stages need; a stage server without them cannot have the job */
   readonly features: readonly string[];
@@ -87,17 +81,6 @@ export interface Plan {
   readonly fitMs: number;
   /** low-resolution tokens upsampled after each boundary but the last, cumulative */
   readonly selected: readonly number[];
-  readonly flops: PlannedFlops;
-}
-
-export interface PlannedFlops {
-  readonly denoise: number;
-  readonly denoiseWithoutAttention: number;
-  readonly decode: number;
-  readonly text: number;
-  /** denoising of the plain full-resolution run with the model's own number of steps */
-  readonly plain: number;
-  readonly plainWithoutAttention: number;
 }
 
 /** Where a job stands. `stage` rooms are numbered; `select` comes once, after stage 1, when some tokens go early. */
@@ -244,14 +227,5 @@ export interface PlanView {
   readonly fit_ms: number;
   readonly selected: readonly number[];
   readonly upsampling: Upsampling;
-  readonly tflops: {
-    readonly denoise: number;
-    readonly denoise_without_attention: number;
-    readonly decode: number;
-    readonly text: number;
-    readonly plain: number;
-    readonly plain_without_attention: number;
-    /** plain / denoise, attention counted */
-    readonly ratio: number;
-  };
+  readonly tflops: WorkView;
 }

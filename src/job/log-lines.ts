@@ -14,7 +14,7 @@ function textOf(event: StoredEvent): readonly [LogLine['level'], string] | null 
   switch (event.type) {
     case 'plan': {
       const { stages, tflops, model } = event.data;
-      const work = tflops.ratio === 1 ? '' : `, ${tflops.ratio.toFixed(2)} times less work than the plain run`;
+      const work = tflops.ratio === 1 ? '' : `, ${tflops.ratio.toFixed(2)} times less denoising than the plain run`;
       return ['INFO', `${model}: ${count(stages.length, 'stage')}${work}`];
     }
     case 'stage': {

@@ -2,13 +2,15 @@
  * Request + model facts → plan: every number of a job, fixed before the job exists. Pure; from here on nobody computes
  * a coefficient. A request that cannot be planned is a value that names field, value and rule.
  */
+import { planWork, type StageWork, viewPlannedWork } from '../billing/work.ts';
 import type { Needs } from '../fleet/choose.ts';
-import { stepFlops, tokenCounts } from '../numerics/flops.ts';
+import { canBeStaged, tokenGrid } from '../numerics/grid.ts';
 import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
 import { buildSchedule, type Schedule } from '../numerics/schedule.ts';
+import { selectedCounts, tokenCounts } from '../numerics/token-counts.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import type { JobRequest, Plan, PlannedFlops, PlannedStage, PlanView, ScheduleRequest } from './job.ts';
-import type { Planned, Refusal } from './schedule-request.ts';
+import type { JobRequest, Plan, PlanView, ScheduleRequest } from './job.ts';
+import { type Planned, plainOnlyRule, type Refusal } from './schedule-request.ts';
 
 /**
  * The model's own shift at a number of full-resolution tokens: log(shift) linear in tokens between neighbouring points,
@@ -68,8 +70,9 @@ function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo,
 }
 
 /**
- * The plan of a request on a model. Refuses a size the model does not offer, guidance or a negative prompt it does not
- * take, and a reference run in latent mode. `clock` gives milliseconds and only measures the fit.
+ * The plan of a request on a model. Refuses a size the model does not offer, stages on a size with an odd number of
+ * tokens on a side, guidance or a negative prompt the model does not take, and a reference run in latent mode. `clock`
+ * gives milliseconds and only measures the fit.
  */
 export function makePlan(
   request: JobRequest,
@@ -80,34 +83,34 @@ export function makePlan(
   const refusal = refuseForModel(request, facts);
   if (refusal) return { ok: false, refusal };
 
-  const rows = request.height / facts.token_pixels;
-  const cols = request.width / facts.token_pixels;
+  const { rows, cols } = tokenGrid(request, facts.token_pixels);
   const { steps, ends, ratios } = request.schedule;
+  const isPlain = steps.length === 1;
   const found = matchTimesteps(request.schedule, modelShift(facts.shift, rows * cols), tools.memo, tools.clock);
   const schedule: Schedule = buildSchedule({ steps, ends, shifts: found.shifts, z: found.z });
 
-  const counts = tokenCounts({ lowTokens: (rows / 2) * (cols / 2), ratios: steps.length === 1 ? null : ratios });
-  const stages = schedule.stages.map((stage, k): PlannedStage => {
-    const tokens = counts[k] as number;
-    const step = stepFlops(facts.flops, tokens);
+  const selected = isPlain ? [] : selectedCounts((rows * cols) / 4, ratios);
+  const counts = tokenCounts(rows * cols, isPlain ? null : selected);
+  const work = planWork(facts.flops, {
+    stages: steps.map((count, k) => ({
+      stage: k + 1,
+      tokens: counts[k] as number,
+      steps: count,
+      decode: decodeAfter(k, request),
+    })),
+    pixels: request.width * request.height,
+    plainSteps: facts.steps,
+  });
+  const stages = schedule.stages.map(({ start, end, shift, sigmas, steps: count }, k) => {
     const boundary = schedule.renoise[k - 1];
     return {
-      stage: k + 1,
-      tokens,
-      steps: stage.steps,
-      start: stage.start,
-      end: stage.end,
-      shift: stage.shift,
-      sigmas: Array.from(stage.sigmas),
+      ...(work.stages[k] as StageWork),
+      steps: count,
+      start,
+      end,
+      shift,
+      sigmas: Array.from(sigmas),
       renoise: boundary ? { signal: boundary.signal, noise: boundary.noise, correlation: boundary.correlation } : null,
-      decode:
-        k === steps.length - 1
-          ? 'image'
-          : k < request.previews.count || (k === 0 && steps.length > 2)
-            ? 'clean'
-            : 'none',
-      flops: step.total * stage.steps,
-      flopsWithoutAttention: step.withoutAttention * stage.steps,
     };
   });
   const { id, channels, token_pixels, digest } = facts;
@@ -124,10 +127,17 @@ export function makePlan(
       divergence: found.divergence,
       fitted: found.fitted,
       fitMs: found.ms,
-      selected: ratios.map((ratio) => Math.floor(ratio * (rows / 2) * (cols / 2))),
-      flops: planFlops(request, facts, stages, rows * cols),
+      selected,
+      flops: work.flops,
     },
   };
+}
+
+/** Decoded is the image, a picture that somebody watches, and what the selection looks at. */
+function decodeAfter(k: number, { schedule, previews }: JobRequest): StageWork['decode'] {
+  const numStages = schedule.steps.length;
+  if (k === numStages - 1) return 'image';
+  return k < previews.count || (k === 0 && numStages > 2) ? 'clean' : 'none';
 }
 
 function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null {
@@ -139,6 +149,13 @@ function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null 
       rule: `model ${facts.id} offers ${sizes.join(', ')}`,
     };
   }
+  const { preset, steps } = request.schedule;
+  if (steps.length > 1 && !canBeStaged(request, facts.token_pixels))
+    return {
+      field: preset === null ? 'N' : 'preset',
+      value: preset ?? steps,
+      rule: plainOnlyRule(request, facts.token_pixels),
+    };
   if (request.guidance !== null && !facts.guidance)
     return { field: 'guidance', value: request.guidance, rule: `model ${facts.id} has no guidance` };
   if (
@@ -158,31 +175,6 @@ function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null 
     return { field: 'upsampling', value: 'latent', rule: 'the reference repeats tokens: leave it out or say token' };
   return null;
 }
-
-function planFlops(
-  request: JobRequest,
-  facts: ModelFacts,
-  stages: readonly PlannedStage[],
-  fullTokens: number,
-): PlannedFlops {
-  const pixels = request.width * request.height;
-  const plain = stepFlops(facts.flops, fullTokens);
-  // a grid of low tokens alone is decoded at its own half size, a mixed one at full size
-  const decoded = stages.map(({ decode, tokens }) =>
-    decode === 'none' ? 0 : tokens === fullTokens / 4 ? pixels / 4 : pixels,
-  );
-  return {
-    denoise: sum(stages.map(({ flops }) => flops)),
-    denoiseWithoutAttention: sum(stages.map(({ flopsWithoutAttention }) => flopsWithoutAttention)),
-    decode: facts.flops.decode_per_pixel * sum(decoded),
-    text: facts.flops.text,
-    plain: plain.total * facts.steps,
-    plainWithoutAttention: plain.withoutAttention * facts.steps,
-  };
-}
-
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
-const tera = (flops: number): number => flops / 1e12;
 
 /** What the stages of a plan need of their server. */
 export const needsOf = ({ model, features }: Plan): Needs => ({ model: model.id, digest: model.digest, features });
@@ -208,14 +200,6 @@ export function viewPlan(plan: Plan, request: JobRequest): PlanView {
     fit_ms: plan.fitMs,
     selected: plan.selected,
     upsampling: request.upsampling,
-    tflops: {
-      denoise: tera(plan.flops.denoise),
-      denoise_without_attention: tera(plan.flops.denoiseWithoutAttention),
-      decode: tera(plan.flops.decode),
-      text: tera(plan.flops.text),
-      plain: tera(plan.flops.plain),
-      plain_without_attention: tera(plan.flops.plainWithoutAttention),
-      ratio: plan.flops.plain / plan.flops.denoise,
-    },
+    tflops: viewPlannedWork(plan),
   };
 }

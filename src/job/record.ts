@@ -1,11 +1,12 @@
 /** How a job's record changes: born, delayed by a fault, finished. Pure; the object stores what comes back. */
 import type { JobWork } from '../account/account.ts';
 import { makeReceipt, type Receipt, type StageUsage } from '../billing/receipt.ts';
+import { viewPlannedWork } from '../billing/work.ts';
 import type { JobEvent } from './events.ts';
 import { describeFailure, type FailureReason, type Fault, isFinal, reasonOf } from './failures.ts';
 import type { ImageView, JobRecord } from './job.ts';
 import { FIRST_ROOM, roomName } from './story.ts';
-import { jobPath, totalTflops } from './view.ts';
+import { jobPath } from './view.ts';
 
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 const BUSY_MS = { least: 200, most: 10_000 } as const;
@@ -128,6 +129,6 @@ export const receiptOf = (record: JobRecord, usage: readonly StageUsage[], now: 
 /** What an account learns of a done job: its work, and the time its stages had. */
 export const workOf = ({ plan }: JobRecord, { stages }: Receipt): JobWork => ({
   model: plan.model.id,
-  tflops: totalTflops(plan),
+  tflops: viewPlannedWork(plan).total,
   ms: stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0),
 });

@@ -1,4 +1,5 @@
 /** Which schedule a request asks for: a preset's or its own lists, checked against the rules. Pure. */
+import { canBeStaged, type Size } from '../numerics/grid.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import type { ScheduleRequest } from './job.ts';
 import { defaultPreset, PLAIN, type Preset, presetsFor } from './presets.ts';
@@ -38,14 +39,20 @@ export const MAX_STAGES = 8;
  */
 const MIN_STAGE = 1e-3;
 const DEFAULT_Z_MAX = 10;
+const NOTHING_TO_FIT = 'bounds a fitted Z, and this schedule has none to fit';
+
+/** Why a size is for the plain run alone, for those whose token grid has an odd side. */
+export const plainOnlyRule = ({ width, height }: Size, tokenPixels: number): string =>
+  `${width}x${height} has ${width / tokenPixels} x ${height / tokenPixels} tokens; stages need an even number on both sides: ask for preset ${PLAIN} or another size`;
 
 /**
- * N, e, r of a job from a preset or from the caller's own lists. `facts` decides which presets exist. Rules: N and e
- * have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at least
- * 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in [0.5, 10]; Z and z_max are at
- * least 2; h and Z come together.
+ * N, e, r of a job from a preset or from the caller's own lists. `facts` decides which presets exist; `size` decides
+ * what a request gets that names none: the fastest of them, or the plain run where the size cannot be staged. Rules: N
+ * and e have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at
+ * least 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in [0.5, 10]; Z and z_max
+ * are at least 2; h and Z come together. Whether the size takes the stages that were asked for is for makePlan to say.
  */
-export function chooseSchedule(input: ScheduleInput, facts: ModelFacts): Planned<ScheduleRequest> {
+export function chooseSchedule(input: ScheduleInput, facts: ModelFacts, size: Size): Planned<ScheduleRequest> {
   const custom = (['N', 'e', 'h', 'Z'] as const).filter((field) => input[field] !== undefined);
   const zMax = input.z_max ?? DEFAULT_Z_MAX;
   if (zMax < 2 || zMax > 100) return refuse('z_max', zMax, 'must be from 2 to 100');
@@ -55,20 +62,28 @@ export function chooseSchedule(input: ScheduleInput, facts: ModelFacts): Planned
     input.z_max !== undefined &&
     (input.Z !== undefined || input.published || input.preset === PLAIN || input.N?.length === 1)
   ) {
-    return refuse('z_max', input.z_max, 'bounds a fitted Z, and this schedule has none to fit');
+    return refuse('z_max', input.z_max, NOTHING_TO_FIT);
   }
   if (custom.length > 0) {
     if (input.published) return refuse('published', true, 'belongs to a preset, not to a custom schedule');
     return customSchedule(input, zMax);
   }
-  return presetSchedule(input, facts, zMax);
+  return presetSchedule(input, facts, size, zMax);
 }
 
-function presetSchedule(input: ScheduleInput, facts: ModelFacts, zMax: number): Planned<ScheduleRequest> {
-  const name = input.preset ?? defaultPreset(facts.steps);
+function presetSchedule(input: ScheduleInput, facts: ModelFacts, size: Size, zMax: number): Planned<ScheduleRequest> {
+  const isPlainOnly = !canBeStaged(size, facts.token_pixels);
+  const name = input.preset ?? (isPlainOnly ? PLAIN : defaultPreset(facts.steps));
   if (name === PLAIN) {
+    // who did not ask for the plain run hears why it is the only one
+    const field = (['r', 'published', 'z_max'] as const).find(
+      (asked) => input[asked] !== undefined && input[asked] !== false,
+    );
+    if (isPlainOnly && input.preset === undefined && field)
+      return refuse(field, input[field], plainOnlyRule(size, facts.token_pixels));
     if (input.r !== undefined) return refuse('r', input.r, 'the plain run has no boundary to select tokens at');
     if (input.published) return refuse('published', true, 'the plain run has no published h and Z');
+    if (input.z_max !== undefined) return refuse('z_max', input.z_max, NOTHING_TO_FIT);
     return {
       ok: true,
       value: { preset: PLAIN, steps: [facts.steps], ends: [1], ratios: [], shifts: null, z: null, zMax },

@@ -6,13 +6,11 @@
  * a crash anywhere costs time and nothing else.
  */
 import { encodeBase64 } from 'hono/utils/encode';
-import { canny } from '../numerics/canny.ts';
-import { greyFromRgb, referenceGrey } from '../numerics/grey.ts';
-import { transition } from '../numerics/renoise.ts';
-import { blockScores, rankTokens, selectStillLow } from '../numerics/select.ts';
-import { initialTokens, type Tokens } from '../numerics/tokens.ts';
+import { rankPicture, selectAtBoundaries } from '../numerics/early.ts';
+import type { Tokens } from '../numerics/tokens.ts';
 import type { StageOutcome, StageResult } from '../stage/client.ts';
 import type { StageOptions } from '../stage/contract.ts';
+import { firstTokens, nextTokens } from './boundary.ts';
 import type { JobEvent, Picture } from './events.ts';
 import type { StageFault } from './failures.ts';
 import type { Job, PlannedStage, Room } from './job.ts';
@@ -110,6 +108,7 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
     decodeMs: done.decode_ms,
     encodeMs: done.encode_ms,
     wallMs: outcome.wallMs,
+    textTokens: null,
     engine: done.engine,
     warnings: done.warnings,
   };
@@ -157,7 +156,7 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
   const { plan, request } = job;
   const stage = plan.stages[number - 1];
   if (!stage) throw new RangeError(`stage ${number} of ${plan.stages.length}`);
-  const tokens = number === 1 ? firstTokens(job) : nextTokens(job, stage);
+  const tokens = number === 1 ? firstTokens(plan, request.seed) : tokensAfterBoundary(job, stage);
   const options: StageOptions = {
     model: plan.model.id,
     prompt: request.prompt,
@@ -194,37 +193,16 @@ async function traceparent(jobId: string, stage: number): Promise<string> {
   return `00-${hex(jobDigest.subarray(0, 16))}-${hex(digest.subarray(0, 8))}-01`;
 }
 
-/** Seeded noise: on the half-size grid when stages follow, on the full grid when this stage is all there is. */
-function firstTokens({ plan, request }: Job): Tokens {
-  const side = plan.stages.length === 1 ? 1 : 2;
-  return initialTokens({
-    rows: plan.rows / side,
-    cols: plan.cols / side,
-    values: plan.model.channels * 4,
-    seed: request.seed,
-    scale: side,
-  });
+/** The tokens of the stage before, upsampled where they were selected and renoised. */
+function tokensAfterBoundary({ id, plan, request, tokens, selections }: Job, stage: PlannedStage): Tokens {
+  if (!tokens) throw new Error(`job ${id} has no tokens to begin stage ${stage.stage} with`);
+  return nextTokens(
+    plan,
+    stage,
+    { tokens, selections },
+    { seed: request.seed, mode: request.upsampling, referenceVariance: request.reference },
+  );
 }
-
-/** The boundary before stage k: upsample the selected tokens (at the last boundary all that are still low), renoise. */
-function nextTokens({ plan, request, tokens, selections }: Job, stage: PlannedStage): Tokens {
-  if (!tokens || !stage.renoise) throw new Error(`stage ${stage.stage} has nothing to begin with`);
-  const isLast = stage.stage === plan.stages.length;
-  const chosen = isLast ? stillLow(tokens) : selections?.[stage.stage - 2];
-  if (!chosen) throw new Error(`stage ${stage.stage} has no selection`);
-  return transition({
-    tokens,
-    chosen: Uint32Array.from(chosen),
-    mode: request.upsampling,
-    renoise: { start: stage.start, ...stage.renoise },
-    seed: request.seed,
-    stream: stage.stage - 1,
-    referenceVariance: request.reference,
-    isLast,
-  });
-}
-
-const stillLow = ({ scale }: Tokens): number[] => Array.from(scale.keys()).filter((i) => scale[i] === 2);
 
 /**
  * select: grey → Canny → edge pixels in each block → the tokens that go early, for every boundary at once. Only indices
@@ -234,13 +212,9 @@ async function walkSelect(job: Job, { clock }: Tools): Promise<Step> {
   const { rgb, plan, request } = job;
   if (!rgb) throw new Error(`job ${job.id} has no picture to select on`);
   const begin = clock();
-  const toGrey = request.reference ? referenceGrey : greyFromRgb;
-  const edges = canny(toGrey(rgb.data, rgb.width * rgb.height), rgb.width, rgb.height);
   const block = plan.model.token_pixels;
-  const ranked = rankTokens(blockScores(edges, rgb.width, rgb.height, block));
-  const selections = plan.selected.map((count, k) =>
-    Array.from(selectStillLow(ranked, plan.selected[k - 1] ?? 0, count)),
-  );
+  const { edges, ranking } = rankPicture(rgb, { block, isClipped: request.reference });
+  const selections = selectAtBoundaries(ranking, plan.selected).map((chosen) => Array.from(chosen));
   const ms = clock() - begin;
   const size = { width: rgb.width, height: rgb.height };
   const first = selections[0] ?? [];

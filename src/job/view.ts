@@ -20,17 +20,14 @@ function statusOf({ room, attempt }: JobRecord): JobView['status'] {
   }
 }
 
-/** All floating-point work of a plan, 10¹² operations. */
-export const totalTflops = ({ flops }: Plan): number => (flops.denoise + flops.decode + flops.text) / 1e12;
-
 /** What a job of this request would be. `pace` is milliseconds a TFLOP. */
 export function viewQuote(
   request: JobRequest,
   plan: Plan,
   { pace, queue }: Pick<Quote, 'queue'> & { readonly pace: number | null },
 ): Quote {
-  const tflops = totalTflops(plan);
   const { model, width, height, seed, schedule } = request;
+  const view = viewPlan(plan, request);
   return {
     object: 'quote',
     model,
@@ -38,9 +35,9 @@ export function viewQuote(
     height,
     seed,
     preset: schedule.preset,
-    plan: viewPlan(plan, request),
-    tflops,
-    seconds: pace === null ? null : (tflops * pace) / 1000,
+    plan: view,
+    tflops: view.tflops.total,
+    seconds: pace === null ? null : (view.tflops.total * pace) / 1000,
     queue,
   };
 }

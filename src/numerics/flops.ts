@@ -2,7 +2,7 @@
  * Floating-point work, 2 per multiply-add, from a model's own facts. Pure.
  * Source: the layer shapes of FLUX.1 and SD3 Medium; a test holds every row of the RALU paper's TFLOPs table to 0.5 %.
  */
-import { requireInteger, requireNumber } from './bounds.ts';
+import { requireInteger } from './bounds.ts';
 
 /** Work of one model as polynomials in the number of image tokens n; the same fields as a stage server's `flops`. */
 export interface FlopFacts {
@@ -108,16 +108,4 @@ function withAttention({
     attention_per_token,
     attention_fixed,
   };
-}
-
-/**
- * [K] tokens of each stage: `lowTokens` in the first, 3 more for each of floor(r * lowTokens) upsampled ones in those
- * between, 4 * lowTokens in the last. `ratios` are r of the K - 2 boundaries before the last, rising; null is the plain
- * model, K = 1. Throws RangeError.
- */
-export function tokenCounts({ lowTokens, ratios }: { lowTokens: number; ratios: readonly number[] | null }): number[] {
-  requireInteger('lowTokens', lowTokens, 1, 2 ** 22);
-  if (ratios === null) return [4 * lowTokens];
-  for (const [k, ratio] of ratios.entries()) requireNumber(`ratios[${k}]`, ratio, ratios[k - 1] ?? 0, 1);
-  return [lowTokens, ...ratios.map((ratio) => lowTokens + 3 * Math.floor(ratio * lowTokens)), 4 * lowTokens];
 }

@@ -18,7 +18,7 @@ export interface Renoise {
 }
 
 /** One stage: t from `start` to `end` in `steps` Euler steps. */
-export interface Stage {
+export interface ScheduleStage {
   readonly start: number;
   readonly end: number;
   readonly steps: number;
@@ -28,7 +28,7 @@ export interface Stage {
 }
 
 export interface Schedule {
-  readonly stages: readonly Stage[];
+  readonly stages: readonly ScheduleStage[];
   /** [K - 1] renoise[k] comes before stages[k + 1] */
   readonly renoise: readonly Renoise[];
 }

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { FlopFacts } from '../numerics/flops.ts';
+import { hasTokenGrid } from '../numerics/grid.ts';
 
 /**
  * Version of this contract. A server states the version it speaks with its models; one that states none speaks version 1.
@@ -84,6 +85,24 @@ export const modelFacts = z.object({
 });
 export type ModelFacts = z.infer<typeof modelFacts>;
 
+/**
+ * The rule between two fields of facts, for a schema's `superRefine`: a size is a whole number of tokens. Where it is
+ * an odd number on a side, the size is for the plain run alone.
+ */
+export function checkSizes(
+  { sizes, token_pixels }: Pick<ModelFacts, 'sizes' | 'token_pixels'>,
+  context: z.RefinementCtx,
+): void {
+  for (const [i, size] of sizes.entries()) {
+    if (!hasTokenGrid(size, token_pixels))
+      context.addIssue({
+        code: 'custom',
+        path: ['sizes', i],
+        message: `${size.width}x${size.height} must have sides that are multiples of token_pixels, ${token_pixels}`,
+      });
+  }
+}
+
 /** The part of a stage server's `GET /healthz` that is read here. */
 export const health = z.object({ queue: z.int().nonnegative(), eta_ms: z.number().nonnegative() });
 
@@ -110,7 +129,7 @@ export const modelList = z.object({
   contract: z
     .object({ version: z.int().min(1), features: z.array(z.string().max(MAX_NAME)).max(MAX_FEATURES) })
     .default({ version: 1, features: [] }),
-  models: z.array(servedFacts).max(MAX_MODELS),
+  models: z.array(servedFacts.superRefine(checkSizes)).max(MAX_MODELS),
 });
 export type ModelList = z.infer<typeof modelList>;
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type FlopFacts, fluxFlopFacts, sd3FlopFacts, stepFlops, tokenCounts } from '../../src/numerics/flops.ts';
+import { type FlopFacts, fluxFlopFacts, sd3FlopFacts, stepFlops } from '../../src/numerics/flops.ts';
+import { selectedCounts, tokenCounts } from '../../src/numerics/token-counts.ts';
 
 const TERA = 1e12;
 
@@ -17,8 +18,8 @@ const dev = fluxFlopFacts({ textTokens: 512, guidance: true });
 const devShort = fluxFlopFacts({ textTokens: 256, guidance: true });
 const schnell = fluxFlopFacts({ textTokens: 512, guidance: false });
 const sd3 = sd3FlopFacts({ textTokens: 333, cfg: true });
-const plain = tokenCounts({ lowTokens: 1024, ratios: null });
-const ralu = (ratio: number) => tokenCounts({ lowTokens: 1024, ratios: [ratio] });
+const plain = tokenCounts(4096, null);
+const ralu = (ratio: number) => tokenCounts(4096, selectedCounts(1024, [ratio]));
 
 /** The paper's TFLOPs leave attention out; the last column counts it. */
 const rows: [string, FlopFacts, number[], number[], number, number | null][] = [
@@ -81,32 +82,5 @@ describe('the polynomial of a step', () => {
     expect(() => stepFlops(dev, Number.NaN)).toThrow('imageTokens is NaN');
     expect(() => fluxFlopFacts({ textTokens: -1, guidance: true })).toThrow('textTokens is -1');
     expect(() => sd3FlopFacts({ textTokens: 1.5, cfg: true })).toThrow('textTokens is 1.5');
-  });
-});
-
-describe('token counts', () => {
-  it.each([
-    [0.3, 1945],
-    [0.2, 1636],
-    [0.1, 1330],
-    [0, 1024],
-    [1, 4096],
-  ])('at 1024² and r = %d the mixed stage has %i', (ratio, mixed) => {
-    expect(ralu(ratio)).toEqual([1024, mixed, 4096]);
-  });
-
-  it('follow the number of ratios for any number of stages', () => {
-    expect(tokenCounts({ lowTokens: 1, ratios: null })).toEqual([4]);
-    expect(tokenCounts({ lowTokens: 10, ratios: [] })).toEqual([10, 40]);
-    expect(tokenCounts({ lowTokens: 10, ratios: [0.1, 0.1, 0.55] })).toEqual([10, 13, 13, 25, 40]);
-  });
-
-  it('refuse ratios that fall, leave [0, 1] or are NaN, and no tokens', () => {
-    expect(() => tokenCounts({ lowTokens: 10, ratios: [0.3, 0.2] })).toThrow(
-      'ratios[1] is 0.2; expected a number from 0.3 to 1',
-    );
-    expect(() => tokenCounts({ lowTokens: 10, ratios: [1.1] })).toThrow('ratios[0] is 1.1');
-    expect(() => tokenCounts({ lowTokens: 10, ratios: [Number.NaN] })).toThrow('ratios[0] is NaN');
-    expect(() => tokenCounts({ lowTokens: 0, ratios: [0.1] })).toThrow('lowTokens is 0');
   });
 });

@@ -4,6 +4,7 @@ import { standardNormals } from '../../src/numerics/normal.ts';
 import { correlatedNoise, transition, transitionWithNoise } from '../../src/numerics/renoise.ts';
 import { renoiseCoefficients } from '../../src/numerics/schedule.ts';
 import { rankTokens, selectStillLow } from '../../src/numerics/select.ts';
+import { selectedCounts, tokenCounts } from '../../src/numerics/token-counts.ts';
 import { gridIds, initialTokens, tokenWidth } from '../../src/numerics/tokens.ts';
 import { upsampleTokens } from '../../src/numerics/upsample.ts';
 
@@ -177,7 +178,12 @@ describe('a boundary', () => {
         fc.property(low, ({ rows: lowRows, cols: lowCols, ratios, seed }) => {
           const numLow = lowRows * lowCols;
           const ranking = rankTokens(Uint32Array.from({ length: numLow }, (_, n) => (n * 7 + seed) % 5));
-          const upsampledAt = [0, ...ratios.sort((a, b) => a - b).map((ratio) => Math.floor(ratio * numLow)), numLow];
+          const selected = selectedCounts(
+            numLow,
+            ratios.sort((a, b) => a - b),
+          );
+          const upsampledAt = [0, ...selected, numLow];
+          const planned = tokenCounts(4 * numLow, selected);
           let tokens = initialTokens({ rows: lowRows, cols: lowCols, values: 4, seed, scale: 2 });
           for (let stream = 1; stream < K; stream++) {
             const chosen = selectStillLow(ranking, upsampledAt[stream - 1]!, upsampledAt[stream]!);
@@ -201,7 +207,7 @@ describe('a boundary', () => {
               referenceVariance: false,
               isLast: stream === K - 1,
             });
-            if (tokens.scale.length !== numLow + 3 * upsampledAt[stream]!) return false;
+            if (tokens.scale.length !== planned[stream]) return false;
           }
           const ids = gridIds(2 * lowRows, 2 * lowCols);
           return (

@@ -2,6 +2,7 @@
  * Equal work: how many steps a way of sampling takes for at least the work of another, so that the other never wins by
  * working more. Pure.
  */
+import { plainWork } from '../../../src/billing/work.ts';
 import type { Plan } from '../../../src/job/job.ts';
 import { stepFlops } from '../../../src/numerics/flops.ts';
 import { timestepCdf } from '../../../src/numerics/flow.ts';
@@ -15,9 +16,9 @@ export const share = (facts: ModelFacts, tokens: number, fullTokens: number): nu
  * What a plan costs, in full-size evaluations: its steps and every decoding but the last, which all ways of sampling
  * have.
  */
-export function budgetOf(facts: ModelFacts, { rows, cols, flops }: Plan): number {
-  const lastDecode = facts.flops.decode_per_pixel * rows * cols * facts.token_pixels ** 2;
-  return (flops.denoise + flops.decode - lastDecode) / stepFlops(facts.flops, rows * cols).total;
+export function budgetOf(facts: ModelFacts, plan: Plan): number {
+  const { denoise, decode } = plan.flops;
+  return (denoise + decode - plainWork(plan).decode) / stepFlops(facts.flops, plan.rows * plan.cols).total;
 }
 
 /** `total` steps over stages that end at `ends`, where a schedule of that shift would have them: at least one each. */

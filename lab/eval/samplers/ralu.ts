@@ -1,22 +1,21 @@
 /**
- * RALU as the project ships it: the plan is the job object's own, and so is every step between the stages
- * (src/job/story.ts). Law: without options that depart from the product, the picture is the very one the job's story
- * makes.
+ * RALU as the project ships it: the plan, the transitions between the stages and the selection are the job's own. Here
+ * is only what research varies. Law: without options that depart from the product, the picture is the very one the
+ * job's story makes.
  */
+import { firstTokens, nextTokens } from '../../../src/job/boundary.ts';
 import type { Plan, ScheduleRequest, Upsampling } from '../../../src/job/job.ts';
 import { makePlan } from '../../../src/job/plan.ts';
-import { canny } from '../../../src/numerics/canny.ts';
+import { rankPicture, selectAtBoundaries } from '../../../src/numerics/early.ts';
 import { cleanEstimate } from '../../../src/numerics/flow.ts';
-import { greyFromRgb, referenceGrey } from '../../../src/numerics/grey.ts';
 import { standardNormals } from '../../../src/numerics/normal.ts';
-import { transition } from '../../../src/numerics/renoise.ts';
-import { blockScores, rankTokens, selectStillLow } from '../../../src/numerics/select.ts';
+import { rankTokens } from '../../../src/numerics/select.ts';
 import { type Tokens, unpackLatents } from '../../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../../src/stage/contract.ts';
 import type { Denoiser, Job, Pixels } from '../denoiser.ts';
 import type { Sampler } from '../rows.ts';
 import { type StartStage, stepsAndVelocity, walkStage } from './advance.ts';
-import { canvasOf, firstTokens } from './canvas.ts';
+import { canvasOf } from './canvas.ts';
 
 /** What decides which tokens go early: edges of the decoded picture (the product), of the latents, or chance. */
 export type Selection = 'canny' | 'sobel' | 'random';
@@ -76,41 +75,28 @@ export function ralu({
     const key = `${denoiser.facts.digest} ${width}x${height}`;
     const plan = plans.get(key) ?? planFor(denoiser.facts, denoiser.job, schedule);
     plans.set(key, plan);
-    let tokens = firstTokens(denoiser, 2);
+    let tokens = firstTokens(plan, seed);
     let selections: readonly Uint32Array[] = [];
-    for (const [k, { sigmas, start, renoise }] of plan.stages.entries()) {
-      const isLast = k === plan.stages.length - 1;
-      if (renoise) {
-        const chosen = isLast ? stillLow(tokens) : selections[k - 1];
-        if (!chosen) throw new Error(`stage ${k + 1} has no selection`);
-        tokens = transition({
-          tokens,
-          chosen,
-          mode,
-          renoise: { start, ...renoise },
-          seed,
-          stream: k,
-          referenceVariance,
-          isLast,
-        });
-      }
-      const isSelected = k === 0 && plan.stages.length > 2;
-      const stage = await runStage(denoiser, tokens, sigmas, { velocities, look: isSelected ? selection : null });
-      tokens = { ...tokens, latents: stage.latents };
+    for (const stage of plan.stages) {
+      if (stage.stage > 1) tokens = nextTokens(plan, stage, { tokens, selections }, { seed, mode, referenceVariance });
+      const isSelected = stage.stage === 1 && plan.stages.length > 2;
+      const { latents, picture, clean } = await runStage(denoiser, tokens, stage.sigmas, {
+        velocities,
+        look: isSelected ? selection : null,
+      });
+      tokens = { ...tokens, latents };
       if (isSelected) {
-        const ranking = stage.picture
-          ? rankByCanny(stage.picture, denoiser.facts.token_pixels, isClipped)
-          : stage.clean
-            ? rankBySobel(stage.clean, denoiser)
+        const ranking = picture
+          ? rankPicture(picture, { block: denoiser.facts.token_pixels, isClipped }).ranking
+          : clean
+            ? rankBySobel(clean, denoiser)
             : rankByChance(tokens.scale.length, seed);
-        selections = plan.selected.map((count, n) => selectStillLow(ranking, plan.selected[n - 1] ?? 0, count));
+        selections = selectAtBoundaries(ranking, plan.selected);
       }
     }
     return { ...tokens, ...(selections[0] && { early: selections[0] }) };
   };
 }
-
-const stillLow = ({ scale }: Tokens): Uint32Array => Uint32Array.from(scale.keys()).filter((n) => scale[n] === 2);
 
 interface StageEnd {
   readonly latents: Float32Array;
@@ -135,12 +121,6 @@ async function runStage(
   if (look === 'canny' && clean)
     return { latents, picture: await denoiser.decode({ ...tokens, latents: clean }), clean: null };
   return { latents, picture: null, clean };
-}
-
-/** The product's selection: grey, Canny, edge pixels a block. */
-function rankByCanny({ data, width, height }: Pixels, block: number, isClipped: boolean): Uint32Array {
-  const edges = canny((isClipped ? referenceGrey : greyFromRgb)(data, width * height), width, height);
-  return rankTokens(blockScores(edges, width, height, block));
 }
 
 /**

@@ -1,56 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { makeReceipt } from '../../src/billing/receipt.ts';
 import type { JobRequest } from '../../src/job/job.ts';
-import { makePlan, modelShift } from '../../src/job/plan.ts';
+import { modelShift, viewPlan } from '../../src/job/plan.ts';
 import { PRESETS, presetsFor } from '../../src/job/presets.ts';
-import { chooseSchedule, type Planned } from '../../src/job/schedule-request.ts';
-import { fluxFlopFacts } from '../../src/numerics/flops.ts';
-import type { ModelFacts } from '../../src/stage/contract.ts';
+import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
+import { FLUX, planOn, requestOn, value } from './requests.ts';
 
-/** FLUX.1-dev as a stage server would describe it. */
-const FLUX: ModelFacts = {
-  id: 'flux-1-dev',
-  aliases: ['flux'],
-  channels: 16,
-  token_pixels: 16,
-  sizes: [{ width: 1024, height: 1024 }],
-  shift: [{ tokens: 4096, shift: 3 }],
-  steps: 50,
-  guidance: { min: 1, max: 10, default: 3.5 },
-  negative_prompt: false,
-  text_tokens: 512,
-  max_tokens: 4096,
-  flops: fluxFlopFacts({ textTokens: 512, guidance: true }),
-  digest: 'sha256:flux',
-  licence: 'test',
-  card: '',
-};
-
-const value = <T>(planned: Planned<T>): T => {
-  if (!planned.ok) throw new Error(JSON.stringify(planned.refusal));
-  return planned.value;
-};
-
-function planFor(input: Parameters<typeof chooseSchedule>[0], changes: Partial<JobRequest> = {}, memo = new Map()) {
-  const request: JobRequest = {
-    model: FLUX.id,
-    prompt: 'a fox',
-    negativePrompt: '',
-    guidance: 3.5,
-    width: 1024,
-    height: 1024,
-    seed: 0,
-    schedule: value(chooseSchedule(input, FLUX)),
-    upsampling: 'latent',
-    reference: false,
-    format: 'png',
-    quality: 90,
-    allowEngineChange: false,
-    previews: { count: 0, format: 'webp' },
-    ...changes,
-  };
-  return makePlan(request, { facts: FLUX }, { memo, clock: () => 0 });
-}
+const planFor = (input: ScheduleInput, changes: Partial<JobRequest> = {}, memo = new Map()) =>
+  planOn(FLUX, input, changes, memo);
 
 describe('the plan', () => {
   test.each([
@@ -60,12 +16,20 @@ describe('the plan', () => {
   ])('of FLUX at preset %s has the tokens and the work that the method states', (preset, tokens, tflops, ratio) => {
     const plan = value(planFor({ preset, published: true }));
     expect(plan.stages.map((stage) => stage.tokens)).toEqual(tokens);
-    const { denoise, decode, text, plain } = plan.flops;
+    const view = viewPlan(plan, requestOn(FLUX, { preset })).tflops;
     // the stated figures hold text encoder and decodes too
-    expect(Math.abs((denoise + decode + text) / 1e12 / tflops - 1)).toBeLessThan(0.01);
-    expect(
-      Math.abs((plain + text + FLUX.flops.decode_per_pixel * 1024 * 1024) / (denoise + decode + text) / ratio - 1),
-    ).toBeLessThan(0.01);
+    expect(Math.abs(view.total / tflops - 1)).toBeLessThan(0.005);
+    expect(view.ratio_total).toBeCloseTo(ratio, 2);
+  });
+
+  test('shows how many times less denoising there is, and how much less work in all: 7.54 and 7.31 for FLUX at 7x', () => {
+    const { tflops } = viewPlan(value(planFor({ preset: '7x' })), requestOn(FLUX, { preset: '7x' }));
+    expect([tflops.ratio.toFixed(2), tflops.ratio_total.toFixed(2)]).toEqual(['7.54', '7.31']);
+    expect(tflops.ratio).toBe(tflops.plain / tflops.denoise);
+    expect(tflops.ratio_total).toBeCloseTo(tflops.plain_total / tflops.total, 12);
+    const plain = viewPlan(value(planFor({ preset: 'plain' })), requestOn(FLUX, { preset: 'plain' })).tflops;
+    expect([plain.ratio, plain.ratio_without_attention, plain.ratio_total]).toEqual([1, 1, 1]);
+    expect([plain.total, plain.plain_total]).toEqual([tflops.plain_total, tflops.plain_total]);
   });
 
   test('hands out sigmas that fall, begin at the restart and end at exactly 0', () => {
@@ -132,6 +96,67 @@ describe('the plan', () => {
   });
 });
 
+describe('a size whose token grid has an odd side', () => {
+  const WIDE = { width: 1360, height: 768 };
+  const SMALL = { width: 848, height: 480 };
+  const SQUARE = { width: 720, height: 720 };
+
+  test.each([
+    [WIDE, 85 * 48],
+    [SMALL, 53 * 30],
+    [SQUARE, 45 * 45],
+  ])('%o gets the plain run unless told otherwise', (size, tokens) => {
+    const request = requestOn(FLUX, {}, size);
+    expect(request.schedule).toMatchObject({ preset: 'plain', steps: [50], ends: [1] });
+    const { stages, selected } = value(planFor({}, size));
+    expect(stages.map((stage) => [stage.tokens, stage.steps])).toEqual([[tokens, 50]]);
+    expect(selected).toEqual([]);
+  });
+
+  test('takes one stage of any number of steps', () => {
+    expect(value(planFor({ N: [20], e: [1] }, SMALL)).stages.map(({ steps }) => steps)).toEqual([20]);
+  });
+
+  test.each([
+    [{ preset: '7x' }, 'preset', '7x'],
+    [{ preset: '4x', published: true }, 'preset', '4x'],
+    [{ N: [2, 2], e: [0.3, 1] }, 'N', [2, 2]],
+    [{ N: [2, 3, 5], e: [0.2, 0.3, 1], r: 0.1 }, 'N', [2, 3, 5]],
+  ] as const)('refuses stages in words: %o', (input, field, got) => {
+    expect(planFor(input, WIDE)).toEqual({
+      ok: false,
+      refusal: {
+        field,
+        value: got,
+        rule: '1360x768 has 85 x 48 tokens; stages need an even number on both sides: ask for preset plain or another size',
+      },
+    });
+  });
+
+  test.each([{ r: 0.2 }, { published: true }, { z_max: 20 }])(
+    'refuses what only stages have, and says why there are none: %o',
+    (input) => {
+      const [[field, got]] = Object.entries(input) as [[string, unknown]];
+      expect(chooseSchedule(input, FLUX, SMALL)).toEqual({
+        ok: false,
+        refusal: { field, value: got, rule: expect.stringMatching(/^848x480 has 53 x 30 tokens; stages need/) },
+      });
+    },
+  );
+
+  test('leaves every other size its fastest preset', () => {
+    expect(requestOn(FLUX, {}).schedule.preset).toBe('7x');
+    expect(requestOn(FLUX, {}, { width: 1280, height: 1280 }).schedule.preset).toBe('7x');
+  });
+
+  test('is still refused where the model does not offer it', () => {
+    expect(planFor({}, { width: 1000, height: 768 })).toMatchObject({
+      ok: false,
+      refusal: { field: 'width, height', value: '1000x768' },
+    });
+  });
+});
+
 describe('a model’s shift', () => {
   test('is a constant with one point and log-linear in tokens between neighbours', () => {
     expect(modelShift([{ tokens: 4096, shift: 3 }], 64)).toBe(3);
@@ -160,49 +185,5 @@ describe('presets', () => {
       ]);
       expect(ends.at(-1)).toBe(1);
     }
-  });
-});
-
-describe('a receipt', () => {
-  const usage = {
-    stage: 1,
-    tokens: 64,
-    steps: 2,
-    attempts: 1,
-    computeMs: 10,
-    textMs: 1,
-    decodeMs: 2,
-    encodeMs: 3,
-    wallMs: 20,
-    engine: 'e',
-    warnings: ['w'],
-  };
-  const flops = {
-    denoise: 8e12,
-    denoiseWithoutAttention: 6e12,
-    decode: 1e12,
-    text: 1e11,
-    plain: 80e12,
-    plainWithoutAttention: 54e12,
-  };
-  const facts = { jobId: 'j', model: 'm', modelDigest: 'd', seed: 1, preset: null, rooms: [], totalMs: 100 };
-
-  test('counts what was done, once for each warning, and leaves to orchestration what no stage server reported', () => {
-    const work = {
-      flops,
-      stages: [
-        { stage: 1, flops: 3e12, flopsWithoutAttention: 2e12 },
-        { stage: 2, flops: 5e12, flopsWithoutAttention: 4e12 },
-      ],
-    };
-    const receipt = makeReceipt({ ...facts, work, usage: [usage, { ...usage, stage: 2 }] });
-    expect(receipt.wall_ms.orchestration).toBe(100 - 32);
-    expect(receipt.tflops).toMatchObject({ denoise: 8, plain: 80, ratio: 10, ratio_without_attention: 9 });
-    expect(receipt.warnings).toEqual(['w']);
-    expect(receipt.stages.map(({ tflops }) => tflops)).toEqual([3, 5]);
-  });
-
-  test('cannot be made for a stage that was never planned', () => {
-    expect(() => makeReceipt({ ...facts, work: { flops, stages: [] }, usage: [usage] })).toThrow(RangeError);
   });
 });

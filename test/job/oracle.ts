@@ -1,0 +1,120 @@
+/**
+ * The method once more, from its formulas, one token after the other in float64, without a line of the product: what
+ * the story is held against, itself held to the golden trajectories. Slow and plain on purpose.
+ */
+
+export interface OracleToken {
+  readonly row: number;
+  readonly col: number;
+  readonly isLow: boolean;
+  readonly values: readonly number[];
+}
+
+export interface OracleRun {
+  readonly steps: readonly number[];
+  readonly ends: readonly number[];
+  readonly shifts: readonly number[];
+  readonly z: number | null;
+  /** rows and columns of the first stage's grid, and values of a token */
+  readonly rows: number;
+  readonly cols: number;
+  readonly width: number;
+  /** for each boundary but the last: places, ascending, in the tokens that the stage before hands over */
+  readonly selections: readonly (readonly number[])[];
+  readonly mode: 'latent' | 'token';
+  readonly referenceVariance: boolean;
+  /** `count` standard normals: for the first stage (0), and for each boundary (1, 2, …) */
+  readonly noise: (stream: number, count: number) => ArrayLike<number>;
+  /** of one value of a token at (row, col) */
+  readonly velocity: (x: number, sigma: number, row: number, col: number) => number;
+}
+
+export interface OracleStage {
+  readonly sigmas: readonly number[];
+  readonly before: readonly OracleToken[];
+  readonly after: readonly OracleToken[];
+}
+
+const CHILDREN = [
+  [0, 0],
+  [0, 0.5],
+  [0.5, 0],
+  [0.5, 0.5],
+] as const;
+
+/** Every stage: its noise levels, and its tokens at both ends. */
+export function walkOracle(run: OracleRun): OracleStage[] {
+  const { steps, ends, shifts, z, rows, cols, width, noise } = run;
+  const isPlain = steps.length === 1;
+  const first = noise(0, rows * cols * width);
+  let tokens: OracleToken[] = Array.from({ length: rows * cols }, (_, n) => ({
+    row: Math.floor(n / cols),
+    col: n % cols,
+    isLow: !isPlain,
+    values: Array.from({ length: width }, (__, i) => first[n * width + i]!),
+  }));
+  return steps.map((count, k) => {
+    const before = ends[k - 1];
+    const start = before === undefined ? 0 : before / (z! * (1 - before) + before);
+    if (k > 0) tokens = cross(run, k, tokens);
+    const sigmas = levels({ start, end: ends[k]!, count, shift: shifts[k]! });
+    const stage = { sigmas, before: tokens };
+    for (let i = 0; i < count; i++) tokens = tokens.map((token) => step(run, token, sigmas[i]!, sigmas[i + 1]!));
+    return { ...stage, after: tokens };
+  });
+}
+
+/** u(sigma) = sigma / (h - (h - 1) sigma), evenly from one end to the other, and back by h u / (1 + (h - 1) u). */
+function levels({ start, end, count, shift: h }: { start: number; end: number; count: number; shift: number }) {
+  const u = (sigma: number) => sigma / (h - (h - 1) * sigma);
+  return Array.from({ length: count + 1 }, (_, i) => {
+    const at = u(1 - start) + ((u(1 - end) - u(1 - start)) * i) / count;
+    return (h * at) / (1 + (h - 1) * at);
+  });
+}
+
+const step = ({ velocity }: OracleRun, token: OracleToken, sigma: number, next: number): OracleToken => ({
+  ...token,
+  values: token.values.map((x) => x + (next - sigma) * velocity(x, sigma, token.row, token.col)),
+});
+
+/** The boundary before stage k + 1: x ← a Up(x) + b z. */
+function cross(run: OracleRun, k: number, tokens: readonly OracleToken[]): OracleToken[] {
+  const { ends, z, mode, width, selections, noise, referenceVariance } = run;
+  const isLast = k === run.steps.length - 1;
+  const e = ends[k - 1]!;
+  const d = z! * (1 - e);
+  const [a, b, c] = [1 / (d + e), d / (d + e), 1 / z! ** 2];
+
+  const isChosen = (token: OracleToken, n: number) => (isLast ? token.isLow : selections[k - 1]!.includes(n));
+  const kept = tokens.filter((token, n) => !isChosen(token, n));
+  const parents = tokens.filter(isChosen);
+  const white = noise(k, (kept.length + 4 * parents.length) * width);
+  // white noise is for the tokens kept, then the children; before the last stage the children come first
+  const [keptFrom, childrenFrom] = isLast ? [4 * parents.length * width, 0] : [0, kept.length * width];
+
+  const keptDeviation = referenceVariance ? 1 : Math.sqrt(1 - c);
+  const after = kept.map((token, n) => ({
+    ...token,
+    values: token.values.map((x, i) => a * x + b * keptDeviation * white[keptFrom + n * width + i]!),
+  }));
+  const share = (1 - Math.sqrt(1 - 4 * c)) / 4;
+  for (const [n, parent] of parents.entries()) {
+    const own = (child: number, i: number) => white[childrenFrom + (4 * n + child) * width + i]!;
+    for (const [child, [down, right]] of CHILDREN.entries()) {
+      const values = parent.values.map((x, i) => {
+        const channel = i - (i % 4);
+        // latent: the four slots of the channel in this child are one pixel of the parent; token: the same slot of the
+        // four children repeats the parent's
+        const group = [0, 1, 2, 3].map((j) => (mode === 'latent' ? own(child, channel + j) : own(j, i)));
+        const source = mode === 'latent' ? parent.values[channel + child]! : x;
+        return a * source + b * (own(child, i) - share * group.reduce((sum, value) => sum + value, 0));
+      });
+      after.push({ row: parent.row + down, col: parent.col + right, isLow: false, values });
+    }
+  }
+  if (!isLast) return after;
+  return after
+    .map((token) => ({ ...token, row: 2 * token.row, col: 2 * token.col }))
+    .sort((one, other) => one.row - other.row || one.col - other.col);
+}

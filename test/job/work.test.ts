@@ -1,0 +1,150 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  type PlannedWork,
+  plainWork,
+  planWork,
+  totalFlops,
+  viewPlannedWork,
+  viewWorkDone,
+  workDone,
+} from '../../src/billing/work.ts';
+import { fluxFlopFacts, sd3FlopFacts, stepFlops } from '../../src/numerics/flops.ts';
+import { FLUX, planOn, value } from './requests.ts';
+
+const MODELS = [
+  fluxFlopFacts({ textTokens: 512, guidance: true }),
+  fluxFlopFacts({ textTokens: 256, guidance: false }),
+  sd3FlopFacts({ textTokens: 333, cfg: true }),
+];
+
+/** A plan of 1 to 5 stages on a grid of 4 * `low` tokens of 16 pixels a side. */
+const plans = fc
+  .record({
+    facts: fc.constantFrom(...MODELS),
+    low: fc.integer({ min: 1, max: 2000 }),
+    selected: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 3 }),
+    isPlain: fc.boolean(),
+    steps: fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 5, maxLength: 5 }),
+    decodes: fc.array(fc.constantFrom('none' as const, 'clean' as const), { minLength: 4, maxLength: 4 }),
+    plainSteps: fc.integer({ min: 1, max: 60 }),
+  })
+  .map(({ facts, low, selected, isPlain, steps, decodes, plainSteps }) => {
+    const mixed = selected.sort((a, b) => a - b).map((share) => low + 3 * Math.floor(share * low));
+    const tokens = isPlain ? [4 * low] : [low, ...mixed, 4 * low];
+    const stages = tokens.map((count, k) => ({
+      stage: k + 1,
+      tokens: count,
+      steps: steps[k]!,
+      decode: k === tokens.length - 1 ? ('image' as const) : decodes[k]!,
+    }));
+    const pixels = 4 * low * 16 ** 2;
+    return { facts, stages, pixels, plainSteps, work: planWork(facts, { stages, pixels, plainSteps }) };
+  });
+
+const numbers = ({ stages }: PlannedWork) => stages.map(({ stage }) => stage);
+
+describe('the work of a plan', () => {
+  test('is every step of every stage, and the plain run every step of its own', () => {
+    fc.assert(
+      fc.property(plans, ({ facts, stages, plainSteps, work }) => {
+        for (const [k, { tokens, steps }] of stages.entries()) {
+          expect(work.stages[k]!.flops).toBe(stepFlops(facts, tokens).total * steps);
+          expect(work.stages[k]!.flopsWithoutAttention).toBe(stepFlops(facts, tokens).withoutAttention * steps);
+        }
+        const { total, withoutAttention } = stepFlops(facts, stages.at(-1)!.tokens);
+        expect([work.flops.plain, work.flops.plainWithoutAttention]).toEqual([
+          total * plainSteps,
+          withoutAttention * plainSteps,
+        ]);
+      }),
+      { seed: 1 },
+    );
+  });
+
+  test('decodes a quarter of the pixels where all tokens are low, and all of them elsewhere', () => {
+    fc.assert(
+      fc.property(plans, ({ facts, stages, pixels, work }) => {
+        const low = stages.at(-1)!.tokens / 4;
+        const decoded = stages.map(({ decode, tokens }) =>
+          decode === 'none' ? 0 : tokens === low ? pixels / 4 : pixels,
+        );
+        expect(work.flops.decode).toBe(facts.decode_per_pixel * decoded.reduce((sum, count) => sum + count, 0));
+        expect(plainWork(work).decode / (facts.decode_per_pixel * pixels)).toBeCloseTo(1, 12);
+      }),
+      { seed: 2 },
+    );
+  });
+
+  test('is, once all of it is done, the plan’s own figures to the bit', () => {
+    fc.assert(
+      fc.property(plans, ({ work }) => {
+        const { denoise, denoiseWithoutAttention, decode, text } = work.flops;
+        expect(workDone(work, numbers(work))).toEqual({ denoise, denoiseWithoutAttention, decode, text });
+        expect(viewWorkDone(work, numbers(work))).toEqual(viewPlannedWork(work));
+      }),
+      { seed: 3 },
+    );
+  });
+
+  test('adds up over stages done one by one, but for the text, which is encoded once', () => {
+    fc.assert(
+      fc.property(plans, fc.nat(5), ({ work }, count) => {
+        const done = numbers(work).slice(0, count);
+        const parts = done.map((stage) => workDone(work, [stage]));
+        const whole = workDone(work, done);
+        const close = (a: number, b: number) => Math.abs(a - b) <= 1e-12 * Math.max(1, Math.abs(b));
+        for (const part of ['denoise', 'denoiseWithoutAttention', 'decode'] as const)
+          expect(
+            close(
+              parts.reduce((sum, one) => sum + one[part], 0),
+              whole[part],
+            ),
+          ).toBe(true);
+        expect(whole.text).toBe(done.length > 0 ? work.flops.text : 0);
+      }),
+      { seed: 4 },
+    );
+  });
+
+  test('of nothing done is nothing, and of an unfinished picture has no ratio', () => {
+    fc.assert(
+      fc.property(plans, fc.nat(4), ({ work }, count) => {
+        const view = viewWorkDone(work, numbers(work).slice(0, Math.min(count, work.stages.length - 1)));
+        expect([view.ratio, view.ratio_without_attention, view.ratio_total]).toEqual([null, null, null]);
+        const whole = viewPlannedWork(work);
+        expect([view.plain, view.plain_total]).toEqual([whole.plain, whole.plain_total]);
+        expect(view.total).toBeLessThanOrEqual(whole.total);
+        expect(workDone(work, [])).toEqual({ denoise: 0, denoiseWithoutAttention: 0, decode: 0, text: 0 });
+        expect(viewWorkDone(work, []).total).toBe(0);
+      }),
+      { seed: 5 },
+    );
+  });
+
+  test('compares like with like: the plain run is once the plain run, and ratios are of what they name', () => {
+    fc.assert(
+      fc.property(plans, ({ work }) => {
+        const view = viewPlannedWork(work);
+        expect(view.ratio).toBe(work.flops.plain / work.flops.denoise);
+        expect(view.ratio_total).toBe(totalFlops(plainWork(work)) / totalFlops(work.flops));
+        expect(view.total).toBeCloseTo(view.denoise + view.decode + view.text, 9);
+      }),
+      { seed: 6 },
+    );
+    const own = viewPlannedWork(value(planOn(FLUX, { preset: 'plain' })));
+    expect([own.ratio, own.ratio_without_attention, own.ratio_total]).toEqual([1, 1, 1]);
+  });
+
+  test('is in its plan in the fields in which plans are stored', () => {
+    const plan = value(planOn(FLUX, { preset: '7x' }));
+    const { flops, stages } = planWork(FLUX.flops, { stages: plan.stages, pixels: 1024 ** 2, plainSteps: FLUX.steps });
+    expect(JSON.parse(JSON.stringify(plan))).toMatchObject(JSON.parse(JSON.stringify({ flops, stages })));
+  });
+
+  test('refuses a stage that was never planned, and a plan of none', () => {
+    const work = value(planOn(FLUX, { preset: '7x' }));
+    expect(() => workDone(work, [1, 4])).toThrow('stage is 4; expected one of the 3 planned');
+    expect(() => planWork(FLUX.flops, { stages: [], pixels: 1, plainSteps: 1 })).toThrow('stages has 0 entries');
+  });
+});
