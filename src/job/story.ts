@@ -108,7 +108,7 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
     decodeMs: done.decode_ms,
     encodeMs: done.encode_ms,
     wallMs: outcome.wallMs,
-    textTokens: null,
+    textTokens: done.text_tokens ?? null,
     engine: done.engine,
     warnings: done.warnings,
   };
