@@ -9,7 +9,7 @@
  * ours: divided differences over sigma instead, exact wherever the velocity is a polynomial in sigma; the paper's sum
  * is exact to first order in the step only. Source: TaylorSeer, arXiv 2503.06923, eq. 5-7.
  */
-import type { Sampler } from '../rows.ts';
+import type { Sampler } from '../sampler.ts';
 import { moveBy, type StartStage, walkStage } from './advance.ts';
 import { canvasOf, firstTokens, plainSigmas } from './canvas.ts';
 
