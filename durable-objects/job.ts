@@ -186,7 +186,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return true;
   }
 
-  /** Walks rooms until the job ends or waits, then delivers what its end has to tell. A second alarm joins the first. */
+  /**
+   * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second alarm joins the first.
+   */
   override alarm(): Promise<void> {
     this.#walking ??= this.#walkOn().finally(() => {
       this.#walking = null;
@@ -455,7 +457,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return lettersOf(this.#sql, 'picture').some((letter) => letter.payload.account === owner && letter.tries > 0);
   }
 
-  /** Whether the job still stands in the room `row` stood in, and no request went out since the one numbered `attempt`. */
+  /**
+   * Whether the job still stands in the room `row` stood in, and no request went out since the one numbered `attempt`.
+   */
   #standsAt(row: JobRecord, attempt: number): boolean {
     const now = this.#row();
     return now !== null && roomName(now.room) === roomName(row.room) && now.attempt === attempt;

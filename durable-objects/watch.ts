@@ -1,6 +1,6 @@
 /**
- * Watching a job: what is stored is replayed, then what comes is followed; as bytes of server-sent events, as events, or
- * as the job once it has ended.
+ * Watching a job: what is stored is replayed, then what comes is followed; as bytes of server-sent events, as events,
+ * or as the job once it has ended.
  */
 import { encodeEvent, heartbeat, isLastEvent, type StoredEvent } from '../src/job/events.ts';
 
@@ -54,7 +54,9 @@ export function watchEvents(
   });
 }
 
-/** The stored events after `after`, at most 64; where there are none, those that come within `ms`. Null without a job. */
+/**
+ * The stored events after `after`, at most 64; where there are none, those that come within `ms`. Null without a job.
+ */
 export async function nextEvents(
   { state, read, signal }: Watched,
   after: number,

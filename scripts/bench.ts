@@ -1,17 +1,16 @@
-/**
- * `npm run bench`: every figure the documentation states, measured here and now, into docs/benchmarks.md. `--engine
- * native|wasm`, `--side 256|512` and `--rounds N` shorten it, and the document with it.
- */
+/** `npm run bench`: every figure the documentation states, measured here and now, into docs/benchmarks.md. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { benchMemory } from './bench/memory.ts';
-import { parseOptions, roundsOf } from './bench/options.ts';
+import { type BenchOptions, HELP, parseOptions, roundsOf } from './bench/options.ts';
 import { benchPlaces } from './bench/places.ts';
 import { benchRequests, type Way, type WayTimes } from './bench/requests.ts';
 import { benchStreams } from './bench/streams.ts';
 import { ROOT } from './local/bundle.ts';
+import { runCommand } from './local/command-line.ts';
 
-const { engines, sides, rounds: mostRounds } = parseOptions(process.argv.slice(2));
+// the size that the embedded model is trained at, whatever sizes are asked for: what is measured is the waiting
+const STREAMS = { size: { width: 256, height: 256 }, requests: 20, crowd: 10 } as const;
 
 const WAYS: readonly Way[] = [
   { name: '4x', body: { preset: '4x' } },
@@ -58,73 +57,77 @@ function requestTable(ways: readonly WayTimes[]): string {
   );
 }
 
-const sections: string[] = [];
-function say(...lines: readonly string[]): void {
-  sections.push(...lines);
-  console.log(lines.join('\n'));
-}
+/** Measures what the options ask for, printed as it comes, and writes the document. */
+async function bench({ engines, sides, rounds: mostRounds }: BenchOptions): Promise<number> {
+  const sections: string[] = [];
+  function say(...lines: readonly string[]): void {
+    sections.push(...lines);
+    console.log(lines.join('\n'));
+  }
 
-const [cpu] = cpus();
-say(
-  '# Benchmarks',
-  '',
-  `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores of ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, workerd ${versionOf('workerd')}, onnxruntime ${versionOf('onnxruntime-node')}.`,
-  'Absolute times are of this machine at that hour; the ratios are what to compare.',
-  '',
-  '## The mathematics',
-  '',
-  'Median milliseconds of 50 calls. workerd’s clock ticks in whole milliseconds.',
-  '',
-);
-say(
-  table(
-    ['what', 'Node', 'workerd'],
-    (await benchPlaces()).map(({ name, node, workerd }) => [name, node.toFixed(2), workerd.toFixed(0)]),
-  ),
-  '',
-);
-
-const runs = engines.flatMap((engine) => sides.map((side) => ({ engine, side })));
-for (const { engine, side } of runs) {
-  const rounds = roundsOf({ engine, side, rounds: mostRounds });
+  const [cpu] = cpus();
   say(
-    `## Requests at ${side}², ${engine} engine`,
+    '# Benchmarks',
     '',
-    `Medians of ${rounds} rounds; in each round every way comes once, so the ratios to the plain run are within a round. A request is timed by its caller, from before the POST to the last event. Orchestration is what of it no stage server reported: Worker, plan, object, storage, transfers, Canny, selection, events. All requests have the same prompt, which the stage server encodes once and keeps: text is that look-up.`,
+    `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores of ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, workerd ${versionOf('workerd')}, onnxruntime ${versionOf('onnxruntime-node')}.`,
+    'Absolute times are of this machine at that hour; the ratios are what to compare.',
+    '',
+    '## The mathematics',
+    '',
+    'Median milliseconds of 50 calls. workerd’s clock ticks in whole milliseconds.',
     '',
   );
-  const measured = await benchRequests({ engine, size: { width: side, height: side }, ways: WAYS, rounds });
-  if (!measured.isOffered)
+  say(
+    table(
+      ['what', 'Node', 'workerd'],
+      (await benchPlaces()).map(({ name, node, workerd }) => [name, node.toFixed(2), workerd.toFixed(0)]),
+    ),
+    '',
+  );
+
+  const runs = engines.flatMap((engine) => sides.map((side) => ({ engine, side })));
+  for (const { engine, side } of runs) {
+    const rounds = roundsOf({ engine, side, rounds: mostRounds });
     say(
-      `The embedded model is not trained at ${side}², so these pictures mean nothing: what is timed is a copy whose manifest lists that size, by the same graphs.`,
+      `## Requests at ${side}², ${engine} engine`,
+      '',
+      `Medians of ${rounds} rounds; in each round every way comes once, so the ratios to the plain run are within a round. A request is timed by its caller, from before the POST to the last event. Orchestration is what of it no stage server reported: Worker, plan, object, storage, transfers, Canny, selection, events. All requests have the same prompt, which the stage server encodes once and keeps: text is that look-up.`,
       '',
     );
-  say(requestTable(measured.times), '');
+    const measured = await benchRequests({ engine, size: { width: side, height: side }, ways: WAYS, rounds });
+    if (!measured.isOffered)
+      say(
+        `The embedded model is not trained at ${side}², so these pictures mean nothing: what is timed is a copy whose manifest lists that size, by the same graphs.`,
+        '',
+      );
+    say(requestTable(measured.times), '');
+  }
+
+  const engine = engines[0]!;
+  say(
+    `## Streams of the OpenAI surface at ${STREAMS.size.width}², ${engine} engine`,
+    '',
+    `Medians of ${STREAMS.requests} requests with two partial images, 7x and plain in turn, then ${STREAMS.crowd} streams at once; milliseconds from before the request. A stage server computes one stage at a time, so of ${STREAMS.crowd} at once each waits for the others.`,
+    '',
+    table(
+      ['stream', 'first event', 'first partial image', 'its share of the whole', 'picture', 'stage compute'],
+      (await benchStreams({ engine, ...STREAMS })).map(
+        ({ name, firstEvent, firstPartial, partialShare, final, compute }) => [
+          name,
+          ms(firstEvent),
+          firstPartial === null ? '–' : ms(firstPartial),
+          partialShare === null ? '–' : `${(100 * partialShare).toFixed(0)} %`,
+          ms(final),
+          ms(compute),
+        ],
+      ),
+    ),
+    '',
+  );
+
+  say('## Memory of the job object at the size of FLUX, 1024²', '', await benchMemory(), '');
+  writeFileSync(`${ROOT}docs/benchmarks.md`, sections.join('\n'));
+  return 0;
 }
 
-// the size that the embedded model is trained at, whatever sizes are asked for: what is measured is the waiting
-const STREAMS = { size: { width: 256, height: 256 }, requests: 20, crowd: 10 } as const;
-const engine = engines[0]!;
-say(
-  `## Streams of the OpenAI surface at ${STREAMS.size.width}², ${engine} engine`,
-  '',
-  `Medians of ${STREAMS.requests} requests with two partial images, 7x and plain in turn, then ${STREAMS.crowd} streams at once; milliseconds from before the request. A stage server computes one stage at a time, so of ${STREAMS.crowd} at once each waits for the others.`,
-  '',
-  table(
-    ['stream', 'first event', 'first partial image', 'its share of the whole', 'picture', 'stage compute'],
-    (await benchStreams({ engine, ...STREAMS })).map(
-      ({ name, firstEvent, firstPartial, partialShare, final, compute }) => [
-        name,
-        ms(firstEvent),
-        firstPartial === null ? '–' : ms(firstPartial),
-        partialShare === null ? '–' : `${(100 * partialShare).toFixed(0)} %`,
-        ms(final),
-        ms(compute),
-      ],
-    ),
-  ),
-  '',
-);
-
-say('## Memory of the job object at the size of FLUX, 1024²', '', await benchMemory(), '');
-writeFileSync(`${ROOT}docs/benchmarks.md`, sections.join('\n'));
+await runCommand({ command: 'npm run bench', help: HELP, parse: parseOptions, run: bench });

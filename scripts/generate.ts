@@ -21,9 +21,10 @@ import { type GenerateOptions, HELP, parseOptions } from './generate/options.ts'
 import { beside, saveStagePictures, sideBySide } from './generate/pictures.ts';
 import { drawProgress } from './generate/progress.ts';
 import { type Comparison, compare, describeComparison, describeReceipt } from './generate/receipt.ts';
+import { runCommand, USAGE } from './local/command-line.ts';
 import { startStack } from './local/stack.ts';
 
-const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+const EXIT = { done: 0, failed: 1, usage: USAGE, interrupted: 130 } as const;
 /** how long a service may take to confirm that a job is cancelled */
 const CANCEL_MS = 2000;
 
@@ -151,14 +152,8 @@ async function openService(options: GenerateOptions): Promise<{ service: Service
   }
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const parsed = parseOptions(args, process.env);
-  if (!parsed.ok) {
-    if (parsed.help) process.stdout.write(HELP);
-    else process.stderr.write(`generate: ${parsed.problem}\nSee npm run generate -- --help\n`);
-    return parsed.help ? EXIT.done : EXIT.usage;
-  }
-  const { options } = parsed;
+/** The exit code of the whole command. */
+async function main(options: GenerateOptions): Promise<number> {
   const interrupt = new AbortController();
   // npm passes a terminal's Ctrl-C on, so it may come twice: once is enough
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort());
@@ -190,4 +185,9 @@ const isExpected = (error: unknown): error is Error =>
   error instanceof Unreachable ||
   (error instanceof Error && 'code' in error && 'path' in error);
 
-process.exitCode = await main(process.argv.slice(2));
+await runCommand({
+  command: 'npm run generate',
+  help: HELP,
+  parse: (args) => parseOptions(args, process.env),
+  run: main,
+});

@@ -1,12 +1,7 @@
 /**
- * The stage server as a process.
- *
- *   node containers/onnx/main.ts --port 8788 --host 127.0.0.1 --token-env STAGE_TOKEN --models models --engine auto --threads 2 --queue 16 --device cpu
- *
- * Each flag but token-env has an environment variable, STAGE_PORT and so on. `auto` is native, or WASM where native
- * cannot load. Listens at once as `starting`, prints `{"event":"ready","url":…}` on stdout when the models are loaded,
- * logs on stderr. SIGTERM or SIGINT: refuses what is new, finishes the running stage, exits 0; a second one exits at
- * once. Exit 2: a wrong flag or no token.
+ * The stage server as a process. Listens at once as `starting`, prints `{"event":"ready","url":…}` on stdout when the
+ * models are loaded, logs on stderr. SIGTERM or SIGINT: refuses what is new, finishes the running stage, exits 0; a
+ * second one exits at once. Exit 2: a wrong flag or no token.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -14,6 +9,23 @@ import { createStageServer, DEFAULT_OPTIONS } from './app.ts';
 import { listen } from './listen.ts';
 import { loadModel } from './load-model.ts';
 import { logToStderr as log } from './log.ts';
+
+const HELP = `npm run stage -- [options]
+
+Serves the models of a folder by the stage contract until SIGTERM. Requests need the token that an environment variable holds.
+
+  --port <number>       0 takes a free one (8788)
+  --host <address>      (127.0.0.1)
+  --token-env <name>    the variable that holds the token (STAGE_TOKEN)
+  --models <folder>     (models)
+  --engine <name>       native, wasm, or auto: native, or wasm where native cannot load (auto)
+  --threads <number>    of the engine (as many as there are cores)
+  --queue <number>      requests that may wait; one more is refused (${DEFAULT_OPTIONS.queue})
+  --device <name>       cpu or cuda (cpu)
+  --help
+
+Each flag but token-env can be set by an environment variable too: STAGE_PORT and so on.
+`;
 
 /**
  * How long readers may take to fetch the last bytes once nothing computes any more, and how long past its limit the
@@ -39,6 +51,7 @@ function readFlags() {
         threads: { type: 'string', default: env.STAGE_THREADS ?? String(availableParallelism()) },
         device: { type: 'string', default: env.STAGE_DEVICE ?? 'cpu' },
         queue: { type: 'string', default: env.STAGE_QUEUE ?? String(DEFAULT_OPTIONS.queue) },
+        help: { type: 'boolean', short: 'h' },
       },
     }).values;
   } catch (error) {
@@ -47,6 +60,10 @@ function readFlags() {
 }
 
 const flags = readFlags();
+if (flags.help) {
+  process.stdout.write(HELP);
+  process.exit();
+}
 
 function integer(name: 'port' | 'threads' | 'queue', min: number, max: number): number {
   const value = flags[name] === '' ? Number.NaN : Number(flags[name]);

@@ -2,7 +2,8 @@
  * The stages of one server, by id: who waits, who computes, who reads, whose result is kept.
  *
  *   start → [queued] → running → done, kept for a while → forgotten
- *              └──────────┴────→ cancelled, orphaned, drained or failed: forgotten at once, so the same request runs again
+ *              └──────────┴────→ cancelled, orphaned, drained or failed: forgotten at once,
+ *                                so the same request runs again
  *
  * A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks
  * nobody.
@@ -340,7 +341,8 @@ export function createStages(
     },
 
     async drain(ms) {
-      for (const { waiting } of runners.values()) for (const stage of waiting.toReversed()) stop(stage, 'drained'); // the last first, so nobody moves up for nothing
+      // the last first, so nobody moves up for nothing
+      for (const { waiting } of runners.values()) for (const stage of waiting.toReversed()) stop(stage, 'drained');
       const isIdle = () => [...runners.values()].every(({ running }) => !running);
       const giveUp = setTimeout(() => {
         for (const { running } of runners.values()) if (running && !running.isEnded) stop(running, 'drained');

@@ -1,18 +1,29 @@
-"""What the detector sees in a picture. `lab/eval/detect.ts` computes the same numbers; `lab/test/detect.test.ts` holds it to these."""
-import json, os
-import numpy as np, onnxruntime
+"""What the detector sees in a picture. `lab/eval/detect.ts` computes the same numbers; `lab/test/detect.test.ts` holds
+it to these.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
 import nets
 
-FEATURE_SHORT = 128                                                    # shorter side of the picture the features are taken from
-RING, ROUNDS, NEAR, BELONGS = 2, 12, 8., 24.                           # of the background's fit: width in pixels, rounds, levels
+FEATURE_SHORT = 128  # shorter side of the picture the features are taken from
+RING, ROUNDS, NEAR, BELONGS = 2, 12, 8.0, 24.0  # of the background's fit: width in pixels, rounds, levels
 
 
 def weights(begin: float, length: float, count: int, size: int) -> np.ndarray:
-    """[count, size]: output pixel i is the mean of the input over [begin + i s, begin + (i + 1) s], s = length / count; beyond its ends the input repeats its last pixel."""
+    """[count, size]: output pixel i is the mean of the input over [begin + i s, begin + (i + 1) s], s = length / count;
+    beyond its ends the input repeats its last pixel.
+    """
     s, w = length / count, np.zeros((count, size))
     for i in range(count):
         low, high = begin + i * s, begin + (i + 1) * s
-        for j in range(int(np.floor(low)), int(np.ceil(high))): w[i, min(size - 1, max(0, j))] += max(0, min(high, j + 1) - max(low, j)) / s
+        for j in range(int(np.floor(low)), int(np.ceil(high))):
+            w[i, min(size - 1, max(0, j))] += max(0, min(high, j + 1) - max(low, j)) / s
     return w
 
 
@@ -25,7 +36,10 @@ def resample(rgb: np.ndarray, x: float, y: float, width: float, height: float, c
 def whole(rgb: np.ndarray, short: int, unit: int) -> np.ndarray:
     """All of it with about this shorter side; both sides multiples of `unit`."""
     h, w = rgb.shape[:2]
-    fit = lambda side: unit * int(np.floor(short / unit * side / min(w, h) + .5))
+
+    def fit(side: int) -> int:
+        return unit * int(np.floor(short / unit * side / min(w, h) + 0.5))
+
     return resample(rgb, 0, 0, w, h, fit(w), fit(h))
 
 
@@ -41,17 +55,38 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 # ---- background ----
 
+
 def oklab(rgb) -> np.ndarray:
     """Levels [3] → OKLab [3]. Source: bottosson.github.io/posts/oklab"""
     c = np.asarray(rgb, np.float64).clip(0, 255) / 255
-    c = np.where(c <= .04045, c / 12.92, ((c + .055) / 1.055) ** 2.4)
-    lms = np.cbrt(np.array([[.4122214708, .5363325363, .0514459929], [.2119034982, .6806995451, .1073969566], [.0883024619, .2817188376, .6299787005]]) @ c)
-    return np.array([[.2104542553, .7936177850, -.0040720468], [1.9779984951, -2.4285922050, .4505937099], [.0259040371, .7827717662, -.8086757660]]) @ lms
+    c = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    lms = np.cbrt(
+        np.array(
+            [
+                [0.4122214708, 0.5363325363, 0.0514459929],
+                [0.2119034982, 0.6806995451, 0.1073969566],
+                [0.0883024619, 0.2817188376, 0.6299787005],
+            ]
+        )
+        @ c
+    )
+    return (
+        np.array(
+            [
+                [0.2104542553, 0.7936177850, -0.0040720468],
+                [1.9779984951, -2.4285922050, 0.4505937099],
+                [0.0259040371, 0.7827717662, -0.8086757660],
+            ]
+        )
+        @ lms
+    )
 
 
 def background_ends(small: np.ndarray) -> tuple[np.ndarray, float]:
-    """Colours [2, 3] of the first and last row of the vertical ramp that most of the border lies on, and the share of the border that does. Reweighted least squares: first the least sum of
-    distances, then distances beyond a few levels count for nothing."""
+    """Colours [2, 3] of the first and last row of the vertical ramp that most of the border lies on, and the share of
+    the border that does. Reweighted least squares: first the least sum of distances, then distances beyond a few levels
+    count for nothing.
+    """
     h, w = small.shape[:2]
     y, x = np.mgrid[0:h, 0:w]
     ring = (y < RING) | (y >= h - RING) | (x < RING) | (x >= w - RING)
@@ -68,10 +103,13 @@ def background_ends(small: np.ndarray) -> tuple[np.ndarray, float]:
 def background(small: np.ndarray, facts: dict) -> list[str]:
     """One name: plain; two: top to bottom; `other` where no name is near or most of the border is no ramp."""
     ends, share = background_ends(small)
-    if share < facts["thresholds"]["border"]: return ["other"]
+    if share < facts["thresholds"]["border"]:
+        return ["other"]
     said = []
     for end in ends:
-        distance = {name: np.sqrt(np.square(oklab(rgb) - oklab(end)).sum()) for name, rgb in facts["backgrounds"].items()}
+        distance = {
+            name: np.sqrt(np.square(oklab(rgb) - oklab(end)).sum()) for name, rgb in facts["backgrounds"].items()
+        }
         name = min(distance, key=distance.get)
         said.append(name if distance[name] < facts["thresholds"]["background"] else "other")
     return said[:1] if said[0] == said[1] else said
@@ -79,20 +117,33 @@ def background(small: np.ndarray, facts: dict) -> list[str]:
 
 # ---- things ----
 
+
 def peaks(out: np.ndarray, least: float) -> list[tuple[float, float, float, float]]:
-    """Output of `Places` [4, h, w] → (chance, x, y, side) in pixels of the small picture, the surest first; a weaker one within half a side of a surer one is the same thing."""
+    """Output of `Places` [4, h, w] → (chance, x, y, side) in pixels of the small picture, the surest first; a weaker
+    one within half a side of a surer one is the same thing.
+    """
     _, h, w = out.shape
     found = []
     for i in range(h):
         for j in range(w):
             logit = out[0, i, j]
-            if 1 / (1 + np.exp(-float(logit))) < least: continue
-            if logit < out[0, max(0, i - 1):i + 2, max(0, j - 1):j + 2].max(): continue
+            if 1 / (1 + np.exp(-float(logit))) < least:
+                continue
+            if logit < out[0, max(0, i - 1) : i + 2, max(0, j - 1) : j + 2].max():
+                continue
             dx, dy, size = (float(v) for v in out[1:, i, j])
-            found.append((1 / (1 + np.exp(-float(logit))), (j + .5 + dx) * nets.CELL, (i + .5 + dy) * nets.CELL, nets.USUAL * np.exp(size)))
+            found.append(
+                (
+                    1 / (1 + np.exp(-float(logit))),
+                    (j + 0.5 + dx) * nets.CELL,
+                    (i + 0.5 + dy) * nets.CELL,
+                    nets.USUAL * np.exp(size),
+                )
+            )
     kept = []
     for one in sorted(found, key=lambda each: -each[0]):
-        if all(max(abs(one[1] - k[1]), abs(one[2] - k[2])) >= .5 * max(one[3], k[3]) for k in kept): kept.append(one)
+        if all(max(abs(one[1] - k[1]), abs(one[2] - k[2])) >= 0.5 * max(one[3], k[3]) for k in kept):
+            kept.append(one)
     return kept
 
 
@@ -100,29 +151,50 @@ class Detector:
     def __init__(self, folder: str, facts: dict | None = None):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        open_ = lambda name: onnxruntime.InferenceSession(os.path.join(folder, name), options, ["CPUExecutionProvider"])
-        self.places, self.things = open_("places.onnx"), open_("things.onnx")
-        self.facts = facts or json.load(open(os.path.join(folder, "facts.json")))
+        self.places, self.things = (
+            onnxruntime.InferenceSession(os.path.join(folder, name), options, ["CPUExecutionProvider"])
+            for name in ("places.onnx", "things.onnx")
+        )
+        self.facts = facts or json.loads(Path(folder, "facts.json").read_text())
 
     def features(self, rgb: np.ndarray) -> np.ndarray:
         """float32 [96]."""
         return self.things.run(["features"], {"rgb": to_net(whole(rgb, FEATURE_SHORT, 16))[None]})[0][0]
 
     def look(self, rgb: np.ndarray, raw: bool = False) -> dict:
-        """uint8 [h, w, 3] → objects (name or None, score, colour or None; x, y, side in shorter sides), background. `raw`: every name is said, whatever its score."""
+        """uint8 [h, w, 3] → objects (name or None, score, colour or None; x, y, side in shorter sides), background.
+        `raw`: every name is said, whatever its score.
+        """
         facts, limits = self.facts, self.facts["thresholds"]
         height, width = rgb.shape[:2]
         short, small = min(width, height), whole(rgb, nets.SHORT, nets.UNIT)
         sx, sy = width / small.shape[1], height / small.shape[0]
-        found = [(x * sx, y * sy, side * (sx + sy) / 2) for _, x, y, side in peaks(self.places.run(["places"], {"rgb": to_net(small)[None]})[0][0], limits["place"])]
+        found = [
+            (x * sx, y * sy, side * (sx + sy) / 2)
+            for _, x, y, side in peaks(self.places.run(["places"], {"rgb": to_net(small)[None]})[0][0], limits["place"])
+        ]
         objects = []
         if found:
             edges = [side * nets.CONTEXT for _, _, side in found]
-            crops = np.stack([to_net(resample(rgb, x - e / 2, y - e / 2, e, e, nets.CROP, nets.CROP)) for (x, y, _), e in zip(found, edges)])
-            for (x, y, side), names, colours in zip(found, *self.things.run(["names", "colours"], {"rgb": crops})):
+            crops = np.stack(
+                [
+                    to_net(resample(rgb, x - e / 2, y - e / 2, e, e, nets.CROP, nets.CROP))
+                    for (x, y, _), e in zip(found, edges, strict=True)
+                ]
+            )
+            read = self.things.run(["names", "colours"], {"rgb": crops})
+            for (x, y, side), names, colours in zip(found, *read, strict=True):
                 names, colours = softmax(names), softmax(colours)
                 best, hue = int(names[:-1].argmax()), int(colours.argmax())
                 said = raw or (names[best] >= limits["name"] and names[best] > names[-1])
-                objects.append({"name": facts["names"][best] if said else None, "score": float(names[best]), "colour": facts["colours"][hue] if hue < 7 and colours[hue] >= limits["colour"] else None,
-                                "x": x / short, "y": y / short, "side": side / short})
+                objects.append(
+                    {
+                        "name": facts["names"][best] if said else None,
+                        "score": float(names[best]),
+                        "colour": facts["colours"][hue] if hue < 7 and colours[hue] >= limits["colour"] else None,
+                        "x": x / short,
+                        "y": y / short,
+                        "side": side / short,
+                    }
+                )
         return {"objects": objects, "background": background(small, facts)}

@@ -6,7 +6,7 @@ import { ablationChart, rowsChart } from './charts.ts';
 import type { Moments } from './frechet.ts';
 import { type Report, type ReportAblation, type ReportRow, renderReport } from './report.ts';
 import { currentResults, type Result } from './results.ts';
-import type { Ablation, Row } from './rows.ts';
+import type { Ablation, Row } from './row.ts';
 import type { Prompt } from './run.ts';
 import { pictureSheet, type SheetLine } from './sheet.ts';
 import { inCommon, scoreDifference, summarise } from './summary.ts';

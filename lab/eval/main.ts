@@ -5,6 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { ROOT } from '../../scripts/local/bundle.ts';
+import { runCommand, UsageError } from '../../scripts/local/command-line.ts';
 import { freePort } from '../../scripts/local/ports.ts';
 import { startStage } from '../../scripts/local/stage.ts';
 import { defaultPreset } from '../../src/job/presets.ts';
@@ -16,10 +18,11 @@ import { type Detector, openDetector } from './detect.ts';
 import { describeDetector } from './detector-facts.ts';
 import { writeDocument } from './document.ts';
 import { type Expectation, judge } from './judge.ts';
-import { choose, type EvalOptions, HELP, parseOptions, UsageError } from './options.ts';
+import { choose, type EvalOptions, HELP, parseOptions } from './options.ts';
 import { loadPicture, savePicture } from './pictures.ts';
 import { currentResults, openResults, type Result, resultsOfPrompts } from './results.ts';
-import { type Ablation, makeAblations, makeRows, type Row } from './rows.ts';
+import type { Ablation, Row } from './row.ts';
+import { makeAblations, makeRows } from './rows.ts';
 import { type Bench, itemsLeft, measure, type Prompt, takePrompts, timeLeft } from './run.ts';
 import { planFor } from './samplers/ralu.ts';
 import { presetSchedule } from './schedules.ts';
@@ -200,27 +203,20 @@ async function report(
       sittings,
       sentences: sentencesAbout(facts),
     },
-    resolve(options.out),
+    resolve(ROOT, options.out),
   );
 }
 
-async function main(): Promise<void> {
-  const options = parseOptions(process.argv.slice(2));
-  if (!options) return say(HELP);
+async function main(options: EvalOptions): Promise<number> {
   const detector = await openDetector();
   try {
     const folder = options.isReportOnly ? latestFolder(options.model, options.size) : await run(options, detector);
     if (folder === null) throw new UsageError('--report: nothing has been measured yet');
     say(`written: ${await report(options, detector, folder)}`);
+    return 0;
   } finally {
     await detector.close();
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error;
-  say(`${error.message}\n\n${HELP}`);
-  process.exitCode = 2;
-}
+await runCommand({ command: 'npm run eval', help: HELP, parse: parseOptions, run: main });

@@ -1,5 +1,5 @@
 /** The command line of `npm run eval`. Pure. */
-import { parseArgs } from 'node:util';
+import { pixelSize, readFlags, UsageError, wholeNumber } from '../../scripts/local/command-line.ts';
 
 export const HELP = `npm run eval -- [options]
 
@@ -11,14 +11,10 @@ A run that was stopped goes on where it was: what is measured is kept under .ral
   --ablations <ids>         all, none, or some, comma-separated (all)
   --prompts <n>             the first n prompts of each task (all)
   --model <id>              a model of the stage server (its first)
-  --out <dir>               where evaluation.md and its pictures go (docs)
+  --out <dir>               where evaluation.md and its pictures go (docs); relative to the root of the repository
   --report                  measures nothing, only writes the document from what is kept
-  --help`;
-
-/** Arguments that make no sense; the message is for the person who typed them. */
-export class UsageError extends Error {
-  override name = 'UsageError';
-}
+  --help
+`;
 
 export interface EvalOptions {
   readonly size: { readonly width: number; readonly height: number } | null;
@@ -34,49 +30,32 @@ export interface EvalOptions {
 
 /** The options in `args`, or null when help is asked for. Throws UsageError. */
 export function parseOptions(args: readonly string[]): EvalOptions | null {
-  const { values } = parse(args);
+  const { values } = readFlags(args, {
+    options: {
+      size: { type: 'string' },
+      rows: { type: 'string' },
+      ablations: { type: 'string', default: 'all' },
+      prompts: { type: 'string' },
+      model: { type: 'string' },
+      out: { type: 'string', default: 'docs' },
+      report: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
   if (values.help) return null;
-  const prompts = values.prompts === undefined ? Number.POSITIVE_INFINITY : Number(values.prompts);
-  if (prompts !== Number.POSITIVE_INFINITY && !(Number.isInteger(prompts) && prompts >= 1))
-    throw new UsageError(`--prompts must be a whole number above 0, got "${values.prompts}"`);
   return {
-    size: values.size === undefined ? null : parseSize(values.size),
+    size: values.size === undefined ? null : pixelSize('--size', values.size),
     rows: values.rows === undefined ? null : names(values.rows),
     ablations: values.ablations === 'all' ? null : values.ablations === 'none' ? [] : names(values.ablations),
-    prompts,
+    prompts:
+      values.prompts === undefined ? Number.POSITIVE_INFINITY : wholeNumber('--prompts', values.prompts, { min: 1 }),
     model: values.model ?? null,
     out: values.out,
     isReportOnly: values.report,
   };
 }
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        size: { type: 'string' },
-        rows: { type: 'string' },
-        ablations: { type: 'string', default: 'all' },
-        prompts: { type: 'string' },
-        model: { type: 'string' },
-        out: { type: 'string', default: 'docs' },
-        report: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    });
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
-}
-
 const names = (list: string): string[] => list.split(',').filter(Boolean);
-
-function parseSize(text: string): { width: number; height: number } {
-  const match = /^(\d+)[x×](\d+)$/i.exec(text);
-  if (!match) throw new UsageError(`--size must look like 256x256, got "${text}"`);
-  return { width: Number(match[1]), height: Number(match[2]) };
-}
 
 /**
  * The members of `all` that `ids` names, in the order of `all`; all of them for null. Throws UsageError naming those

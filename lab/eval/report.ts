@@ -1,6 +1,6 @@
 /** docs/evaluation.md from its figures. Pure. */
 import type { AblationPoint } from './charts.ts';
-import type { Row } from './rows.ts';
+import type { Row } from './row.ts';
 import type { Estimate, Summary } from './summary.ts';
 import { FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
 import { inOrder, titleOf } from './tasks.ts';

@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, truncateSync } fro
 import { dirname } from 'node:path';
 import type { Spent } from './denoiser.ts';
 import type { Seen } from './judge.ts';
-import type { Row } from './rows.ts';
+import type { Row } from './row.ts';
 import type { Sharpness } from './sharpness.ts';
 
 export type Seam = 'token' | 'twoTokens' | 'meeting';

@@ -2,10 +2,9 @@
 import type { ScheduleRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/plan.ts';
 import { defaultPreset, presetsFor } from '../../src/job/presets.ts';
-import type { Tokens } from '../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import type { Calibration } from './calibrate.ts';
-import type { Denoiser } from './denoiser.ts';
+import type { Ablation, AblationRow, Row } from './row.ts';
 import { anchorTokens } from './samplers/anchors.ts';
 import { bottleneck, bottleneckRestart } from './samplers/bottleneck.ts';
 import { budgetOf, fewestSteps, intervalFor, share } from './samplers/budget.ts';
@@ -18,43 +17,6 @@ import { teaCache } from './samplers/reuse.ts';
 import { growthFor, speed } from './samplers/speed.ts';
 import { type TaylorOptions, taylorSeer, taylorSteps } from './samplers/taylor.ts';
 import { fitShifts, mismatched, presetSchedule } from './schedules.ts';
-
-/** What a sampler made: the clean full grid, row by row, scale 1. */
-export interface Sampled extends Tokens {
-  /** tokens of the half-size grid that were upsampled before the others; absent where none were */
-  readonly early?: Uint32Array;
-}
-
-/** Makes a picture's latents: deterministic in the denoiser's model and job. */
-export type Sampler = (denoiser: Denoiser) => Promise<Sampled>;
-
-type Setting = number | string | boolean | readonly number[];
-
-/** One way of sampling; `denoiser.decode` makes a picture of what `sample` returns. */
-export interface Row {
-  /** unique over rows and ablations: kebab case */
-  readonly id: string;
-  readonly name: string;
-  readonly group: 'plain' | 'rival' | 'ralu' | 'ablation';
-  /** as the document prints them */
-  readonly settings: Readonly<Record<string, Setting>>;
-  /** of a rival: what is its paper's and what is decided here, a sentence */
-  readonly reading?: string;
-  readonly sample: Sampler;
-}
-
-/** One setting of an ablation: a row and where it stands on the x axis. */
-export interface AblationRow extends Row {
-  readonly group: 'ablation';
-  readonly value: number | string;
-}
-
-export interface Ablation {
-  readonly id: string;
-  readonly title: string;
-  readonly axis: string;
-  readonly rows: readonly AblationRow[];
-}
 
 /** SPEED: signal power at the low grid's finest frequency, against the noise's, at which the grid grows. */
 const TOLERANCE = 0.1;

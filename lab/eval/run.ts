@@ -4,7 +4,7 @@ import type { Denoiser, Job, Pixels } from './denoiser.ts';
 import { msSsimDistance } from './distance.ts';
 import type { Seen, Verdict } from './judge.ts';
 import { packFeatures, type Result } from './results.ts';
-import type { Row } from './rows.ts';
+import type { Row } from './row.ts';
 import { edgeBlocks, meetingSeamRatio, seamRatio } from './seams.ts';
 import { sharpnessOf } from './sharpness.ts';
 

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
+import { UsageError } from '../../scripts/local/command-line.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
 import { describeDetector } from '../eval/detector-facts.ts';
 import { type DocumentInput, writeDocument } from '../eval/document.ts';
 import { type Moments, momentsOf } from '../eval/frechet.ts';
-import { choose, parseOptions, UsageError } from '../eval/options.ts';
+import { choose, parseOptions } from '../eval/options.ts';
 import { savePicture } from '../eval/pictures.ts';
 import {
   currentResults,
@@ -20,7 +21,7 @@ import {
   unpackFeatures,
   wholeLines,
 } from '../eval/results.ts';
-import type { Row } from '../eval/rows.ts';
+import type { Row } from '../eval/row.ts';
 import { commonPrompts, inCommon, median, scoreDifference, summarise } from '../eval/summary.ts';
 import { verdicts } from '../eval/targets.ts';
 import { titleOf } from '../eval/tasks.ts';
@@ -347,7 +348,7 @@ describe('the command line', () => {
   it('refuses what makes no sense, and says why', () => {
     for (const [args, why] of [
       [['--size', 'big'], '--size must look like 256x256'],
-      [['--prompts', '0'], '--prompts must be a whole number above 0'],
+      [['--prompts', '0'], '--prompts must be a whole number from 1, got "0"'],
       [['--fast'], '--fast'],
     ] as const) {
       expect(() => parseOptions(args)).toThrow(UsageError);

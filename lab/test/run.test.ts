@@ -4,7 +4,7 @@ import { initialTokens } from '../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { makeDenoiser, type Pixels, type Run } from '../eval/denoiser.ts';
 import type { Result } from '../eval/results.ts';
-import type { Row } from '../eval/rows.ts';
+import type { Row } from '../eval/row.ts';
 import { type Bench, itemsLeft, measure, takePrompts, timeLeft } from '../eval/run.ts';
 
 const facts = {

@@ -1,35 +1,69 @@
-"""The trained model → the folder that the stage server loads: three ONNX graphs, tokenizer.json, manifest.json. python lab/train/export.py (needs transformer.py's files)
+"""The trained model → the folder that the stage server loads: three ONNX graphs, tokenizer.json, manifest.json.
 
-The moving average of the weights is what ships. Attention's and the MLPs' matrices are kept in int8 with one scale for 32 inputs of an output, everything else that is large in fp16; behind both
-the graph casts back, and the runtime folds that when it loads and computes in float32. Every graph is checked against PyTorch with the weights as they are kept, and what keeping them so
-costs is measured against the weights as they were trained. With --reference also the numbers that test/engine holds both engines to. card.md, NOTICE and LICENSE are written by hand.
+    python lab/train/export.py (needs transformer.py's files)
+
+The moving average of the weights is what ships. Attention's and the MLPs' matrices are kept in int8 with one scale for
+32 inputs of an output, everything else that is large in fp16; behind both the graph casts back, and the runtime folds
+that when it loads and computes in float32. Every graph is checked against PyTorch with the weights as they are kept,
+and what keeping them so costs is measured against the weights as they were trained. With --reference also the numbers
+that test/engine holds both engines to. card.md, NOTICE and LICENSE are written by hand.
 """
-import argparse, hashlib, json, math, os
-import numpy as np, onnx, onnxruntime, torch, torch.nn as nn
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import torch.nn as nn
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 from tokenizers import Tokenizer
-import autoencoder, flux_graph, latents, scenes, text, transformer
+
+import autoencoder
+import flux_graph
+import latents
+import scenes
+import text
+import transformer
 
 ID = "fluent-scenes"
 STEPS = 50
 GROUP = 32
-TOLERANCE = 2e-5                                                       # of ONNX Runtime from PyTorch, largest difference relative to the largest value
-COST = .03                                                             # of the weights' storage, mean difference relative to the mean value
-LARGEST = 16 * 2**20                                                   # bytes of a file in git
+TOLERANCE = 2e-5  # of ONNX Runtime from PyTorch, largest difference relative to the largest value
+COST = 0.03  # of the weights' storage, mean difference relative to the mean value
+LARGEST = 16 * 2**20  # bytes of a file in git
 
 PROMPTS = ["a red apple", "Two foxes to the left of a tiny zebra, on a background fading from blue to pink!"]
 GRIDS = {64: latents.grid_ids(8, 8), 128: latents.grid_ids(32, 32)[-128:], 256: latents.grid_ids(16, 16)}
 # tokens, sigma, index of the prompt or -1 for none
-CASES = [(64, 1., 0), (64, .86, 1), (64, .86, -1), (82, .9, 0), (82, .55, 1), (128, .3, 1), (256, 1., 1), (256, .5, 0), (256, .05, 0)]
+CASES = [
+    (64, 1.0, 0),
+    (64, 0.86, 1),
+    (64, 0.86, -1),
+    (82, 0.9, 0),
+    (82, 0.55, 1),
+    (128, 0.3, 1),
+    (256, 1.0, 1),
+    (256, 0.5, 0),
+    (256, 0.05, 0),
+]
 
 
 # ---- weights as they are kept ----
 
+
 def to_int8(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """weight [inputs, outputs] as int8 [inputs / 32, 32, outputs] and fp16 scales [inputs / 32, 1, outputs]. Law: what `from_int8` gives back is kept without loss."""
+    """weight [inputs, outputs] as int8 [inputs / 32, 32, outputs] and fp16 scales [inputs / 32, 1, outputs]. Law: what
+    `from_int8` gives back is kept without loss.
+    """
     groups = weight.reshape(-1, GROUP, weight.shape[1])
-    scales = np.maximum(np.abs(groups).max(1, keepdims=True) / 127, 2.**-14).astype(np.float16)
+    scales = np.maximum(np.abs(groups).max(1, keepdims=True) / 127, 2.0**-14).astype(np.float16)
     return np.clip(np.round(groups / scales.astype(np.float32)), -127, 127).astype(np.int8), scales
 
 
@@ -46,27 +80,38 @@ def is_int8(name: str, weight: torch.Tensor) -> bool:
 def keep(module: nn.Module) -> nn.Module:
     """The module with every weight as its file will hold it."""
     for name, weight in module.named_parameters():
-        if is_int8(name, weight): weight.copy_(torch.from_numpy(from_int8(*to_int8(weight.T.contiguous().numpy()))).T)
-        elif weight.numel() >= 1024: weight.copy_(weight.half())
+        if is_int8(name, weight):
+            weight.copy_(torch.from_numpy(from_int8(*to_int8(weight.T.contiguous().numpy()))).T)
+        elif weight.numel() >= 1024:
+            weight.copy_(weight.half())
     return module
 
 
 def shrink(model: onnx.ModelProto, smallest: int = 1024) -> onnx.ModelProto:
-    """The model with each large float32 constant in the smallest form that holds it without loss, and cast back in the graph."""
+    """The model with each large float32 constant in the smallest form that holds it without loss, and cast back in the
+    graph.
+    """
     graph, casts = model.graph, []
     for constant in list(graph.initializer):
-        if constant.data_type != TensorProto.FLOAT: continue
+        if constant.data_type != TensorProto.FLOAT:
+            continue
         values, name = numpy_helper.to_array(constant), constant.name
-        if values.size < smallest: continue
+        if values.size < smallest:
+            continue
         is_matrix = values.ndim == 2 and values.shape[0] % GROUP == 0
         if is_matrix and np.array_equal(from_int8(*(kept := to_int8(values))), values):
             made = {f"{name}_int8": kept[0], f"{name}_scale": kept[1], f"{name}_shape": np.array(values.shape)}
-            casts += [helper.make_node("Cast", [f"{name}_int8"], [f"{name}_whole"], to=TensorProto.FLOAT), helper.make_node("Cast", [f"{name}_scale"], [f"{name}_factor"], to=TensorProto.FLOAT),
-                      helper.make_node("Mul", [f"{name}_whole", f"{name}_factor"], [f"{name}_groups"]), helper.make_node("Reshape", [f"{name}_groups", f"{name}_shape"], [name])]
+            casts += [
+                helper.make_node("Cast", [f"{name}_int8"], [f"{name}_whole"], to=TensorProto.FLOAT),
+                helper.make_node("Cast", [f"{name}_scale"], [f"{name}_factor"], to=TensorProto.FLOAT),
+                helper.make_node("Mul", [f"{name}_whole", f"{name}_factor"], [f"{name}_groups"]),
+                helper.make_node("Reshape", [f"{name}_groups", f"{name}_shape"], [name]),
+            ]
         elif np.array_equal(values.astype(np.float16).astype(np.float32), values):
             made = {f"{name}_fp16": values.astype(np.float16)}
             casts.append(helper.make_node("Cast", [f"{name}_fp16"], [name], to=TensorProto.FLOAT))
-        else: continue
+        else:
+            continue
         graph.initializer.remove(constant)
         graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in made.items())
     nodes = casts + list(graph.node)
@@ -76,6 +121,7 @@ def shrink(model: onnx.ModelProto, smallest: int = 1024) -> onnx.ModelProto:
 
 
 # ---- graphs ----
+
 
 def strip(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without the exporter's traces: they hold file paths and are as large as the graph."""
@@ -89,8 +135,18 @@ def strip(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def exported(module: nn.Module, inputs: dict, dynamic: dict, outputs: list[str], path: str) -> onnx.ModelProto:
     """One module as PyTorch exports it; `inputs` and `dynamic` are by name."""
-    torch.onnx.export(module.eval(), tuple(inputs.values()), path, dynamo=True, opset_version=20, external_data=False, verbose=False,
-                      input_names=list(inputs), output_names=outputs, dynamic_shapes=dynamic)
+    torch.onnx.export(
+        module.eval(),
+        tuple(inputs.values()),
+        path,
+        dynamo=True,
+        opset_version=20,
+        external_data=False,
+        verbose=False,
+        input_names=list(inputs),
+        output_names=outputs,
+        dynamic_shapes=dynamic,
+    )
     return strip(onnx.load(path))
 
 
@@ -98,34 +154,59 @@ def write(model: onnx.ModelProto, path: str) -> dict:
     """Writes one graph; its entry in the manifest."""
     model = shrink(model)
     onnx.checker.check_model(model, full_check=True)
-    with open(path, "wb") as file: file.write(model.SerializeToString(deterministic=True))
-    return {"file": os.path.basename(path), "inputs": [value.name for value in model.graph.input], "outputs": [value.name for value in model.graph.output]}
+    with open(path, "wb") as file:
+        file.write(model.SerializeToString(deterministic=True))
+    return {
+        "file": os.path.basename(path),
+        "inputs": [value.name for value in model.graph.input],
+        "outputs": [value.name for value in model.graph.output],
+    }
 
 
 # ---- facts ----
 
+
 def linear_and_conv_flops(module: nn.Module, *inputs, **named) -> int:
     """2 per multiply-add of every Linear and Conv2d that one call runs."""
     total = 0
+
     def count(layer, _, output):
         nonlocal total
         total += 2 * layer.weight[0].numel() * output.numel()
-    hooks = [layer.register_forward_hook(count) for layer in module.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+
+    hooks = [
+        layer.register_forward_hook(count) for layer in module.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))
+    ]
     module(*inputs, **named)
-    for hook in hooks: hook.remove()
+    for hook in hooks:
+        hook.remove()
     return total
 
 
 def flop_facts(model: transformer.Velocity, decoder: nn.Module) -> dict:
-    """Facts as `flopFacts` of src/stage/contract.ts wants them, for a text of `text.USUAL_TOKENS`: texts are not padded. Attention is q·k and its product with v: 4 (n + t)² d a block."""
+    """Facts as `flopFacts` of src/stage/contract.ts wants them, for a text of `text.USUAL_TOKENS`: texts are not
+    padded. Attention is q·k and its product with v: 4 (n + t)² d a block.
+    """
     config, t = model.transformer.config, text.USUAL_TOKENS
+
     def step(n):
-        return linear_and_conv_flops(model.transformer, hidden_states=torch.zeros(1, n, config.in_channels), encoder_hidden_states=torch.zeros(1, t, text.WIDTH), timestep=torch.ones(1),
-                                     pooled_projections=torch.zeros(1, text.WIDTH), img_ids=torch.zeros(n, 3), txt_ids=torch.zeros(t, 3), return_dict=False)
+        return linear_and_conv_flops(
+            model.transformer,
+            hidden_states=torch.zeros(1, n, config.in_channels),
+            encoder_hidden_states=torch.zeros(1, t, text.WIDTH),
+            timestep=torch.ones(1),
+            pooled_projections=torch.zeros(1, text.WIDTH),
+            img_ids=torch.zeros(n, 3),
+            txt_ids=torch.zeros(t, 3),
+            return_dict=False,
+        )
+
     per_token = step(2) - step(1)
     fixed = step(1) - per_token
     assert step(64) == fixed + 64 * per_token
-    attention = 4 * config.num_attention_heads * config.attention_head_dim * (config.num_layers + config.num_single_layers)
+    attention = (
+        4 * config.num_attention_heads * config.attention_head_dim * (config.num_layers + config.num_single_layers)
+    )
     decoding, area = linear_and_conv_flops(decoder, torch.zeros(1, 16, 4, 4)), 32 * 32
     assert decoding % area == 0
     return {
@@ -135,34 +216,48 @@ def flop_facts(model: transformer.Velocity, decoder: nn.Module) -> dict:
         "attention_per_token": 2 * attention * t,
         "attention_fixed": attention * t**2,
         "decode_per_pixel": decoding // area,
-        "text": linear_and_conv_flops(model.text, torch.zeros(1, t, dtype=torch.int64)) + 4 * text.WIDTH * len(model.text.layers) * t**2,
+        "text": linear_and_conv_flops(model.text, torch.zeros(1, t, dtype=torch.int64))
+        + 4 * text.WIDTH * len(model.text.layers) * t**2,
     }
 
 
 def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int, int]], can: str) -> dict:
     millions = sum(p.numel() for p in model.transformer.parameters()) / 1e6
     return {
-        "id": ID, "aliases": [], "channels": 16, "token_pixels": 16,
+        "id": ID,
+        "aliases": [],
+        "channels": 16,
+        "token_pixels": 16,
         "sizes": [{"width": width, "height": height} for width, height in sizes],
         "shift": [{"tokens": max(width * height for width, height in sizes) // 256, "shift": transformer.SHIFT}],
-        "steps": STEPS, "guidance": None, "negative_prompt": False,
-        "text_tokens": text.MAX_TOKENS, "max_tokens": max(width * height for width, height in sizes) // 256,
+        "steps": STEPS,
+        "guidance": None,
+        "negative_prompt": False,
+        "text_tokens": text.MAX_TOKENS,
+        "max_tokens": max(width * height for width, height in sizes) // 256,
         "flops": flop_facts(model, decoder),
         "licence": "MIT",
-        "card": f"{can}: {len(scenes.NAMES)} objects, {len(scenes.COLOURS)} colours, {len(scenes.BACKGROUNDS)} backgrounds. FLUX's architecture with {millions:.1f} M parameters, trained on Fluent emoji (MIT).",
+        "card": f"{can}: {len(scenes.NAMES)} objects, {len(scenes.COLOURS)} colours,"
+        f" {len(scenes.BACKGROUNDS)} backgrounds."
+        f" FLUX's architecture with {millions:.1f} M parameters, trained on Fluent emoji (MIT).",
     }
 
 
 # ---- numbers to compare with ----
 
+
 def mixed_ids(side: int, selected: list[int]) -> torch.Tensor:
     """Ids of a mixed set: the kept tokens of a side x side grid, then four half-step children of each selected one."""
     ids = latents.grid_ids(side, side)
-    child = torch.tensor([[0, 0, 0], [0, 0, .5], [0, .5, 0], [0, .5, .5]])
-    return torch.cat([ids[[i for i in range(side * side) if i not in selected]], (ids[selected][:, None] + child).reshape(-1, 3)])
+    child = torch.tensor([[0, 0, 0], [0, 0, 0.5], [0, 0.5, 0], [0, 0.5, 0.5]])
+    return torch.cat(
+        [ids[[i for i in range(side * side) if i not in selected]], (ids[selected][:, None] + child).reshape(-1, 3)]
+    )
 
 
-def velocity(model: transformer.Velocity, x: torch.Tensor, sigma: float, input_ids: list[int], img_ids: torch.Tensor) -> torch.Tensor:
+def velocity(
+    model: transformer.Velocity, x: torch.Tensor, sigma: float, input_ids: list[int], img_ids: torch.Tensor
+) -> torch.Tensor:
     return model(x[None], torch.tensor([sigma]), torch.tensor([input_ids]), img_ids)[0]
 
 
@@ -176,11 +271,13 @@ def reference(model: transformer.Velocity, decoder: nn.Module, tokenizer: Tokeni
         tensors[f"{name}.hidden"], tensors[f"{name}.pooled"] = hidden[0], pooled[0]
     for n, grid in {**GRIDS, 82: mixed_ids(8, [9, 18, 27, 36, 45, 54])}.items():
         tensors[f"latents.{n}"], tensors[f"ids.{n}"] = torch.randn(n, 64, generator=noise), grid
-    for i, (n, sigma, prompt) in enumerate(CASES): tensors[f"velocity.{i}"] = velocity(model, tensors[f"latents.{n}"], sigma, ids[prompt], tensors[f"ids.{n}"])
+    for i, (n, sigma, prompt) in enumerate(CASES):
+        tensors[f"velocity.{i}"] = velocity(model, tensors[f"latents.{n}"], sigma, ids[prompt], tensors[f"ids.{n}"])
 
     # eight steps to a real latent, so that the decoder is asked for a picture and not for noise
     x, sigmas = torch.randn(64, 64, generator=noise), torch.linspace(1, 0, 9).tolist()
-    for a, b in zip(sigmas, sigmas[1:]): x = x + (b - a) * velocity(model, x, a, ids[0], GRIDS[64])
+    for a, b in itertools.pairwise(sigmas):
+        x = x + (b - a) * velocity(model, x, a, ids[0], GRIDS[64])
     rgb = decoder(latents.unpack(x[None], 8, 8))[0].clamp(-1, 1).permute(1, 2, 0)
     tensors["decode.latents"], tensors["decode.rgb"] = x, ((rgb + 1) * 127.5).round().to(torch.uint8)
     return {key: value.contiguous().numpy() for key, value in tensors.items()}
@@ -188,39 +285,67 @@ def reference(model: transformer.Velocity, decoder: nn.Module, tokenizer: Tokeni
 
 def check(folder: str, tensors: dict, model: transformer.Velocity, vocabulary: int) -> float:
     """The largest relative difference of the written graphs in ONNX Runtime from PyTorch; asserts the tolerance."""
-    graphs = {name: onnxruntime.InferenceSession(os.path.join(folder, f"{name}.onnx")) for name in ("text_encoder", "transformer", "decoder")}
-    worst = 0.
+    graphs = {
+        name: onnxruntime.InferenceSession(os.path.join(folder, f"{name}.onnx"))
+        for name in ("text_encoder", "transformer", "decoder")
+    }
+    worst = 0.0
+
     def compare(got, want):
         nonlocal worst
         assert got.shape == want.shape, (got.shape, want.shape)
         worst = max(worst, float(np.abs(got - want).max() / np.abs(want).max()))
         assert worst <= TOLERANCE, worst
-    for t in range(1, text.MAX_TOKENS + 1):                            # every length, because an exporter may have taken the example's for a constant
+
+    # every length, because an exporter may have taken the example's for a constant
+    for t in range(1, text.MAX_TOKENS + 1):
         input_ids = torch.randint(0, vocabulary, (1, t))
-        for got, want in zip(graphs["text_encoder"].run(None, {"input_ids": input_ids.numpy()}), model.text(input_ids)): compare(got, want.numpy())
+        found = graphs["text_encoder"].run(None, {"input_ids": input_ids.numpy()})
+        for got, want in zip(found, model.text(input_ids), strict=True):
+            compare(got, want.numpy())
     for i, (n, sigma, prompt) in enumerate(CASES):
         name = "text.empty" if prompt < 0 else f"text.{prompt}"
         hidden = tensors[f"{name}.hidden"]
-        feeds = {"hidden_states": tensors[f"latents.{n}"][None], "encoder_hidden_states": hidden[None], "pooled_projections": tensors[f"{name}.pooled"][None],
-                 "timestep": np.float32([sigma]), "img_ids": tensors[f"ids.{n}"], "txt_ids": np.zeros((len(hidden), 3), np.float32)}
+        feeds = {
+            "hidden_states": tensors[f"latents.{n}"][None],
+            "encoder_hidden_states": hidden[None],
+            "pooled_projections": tensors[f"{name}.pooled"][None],
+            "timestep": np.float32([sigma]),
+            "img_ids": tensors[f"ids.{n}"],
+            "txt_ids": np.zeros((len(hidden), 3), np.float32),
+        }
         compare(graphs["transformer"].run(None, feeds)[0][0], tensors[f"velocity.{i}"])
     image = latents.unpack(torch.from_numpy(tensors["decode.latents"])[None], 8, 8).numpy()
     rgb = graphs["decoder"].run(None, {"latent_sample": image})[0][0].clip(-1, 1).transpose(1, 2, 0)
-    assert np.abs((rgb + 1) * 127.5 - tensors["decode.rgb"]).max() < .51
+    assert np.abs((rgb + 1) * 127.5 - tensors["decode.rgb"]).max() < 0.51
     return worst
 
 
-def storage_cost(trained: transformer.Velocity, kept: transformer.Velocity, tensors: dict, tokenizer: Tokenizer) -> tuple[float, float]:
-    """(largest, mean) difference of the velocity that keeping weights small makes, relative to the largest and the mean value; worst over the cases."""
-    largest, mean = 0., 0.
+def storage_cost(
+    trained: transformer.Velocity, kept: transformer.Velocity, tensors: dict, tokenizer: Tokenizer
+) -> tuple[float, float]:
+    """(largest, mean) difference of the velocity that keeping weights small makes, relative to the largest and the mean
+    value; worst over the cases.
+    """
+    largest, mean = 0.0, 0.0
     for i, (n, sigma, prompt) in enumerate(CASES):
-        want = velocity(trained, torch.from_numpy(tensors[f"latents.{n}"]), sigma, text.encode("" if prompt < 0 else PROMPTS[prompt], tokenizer), torch.from_numpy(tensors[f"ids.{n}"])).numpy()
+        want = velocity(
+            trained,
+            torch.from_numpy(tensors[f"latents.{n}"]),
+            sigma,
+            text.encode("" if prompt < 0 else PROMPTS[prompt], tokenizer),
+            torch.from_numpy(tensors[f"ids.{n}"]),
+        ).numpy()
         difference = np.abs(tensors[f"velocity.{i}"] - want)
-        largest, mean = max(largest, difference.max() / np.abs(want).max()), max(mean, difference.mean() / np.abs(want).mean())
+        largest, mean = (
+            max(largest, difference.max() / np.abs(want).max()),
+            max(mean, difference.mean() / np.abs(want).mean()),
+        )
     return float(largest), float(mean)
 
 
 # ---- the folder ----
+
 
 def load(folder: str) -> tuple[transformer.Velocity, nn.Module, Tokenizer]:
     tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
@@ -231,28 +356,64 @@ def load(folder: str) -> tuple[transformer.Velocity, nn.Module, Tokenizer]:
 
 
 def write_json(path: str, value) -> None:
-    with open(path, "w") as file: file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    with open(path, "w") as file:
+        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument("--from", default=".ralu/train", dest="source"); args.add_argument("--out", default=f"models/{ID}")
-    args.add_argument("--sizes", default="512x512,256x256,512x256,256x512", help="WIDTHxHEIGHT offered; the first is the default")
-    args.add_argument("--can", default="Draws one to four emoji on a plain or graded background from a caption such as 'a blue apple to the left of a fox on a yellow background'", help="the first sentence of what the model says of itself, as the evaluation bears it out")
-    args.add_argument("--reference", nargs="?", const="test/engine/reference.safetensors", help="also write the numbers that test/engine compares with")
+    args.add_argument("--from", default=".ralu/train", dest="source")
+    args.add_argument("--out", default=f"models/{ID}")
+    args.add_argument(
+        "--sizes", default="512x512,256x256,512x256,256x512", help="WIDTHxHEIGHT offered; the first is the default"
+    )
+    args.add_argument(
+        "--can",
+        default="Draws one to four emoji on a plain or graded background from a caption such as"
+        " 'a blue apple to the left of a fox on a yellow background'",
+        help="the first sentence of what the model says of itself, as the evaluation bears it out",
+    )
+    args.add_argument(
+        "--reference",
+        nargs="?",
+        const="test/engine/reference.safetensors",
+        help="also write the numbers that test/engine compares with",
+    )
     a = args.parse_args()
-    torch.manual_seed(0); torch.set_grad_enabled(False)
+    torch.manual_seed(0)
+    torch.set_grad_enabled(False)
     os.makedirs(a.out, exist_ok=True)
-    at = lambda name: os.path.join(a.out, name)
+
+    def at(name: str) -> str:
+        return os.path.join(a.out, name)
+
     trained = load(a.source)[0]
     model, decoder, tokenizer = load(a.source)
-    keep(model); keep(decoder)
+    keep(model)
+    keep(decoder)
 
     graphs = {
-        "text_encoder": write(exported(model.text, {"input_ids": torch.ones(1, 3, dtype=torch.int64)}, {"input_ids": {1: "t"}}, ["encoder_hidden_states", "pooled_projections"],
-                                       at("text_encoder.onnx")), at("text_encoder.onnx")),
+        "text_encoder": write(
+            exported(
+                model.text,
+                {"input_ids": torch.ones(1, 3, dtype=torch.int64)},
+                {"input_ids": {1: "t"}},
+                ["encoder_hidden_states", "pooled_projections"],
+                at("text_encoder.onnx"),
+            ),
+            at("text_encoder.onnx"),
+        ),
         "transformer": write(flux_graph.flux_graph(model.transformer), at("transformer.onnx")),
-        "decoder": write(exported(decoder, {"latent_sample": torch.randn(1, 16, 18, 22)}, {"latent_sample": {2: "h", 3: "w"}}, ["sample"], at("decoder.onnx")), at("decoder.onnx")),
+        "decoder": write(
+            exported(
+                decoder,
+                {"latent_sample": torch.randn(1, 16, 18, 22)},
+                {"latent_sample": {2: "h", 3: "w"}},
+                ["sample"],
+                at("decoder.onnx"),
+            ),
+            at("decoder.onnx"),
+        ),
     }
     write_json(at("tokenizer.json"), json.loads(tokenizer.to_str()))
     tensors = reference(model, decoder, tokenizer)
@@ -260,22 +421,39 @@ def main():
     largest, mean = storage_cost(trained, model, tensors, tokenizer)
     assert mean < COST, mean
 
-    files = {name: open(at(name), "rb").read() for name in [*(graph["file"] for graph in graphs.values()), "tokenizer.json"]}
+    files = {
+        name: Path(at(name)).read_bytes() for name in [*(graph["file"] for graph in graphs.values()), "tokenizer.json"]
+    }
     assert all(len(content) <= LARGEST for content in files.values()), "a file is above 16 MiB"
-    write_json(at("manifest.json"), {
-        "format": 1,
-        "facts": facts(model, decoder, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")], a.can),
-        "tokenizer": {"file": "tokenizer.json", "whole_words": True},
-        "graphs": graphs,
-        "files": {name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()},
-    })
+    write_json(
+        at("manifest.json"),
+        {
+            "format": 1,
+            "facts": facts(model, decoder, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")], a.can),
+            "tokenizer": {"file": "tokenizer.json", "whole_words": True},
+            "graphs": graphs,
+            "files": {
+                name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+                for name, content in files.items()
+            },
+        },
+    )
     if a.reference:
         # one key: the library writes several in a random order
-        about = {"prompts": PROMPTS, "cases": CASES, "made_by": f"lab/train/export.py, PyTorch {torch.__version__}, CPU, float32"}
-        with open(a.reference, "wb") as file: file.write(save(tensors, {"about": json.dumps(about)}))
+        about = {
+            "prompts": PROMPTS,
+            "cases": CASES,
+            "made_by": f"lab/train/export.py, PyTorch {torch.__version__}, CPU, float32",
+        }
+        with open(a.reference, "wb") as file:
+            file.write(save(tensors, {"about": json.dumps(about)}))
     print(f"ONNX Runtime differs from PyTorch by at most {worst:.1e} of the largest value")
-    print(f"weights kept small: velocity differs from the trained weights' by {100 * mean:.2f} % of the mean value, at most {100 * largest:.2f} % of the largest")
+    print(
+        f"weights kept small: velocity differs from the trained weights' by {100 * mean:.2f} % of the mean value,"
+        f" at most {100 * largest:.2f} % of the largest"
+    )
     print(", ".join(f"{name} {len(content) / 1e6:.2f} MB" for name, content in files.items()))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -1,27 +1,46 @@
-"""What every training run shares: a clock that survives a restart, an exponential moving average of weights, checkpoints that are never half written."""
-import contextlib, os, time
+"""What every training run shares: a clock that survives a restart, an exponential moving average of weights,
+checkpoints that are never half written.
+"""
+
+import contextlib
+import os
+import time
+
 import torch
 
 
 class Clock:
-    """Progress 0 → 1 over `minutes` of computing, so a schedule fits the time there is on any machine; waiting between two starts does not count."""
+    """Progress 0 → 1 over `minutes` of computing, so a schedule fits the time there is on any machine; waiting between
+    two starts does not count.
+    """
+
     def __init__(self, minutes: float, spent: float = 0):
         self.budget, self.before, self.since = minutes * 60, spent, time.time()
+
     @property
-    def spent(self) -> float: return self.before + time.time() - self.since
+    def spent(self) -> float:
+        return self.before + time.time() - self.since
+
     @property
-    def progress(self) -> float: return min(1., self.spent / self.budget)
+    def progress(self) -> float:
+        return min(1.0, self.spent / self.budget)
 
 
-def warm_then_fall(progress: float, step: int, warmup: int, hold: float = .5) -> float:
+def warm_then_fall(progress: float, step: int, warmup: int, hold: float = 0.5) -> float:
     """Learning rate as a share of its peak: linear up over `warmup` steps, flat, linear down to 0 from `hold` on."""
-    return min(1., (step + 1) / warmup) * min(1., (1 - progress) / (1 - hold))
+    return min(1.0, (step + 1) / warmup) * min(1.0, (1 - progress) / (1 - hold))
 
 
 class EMA:
     """Exponential moving average of a module's parameters, in fp32; young averages forget faster."""
+
     def __init__(self, module: torch.nn.Module, decay: float):
-        self.decay, self.values, self.updates = decay, {k: v.detach().clone().float() for k, v in module.state_dict().items()}, 0
+        self.decay, self.values, self.updates = (
+            decay,
+            {k: v.detach().clone().float() for k, v in module.state_dict().items()},
+            0,
+        )
+
     @torch.no_grad()
     def update(self, module: torch.nn.Module) -> None:
         self.updates += 1
@@ -40,6 +59,12 @@ def device() -> str:
 
 
 def mixed_precision(device: str) -> contextlib.AbstractContextManager:
-    """bfloat16 where the hardware multiplies it; a processor that only emulates it is hundreds of times faster in float32."""
-    is_native = device == "cuda" or torch.cpu.get_capabilities().get("amx_bf16") or torch.cpu.get_capabilities().get("avx512_bf16")
+    """bfloat16 where the hardware multiplies it; a processor that only emulates it is hundreds of times faster in
+    float32.
+    """
+    is_native = (
+        device == "cuda"
+        or torch.cpu.get_capabilities().get("amx_bf16")
+        or torch.cpu.get_capabilities().get("avx512_bf16")
+    )
     return torch.autocast(device, torch.bfloat16) if is_native else contextlib.nullcontext()

@@ -1,27 +1,56 @@
 """Scenes: one to four emoji on a plain or graded background, with the sentence that describes them.
 
-Lengths are in units of the picture's shorter side, so one scene can be drawn at any size. `sample` is a pure function of its random generator. Whatever mixes a held-out
-combination (`is_held_out`) is for evaluation only; every single object and every single colour is seen in training.
+Lengths are in units of the picture's shorter side, so one scene can be drawn at any size. `sample` is a pure function
+of its random generator. Whatever mixes a held-out combination (`is_held_out`) is for evaluation only; every single
+object and every single colour is seen in training.
 """
-import colorsys, hashlib, json, os, random
+
+import colorsys
+import hashlib
+import json
+import os
+import random
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
+
 import words
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-OBJECTS: dict[str, str] = json.load(open(f"{HERE}/objects.json"))      # name → code point of its emoji
+OBJECTS: dict[str, str] = json.loads(Path(HERE, "objects.json").read_text())  # name → code point of its emoji
 NAMES = list(OBJECTS)
-BACKGROUNDS = {"white": (255, 255, 255), "black": (26, 26, 30), "gray": (150, 150, 154), "red": (214, 48, 49), "orange": (244, 144, 48), "yellow": (250, 216, 80), "green": (72, 172, 80),
-               "blue": (62, 128, 240), "purple": (140, 82, 196), "pink": (246, 160, 198), "brown": (122, 82, 56)}
-COLOURS = {"red": (224, 36, 44), "orange": (250, 140, 24), "yellow": (252, 212, 40), "green": (60, 176, 72), "blue": (44, 116, 240), "purple": (134, 64, 200), "pink": (250, 130, 190)}
-TASKS = {"single": .40, "two": .13, "position": .14, "counting": .14, "attribution": .12, "many": .07}
+BACKGROUNDS = {
+    "white": (255, 255, 255),
+    "black": (26, 26, 30),
+    "gray": (150, 150, 154),
+    "red": (214, 48, 49),
+    "orange": (244, 144, 48),
+    "yellow": (250, 216, 80),
+    "green": (72, 172, 80),
+    "blue": (62, 128, 240),
+    "purple": (140, 82, 196),
+    "pink": (246, 160, 198),
+    "brown": (122, 82, 56),
+}
+COLOURS = {
+    "red": (224, 36, 44),
+    "orange": (250, 140, 24),
+    "yellow": (252, 212, 40),
+    "green": (60, 176, 72),
+    "blue": (44, 116, 240),
+    "purple": (134, 64, 200),
+    "pink": (250, 130, 190),
+}
+TASKS = {"single": 0.40, "two": 0.13, "position": 0.14, "counting": 0.14, "attribution": 0.12, "many": 0.07}
 
 
 @dataclass
 class Thing:
-    """`x`, `y` the centre and `side` the edge of its square, in shorter sides; `colour` only where it was recoloured."""
+    """`x`, `y` the centre and `side` the edge of its square, in shorter sides; `colour` only where recoloured."""
+
     name: str
     x: float
     y: float
@@ -35,17 +64,23 @@ class Scene:
     task: str
     caption: str
     things: list[Thing]
-    background: list[str]                                              # one name: plain; two: top to bottom
-    jitter: list[float] = field(default_factory=lambda: [0, 0, 0])     # of the background, in levels
+    background: list[str]  # one name: plain; two: top to bottom
+    jitter: list[float] = field(default_factory=lambda: [0, 0, 0])  # of the background, in levels
 
 
 # ---- sprites ----
 
-SOURCES = {"fluent": ("node_modules/@lobehub/fluent-emoji-3d/assets", "{0}.webp"), "noto": ("node_modules/asturur-noto-emoji/png/128", "emoji_u{0}.png")}
+SOURCES = {
+    "fluent": ("node_modules/@lobehub/fluent-emoji-3d/assets", "{0}.webp"),
+    "noto": ("node_modules/asturur-noto-emoji/png/128", "emoji_u{0}.png"),
+}
+
 
 @lru_cache(None)
 def sprite(name: str, colour: str | None = None, style: str = "fluent") -> Image.Image:
-    """RGBA 256 x 256, cut to its visible part and centred, recoloured when `colour` is given. Raises FileNotFoundError when the style has no such emoji."""
+    """RGBA 256 x 256, cut to its visible part and centred, recoloured when `colour` is given. Raises FileNotFoundError
+    when the style has no such emoji.
+    """
     folder, pattern = SOURCES[style]
     code = OBJECTS[name] if style == "fluent" else OBJECTS[name].replace("-fe0f", "")
     image = Image.open(os.path.join(HERE, folder, pattern.format(code))).convert("RGBA")
@@ -64,18 +99,19 @@ def hsv(image: Image.Image) -> np.ndarray:
 def dominant(image: Image.Image) -> tuple[float, np.ndarray, np.ndarray]:
     """(share of the visible pixels within 40° of the commonest hue, their mask, the median HSV among them)."""
     pixels, visible = hsv(image), np.asarray(image.getchannel("A")) > 128
-    lively = visible & (pixels[..., 1] > .25) & (pixels[..., 2] > .2)
-    if not lively.any(): return 0., lively, np.zeros(3)
+    lively = visible & (pixels[..., 1] > 0.25) & (pixels[..., 2] > 0.2)
+    if not lively.any():
+        return 0.0, lively, np.zeros(3)
     counts, edges = np.histogram(pixels[..., 0][lively], 36, (0, 1))
-    counts = counts + np.roll(counts, 1) + np.roll(counts, -1)         # hue is a circle
-    hue = edges[counts.argmax()] + .5 / 36
-    mask = lively & (np.abs((pixels[..., 0] - hue + .5) % 1 - .5) < 40 / 360)
+    counts = counts + np.roll(counts, 1) + np.roll(counts, -1)  # hue is a circle
+    hue = edges[counts.argmax()] + 0.5 / 36
+    mask = lively & (np.abs((pixels[..., 0] - hue + 0.5) % 1 - 0.5) < 40 / 360)
     return float(mask.sum() / visible.sum()), mask, np.median(pixels[mask], 0)
 
 
 @lru_cache(None)
 def can_recolour(name: str, style: str = "fluent") -> bool:
-    return dominant(sprite(name, None, style))[0] > .55
+    return dominant(sprite(name, None, style))[0] > 0.55
 
 
 def recolour(image: Image.Image, rgb: tuple[int, int, int]) -> Image.Image:
@@ -83,7 +119,14 @@ def recolour(image: Image.Image, rgb: tuple[int, int, int]) -> Image.Image:
     _, mask, middle = dominant(image)
     h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in rgb))
     pixels = hsv(image)
-    changed = np.stack([np.full_like(pixels[..., 0], h), np.clip(pixels[..., 1] / middle[1] * s, 0, 1), np.clip(pixels[..., 2] / middle[2] * v, 0, 1)], -1)
+    changed = np.stack(
+        [
+            np.full_like(pixels[..., 0], h),
+            np.clip(pixels[..., 1] / middle[1] * s, 0, 1),
+            np.clip(pixels[..., 2] / middle[2] * v, 0, 1),
+        ],
+        -1,
+    )
     pixels[mask] = changed[mask]
     result = Image.fromarray((pixels * 255).round().astype(np.uint8), "HSV").convert("RGB")
     result.putalpha(image.getchannel("A"))
@@ -95,7 +138,7 @@ def main_rgb(name: str, colour: str | None = None, style: str = "fluent") -> np.
     """Mean colour [3] of the pixels of its commonest hue, of all visible ones where no hue dominates."""
     image = sprite(name, colour, style)
     share, mask, _ = dominant(image)
-    return np.asarray(image.convert("RGB"))[mask if share > .45 else np.asarray(image.getchannel("A")) > 128].mean(0)
+    return np.asarray(image.convert("RGB"))[mask if share > 0.45 else np.asarray(image.getchannel("A")) > 128].mean(0)
 
 
 @lru_cache(None)
@@ -104,17 +147,24 @@ def natural_colour(name: str, style: str = "fluent") -> str | None:
     palette = {each: np.array(rgb) for each, rgb in (COLOURS | {"brown": BACKGROUNDS["brown"]}).items()}
     rgb = main_rgb(name, None, style)
     word = min(palette, key=lambda each: np.square(palette[each] - rgb).sum())
-    return word if dominant(sprite(name, None, style))[0] > .7 and np.square(palette[word] - rgb).sum() < 75 ** 2 else None
+    return (
+        word if dominant(sprite(name, None, style))[0] > 0.7 and np.square(palette[word] - rgb).sum() < 75**2 else None
+    )
 
 
 # ---- drawing ----
+
 
 def placed(thing: Thing, short: int, style: str = "fluent") -> tuple[Image.Image, tuple[int, int]]:
     """Its sprite at its size in a picture whose shorter side is `short`, and its upper left corner there."""
     side = max(1, round(thing.side * short))
     image = sprite(thing.name, thing.colour, style)
-    if thing.flip: image = image.transpose(Image.FLIP_LEFT_RIGHT)
-    return image.resize((side, side), Image.BICUBIC, reducing_gap=2), (round(thing.x * short - side / 2), round(thing.y * short - side / 2))
+    if thing.flip:
+        image = image.transpose(Image.FLIP_LEFT_RIGHT)
+    return image.resize((side, side), Image.BICUBIC, reducing_gap=2), (
+        round(thing.x * short - side / 2),
+        round(thing.y * short - side / 2),
+    )
 
 
 def draw(scene: Scene, width: int, height: int, style: str = "fluent") -> np.ndarray:
@@ -132,34 +182,51 @@ def draw(scene: Scene, width: int, height: int, style: str = "fluent") -> np.nda
 
 # ---- what is kept for evaluation ----
 
+
 def is_held(*parts) -> bool:
     """One combination in ten, the same on every machine."""
     return hashlib.md5("|".join(map(str, parts)).encode()).digest()[0] % 10 == 0
 
 
 def held_out(scene: Scene) -> list[tuple]:
-    """The held-out combinations a scene mixes: two objects, object and colour, object and count, object and background. A thing as it is counts as without a colour, although a caption may name the one it has."""
+    """The held-out combinations a scene mixes: two objects, object and colour, object and count, object and background.
+    A thing as it is counts as without a colour, although a caption may name the one it has.
+    """
     names = [thing.name for thing in scene.things]
     found = [("pair", *pair) for pair in sorted({tuple(sorted((a, b))) for a in names for b in names if a != b})]
     found += [("colour", thing.name, thing.colour) for thing in scene.things if thing.colour]
     found += [("count", name, names.count(name)) for name in sorted(set(names)) if names.count(name) > 1]
-    if len(scene.background) == 1: found += [("background", name, scene.background[0]) for name in sorted(set(names))]
+    if len(scene.background) == 1:
+        found += [("background", name, scene.background[0]) for name in sorted(set(names))]
     return [each for each in found if is_held(*each)]
 
 
 # ---- sampling ----
 
-FIXED = (.8, .8)                                                       # least and greatest side of an object in a scene that is not free, of its cell
+FIXED = (0.8, 0.8)  # least and greatest side of an object in a scene that is not free, of its cell
+
 
 def place(count: int, aspect: float, across: bool, rng: random.Random) -> list[tuple[float, float, float]]:
-    """Centre and greatest side of `count` things that cannot touch: reading order; `across` puts two side by side rather than one above the other."""
+    """Centre and greatest side of `count` things that cannot touch: reading order; `across` puts two side by side
+    rather than one above the other.
+    """
     w, h = max(aspect, 1), max(1 / aspect, 1)
-    if count == 1: cells = [(w / 2, h / 2, 1)]
-    elif aspect > 1.5: cells = [((i + .5) * w / count, h / 2, min(w / count, 1)) for i in range(count)]
-    elif aspect < .67: cells = [(w / 2, (i + .5) * h / count, min(h / count, 1)) for i in range(count)]
-    elif count == 2: cells = [(.25, .5, .5), (.75, .5, .5)] if across else [(.5, .25, .5), (.5, .75, .5)]
-    elif count == 3: cells = [(.25, .25, .5), (.75, .25, .5), (.5, .75, .5)] if rng.random() < .5 else [(.5, .25, .5), (.25, .75, .5), (.75, .75, .5)]
-    else: cells = [(.25, .25, .5), (.75, .25, .5), (.25, .75, .5), (.75, .75, .5)]
+    if count == 1:
+        cells = [(w / 2, h / 2, 1)]
+    elif aspect > 1.5:
+        cells = [((i + 0.5) * w / count, h / 2, min(w / count, 1)) for i in range(count)]
+    elif aspect < 0.67:
+        cells = [(w / 2, (i + 0.5) * h / count, min(h / count, 1)) for i in range(count)]
+    elif count == 2:
+        cells = [(0.25, 0.5, 0.5), (0.75, 0.5, 0.5)] if across else [(0.5, 0.25, 0.5), (0.5, 0.75, 0.5)]
+    elif count == 3:
+        cells = (
+            [(0.25, 0.25, 0.5), (0.75, 0.25, 0.5), (0.5, 0.75, 0.5)]
+            if rng.random() < 0.5
+            else [(0.5, 0.25, 0.5), (0.25, 0.75, 0.5), (0.75, 0.75, 0.5)]
+        )
+    else:
+        cells = [(0.25, 0.25, 0.5), (0.75, 0.25, 0.5), (0.25, 0.75, 0.5), (0.75, 0.75, 0.5)]
     return cells
 
 
@@ -167,59 +234,94 @@ def settle(cell: tuple[float, float, float], low: float, high: float, rng: rando
     """A side between `low` and `high` of the cell, and a centre that keeps it inside both the cell and the picture."""
     x, y, room = cell
     side = rng.uniform(low, high) * room
-    slack = (room - side) / 2 * .4 if low < high else 0                # a side without choice has a place without choice
+    slack = (room - side) / 2 * 0.4 if low < high else 0  # a side without choice has a place without choice
     return x + rng.uniform(-slack, slack), y + rng.uniform(-slack, slack), side
 
 
-def sample(rng: random.Random, aspect: float = 1, task: str | None = None, style: str = "fluent", is_free: bool = True) -> Scene:
-    """A scene for pictures of this width / height. Objects never overlap and never vanish into their background. Unless it is free every object fills its cell alike, the same way round:
-    a thing then looks the same in every scene that has as many, which a short training learns many times sooner."""
+def sample(
+    rng: random.Random, aspect: float = 1, task: str | None = None, style: str = "fluent", is_free: bool = True
+) -> Scene:
+    """A scene for pictures of this width / height. Objects never overlap and never vanish into their background. Unless
+    it is free every object fills its cell alike, the same way round: a thing then looks the same in every scene that
+    has as many, which a short training learns many times sooner.
+    """
     task = task or rng.choices(list(TASKS), TASKS.values())[0]
     count = {"single": 1, "counting": rng.choices((2, 3, 4), (4, 3, 3))[0], "many": rng.choice((3, 4))}.get(task, 2)
     kinds = 1 if task in ("single", "counting") else count
-    pairs = task == "many" and rng.random() < .4                       # `two apples and a fox`
-    if pairs: kinds = count - 1
+    pairs = task == "many" and rng.random() < 0.4  # `two apples and a fox`
+    if pairs:
+        kinds = count - 1
     names = rng.sample(NAMES, kinds)
     can = [name for name in NAMES if can_recolour(name, style)]
-    if task == "attribution": names = rng.sample(can, 2)
-    chance = {"single": .35, "attribution": 1}.get(task, .15)
+    if task == "attribution":
+        names = rng.sample(can, 2)
+    chance = {"single": 0.35, "attribution": 1}.get(task, 0.15)
     colours = [rng.choice(list(COLOURS)) if name in can and rng.random() < chance else None for name in names]
-    if task == "attribution": colours = rng.sample(list(COLOURS), 2)
-    background = rng.sample(list(BACKGROUNDS), 2) if rng.random() < .12 else [rng.choice(list(BACKGROUNDS))]
-    if rng.random() < .25: background = ["white"]
-    for name, colour in zip(names, colours):                           # something lost in its background teaches nothing
-        if any(np.square(main_rgb(name, colour, style) - BACKGROUNDS[end]).sum() < 75 ** 2 for end in background): return sample(rng, aspect, task, style, is_free)
+    if task == "attribution":
+        colours = rng.sample(list(COLOURS), 2)
+    background = rng.sample(list(BACKGROUNDS), 2) if rng.random() < 0.12 else [rng.choice(list(BACKGROUNDS))]
+    if rng.random() < 0.25:
+        background = ["white"]
+    for name, colour in zip(names, colours, strict=True):  # something lost in its background teaches nothing
+        if any(np.square(main_rgb(name, colour, style) - BACKGROUNDS[end]).sum() < 75**2 for end in background):
+            return sample(rng, aspect, task, style, is_free)
 
-    across = rng.random() < .5
-    sizes = [rng.choices((None, "small", "large"), (1, 0, 0) if not is_free else (8, 1, 1) if task == "single" else (12, 1, 1) if task == "two" else (1, 0, 0))[0] for _ in names]
-    of = [0, 0] + list(range(1, kinds)) if pairs else [0] * count if kinds == 1 else list(range(kinds))
-    usual = FIXED if not is_free else (.74, .86) if count == 1 else (.78, .92)
-    spans = {None: usual, "small": (.3, .42) if count == 1 else (.45, .58), "large": (.88, .95)}
+    across = rng.random() < 0.5
+    sizes = [
+        rng.choices(
+            (None, "small", "large"),
+            (1, 0, 0) if not is_free else (8, 1, 1) if task == "single" else (12, 1, 1) if task == "two" else (1, 0, 0),
+        )[0]
+        for _ in names
+    ]
+    of = [0, 0, *range(1, kinds)] if pairs else [0] * count if kinds == 1 else list(range(kinds))
+    usual = FIXED if not is_free else (0.74, 0.86) if count == 1 else (0.78, 0.92)
+    spans = {None: usual, "small": (0.3, 0.42) if count == 1 else (0.45, 0.58), "large": (0.88, 0.95)}
     things = []
-    for cell, k in zip(place(count, aspect, across, rng), of):
+    for cell, k in zip(place(count, aspect, across, rng), of, strict=True):
         x, y, side = settle(cell, *spans[sizes[k]], rng)
-        things.append(Thing(names[k], x, y, side, colours[k], is_free and rng.random() < .3 and task != "counting"))
+        things.append(Thing(names[k], x, y, side, colours[k], is_free and rng.random() < 0.3 and task != "counting"))
 
     def phrase(k: int, number: int = 1) -> str:
-        colour = colours[k] or (natural_colour(names[k], style) if task == "single" and rng.random() < .2 else None)
-        adjectives = [each for each in (sizes[k] and rng.choice({"small": ["small", "tiny"], "large": ["large", "big"]}[sizes[k]]), colour) if each]
+        colour = colours[k] or (natural_colour(names[k], style) if task == "single" and rng.random() < 0.2 else None)
+        size = sizes[k] and rng.choice({"small": ["small", "tiny"], "large": ["large", "big"]}[sizes[k]])
+        adjectives = [each for each in (size, colour) if each]
         noun = words.named(names[k], rng)
-        return " ".join([*adjectives, noun]) if number == 0 else words.article(" ".join([*adjectives, noun])) if number == 1 else f"{rng.choice(words.COUNTS[number])} {' '.join([*adjectives, words.plural(noun)])}"
+        if number > 1:
+            return f"{rng.choice(words.COUNTS[number])} {' '.join([*adjectives, words.plural(noun)])}"
+        bare = " ".join([*adjectives, noun])
+        return words.article(bare) if number == 1 else bare
 
-    if task == "single": text = phrase(0, 0 if rng.random() < .25 else 1)
-    elif task == "counting": text = phrase(0, count)
-    elif pairs: text = words.listing([phrase(0, 2), *(phrase(k) for k in range(1, kinds))])
-    elif task == "many": text = words.listing([phrase(k) for k in range(kinds)])
-    elif task == "position": text = rng.choice(words.LEFT if things[1].x - things[0].x > abs(things[1].y - things[0].y) else words.ABOVE).format(phrase(0), phrase(1))
+    if task == "single":
+        text = phrase(0, 0 if rng.random() < 0.25 else 1)
+    elif task == "counting":
+        text = phrase(0, count)
+    elif pairs:
+        text = words.listing([phrase(0, 2), *(phrase(k) for k in range(1, kinds))])
+    elif task == "many":
+        text = words.listing([phrase(k) for k in range(kinds)])
+    elif task == "position":
+        text = rng.choice(
+            words.LEFT if things[1].x - things[0].x > abs(things[1].y - things[0].y) else words.ABOVE
+        ).format(phrase(0), phrase(1))
     else:
         text = rng.choice(words.SIDE_BY_SIDE).format(phrase(0), phrase(1))
-        if rng.random() < .5: things = [Thing(b.name, a.x, a.y, b.side, b.colour, b.flip) for a, b in zip(things, reversed(things))]   # who stands where is not said
+        if rng.random() < 0.5:
+            # who stands where is not said
+            things = [
+                Thing(b.name, a.x, a.y, b.side, b.colour, b.flip) for a, b in zip(things, reversed(things), strict=True)
+            ]
     text = rng.choice(words.OPENINGS) + text
-    if len(background) == 2: text += rng.choice(words.GRADED).format(*background)
-    elif background[0] != "white" or rng.random() < .4: text += rng.choice(words.PLAIN).format(background[0], words.article(background[0]))
-    return Scene(task, text, things, background, [rng.uniform(-6, 6) for _ in range(3)] if background != ["white"] else [0, 0, 0])
+    if len(background) == 2:
+        text += rng.choice(words.GRADED).format(*background)
+    elif background[0] != "white" or rng.random() < 0.4:
+        text += rng.choice(words.PLAIN).format(background[0], words.article(background[0]))
+    return Scene(
+        task, text, things, background, [rng.uniform(-6, 6) for _ in range(3)] if background != ["white"] else [0, 0, 0]
+    )
 
 
 def training_scene(rng: random.Random, aspect: float = 1, is_free: bool = True) -> Scene:
-    while held_out(scene := sample(rng, aspect, is_free=is_free)): pass
+    while held_out(scene := sample(rng, aspect, is_free=is_free)):
+        pass
     return scene

@@ -1,18 +1,71 @@
 """English for scenes: the names a thing goes by, articles, plurals, and the phrases a caption is built from."""
+
 import random
 
 # what people also call it; from the labels and tags of emojibase, kept where they mean this thing and no other
 ALSO = {
-    "dog": ["puppy"], "cat": ["kitten"], "rabbit": ["bunny"], "chicken": ["hen"], "ladybug": ["lady beetle"], "bee": ["honeybee"], "fish": ["tropical fish"],
-    "tangerine": ["mandarin"], "pizza": ["slice of pizza"], "hamburger": ["burger"], "doughnut": ["donut"], "car": ["automobile"], "airplane": ["plane"],
-    "rocket": ["space rocket"], "sailboat": ["sailing boat"], "bicycle": ["bike"], "gift": ["present", "wrapped gift"], "clock": ["alarm clock"], "guitar": ["electric guitar"],
-    "football": ["soccer ball"], "hat": ["top hat"], "shirt": ["t-shirt"], "pig": ["piglet"], "cherry": ["pair of cherries"], "house": ["home"], "lion": ["lion head"],
+    "dog": ["puppy"],
+    "cat": ["kitten"],
+    "rabbit": ["bunny"],
+    "chicken": ["hen"],
+    "ladybug": ["lady beetle"],
+    "bee": ["honeybee"],
+    "fish": ["tropical fish"],
+    "tangerine": ["mandarin"],
+    "pizza": ["slice of pizza"],
+    "hamburger": ["burger"],
+    "doughnut": ["donut"],
+    "car": ["automobile"],
+    "airplane": ["plane"],
+    "rocket": ["space rocket"],
+    "sailboat": ["sailing boat"],
+    "bicycle": ["bike"],
+    "gift": ["present", "wrapped gift"],
+    "clock": ["alarm clock"],
+    "guitar": ["electric guitar"],
+    "football": ["soccer ball"],
+    "hat": ["top hat"],
+    "shirt": ["t-shirt"],
+    "pig": ["piglet"],
+    "cherry": ["pair of cherries"],
+    "house": ["home"],
+    "lion": ["lion head"],
 }
 COUNTS = {2: ["two", "2", "a pair of"], 3: ["three", "3"], 4: ["four", "4"]}
-OPENINGS = ["", "", "", "", "a picture of ", "a photo of ", "an emoji of ", "an image of ", "a 3d render of ", "a drawing of "]
-PLAIN = [" on {1} background", " on {1} background", " on {0}", " against {1} background", " with {1} background", ", {0} background"]   # {1}: with its article
-GRADED = [" on a background fading from {0} to {1}", " on a gradient from {0} to {1}", " on a background that goes from {0} at the top to {1} at the bottom", " with a gradient from {0} down to {1}"]
-LEFT = ["{0} to the left of {1}", "{0} left of {1}", "{1} to the right of {0}", "{1} right of {0}", "{0} on the left and {1} on the right"]
+OPENINGS = [
+    "",
+    "",
+    "",
+    "",
+    "a picture of ",
+    "a photo of ",
+    "an emoji of ",
+    "an image of ",
+    "a 3d render of ",
+    "a drawing of ",
+]
+# {1}: with its article
+PLAIN = [
+    " on {1} background",
+    " on {1} background",
+    " on {0}",
+    " against {1} background",
+    " with {1} background",
+    ", {0} background",
+]
+GRADED = [
+    " on a background fading from {0} to {1}",
+    " on a gradient from {0} to {1}",
+    " on a background that goes from {0} at the top to {1} at the bottom",
+    " with a gradient from {0} down to {1}",
+]
+LEFT = [
+    "{0} to the left of {1}",
+    "{0} left of {1}",
+    "{1} to the right of {0}",
+    "{1} right of {0}",
+    "{0} on the left and {1} on the right",
+]
 ABOVE = ["{0} above {1}", "{0} over {1}", "{1} below {0}", "{1} under {0}", "{0} at the top and {1} at the bottom"]
 SIDE_BY_SIDE = ["{0} and {1}", "{0} and {1}", "{0} with {1}", "{0} next to {1}"]
 
@@ -22,8 +75,10 @@ def plural(noun: str) -> str:
     if " of " in noun:
         head, rest = noun.split(" of ", 1)
         return f"{plural(head)} of {rest}"
-    if noun.endswith("fish"): return noun
-    if noun.endswith("y") and noun[-2] not in "aeiou": return noun[:-1] + "ies"
+    if noun.endswith("fish"):
+        return noun
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
@@ -33,7 +88,7 @@ def article(phrase: str) -> str:
 
 def named(name: str, rng: random.Random) -> str:
     """The plain name, or now and then another one it goes by."""
-    return rng.choice(ALSO[name]) if name in ALSO and rng.random() < .25 else name
+    return rng.choice(ALSO[name]) if name in ALSO and rng.random() < 0.25 else name
 
 
 def listing(phrases: list[str]) -> str:

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { createStageServer } from '../../containers/onnx/app.ts';
 import { listen } from '../../containers/onnx/listen.ts';
-import { closedFormModel } from '../../test/contract/closed-form-model.ts';
 import { bundleWorker } from '../local/bundle.ts';
+import { closedFormModel } from '../local/closed-form-model.ts';
 import { freePort } from '../local/ports.ts';
 import { openAccount } from '../local/secrets.ts';
 

@@ -5,7 +5,7 @@
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ROOT } from '../local/bundle.ts';
-import type { Size } from './requests.ts';
+import type { Size } from './size.ts';
 
 interface Manifest {
   readonly facts: { readonly sizes: readonly Size[]; readonly token_pixels: number; readonly max_tokens: number };

@@ -1,6 +1,16 @@
 /** The command line of `npm run bench`. Pure. */
-import { parseArgs } from 'node:util';
+import { oneOf, readFlags, wholeNumber } from '../local/command-line.ts';
 import type { Engine } from '../local/stage.ts';
+
+export const HELP = `npm run bench -- [options]
+
+Measures every figure the documentation states, here and now, and writes docs/benchmarks.md. Each option shortens it, and the document with it.
+
+  --engine <name>   only native or wasm, ONNX Runtime of the stage server (both)
+  --side <pixels>   only square pictures of 256 or 512 (both)
+  --rounds <n>      rounds of requests, at least 3 (15)
+  --help
+`;
 
 const ENGINES = ['native', 'wasm'] as const satisfies readonly Engine[];
 const SIDES = ['256', '512'] as const;
@@ -14,26 +24,21 @@ export interface BenchOptions {
   readonly rounds: number;
 }
 
-/**
- * What `args` ask for; without any, everything. Throws TypeError for a flag that does not exist, RangeError for a value
- * that makes no sense.
- */
-export function parseOptions(args: readonly string[]): BenchOptions {
-  const { values } = parseArgs({
-    args: [...args],
+/** What `args` ask for, everything where they are empty; null when they ask for help. Throws UsageError. */
+export function parseOptions(args: readonly string[]): BenchOptions | null {
+  const { values } = readFlags(args, {
     options: {
       engine: { type: 'string', multiple: true, default: [...ENGINES] },
       side: { type: 'string', multiple: true, default: [...SIDES] },
       rounds: { type: 'string', default: '15' },
+      help: { type: 'boolean', short: 'h' },
     },
   });
-  const rounds = Number(values.rounds);
-  if (!Number.isInteger(rounds) || rounds < MIN_ROUNDS)
-    throw new RangeError(`--rounds must be a whole number from ${MIN_ROUNDS}, got "${values.rounds}"`);
+  if (values.help) return null;
   return {
     engines: values.engine.map((name) => oneOf('--engine', name, ENGINES)),
     sides: values.side.map((side) => Number(oneOf('--side', side, SIDES))),
-    rounds,
+    rounds: wholeNumber('--rounds', values.rounds, { min: MIN_ROUNDS }),
   };
 }
 
@@ -48,10 +53,4 @@ export function roundsOf({
   readonly rounds: number;
 }): number {
   return Math.max(MIN_ROUNDS, Math.round(rounds / ((engine === 'wasm' ? 3 : 1) * (side > 256 ? 3 : 1))));
-}
-
-function oneOf<T extends string>(flag: string, value: string, all: readonly T[]): T {
-  const found = all.find((one) => one === value);
-  if (found === undefined) throw new RangeError(`${flag} must be ${all.join(' or ')}, got "${value}"`);
-  return found;
 }

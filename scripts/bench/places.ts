@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { decode } from 'fast-png';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
-import { median } from '../../lab/eval/summary.ts';
+import { median } from './median.ts';
 import { benchNumerics, type Measurement, type NumericsInputs } from './numerics.ts';
 
 const golden = new URL('../../test/golden/', import.meta.url);

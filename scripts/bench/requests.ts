@@ -5,16 +5,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { median } from '../../lab/eval/summary.ts';
 import type { JobView } from '../../src/job/job.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import type { Engine } from '../local/stage.ts';
+import { median } from './median.ts';
 import { MODELS, modelsOffering } from './models.ts';
-
-export interface Size {
-  readonly width: number;
-  readonly height: number;
-}
+import type { Size } from './size.ts';
 
 /** One way of making the picture: a name, and the request it sends. */
 export interface Way {

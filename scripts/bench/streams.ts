@@ -6,10 +6,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { median } from '../../lab/eval/summary.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import type { Engine } from '../local/stage.ts';
-import type { Size } from './requests.ts';
+import { median } from './median.ts';
+import type { Size } from './size.ts';
 
 /** Milliseconds from before the request. */
 export interface Waits {

@@ -1,7 +1,10 @@
 /** The command line of `npm run generate`: what may be asked, and the help that says so. Pure. */
 import { extname } from 'node:path';
-import { parseArgs } from 'node:util';
 import type { ImageFormat } from '../../src/stage/contract.ts';
+import { number, oneOf, pixelSize, readFlags, UsageError } from '../local/command-line.ts';
+
+/** Where pictures go by default, under the folder that the command runs in: git ignores it. */
+const PICTURES = '.ralu/pictures';
 
 export const HELP = `npm run generate -- "a red apple" [options]
 
@@ -10,7 +13,7 @@ Makes a picture from a prompt, on the embedded model unless --url names a servic
   --preset <name>           2x … 7x, few or plain; which exist depends on the model (7x)
   --seed <0 … 4294967295>   the same seed gives the same bytes (random)
   --size <WxH>              pixels, such as 256x256 (the model's default)
-  --out <file>              where the picture goes; .png, .webp or .jpg (the prompt as a file name, in this folder)
+  --out <file>              where the picture goes; .png, .webp or .jpg (the prompt as a file name, in ${PICTURES})
   --compare                 runs the plain full-resolution model with the same seed too: measured speed-up, and both pictures side by side
 
   --model <id>              a model of the service (its first)
@@ -39,14 +42,6 @@ export interface GenerateOptions {
   readonly json: boolean;
 }
 
-export type Parsed =
-  | { readonly ok: true; readonly options: GenerateOptions }
-  | { readonly ok: false; readonly help: true }
-  | { readonly ok: false; readonly help: false; readonly problem: string };
-
-/** Thrown inside and turned into `problem`: one sentence about what was got and what is expected. */
-class UsageError extends Error {}
-
 const FLAGS = {
   preset: { type: 'string', default: '7x' },
   seed: { type: 'string' },
@@ -67,78 +62,46 @@ const FLAGS = {
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
-/** What the arguments ask for. `env` gives the key where no flag does. */
-export function parseOptions(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Parsed {
-  try {
-    const { values, positionals } = parse(args);
-    if (values.help) return { ok: false, help: true };
-    const [prompt, ...rest] = positionals;
-    if (prompt === undefined || prompt.trim() === '')
-      throw new UsageError('a prompt is missing, such as "a red apple"');
-    if (rest.length > 0)
-      throw new UsageError(`one prompt is expected, got ${positionals.length}; put it in quotation marks`);
-    if (values.engine !== undefined && values.url !== undefined)
-      throw new UsageError('--engine is for the stage server started here; with --url there is none');
-    const format = values.out === undefined ? 'png' : formatOf(values.out);
-    const size = values.size === undefined ? {} : parseSize(values.size);
-    const asked = {
-      model: values.model,
-      seed: values.seed === undefined ? undefined : number('--seed', values.seed),
-      upsampling: values.upsampling,
-      r: values.r === undefined ? undefined : parseShares(values.r),
-      published: values.published,
-      reference: values.reference,
-      guidance: values.guidance === undefined ? undefined : number('--guidance', values.guidance),
-      negative_prompt: values['negative-prompt'],
-    };
-    const body = {
+/**
+ * What the arguments ask for; null when they ask for help. `env` gives the key where no flag does. Throws UsageError.
+ */
+export function parseOptions(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): GenerateOptions | null {
+  const { values, positionals } = readFlags(args, { options: FLAGS, allowPositionals: true });
+  if (values.help) return null;
+  const [prompt, ...rest] = positionals;
+  if (prompt === undefined || prompt.trim() === '') throw new UsageError('a prompt is missing, such as "a red apple"');
+  if (rest.length > 0)
+    throw new UsageError(`one prompt is expected, got ${positionals.length}; put it in quotation marks`);
+  if (values.engine !== undefined && values.url !== undefined)
+    throw new UsageError('--engine is for the stage server started here; with --url there is none');
+  const asked = {
+    model: values.model,
+    seed: values.seed === undefined ? undefined : number('--seed', values.seed),
+    upsampling: values.upsampling,
+    r: values.r === undefined ? undefined : parseShares(values.r),
+    published: values.published,
+    reference: values.reference,
+    guidance: values.guidance === undefined ? undefined : number('--guidance', values.guidance),
+    negative_prompt: values['negative-prompt'],
+  };
+  return {
+    prompt,
+    body: {
       prompt,
       preset: values.preset,
-      output_format: format,
-      ...size,
+      output_format: values.out === undefined ? 'png' : formatOf(values.out),
+      ...(values.size === undefined ? {} : pixelSize('--size', values.size)),
       ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)),
-    };
-    const options: GenerateOptions = {
-      prompt,
-      body,
-      out: values.out ?? `${slug(prompt)}.png`,
-      compare: values.compare,
-      engine: oneOf('--engine', values.engine ?? 'native', ['native', 'wasm']),
-      service: values.url === undefined ? null : parseService(values.url, values.key ?? env.RALU_API_KEY),
-      json: values.json,
-    };
-    return { ok: true, options };
-  } catch (error) {
-    if (error instanceof UsageError) return { ok: false, help: false, problem: error.message };
-    throw error;
-  }
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: FLAGS, allowPositionals: true });
-  } catch (error) {
-    // TypeError with a sentence that names the flag; its hint about `--` only confuses here
-    throw new UsageError((error as Error).message.split('. ')[0] ?? 'the arguments could not be read');
-  }
-}
-
-function number(flag: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value)) throw new UsageError(`${flag} must be a number, got "${text}"`);
-  return value;
-}
-
-function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {
-  const found = allowed.find((candidate) => candidate === value);
-  if (found === undefined) throw new UsageError(`${flag} must be one of ${allowed.join(', ')}; got "${value}"`);
-  return found;
-}
-
-function parseSize(text: string): { width: number; height: number } {
-  const match = /^(\d+)[x×](\d+)$/i.exec(text);
-  if (!match) throw new UsageError(`--size must look like 256x256, got "${text}"`);
-  return { width: Number(match[1]), height: Number(match[2]) };
+    },
+    out: values.out ?? `${PICTURES}/${slug(prompt)}.png`,
+    compare: values.compare,
+    engine: oneOf('--engine', values.engine ?? 'native', ['native', 'wasm']),
+    service: values.url === undefined ? null : parseService(values.url, values.key ?? env.RALU_API_KEY),
+    json: values.json,
+  };
 }
 
 function parseShares(text: string): number | number[] {

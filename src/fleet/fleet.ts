@@ -10,7 +10,9 @@ export interface FleetEnv {
 }
 
 export interface Fleet {
-  /** Every backend in the order of the configuration, with what it said at most a minute ago, or when it last answered. */
+  /**
+   * Every backend in the order of the configuration, with what it said at most a minute ago, or when it last answered.
+   */
   servers(): Promise<readonly KnownServer[]>;
   /** The stage server of a backend; null where none of that id is configured. */
   server(id: string): StageServer | null;

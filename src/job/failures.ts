@@ -12,8 +12,8 @@ export type StageFault = StageFailure | { readonly reason: 'no_server' };
 export type Fault = StageFault | { readonly reason: 'storage_failed'; readonly detail: string };
 
 /**
- * Why a job failed, as callers see it. The codes that a stage server reports come through where the contract names them;
- * any other is `reported`, and the message says it.
+ * Why a job failed, as callers see it. The codes that a stage server reports come through where the contract names
+ * them; any other is `reported`, and the message says it.
  */
 export type FailureReason =
   | Exclude<Fault['reason'], 'busy' | 'no_server' | 'aborted'>

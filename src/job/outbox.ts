@@ -54,8 +54,8 @@ const picture = ({ id, account, request }: JobRecord): Letter => ({
 const forget = ({ backend, stageId }: SentStage): Letter => ({ kind: 'forget', payload: { backend, stageId } });
 
 /**
- * What has to be told when a job ends at `now`. `record` is the job in the room it leaves. A job without a picture stops
- * the stages that may still run for it, and removes a picture that its last stage may still put.
+ * What has to be told when a job ends at `now`. `record` is the job in the room it leaves. A job without a picture
+ * stops the stages that may still run for it, and removes a picture that its last stage may still put.
  */
 export function lettersAtEnd(
   record: JobRecord,

@@ -71,8 +71,8 @@ export interface Patience {
 }
 
 /**
- * Wait where waiting helps, try again where that may, end otherwise. A busy server, or none at all, is waited for and no
- * try is counted; a passing fault is tried again after a pause that doubles. `record` is the job as it was when the
+ * Wait where waiting helps, try again where that may, end otherwise. A busy server, or none at all, is waited for and
+ * no try is counted; a passing fault is tried again after a pause that doubles. `record` is the job as it was when the
  * request was begun.
  */
 export function afterFault(

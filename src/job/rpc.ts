@@ -1,6 +1,6 @@
 /**
- * The calls that the two kinds of objects answer, as both sides see them: a class implements one of these, a caller gets
- * it from `callObject`. Everything here travels over RPC, so it is plain data or a byte stream. Types only.
+ * The calls that the two kinds of objects answer, as both sides see them: a class implements one of these, a caller
+ * gets it from `callObject`. Everything here travels over RPC, so it is plain data or a byte stream. Types only.
  */
 import type {
   AccountView,

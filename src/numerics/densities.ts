@@ -1,7 +1,8 @@
 /**
  * The two densities over t in [0, 1] that NT-Matching compares. Pure.
  *
- *   target(t) = (f_H + Σ w_k f_H|[s_k, e_(k-1)]) / (1 + Σ w_k),  w_k = e_(k-1) - s_k     an overlap is visited twice, so it counts twice
+ *   target(t) = (f_H + Σ w_k f_H|[s_k, e_(k-1)]) / (1 + Σ w_k),  w_k = e_(k-1) - s_k
+ *               an overlap is visited twice, so it counts twice
  *   actual(t) = Σ N_k f_(h_k)|[s_k, e_k] / Σ N_k
  *
  * f_h|[s, e] is the density of shift h truncated to the closed interval: f_h / (F_h(e) - F_h(s)). Source: RALU, arXiv

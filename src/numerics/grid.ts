@@ -6,7 +6,9 @@ export interface Size {
   readonly height: number;
 }
 
-/** Whether tokens of `tokenPixels` x `tokenPixels` pixels cover the picture exactly. A model may offer no other size. */
+/**
+ * Whether tokens of `tokenPixels` x `tokenPixels` pixels cover the picture exactly. A model may offer no other size.
+ */
 export const hasTokenGrid = ({ width, height }: Size, tokenPixels: number): boolean =>
   width > 0 && height > 0 && width % tokenPixels === 0 && height % tokenPixels === 0;
 

@@ -12,8 +12,10 @@ import { doubleIds, type UpsampleMode, upsampleTokens } from './upsample.ts';
  * `white`, coloured in place: covariance I - cJ (J of ones) within each group of four values that upsampling made
  * equal.
  *
- *   white   [parent * 4 * D]   standard normals of the four children of each parent        D = `width`, a multiple of 4        c = `correlation` in [0, 1/4]
- *   groups  latent mode: the four slots of a channel within a child        token mode: the same slot of the four children
+ *   white   [parent * 4 * D]   standard normals of the four children of each parent; D = `width`, a multiple of 4
+ *   c       `correlation`, in [0, 1/4]
+ *   groups  latent mode: the four slots of a channel within a child
+ *           token mode: the same slot of the four children
  *
  * I - cJ has eigenvalues 1 (three times) and 1 - 4c along the group's mean, so subtracting k times the group's sum, k =
  * (1 - sqrt(1 - 4c)) / 4, gives the exact distribution without a matrix. Law: with a, b of renoiseCoefficients, a² (1 -

@@ -1,8 +1,12 @@
 /**
  * From one low-resolution token to the four full ones in its place. Pure.
  *
- *   child      0 (0, 0)   1 (0, ½)          in `latent` mode a child is one latent pixel of the parent, enlarged: the four equal values are (c, ·, ·) within the child;
- *   at parent  2 (½, 0)   3 (½, ½)          in `token` mode, the reference's, each child repeats the parent: the four equal values are one slot of the four children.
+ *   child      0 (0, 0)   1 (0, ½)
+ *   at parent  2 (½, 0)   3 (½, ½)
+ *
+ * In `latent` mode a child is one latent pixel of the parent, enlarged: the four equal values are (c, ·, ·) within the
+ * child. In `token` mode, the reference's, each child repeats the parent: the four equal values are one slot of the
+ * four children.
  */
 import { requireInteger } from './bounds.ts';
 import { type Tokens, tokenWidth } from './tokens.ts';

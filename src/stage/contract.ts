@@ -7,9 +7,9 @@ import type { FlopFacts } from '../numerics/flops.ts';
 import { hasTokenGrid } from '../numerics/grid.ts';
 
 /**
- * Version of this contract. A server states the version it speaks with its models; one that states none speaks version 1.
- * Everything that came after version 1 is optional for both sides: a server names the features it supports, and it is
- * sent nothing else.
+ * Version of this contract. A server states the version it speaks with its models; one that states none speaks
+ * version 1. Everything that came after version 1 is optional for both sides: a server names the features it
+ * supports, and it is sent nothing else.
  */
 export const CONTRACT_VERSION = 2;
 

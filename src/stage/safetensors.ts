@@ -140,7 +140,8 @@ function headerLength(prefix: Uint8Array): number {
  */
 function materialise(header: Header, data: Uint8Array, isOwn: boolean): Message {
   const tensors = header.entries.map(([name, { dtype, shape, begin, end }]): [string, Tensor] => {
-    const bytes = isOwn && begin % 4 === 0 ? data.subarray(begin, end) : new Uint8Array(data.subarray(begin, end)); // not `slice`: Node's Buffer has one that copies nothing
+    // not `slice`: Node's Buffer has one that copies nothing
+    const bytes = isOwn && begin % 4 === 0 ? data.subarray(begin, end) : new Uint8Array(data.subarray(begin, end));
     return [
       name,
       { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4) : bytes },

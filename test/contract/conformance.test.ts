@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadModel } from '../../containers/onnx/load-model.ts';
-import { closedFormModel } from './closed-form-model.ts';
+import { closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { conformance } from './conformance.ts';
 import { startServer } from './start.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import { modelList } from '../../src/stage/contract.ts';
-import { CLOSED_FORM_FACTS } from './closed-form-model.ts';
 
 const listOf = (sizes: { width: number; height: number }[]) =>
   modelList.safeParse({ models: [{ ...CLOSED_FORM_FACTS, sizes }] });

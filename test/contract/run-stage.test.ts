@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest';
 import { runStage } from '../../containers/onnx/run-stage.ts';
 import { coverFault, parseStage, type StageJob } from '../../containers/onnx/validate.ts';
-import { CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
+import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { evenSigmas, type Layout, type RequestShape, rest, seededLatents, stageBody, tokensOf } from './requests.ts';
 
 const D = 4 * CLOSED_FORM_FACTS.channels;

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { createStageServer, type StageServerOptions } from '../../containers/onnx/app.ts';
 import type { Model } from '../../containers/onnx/model.ts';
+import { type Before, type Calls, CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { stageProblem } from '../../src/stage/contract.ts';
-import { type Before, type Calls, CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
 import {
   call,
   collect,

@@ -94,7 +94,8 @@ export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
   }
 
   const server: Server = createServer((request, response) => {
-    answer(request, response).catch(() => request.socket.destroy()); // the far side of a broken forward sees a broken connection
+    // the far side of a broken forward sees a broken connection
+    answer(request, response).catch(() => request.socket.destroy());
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -20,7 +20,9 @@ describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
       cwd,
     ).finished;
     expect(code, stderr).toBe(0);
-    expect((await readdir(cwd)).toSorted()).toEqual([
+    const pictures = join(cwd, '.ralu/pictures');
+    expect(await readdir(cwd)).toEqual(['.ralu']);
+    expect((await readdir(pictures)).toSorted()).toEqual([
       'a-red-apple.blocks.png',
       'a-red-apple.edges.png',
       'a-red-apple.png',
@@ -28,11 +30,13 @@ describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
       'a-red-apple.stage2.webp',
     ]);
     for (const name of ['a-red-apple.png', 'a-red-apple.edges.png', 'a-red-apple.blocks.png']) {
-      const { width, height, data } = decode(await readFile(join(cwd, name)));
+      const { width, height, data } = decode(await readFile(join(pictures, name)));
       expect([width, height]).toEqual([256, 256]);
       expect(new Set(data).size, `${name} shows something`).toBeGreaterThan(16);
     }
-    expect(new Set(decode(await readFile(join(cwd, 'a-red-apple.edges.png'))).data), 'edges are white').toContain(255);
+    expect(new Set(decode(await readFile(join(pictures, 'a-red-apple.edges.png'))).data), 'edges are white').toContain(
+      255,
+    );
     expect(stdout).toMatch(/^model .*seed 7, preset 7x$/m);
     expect(stdout).toContain(engine);
     expect(stdout).toMatch(/^schedule +h [\d., ]+ · Z [\d.]+ · restarts s [\d., ]+ · divergence 0\.\d+$/m);

@@ -8,8 +8,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createStageServer } from '../../containers/onnx/app.ts';
 import { type Listening, listen } from '../../containers/onnx/listen.ts';
 import { fetchImage, follow, getJob } from '../../scripts/generate/client.ts';
+import { closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { type Stack, startStack } from '../../scripts/local/stack.ts';
-import { closedFormModel } from '../contract/closed-form-model.ts';
 
 /**
  * The state of a stack of version 0.1.0, whose objects had no outbox, no attempts, and backends in their plans: made by

@@ -1,8 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, normalize, relative } from 'node:path';
 import { expect, test } from 'vitest';
-
-const ROOT = join(import.meta.dirname, '../..');
+import { imports, isIn, namesIn, read, sources } from './sources.ts';
 
 /**
  * The house from the ground up: a room may use any room below it, never one above, and rooms on one floor not each
@@ -11,6 +8,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const FLOORS: readonly (readonly string[])[] = [
   ['src/numerics'],
   ['src/stage', 'src/billing', 'src/account'],
+  ['src/fleet'],
   ['src/job'],
   ['src/doors'],
   ['durable-objects'],
@@ -20,72 +18,97 @@ const FLOORS: readonly (readonly string[])[] = [
 ];
 
 /** What the stage server shares with the Worker; package.json only for its version. */
-const SHARED_WITH_CONTAINER = ['package.json', 'src/stage/contract.ts', 'src/stage/safetensors.ts', 'src/numerics/'];
+const SHARED_WITH_CONTAINER = ['package.json', 'src/stage/contract.ts', 'src/stage/safetensors.ts', 'src/numerics'];
 
-const floorOf = (path: string): number =>
-  FLOORS.findIndex((rooms) => rooms.some((room) => path === room || path.startsWith(`${room}/`)));
-const roomOf = (path: string): string | undefined =>
-  FLOORS.flat().find((room) => path === room || path.startsWith(`${room}/`));
+/**
+ * Around the house: what files of `from` may import besides their own place. The first line that holds a file counts.
+ * The product knows nothing of what measures, trains or tests it.
+ */
+const AROUND: readonly { readonly from: string; readonly may: readonly string[] }[] = [
+  { from: 'containers/onnx', may: SHARED_WITH_CONTAINER },
+  { from: 'scripts', may: ['src', 'containers/onnx'] },
+  { from: 'lab/test', may: ['lab', 'src', 'durable-objects', 'containers', 'scripts', 'test'] },
+  { from: 'lab', may: ['src', 'containers/onnx', 'scripts/local'] },
+  { from: 'test', may: ['src', 'durable-objects', 'containers', 'scripts', 'playground', 'package.json'] },
+];
 
-function sources(folder: string): string[] {
-  return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .map((name) => join(folder, name));
-}
+const WORKER = ['src', 'durable-objects'];
+const floorOf = (path: string): number => FLOORS.findIndex((rooms) => rooms.some((room) => isIn(path, room)));
+const roomOf = (path: string): string | undefined => FLOORS.flat().find((room) => isIn(path, room));
 
-/** Relative imports of a file, as paths from the root. */
-function imports(path: string): string[] {
-  const text = readFileSync(join(ROOT, path), 'utf8');
-  return [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map(([, target]) =>
-    relative(ROOT, normalize(join(ROOT, dirname(path), target as string))),
+const allSources = (...folders: readonly string[]): string[] => folders.flatMap((folder) => sources(folder));
+
+/** Imports of `paths` that are not allowed, as `from → to`. */
+const wrongArrows = (paths: readonly string[], isAllowed: (path: string, target: string) => boolean): string[] =>
+  paths.flatMap((path) =>
+    imports(path)
+      .filter((target) => !isAllowed(path, target))
+      .map((target) => `${path} → ${target}`),
   );
-}
 
 test('every file of the Worker lies in a room of the house', () => {
-  const files = [...sources('src'), ...sources('durable-objects')];
+  const files = allSources(...WORKER);
   expect(files.length).toBeGreaterThan(20);
   expect(files.filter((path) => floorOf(path) < 0)).toEqual([]);
 });
 
 test('arrows point down: no file of the Worker imports from a room above or beside its own', () => {
-  const wrong = [...sources('src'), ...sources('durable-objects')].flatMap((path) =>
-    imports(path)
-      .filter((target) => roomOf(target) !== roomOf(path) && !(floorOf(target) >= 0 && floorOf(target) < floorOf(path)))
-      .map((target) => `${path} → ${target}`),
-  );
-  expect(wrong).toEqual([]);
-});
-
-test('the stage server shares the contract, the format and the mathematics with the Worker, and nothing else', () => {
-  const wrong = sources('container').flatMap((path) =>
-    imports(path)
-      .filter(
-        (target) =>
-          !target.startsWith('containers/onnx/') && !SHARED_WITH_CONTAINER.some((shared) => target.startsWith(shared)),
-      )
-      .map((target) => `${path} → ${target}`),
-  );
-  expect(wrong).toEqual([]);
-});
-
-test('mathematics never waits: no file in numerics awaits or returns a promise', () => {
+  const isBelow = (path: string, target: string): boolean => floorOf(target) >= 0 && floorOf(target) < floorOf(path);
   expect(
-    sources('src/numerics').filter((path) => /\b(await|async|Promise)\b/.test(readFileSync(join(ROOT, path), 'utf8'))),
+    wrongArrows(allSources(...WORKER), (path, target) => roomOf(target) === roomOf(path) || isBelow(path, target)),
   ).toEqual([]);
 });
 
-test('nothing outside models and its script knows which model is embedded', () => {
-  const names = readdirSync(join(ROOT, 'models'));
-  expect(names.length).toBeGreaterThan(0);
-  const sourcesThatMustNotKnow = [
-    ...sources('src'),
-    ...sources('durable-objects'),
-    ...sources('container'),
-    ...sources('scripts'),
-  ];
-  expect(
-    sourcesThatMustNotKnow.filter((path) =>
-      names.some((name) => readFileSync(join(ROOT, path), 'utf8').includes(name)),
+test.each(AROUND)('$from imports only what it may', ({ from, may }) => {
+  const files = sources(from).filter((path) => AROUND.find((place) => isIn(path, place.from))?.from === from);
+  expect(files.length).toBeGreaterThan(5);
+  expect(wrongArrows(files, (_, target) => [from, ...may].some((place) => isIn(target, place)))).toEqual([]);
+});
+
+test('no file imports itself by way of others, types included', () => {
+  const graph = new Map(
+    [...allSources(...WORKER, 'containers', 'scripts', 'lab', 'test'), ...sources('playground', ['.js'])].map(
+      (path) => [path, imports(path)],
     ),
+  );
+  expect(graph.size).toBeGreaterThan(100);
+  expect(cyclesOf(graph)).toEqual([]);
+});
+
+test('a cycle is found, and named from its first file', () => {
+  const graph = new Map([
+    ['a', ['b']],
+    ['b', ['c', 'd']],
+    ['c', []],
+    ['d', ['b', 'a']],
+  ]);
+  expect(cyclesOf(graph)).toEqual(['b → d → b', 'a → b → d → a']);
+  expect(cyclesOf(new Map([['a', ['a']]]))).toEqual(['a → a']);
+});
+
+/** One cycle for each arrow that closes one, on a walk in depth from every file. */
+function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const walk = (path: string, above: readonly string[]): void => {
+    const start = above.indexOf(path);
+    if (start >= 0) cycles.push([...above.slice(start), path].join(' → '));
+    if (start >= 0 || done.has(path)) return;
+    for (const target of graph.get(path) ?? []) walk(target, [...above, path]);
+    done.add(path);
+  };
+  for (const path of graph.keys()) walk(path, []);
+  return cycles;
+}
+
+test('mathematics never waits: no file in numerics awaits or returns a promise', () => {
+  expect(sources('src/numerics').filter((path) => /\b(await|async|Promise)\b/.test(read(path)))).toEqual([]);
+});
+
+test('nothing outside models and its script knows which model is embedded', () => {
+  const names = namesIn('models');
+  expect(names.length).toBeGreaterThan(0);
+  expect(
+    allSources(...WORKER, 'containers', 'scripts').filter((path) => names.some((name) => read(path).includes(name))),
   ).toEqual([]);
 });

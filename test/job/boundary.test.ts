@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import { firstTokens, nextTokens } from '../../src/job/boundary.ts';
 import { selectAtBoundaries } from '../../src/numerics/early.ts';
 import { rankTokens } from '../../src/numerics/select.ts';
 import { gridIds } from '../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
-import { CLOSED_FORM_FACTS } from '../contract/closed-form-model.ts';
 import { planOn, value } from './requests.ts';
 
 /** A model of one channel that makes pictures of so many tokens. */

@@ -1,6 +1,7 @@
 import { decode as decodePng } from 'fast-png';
 import { describe, expect, test } from 'vitest';
 import type { Model } from '../../containers/onnx/model.ts';
+import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import type { JobEvent } from '../../src/job/events.ts';
 import type { Job, JobRequest } from '../../src/job/job.ts';
 import type { ScheduleInput } from '../../src/job/schedule-request.ts';
@@ -11,7 +12,6 @@ import { standardNormals } from '../../src/numerics/normal.ts';
 import { blockScores, selectTop } from '../../src/numerics/select.ts';
 import { gridIds, type Tokens } from '../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
-import { CLOSED_FORM_FACTS, closedFormModel } from '../contract/closed-form-model.ts';
 import { runStageOn, type Sent } from '../contract/in-process.ts';
 import { golden, maxDifference, type Schedules, type Trajectory } from '../numerics/golden.ts';
 import { type OracleToken, walkOracle } from './oracle.ts';
@@ -19,7 +19,9 @@ import { planOn, requestOn, value } from './requests.ts';
 
 const SEED = 11;
 
-/** The velocity of the golden trajectories: it depends on the place, so tokens in another order give another picture. */
+/**
+ * The velocity of the golden trajectories: it depends on the place, so tokens in another order give another picture.
+ */
 const velocityAt = (x: number, sigma: number, row: number, col: number) =>
   Math.tanh(x) * (0.5 + sigma) + 0.1 * Math.cos(0.7 * row + 0.3 * col);
 

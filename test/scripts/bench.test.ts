@@ -1,11 +1,13 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, test } from 'vitest';
+import { median } from '../../scripts/bench/median.ts';
 import { MODELS, modelsOffering } from '../../scripts/bench/models.ts';
 import { parseOptions, roundsOf } from '../../scripts/bench/options.ts';
 import { type Run, timesOf } from '../../scripts/bench/requests.ts';
 import { mediansOf } from '../../scripts/bench/streams.ts';
+import { UsageError } from '../../scripts/local/command-line.ts';
 
 describe('options of the bench', () => {
   it('ask for everything where none is given', () => {
@@ -19,10 +21,10 @@ describe('options of the bench', () => {
 
   it('refuse what cannot be measured', () => {
     expect(() => parseOptions(['--rounds', '2'])).toThrow('--rounds must be a whole number from 3, got "2"');
-    expect(() => parseOptions(['--rounds', 'many'])).toThrow(RangeError);
+    expect(() => parseOptions(['--rounds', 'many'])).toThrow(UsageError);
     expect(() => parseOptions(['--side', '300'])).toThrow('--side must be 256 or 512, got "300"');
     expect(() => parseOptions(['--engine', 'gpu'])).toThrow('--engine must be native or wasm, got "gpu"');
-    expect(() => parseOptions(['--sides', '512'])).toThrow(TypeError);
+    expect(() => parseOptions(['--sides', '512'])).toThrow("Unknown option '--sides'");
   });
 
   it('ask what takes longer less often, never fewer than three times', () => {
@@ -33,6 +35,11 @@ describe('options of the bench', () => {
     expect(rounds(15)).toEqual([15, 5, 5, 3]);
     expect(rounds(3)).toEqual([3, 3, 3, 3]);
   });
+});
+
+test('the median is the middle value, or half-way between the middle two', () => {
+  expect(median([9, 1, 3])).toBe(3);
+  expect(median([4, 1, 3, 2])).toBe(2.5);
 });
 
 describe('times of requests', () => {

@@ -13,7 +13,7 @@ import { cleanEstimate, eulerStep } from '../../../src/numerics/flow.ts';
 import { stageSigmas } from '../../../src/numerics/schedule.ts';
 import { selectTop } from '../../../src/numerics/select.ts';
 import type { Tokens } from '../../../src/numerics/tokens.ts';
-import type { Sampler } from '../rows.ts';
+import type { Sampler } from '../sampler.ts';
 import { canvasOf, firstTokens } from './canvas.ts';
 
 export interface AnchorOptions {

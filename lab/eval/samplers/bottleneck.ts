@@ -13,7 +13,7 @@ import { modelShift } from '../../../src/job/plan.ts';
 import { cleanEstimate, shiftSigma } from '../../../src/numerics/flow.ts';
 import { stageSigmas } from '../../../src/numerics/schedule.ts';
 import { gridIds } from '../../../src/numerics/tokens.ts';
-import type { Sampler } from '../rows.ts';
+import type { Sampler } from '../sampler.ts';
 import { stepsAndVelocity } from './advance.ts';
 import { canvasOf, firstTokens } from './canvas.ts';
 import { renoised } from './late.ts';

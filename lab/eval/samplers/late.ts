@@ -11,7 +11,7 @@ import { cleanEstimate } from '../../../src/numerics/flow.ts';
 import { standardNormals } from '../../../src/numerics/normal.ts';
 import { stageSigmas } from '../../../src/numerics/schedule.ts';
 import { gridIds, type Tokens } from '../../../src/numerics/tokens.ts';
-import type { Sampler } from '../rows.ts';
+import type { Sampler } from '../sampler.ts';
 import { stepsAndVelocity } from './advance.ts';
 import { canvasOf, firstTokens } from './canvas.ts';
 import { doubleLatents, type Kernel } from './resize.ts';

@@ -1,4 +1,4 @@
-import type { Sampler } from '../rows.ts';
+import type { Sampler } from '../sampler.ts';
 import { canvasOf, firstTokens, plainSigmas } from './canvas.ts';
 
 /** The model as it is: `steps` Euler steps on the full grid along its own schedule. */

@@ -13,7 +13,7 @@ import { rankTokens } from '../../../src/numerics/select.ts';
 import { type Tokens, unpackLatents } from '../../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../../src/stage/contract.ts';
 import type { Denoiser, Job, Pixels } from '../denoiser.ts';
-import type { Sampler } from '../rows.ts';
+import type { Sampler } from '../sampler.ts';
 import { type StartStage, stepsAndVelocity, walkStage } from './advance.ts';
 import { canvasOf } from './canvas.ts';
 

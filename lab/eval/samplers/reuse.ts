@@ -7,7 +7,7 @@
  * signal here is that change itself as last seen: mean|v - v'| / mean|v'| a unit of sigma between the last two
  * evaluations. Source: TeaCache, arXiv 2411.19108.
  */
-import type { Sampler } from '../rows.ts';
+import type { Sampler } from '../sampler.ts';
 import { moveBy, type StartStage, walkStage } from './advance.ts';
 import { canvasOf, firstTokens, plainSigmas } from './canvas.ts';
 

@@ -11,7 +11,7 @@
 import { standardNormals } from '../../../src/numerics/normal.ts';
 import { stageSigmas } from '../../../src/numerics/schedule.ts';
 import { gridIds } from '../../../src/numerics/tokens.ts';
-import type { Sampler } from '../rows.ts';
+import type { Sampler } from '../sampler.ts';
 import { canvasOf, firstTokens } from './canvas.ts';
 import { expandSpectrum, type PowerLaw } from './spectrum.ts';
 

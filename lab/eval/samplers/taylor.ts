@@ -1,7 +1,10 @@
 /**
  * TaylorSeer: the velocity of skipped steps is forecast from evaluated ones by finite differences.
  *
- *   F(k - j) ≈ Σ_{i ≤ order} Δ^i F · (j / interval)^i / i!        Δ^i F: i-th backward difference of the last evaluated velocities, `interval` steps apart, j steps after the last
+ *   F(k - j) ≈ Σ_{i ≤ order} Δ^i F · (j / interval)^i / i!
+ *
+ * Here Δ^i F is the i-th backward difference of the last evaluated velocities, which are `interval` steps apart, and j
+ * counts steps after the last of them.
  *
  * From the paper: the formula, the interval, the order. Our reading: the paper forecasts every block's features inside
  * the model; here it is the velocity, the only thing a tokens-in, velocity-out model shows. Unevenly spaced evaluations
@@ -9,7 +12,7 @@
  * ours: divided differences over sigma instead, exact wherever the velocity is a polynomial in sigma; the paper's sum
  * is exact to first order in the step only. Source: TaylorSeer, arXiv 2503.06923, eq. 5-7.
  */
-import type { Sampler } from '../rows.ts';
+import type { Sampler } from '../sampler.ts';
 import { moveBy, type StartStage, walkStage } from './advance.ts';
 import { canvasOf, firstTokens, plainSigmas } from './canvas.ts';
 

@@ -34,7 +34,7 @@ export const CLOSED_FORM_FACTS: ModelFacts = {
   },
   digest: 'closed-form-1',
   licence: 'MIT',
-  card: 'test/contract/closed-form-model.ts',
+  card: 'scripts/local/closed-form-model.ts',
 };
 
 export interface Calls {

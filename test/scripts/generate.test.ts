@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { parseOptions } from '../../scripts/generate/options.ts';
+import { UsageError } from '../../scripts/local/command-line.ts';
+
+describe('options of generate', () => {
+  it('are the request, and a file in a folder that git ignores, named after the prompt', () => {
+    expect(parseOptions(['A red apple!'], {})).toEqual({
+      prompt: 'A red apple!',
+      body: { prompt: 'A red apple!', preset: '7x', output_format: 'png' },
+      out: '.ralu/pictures/a-red-apple.png',
+      compare: false,
+      engine: 'native',
+      service: null,
+      json: false,
+    });
+    expect(parseOptions(['…'], {})?.out).toBe('.ralu/pictures/picture.png');
+  });
+
+  it('take format from the file, and several shares', () => {
+    const args = ['a', '--out', 'b.JPG', '--size', '256x128', '--r', '0.1,0.2', '--guidance', '3.5', '--seed', '7'];
+    expect(parseOptions(args, {})).toMatchObject({
+      out: 'b.JPG',
+      body: { output_format: 'jpeg', width: 256, height: 128, r: [0.1, 0.2], guidance: 3.5, seed: 7 },
+    });
+  });
+
+  it('take the key of a service from the environment where no flag gives one', () => {
+    const args = ['a', '--url', 'https://example.com/'];
+    expect(parseOptions(args, { RALU_API_KEY: 'k' })?.service).toEqual({ url: 'https://example.com', key: 'k' });
+    expect(parseOptions([...args, '--key', 'f'], { RALU_API_KEY: 'k' })?.service?.key).toBe('f');
+  });
+
+  it('refuse what makes no sense, and say why', () => {
+    for (const [args, why] of [
+      [[], 'a prompt is missing'],
+      [['a', 'b'], 'one prompt is expected, got 2'],
+      [['a', '--seed', ''], '--seed must be a number, got ""'],
+      [['a', '--size', 'big'], '--size must look like 256x256, got "big"'],
+      [['a', '--out', 'a.gif'], '--out must end in .png, .webp, .jpg or .jpeg; got "a.gif"'],
+      [['a', '--engine', 'gpu'], '--engine must be native or wasm, got "gpu"'],
+      [['a', '--url', 'ftp://x', '--key', 'k'], '--url must be an http or https address, got "ftp://x"'],
+      [['a', '--url', 'http://x'], '--url needs the key of the service'],
+      [['a', '--url', 'http://x', '--key', 'k', '--engine', 'wasm'], '--engine is for the stage server started here'],
+      [['a', '--out'], "Option '--out <value>' argument missing"],
+    ] as const) {
+      expect(() => parseOptions(args, {}), args.join(' ')).toThrow(UsageError);
+      expect(() => parseOptions(args, {}), args.join(' ')).toThrow(why);
+    }
+  });
+});
