@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 import { STAGE_TOKEN } from './test/worker/stage-server.ts';
@@ -17,10 +18,19 @@ const GROUPS = {
 const project = (
   name: string,
   group: keyof typeof GROUPS,
-  options: TestProjectInlineConfiguration['test'] = {},
+  { env, ...options }: NonNullable<TestProjectInlineConfiguration['test']> = {},
 ): TestProjectInlineConfiguration => ({
-  test: { name, include: [`test/${name}/**/*.test.ts`], ...GROUPS[group], ...options },
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    env: { NODE_COMPILE_CACHE, ...env },
+    ...GROUPS[group],
+    ...options,
+  },
 });
+
+/** Tests start a hundred processes of the same code: they read it compiled. */
+const NODE_COMPILE_CACHE = join(import.meta.dirname, 'node_modules/.cache/compiled');
 
 // each test file of the Worker has the next of the stage servers
 let files = 0;
@@ -61,9 +71,25 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
-      project('clients', 'stacks', { testTimeout: 120_000, hookTimeout: 120_000 }),
-      project('e2e', 'stacks', { testTimeout: 300_000, hookTimeout: 120_000 }),
-      project('browser', 'stacks', { testTimeout: 300_000, hookTimeout: 300_000 }),
+      project('clients', 'stacks', {
+        globalSetup: ['test/e2e/bundle.ts', 'test/clients/stack.ts'],
+        testTimeout: 120_000,
+        hookTimeout: 120_000,
+      }),
+      project('e2e', 'stacks', {
+        globalSetup: ['test/e2e/bundle.ts'],
+        // commands and stacks at once in one file
+        maxConcurrency: 2,
+        // threads of several engines that wait awake would take the cores from one another
+        env: { STAGE_THREADS: '1' },
+        testTimeout: 300_000,
+        hookTimeout: 120_000,
+      }),
+      project('browser', 'stacks', {
+        globalSetup: ['test/e2e/bundle.ts'],
+        testTimeout: 300_000,
+        hookTimeout: 300_000,
+      }),
     ],
   },
 });

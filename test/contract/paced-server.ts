@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { EncodedText, Model } from '../../containers/onnx/model.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
-import { startServer } from './start.ts';
+import { type ServerOptions, startServer } from './start.ts';
 
 const MODELS = join(import.meta.dirname, '../../models');
 
@@ -55,12 +55,9 @@ function pacedModel(stepMs: number): Model {
   };
 }
 
-/** The server in this process, on `port` or a free one; its queue is its own. */
+/** The server in this process, a step of it taking `stepMs`; its queue is its own. */
 export const startPacedServer = ({
   stepMs = STEP_MS,
   ...options
-}: {
-  readonly stepMs?: number;
-  readonly port?: number;
-  readonly token?: string;
-} = {}): ReturnType<typeof startServer> => startServer([pacedModel(stepMs)], options);
+}: { readonly stepMs?: number } & ServerOptions = {}): ReturnType<typeof startServer> =>
+  startServer([pacedModel(stepMs)], options);

@@ -1,4 +1,4 @@
-/** The stage server in this process, on a free port unless one is named. */
+/** The stage server in this process. */
 import { createStageServer, type StageApp, type StageServerOptions } from '../../containers/onnx/app.ts';
 import { type Listening, listen } from '../../containers/onnx/listen.ts';
 import type { Model } from '../../containers/onnx/model.ts';
@@ -6,9 +6,15 @@ import type { Started } from './conformance.ts';
 
 export const TEST_TOKEN = 'a token for tests';
 
+export interface ServerOptions extends Partial<StageServerOptions> {
+  /** a free one when absent */
+  readonly port?: number;
+  readonly token?: string;
+}
+
 export async function startServer(
   models: readonly Model[] | Promise<readonly Model[]>,
-  { port = 0, token = TEST_TOKEN, ...options }: Partial<StageServerOptions> & { port?: number; token?: string } = {},
+  { port = 0, token = TEST_TOKEN, ...options }: ServerOptions = {},
 ): Promise<Started & { server: StageApp; listening: Listening; logged: Record<string, unknown>[] }> {
   const logged: Record<string, unknown>[] = [];
   const server = createStageServer({
