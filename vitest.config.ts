@@ -8,10 +8,11 @@ import { STAGE_TOKEN } from './test/worker/stage-server.ts';
  * as many test files at once as two cores carry.
  */
 const GROUPS = {
-  cheap: { maxWorkers: 2, sequence: { groupOrder: 1 } },
-  worker: { maxWorkers: 2, sequence: { groupOrder: 2 } },
+  pure: { maxWorkers: 2, isolate: false, sequence: { groupOrder: 1 } },
+  models: { maxWorkers: 2, sequence: { groupOrder: 2 } },
+  worker: { maxWorkers: 2, sequence: { groupOrder: 3 } },
   // these wait for processes to start and for faults to pass, more than they compute
-  stacks: { maxWorkers: 3, sequence: { groupOrder: 3 } },
+  stacks: { maxWorkers: 3, sequence: { groupOrder: 4 } },
 } as const;
 
 /** A project in Node: the tests of the folder of its name. */
@@ -38,13 +39,13 @@ let files = 0;
 export default defineConfig({
   test: {
     projects: [
-      project('numerics', 'cheap'),
-      project('account', 'cheap'),
-      project('job', 'cheap'),
-      project('scripts', 'cheap'),
-      project('house', 'cheap'),
-      project('engine', 'cheap', { testTimeout: 60_000 }),
-      project('contract', 'cheap', { testTimeout: 60_000 }),
+      project('numerics', 'pure'),
+      project('account', 'pure'),
+      project('job', 'pure'),
+      project('scripts', 'pure'),
+      project('house', 'pure'),
+      project('engine', 'models', { testTimeout: 60_000 }),
+      project('contract', 'models', { testTimeout: 60_000 }),
       {
         plugins: [
           cloudflareTest(({ inject }) => {

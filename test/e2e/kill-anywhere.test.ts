@@ -18,11 +18,14 @@ beforeAll(async () => {
 afterAll(() => rig?.remove());
 
 const random = mulberry32(20_250_710);
-const shares = Array.from({ length: NUM_KILLS }, random).map((share) => [(100 * share).toFixed(1), share] as const);
+const instants = Array.from({ length: NUM_KILLS }, random).map((share) => ({
+  share,
+  percent: (100 * share).toFixed(1),
+}));
 
-test.each(shares)(
-  'a job whose whole runtime is killed at %s %% of its duration ends with the same bytes',
-  async (_, share) => {
+test.each(instants)(
+  'a job whose whole runtime is killed at $percent % of its duration ends with the same bytes',
+  async ({ share }) => {
     const job = await startWatchedJob(rig.service, BODY);
     await pause(share * crashes.duration);
     await crashes.crash(job);
