@@ -1,79 +1,96 @@
+import { join } from 'node:path';
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
+import { STAGE_TOKEN } from './test/worker/stage-server.ts';
 
-// the stage server that the worker tests talk to; started once, by the project's global setup
-process.env.TEST_STAGE_PORT ??= String(40_000 + (process.pid % 20_000));
+/**
+ * The groups run one after the other: what is cheap and broad first, so that a mistake shows within a minute. Each has
+ * as many test files at once as two cores carry.
+ */
+const GROUPS = {
+  pure: { maxWorkers: 2, isolate: false, sequence: { groupOrder: 1 } },
+  models: { maxWorkers: 2, sequence: { groupOrder: 2 } },
+  worker: { maxWorkers: 2, sequence: { groupOrder: 3 } },
+  // these wait for processes to start and for faults to pass, more than they compute
+  stacks: { maxWorkers: 3, sequence: { groupOrder: 4 } },
+} as const;
+
+/** A project in Node: the tests of the folder of its name. */
+const project = (
+  name: string,
+  group: keyof typeof GROUPS,
+  { env, ...options }: NonNullable<TestProjectInlineConfiguration['test']> = {},
+): TestProjectInlineConfiguration => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    env: { NODE_COMPILE_CACHE, ...env },
+    ...GROUPS[group],
+    ...options,
+  },
+});
+
+/** Tests start a hundred processes of the same code: they read it compiled. */
+const NODE_COMPILE_CACHE = join(import.meta.dirname, 'node_modules/.cache/compiled');
+
+// each test file of the Worker has the next of the stage servers
+let files = 0;
 
 export default defineConfig({
   test: {
-    // one group after the other: what waits for a real model must not share two cores with another suite
     projects: [
-      { test: { name: 'account', include: ['test/account/**/*.test.ts'] } },
-      { test: { name: 'job', include: ['test/job/**/*.test.ts'] } },
-      { test: { name: 'numerics', include: ['test/numerics/**/*.test.ts'] } },
-      { test: { name: 'engine', include: ['test/engine/**/*.test.ts'], testTimeout: 60_000 } },
-      { test: { name: 'scripts', include: ['test/scripts/**/*.test.ts'] } },
-      { test: { name: 'contract', include: ['test/contract/**/*.test.ts'], testTimeout: 60_000 } },
-      { test: { name: 'house', include: ['test/house/**/*.test.ts'] } },
+      project('numerics', 'pure'),
+      project('account', 'pure'),
+      project('job', 'pure'),
+      project('scripts', 'pure'),
+      project('house', 'pure'),
+      project('engine', 'models', { testTimeout: 60_000 }),
+      project('contract', 'models', { testTimeout: 60_000 }),
       {
         plugins: [
-          cloudflareTest({
-            wrangler: { configPath: './wrangler.toml' },
-            miniflare: {
-              bindings: {
-                SIGNING_SECRET: 'test-signing-secret',
-                ADMIN_KEY: 'test-admin-key',
-                BACKENDS: JSON.stringify([
-                  {
-                    id: 'local',
-                    url: `http://127.0.0.1:${process.env.TEST_STAGE_PORT}`,
-                    region: 'test',
-                    models: ['*'],
-                  },
-                ]),
-                BACKEND_TOKEN_LOCAL: 'stage-token',
+          cloudflareTest(({ inject }) => {
+            const urls = inject('stageUrls');
+            const url = urls[files++ % urls.length];
+            return {
+              wrangler: { configPath: './wrangler.toml' },
+              miniflare: {
+                bindings: {
+                  SIGNING_SECRET: 'test-signing-secret',
+                  ADMIN_KEY: 'test-admin-key',
+                  BACKENDS: JSON.stringify([{ id: 'local', url, region: 'test', models: ['*'] }]),
+                  BACKEND_TOKEN_LOCAL: STAGE_TOKEN,
+                },
               },
-            },
+            };
           }),
         ],
         test: {
+          ...GROUPS.worker,
           name: 'worker',
-          sequence: { groupOrder: 1 },
           include: ['test/worker/**/*.test.ts'],
           globalSetup: ['test/worker/stage-server.ts'],
           testTimeout: 60_000,
         },
       },
-      {
-        test: {
-          name: 'clients',
-          sequence: { groupOrder: 2 },
-          include: ['test/clients/**/*.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-          fileParallelism: false,
-        },
-      },
-      {
-        test: {
-          name: 'browser',
-          sequence: { groupOrder: 4 },
-          include: ['test/browser/**/*.test.ts'],
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
-          fileParallelism: false,
-        },
-      },
-      {
-        test: {
-          name: 'e2e',
-          sequence: { groupOrder: 3 },
-          include: ['test/e2e/**/*.test.ts'],
-          testTimeout: 300_000,
-          hookTimeout: 120_000,
-          fileParallelism: false,
-        },
-      },
+      project('clients', 'stacks', {
+        globalSetup: ['test/e2e/bundle.ts', 'test/clients/stack.ts'],
+        testTimeout: 120_000,
+        hookTimeout: 120_000,
+      }),
+      project('e2e', 'stacks', {
+        globalSetup: ['test/e2e/bundle.ts'],
+        // commands and stacks at once in one file
+        maxConcurrency: 2,
+        // threads of several engines that wait awake would take the cores from one another
+        env: { STAGE_THREADS: '1' },
+        testTimeout: 300_000,
+        hookTimeout: 120_000,
+      }),
+      project('browser', 'stacks', {
+        globalSetup: ['test/e2e/bundle.ts'],
+        testTimeout: 300_000,
+        hookTimeout: 300_000,
+      }),
     ],
   },
 });

@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { bundleWorker, ROOT, type WorkerBundle } from '../../scripts/local/bundle.ts';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { ROOT } from '../../scripts/local/bundle.ts';
 import { freePort } from '../../scripts/local/ports.ts';
 import { type Stack, startStack } from '../../scripts/local/stack.ts';
 import { startStage } from '../../scripts/local/stage.ts';
@@ -30,7 +30,6 @@ if (!executablePath) console.warn(`test/browser is skipped: ${NO_CHROMIUM}`);
 
 describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skipped: ${NO_CHROMIUM})`, () => {
   let folder: string;
-  let bundle: WorkerBundle;
   let real: ReturnType<typeof startStage>;
   let proxy: FaultyStage;
   let stack: Stack;
@@ -44,9 +43,8 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'ralu-page-'));
     real = startStage({ engine: 'native', port: (await freePort()) as number, token: TOKEN });
-    [proxy, bundle, browser] = await Promise.all([
+    [proxy, browser] = await Promise.all([
       real.ready.then(startFaultyStage),
-      bundleWorker(),
       // a container's root has no sandbox to give; the page is our own
       chromium.launch({
         executablePath: executablePath as string,
@@ -55,7 +53,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     ]);
     stack = await startStack({
       persistTo: join(folder, 'main'),
-      bundle,
+      bundle: inject('bundle'),
       stage: { url: proxy.url, token: TOKEN },
       vars: { STAGE_ATTEMPTS: '2', STAGE_SILENCE_SECONDS: '120' },
     });
@@ -329,7 +327,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     const away = await startFaultyStage('http://127.0.0.1:9');
     const alone = await startStack({
       persistTo: join(folder, 'alone'),
-      bundle,
+      bundle: inject('bundle'),
       stage: { url: away.url, token: TOKEN },
     });
     onTestFinished(async () => {

@@ -1,24 +1,22 @@
-/** Vercel's AI SDK with its two OpenAI providers against the running stack with the embedded model. */
+/** Vercel's AI SDK with its two OpenAI providers against the running stack. */
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { APICallError, generateImage, type ImageModel } from 'ai';
 import { decode } from 'fast-png';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { makeRig, type Rig } from '../e2e/rig.ts';
+import { beforeAll, expect, test } from 'vitest';
+import { type Door, openDoor } from './doors.ts';
 
-let rig: Rig;
+let rig: Door;
 let providers: Record<'openai' | 'openai-compatible', (id: string) => ImageModel>;
 
 beforeAll(async () => {
-  rig = await makeRig();
-  await rig.start();
+  rig = await openDoor();
   const options = { baseURL: `${rig.service.url}/v1`, apiKey: rig.service.key };
   providers = {
     openai: (id) => createOpenAI(options).image(id),
     'openai-compatible': (id) => createOpenAICompatible({ ...options, name: 'ralu' }).imageModel(id),
   };
 });
-afterAll(() => rig?.remove());
 
 test.each(['openai', 'openai-compatible'] as const)('%s: several images, each another', async (provider) => {
   const { images } = await generateImage({

@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { makeRig, type Rig, startWatchedJob } from '../e2e/rig.ts';
+import { startWatchedJob } from '../e2e/rig.ts';
+import { type Door, openDoor } from './doors.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
 
-let rig: Rig;
+let rig: Door;
 /** where an example runs: it has the packages, and keeps what the example writes */
 let folder: string;
 /** what the examples read: where and who, and a finished job that the last of them erases */
@@ -20,16 +21,12 @@ let given: Record<string, string>;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ralu-examples-'));
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-  rig = await makeRig();
-  await rig.start();
+  rig = await openDoor();
   const { id, events } = await startWatchedJob(rig.service, { prompt: 'a red apple' });
   await events;
   given = { RALU_URL: rig.service.url, RALU_API_KEY: rig.service.key, RALU_ADMIN_KEY: rig.adminKey, ID: id };
 });
-afterAll(async () => {
-  await rig?.remove();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test('the document is valid OpenAPI 3.1', async () => {
   const document = (await (await fetch(`${rig.service.url}/openapi.json`)).json()) as Record<string, unknown>;

@@ -1,9 +1,24 @@
 /**
- * What the tests of other services' clients share: a listener for webhooks, and a look at a job from the front door.
+ * What the tests of other services' clients share: the stack, a listener for webhooks, and a look at a job from the
+ * front door.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { inject } from 'vitest';
 import { getJob, type Service } from '../../scripts/generate/client.ts';
+import { openAccount } from '../../scripts/local/secrets.ts';
+
+/** The running stack, with the key of an account that nobody else uses. */
+export interface Door {
+  readonly service: Service;
+  readonly adminKey: string;
+}
+
+/** The stack that the clients' tests share, and a new account in it. */
+export async function openDoor(): Promise<Door> {
+  const { url, adminKey } = inject('clientsStack');
+  return { service: { url, key: await openAccount(url, adminKey, 'test') }, adminKey };
+}
 
 export interface Received {
   readonly headers: Record<string, string>;

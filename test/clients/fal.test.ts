@@ -1,17 +1,15 @@
-/** fal's own client against the running stack with the embedded model. */
+/** fal's own client against the running stack. */
 import { ApiError, createFalClient, type FalClient, ValidationError } from '@fal-ai/client';
 import { decode } from 'fast-png';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { makeRig, type Rig } from '../e2e/rig.ts';
-import { listen, until } from './doors.ts';
+import { beforeAll, expect, test } from 'vitest';
+import { type Door, listen, openDoor, until } from './doors.ts';
 
-let rig: Rig;
+let rig: Door;
 let fal: FalClient;
 let app: string;
 
 beforeAll(async () => {
-  rig = await makeRig();
-  await rig.start();
+  rig = await openDoor();
   const queue = `${rig.service.url}/fal/queue`;
   fal = createFalClient({
     credentials: rig.service.key,
@@ -22,7 +20,6 @@ beforeAll(async () => {
   ).json()) as { data: { id: string }[] };
   app = `ralu/${data[0]?.id}`;
 });
-afterAll(() => rig?.remove());
 
 const APPLE = { prompt: 'a red apple', image_size: { width: 256, height: 256 }, seed: 7 };
 const LONG = { prompt: 'a fox', image_size: { width: 256, height: 256 }, num_inference_steps: 900 };

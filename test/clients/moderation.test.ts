@@ -2,7 +2,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import OpenAI, { APIError } from 'openai';
-import { expect, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
+import { startPacedServer } from '../contract/paced-server.ts';
 import { makeRig } from '../e2e/rig.ts';
 
 test('what the judge forbids is refused by name and leaves no job', async () => {
@@ -17,7 +18,10 @@ test('what the judge forbids is refused by name and leaves no job', async () => 
       .end(JSON.stringify({ allowed: !prompt.includes('bear') }));
   });
   await new Promise<void>((resolve) => judge.listen(0, '127.0.0.1', resolve));
+  const stage = await startPacedServer();
   const rig = await makeRig({
+    stage,
+    bundle: inject('bundle'),
     vars: {
       MODERATION_URL: `http://127.0.0.1:${(judge.address() as AddressInfo).port}/`,
       MODERATION_TOKEN: 'judge-token',
@@ -39,5 +43,6 @@ test('what the judge forbids is refused by name and leaves no job', async () => 
   } finally {
     judge.close();
     await rig.remove();
+    await stage.stop();
   }
 });

@@ -1,22 +1,19 @@
-/** OpenAI's own client against the running stack with the embedded model. */
+/** OpenAI's own client against the running stack. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { decode } from 'fast-png';
 import OpenAI, { APIError } from 'openai';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { getJob } from '../../scripts/generate/client.ts';
-import { makeRig, type Rig } from '../e2e/rig.ts';
-import { until } from './doors.ts';
+import { type Door, openDoor, until } from './doors.ts';
 
-let rig: Rig;
+let rig: Door;
 let client: OpenAI;
 
 beforeAll(async () => {
-  rig = await makeRig({ vars: { ADMIN_KEY: 'test-admin-key' } });
-  await rig.start();
+  rig = await openDoor();
   client = new OpenAI({ baseURL: `${rig.service.url}/v1`, apiKey: rig.service.key });
 });
-afterAll(() => rig?.remove());
 
 /** What this service adds to OpenAI's answer. */
 interface Method {
@@ -314,7 +311,7 @@ describe('refusals have OpenAI’s shape', () => {
     const body = JSON.stringify({ name: 'narrow', limits: { images_per_minute: 100, concurrent_jobs: 2 } });
     const opened = await fetch(`${rig.service.url}/v1/accounts`, {
       method: 'POST',
-      headers: { authorization: 'Bearer test-admin-key', 'content-type': 'application/json' },
+      headers: { authorization: `Bearer ${rig.adminKey}`, 'content-type': 'application/json' },
       body,
     });
     const { key } = (await opened.json()) as { key: { key: string } };

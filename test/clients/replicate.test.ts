@@ -1,24 +1,21 @@
-/** Replicate's own client against the running stack with the embedded model. */
+/** Replicate's own client against the running stack. */
 import { decode } from 'fast-png';
 import Replicate, { validateWebhook } from 'replicate';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeRig, type Rig } from '../e2e/rig.ts';
-import { listen, type Received, until } from './doors.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type Door, listen, openDoor, type Received, until } from './doors.ts';
 
-let rig: Rig;
+let rig: Door;
 let client: Replicate;
 let model: `${string}/${string}`;
 
 beforeAll(async () => {
-  rig = await makeRig();
-  await rig.start();
+  rig = await openDoor();
   client = new Replicate({ auth: rig.service.key, baseUrl: `${rig.service.url}/v1` });
   const { data } = (await (
     await fetch(`${rig.service.url}/v1/models`, { headers: { authorization: `Bearer ${rig.service.key}` } })
   ).json()) as { data: { id: string }[] };
   model = `ralu/${data[0]?.id}`;
 });
-afterAll(() => rig?.remove());
 
 const APPLE = { prompt: 'a red apple', width: 256, height: 256, seed: 7 };
 const LONG = { prompt: 'a fox', width: 256, height: 256, N: [900], e: [1] };

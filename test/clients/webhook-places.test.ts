@@ -3,8 +3,9 @@
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import { createJob, getJob } from '../../scripts/generate/client.ts';
+import { startPacedServer } from '../contract/paced-server.ts';
 import { makeRig } from '../e2e/rig.ts';
 
 test('a name with a private address among its own is not called, and tried again later', async () => {
@@ -17,7 +18,10 @@ test('a name with a private address among its own is not called, and tried again
     res.writeHead(200, { 'content-type': 'application/dns-json' }).end(JSON.stringify({ Status: 0, Answer: answers }));
   });
   await new Promise<void>((resolve) => resolver.listen(0, '127.0.0.1', resolve));
+  const stage = await startPacedServer();
   const rig = await makeRig({
+    stage,
+    bundle: inject('bundle'),
     vars: { WEBHOOK_RESOLVER: `http://127.0.0.1:${(resolver.address() as AddressInfo).port}/dns-query` },
   });
   try {
@@ -39,5 +43,6 @@ test('a name with a private address among its own is not called, and tried again
   } finally {
     resolver.close();
     await rig.remove();
+    await stage.stop();
   }
 });

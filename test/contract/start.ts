@@ -1,4 +1,4 @@
-/** The stage server in this process, on a free port. */
+/** The stage server in this process. */
 import { createStageServer, type StageApp, type StageServerOptions } from '../../containers/onnx/app.ts';
 import { type Listening, listen } from '../../containers/onnx/listen.ts';
 import type { Model } from '../../containers/onnx/model.ts';
@@ -6,20 +6,26 @@ import type { Started } from './conformance.ts';
 
 export const TEST_TOKEN = 'a token for tests';
 
+export interface ServerOptions extends Partial<StageServerOptions> {
+  /** a free one when absent */
+  readonly port?: number;
+  readonly token?: string;
+}
+
 export async function startServer(
   models: readonly Model[] | Promise<readonly Model[]>,
-  options: Partial<StageServerOptions> = {},
+  { port = 0, token = TEST_TOKEN, ...options }: ServerOptions = {},
 ): Promise<Started & { server: StageApp; listening: Listening; logged: Record<string, unknown>[] }> {
   const logged: Record<string, unknown>[] = [];
   const server = createStageServer({
     models,
-    token: TEST_TOKEN,
+    token,
     options: { log: (entry) => logged.push({ ...entry }), drainMs: 1000, ...options },
   });
-  const listening = await listen(server.app, { host: '127.0.0.1', port: 0 });
+  const listening = await listen(server.app, { host: '127.0.0.1', port });
   return {
     url: listening.url,
-    token: TEST_TOKEN,
+    token,
     server,
     listening,
     logged,

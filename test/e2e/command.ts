@@ -1,8 +1,12 @@
 /** `npm run generate` as a child process, the way a person runs it. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 const COMMAND = fileURLToPath(new URL('../../scripts/generate.ts', import.meta.url));
+
+/** The stage server's threads as they are where nothing is said; the other tests of this folder use one. */
+export const ALL_CORES = { STAGE_THREADS: String(availableParallelism()) } as const;
 
 export interface Finished {
   readonly code: number | null;

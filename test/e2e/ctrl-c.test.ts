@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Command, startGenerate } from './command.ts';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { ALL_CORES, type Command, startGenerate } from './command.ts';
 import { afterwards, livingIn, makeRig, type Rig, signalGroup } from './rig.ts';
 
 let folder: string;
@@ -13,25 +13,28 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+/** How long what was started may take to end, milliseconds: other tests want the cores too. */
+const PATIENCE_MS = 2000;
 /** A plain run of many steps, so that there is time to interrupt it. */
 const LONG = ['a red apple', '--size', '256x256', '--preset', 'plain'];
 const pidOf = ({ process: { pid } }: Command): number => pid as number;
 
-describe('Ctrl-C leaves no process behind', () => {
-  const moments: [string, string[], string | null][] = [
+describe.concurrent('Ctrl-C leaves no process behind', () => {
+  const moments: [string, string[], string | null, Record<string, string>?][] = [
     ['while the stack starts', LONG, null],
     ['while a stage runs', LONG, 'steps × tokens'],
-    ['while the wasm engine computes', [...LONG, '--engine', 'wasm'], 'steps × tokens'],
+    // its threads are workers of their own
+    ['while the wasm engine computes', [...LONG, '--engine', 'wasm'], 'steps × tokens', ALL_CORES],
   ];
-  test.each(moments)('%s', async (_, args, text) => {
-    const command = startGenerate(args, folder);
+  test.each(moments)('%s', async (_, args, text, env) => {
+    const command = startGenerate(args, folder, env);
     if (text) await command.says(text);
     else while (command.process.exitCode === null && livingIn(pidOf(command)).length < 2) await pause(20);
     command.process.kill('SIGINT');
     const { code, stderr } = await command.finished;
     expect(stderr).toContain('interrupted');
     expect(code).toBe(130);
-    expect(await afterwards(pidOf(command), 1000)).toEqual([]);
+    expect(await afterwards(pidOf(command), PATIENCE_MS)).toEqual([]);
   });
 
   test('when the terminal sends it to every process at once, twice', async () => {
@@ -40,7 +43,7 @@ describe('Ctrl-C leaves no process behind', () => {
     signalGroup(pidOf(command), 'SIGINT');
     signalGroup(pidOf(command), 'SIGINT');
     expect((await command.finished).code).toBe(130);
-    expect(await afterwards(pidOf(command), 1000)).toEqual([]);
+    expect(await afterwards(pidOf(command), PATIENCE_MS)).toEqual([]);
   });
 
   test('even when the command itself is killed with SIGKILL', async () => {
@@ -49,14 +52,14 @@ describe('Ctrl-C leaves no process behind', () => {
     expect(livingIn(pidOf(command)).length).toBeGreaterThanOrEqual(3);
     command.process.kill('SIGKILL');
     expect((await command.finished).signal).toBe('SIGKILL');
-    expect(await afterwards(pidOf(command), 2000)).toEqual([]);
+    expect(await afterwards(pidOf(command), PATIENCE_MS)).toEqual([]);
   });
 });
 
-describe('with a service of its own', () => {
+describe.concurrent('with a service of its own', () => {
   let rig: Rig;
   beforeAll(async () => {
-    rig = await makeRig();
+    rig = await makeRig({ bundle: inject('bundle') });
     await rig.start();
   });
   afterAll(() => rig?.remove());

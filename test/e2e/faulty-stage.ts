@@ -26,15 +26,60 @@ export type Fault =
   /** rewrites the last message, `done` */
   | { readonly kind: 'spoil'; readonly spoil: (done: Message) => Message };
 
-export interface FaultyStage {
+interface FarSide {
   readonly url: string;
-  /** stage requests seen, in order */
-  readonly seen: readonly string[];
-  readonly deleted: readonly string[];
-  /** the next stage requests meet these, then everything is forwarded again; `always` never ends */
-  inject(faults: readonly Fault[], always?: Fault): void;
+  /** paths of the stage requests seen, in order, and of those told to stop */
+  readonly seen: string[];
+  readonly deleted: string[];
   close(): Promise<void>;
 }
+
+export interface FaultyStage extends FarSide {
+  /** the next stage requests meet these, then everything is forwarded again; `always` never ends */
+  inject(faults: readonly Fault[], always?: Fault): void;
+}
+
+export interface FaultyStageByJob extends FarSide {
+  /** the same for the stage requests of one job: they wait until this is said, and other jobs are not touched */
+  meet(job: string, faults: readonly Fault[], always?: Fault): void;
+}
+
+const FORWARD: Fault = { kind: 'forward' };
+
+/** What meets one request after the other. */
+function script(faults: readonly Fault[], always: Fault = FORWARD): () => Fault {
+  const left = [...faults];
+  return () => left.shift() ?? always;
+}
+
+/** A far side whose faults meet whatever comes next. */
+export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
+  let next = script([]);
+  const side = await serve(realUrl, () => next());
+  return {
+    ...side,
+    inject(faults, always) {
+      next = script(faults, always);
+      side.seen.length = 0;
+      side.deleted.length = 0;
+    },
+  };
+}
+
+/** A far side for many jobs at once, each with faults of its own. */
+export async function startFaultyStageByJob(realUrl: string): Promise<FaultyStageByJob> {
+  const scripts = new Map<string, PromiseWithResolvers<() => Fault>>();
+  const scriptOf = (job: string): PromiseWithResolvers<() => Fault> => {
+    const known = scripts.get(job) ?? Promise.withResolvers<() => Fault>();
+    scripts.set(job, known);
+    return known;
+  };
+  const side = await serve(realUrl, async (job) => (await scriptOf(job).promise)());
+  return { ...side, meet: (job, faults, always) => scriptOf(job).resolve(script(faults, always)) };
+}
+
+/** The job that a stage request belongs to: its id begins with the job's. */
+const jobOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1).split('.', 1)[0] as string;
 
 async function bodyOf(request: IncomingMessage): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Buffer[] = [];
@@ -42,18 +87,17 @@ async function bodyOf(request: IncomingMessage): Promise<Uint8Array<ArrayBuffer>
   return new Uint8Array(Buffer.concat(chunks));
 }
 
-export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
-  let queue: Fault[] = [];
-  let always: Fault = { kind: 'forward' };
+async function serve(realUrl: string, faultOf: (job: string) => Fault | Promise<Fault>): Promise<FarSide> {
   const seen: string[] = [];
   const deleted: string[] = [];
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await bodyOf(request);
     const isStage = request.method === 'PUT';
-    if (isStage) seen.push(request.url ?? '');
-    if (request.method === 'DELETE') deleted.push(request.url ?? '');
-    const fault: Fault = isStage ? (queue.shift() ?? always) : { kind: 'forward' };
+    const path = request.url ?? '/';
+    if (isStage) seen.push(path);
+    if (request.method === 'DELETE') deleted.push(path);
+    const fault = isStage ? await faultOf(jobOf(path)) : FORWARD;
     switch (fault.kind) {
       case 'refuse':
         request.socket.destroy();
@@ -68,7 +112,7 @@ export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
         if (fault.after === 'headers') response.writeHead(200).flushHeaders();
         return;
     }
-    const real = await fetch(new URL(request.url ?? '/', realUrl), {
+    const real = await fetch(new URL(path, realUrl), {
       method: request.method ?? 'GET',
       headers: { authorization: request.headers.authorization ?? '' },
       ...(isStage && { body }),
@@ -103,12 +147,6 @@ export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
     deleted,
-    inject(faults, forEver = { kind: 'forward' }) {
-      queue = [...faults];
-      always = forEver;
-      seen.length = 0;
-      deleted.length = 0;
-    },
     async close() {
       server.closeAllConnections();
       server.close();

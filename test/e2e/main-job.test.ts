@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decode } from 'fast-png';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startGenerate } from './command.ts';
+import { ALL_CORES, startGenerate } from './command.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -18,6 +18,7 @@ describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
     const { code, stdout, stderr } = await startGenerate(
       ['a red apple', '--size', '256x256', '--seed', '7', '--engine', engine],
       cwd,
+      ALL_CORES,
     ).finished;
     expect(code, stderr).toBe(0);
     const pictures = join(cwd, '.ralu/pictures');
@@ -57,6 +58,7 @@ test('--compare runs the plain model with the same seed and tells how much faste
   const { code, stdout, stderr } = await startGenerate(
     ['a red apple', '--size', '256x256', '--seed', '7', '--compare', '--json', '--out', 'deep/apple.webp'],
     cwd,
+    ALL_CORES,
   ).finished;
   expect(code, stderr).toBe(0);
   const { receipt, comparison, files } = JSON.parse(stdout);
@@ -66,7 +68,7 @@ test('--compare runs the plain model with the same seed and tells how much faste
   expect(comparison.denoise_ms.speedup).toBeGreaterThan(1);
 });
 
-describe('a command that cannot work ends with a sentence and no stack', () => {
+describe.concurrent('a command that cannot work ends with a sentence and no stack', () => {
   const wrong: [string, string[], number, RegExp][] = [
     ['no prompt', [], 2, /a prompt is missing/],
     ['two prompts', ['a', 'b'], 2, /one prompt is expected/],

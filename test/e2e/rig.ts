@@ -11,10 +11,10 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createJob, type FollowedEvent, follow, type Service } from '../../scripts/generate/client.ts';
-import { bundleWorker } from '../../scripts/local/bundle.ts';
 import { freePort } from '../../scripts/local/ports.ts';
-import type { Stack, StackOptions } from '../../scripts/local/stack.ts';
+import type { Stack } from '../../scripts/local/stack.ts';
 import { isLastEvent } from '../../src/job/events.ts';
+import type { ChildOptions } from './stack-child.ts';
 
 export interface Rig {
   /**
@@ -36,21 +36,23 @@ export interface Rig {
 const CHILD = fileURLToPath(new URL('./stack-child.ts', import.meta.url));
 
 /**
- * A rig that has not started yet. `stage` names a stage server of the test's own, `vars` replaces what the Worker is
- * configured with.
+ * A rig that has not started yet, with the Worker of `bundle`. `stage` names a stage server of the test's own, `stepMs`
+ * asks for a paced one in the stack's process; else it is the product's. `vars` replaces what the Worker is configured
+ * with.
  */
-export async function makeRig(options: Partial<Pick<StackOptions, 'engine' | 'stage' | 'vars'>> = {}): Promise<Rig> {
+export async function makeRig(
+  options: Pick<ChildOptions, 'stage' | 'stepMs' | 'vars'> & Required<Pick<ChildOptions, 'bundle'>>,
+): Promise<Rig> {
   const folder = await mkdtemp(join(tmpdir(), 'ralu-e2e-'));
   const port = await somePort();
   const stagePort = await somePort();
   const file = join(folder, 'options.json');
-  const stack: StackOptions = {
+  const stack: ChildOptions = {
     ...options,
     persistTo: join(folder, 'state'),
     port,
     stagePort,
     stageToken: 'e2e-token',
-    bundle: await bundleWorker(),
   };
   await writeFile(file, JSON.stringify(stack));
   const log: string[] = [];

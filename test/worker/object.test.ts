@@ -213,9 +213,9 @@ describe('what must happen once happens once', () => {
   });
 
   test('an answer that comes after the cancel changes nothing and leaves no image', async () => {
-    const { id } = await createJob(FOX);
+    const { id } = await createJob({ ...FOX, prompt: 'a slow fox' });
     for await (const event of watch(id)) {
-      // the last stage's answer is on its way
+      // the last stage's answer is on its way: the picture takes its time
       if (event.type === 'step' && event.data.stage === 3 && event.data.step === 5)
         await stubOf(id).cancel((await rowOf(id)).account);
     }

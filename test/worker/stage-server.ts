@@ -1,15 +1,27 @@
 /**
- * Global setup of the worker tests: the real stage server with the real model, as a process of its own that dies with
- * this one.
+ * Global setup of the worker tests: the stage servers they talk to. Each test file has one of its own, because a server
+ * runs one stage at a time and a file may hold it for long.
  */
-import { startStage } from '../../scripts/local/stage.ts';
+import type { TestProject } from 'vitest/node';
+import { startPacedServer } from '../contract/paced-server.ts';
 
-export default async function setup(): Promise<() => Promise<void>> {
-  const { child, ready } = startStage({
-    engine: 'native',
-    port: Number(process.env.TEST_STAGE_PORT),
-    token: 'stage-token',
-  });
-  await ready;
-  return () => child.stop();
+declare module 'vitest' {
+  interface ProvidedContext {
+    stageUrls: readonly string[];
+  }
+}
+
+export const STAGE_TOKEN = 'stage-token';
+/** at least as many as test files */
+const SERVERS = 12;
+
+export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
+  const servers = await Promise.all(Array.from({ length: SERVERS }, () => startPacedServer({ token: STAGE_TOKEN })));
+  provide(
+    'stageUrls',
+    servers.map(({ url }) => url),
+  );
+  return async () => {
+    await Promise.all(servers.map(({ stop }) => stop()));
+  };
 }
