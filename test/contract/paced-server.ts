@@ -6,8 +6,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { EncodedText, Model } from '../../containers/onnx/model.ts';
+import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
-import { CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
 import { type ServerOptions, startServer } from './start.ts';
 
 const MODELS = join(import.meta.dirname, '../../models');
