@@ -165,7 +165,10 @@ export function connectStageServer({
       }
       const bytes = await readAtMost(response.body, MAX_MODELS_BYTES, signal);
       if (!bytes) throw new Error(`answered with more than ${MAX_MODELS_BYTES} bytes`);
-      return modelList.parse(parseJson(bytes));
+      const list = modelList.safeParse(parseJson(bytes));
+      if (list.success) return list.data;
+      const [issue] = list.error.issues;
+      throw new Error(`answered something else than its models: ${issue?.path.join('.')} ${issue?.message}`);
     },
 
     async queue() {
