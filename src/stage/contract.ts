@@ -29,6 +29,8 @@ const MAX_TEXT = 2000;
 
 const positiveInt = z.int().positive();
 const name = z.string().min(1).max(MAX_NAME);
+/** It travels in a header of the answer, where several are listed with commas. */
+const engineClass = name.regex(/^[\x20-\x2b\x2d-\x7e]+$/, 'must be printable ASCII without commas');
 
 /** Floating-point work of one model, 2 per multiply-add, as polynomials in the number of image tokens n. */
 const flopFacts: z.ZodType<FlopFacts> = z.object({
@@ -132,7 +134,7 @@ export const servedFacts = modelFacts.extend({
    * what computes: runtime with version, device, instruction set and threads, or for a GPU its model, dtype and library
    * versions. Two servers that state the same class compute alike. Null: an older server, which does not say
    */
-  engine_class: name.nullable().default(null),
+  engine_class: engineClass.nullable().default(null),
   /** whether servers of this class give the same latents and pixels, bit for bit, for the same request */
   deterministic: z.boolean().default(false),
 });
@@ -245,7 +247,7 @@ export const stageEvent = z.discriminatedUnion('event', [
     /** text tokens that each step computed with, padding included; absent from a server of version 1 */
     text_tokens: z.int().nonnegative().optional(),
     /** the engine class that computed, as `/v1/models` states it */
-    engine: name,
+    engine: engineClass,
     model_digest: name,
     /** sentences for the caller: words skipped, text cut */
     warnings: z.array(z.string().max(MAX_TEXT)).max(MAX_WARNINGS),

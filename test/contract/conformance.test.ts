@@ -12,10 +12,18 @@ import { startServer } from './start.ts';
 conformance('the stage server with a closed-form model', () =>
   startServer([closedFormModel({ before: (call) => (call === 'velocity' ? sleep(1) : undefined) }).model]),
 );
-conformance('the stage server with a model that has guidance', () =>
+conformance('the stage server with a model that has guidance, and a size for plain runs only', () =>
   startServer([
     closedFormModel({
-      facts: { id: 'guided', aliases: [], guidance: { min: 0, max: 10, default: 3.5 } },
+      facts: {
+        id: 'guided',
+        aliases: [],
+        guidance: { min: 0, max: 10, default: 3.5 },
+        sizes: [
+          { width: 128, height: 64 },
+          { width: 80, height: 48 },
+        ],
+      },
       before: (call) => (call === 'velocity' ? sleep(1) : undefined),
     }).model,
   ]),

@@ -56,7 +56,9 @@ describe('the process', () => {
       const { done } = await finish(
         await put(target, freshId(), stageBody(facts, { sigmas: [1, 0], options: { prompt: 'an apple' } })),
       );
-      expect(done.engine).toMatch(engine === 'native' ? /^onnxruntime-node/ : /^onnxruntime-web/);
+      expect(done.engine).toMatch(
+        engine === 'native' ? /^onnxruntime-node.* threads=1$/ : /^onnxruntime-web.* threads=1$/,
+      );
       child.kill('SIGTERM');
       expect(await exit).toBe(0);
       expect(said.stdout).toBe(`${JSON.stringify({ event: 'ready', url: target.url })}\n`);
@@ -96,8 +98,16 @@ describe('the process', () => {
     expect(second.said.stderr).toContain('EADDRINUSE');
   });
 
+  test('lists its flags with --help, without a token', async () => {
+    const { exit, said } = launch(['--help'], {});
+    expect(await exit).toBe(0);
+    for (const flag of ['port', 'host', 'token-env', 'models', 'engine', 'device', 'threads', 'queue'])
+      expect(said.stdout).toContain(`--${flag} `);
+    expect(said.stderr).toBe('');
+  });
+
   test.each([
-    ['an unknown flag', ['--prot', '1'], 2, /--prot/],
+    ['an unknown flag', ['--prot', '1'], 2, /--prot.*--help lists the flags/],
     ['a port that is no port', ['--port', '70000'], 2, /--port is 70000, expected a whole number from 0 to 65535/],
     ['no threads', ['--threads', '0'], 2, /--threads is 0/],
     ['an unknown engine', ['--engine', 'steam'], 2, /--engine is steam, expected one of auto, native, wasm/],
