@@ -112,7 +112,7 @@ describe('the engine', () => {
     expect((await openEngine(undefined, { device: 'cuda' })).engineClass).toMatch(/^onnxruntime-node\/\S+ cuda$/);
   });
 
-  it('states its threads; those of WASM are the first engine’s, since the library starts once', async () => {
+  it('states its threads; WASM states those of the first engine, since its library starts once', async () => {
     for (const threads of [1, 2])
       expect((await openEngine('native', { threads })).engineClass).toMatch(new RegExp(` threads=${threads}$`));
     const first = await openEngine('wasm');
