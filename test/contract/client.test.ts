@@ -96,14 +96,17 @@ const failureOf = async (server: StageServer, more: Partial<StageCall> = {}) => 
 const problem = (more: object = {}) => JSON.stringify({ code: 'out_of_range', message: 'too much', ...more });
 
 describe('a refusal', () => {
-  test.each([400, 401, 404, 409, 413, 422])('with status %i and our body comes from the stage server', async (status) => {
-    expect(await failureOf(await connectTo(says(status, problem({ field: 'width', more: 1 }))))).toEqual({
-      reason: 'refused',
-      status,
-      code: 'out_of_range',
-      message: 'too much',
-    });
-  });
+  test.each([400, 401, 404, 409, 413, 422])(
+    'with status %i and our body comes from the stage server',
+    async (status) => {
+      expect(await failureOf(await connectTo(says(status, problem({ field: 'width', more: 1 }))))).toEqual({
+        reason: 'refused',
+        status,
+        code: 'out_of_range',
+        message: 'too much',
+      });
+    },
+  );
 
   test('keeps the beginning of a long message', async () => {
     const failure = await failureOf(await connectTo(says(422, problem({ message: 'x'.repeat(5000) }))));
