@@ -190,7 +190,7 @@ describe('the list of models', () => {
     [
       'sizes that no whole number of tokens covers',
       says(200, JSON.stringify({ models: [{ ...CLOSED_FORM_FACTS, sizes: [{ width: 100, height: 64 }] }] })),
-      /models\.0\.sizes\.0\.width is 100, expected a multiple of token_pixels, 16$/,
+      /models\.0\.sizes\.0 100x64 must have sides that are multiples of token_pixels, 16$/,
     ],
   ])('is refused where the answer is %s, with the reason', async (_, answer, reason) => {
     await expect((await connectTo(answer)).models()).rejects.toThrow(reason);
