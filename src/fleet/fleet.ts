@@ -9,6 +9,12 @@ export interface FleetEnv {
   readonly BACKENDS: string;
 }
 
+/** The part of the platform's Cache that is used: an answer by its address, until its `max-age` is over. */
+export interface AnswerCache {
+  match(key: Request): Promise<Response | undefined>;
+  put(key: Request, answer: Response): Promise<void>;
+}
+
 export interface Fleet {
   /**
    * Every backend in the order of the configuration, with what it said at most a minute ago, or when it last answered.
@@ -26,7 +32,7 @@ const MAX_FAULT = 300;
  * The fleet of a configuration. `cache` remembers what servers say: a minute without asking again, and for a day where
  * one does not answer. Throws an Error that names the variable where the configuration is none.
  */
-export function openFleet(env: FleetEnv, cache: Cache, clock: () => number): Fleet {
+export function openFleet(env: FleetEnv, cache: AnswerCache, clock: () => number): Fleet {
   const backends = parseBackends(env.BACKENDS);
   const connected = new Map(
     backends.map((backend) => [backend.id, connect(backend, env as unknown as Readonly<Record<string, unknown>>)]),
@@ -47,7 +53,7 @@ export function openFleet(env: FleetEnv, cache: Cache, clock: () => number): Fle
 async function listOf(
   backend: Backend,
   server: StageServer,
-  cache: Cache,
+  cache: AnswerCache,
   now: number,
 ): Promise<Pick<KnownServer, 'list' | 'fault'>> {
   // two backends may share a host and differ in their paths

@@ -7,6 +7,7 @@ import { loadModel } from '../../containers/onnx/load-model.ts';
 import { closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { conformance } from './conformance.ts';
 import { startServer } from './start.ts';
+import { startVersion1 } from './version-1.ts';
 
 // a step takes a moment, so there is a running stage to attach to
 conformance('the stage server with a closed-form model', () =>
@@ -28,6 +29,13 @@ conformance('the stage server with a model that has guidance, and a size for pla
     }).model,
   ]),
 );
+
+conformance('a stage server of version 1', async () => {
+  const model = closedFormModel({ before: (call) => (call === 'velocity' ? sleep(1) : undefined) }).model;
+  const server = await startServer([model]);
+  const old = await startVersion1(server);
+  return { ...old, stop: () => old.stop().then(server.stop) };
+});
 
 conformance('the stage server with the embedded model', async () =>
   startServer([await loadModel({ dir: 'models', engine: 'native' })]),
