@@ -7,10 +7,10 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import { connectStageServer, type StageCall, type StageServer } from '../../src/stage/client.ts';
 import { stageOptions } from '../../src/stage/contract.ts';
 import { readAtMost } from '../../src/stage/read-at-most.ts';
-import { CLOSED_FORM_FACTS } from './closed-form-model.ts';
 
 const stops: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

@@ -2,6 +2,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { encodeStageRequest } from '../../src/stage/client.ts';
 import {
   EVENT_TEXTS,
@@ -13,7 +14,6 @@ import {
   stageOptions,
 } from '../../src/stage/contract.ts';
 import { decodeMessage, encodeMessage, readMessages } from '../../src/stage/safetensors.ts';
-import { closedFormModel } from './closed-form-model.ts';
 import type { Started } from './conformance.ts';
 import { type Golden, goldenBytes, goldenUrl, listedMessages } from './golden/listed.ts';
 import { finish, freshId, put, rest } from './requests.ts';

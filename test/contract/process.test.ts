@@ -98,16 +98,8 @@ describe('the process', () => {
     expect(second.said.stderr).toContain('EADDRINUSE');
   });
 
-  test('lists its flags with --help, without a token', async () => {
-    const { exit, said } = launch(['--help'], {});
-    expect(await exit).toBe(0);
-    for (const flag of ['port', 'host', 'token-env', 'models', 'engine', 'device', 'threads', 'queue'])
-      expect(said.stdout).toContain(`--${flag} `);
-    expect(said.stderr).toBe('');
-  });
-
   test.each([
-    ['an unknown flag', ['--prot', '1'], 2, /--prot.*--help lists the flags/],
+    ['an unknown flag', ['--prot', '1'], 2, /--prot/],
     ['a port that is no port', ['--port', '70000'], 2, /--port is 70000, expected a whole number from 0 to 65535/],
     ['no threads', ['--threads', '0'], 2, /--threads is 0/],
     ['an unknown engine', ['--engine', 'steam'], 2, /--engine is steam, expected one of auto, native, wasm/],

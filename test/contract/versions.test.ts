@@ -1,5 +1,6 @@
 /** Old and new together: a Worker and a stage server of different versions of the contract understand each other. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Calls, CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { type Candidate, choose } from '../../src/fleet/choose.ts';
 import { openFleet } from '../../src/fleet/fleet.ts';
 import { encodeStageRequest, type StageOutcome, stageId } from '../../src/stage/client.ts';
@@ -13,7 +14,6 @@ import {
   stageOptions,
 } from '../../src/stage/contract.ts';
 import { memoryCache } from '../fleet/cache.ts';
-import { type Calls, CLOSED_FORM_FACTS, closedFormModel } from './closed-form-model.ts';
 import type { Started } from './conformance.ts';
 import { type Golden, goldenBytes, listedMessages } from './golden/listed.ts';
 import { call, freshId, put, stageBody } from './requests.ts';
