@@ -41,6 +41,7 @@ export default defineConfig({
     projects: [
       project('numerics', 'pure'),
       project('account', 'pure'),
+      project('fleet', 'pure'),
       project('job', 'pure'),
       project('scripts', 'pure'),
       project('house', 'pure'),

@@ -4,11 +4,17 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
-import packageJson from '../../package.json' with { type: 'json' };
-import { MAX_MESSAGE_BYTES, type StageProblem } from '../../src/stage/contract.ts';
+import {
+  CONTRACT_VERSION,
+  FEATURES,
+  MAX_MESSAGE_BYTES,
+  type ModelList,
+  type StageProblem,
+} from '../../src/stage/contract.ts';
 import { type Log, logToStderr } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import type { Model } from './model.ts';
+import packageJson from './package.json' with { type: 'json' };
 import { createStages, type RunningStage, type StageLimits, type Stages } from './stages.ts';
 import { parseStage } from './validate.ts';
 
@@ -119,7 +125,7 @@ export function createStageServer({
 
   app.get('/v1/models', (c) =>
     served
-      ? c.json({ models: served.models.map(({ facts }) => facts) })
+      ? c.json(listOf(served.models))
       : unavailable(c, 'starting', 'the models are being loaded', STARTING_RETRY_SECONDS),
   );
 
@@ -190,6 +196,15 @@ export function createStageServer({
     },
   };
 }
+
+const listOf = (models: readonly Model[]): ModelList => ({
+  contract: { version: CONTRACT_VERSION, features: [...FEATURES] },
+  models: models.map(({ facts, engine, isDeterministic }) => ({
+    ...facts,
+    engine_class: engine,
+    deterministic: isDeterministic,
+  })),
+});
 
 function nameModels(models: readonly Model[]): Map<string, Model> {
   const byName = new Map<string, Model>();

@@ -100,7 +100,7 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
     // of the three only the transformer runs many times in a row
     const loaded = await engine.load(bytesOf(entry.file), { spins: name === 'transformer' }).catch((cause: unknown) => {
       throw new Error(
-        `${join(folder, entry.file)}: ${engine.name} cannot load it: ${cause instanceof Error ? cause.message : cause}`,
+        `${join(folder, entry.file)}: ${engine.engineClass} cannot load it: ${cause instanceof Error ? cause.message : cause}`,
         { cause },
       );
     });
@@ -115,7 +115,8 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
     const decoder = await openGraph('decoder');
     return {
       facts: { ...facts, digest: sha256(manifestBytes) },
-      engine: engine.name,
+      engine: engine.engineClass,
+      isDeterministic: engine.isDeterministic,
       encodeText: (prompt) => encodeText(textEncoder, tokenize, prompt),
       velocity: (input) => velocity(transformer, 4 * facts.channels, input),
       decode: (latents, rows, cols) => decode(decoder, facts, latents, rows, cols),

@@ -17,8 +17,10 @@ export interface EncodedText {
 
 export interface Model {
   readonly facts: ModelFacts;
-  /** what computes, for receipts: `onnxruntime-node/1.30.0 cpu`, `onnxruntime-web/1.30.0 wasm` */
+  /** the class of the engine that computes, see engine/engine.ts */
   readonly engine: string;
+  /** whether two engines of that class give the same bytes */
+  readonly isDeterministic: boolean;
   encodeText(prompt: string): Promise<EncodedText>;
   /** velocity [n, D] = noise - clean at `sigma`, for latents [n, D] at position ids [n, 3] */
   velocity(input: {

@@ -8,7 +8,7 @@ import { cleanEstimate, eulerStep } from '../../src/numerics/flow.ts';
 import type { StageEvent } from '../../src/stage/contract.ts';
 import type { Tensor } from '../../src/stage/safetensors.ts';
 import { encodeImage, encodePreview, type Pixels } from './encode.ts';
-import type { EncodedText, Model } from './model.ts';
+import type { EncodeText } from './text-cache.ts';
 import type { Cover, StageJob } from './validate.ts';
 
 export interface StageMessage {
@@ -37,18 +37,19 @@ export class NotFiniteError extends Error {
 
 /**
  * The messages of a stage: one `step` after each of the N steps, then `done` with `latents` (unless decode is `image`),
- * and as asked `rgb`, `preview`, `image`. `signal` is looked at before every step, before decode and before encode;
- * aborted, the generator throws its reason. Throws ModelFailure when the model does, NotFiniteError when it answers NaN
- * or Infinity. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
+ * and as asked `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
+ *
+ * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
+ * Throws ModelFailure when the model does, NotFiniteError when it answers NaN or Infinity.
  */
 export async function* runStage(
   job: StageJob,
-  encodeText: (prompt: string) => Promise<EncodedText>,
+  encodeText: EncodeText,
   signal: AbortSignal,
 ): AsyncGenerator<StageMessage> {
   const { model, options, latents, imgIds, scale, sigmas, guidance } = job;
   const steps = sigmas.length - 1;
-  const text = await timed('text', () => encodeText(options.prompt));
+  const text = await timed('text', () => encodeText(options.prompt, options.account_tag));
 
   let computeMs = 0;
   let velocity: Float32Array = latents; // no step reads it: there is at least one
@@ -91,7 +92,18 @@ export async function* runStage(
     Object.assign(tensors, encoded.value);
   }
   yield {
-    event: done(model, { computeMs, textMs: text.ms, decodeMs, encodeMs, steps, warnings: text.value.warnings }),
+    event: {
+      event: 'done',
+      compute_ms: computeMs,
+      encode_text_ms: text.ms,
+      decode_ms: decodeMs,
+      encode_ms: encodeMs,
+      steps_done: steps,
+      text_tokens: text.value.numTokens,
+      engine: model.engine,
+      model_digest: model.facts.digest,
+      warnings: [...text.value.warnings],
+    },
     tensors,
   };
 }
@@ -133,28 +145,4 @@ async function encodeAsked(
       await encodePreview(pixels, { format: preview.format, longestSide: preview.longest_side, quality }),
     );
   return files;
-}
-
-function done(
-  { engine, facts }: Model,
-  told: {
-    computeMs: number;
-    textMs: number;
-    decodeMs: number;
-    encodeMs: number;
-    steps: number;
-    warnings: readonly string[];
-  },
-): StageEvent {
-  return {
-    event: 'done',
-    compute_ms: told.computeMs,
-    encode_text_ms: told.textMs,
-    decode_ms: told.decodeMs,
-    encode_ms: told.encodeMs,
-    steps_done: told.steps,
-    engine,
-    model_digest: facts.digest,
-    warnings: [...told.warnings],
-  };
 }

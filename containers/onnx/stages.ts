@@ -12,9 +12,9 @@ import { type StageEvent, toMetadata } from '../../src/stage/contract.ts';
 import { encodeMessage } from '../../src/stage/safetensors.ts';
 import type { Log } from './log.ts';
 import type { Metrics, Outcome } from './metrics.ts';
-import type { EncodedText, Model } from './model.ts';
+import type { Model } from './model.ts';
 import { ModelFailure, NotFiniteError, runStage, type StageMessage } from './run-stage.ts';
-import { cacheText } from './text-cache.ts';
+import { cacheText, type EncodeText } from './text-cache.ts';
 import type { StageJob } from './validate.ts';
 
 export interface StageLimits {
@@ -51,7 +51,7 @@ export interface RunningStage {
 
 /** One model's line: one stage computes, because an engine's threads already fill the cores. */
 interface Runner {
-  readonly encodeText: (prompt: string) => Promise<EncodedText>;
+  readonly encodeText: EncodeText;
   readonly waiting: RunningStage[];
   running: RunningStage | null;
   /** moving average; null until a step was measured */

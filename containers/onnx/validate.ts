@@ -1,7 +1,8 @@
 /**
- * The bytes of a stage request → a stage that can be run, or the one sentence that says why not. Pure. 400: these bytes
- * are not a stage request (not safetensors, a field or tensor missing, of another type or rank). 422: a stage request
- * that this server or this model cannot do (a value out of range, an unknown model, a grid with holes).
+ * The bytes of a stage request → a stage that can be run, or the one sentence that says why not. Pure.
+ *
+ *   400   the bytes are no stage request: not safetensors, a field or tensor missing, of another type or rank
+ *   422   this server or this model cannot do it: a value out of range, an unknown model, a grid with holes
  */
 import {
   parseMetadata,

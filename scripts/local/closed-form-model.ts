@@ -62,6 +62,7 @@ export function closedFormModel({ facts = {}, before }: { facts?: Partial<ModelF
   const model: Model = {
     facts: allFacts,
     engine: 'closed-form/1 cpu',
+    isDeterministic: true,
     async encodeText(prompt) {
       await called('encodeText');
       const words = prompt.toLowerCase().split(/\s+/).filter(Boolean);

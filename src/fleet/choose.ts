@@ -16,9 +16,9 @@ export interface Candidate {
   readonly features: readonly string[];
 }
 
-/** Why a server is none. */
+/** Why a server is none: nothing is known of it, it has other models or builds, lacks features, computes otherwise. */
 export type Unfit =
-  | 'not_known'
+  | { readonly notKnown: string }
   | 'other_models'
   | { readonly lacks: readonly string[] }
   | { readonly engineClass: string };
@@ -73,8 +73,8 @@ function judge(
   needs: Needs,
   engine: string | null,
 ): { readonly fit: Omit<Candidate, 'id'> | null; readonly why: Unfit | null } {
-  const { list } = server;
-  if (!list) return { fit: null, why: 'not_known' };
+  const { list, fault } = server;
+  if (!list) return { fit: null, why: { notKnown: fault ?? '' } };
   const facts = servedBy(server, needs);
   if (!facts) return { fit: null, why: 'other_models' };
   const { features } = list.contract;

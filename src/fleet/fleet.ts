@@ -1,12 +1,18 @@
 /** The fleet of one deployment: who is in it, what each says of itself, and the way to each. */
 import type { StageServer } from '../stage/client.ts';
-import { type ModelList, modelList } from '../stage/contract.ts';
+import { modelList } from '../stage/contract.ts';
 import { type Backend, connect, parseBackends } from './backends.ts';
 import type { KnownServer } from './models.ts';
 
 /** What a deployment gives: the list of backends as text, and their tokens among everything else. */
 export interface FleetEnv {
   readonly BACKENDS: string;
+}
+
+/** The part of the platform's Cache that is used: an answer by its address, until its `max-age` is over. */
+export interface AnswerCache {
+  match(key: Request): Promise<Response | undefined>;
+  put(key: Request, answer: Response): Promise<void>;
 }
 
 export interface Fleet {
@@ -20,12 +26,13 @@ export interface Fleet {
 
 const FRESH_MS = 60_000;
 const KEPT_SECONDS = 24 * 3600;
+const MAX_FAULT = 300;
 
 /**
  * The fleet of a configuration. `cache` remembers what servers say: a minute without asking again, and for a day where
  * one does not answer. Throws an Error that names the variable where the configuration is none.
  */
-export function openFleet(env: FleetEnv, cache: Cache, clock: () => number): Fleet {
+export function openFleet(env: FleetEnv, cache: AnswerCache, clock: () => number): Fleet {
   const backends = parseBackends(env.BACKENDS);
   const connected = new Map(
     backends.map((backend) => [backend.id, connect(backend, env as unknown as Readonly<Record<string, unknown>>)]),
@@ -35,27 +42,34 @@ export function openFleet(env: FleetEnv, cache: Cache, clock: () => number): Fle
       Promise.all(
         backends.map(async (backend) => ({
           backend,
-          list: await listOf(backend, connected.get(backend.id) as StageServer, cache, clock()),
+          ...(await listOf(backend, connected.get(backend.id) as StageServer, cache, clock())),
         })),
       ),
     server: (id) => connected.get(id) ?? null,
   };
 }
 
-/** What a server says of itself; null where it does not answer and nothing is kept. */
-async function listOf(backend: Backend, server: StageServer, cache: Cache, now: number): Promise<ModelList | null> {
-  const key = new Request(new URL('/v1/models', backend.url).href);
+/** What a server says of itself, or said when it last answered. */
+async function listOf(
+  backend: Backend,
+  server: StageServer,
+  cache: AnswerCache,
+  now: number,
+): Promise<Pick<KnownServer, 'list' | 'fault'>> {
+  // two backends may share a host and differ in their paths
+  const key = new Request(new URL('v1/models', backend.url.replace(/\/*$/, '/')).href);
   const kept = await cache.match(key);
   const parsed = kept ? modelList.safeParse(await kept.json()) : null;
   const list = parsed?.success ? parsed.data : null;
   const age = now - Number(kept?.headers.get('x-stored-at') ?? 0);
-  if (list && age >= 0 && age < FRESH_MS) return list;
+  if (list && age >= 0 && age < FRESH_MS) return { list, fault: null };
   try {
     const said = await server.models();
     const headers = { 'cache-control': `max-age=${KEPT_SECONDS}`, 'x-stored-at': String(now) };
-    await cache.put(key, Response.json(said, { headers }));
-    return said;
-  } catch {
-    return list;
+    // what cannot be kept is asked for again
+    await cache.put(key, Response.json(said, { headers })).catch(() => {});
+    return { list: said, fault: null };
+  } catch (error) {
+    return { list, fault: (error instanceof Error ? error.message : String(error)).slice(0, MAX_FAULT) };
   }
 }

@@ -2,10 +2,13 @@
 import type { ModelFacts, ModelList } from '../stage/contract.ts';
 import type { Backend } from './backends.ts';
 
-/** A backend with what it last said of itself; null: it never answered. */
+/** A backend with what it last said of itself. */
 export interface KnownServer {
   readonly backend: Backend;
+  /** null: nothing it said is known */
   readonly list: ModelList | null;
+  /** why it could not be asked just now; null where it could, or was not */
+  readonly fault: string | null;
 }
 
 const mayServe = ({ models }: Backend, id: string): boolean => models.includes('*') || models.includes(id);

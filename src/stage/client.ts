@@ -14,11 +14,13 @@ import {
   type StageDone,
   type StageEvent,
   type StageOptions,
+  type StageProblem,
   type StageTensors,
   stageEvent,
   stageProblem,
   toMetadata,
 } from './contract.ts';
+import { readAtMost } from './read-at-most.ts';
 import { encodeMessage, type Message, readMessages, SafetensorsError, type TensorData } from './safetensors.ts';
 
 export type StageFailure =
@@ -71,7 +73,7 @@ export interface StageServer {
   run(call: StageCall): Promise<StageOutcome>;
   /** Asks the server to stop at its next step; resolves whatever it answers. */
   cancel(id: string): Promise<void>;
-  /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else. */
+  /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else or too much. */
   models(): Promise<ModelList>;
   /** Its queue now; null where it cannot say or takes none. */
   queue(): Promise<Queue | null>;
@@ -82,6 +84,10 @@ const MODELS_TIMEOUT_MS = 5_000;
 const HEALTH_TIMEOUT_MS = 2_000;
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 const MAX_DETAIL = 300;
+/** Most bytes read of an answer that is JSON: whoever stands in the server's place may send any amount. */
+const MAX_PROBLEM_BYTES = 64 * 1024;
+const MAX_HEALTH_BYTES = 64 * 1024;
+const MAX_MODELS_BYTES = 4 * 1024 * 1024;
 
 /**
  * The bytes of a stage request. Law: equal options and tensors give equal bytes, so a repeated request attaches to the
@@ -151,21 +157,28 @@ export function connectStageServer({
     },
 
     async models() {
-      const response = await fetcher(address('v1/models'), {
-        headers: { authorization },
-        signal: AbortSignal.timeout(MODELS_TIMEOUT_MS),
-      });
+      const signal = AbortSignal.timeout(MODELS_TIMEOUT_MS);
+      const response = await fetcher(address('v1/models'), { headers: { authorization }, signal });
       if (!response.ok) {
         await response.body?.cancel();
         throw new Error(`answered ${response.status}`);
       }
-      return modelList.parse(await response.json());
+      const bytes = await readAtMost(response.body, MAX_MODELS_BYTES, signal);
+      if (!bytes) throw new Error(`answered with more than ${MAX_MODELS_BYTES} bytes`);
+      const list = modelList.safeParse(parseJson(bytes));
+      if (list.success) return list.data;
+      const [issue] = list.error.issues;
+      throw new Error(`answered something else than its models: ${issue?.path.join('.')} ${issue?.message}`);
     },
+
     async queue() {
       try {
-        const response = await fetcher(address('healthz'), { signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
-        const { queue, eta_ms } = health.parse(await response.json());
-        return response.ok ? { waiting: queue, eta_ms } : null;
+        const signal = AbortSignal.timeout(HEALTH_TIMEOUT_MS);
+        const response = await fetcher(address('healthz'), { signal });
+        const bytes = await readAtMost(response.body, MAX_HEALTH_BYTES, signal);
+        if (!bytes || !response.ok) return null;
+        const { queue, eta_ms } = health.parse(parseJson(bytes));
+        return { waiting: queue, eta_ms };
       } catch {
         return null;
       }
@@ -187,9 +200,9 @@ export function connectStageServer({
       return failed({ reason: 'busy', retryAfterMs: retryAfter(response.headers.get('retry-after')) });
     }
     if (response.status >= 400 && response.status < 500 && response.status !== 408) {
-      const problem = stageProblem.safeParse(await response.json().catch(() => null));
-      if (!problem.success) return failed({ reason: 'gateway', status: response.status });
-      const { code, message } = problem.data;
+      const problem = await readProblem(response, call.signal);
+      if (!problem) return failed({ reason: 'gateway', status: response.status });
+      const { code, message } = problem;
       return failed({ reason: 'refused', status: response.status, code, message: message.slice(0, MAX_DETAIL) });
     }
     if (response.status !== 200 || !response.body) {
@@ -213,6 +226,19 @@ const reach = <T>(result: Promise<T>): Promise<T | Unreachable> =>
 
 class InvalidResponse extends Error {
   override name = 'InvalidResponse';
+}
+
+/** Throws SyntaxError when the bytes are not JSON. */
+const parseJson = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
+
+/** Why a stage server refuses; null where the answer is not a stage server's, or breaks off. */
+async function readProblem({ body }: Response, signal: AbortSignal): Promise<StageProblem | null> {
+  try {
+    const bytes = await readAtMost(body, MAX_PROBLEM_BYTES, signal);
+    return bytes && stageProblem.parse(parseJson(bytes));
+  } catch {
+    return null; // a connection that broke, text that is no JSON, or JSON that is no problem of ours
+  }
 }
 
 const sentence = (error: unknown): string =>

@@ -19,9 +19,18 @@ export type Feature = (typeof FEATURES)[number];
 
 const MAX_FEATURES = 64;
 const MAX_MODELS = 256;
+const MAX_ALIASES = 64;
+const MAX_SIZES = 256;
+const MAX_SHIFTS = 256;
+const MAX_WARNINGS = 64;
+/** Longest name, and longest sentence, characters. */
 const MAX_NAME = 200;
+const MAX_TEXT = 2000;
 
 const positiveInt = z.int().positive();
+const name = z.string().min(1).max(MAX_NAME);
+/** It travels in a header of the answer, where several are listed with commas. */
+const engineClass = name.regex(/^[\x20-\x2b\x2d-\x7e]+$/, 'must be printable ASCII without commas');
 
 /** Floating-point work of one model, 2 per multiply-add, as polynomials in the number of image tokens n. */
 const flopFacts: z.ZodType<FlopFacts> = z.object({
@@ -48,17 +57,23 @@ const range = z.object({ min: z.number(), max: z.number(), default: z.number() }
 
 /**
  * What a stage server says of one model at `GET /v1/models`. Everything the plan needs, so the Worker knows no model by
- * name.
+ * name. The rule `checkSizes` belongs to it.
  */
 export const modelFacts = z.object({
-  id: z.string().min(1),
-  aliases: z.array(z.string()),
+  id: name,
+  aliases: z.array(name).max(MAX_ALIASES),
   /** latent channels; a token holds 4 * channels values */
   channels: positiveInt,
   /** image pixels a full-resolution token covers on each side */
   token_pixels: positiveInt,
-  /** sizes offered, pixels; the first is the default */
-  sizes: z.array(z.object({ width: positiveInt, height: positiveInt })).min(1),
+  /**
+   * sizes offered, pixels; the first is the default. Each side is a multiple of `token_pixels`. Where the grid of
+   * tokens has an odd side there is no grid of half the size, so such a size is for plain runs only
+   */
+  sizes: z
+    .array(z.object({ width: positiveInt, height: positiveInt }))
+    .min(1)
+    .max(MAX_SIZES),
   /**
    * the model's own shift at rising full-resolution token counts; between two points log(shift) is linear in tokens,
    * one point is a constant
@@ -66,6 +81,7 @@ export const modelFacts = z.object({
   shift: z
     .array(z.object({ tokens: positiveInt, shift: z.number().positive() }))
     .min(1)
+    .max(MAX_SHIFTS)
     .refine(
       (points) => points.every(({ tokens }, i) => i === 0 || tokens > (points[i - 1]?.tokens ?? 0)),
       'tokens must rise',
@@ -79,9 +95,9 @@ export const modelFacts = z.object({
   max_tokens: positiveInt,
   flops: flopFacts,
   /** SHA-256 over everything that decides the model's output */
-  digest: z.string().min(1),
-  licence: z.string(),
-  card: z.string(),
+  digest: name,
+  licence: z.string().max(MAX_TEXT),
+  card: z.string().max(MAX_TEXT),
 });
 export type ModelFacts = z.infer<typeof modelFacts>;
 
@@ -118,8 +134,8 @@ export const servedFacts = modelFacts.extend({
    * what computes: runtime with version, device, instruction set and threads, or for a GPU its model, dtype and library
    * versions. Two servers that state the same class compute alike. Null: an older server, which does not say
    */
-  engine_class: z.string().min(1).max(MAX_NAME).nullable().default(null),
-  /** whether servers of this class give the same bytes for the same request */
+  engine_class: engineClass.nullable().default(null),
+  /** whether servers of this class give the same latents and pixels, bit for bit, for the same request */
   deterministic: z.boolean().default(false),
 });
 export type ServedFacts = z.infer<typeof servedFacts>;
@@ -127,7 +143,7 @@ export type ServedFacts = z.infer<typeof servedFacts>;
 /** The answer of `GET /v1/models`. Names of features that are not known here are kept: a newer server may have them. */
 export const modelList = z.object({
   contract: z
-    .object({ version: z.int().min(1), features: z.array(z.string().max(MAX_NAME)).max(MAX_FEATURES) })
+    .object({ version: z.int().min(1), features: z.array(name).max(MAX_FEATURES) })
     .default({ version: 1, features: [] }),
   models: z.array(servedFacts.superRefine(checkSizes)).max(MAX_MODELS),
 });
@@ -228,14 +244,15 @@ export const stageEvent = z.discriminatedUnion('event', [
     decode_ms: z.number().nonnegative(),
     encode_ms: z.number().nonnegative(),
     steps_done: positiveInt,
-    /** text tokens computed, padding included; absent from a server of version 1 */
+    /** text tokens that each step computed with, padding included; absent from a server of version 1 */
     text_tokens: z.int().nonnegative().optional(),
-    /** the engine class that computed */
-    engine: z.string().max(MAX_NAME),
-    model_digest: z.string(),
-    warnings: z.array(z.string()),
+    /** the engine class that computed, as `/v1/models` states it */
+    engine: engineClass,
+    model_digest: name,
+    /** sentences for the caller: words skipped, text cut */
+    warnings: z.array(z.string().max(MAX_TEXT)).max(MAX_WARNINGS),
   }),
-  z.object({ event: z.literal('error'), code: z.string(), message: z.string(), retryable: z.boolean() }),
+  z.object({ event: z.literal('error'), code: name, message: z.string(), retryable: z.boolean() }),
 ]);
 export type StageEvent = z.infer<typeof stageEvent>;
 export type StageDone = Extract<StageEvent, { event: 'done' }>;
@@ -277,7 +294,7 @@ export const EVENT_TEXTS = ['event', 'engine', 'model_digest', 'code', 'message'
 
 /** What a refused or failed stage request answers with, beside its HTTP status. */
 export const stageProblem = z.object({
-  code: z.string(),
+  code: name,
   message: z.string(),
   /** the field at fault, dotted, where there is one */
   field: z.string().optional(),

@@ -7,19 +7,35 @@ import { loadModel } from '../../containers/onnx/load-model.ts';
 import { closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { conformance } from './conformance.ts';
 import { startServer } from './start.ts';
+import { startVersion1 } from './version-1.ts';
 
 // a step takes a moment, so there is a running stage to attach to
 conformance('the stage server with a closed-form model', () =>
   startServer([closedFormModel({ before: (call) => (call === 'velocity' ? sleep(1) : undefined) }).model]),
 );
-conformance('the stage server with a model that has guidance', () =>
+conformance('the stage server with a model that has guidance, and a size for plain runs only', () =>
   startServer([
     closedFormModel({
-      facts: { id: 'guided', aliases: [], guidance: { min: 0, max: 10, default: 3.5 } },
+      facts: {
+        id: 'guided',
+        aliases: [],
+        guidance: { min: 0, max: 10, default: 3.5 },
+        sizes: [
+          { width: 128, height: 64 },
+          { width: 80, height: 48 },
+        ],
+      },
       before: (call) => (call === 'velocity' ? sleep(1) : undefined),
     }).model,
   ]),
 );
+
+conformance('a stage server of version 1', async () => {
+  const model = closedFormModel({ before: (call) => (call === 'velocity' ? sleep(1) : undefined) }).model;
+  const server = await startServer([model]);
+  const old = await startVersion1(server);
+  return { ...old, stop: () => old.stop().then(server.stop) };
+});
 
 conformance('the stage server with the embedded model', async () =>
   startServer([await loadModel({ dir: 'models', engine: 'native' })]),

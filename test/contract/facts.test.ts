@@ -1,30 +1,105 @@
+/** What a server may say of itself, and what is refused where it comes in. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
-import { modelList } from '../../src/stage/contract.ts';
+import {
+  CONTRACT_VERSION,
+  FEATURES,
+  modelList,
+  optionsFor,
+  type StageOptions,
+  stageOptions,
+} from '../../src/stage/contract.ts';
 
-const listOf = (sizes: { width: number; height: number }[]) =>
-  modelList.safeParse({ models: [{ ...CLOSED_FORM_FACTS, sizes }] });
+const list = (facts: object, more: object = {}) => ({ models: [{ ...CLOSED_FORM_FACTS, ...facts }], ...more });
+const faultOf = (value: unknown) => {
+  const [issue] = modelList.safeParse(value).error?.issues ?? [];
+  return issue && `${issue.path.join('.')}: ${issue.message}`;
+};
 
-describe('the sizes a model states', () => {
-  test('may have an odd number of tokens on a side', () => {
-    expect(
-      listOf([
-        { width: 1360, height: 768 },
-        { width: 848, height: 480 },
-      ]).success,
-    ).toBe(true);
+describe('the sizes of a model', () => {
+  test('are whole numbers of tokens a side; grids with an odd side are allowed', () => {
+    const side = fc.integer({ min: 1, max: 4096 });
+    fc.assert(
+      fc.property(side, side, fc.integer({ min: 1, max: 64 }), (width, height, token_pixels) => {
+        const isWhole = width % token_pixels === 0 && height % token_pixels === 0;
+        expect(faultOf(list({ sizes: [{ width, height }], token_pixels })) === undefined).toBe(isWhole);
+      }),
+    );
+    expect(faultOf(list({ sizes: [{ width: 848, height: 480 }] }))).toBe(undefined); // 53 x 30 tokens
   });
 
-  test('are refused where a side is no whole number of tokens', () => {
-    const { error } = listOf([
+  test('that are not are refused by name, value and rule', () => {
+    const sizes = [
       { width: 128, height: 128 },
-      { width: 128, height: 1000 },
-    ]);
-    expect(error?.issues).toMatchObject([
-      {
-        path: ['models', 0, 'sizes', 1],
-        message: '128x1000 must have sides that are multiples of token_pixels, 16',
-      },
-    ]);
+      { width: 128, height: 100 },
+    ];
+    expect(faultOf(list({ sizes }))).toBe(
+      'models.0.sizes.1: 128x100 must have sides that are multiples of token_pixels, 16',
+    );
+  });
+});
+
+describe('a list of models', () => {
+  test('that states no contract is of version 1, and its engines are unknown', () => {
+    expect(modelList.parse(list({}))).toEqual({
+      contract: { version: 1, features: [] },
+      models: [{ ...CLOSED_FORM_FACTS, engine_class: null, deterministic: false }],
+    });
+  });
+
+  test('of a later version is read: what is not known here is left, its features are kept', () => {
+    const contract = { version: CONTRACT_VERSION + 1, features: [...FEATURES, 'levitation'], mood: 'good' };
+    const parsed = modelList.parse(list({ colour: 'red' }, { contract, more: true }));
+    expect(parsed.contract).toEqual({ version: contract.version, features: contract.features });
+    expect(parsed.models).toEqual([{ ...CLOSED_FORM_FACTS, engine_class: null, deterministic: false }]);
+  });
+
+  test.each([
+    ['contract.version', list({}, { contract: { version: 0, features: [] } })],
+    ['contract.features.0', list({}, { contract: { version: 2, features: [''] } })],
+    ['contract.features', list({}, { contract: { version: 2, features: Array(65).fill('x') } })],
+    ['models', { models: Array(257).fill(CLOSED_FORM_FACTS) }],
+    ['models.0.engine_class', list({ engine_class: 'two, engines' })],
+    ['models.0.engine_class', list({ engine_class: 'größer' })],
+    ['models.0.engine_class', list({ engine_class: 'x'.repeat(201) })],
+    ['models.0.id', list({ id: '' })],
+    [
+      'models.0.shift',
+      list({
+        shift: [
+          { tokens: 64, shift: 3 },
+          { tokens: 64, shift: 3 },
+        ],
+      }),
+    ],
+  ])('is refused where %s breaks its rule', (field, value) => {
+    expect(faultOf(value)?.split(': ')[0]).toBe(field);
+  });
+});
+
+describe('what a server is sent', () => {
+  const options: StageOptions = stageOptions.parse({
+    model: 'm',
+    prompt: 'p',
+    negative_prompt: '',
+    guidance: null,
+    width: 64,
+    height: 64,
+    decode: 'none',
+    rgb: false,
+    format: 'png',
+    quality: 80,
+    preview: null,
+    cache: null,
+    traceparent: '',
+  });
+
+  test('has an account tag only where the server states that feature, and everything else always', () => {
+    const tagged = { ...options, account_tag: 'a-1' };
+    expect(optionsFor(tagged, ['account_tag', 'levitation'])).toEqual(tagged);
+    expect(optionsFor(tagged, ['levitation'])).toEqual(options);
+    expect(optionsFor(options, ['account_tag'])).toEqual(options);
+    expect(Object.keys(optionsFor(tagged, []))).toEqual(Object.keys(options));
   });
 });

@@ -56,7 +56,9 @@ describe('the process', () => {
       const { done } = await finish(
         await put(target, freshId(), stageBody(facts, { sigmas: [1, 0], options: { prompt: 'an apple' } })),
       );
-      expect(done.engine).toMatch(engine === 'native' ? /^onnxruntime-node/ : /^onnxruntime-web/);
+      expect(done.engine).toMatch(
+        engine === 'native' ? /^onnxruntime-node.* threads=1$/ : /^onnxruntime-web.* threads=1$/,
+      );
       child.kill('SIGTERM');
       expect(await exit).toBe(0);
       expect(said.stdout).toBe(`${JSON.stringify({ event: 'ready', url: target.url })}\n`);

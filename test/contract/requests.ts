@@ -24,6 +24,8 @@ export type Layout = 'low' | 'full' | 'mixed' | 'all-upsampled';
 
 export interface RequestShape {
   readonly layout?: Layout;
+  /** the smallest with an even grid when left out */
+  readonly size?: Size;
   readonly sigmas?: readonly number[];
   readonly options?: Readonly<Record<string, unknown>>;
   /** replaced tensors; null leaves one out */
@@ -32,14 +34,28 @@ export interface RequestShape {
   readonly metadata?: Readonly<Record<string, string | null>>;
 }
 
-/** The smallest size a model offers. */
-export function smallest({ sizes }: ModelFacts): { width: number; height: number } {
-  return sizes.reduce((least, size) => (size.width * size.height < least.width * least.height ? size : least));
+export interface Size {
+  readonly width: number;
+  readonly height: number;
 }
 
-/** Ids and scales of a layout on the model's smallest size. */
-export function tokensOf(facts: ModelFacts, layout: Layout): { imgIds: Float32Array; scale: Uint8Array } {
-  const { width, height } = smallest(facts);
+/** Whether there is a grid of half the size: stages of low tokens need one. */
+export const hasEvenGrid = ({ token_pixels }: ModelFacts, { width, height }: Size): boolean =>
+  (width / token_pixels) % 2 === 0 && (height / token_pixels) % 2 === 0;
+
+/** The smallest size with an even grid that a model offers. Throws RangeError where there is none. */
+export function smallest(facts: ModelFacts): Size {
+  const [first, ...others] = facts.sizes.filter((size) => hasEvenGrid(facts, size));
+  if (!first) throw new RangeError(`${facts.id} offers no size whose grid of tokens has even sides`);
+  return others.reduce((least, size) => (size.width * size.height < least.width * least.height ? size : least), first);
+}
+
+/** Ids and scales of a layout. Low tokens need an even grid. */
+export function tokensOf(
+  facts: ModelFacts,
+  layout: Layout,
+  { width, height }: Size = smallest(facts),
+): { imgIds: Float32Array; scale: Uint8Array } {
   const halves = layout === 'full' ? 1 : 2;
   const rows = height / facts.token_pixels / halves;
   const cols = width / facts.token_pixels / halves;
@@ -67,19 +83,29 @@ export const evenSigmas = (steps: number, from = 1, to = 0): number[] =>
 export const seededLatents = (length: number): Float32Array =>
   Float32Array.from({ length }, (_, i) => 2 * Math.sin(12.9898 * (i + 1) + 0.3));
 
+/** What every request asks for that names no other prompt. No answer but an image may repeat it. */
+export const PROMPT = 'a red apple';
+
 export function stageBody(
   facts: ModelFacts,
-  { layout = 'low', sigmas = evenSigmas(2), options = {}, tensors = {}, metadata = {} }: RequestShape = {},
+  {
+    layout = 'low',
+    size = smallest(facts),
+    sigmas = evenSigmas(2),
+    options = {},
+    tensors = {},
+    metadata = {},
+  }: RequestShape = {},
 ): Uint8Array {
-  const { imgIds, scale } = tokensOf(facts, layout);
+  const { imgIds, scale } = tokensOf(facts, layout, size);
   const n = scale.length;
   const d = 4 * facts.channels;
   const text = toMetadata({
     model: facts.id,
-    prompt: 'a red apple',
+    prompt: PROMPT,
     negative_prompt: '',
     guidance: facts.guidance?.default ?? null,
-    ...smallest(facts),
+    ...size,
     decode: 'none',
     rgb: options.decode === 'clean',
     format: 'png',

@@ -324,6 +324,18 @@ describe('keeping', () => {
     expect(server.calls.velocity).toBe(2);
   });
 
+  test('a text is encoded once for each account, and once for all requests without a tag', async () => {
+    const server = await start();
+    const send = async (prompt: string, account_tag?: string) =>
+      finish(await put(server, freshId(), body({ options: { prompt, ...(account_tag && { account_tag }) } })));
+    for (const tag of ['a', 'b', 'a', undefined, 'b', undefined]) await send('red', tag);
+    expect(server.calls.encodeText).toBe(3);
+    // the same letters cut in another place are another text
+    await send('a red', 'x');
+    await send('red', 'x-a');
+    expect(server.calls.encodeText).toBe(5);
+  });
+
   test('a text is encoded once for all stages of a job', async () => {
     const server = await start();
     for (const prompt of ['red', 'red', 'blue', 'red'])

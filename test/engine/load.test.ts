@@ -54,6 +54,10 @@ describe('a model folder is refused', () => {
   it('when the manifest breaks a rule, naming the field', async () => {
     const noSteps = copyOf((_, { facts }) => delete facts.steps);
     await expect(loadModel({ dir: noSteps })).rejects.toThrow(/manifest\.json: facts\.steps: /);
+    const noGrid = copyOf((_, { facts }) => Object.assign(facts, { sizes: [{ width: 100, height: 128 }] }));
+    await expect(loadModel({ dir: noGrid })).rejects.toThrow(
+      /manifest\.json: facts\.sizes\.0: 100x128 must have sides that are multiples of token_pixels, \d+/,
+    );
     const unlisted = copyOf((_, { files }) => delete files['tokenizer.json']);
     await expect(loadModel({ dir: unlisted })).rejects.toThrow(
       /files\.tokenizer\.json: used by the model but not listed/,
@@ -103,9 +107,22 @@ it('gives another digest when anything in the manifest is another', async () => 
 
 describe('the engine', () => {
   it('is native unless told otherwise', async () => {
-    expect((await openEngine()).name).toMatch(/^onnxruntime-node\/.* cpu$/);
-    expect((await openEngine('wasm')).name).toMatch(/^onnxruntime-web\/.* wasm$/);
-    expect((await openEngine(undefined, { device: 'cuda' })).name).toMatch(/^onnxruntime-node\/.* cuda$/);
+    expect((await openEngine()).engineClass).toMatch(/^onnxruntime-node\/\S+ cpu /);
+    expect((await openEngine('wasm')).engineClass).toMatch(/^onnxruntime-web\/\S+ wasm /);
+    expect((await openEngine(undefined, { device: 'cuda' })).engineClass).toMatch(/^onnxruntime-node\/\S+ cuda$/);
+  });
+
+  it('states its threads; WASM states those of the first engine, since its library starts once', async () => {
+    for (const threads of [1, 2])
+      expect((await openEngine('native', { threads })).engineClass).toMatch(new RegExp(` threads=${threads}$`));
+    const first = await openEngine('wasm');
+    expect((await openEngine('wasm', { threads: 999 })).engineClass).toBe(first.engineClass);
+  });
+
+  it('promises equal bytes on the CPU alone', async () => {
+    expect((await openEngine('native')).isDeterministic).toBe(true);
+    expect((await openEngine('wasm')).isDeterministic).toBe(true);
+    expect((await openEngine('native', { device: 'cuda' })).isDeterministic).toBe(false);
   });
 
   it('rejects options nobody can meet', async () => {
@@ -125,7 +142,7 @@ describe('the engine', () => {
     const hooks = `import { registerHooks } from 'node:module'; registerHooks({ resolve(name, context, next) { if (name === 'onnxruntime-node') throw new Error('no such binary'); return next(name, context); } });`;
     const program = `import { openEngine } from ${JSON.stringify(new URL('../../containers/onnx/engine/choose.ts', import.meta.url).href)};
       const lines = []; const log = (line) => lines.push(line);
-      const name = await (${expression}).then((engine) => engine.name, (error) => error.message);
+      const name = await (${expression}).then((engine) => engine.engineClass, (error) => error.message);
       console.log(JSON.stringify({ name, lines }));`;
     return execFileSync(
       process.execPath,
@@ -139,7 +156,7 @@ describe('the engine', () => {
       name: string;
       lines: string[];
     };
-    expect(chosen).toMatch(/^onnxruntime-web\/.* wasm$/);
+    expect(chosen).toMatch(/^onnxruntime-web\/\S+ wasm /);
     expect(lines).toEqual(['the native engine cannot load, using wasm: no such binary']);
   });
 

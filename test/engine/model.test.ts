@@ -56,8 +56,11 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
     expect(modelFacts.parse(model.facts)).toEqual(model.facts);
     expect(model.facts.digest).toMatch(/^[0-9a-f]{64}$/);
     expect(model.engine).toMatch(
-      engine === 'native' ? /^onnxruntime-node\/\d+\.\d+\.\d+ cpu$/ : /^onnxruntime-web\/\d+\.\d+\.\d+ wasm$/,
+      engine === 'native'
+        ? /^onnxruntime-node\/\d+\.\d+\.\d+ cpu \S+ threads=\d+$/
+        : /^onnxruntime-web\/\d+\.\d+\.\d+ wasm threads=\d+$/,
     );
+    expect(model.isDeterministic).toBe(true);
   });
 
   it.each(prompts.map((text, i) => [text, i] as const))('encodes "%s" as PyTorch does', async (text, i) => {

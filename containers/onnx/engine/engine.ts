@@ -33,8 +33,14 @@ export interface GraphOptions {
 }
 
 export interface Engine {
-  /** library, version and device: `onnxruntime-node/1.30.0 cpu`, `onnxruntime-web/1.30.0 wasm` */
-  readonly name: string;
+  /**
+   * What decides the bytes beside the graph: library with version, device, instruction sets, threads. For example
+   * `onnxruntime-node/1.30.0 cpu linux-x64+avx2 threads=2`, `onnxruntime-web/1.30.0 wasm threads=2`,
+   * `onnxruntime-node/1.30.0 cuda`.
+   */
+  readonly engineClass: string;
+  /** whether two engines of this class give the same bytes for the same input */
+  readonly isDeterministic: boolean;
   /** A graph of the bytes of an `.onnx` file. Rejects when the engine cannot read or run it. */
   load(bytes: Uint8Array, options?: GraphOptions): Promise<Graph>;
 }

@@ -1,9 +1,11 @@
 /** ONNX Runtime as a native library, from the package onnxruntime-node: the fast engine. */
 import type { Device, Engine } from './engine.ts';
 import { loadGraph } from './onnx.ts';
+import { describeProcessor, readProcessor } from './processor.ts';
 
 /**
- * The native engine with `threads` threads. Rejects where the package has no binary for this platform.
+ * The native engine with `threads` threads. Rejects where the package has no binary for this platform. Equal classes
+ * give equal bytes on the CPU: its kernels add up in an order that depends on instruction sets and threads alone.
  *
  * Device `cuda` asks for NVIDIA's execution provider and refuses a graph rather than run it on the CPU when the
  * provider is missing. It needs Linux x64, CUDA and the provider's libraries, which this project's installation skips
@@ -17,8 +19,11 @@ export async function openNative({
   readonly device: Device;
 }): Promise<Engine> {
   const { default: runtime } = await import('onnxruntime-node');
+  const library = `onnxruntime-node/${runtime.env.versions.node} ${device}`;
   return {
-    name: `onnxruntime-node/${runtime.env.versions.node} ${device}`,
+    engineClass: device === 'cpu' ? `${library} ${describeProcessor(readProcessor())} threads=${threads}` : library,
+    // the library does not say which GPU it runs on, and its CUDA kernels may add up in any order
+    isDeterministic: device === 'cpu',
     load: (bytes, { spins = false } = {}) =>
       loadGraph(runtime, bytes, {
         executionProviders: [device],

@@ -1,0 +1,262 @@
+/**
+ * The stage client against whoever answers in a stage server's place: a gateway, a proxy, something broken. The far side
+ * is a real HTTP server that says what a test wants.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
+import { connectStageServer, type StageCall, type StageServer } from '../../src/stage/client.ts';
+import { stageOptions } from '../../src/stage/contract.ts';
+import { readAtMost } from '../../src/stage/read-at-most.ts';
+
+const stops: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  await Promise.all(stops.splice(0).map((stop) => stop()));
+});
+
+/** A stage client whose server is `answer`. */
+async function connectTo(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<StageServer> {
+  const server = createServer((request, response) => {
+    request.resume();
+    answer(request, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  stops.push(
+    () =>
+      new Promise((resolve) => {
+        server.close(resolve);
+        server.closeAllConnections();
+      }),
+  );
+  const { port } = server.address() as AddressInfo;
+  return connectStageServer({ fetcher: fetch, url: `http://127.0.0.1:${port}`, token: 'secret' });
+}
+
+const says =
+  (status: number, body: string | Uint8Array, headers: Record<string, string> = {}) =>
+  (_: IncomingMessage, response: ServerResponse) => {
+    response.writeHead(status, headers).end(body);
+  };
+
+/** Sends for ever, and counts what the network took until the other side hung up. */
+function flood(status: number) {
+  const seen = { bytes: 0, isCut: false };
+  const answer = (_: IncomingMessage, response: ServerResponse) => {
+    const chunk = Buffer.alloc(64 * 1024, '<p>');
+    response.writeHead(status, { 'content-type': 'text/html' });
+    response.on('close', () => {
+      seen.isCut = true;
+    });
+    const more = () => {
+      if (seen.isCut) return;
+      seen.bytes += chunk.length;
+      response.write(chunk, () => setImmediate(more));
+    };
+    more();
+  };
+  return { seen, answer };
+}
+
+const stageCall = (more: Partial<StageCall> = {}): StageCall => ({
+  id: 'job.1.0',
+  body: new Uint8Array(1000),
+  options: stageOptions.parse({
+    model: 'm',
+    prompt: '',
+    negative_prompt: '',
+    guidance: null,
+    width: 64,
+    height: 64,
+    decode: 'none',
+    rgb: false,
+    format: 'png',
+    quality: 80,
+    preview: null,
+    cache: null,
+    traceparent: '',
+  }),
+  numTokens: 4,
+  numValues: 16,
+  steps: 1,
+  rgbSize: { width: 32, height: 32 },
+  signal: new AbortController().signal,
+  timeoutMs: 10_000,
+  silenceMs: 10_000,
+  onProgress: () => {},
+  ...more,
+});
+
+const failureOf = async (server: StageServer, more: Partial<StageCall> = {}) => {
+  const outcome = await server.run(stageCall(more));
+  return outcome.ok ? null : outcome.failure;
+};
+const problem = (more: object = {}) => JSON.stringify({ code: 'out_of_range', message: 'too much', ...more });
+
+describe('a refusal', () => {
+  test.each([400, 401, 404, 409, 413, 422])(
+    'with status %i and our body comes from the stage server',
+    async (status) => {
+      expect(await failureOf(await connectTo(says(status, problem({ field: 'width', more: 1 }))))).toEqual({
+        reason: 'refused',
+        status,
+        code: 'out_of_range',
+        message: 'too much',
+      });
+    },
+  );
+
+  test('keeps the beginning of a long message', async () => {
+    const failure = await failureOf(await connectTo(says(422, problem({ message: 'x'.repeat(5000) }))));
+    expect(failure).toMatchObject({ reason: 'refused', message: 'x'.repeat(300) });
+  });
+
+  test.each([
+    ['an HTML page', '<html><body>404 Not Found</body></html>'],
+    ['nothing', ''],
+    ['JSON of another shape', JSON.stringify({ error: { code: 'x', message: 'no worker' } })],
+    ['JSON that is no object', '[1]'],
+    ['a code that is no name', problem({ code: 'x'.repeat(201) })],
+    ['an empty code', problem({ code: '' })],
+    ['our body, longer than any of ours', problem({ more: 'x'.repeat(64 * 1024) })],
+    ['our body, cut', problem().slice(0, -1)],
+  ])('with %s comes from a gateway', async (_, body) => {
+    for (const status of [400, 404])
+      expect(await failureOf(await connectTo(says(status, body)))).toEqual({ reason: 'gateway', status });
+  });
+
+  test('that never ends comes from a gateway, and no more of it is read than a stage server may send', async () => {
+    const { seen, answer } = flood(404);
+    expect(await failureOf(await connectTo(answer))).toEqual({ reason: 'gateway', status: 404 });
+    await vi.waitFor(() => expect(seen.isCut).toBe(true));
+    expect(seen.bytes).toBeLessThan(16 * 1024 * 1024); // what the limit and the buffers on the way took
+  });
+
+  test('that breaks off comes from a gateway', async () => {
+    const server = await connectTo((_, response) => {
+      response.writeHead(400, { 'content-length': 1000 }).write(problem());
+      setTimeout(() => response.destroy(), 20);
+    });
+    expect(await failureOf(server)).toEqual({ reason: 'gateway', status: 400 });
+  });
+
+  test('that stalls ends with the clocks and the signal of the call', async () => {
+    const stalls = (_: IncomingMessage, response: ServerResponse) => void response.writeHead(400).write('{"code":');
+    const server = await connectTo(stalls);
+    expect(await failureOf(server, { silenceMs: 50 })).toEqual({ reason: 'timeout', kind: 'silence', ms: 50 });
+    expect(await failureOf(server, { timeoutMs: 50 })).toEqual({ reason: 'timeout', kind: 'total', ms: 50 });
+    expect(await failureOf(server, { signal: AbortSignal.timeout(50) })).toEqual({ reason: 'aborted' });
+  });
+});
+
+describe('other answers', () => {
+  test.each([
+    [408, '', { reason: 'server_error', status: 408 }],
+    [429, problem(), { reason: 'busy', retryAfterMs: 7000 }],
+    [503, '<html>', { reason: 'busy', retryAfterMs: 7000 }],
+    [500, problem(), { reason: 'server_error', status: 500 }],
+    [502, '<html>', { reason: 'server_error', status: 502 }],
+    [524, '', { reason: 'server_error', status: 524 }],
+    [204, '', { reason: 'server_error', status: 204 }],
+  ])('with status %i', async (status, body, failure) => {
+    expect(await failureOf(await connectTo(says(status, body, { 'retry-after': '7' })))).toEqual(failure);
+  });
+
+  test('of 200 that are no messages are invalid', async () => {
+    const failure = await failureOf(
+      await connectTo(says(200, '<html>This is a page, not a sequence of messages.</html>')),
+    );
+    expect(failure).toMatchObject({ reason: 'invalid_response' });
+  });
+});
+
+describe('the list of models', () => {
+  test('is read with the token, and what comes is checked', async () => {
+    const seen: (string | undefined)[] = [];
+    const server = await connectTo((request, response) => {
+      seen.push(`${request.method} ${request.url} ${request.headers.authorization}`);
+      response.end(JSON.stringify({ models: [CLOSED_FORM_FACTS] }));
+    });
+    expect((await server.models()).models[0]?.id).toBe(CLOSED_FORM_FACTS.id);
+    expect(seen).toEqual(['GET /v1/models Bearer secret']);
+  });
+
+  test.each([
+    ['a status', says(401, problem()), /^answered 401$/],
+    ['no JSON', says(200, '<html>'), /JSON/],
+    ['another list', says(200, '{"data": []}'), /^answered something else than its models: models /],
+    [
+      'sizes that no whole number of tokens covers',
+      says(200, JSON.stringify({ models: [{ ...CLOSED_FORM_FACTS, sizes: [{ width: 100, height: 64 }] }] })),
+      /models\.0\.sizes\.0 100x64 must have sides that are multiples of token_pixels, 16$/,
+    ],
+  ])('is refused where the answer is %s, with the reason', async (_, answer, reason) => {
+    await expect((await connectTo(answer)).models()).rejects.toThrow(reason);
+  });
+
+  test('that never ends is refused, and the rest is not read', async () => {
+    const { seen, answer } = flood(200);
+    await expect((await connectTo(answer)).models()).rejects.toThrow('answered with more than 4194304 bytes');
+    await vi.waitFor(() => expect(seen.isCut).toBe(true));
+    expect(seen.bytes).toBeLessThan(32 * 1024 * 1024);
+  });
+});
+
+describe('the queue', () => {
+  const said = JSON.stringify({ status: 'busy', queue: 3, eta_ms: 120.5, version: '1' });
+
+  test('is what the server says, and unknown where it takes nothing or is no stage server', async () => {
+    expect(await (await connectTo(says(200, said))).queue()).toEqual({ waiting: 3, eta_ms: 120.5 });
+    expect(await (await connectTo(says(503, said))).queue()).toBe(null);
+    expect(await (await connectTo(says(200, '<html>'))).queue()).toBe(null);
+    expect(await (await connectTo((_, response) => void response.destroy())).queue()).toBe(null);
+  });
+
+  test('of an answer that never ends is unknown', async () => {
+    const { seen, answer } = flood(200);
+    expect(await (await connectTo(answer)).queue()).toBe(null);
+    await vi.waitFor(() => expect(seen.isCut).toBe(true));
+  });
+});
+
+describe('reading at most so many bytes', () => {
+  const never = new AbortController().signal;
+
+  test('gives all of them, or null and leaves the rest', async () => {
+    const chunks = fc.array(fc.uint8Array({ maxLength: 20 }), { maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(chunks, fc.integer({ min: 0, max: 80 }), async (parts, limit) => {
+        const read = await readAtMost(ReadableStream.from(parts), limit, never);
+        const all = Buffer.concat(parts);
+        expect(read && Buffer.from(read)).toEqual(all.length <= limit ? all : null);
+      }),
+    );
+    expect(await readAtMost(null, 0, never)).toEqual(new Uint8Array(0));
+  });
+
+  test('ends with the signal where the body does not heed it, and cancels the body', async () => {
+    let isCancelled = false;
+    const stuck = () =>
+      new ReadableStream<Uint8Array>({
+        pull: () => new Promise(() => {}),
+        cancel: () => {
+          isCancelled = true;
+        },
+      });
+    const reason = new Error('enough');
+    await expect(readAtMost(stuck(), 10, AbortSignal.abort(reason))).rejects.toBe(reason);
+    const controller = new AbortController();
+    const reading = readAtMost(stuck(), 10, controller.signal);
+    await sleep(5);
+    controller.abort(reason);
+    await expect(reading).rejects.toBe(reason);
+    expect(isCancelled).toBe(true);
+  });
+
+  test('throws what the body throws', async () => {
+    const broken = new ReadableStream<Uint8Array>({ start: (controller) => controller.error(new Error('cut')) });
+    await expect(readAtMost(broken, 10, never)).rejects.toThrow('cut');
+  });
+});

@@ -1,0 +1,175 @@
+/** Old and new together: a Worker and a stage server of different versions of the contract understand each other. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Calls, CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
+import { type Candidate, choose } from '../../src/fleet/choose.ts';
+import { openFleet } from '../../src/fleet/fleet.ts';
+import { encodeStageRequest, type StageOutcome, stageId } from '../../src/stage/client.ts';
+import {
+  CONTRACT_VERSION,
+  FEATURES,
+  optionsFor,
+  parseMetadata,
+  REQUEST_TEXTS,
+  type StageTensors,
+  stageOptions,
+} from '../../src/stage/contract.ts';
+import { memoryCache } from '../fleet/cache.ts';
+import type { Started } from './conformance.ts';
+import { type Golden, goldenBytes, listedMessages } from './golden/listed.ts';
+import { call, freshId, put, stageBody } from './requests.ts';
+import { startServer, TEST_TOKEN } from './start.ts';
+import {
+  eventValues1,
+  health1,
+  modelList1,
+  readAnswer1,
+  stageEvent1,
+  stageProblem1,
+  startVersion1,
+  type Version1Server,
+} from './version-1.ts';
+
+const FACTS = { ...CLOSED_FORM_FACTS, sizes: [{ width: 64, height: 64 }] };
+const ENGINE = 'closed-form/1 cpu linux-x64+avx2 threads=2';
+const golden = listedMessages();
+const oldRequests = golden.filter(({ kind, version }) => kind === 'request' && version === 1);
+const newRequest = golden.find(({ file }) => file === 'request-low.safetensors') as Golden;
+
+let server: Started;
+let old: Version1Server;
+let calls: Calls;
+beforeAll(async () => {
+  const closedForm = closedFormModel({ facts: FACTS });
+  calls = closedForm.calls;
+  server = await startServer([{ ...closedForm.model, engine: ENGINE }]);
+  old = await startVersion1(server);
+});
+afterAll(async () => {
+  await old?.stop();
+  await server?.stop();
+});
+
+describe('a Worker of version 1 at this server', () => {
+  test('reads its models, the facts it has always known', async () => {
+    const list = modelList1.parse(await (await call(server, 'GET', 'v1/models')).json());
+    expect(list).toEqual({ models: [FACTS] });
+  });
+
+  test.each(oldRequests.map(({ file }) => [file] as const))('has %s done, and reads every message', async (file) => {
+    const all = await readAnswer1(await put(server, freshId(), goldenBytes(file)));
+    const last = all.at(-1);
+    expect(last?.event).toMatchObject({ event: 'done', steps_done: 2, engine: ENGINE, model_digest: FACTS.digest });
+    expect(all.slice(0, -1).map(({ event }) => event.event)).toEqual(['step', 'step']);
+  });
+
+  test('reads its refusals, its queue, and an error in the middle of an answer', async () => {
+    const refused = await put(server, freshId(), stageBody(FACTS, { sigmas: [1] }));
+    expect(stageProblem1.parse(await refused.json())).toMatchObject({ code: 'out_of_range', field: 'sigmas' });
+    health1.parse(await (await call(server, 'GET', 'healthz', { token: null })).json());
+    const [id, body] = [freshId(), stageBody(FACTS, { sigmas: Array.from({ length: 900 }, (_, i) => 1 - i / 1000) })];
+    const running = put(server, id, body).then(readAnswer1);
+    while ((await call(server, 'DELETE', `v1/stages/${id}`)).status !== 204);
+    expect((await running).at(-1)?.event).toMatchObject({ event: 'error', code: 'cancelled', retryable: false });
+  });
+});
+
+/** A fleet of these servers, in this order, and what it knows of them. */
+async function fleetOf(...servers: readonly { id: string; url: string }[]) {
+  const BACKENDS = JSON.stringify(servers.map(({ id, url }) => ({ id, url })));
+  const tokens = Object.fromEntries(servers.map(({ id }) => [`BACKEND_TOKEN_${id.toUpperCase()}`, TEST_TOKEN]));
+  const fleet = openFleet({ BACKENDS, ...tokens }, memoryCache(Date.now), Date.now);
+  return { fleet, servers: await fleet.servers() };
+}
+
+const needs = (...features: string[]) => ({ model: FACTS.id, digest: FACTS.digest, features });
+
+/** The golden request with an account tag, as this Worker sends it to a candidate. */
+async function send(
+  { fleet }: Awaited<ReturnType<typeof fleetOf>>,
+  { id, features }: Candidate,
+  job: string = freshId(),
+): Promise<StageOutcome | undefined> {
+  const { latents, img_ids, sigmas, scale } = newRequest.tensors;
+  const tensors = {
+    latents: latents?.data,
+    imgIds: img_ids?.data,
+    sigmas: sigmas?.data,
+    scale: scale?.data,
+  } as StageTensors;
+  const options = optionsFor(stageOptions.parse(parseMetadata(newRequest.metadata, REQUEST_TEXTS)), features);
+  const body = encodeStageRequest(options, tensors);
+  return fleet.server(id)?.run({
+    id: await stageId(job, 1, body),
+    body,
+    options,
+    numTokens: tensors.scale.length,
+    numValues: 16,
+    steps: tensors.sigmas.length - 1,
+    rgbSize: { width: 32, height: 32 },
+    signal: new AbortController().signal,
+    timeoutMs: 10_000,
+    silenceMs: 10_000,
+    onProgress: () => {},
+  });
+}
+
+describe('this Worker at a server of version 1', () => {
+  test('knows that it states no contract, no engine class and no feature', async () => {
+    const { servers } = await fleetOf({ id: 'old', url: old.url });
+    expect(servers[0]?.list).toEqual({
+      contract: { version: 1, features: [] },
+      models: [{ ...FACTS, engine_class: null, deterministic: false }],
+    });
+  });
+
+  test('has a stage done there without the account tag, in the bytes of version 1', async () => {
+    const fleet = await fleetOf({ id: 'old', url: old.url });
+    const { candidates } = choose({ servers: fleet.servers, needs: needs(), engine: null, last: null });
+    expect(candidates).toEqual([{ id: 'old', engineClass: null, features: [] }]);
+    const outcome = await send(fleet, candidates[0] as Candidate);
+    expect(outcome).toMatchObject({ ok: true, result: { rgb: { width: 32, height: 32 } } });
+    const { done } = (outcome as Extract<StageOutcome, { ok: true }>).result;
+    expect(done).toMatchObject({ engine: 'closed-form/1 cpu', steps_done: 2 });
+    expect(done.text_tokens).toBe(undefined);
+    expect(old.requests.at(-1)).toEqual(oldRequests[0]?.metadata);
+  });
+
+  test('would be refused with the tag', async () => {
+    const fleet = await fleetOf({ id: 'old', url: old.url });
+    const outcome = await send(fleet, { id: 'old', engineClass: null, features: ['account_tag'] });
+    expect(outcome).toMatchObject({ ok: false, failure: { reason: 'refused', status: 400, code: 'bad_metadata' } });
+  });
+
+  test('does not send it a stage that needs a feature: it is no candidate, and one beside it that has it is', async () => {
+    const { servers } = await fleetOf({ id: 'old', url: old.url }, { id: 'new', url: server.url });
+    const all = choose({ servers, needs: needs('account_tag'), engine: null, last: null });
+    expect(all.candidates.map(({ id }) => id)).toEqual(['new']);
+    expect(all.unfit).toEqual([{ id: 'old', why: { lacks: ['account_tag'] } }]);
+    const alone = choose({ servers: servers.slice(0, 1), needs: needs('account_tag'), engine: null, last: null });
+    expect(alone.candidates).toEqual([]);
+  });
+});
+
+test('this Worker at this server sends the tag, and hears text tokens and the engine class that is stated', async () => {
+  const fleet = await fleetOf({ id: 'new', url: server.url });
+  expect(fleet.servers[0]?.list?.contract).toEqual({ version: CONTRACT_VERSION, features: [...FEATURES] });
+  const { candidates } = choose({ servers: fleet.servers, needs: needs(), engine: ENGINE, last: null });
+  expect(candidates).toEqual([{ id: 'new', engineClass: ENGINE, features: [...FEATURES] }]);
+  const before = calls.encodeText;
+  const outcome = await send(fleet, candidates[0] as Candidate);
+  expect(outcome).toMatchObject({ ok: true, result: { done: { engine: ENGINE, text_tokens: 3 } } });
+  // the prompt was known, but not for this account
+  expect(calls.encodeText).toBe(before + 1);
+});
+
+test('both servers give the same picture, and the old one says nothing that version 1 does not know', async () => {
+  for (const { file } of oldRequests) {
+    const [one, two] = await Promise.all(
+      [server, old].map((each) => put(each, freshId(), goldenBytes(file)).then(readAnswer1)),
+    );
+    expect(two?.at(-1)?.tensors).toEqual(one?.at(-1)?.tensors);
+    for (const message of two ?? []) expect(stageEvent1.parse(eventValues1(message))).toEqual(eventValues1(message));
+  }
+  const models = await (await call(old, 'GET', 'v1/models')).json();
+  expect(modelList1.parse(models)).toEqual(models);
+});

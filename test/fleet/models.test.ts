@@ -1,0 +1,64 @@
+/** Which models a fleet serves. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { choose } from '../../src/fleet/choose.ts';
+import { modelsOf, resolveModel, servedBy } from '../../src/fleet/models.ts';
+import { anyServers, known, servedFacts } from './servers.ts';
+
+describe('the models of a fleet', () => {
+  test('have each id once, say nothing of engines, and each can be asked for', () => {
+    fc.assert(
+      fc.property(anyServers, (servers) => {
+        const models = modelsOf(servers);
+        expect(new Set(models.map(({ facts }) => facts.id)).size).toBe(models.length);
+        for (const { facts } of models) {
+          expect(facts).not.toHaveProperty('engine_class');
+          expect(facts).not.toHaveProperty('deterministic');
+          const needs = { model: facts.id, digest: facts.digest, features: [] };
+          expect(choose({ servers, needs, engine: null, last: null }).candidates.length).toBeGreaterThan(0);
+        }
+      }),
+    );
+  });
+
+  test('leave out no id that a server has and may be asked for', () => {
+    fc.assert(
+      fc.property(anyServers, (servers) => {
+        const ids = new Set(modelsOf(servers).map(({ facts }) => facts.id));
+        for (const server of servers)
+          for (const { id, digest } of server.list?.models ?? [])
+            if (servedBy(server, { model: id, digest })) expect(ids).toContain(id);
+      }),
+    );
+  });
+
+  test('come in the order of the servers; of two builds under one name the first server has the word', () => {
+    const servers = [
+      known('down', null),
+      known('a', [servedFacts({ id: 'x' }), servedFacts({ digest: 'd2' })]),
+      known('b', [servedFacts({ digest: 'd1' }), servedFacts({ id: 'y' })], { may: ['m', 'z'] }),
+    ];
+    expect(modelsOf(servers).map(({ facts }) => [facts.id, facts.digest])).toEqual([
+      ['x', 'd1'],
+      ['m', 'd2'],
+    ]);
+    expect(servedBy(servers[1]!, { model: 'm', digest: 'd1' })).toBe(null);
+    expect(servedBy(servers[2]!, { model: 'm', digest: 'd1' })?.id).toBe('m');
+    expect(servedBy(servers[2]!, { model: 'y', digest: 'd1' })).toBe(null);
+  });
+});
+
+describe('a model', () => {
+  const models = modelsOf([
+    known('a', [servedFacts({ id: 'x', aliases: ['m', 'fast'] }), servedFacts({ id: 'm', aliases: ['fast'] })]),
+  ]);
+  const named = (name?: string) => resolveModel(models, name)?.facts.id;
+
+  test('is found by its id before any alias, by alias in order, and is the first where none is named', () => {
+    expect(named('m')).toBe('m');
+    expect(named('fast')).toBe('x');
+    expect(named()).toBe('x');
+    expect(named('nobody')).toBe(undefined);
+    expect(resolveModel([], undefined)).toBe(null);
+  });
+});
