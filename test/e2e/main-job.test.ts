@@ -47,7 +47,8 @@ describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
     expect(stdout).toMatch(
       /^work +denoising [\d.]+ TFLOPs with attention, [\d.]+ without · decode [\d.e-]+ · text [\d.e-]+$/m,
     );
-    expect(stdout).toMatch(/^ +plain model [\d.]+ TFLOPs: [\d.]+x this \([\d.]+x without attention\)$/m);
+    expect(stdout).toMatch(/^ +plain model [\d.]+ TFLOPs of denoising: [\d.]+x this \([\d.]+x without attention\) · /m);
+    expect(stdout).toMatch(/ · [\d.]+ in all: [\d.]+x$/m);
     expect(stdout).toMatch(/^wall +.* stage1 .* select .* stage2 .* stage3 .* orchestration /m);
     expect(stderr).toMatch(/stage 1\/3 █+ +2\/2 steps +64 tokens/);
   });
