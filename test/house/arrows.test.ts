@@ -17,8 +17,8 @@ const FLOORS: readonly (readonly string[])[] = [
   ['src/index.ts'],
 ];
 
-/** What the stage server shares with the Worker; package.json only for its version. */
-const SHARED_WITH_CONTAINER = ['package.json', 'src/stage/contract.ts', 'src/stage/safetensors.ts', 'src/numerics'];
+/** What the stage server shares with the Worker. */
+const SHARED_WITH_CONTAINER = ['src/stage/contract.ts', 'src/stage/safetensors.ts', 'src/numerics'];
 
 /**
  * Around the house: what files of `from` may import besides their own place. The first line that holds a file counts.
