@@ -4,6 +4,7 @@ import { imageKey } from '../job/image-key.ts';
 import type { JobView, Quote } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
+import type { PlannedJob } from '../job/plan-request.ts';
 import { jobPath, viewQuote } from '../job/view.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
@@ -12,7 +13,8 @@ import { waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { jobBody, planBody, planningTools } from './job-request.ts';
 import { availableModels, queueAt } from './models.ts';
-import { badField, Problem } from './problem.ts';
+import { checkPreconditions } from './precondition.ts';
+import { badField, orProblem, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
@@ -124,7 +126,12 @@ const getImage = createRoute({
   path: '/v1/jobs/{id}/image',
   summary: 'The finished image',
   request: { params: idParam, query: token },
-  responses: { 200: { description: 'Encoded image' } },
+  responses: {
+    200: { description: 'Encoded image' },
+    304: { description: 'If-None-Match or If-Modified-Since says that the caller has it' },
+    409: { description: 'There is no image, or none yet' },
+    412: { description: 'If-Match or If-Unmodified-Since asks for another' },
+  },
 });
 const cancelJob = createRoute({
   method: 'post',
@@ -148,7 +155,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const body = c.req.valid('json');
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), '/v1/jobs', body);
     const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, {
-      plan: async () => [planBody(body, await availableModels(c.env), planningTools(memo, c.env))],
+      plan: async () => planBody(body, await availableModels(c.env), planningTools(memo, c.env)),
       requestId: c.var.requestId,
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,
@@ -164,7 +171,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(quoteJob, async (c) => {
-    const { request, plan } = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo, c.env));
+    const planned = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo, c.env));
+    const [{ request, plan }] = orProblem(planned) as readonly [PlannedJob];
     const [pace, queue] = await Promise.all([
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
       queueAt(c.env, plan),
@@ -232,15 +240,32 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         code: 'image_not_ready',
         detail: `Job ${id} has no image: it is ${job.status}.`,
       });
-    const image = await c.env.IMAGES.get(imageKey(id, job.image.format), { onlyIf: c.req.raw.headers });
+    const image = await c.env.IMAGES.get(imageKey(id, job.image.format));
     if (!image) throw jobNotFound(id);
-    const caching = { etag: image.httpEtag, 'cache-control': 'private, max-age=31536000, immutable' };
-    if (!('body' in image)) return c.body(null, 304, caching);
-    return c.body(image.body, 200, {
-      'content-type': `image/${job.image.format}`,
-      'content-length': String(image.size),
-      ...caching,
-    });
+    const facts = {
+      etag: image.httpEtag,
+      'last-modified': image.uploaded.toUTCString(),
+      'cache-control': 'private, max-age=31536000, immutable',
+    };
+    const state = checkPreconditions(c.req.raw.headers, { etag: image.httpEtag, modified: image.uploaded });
+    switch (state) {
+      case 'proceed':
+        return c.body(image.body, 200, {
+          'content-type': `image/${job.image.format}`,
+          'content-length': String(image.size),
+          ...facts,
+        });
+      case 'not_modified':
+        await image.body.cancel();
+        return c.body(null, 304, facts);
+      case 'failed':
+        await image.body.cancel();
+        throw new Problem({
+          status: 412,
+          code: 'precondition_failed',
+          detail: `The image is not the one that the request asks for: its etag is ${image.httpEtag}.`,
+        });
+    }
   });
 
   app.openapi(cancelJob, async (c) => {
