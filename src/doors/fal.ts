@@ -91,7 +91,7 @@ export function whyNoResult({ status, error }: Pick<LinkedJob, 'status' | 'error
   }
 }
 
-/** fal's client asks again by itself after 429, 502, 503 and 504, and a failed job stays one: so it is told of a 500. */
+/** fal's client asks again by itself after 429, 502, 503 and 504, but a failed job stays failed: every failure is a 500. */
 function failureStatus(kind: FailureKind): 500 {
   switch (kind) {
     case 'request':

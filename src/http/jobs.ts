@@ -1,6 +1,5 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import { imageKey } from '../job/image-key.ts';
 import type { JobView, Quote } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
@@ -13,9 +12,10 @@ import { waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { jobBody, planBody, planningTools } from './job-request.ts';
 import { availableModels, queueAt } from './models.ts';
-import { checkPreconditions } from './precondition.ts';
 import { badField, orProblem, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
+import { STREAM_HEADERS } from './send-events.ts';
+import { sendImage } from './send-image.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
@@ -220,13 +220,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     if (!events) throw jobNotFound(id);
     if (events === 'ahead') throw badField('last-event-id', after, 'must be the id of an event of this job');
     if (events === 'over') return c.body(null, 204);
-    const headers = {
-      'content-type': 'text/event-stream',
-      'cache-control': 'no-cache, no-transform',
-      'content-encoding': 'identity',
-      'x-accel-buffering': 'no',
-    };
-    return c.body(events, 200, headers);
+    return c.body(events, 200, STREAM_HEADERS);
   });
 
   app.openapi(getImage, async (c) => {
@@ -240,32 +234,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         code: 'image_not_ready',
         detail: `Job ${id} has no image: it is ${job.status}.`,
       });
-    const image = await c.env.IMAGES.get(imageKey(id, job.image.format));
-    if (!image) throw jobNotFound(id);
-    const facts = {
-      etag: image.httpEtag,
-      'last-modified': image.uploaded.toUTCString(),
-      'cache-control': 'private, max-age=31536000, immutable',
-    };
-    const state = checkPreconditions(c.req.raw.headers, { etag: image.httpEtag, modified: image.uploaded });
-    switch (state) {
-      case 'proceed':
-        return c.body(image.body, 200, {
-          'content-type': `image/${job.image.format}`,
-          'content-length': String(image.size),
-          ...facts,
-        });
-      case 'not_modified':
-        await image.body.cancel();
-        return c.body(null, 304, facts);
-      case 'failed':
-        await image.body.cancel();
-        throw new Problem({
-          status: 412,
-          code: 'precondition_failed',
-          detail: `The image is not the one that the request asks for: its etag is ${image.httpEtag}.`,
-        });
-    }
+    return sendImage(c, id, job.image.format);
   });
 
   app.openapi(cancelJob, async (c) => {

@@ -9,6 +9,11 @@ export interface Representation {
 /** `proceed`: send it; `not_modified`: a 304; `failed`: a 412. */
 export type Precondition = 'proceed' | 'not_modified' | 'failed';
 
+const CONDITIONS = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since'];
+
+/** Whether a request has conditions. */
+export const isConditional = (headers: Headers): boolean => CONDITIONS.some((name) => headers.has(name));
+
 /**
  * What the conditions of a GET or HEAD come to, in the order of section 13.2.2. A list of tags that is none matches
  * nothing, and a date that is none is as good as absent.

@@ -12,8 +12,8 @@ const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal];
 
 /**
  * A known address with another method is a 405 that says which methods it takes, in the shape of the routes there; any
- * other address a 404: under `/v1` in OpenAI's shape, since it is OpenAI's clients that guess at addresses, under `/fal`
- * in fal's. Must come before every route.
+ * other address a 404: under `/v1` in OpenAI's shape, since its clients ask there for what this service does not have,
+ * under `/fal` in fal's. Must come before every route.
  */
 export function refuseUnknownRoutes(app: OpenAPIHono<AppEnv>): void {
   const speakerOf = (methods: readonly string[], path: string): Speaker | undefined => {
@@ -46,6 +46,7 @@ function speakerAt(path: string): Speaker | undefined {
 
 /** The problem as a speaker has it; in our own shape without one. */
 async function say(c: Context<AppEnv>, problem: Problem, speaker: Speaker | undefined): Promise<Response> {
+  c.set('render', undefined);
   await speaker?.(c, async () => undefined);
   return c.get('render')?.(problem) ?? problem.toResponse();
 }
