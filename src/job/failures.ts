@@ -49,10 +49,10 @@ export function reasonOf(fault: Fault): FailureReason {
   }
 }
 
-/** Whose the failure of a job is: the request's, the crowd's, the clock's, or ours. */
+/** What a failure is about: the request itself, a lack of free stage servers, the deadline, or a fault of ours. */
 export type FailureKind = 'request' | 'capacity' | 'deadline' | 'fault';
 
-/** What the doors tell failures apart by. */
+/** The kind of a reason: what the doors decide their statuses by. */
 export function kindOf(reason: FailureReason): FailureKind {
   switch (reason) {
     case 'refused':
