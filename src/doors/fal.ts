@@ -91,7 +91,7 @@ export function whyNoResult({ status, error }: Pick<LinkedJob, 'status' | 'error
   }
 }
 
-/** fal's client asks again by itself after 429, 502, 503 and 504, but a failed job stays failed: every failure is a 500. */
+/** Every failure is a 500: after 429, 502, 503 and 504 fal's client asks again, and a failed job stays failed. */
 function failureStatus(kind: FailureKind): 500 {
   switch (kind) {
     case 'request':

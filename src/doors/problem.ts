@@ -1,4 +1,4 @@
-/** What a door says no with, before it has said it in its own shape; and our own shape, RFC 9457 problem details. Pure. */
+/** A refusal before any door has put it in its own shape; and our own shape, RFC 9457 problem details. Pure. */
 import type { Refusal } from '../job/schedule-request.ts';
 
 export interface ProblemFields {

@@ -3,8 +3,8 @@ import { createMiddleware } from 'hono/factory';
 import type { AppEnv } from './env.ts';
 
 /**
- * Ends the body of an answer to HEAD. The router takes HEAD for GET and leaves the body unread; a stream would go on for
- * nobody.
+ * Ends the body of an answer to HEAD. The router takes HEAD for GET and leaves the body unread: a stream would go on
+ * with no reader.
  */
 export const answerHead = createMiddleware<AppEnv>(async function answerHead(c, next) {
   await next();

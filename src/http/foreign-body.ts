@@ -11,8 +11,8 @@ function withoutNulls(value: unknown): unknown {
 }
 
 /**
- * The contract of such a body: `schema`, which never sees a null field. Law: a field that is null and one that is absent
- * get the same answer. `requireJson` bounds how deep a body goes.
+ * The contract of such a body: `schema`, which never sees a null field. Law: a field that is null and one that is
+ * absent get the same answer. `requireJson` bounds how deep a body goes.
  */
 export const foreignBody = <T extends z.ZodObject>(schema: T) => z.preprocess(withoutNulls, schema);
 

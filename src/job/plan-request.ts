@@ -1,6 +1,6 @@
 /**
- * From a request in its own words to planned jobs: every default filled in, the seed drawn, the plan made. Pure: models,
- * clock and chance are passed in, and a request that cannot be planned is a value.
+ * From a request in its own words to planned jobs: every default filled in, the seed drawn, the plan made. Pure:
+ * models, clock and chance come from outside, and a request that cannot be planned is a value.
  */
 import { resolveModel, type ServedModel } from '../fleet/models.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
