@@ -11,8 +11,8 @@ const TIMEOUT_MS = 5000;
 const verdict = z.object({ allowed: z.boolean() });
 
 /**
- * Asks the service about a prompt: it gets `{prompt, negative_prompt}` and answers `{allowed}`. Throws a 400 Problem that
- * names `field` where the prompt is not allowed, a 503 where there is no verdict.
+ * Asks the service about a prompt: it gets `{prompt, negative_prompt}` and answers `{allowed}`. Throws a 400 Problem
+ * that names `field` where the prompt is not allowed, a 503 where there is no verdict.
  */
 export async function moderate(env: Env, { prompt, negativePrompt }: JobRequest, field: string): Promise<void> {
   if (!env.MODERATION_URL) return;

@@ -74,8 +74,8 @@ export function rateHeaders({ limit, remaining, resetMs }: RateState): Record<st
 
 /**
  * The jobs of a request, one an image, started for the caller: all or none. With an idempotency key that came before,
- * the jobs it started then, whatever has become of models, limits and judges since. Throws a 400 Problem for what `plan`
- * refuses, a 422 where the key came with another request, a 429 that says when to come back, and what `plan` and
+ * the jobs it started then, whatever has become of models, limits and judges since. Throws a 400 Problem for what
+ * `plan` refuses, a 422 where the key came with another request, a 429 that says when to come back, and what `plan` and
  * `moderate` throw.
  */
 export async function startJobs(
