@@ -3,6 +3,7 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import { cors } from 'hono/cors';
 import { requestId } from 'hono/request-id';
 import { routeAccounts } from './http/accounts.ts';
+import { answerHead } from './http/answer-head.ts';
 import type { AppEnv } from './http/env.ts';
 import { routeFal } from './http/fal.ts';
 import { routeJobs } from './http/jobs.ts';
@@ -11,12 +12,15 @@ import { routeOpenAIImages } from './http/openai/images.ts';
 import { routeOpenAPI } from './http/openapi.ts';
 import { fromZod, Problem } from './http/problem.ts';
 import { routeReplicate } from './http/replicate.ts';
+import { refuseUnknownRoutes } from './http/unknown-routes.ts';
 import { routeWebhooks } from './http/webhooks.ts';
 import { logLine } from './job/log.ts';
 import type { FitMemo } from './job/plan.ts';
 
 /** Response headers that scripts of other origins may read. */
 const EXPOSED = [
+  'allow',
+  'etag',
   'idempotent-replayed',
   'location',
   'openai-processing-ms',
@@ -59,6 +63,8 @@ export function createApp(): OpenAPIHono<AppEnv> {
       maxAge: 86_400,
     }),
   );
+  app.use(answerHead);
+  refuseUnknownRoutes(app);
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   routeAccounts(app);
   routeModels(app);
@@ -69,9 +75,6 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeWebhooks(app);
   routeOpenAPI(app);
 
-  app.notFound(() =>
-    new Problem({ status: 404, code: 'no_such_route', detail: 'There is nothing at this address.' }).toResponse(),
-  );
   app.onError((error, c) => {
     const render = c.get('render') ?? ((problem: Problem) => problem.toResponse());
     if (error instanceof Problem) return withHeaders(render(error), c.res.headers);

@@ -1,7 +1,9 @@
-/** A job in the shape of Replicate's prediction. Pure. */
+/** A job in the shape of Replicate's prediction, its events in the shape of Replicate's stream. Pure. */
+import type { StoredEvent } from '../job/events.ts';
+import { type FailureKind, kindOf } from '../job/failures.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import type { LinkedJob } from '../job/links.ts';
-import type { LogLine } from '../job/log-lines.ts';
+import { type LogLine, logLines } from '../job/log-lines.ts';
 
 type PredictionStatus = 'starting' | 'processing' | 'succeeded' | 'failed' | 'canceled';
 
@@ -27,10 +29,6 @@ export interface Prediction {
   readonly receipt: JobView['receipt'];
 }
 
-/**
- * Replicate's client polls for ever on a status it does not know, so a passed deadline is `canceled` there, as it is at
- * Replicate after the start.
- */
 function statusOf({ status, error }: JobView): PredictionStatus {
   switch (status) {
     case 'queued':
@@ -42,7 +40,22 @@ function statusOf({ status, error }: JobView): PredictionStatus {
     case 'cancelled':
       return 'canceled';
     case 'failed':
-      return error?.reason === 'deadline_exceeded' ? 'canceled' : 'failed';
+      return error ? statusOfFailure(kindOf(error.reason)) : 'failed';
+  }
+}
+
+/**
+ * Replicate's client polls for ever on a status it does not know, so a passed deadline is `canceled` there, as it is at
+ * Replicate after the start.
+ */
+function statusOfFailure(kind: FailureKind): 'failed' | 'canceled' {
+  switch (kind) {
+    case 'deadline':
+      return 'canceled';
+    case 'request':
+    case 'capacity':
+    case 'fault':
+      return 'failed';
   }
 }
 
@@ -63,15 +76,16 @@ export function viewPrediction(
 ): Prediction {
   const { id, model, receipt, prompt, width, height, seed, preset, output_format, links, error, webhook } = job;
   const path = `${origin}/v1/predictions/${id}`;
+  const status = statusOf(job);
   const started = logs.find(({ message }) => message.startsWith('stage '))?.at ?? null;
   return {
     id,
     model,
     version: job.plan.model_digest,
-    status: isWaitedFor && !hasEnded(job) ? 'starting' : statusOf(job),
+    status: isWaitedFor && !hasEnded(job) ? 'starting' : status,
     input: { prompt, width, height, seed, ...(preset !== null && { preset }), output_format },
     output: job.image && [origin + links.image],
-    error: error && error.reason !== 'deadline_exceeded' ? error.message : null,
+    error: error && status === 'failed' ? error.message : null,
     logs: logs.map(({ message }) => `${message}\n`).join(''),
     metrics: receipt
       ? {
@@ -90,3 +104,39 @@ export function viewPrediction(
     receipt,
   };
 }
+
+/** What an event is in Replicate's stream: types with their data, in order. */
+type StreamEvents = readonly (readonly [type: string, data: string])[];
+
+type Done = Extract<StoredEvent, { readonly type: 'done' }>;
+
+const logsOf = (event: StoredEvent): StreamEvents => logLines([event]).map(({ message }) => ['logs', message]);
+
+/** Every event but the last of a job that has its image. */
+export function viewStreamEvent(event: Exclude<StoredEvent, Done>): StreamEvents {
+  switch (event.type) {
+    case 'preview':
+      return [['output', `data:image/${event.data.format};base64,${event.data.b64_json}`]];
+    case 'failed':
+      return [
+        ['error', event.data.message],
+        ['done', '{"reason": "error"}'],
+      ];
+    case 'cancelled':
+      return [['done', '{"reason": "canceled"}']];
+    case 'queued':
+    case 'plan':
+    case 'stage':
+    case 'step':
+    case 'retry':
+    case 'selection':
+      return logsOf(event);
+  }
+}
+
+/** The last event of a job that has its image; `imageUrl` opens it. */
+export const viewStreamDone = (event: Done, imageUrl: string): StreamEvents => [
+  ...logsOf(event),
+  ['output', imageUrl],
+  ['done', '{}'],
+];

@@ -11,7 +11,7 @@ import {
   newAccountId,
   newKey,
 } from '../account/key.ts';
-import { requireAdmin, requireKey } from './auth.ts';
+import { requireAdmin, requireKey, signingSecret } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv, Env } from './env.ts';
 import { Problem } from './problem.ts';
@@ -115,17 +115,6 @@ const viewNewKey = (key: ApiKey, called: string): z.infer<typeof newKeyView> => 
   prefix: keyPrefix(key),
   key: formatKey(key),
 });
-
-/** Throws a 503 Problem where nothing can be signed. */
-function signingSecret({ SIGNING_SECRET }: Env): string {
-  if (!SIGNING_SECRET)
-    throw new Problem({
-      status: 503,
-      code: 'not_configured',
-      detail: 'This deployment has no SIGNING_SECRET secret yet.',
-    });
-  return SIGNING_SECRET;
-}
 
 export function routeAccounts(app: OpenAPIHono<AppEnv>): void {
   app.openapi(openAccount, async (c) => {

@@ -2,6 +2,7 @@
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { timingSafeEqual } from 'hono/utils/buffer';
+import type { KeyRefusal } from '../account/account.ts';
 import { hashKey, parseKey } from '../account/key.ts';
 import { checkLink, type Opens } from '../account/link.ts';
 import { callObject } from './call-object.ts';
@@ -18,15 +19,26 @@ const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
 const bearer = (c: Context<AppEnv>): string | undefined =>
   /^(?:Bearer|Key) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
 
+/** What keys and links are signed with. Throws a 503 Problem where the deployment has none. */
+export function signingSecret({ SIGNING_SECRET }: Pick<Env, 'SIGNING_SECRET'>): string {
+  if (!SIGNING_SECRET) throw notConfigured('SIGNING_SECRET');
+  return SIGNING_SECRET;
+}
+
+const KEY_FAULTS: Readonly<Record<KeyRefusal, string>> = {
+  unknown: 'The key is not valid.',
+  revoked: 'The key was revoked.',
+};
+
 /** Whose key it is. Throws a 401 Problem; without a signing secret nobody gets in. */
 export async function callerOf(env: Env, text: string | undefined): Promise<Caller> {
-  if (!env.SIGNING_SECRET) throw notConfigured('SIGNING_SECRET');
+  const secret = signingSecret(env);
   if (!text) throw refuse(SEND_KEY);
   const key = parseKey(text);
   if (!key) throw refuse('The key is not valid: it has the form ralu_PREFIX_SECRET.');
-  const hash = await hashKey(env.SIGNING_SECRET, key);
+  const hash = await hashKey(secret, key);
   const refusal = await callObject(env.ACCOUNTS, key.account, (account) => account.refuse(key.id, hash));
-  if (refusal) throw refuse(refusal === 'revoked' ? 'The key was revoked.' : 'The key is not valid.');
+  if (refusal) throw refuse(KEY_FAULTS[refusal]);
   return { account: key.account, keyId: key.id };
 }
 
@@ -52,12 +64,12 @@ export const requireAdmin = createMiddleware<AppEnv>(async function requireAdmin
 export async function ownerOrLink(c: Context<AppEnv>, job: string, opens: Opens): Promise<string | null> {
   const token = c.req.query('token');
   if (token === undefined) return (await callerOf(c.env, bearer(c))).account;
-  if (!c.env.SIGNING_SECRET) throw notConfigured('SIGNING_SECRET');
-  const found = await checkLink(c.env.SIGNING_SECRET, job, opens, token, Date.now());
-  if (found === 'valid') return null;
-  throw refuse(
-    found === 'expired'
-      ? 'The link has expired; ask for the job again to get a new one.'
-      : 'The link is not valid for this.',
-  );
+  switch (await checkLink(signingSecret(c.env), job, opens, token, Date.now())) {
+    case 'valid':
+      return null;
+    case 'expired':
+      throw refuse('The link has expired; ask for the job again to get a new one.');
+    case 'invalid':
+      throw refuse('The link is not valid for this.');
+  }
 }

@@ -30,7 +30,10 @@ interface Operation {
     readonly schema?: Schema;
     readonly description?: string;
   }[];
-  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema?: Schema }>> };
+  readonly requestBody?: {
+    readonly description?: string;
+    readonly content: Readonly<Record<string, { readonly schema?: Schema }>>;
+  };
   readonly responses: Readonly<
     Record<
       string,
@@ -130,6 +133,7 @@ function operation(
   return html`<section>
     <h2><span class="method">${method}</span> <code>${path}</code></h2>
     <p>${summary}</p>
+    ${requestBody?.description ? html`<p>${requestBody.description}</p>` : ''}
     ${table([...given, ...(body ? fieldsOf(body) : [])])}
     <ul>${Object.entries(responses).map(([status, { description, content = {} }]) => {
       const schema = Object.values(content)[0]?.schema;

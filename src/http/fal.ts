@@ -5,8 +5,9 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
-import { viewResult, viewStatus } from '../doors/fal.ts';
-import { resolveModel, type ServedModel } from '../fleet/models.ts';
+import { isTold, viewError, viewResult, viewStatus, whyNoResult } from '../doors/fal.ts';
+import { type FalInput, modelOfApp, planFalRequest } from '../doors/fal-request.ts';
+import type { ServedModel } from '../fleet/models.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { LogLine } from '../job/log-lines.ts';
@@ -15,11 +16,13 @@ import { requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { followJob } from './follow.ts';
+import { foreignContent } from './foreign-body.ts';
 import { jobId, jobNotFound } from './job-id.ts';
-import { type JobBody, jobBody, planBody, planningTools } from './job-request.ts';
+import { jobBody, planningTools } from './job-request.ts';
 import { availableModels } from './models.ts';
-import { badField, Problem } from './problem.ts';
+import { methodNotAllowed, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
+import type { SchemaFields } from './schema-fields.ts';
 import { sendEvents } from './send-events.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
@@ -32,7 +35,7 @@ const {
   height: _height,
   ...own
 } = jobBody.shape;
-const inputBody = z
+export const falBody = z
   .strictObject({
     ...own,
     image_size: z.strictObject({ width: z.int().positive(), height: z.int().positive() }).optional(),
@@ -44,38 +47,33 @@ const inputBody = z
       .boolean()
       .optional()
       .openapi({ description: 'the deployment decides: its judge of prompts is asked either way' }),
-  })
+  } satisfies SchemaFields<FalInput>)
   .openapi('FalInput');
-type Input = z.infer<typeof inputBody>;
 
 const APP = { owner: z.string(), app: z.string() };
 const any = { content: { 'application/json': { schema: z.object({}) } } };
 const BASE = '/fal/queue/{owner}/{app}';
 
-/** What fal's client reads: JSON with `detail`; a list of `{loc, msg, type}` under 422 where fields are at fault. */
-const speakFal = createMiddleware<AppEnv>(async function speakFal(c, next) {
-  c.set('render', ({ fields: { status, code, detail, errors, headers = {} } }) =>
-    errors
-      ? Response.json(
-          { detail: errors.map(({ field, rule }) => ({ loc: ['body', ...field.split('.')], msg: rule, type: code })) },
-          { status: 422, headers },
-        )
-      : Response.json({ detail }, { status, headers }),
-  );
+/** Every refusal behind it has fal's shape. */
+export const speakFal = createMiddleware<AppEnv>(async function speakFal(c, next) {
+  c.set('render', ({ fields }) => {
+    const { status, body } = viewError(fields);
+    return Response.json(body, { status, headers: { ...fields.headers } });
+  });
   await next();
 });
 
-const submitTo = (path: string) =>
+const submitTo = (path: string, parts: Readonly<Record<string, z.ZodString>>) =>
   createRoute({
     method: 'post',
     path,
     summary: 'Submit a request to the queue',
     middleware: [speakFal, requireKey, limitBody, requireJson] as const,
     request: {
-      params: z.object(APP).loose(),
+      params: z.object({ ...APP, ...parts }),
       query: z.object({ fal_webhook: z.string().max(2000).optional() }),
       headers: z.object({ 'idempotency-key': z.string().optional() }),
-      body: { required: true, content: { 'application/json': { schema: inputBody } } },
+      body: foreignContent(falBody),
     },
     responses: { 200: { description: 'In the queue', ...any } },
   });
@@ -97,55 +95,38 @@ const requestRoute = <M extends 'get' | 'put', P extends string>(method: M, part
     responses: { 200: { description: summary, ...any } },
   });
 
-/** The input as a job's body. Throws a 400 Problem. */
-function toJobBody(input: Input, model: string): JobBody {
-  const {
-    image_size,
-    num_inference_steps: steps,
-    guidance_scale,
-    num_images: _,
-    sync_mode: __,
-    enable_safety_checker: ___,
-    ...fields
-  } = input;
-  if (steps !== undefined && (fields.preset !== undefined || fields.N !== undefined))
-    throw badField('num_inference_steps', steps, 'cannot be given together with a preset or N');
-  if (guidance_scale !== undefined && fields.guidance !== undefined)
-    throw badField('guidance_scale', guidance_scale, 'cannot be given together with guidance');
-  return {
-    ...fields,
-    model,
-    ...image_size,
-    ...(steps !== undefined && { N: [steps], e: [1] }),
-    ...(guidance_scale !== undefined && { guidance: guidance_scale }),
-  };
+/** The model that an app's path means. Throws a 404 Problem where it means none. */
+function modelAt(models: readonly ServedModel[], app: string, path: string): ServedModel {
+  const model = modelOfApp(models, app, path);
+  if (model) return model;
+  throw new Problem({
+    status: 404,
+    code: 'model_not_found',
+    detail: `There is no model ${path || app}; there are ${models.map(({ facts }) => facts.id).join(', ')}.`,
+  });
 }
 
-/** The model that an app's path means: its last parts first. Throws a 404 Problem. */
-function modelOf(models: readonly ServedModel[], app: string, path: string): string {
-  const names = [path, path.split('/').at(-1) ?? '', app].filter((name) => name !== '');
-  const found = names.map((name) => resolveModel(models, name)).find((model) => model !== null);
-  if (!found)
-    throw new Problem({
-      status: 404,
-      code: 'model_not_found',
-      detail: `There is no model ${names[0]}; there are ${models.map(({ facts }) => facts.id).join(', ')}.`,
-    });
-  return found.facts.id;
+/** Where a request is submitted. */
+interface SubmitPath {
+  readonly owner: string;
+  readonly app: string;
+  readonly path?: string;
+  readonly more?: string;
+}
+
+/** A request as it stands, and where it is found. */
+interface Found {
+  readonly job: LinkedJob;
+  readonly logs: readonly LogLine[];
+  readonly base: string;
+  readonly origin: string;
 }
 
 export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
-  type Told = {
-    readonly job: LinkedJob;
-    readonly logs: readonly LogLine[];
-    readonly base: string;
-    readonly origin: string;
-  };
-
-  const told = async (
+  const find = async (
     c: Context<AppEnv>,
     { owner, app, id }: { readonly owner: string; readonly app: string; readonly id: string },
-  ): Promise<Told> => {
+  ): Promise<Found> => {
     const found = await callObject(c.env.JOBS, jobId(id), (stub) => stub.viewWithLogs(c.var.caller.account));
     if (!found) throw jobNotFound(id);
     const { origin } = new URL(c.req.url);
@@ -159,24 +140,23 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   const submit = async (
     c: Context<AppEnv>,
-    { owner, app }: { readonly owner: string; readonly app: string },
-    input: Input,
-    webhook: string | undefined,
+    { owner, app, path = '', more }: SubmitPath,
+    { input, webhook }: { readonly input: FalInput; readonly webhook: string | undefined },
   ) => {
+    // the address of a request, which takes no POST, has the form of an app's
+    if (path === 'requests' && more !== undefined) throw methodNotAllowed('POST', ['GET', 'HEAD']);
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, { input, webhook });
-    const plan = async () => {
-      const models = await availableModels(c.env);
-      const path = c.req.path.slice(`/fal/queue/${owner}/${app}/`.length);
-      return [planBody(toJobBody(input, modelOf(models, app, path)), models, planningTools(memo, c.env))];
-    };
     const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
-      plan,
+      plan: async () => {
+        const model = modelAt(await availableModels(c.env), app, more === undefined ? path : `${path}/${more}`);
+        return planFalRequest(input, model, planningTools(memo, c.env));
+      },
       requestId: c.var.requestId,
       idempotency,
       webhook: webhookOf(c, 'fal_webhook', webhook, 'fal'),
     });
     const [{ id }] = jobs as [JobView];
-    const { job, base } = await told(c, { owner, app, id });
+    const { job, base } = await find(c, { owner, app, id });
     return c.json(
       { ...viewStatus(job, [], base, false), status: 'IN_QUEUE', queue_position: job.queue?.position ?? 0 },
       200,
@@ -189,26 +169,29 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     );
   };
   // an app has a path below it or has not
-  for (const path of [BASE, `${BASE}/{path}`, `${BASE}/{path}/{more}`] as const) {
-    app.openapi(submitTo(path), async (c) =>
-      submit(
-        c,
-        c.req.valid('param') as { owner: string; app: string },
-        c.req.valid('json'),
-        c.req.valid('query').fal_webhook,
-      ),
+  const [path, more] = [z.string(), z.string()];
+  for (const route of [
+    submitTo(BASE, {}),
+    submitTo(`${BASE}/{path}`, { path }),
+    submitTo(`${BASE}/{path}/{more}`, { path, more }),
+  ]) {
+    app.openapi(route, async (c) =>
+      submit(c, c.req.valid('param') as SubmitPath, {
+        input: c.req.valid('json'),
+        webhook: c.req.valid('query').fal_webhook,
+      }),
     );
   }
 
   app.openapi(requestRoute('get', '/status', 'Where a request stands'), async (c) => {
-    const { job, logs, base } = await told(c, c.req.valid('param'));
+    const { job, logs, base } = await find(c, c.req.valid('param'));
     return c.json(viewStatus(job, logs, base, c.req.valid('query').logs === '1'), 200, { 'x-fal-request-id': job.id });
   });
 
   app.openapi(streamStatus, async (c) => {
     const params = c.req.valid('param');
     const withLogs = c.req.valid('query').logs === '1';
-    await told(c, params);
+    await find(c, params);
     return sendEvents(
       c,
       async (write) => {
@@ -219,9 +202,8 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
             await write.comment();
             continue;
           }
-          // these change neither the status nor the logs
-          if (event.type === 'step' || event.type === 'preview') continue;
-          const { job, logs, base } = await told(c, params);
+          if (!isTold(event.type)) continue;
+          const { job, logs, base } = await find(c, params);
           // each line once: the client adds them up
           const status = viewStatus(job, logs.slice(numLogs), base, withLogs);
           numLogs = logs.length;
@@ -236,16 +218,10 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(requestRoute('get', '', 'The result'), async (c) => {
-    const { job, origin } = await told(c, c.req.valid('param'));
+    const { job, origin } = await find(c, c.req.valid('param'));
     const result = viewResult(job, origin);
     if (result) return c.json(result, 200, { 'x-fal-request-id': job.id });
-    if (!hasEnded(job))
-      throw new Problem({ status: 400, code: 'in_progress', detail: 'The request is still in progress.' });
-    throw new Problem({
-      status: job.status === 'failed' ? 500 : 409,
-      code: job.error?.reason ?? 'cancelled',
-      detail: job.error?.message ?? 'The request was cancelled.',
-    });
+    throw new Problem(whyNoResult(job));
   });
 
   app.openapi(requestRoute('put', '/cancel', 'Stop a request'), async (c) => {

@@ -1,19 +1,31 @@
-/** The body of `POST /v1/jobs`: its contract, and the way from it to a planned job. */
+/** The body of `POST /v1/jobs`: its contract, and the way from it to a planned job. Strict: null is a value. */
 import { z } from '@hono/zod-openapi';
-import { resolveModel, type ServedModel } from '../fleet/models.ts';
-import type { JobRequest, Plan } from '../job/job.ts';
-import { type FitMemo, makePlan } from '../job/plan.ts';
-import { chooseSchedule, MAX_STAGES, type Planned } from '../job/schedule-request.ts';
-import { imageFormat, type ModelFacts } from '../stage/contract.ts';
+import type { ServedModel } from '../fleet/models.ts';
+import type { FitMemo } from '../job/plan.ts';
+import {
+  chooseModel,
+  type PlannedJob,
+  type PlanningTools,
+  planRequest,
+  type RequestInput,
+} from '../job/plan-request.ts';
+import type { Planned } from '../job/schedule-request.ts';
+import { imageFormat } from '../stage/contract.ts';
 import type { Env } from './env.ts';
-import { badField } from './problem.ts';
+import type { SchemaFields } from './schema-fields.ts';
 
 const MAX_PROMPT = 32_000;
 const MAX_SEED = 2 ** 32 - 1;
-const DEFAULT_QUALITY = 90;
 
 const numbers = z.array(z.number()).min(1).max(8);
 const text = z.string().max(MAX_PROMPT, `must have at most ${MAX_PROMPT} characters`);
+
+/** What a body of ours has beside the request. */
+interface JobFields extends RequestInput {
+  readonly model?: string | undefined;
+  readonly deadline_seconds?: number | undefined;
+  readonly webhook_url?: string | undefined;
+}
 
 export const jobBody = z
   .strictObject({
@@ -76,19 +88,9 @@ export const jobBody = z
       .max(2000)
       .optional()
       .openapi({ description: 'told when the job has ended, by Standard Webhooks' }),
-  })
+  } satisfies SchemaFields<JobFields>)
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;
-
-export interface PlanningTools {
-  readonly memo: FitMemo;
-  /** milliseconds, for measuring */
-  readonly clock: () => number;
-  /** what a request gets that does not say whether its stages may change engines */
-  readonly allowEngineChange: boolean;
-  /** a random seed */
-  readonly draw: () => number;
-}
 
 export const planningTools = (memo: FitMemo, env: Pick<Env, 'ALLOW_ENGINE_CHANGE'>): PlanningTools => ({
   memo,
@@ -97,55 +99,12 @@ export const planningTools = (memo: FitMemo, env: Pick<Env, 'ALLOW_ENGINE_CHANGE
   draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
 });
 
-/** A planned value or the 400 that names what is wrong with it. */
-function orProblem<T>(planned: Planned<T>): T {
-  if (planned.ok) return planned.value;
-  const { field, value, rule } = planned.refusal;
-  throw badField(field, value, rule);
-}
-
-/**
- * The request as it will be stored and its plan: every default filled in, the seed drawn. Throws a 400 Problem naming
- * field, value and rule.
- */
+/** The planned job of a body, alone in its list. Refuses fields by their names in the body. */
 export function planBody(
   body: JobBody,
   models: readonly ServedModel[],
   tools: PlanningTools,
-  previews = nativePreviews(body),
-): { request: JobRequest; plan: Plan } {
-  const model = resolveModel(models, body.model);
-  if (!model) throw badField('model', body.model, `must be one of ${models.map(({ facts }) => facts.id).join(', ')}`);
-  const format = body.output_format ?? 'png';
-  if (body.quality !== undefined && format === 'png')
-    throw badField('quality', body.quality, 'belongs to webp and jpeg; png is lossless');
-  const size = chooseSize(body, model.facts);
-  const request: JobRequest = {
-    model: model.facts.id,
-    prompt: body.prompt,
-    negativePrompt: body.negative_prompt ?? '',
-    guidance: body.guidance ?? model.facts.guidance?.default ?? null,
-    ...size,
-    seed: body.seed ?? tools.draw(),
-    schedule: orProblem(chooseSchedule(body, model.facts, size)),
-    upsampling: body.upsampling ?? (body.reference ? 'token' : 'latent'),
-    reference: body.reference ?? false,
-    format,
-    quality: body.quality ?? DEFAULT_QUALITY,
-    allowEngineChange: body.allow_engine_change ?? tools.allowEngineChange,
-    previews,
-  };
-  return { request, plan: orProblem(makePlan(request, model, tools)) };
-}
-
-/** Every stage's picture unless told otherwise, in the format that is smallest. */
-const nativePreviews = ({ preview = true }: JobBody): JobRequest['previews'] => ({
-  count: preview ? MAX_STAGES - 1 : 0,
-  format: 'webp',
-});
-
-/** The size asked for; a missing side is the default size's. */
-function chooseSize({ width, height }: JobBody, { sizes }: ModelFacts): { width: number; height: number } {
-  const [first] = sizes as [ModelFacts['sizes'][number]];
-  return { width: width ?? first.width, height: height ?? first.height };
+): Planned<readonly PlannedJob[]> {
+  const model = chooseModel(models, body.model);
+  return model.ok ? planRequest(body, model.value, tools) : model;
 }

@@ -1,9 +1,9 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import { imageKey } from '../job/image-key.ts';
 import type { JobView, Quote } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
+import type { PlannedJob } from '../job/plan-request.ts';
 import { jobPath, viewQuote } from '../job/view.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
@@ -12,8 +12,10 @@ import { waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { jobBody, planBody, planningTools } from './job-request.ts';
 import { availableModels, queueAt } from './models.ts';
-import { badField, Problem } from './problem.ts';
+import { badField, orProblem, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
+import { STREAM_HEADERS } from './send-events.ts';
+import { sendImage } from './send-image.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
@@ -124,7 +126,12 @@ const getImage = createRoute({
   path: '/v1/jobs/{id}/image',
   summary: 'The finished image',
   request: { params: idParam, query: token },
-  responses: { 200: { description: 'Encoded image' } },
+  responses: {
+    200: { description: 'Encoded image' },
+    304: { description: 'If-None-Match or If-Modified-Since says that the caller has it' },
+    409: { description: 'There is no image, or none yet' },
+    412: { description: 'If-Match or If-Unmodified-Since asks for another' },
+  },
 });
 const cancelJob = createRoute({
   method: 'post',
@@ -148,7 +155,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const body = c.req.valid('json');
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), '/v1/jobs', body);
     const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, {
-      plan: async () => [planBody(body, await availableModels(c.env), planningTools(memo, c.env))],
+      plan: async () => planBody(body, await availableModels(c.env), planningTools(memo, c.env)),
       requestId: c.var.requestId,
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,
@@ -164,7 +171,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(quoteJob, async (c) => {
-    const { request, plan } = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo, c.env));
+    const planned = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo, c.env));
+    const [{ request, plan }] = orProblem(planned) as readonly [PlannedJob];
     const [pace, queue] = await Promise.all([
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
       queueAt(c.env, plan),
@@ -212,13 +220,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     if (!events) throw jobNotFound(id);
     if (events === 'ahead') throw badField('last-event-id', after, 'must be the id of an event of this job');
     if (events === 'over') return c.body(null, 204);
-    const headers = {
-      'content-type': 'text/event-stream',
-      'cache-control': 'no-cache, no-transform',
-      'content-encoding': 'identity',
-      'x-accel-buffering': 'no',
-    };
-    return c.body(events, 200, headers);
+    return c.body(events, 200, STREAM_HEADERS);
   });
 
   app.openapi(getImage, async (c) => {
@@ -232,15 +234,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         code: 'image_not_ready',
         detail: `Job ${id} has no image: it is ${job.status}.`,
       });
-    const image = await c.env.IMAGES.get(imageKey(id, job.image.format), { onlyIf: c.req.raw.headers });
-    if (!image) throw jobNotFound(id);
-    const caching = { etag: image.httpEtag, 'cache-control': 'private, max-age=31536000, immutable' };
-    if (!('body' in image)) return c.body(null, 304, caching);
-    return c.body(image.body, 200, {
-      'content-type': `image/${job.image.format}`,
-      'content-length': String(image.size),
-      ...caching,
-    });
+    return sendImage(c, id, job.image.format);
   });
 
   app.openapi(cancelJob, async (c) => {

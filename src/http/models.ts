@@ -9,7 +9,7 @@ import { PLAIN, presetsFor } from '../job/presets.ts';
 import { modelFacts, type Queue } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import type { AppEnv, Env } from './env.ts';
-import { speakOpenAI } from './openai/errors.ts';
+import { speakOpenAI } from './openai/speak.ts';
 import { Problem } from './problem.ts';
 
 /** The models that can be asked for now. Throws a 503 when no stage server can be reached and none is remembered. */

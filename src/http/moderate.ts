@@ -11,10 +11,10 @@ const TIMEOUT_MS = 5000;
 const verdict = z.object({ allowed: z.boolean() });
 
 /**
- * Throws a 400 Problem for a prompt that is not allowed, a 503 where the service gives no verdict. It gets `{prompt,
- * negative_prompt}` and answers `{allowed}`.
+ * Asks the service about a prompt: it gets `{prompt, negative_prompt}` and answers `{allowed}`. Throws a 400 Problem
+ * that names `field` where the prompt is not allowed, a 503 where there is no verdict.
  */
-export async function moderate(env: Env, { prompt, negativePrompt }: JobRequest): Promise<void> {
+export async function moderate(env: Env, { prompt, negativePrompt }: JobRequest, field: string): Promise<void> {
   if (!env.MODERATION_URL) return;
   const answer = await ask(env, JSON.stringify({ prompt, negative_prompt: negativePrompt })).catch(() => null);
   if (answer === null)
@@ -25,7 +25,7 @@ export async function moderate(env: Env, { prompt, negativePrompt }: JobRequest)
       headers: { 'retry-after': '5' },
     });
   if (!answer.allowed)
-    throw new Problem({ ...badField('prompt', prompt, 'is not allowed here').fields, code: 'moderation_blocked' });
+    throw new Problem({ ...badField(field, prompt, 'is not allowed here').fields, code: 'moderation_blocked' });
 }
 
 async function ask({ MODERATION_URL, MODERATION_TOKEN }: Env, body: string): Promise<z.infer<typeof verdict>> {

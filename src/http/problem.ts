@@ -1,38 +1,7 @@
-/** Errors as RFC 9457 problem details: one shape for every refusal on our own routes. */
+/** Refusals as they are thrown inside a route; each door has its own shape for them. */
 import type { z } from 'zod';
-
-export interface Fault {
-  /** dotted path of the field, or the header's name */
-  readonly field: string;
-  /** what was got, shortened; text is told by its length only */
-  readonly value: unknown;
-  /** what is expected */
-  readonly rule: string;
-}
-
-export interface ProblemFields {
-  readonly status: 400 | 401 | 404 | 409 | 410 | 413 | 415 | 422 | 429 | 500 | 503;
-  /** stable name for programs */
-  readonly code: string;
-  /** one sentence for people */
-  readonly detail: string;
-  readonly errors?: readonly Fault[];
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-const TITLES: Record<ProblemFields['status'], string> = {
-  400: 'Bad request',
-  401: 'Not authenticated',
-  404: 'Not found',
-  409: 'Conflict',
-  410: 'Gone',
-  413: 'Body too large',
-  415: 'Unsupported media type',
-  422: 'Not the same request',
-  429: 'Too many requests',
-  500: 'Internal error',
-  503: 'Not available',
-};
+import { type ProblemFields, UNKNOWN_FIELD, viewProblem, WHOLE_BODY } from '../doors/problem.ts';
+import type { Planned, Refusal } from '../job/schedule-request.ts';
 
 /** Thrown inside a route; the app's error handler turns it into the response. */
 export class Problem extends Error {
@@ -44,24 +13,38 @@ export class Problem extends Error {
     this.fields = fields;
   }
 
+  /** In our own shape. */
   toResponse(): Response {
-    const { status, code, detail, errors, headers } = this.fields;
-    return Response.json(
-      { type: 'about:blank', title: TITLES[status], status, detail, code, ...(errors && { errors }) },
-      { status, headers: { ...headers, 'content-type': 'application/problem+json' } },
-    );
+    const { status, headers } = this.fields;
+    return Response.json(viewProblem(this.fields), {
+      status,
+      headers: { ...headers, 'content-type': 'application/problem+json' },
+    });
   }
 }
 
-/** The rule that a field nobody knows breaks. */
-export const UNKNOWN_FIELD = 'is not a field of this request';
+/** What was planned. Throws the 400 that names what is wrong with it. */
+export function orProblem<T>(planned: Planned<T>): T {
+  if (planned.ok) return planned.value;
+  const { field, value, rule } = planned.refusal;
+  throw badField(field, value, rule);
+}
+
+/** A 405 for an address that takes only these methods. */
+export const methodNotAllowed = (method: string, allowed: readonly string[]): Problem =>
+  new Problem({
+    status: 405,
+    code: 'method_not_allowed',
+    detail: `This address takes ${allowed.join(', ')}, not ${method}.`,
+    headers: { allow: allowed.join(', ') },
+  });
 
 /** A 400 for one field. */
 export function badField(field: string, value: unknown, rule: string): Problem {
   return badFields([{ field, value, rule }]);
 }
 
-function badFields(errors: readonly Fault[]): Problem {
+function badFields(errors: readonly Refusal[]): Problem {
   const shown = errors.map(({ field, value, rule }) => ({ field, value: shorten(value), rule }));
   const detail = shown
     .map(
@@ -74,7 +57,7 @@ function badFields(errors: readonly Fault[]): Problem {
 /** A 400 naming field, value and rule of every fault a zod schema found in `input`. */
 export function fromZod(error: z.ZodError, input: unknown): Problem {
   return badFields(
-    error.issues.flatMap((issue): Fault[] => {
+    error.issues.flatMap((issue): Refusal[] => {
       const path = issue.path.map(String);
       if (issue.code === 'unrecognized_keys')
         return issue.keys.map((key) => ({
@@ -82,7 +65,7 @@ export function fromZod(error: z.ZodError, input: unknown): Problem {
           value: valueAt(input, [...path, key]),
           rule: UNKNOWN_FIELD,
         }));
-      return [{ field: path.join('.') || '(body)', value: valueAt(input, path), rule: issue.message }];
+      return [{ field: path.join('.') || WHOLE_BODY, value: valueAt(input, path), rule: issue.message }];
     }),
   );
 }

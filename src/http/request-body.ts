@@ -1,10 +1,13 @@
 /** What every JSON body must be before it is read. */
 import { bodyLimit } from 'hono/body-limit';
 import { createMiddleware } from 'hono/factory';
+import { WHOLE_BODY } from '../doors/problem.ts';
 import type { AppEnv } from './env.ts';
 import { badField, Problem } from './problem.ts';
 
 const MAX_BODY_BYTES = 256 * 1024;
+/** lists and objects inside each other; no request of ours has more than four */
+const MAX_DEPTH = 16;
 
 /** Refuses a longer body than any request of ours has. */
 export const limitBody = bodyLimit({
@@ -21,6 +24,12 @@ export const limitBody = bodyLimit({
 /** The types that Hono reads a body as JSON for; any other would slip past the contract unread. */
 const JSON_TYPE = /^application\/([a-z-.]+\+)?json(;\s*[a-zA-Z0-9-]+=([^;]+))*$/;
 
+/** Whether lists and objects go more than `depth` levels into each other. It looks no further. */
+const isDeeper = (value: unknown, depth: number): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  (depth === 0 || Object.values(value).some((each) => isDeeper(each, depth - 1)));
+
 /** Refuses what is not JSON, before the contract is looked at. */
 export const requireJson = createMiddleware<AppEnv>(async function requireJson(c, next) {
   const type = c.req.header('content-type') ?? '';
@@ -32,8 +41,9 @@ export const requireJson = createMiddleware<AppEnv>(async function requireJson(c
       errors: [{ field: 'content-type', value: type, rule: 'must be application/json' }],
     });
   }
-  await c.req.json().catch(() => {
-    throw badField('(body)', undefined, 'must be JSON');
+  const body: unknown = await c.req.json().catch(() => {
+    throw badField(WHOLE_BODY, undefined, 'must be JSON');
   });
+  if (isDeeper(body, MAX_DEPTH)) throw badField(WHOLE_BODY, undefined, `must be at most ${MAX_DEPTH} levels deep`);
   await next();
 });

@@ -5,11 +5,12 @@ import type { AppEnv } from './env.ts';
 export interface EventWriter {
   /** one event; line breaks in `data` become spaces. Rejects once nobody reads. */
   event(type: string | null, data: string): Promise<void>;
-  /** a line that every client skips: it keeps an idle stream open */
+  /** a comment, which every client skips: it keeps an idle stream open */
   comment(): Promise<void>;
 }
 
-const HEADERS = {
+/** Of every stream: nothing in between keeps it, packs it or holds it back. */
+export const STREAM_HEADERS = {
   'content-type': 'text/event-stream',
   'cache-control': 'no-cache, no-transform',
   'content-encoding': 'identity',
@@ -43,5 +44,5 @@ export function sendEvents(
   );
   // outlives the reader, for what is to be done when it goes
   c.executionCtx.waitUntil(written.catch(() => undefined));
-  return c.body(readable, 200, { ...headers, ...HEADERS });
+  return c.body(readable, 200, { ...headers, ...STREAM_HEADERS });
 }

@@ -5,20 +5,17 @@
 import type { Idempotency, Started } from '../account/account.ts';
 import { toHex } from '../account/hmac.ts';
 import type { RateState } from '../account/rate.ts';
-import type { JobRequest, JobView, Plan } from '../job/job.ts';
+import type { JobView } from '../job/job.ts';
+import type { PlannedJob } from '../job/plan-request.ts';
 import type { NewJob } from '../job/rpc.ts';
+import type { Planned } from '../job/schedule-request.ts';
 import type { Webhook } from '../job/webhook.ts';
 import { callObject } from './call-object.ts';
 import type { Caller, Env } from './env.ts';
 import { moderate } from './moderate.ts';
-import { badField, Problem } from './problem.ts';
+import { badField, orProblem, Problem } from './problem.ts';
 
 const MAX_IDEMPOTENCY_KEY = 255;
-
-export interface Planned {
-  readonly request: JobRequest;
-  readonly plan: Plan;
-}
 
 export interface StartedJobs {
   readonly jobs: readonly JobView[];
@@ -28,8 +25,13 @@ export interface StartedJobs {
 }
 
 export interface StartOptions {
-  /** one an image, with one prompt; asked for only where the request has not come before */
-  readonly plan: () => Promise<readonly Planned[]>;
+  /**
+   * one an image, with one prompt, or the field at fault by its name at this surface; asked for only where the request
+   * has not come before
+   */
+  readonly plan: () => Promise<Planned<readonly PlannedJob[]>>;
+  /** what the prompt is called at this surface; `prompt` when absent */
+  readonly promptField?: string;
   readonly requestId: string;
   readonly idempotency: Idempotency | null;
   /** of each job */
@@ -72,19 +74,20 @@ export function rateHeaders({ limit, remaining, resetMs }: RateState): Record<st
 
 /**
  * The jobs of a request, one an image, started for the caller: all or none. With an idempotency key that came before,
- * the jobs it started then, whatever has become of models, limits and judges since. Throws a 429 Problem that says when
- * to come back, a 422 where the key came with another request, what `plan` and `moderate` throw.
+ * the jobs it started then, whatever has become of models, limits and judges since. Throws a 400 Problem for what
+ * `plan` refuses, a 422 where the key came with another request, a 429 that says when to come back, and what `plan` and
+ * `moderate` throw.
  */
 export async function startJobs(
   env: Env,
   caller: Caller,
-  { plan, requestId, idempotency, deadlineSeconds = null, webhook = null }: StartOptions,
+  { plan, promptField = 'prompt', requestId, idempotency, deadlineSeconds = null, webhook = null }: StartOptions,
 ): Promise<StartedJobs> {
   const recalled = idempotency && (await recallJobs(env, caller, idempotency));
   if (recalled) return recalled;
-  const planned = await plan();
-  const [{ request }] = planned as readonly [Planned, ...Planned[]];
-  await moderate(env, request);
+  const planned = orProblem(await plan());
+  const [{ request }] = planned as readonly [PlannedJob, ...PlannedJob[]];
+  await moderate(env, request, promptField);
   const jobIds = planned.map(() => `job_${crypto.randomUUID().replaceAll('-', '')}`);
   const started = await callObject(env.ACCOUNTS, caller.account, (account) =>
     account.start(caller.keyId, { requestId, jobIds, idempotency }),
@@ -93,7 +96,7 @@ export async function startJobs(
 
   const jobs = await Promise.all(
     started.jobIds.map((id, i) => {
-      const job: NewJob = { id, account: caller.account, ...(planned[i] as Planned), deadlineSeconds, webhook };
+      const job: NewJob = { id, account: caller.account, ...(planned[i] as PlannedJob), deadlineSeconds, webhook };
       return callObject(env.JOBS, id, (stub) => stub.create(job));
     }),
   );

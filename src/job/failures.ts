@@ -49,6 +49,38 @@ export function reasonOf(fault: Fault): FailureReason {
   }
 }
 
+/** What a failure is about: the request itself, a lack of free stage servers, the deadline, or a fault of ours. */
+export type FailureKind = 'request' | 'capacity' | 'deadline' | 'fault';
+
+/** The kind of a reason: what the doors decide their statuses by. */
+export function kindOf(reason: FailureReason): FailureKind {
+  switch (reason) {
+    case 'refused':
+      return 'request';
+    case 'no_capacity':
+      return 'capacity';
+    case 'deadline_exceeded':
+      return 'deadline';
+    case 'unreachable':
+    case 'server_error':
+    case 'gateway':
+    case 'invalid_response':
+    case 'reported':
+    case 'timeout':
+    case 'storage_failed':
+    case 'model_failed':
+    case 'orphaned':
+    case 'draining':
+    case 'not_finite':
+    case 'cancelled':
+    case 'model_changed':
+    case 'engine_changed':
+    case 'interrupted':
+    case 'internal_error':
+      return 'fault';
+  }
+}
+
 /** Whether the same request would fail again however often it is sent. */
 export function isFinal(failure: Fault): boolean {
   switch (failure.reason) {

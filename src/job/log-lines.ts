@@ -53,8 +53,8 @@ export function logLines(events: readonly StoredEvent[]): readonly LogLine[] {
 }
 
 /**
- * Where the job waits in a stage server's line, as its newest event has it; without place and time where the servers
- * are too busy to take it; null where it does not wait.
+ * Place and expected wait of the job in a stage server's queue, as its newest event states them. Both are null where
+ * every server is too busy to take the job; the whole is null where the job does not wait.
  */
 export function queueOf(
   last: StoredEvent | undefined,

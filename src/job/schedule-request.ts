@@ -13,7 +13,8 @@ export interface Refusal {
 
 export type Planned<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
 
-const refuse = (field: string, value: unknown, rule: string): { ok: false; refusal: Refusal } => ({
+/** A request refused for one field. */
+export const refuse = (field: string, value: unknown, rule: string): { ok: false; refusal: Refusal } => ({
   ok: false,
   refusal: { field, value, rule },
 });

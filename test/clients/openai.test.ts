@@ -135,6 +135,23 @@ describe('images.generate', () => {
     expect(answer.quality).toBe(quality);
   });
 
+  test('null is as good as absent, also in fields that are not supported', async () => {
+    const nulls = Object.fromEntries(
+      ['style', 'quality', 'size', 'n', 'background', 'user', 'steps', 'ralu', 'svg'].map((field) => [field, null]),
+    );
+    const [sent, left] = [await generate({ seed: 7, ...nulls } as Extra), await generate({ seed: 7 })];
+    expect(sent.data?.[0]?.b64_json).toBe(left.data?.[0]?.b64_json);
+  });
+
+  test('an address that nobody has, and a method that one does not take, are errors of the client’s own kinds', async () => {
+    expect(await refusal(client.images.edit({ image: new File(['x'], 'x.png'), prompt: 'x' }))).toMatchObject({
+      status: 404,
+      code: 'no_such_route',
+      type: 'invalid_request_error',
+    });
+    expect(await refusal(client.get('/images/generations'))).toMatchObject({ status: 405, code: 'method_not_allowed' });
+  });
+
   test('steps, and a schedule of its own', async () => {
     expect(methodOf(await generate({ steps: 3 })).stages.map(({ tokens, steps }) => [tokens, steps])).toEqual([
       [256, 3],

@@ -365,6 +365,16 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     expect(await response.text()).toContain('must be JSON');
   });
 
+  test('lists within lists without end', async () => {
+    for (const depth of [17, 100_000]) {
+      const response = await post('/v1/jobs', `{"prompt": ${'['.repeat(depth)}${']'.repeat(depth)}}`);
+      expect(response.status, `${depth}`).toBe(400);
+      expect(await response.text()).toContain('must be at most 16 levels deep');
+    }
+    const within = await post('/v1/jobs', `{"prompt": ${'['.repeat(15)}${']'.repeat(15)}}`);
+    expect(await within.json()).toMatchObject({ errors: [{ field: 'prompt' }] });
+  });
+
   test('another content type', async () => {
     for (const type of [
       'text/plain',

@@ -16,8 +16,12 @@ interface Schema {
   readonly maximum?: number;
 }
 interface Operation {
+  readonly responses: Readonly<Record<string, unknown>>;
   readonly parameters?: readonly { readonly name: string; readonly in: string; readonly schema: Schema }[];
-  readonly requestBody?: { readonly content: { readonly 'application/json': { readonly schema: Schema } } };
+  readonly requestBody?: {
+    readonly description?: string;
+    readonly content: { readonly 'application/json': { readonly schema: Schema } };
+  };
 }
 interface Document {
   readonly openapi: string;
@@ -44,11 +48,30 @@ describe('the document', () => {
     );
   });
 
+  test('names what the conditions of a request for the image can come to', () => {
+    expect(Object.keys(document.paths['/v1/jobs/{id}/image']?.get?.responses ?? {})).toEqual([
+      '200',
+      '304',
+      '409',
+      '412',
+    ]);
+  });
+
+  test('says of every foreign body, and of none of ours, that null is as good as absent', () => {
+    const bodies = Object.entries(document.paths).flatMap(([path, { post }]) =>
+      post?.requestBody ? [[path, post.requestBody.description ?? ''] as const] : [],
+    );
+    const forgiving = bodies.filter(([, description]) => description.includes('Null')).map(([path]) => path);
+    expect(forgiving).toEqual(bodies.map(([path]) => path).filter((path) => !/^\/v1\/(jobs|accounts)/.test(path)));
+    expect(forgiving.length).toBeGreaterThan(3);
+  });
+
   test('is readable at /docs, which loads nothing', async () => {
     const response = await call('/docs', { key: null });
     const text = await response.text();
     expect(response.headers.get('content-security-policy')).toContain("default-src 'none'");
     for (const path of Object.keys(document.paths)) expect(text).toContain(path);
+    expect(text).toContain('Null is as good as absent');
     expect(text).not.toMatch(/<script|<link|<img|src=|https?:\/\//);
   });
 });

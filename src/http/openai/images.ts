@@ -5,6 +5,8 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Idempotency } from '../../account/account.ts';
+import { type DoneJob, failureOf, isDone, methodHeaders, viewAnswer } from '../../doors/openai.ts';
+import { type ImageRequest, planImages } from '../../doors/openai-request.ts';
 import type { JobView } from '../../job/job.ts';
 import type { FitMemo } from '../../job/plan.ts';
 import { type ImageFormat, imageFormat } from '../../stage/contract.ts';
@@ -12,16 +14,17 @@ import { requireKey } from '../auth.ts';
 import { callObject } from '../call-object.ts';
 import type { AppEnv, Env } from '../env.ts';
 import { erased, waitForJob } from '../follow.ts';
+import { foreignContent } from '../foreign-body.ts';
 import { planningTools } from '../job-request.ts';
 import { availableModels } from '../models.ts';
-import { badField } from '../problem.ts';
+import { badField, Problem } from '../problem.ts';
 import { limitBody, requireJson } from '../request-body.ts';
 import { type EventWriter, sendEvents } from '../send-events.ts';
 import { digestOf, idempotencyOf, rateHeaders, type StartedJobs, startJobs } from '../start-jobs.ts';
-import { failureOf, speakOpenAI } from './errors.ts';
-import { type DoneJob, imageAnswer, imageBytes, isDone, methodHeaders } from './image-answer.ts';
+import { imageBody } from './image-body.ts';
+import { imageBase64, imageBytes, imageUrl } from './image-bytes.ts';
 import { writeImageEvents } from './image-events.ts';
-import { type ImageBody, imageBody, planImages, refuseUnsupported } from './image-request.ts';
+import { refuseUnsupported, speakOpenAI } from './speak.ts';
 
 const SURFACE = '/v1/images/generations';
 
@@ -35,7 +38,7 @@ const generate = createRoute({
       'idempotency-key': z.string().optional(),
       accept: z.string().optional().openapi({ description: 'image/*: the bytes alone, with the facts in headers' }),
     }),
-    body: { required: true, content: { 'application/json': { schema: imageBody } } },
+    body: foreignContent(imageBody),
   },
   responses: {
     200: {
@@ -61,7 +64,7 @@ const generate = createRoute({
  * client sends by itself, which has the same body and a retry count but no key. Such a one attaches to what the first
  * try started.
  */
-async function idempotencyHere(c: Context<AppEnv>, body: ImageBody): Promise<Idempotency | null> {
+async function idempotencyHere(c: Context<AppEnv>, body: ImageRequest): Promise<Idempotency | null> {
   const given = await idempotencyOf(c.req.header('idempotency-key'), SURFACE, body);
   const retries = c.req.header('x-stainless-retry-count');
   if (given || retries === undefined) return given;
@@ -155,7 +158,15 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
         'content-type': `image/${image.format}`,
       });
     }
-    return c.json(await imageAnswer(c.env, new URL(c.req.url).origin, body, jobs), 200, timed);
+    const { origin } = new URL(c.req.url);
+    const data = await Promise.all(
+      jobs.map(async (job) =>
+        body.response_format === 'url'
+          ? { url: await imageUrl(c.env, origin, job) }
+          : { b64_json: await imageBase64(c.env, job.id, job.image) },
+      ),
+    );
+    return c.json(viewAnswer(body, jobs, data), 200, timed);
   });
 }
 
@@ -164,7 +175,7 @@ async function finished(c: Context<AppEnv>, { jobs }: StartedJobs): Promise<read
   const ended = await Promise.all(jobs.map(({ id }) => waitForJob(c.env, c.var.caller.account, id)));
   return ended.map((job, i) => {
     if (!job) throw erased((jobs[i] as JobView).id);
-    if (!isDone(job)) throw failureOf(job);
+    if (!isDone(job)) throw new Problem(failureOf(job));
     return job;
   });
 }

@@ -1,0 +1,174 @@
+/** A request for OpenAI's images in the words of a job. Pure. */
+
+import type { ServedModel } from '../fleet/models.ts';
+import type { Upsampling } from '../job/job.ts';
+import {
+  chooseModel,
+  type PlannedJob,
+  type PlanningTools,
+  planRequest,
+  type RequestInput,
+  renamed,
+} from '../job/plan-request.ts';
+import { PLAIN, presetsFor } from '../job/presets.ts';
+import { type Planned, type Refusal, refuse, type ScheduleInput } from '../job/schedule-request.ts';
+import type { ImageFormat } from '../stage/contract.ts';
+
+const DEFAULT_COMPRESSION = 100;
+
+/** `auto` aside, how a size is written. */
+export const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
+
+/** What only this service has. */
+export interface RaluOptions extends ScheduleInput {
+  readonly upsampling?: Upsampling | undefined;
+  readonly reference?: boolean | undefined;
+  readonly allow_engine_change?: boolean | undefined;
+  readonly on_disconnect?: 'cancel' | 'continue' | undefined;
+}
+
+/** The body of a request, its shapes checked, its nulls left out. */
+export interface ImageRequest {
+  readonly prompt: string;
+  readonly model?: string | undefined;
+  readonly n?: number | undefined;
+  /** `auto`, or as `SIZE` has it */
+  readonly size?: string | undefined;
+  readonly quality?: 'low' | 'medium' | 'high' | 'xhigh' | 'max' | 'auto' | 'standard' | 'hd' | undefined;
+  readonly output_format?: ImageFormat | undefined;
+  readonly output_compression?: number | undefined;
+  readonly background?: 'auto' | 'opaque' | undefined;
+  readonly moderation?: 'auto' | 'low' | undefined;
+  readonly response_format?: 'b64_json' | 'url' | undefined;
+  readonly stream?: boolean | undefined;
+  readonly partial_images?: number | undefined;
+  readonly user?: string | undefined;
+  readonly safety_identifier?: string | undefined;
+  readonly seed?: number | undefined;
+  readonly steps?: number | undefined;
+  readonly guidance?: number | undefined;
+  readonly negative_prompt?: string | undefined;
+  readonly ralu?: RaluOptions | undefined;
+}
+
+/** Fields and values of OpenAI's specification that no model here can do, with the reason. */
+const UNSUPPORTED: Readonly<Record<string, (value: unknown) => string | null>> = {
+  background: (value) => (value === 'transparent' ? 'pictures are opaque' : null),
+  output_format: (value) => (value === 'gif' || value === 'svg' ? 'must be png, webp or jpeg' : null),
+  style: () => 'the models have no styles',
+  complexity: () => 'the models have no planning to spend more or less on',
+  frame_count: () => 'there is one frame',
+  frame_duration_ms: () => 'there is one frame',
+  svg: () => 'must be png, webp or jpeg',
+};
+
+/**
+ * The first field of a body that the specification has and this service does not, with the reason; null where there is
+ * none. Null is as good as absent.
+ */
+export function findUnsupported(body: unknown): Refusal | null {
+  if (typeof body !== 'object' || body === null) return null;
+  for (const [field, refuse] of Object.entries(UNSUPPORTED)) {
+    const value = Object.hasOwn(body, field) ? (body as Record<string, unknown>)[field] : null;
+    const rule = value === null ? null : refuse(value);
+    if (rule !== null) return { field, value, rule };
+  }
+  return null;
+}
+
+/**
+ * One planned job an image, image i with seed + i. `preferred` is the format where the body names none. Refuses fields
+ * by their names in this body.
+ */
+export function planImages(
+  body: ImageRequest,
+  models: readonly ServedModel[],
+  tools: PlanningTools,
+  preferred: ImageFormat = 'png',
+): Planned<readonly PlannedJob[]> {
+  const { partial_images: partials = 0, output_compression: compression = DEFAULT_COMPRESSION, n: count = 1 } = body;
+  if (partials > 0 && !body.stream) return refuse('partial_images', partials, 'needs stream');
+  const model = chooseModel(models, body.model);
+  if (!model.ok) return model;
+  const format = body.output_format ?? preferred;
+  if (compression !== DEFAULT_COMPRESSION && format === 'png')
+    return refuse('output_compression', compression, 'belongs to webp and jpeg; png is lossless');
+  const schedule = scheduleOf(body, model.value.facts.steps);
+  if (!schedule.ok) return schedule;
+  const [, width, height] = SIZE.exec(body.size ?? '') ?? [];
+  const { on_disconnect: _, ...options } = body.ralu ?? {};
+  const input: RequestInput = {
+    prompt: body.prompt,
+    negative_prompt: body.negative_prompt,
+    ...options,
+    ...schedule.value,
+    ...(width && height && { width: Number(width), height: Number(height) }),
+    seed: body.seed,
+    guidance: body.guidance,
+    output_format: format,
+    // 0 is as good as 1: the encoders begin there
+    ...(format !== 'png' && { quality: Math.max(1, compression) }),
+  };
+  const planned = planRequest(input, model.value, tools, { count, previews: { count: partials, format } });
+  return renamed(planned, (field) => nameHere(field, body));
+}
+
+/**
+ * The preset that a quality means for a model with this plain run: `low` its fastest, `medium` the one in the middle,
+ * `high` its most careful; undefined where it chooses none.
+ */
+function presetOf(quality: ImageRequest['quality'], plainSteps: number): string | undefined {
+  const names = presetsFor(plainSteps).map(({ name }) => name);
+  switch (quality) {
+    case 'low':
+      return names.at(-1) ?? PLAIN;
+    case 'medium':
+      return names[(names.length - 1) >> 1] ?? PLAIN;
+    case 'high':
+    case 'hd':
+      return names[0] ?? PLAIN;
+    case 'xhigh':
+    case 'max':
+      return PLAIN;
+    case 'auto':
+    case 'standard':
+    case undefined:
+      return undefined;
+  }
+}
+
+/** The schedule that `quality` or `steps` choose. The ways to choose one exclude each other. */
+function scheduleOf({ quality, steps, ralu }: ImageRequest, plainSteps: number): Planned<ScheduleInput> {
+  const preset = presetOf(quality, plainSteps);
+  const own = (['preset', 'N', 'e', 'h', 'Z'] as const).find((field) => ralu?.[field] !== undefined);
+  if (preset !== undefined && own) return refuse('quality', quality, `chooses a preset, and so does ralu.${own}`);
+  if (preset !== undefined && steps !== undefined)
+    return refuse('steps', steps, 'cannot be given together with quality');
+  if (steps !== undefined && own) return refuse('steps', steps, `cannot be given together with ralu.${own}`);
+  if (steps !== undefined) return { ok: true, value: { N: [steps], e: [1] } };
+  return { ok: true, value: preset === undefined ? {} : { preset } };
+}
+
+/** The fields of the job that have their place under `ralu`. */
+const OPTIONS: Readonly<Record<Exclude<keyof RaluOptions, 'on_disconnect'>, true>> = {
+  preset: true,
+  N: true,
+  e: true,
+  h: true,
+  Z: true,
+  r: true,
+  z_max: true,
+  published: true,
+  upsampling: true,
+  reference: true,
+  allow_engine_change: true,
+};
+
+/** Names that a field of the job has in this body, where it was the one that came. */
+function nameHere(field: string, { steps, quality, ralu }: ImageRequest): string {
+  if (['width', 'height', 'width, height'].includes(field)) return 'size';
+  if (field === 'quality') return 'output_compression';
+  if (steps !== undefined && (field === 'N' || field === 'e')) return 'steps';
+  if (field === 'preset' && quality && ralu?.preset === undefined) return 'quality';
+  return Object.hasOwn(OPTIONS, field) ? `ralu.${field}` : field;
+}

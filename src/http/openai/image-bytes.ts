@@ -1,0 +1,22 @@
+/** Finished images out of storage, as bytes, as text, as an address. */
+import { encodeBase64 } from 'hono/utils/encode';
+import type { DoneJob } from '../../doors/openai.ts';
+import { imageKey } from '../../job/image-key.ts';
+import type { ImageView } from '../../job/job.ts';
+import { withLinks } from '../../job/links.ts';
+import type { Env } from '../env.ts';
+import { erased } from '../follow.ts';
+
+/** Bytes of a job's image. Throws a 404 Problem where it was erased meanwhile. */
+export async function imageBytes(env: Env, id: string, { format }: Pick<ImageView, 'format'>): Promise<ArrayBuffer> {
+  const stored = await env.IMAGES.get(imageKey(id, format));
+  if (!stored) throw erased(id);
+  return stored.arrayBuffer();
+}
+
+export const imageBase64 = async (env: Env, id: string, image: ImageView): Promise<string> =>
+  encodeBase64(await imageBytes(env, id, image));
+
+/** The image's address, open to whoever has it for an hour. */
+export const imageUrl = async (env: Env, origin: string, job: DoneJob): Promise<string> =>
+  origin + (await withLinks(env.SIGNING_SECRET, job)).links.image;

@@ -1,0 +1,116 @@
+/**
+ * From a request in its own words to planned jobs: every default filled in, the seed drawn, the plan made. Pure:
+ * models, clock and chance come from outside, and a request that cannot be planned is a value.
+ */
+import { resolveModel, type ServedModel } from '../fleet/models.ts';
+import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
+import type { JobRequest, Plan, Upsampling } from './job.ts';
+import { type FitMemo, makePlan } from './plan.ts';
+import { chooseSchedule, MAX_STAGES, type Planned, refuse, type ScheduleInput } from './schedule-request.ts';
+
+const DEFAULT_QUALITY = 90;
+const NUM_SEEDS = 2 ** 32;
+
+/** What a caller says about a picture. The shapes are checked already, the meaning is not. */
+export interface RequestInput extends ScheduleInput {
+  readonly prompt: string;
+  readonly negative_prompt?: string | undefined;
+  readonly width?: number | undefined;
+  readonly height?: number | undefined;
+  /** 0 … 2³² - 1 */
+  readonly seed?: number | undefined;
+  readonly upsampling?: Upsampling | undefined;
+  readonly reference?: boolean | undefined;
+  readonly guidance?: number | undefined;
+  readonly output_format?: ImageFormat | undefined;
+  readonly quality?: number | undefined;
+  readonly allow_engine_change?: boolean | undefined;
+  /** whether the stages before the last are shown; true when absent */
+  readonly preview?: boolean | undefined;
+}
+
+/** A request as it will be stored, with its plan. */
+export interface PlannedJob {
+  readonly request: JobRequest;
+  readonly plan: Plan;
+}
+
+export interface PlanningTools {
+  readonly memo: FitMemo;
+  /** milliseconds, for measuring */
+  readonly clock: () => number;
+  /** what a request gets that does not say whether its stages may change engines */
+  readonly allowEngineChange: boolean;
+  /** a random seed, 0 … 2³² - 1 */
+  readonly draw: () => number;
+}
+
+/** The model of this id or alias; the first one where none is named. Refuses `model`. */
+export function chooseModel(models: readonly ServedModel[], name: string | undefined): Planned<ServedModel> {
+  const value = resolveModel(models, name);
+  if (!value) return refuse('model', name, `must be one of ${models.map(({ facts }) => facts.id).join(', ')}`);
+  return { ok: true, value };
+}
+
+/**
+ * One planned job for each of `count` images: all alike but for the seed, which is one more each time and follows
+ * 2³² - 1 with 0. Refuses fields by their names in `RequestInput`. Law: image i is what a request for one image with
+ * seed + i gets.
+ */
+export function planRequest(
+  input: RequestInput,
+  model: ServedModel,
+  tools: PlanningTools,
+  {
+    count = 1,
+    previews = everyStage(input),
+  }: { readonly count?: number; readonly previews?: JobRequest['previews'] } = {},
+): Planned<readonly PlannedJob[]> {
+  const { facts } = model;
+  const format = input.output_format ?? 'png';
+  if (input.quality !== undefined && format === 'png')
+    return refuse('quality', input.quality, 'belongs to webp and jpeg; png is lossless');
+  const size = chooseSize(input, facts);
+  const schedule = chooseSchedule(input, facts, size);
+  if (!schedule.ok) return schedule;
+  const request: JobRequest = {
+    model: facts.id,
+    prompt: input.prompt,
+    negativePrompt: input.negative_prompt ?? '',
+    guidance: input.guidance ?? facts.guidance?.default ?? null,
+    ...size,
+    seed: input.seed ?? tools.draw(),
+    schedule: schedule.value,
+    upsampling: input.upsampling ?? (input.reference ? 'token' : 'latent'),
+    reference: input.reference ?? false,
+    format,
+    quality: input.quality ?? DEFAULT_QUALITY,
+    allowEngineChange: input.allow_engine_change ?? tools.allowEngineChange,
+    previews,
+  };
+  const plan = makePlan(request, model, tools);
+  if (!plan.ok) return plan;
+  const jobs = Array.from({ length: count }, (_, i) => ({
+    request: { ...request, seed: (request.seed + i) % NUM_SEEDS },
+    plan: plan.value,
+  }));
+  return { ok: true, value: jobs };
+}
+
+/** The same, with the refused field called by the name it has in the caller's own request. */
+export function renamed<T>(planned: Planned<T>, nameOf: (field: string) => string): Planned<T> {
+  if (planned.ok) return planned;
+  return { ok: false, refusal: { ...planned.refusal, field: nameOf(planned.refusal.field) } };
+}
+
+/** Every stage's picture unless told otherwise, in the format that is smallest. */
+const everyStage = ({ preview = true }: RequestInput): JobRequest['previews'] => ({
+  count: preview ? MAX_STAGES - 1 : 0,
+  format: 'webp',
+});
+
+/** The size asked for; a missing side is the default size's. */
+function chooseSize({ width, height }: RequestInput, { sizes }: ModelFacts): { width: number; height: number } {
+  const [first] = sizes as [ModelFacts['sizes'][number]];
+  return { width: width ?? first.width, height: height ?? first.height };
+}

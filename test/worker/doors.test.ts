@@ -1,0 +1,338 @@
+/** The doors: one request planned and refused in each one's own words, errors and events in each one's own shapes. */
+import { describe, expect, test } from 'vitest';
+import { whyNoResult } from '../../src/doors/fal.ts';
+import { planFalRequest } from '../../src/doors/fal-request.ts';
+import { failureOf, usageOf, viewProgress } from '../../src/doors/openai.ts';
+import { findUnsupported, type ImageRequest, planImages } from '../../src/doors/openai-request.ts';
+import { viewPrediction, viewStreamDone, viewStreamEvent } from '../../src/doors/replicate.ts';
+import { deadlineSeconds, planPrediction, waitSeconds } from '../../src/doors/replicate-request.ts';
+import type { StoredEvent } from '../../src/job/events.ts';
+import type { FailureReason } from '../../src/job/failures.ts';
+import type { LinkedJob } from '../../src/job/links.ts';
+import { type PlanningTools, planRequest } from '../../src/job/plan-request.ts';
+import type { Planned } from '../../src/job/schedule-request.ts';
+import { fluxFlopFacts } from '../../src/numerics/flops.ts';
+import type { ModelFacts } from '../../src/stage/contract.ts';
+import { call, post } from './call.ts';
+
+const FACTS: ModelFacts = {
+  id: 'flux-1-dev',
+  aliases: ['flux'],
+  channels: 16,
+  token_pixels: 16,
+  sizes: [{ width: 1024, height: 1024 }],
+  shift: [{ tokens: 4096, shift: 3 }],
+  steps: 50,
+  guidance: { min: 1, max: 10, default: 3.5 },
+  negative_prompt: false,
+  text_tokens: 512,
+  max_tokens: 4096,
+  flops: fluxFlopFacts({ textTokens: 512, guidance: true }),
+  digest: 'sha256:flux',
+  licence: 'test',
+  card: '',
+};
+const MODEL = { facts: FACTS };
+const OTHER = { facts: { ...FACTS, id: 'other', aliases: [], digest: 'sha256:other' } };
+const tools: PlanningTools = { memo: new Map(), clock: () => 0, draw: () => 42, allowEngineChange: false };
+
+const value = <T>(planned: Planned<T>): T => {
+  if (!planned.ok) throw new Error(JSON.stringify(planned.refusal));
+  return planned.value;
+};
+const fieldOf = (planned: Planned<unknown>): string | null => (planned.ok ? null : planned.refusal.field);
+
+describe('a request for several images', () => {
+  test('is as many requests for one, with following seeds', () => {
+    const many = value(planRequest({ prompt: 'a fox', seed: 2 ** 32 - 2 }, MODEL, tools, { count: 4 }));
+    expect(many.map(({ request }) => request.seed)).toEqual([2 ** 32 - 2, 2 ** 32 - 1, 0, 1]);
+    for (const { request, plan } of many)
+      expect(value(planRequest({ prompt: 'a fox', seed: request.seed }, MODEL, tools))).toEqual([{ request, plan }]);
+  });
+
+  test('draws one seed where none is given', () => {
+    let drawn = 0;
+    const draw = () => {
+      drawn++;
+      return 7;
+    };
+    const jobs = value(planImages({ prompt: 'a fox', n: 3 }, [MODEL], { ...tools, draw }));
+    expect([jobs.map(({ request }) => request.seed), drawn]).toEqual([[7, 8, 9], 1]);
+  });
+});
+
+describe('each door', () => {
+  test('plans the same job from its own words', () => {
+    const own = value(planRequest({ prompt: 'a fox', N: [9], e: [1], guidance: 5, seed: 7 }, MODEL, tools));
+    const { plan } = own[0] as (typeof own)[0];
+    const openai = planImages({ prompt: 'a fox', steps: 9, guidance: 5, seed: 7, size: 'auto' }, [MODEL], tools);
+    const fal = planFalRequest({ prompt: 'a fox', num_inference_steps: 9, guidance_scale: 5, seed: 7 }, MODEL, tools);
+    const input = { prompt: 'a fox', N: [9], e: [1], guidance: 5, seed: 7 };
+    const replicate = planPrediction(input, { field: 'version', name: 'black/flux' }, [OTHER, MODEL], tools);
+    expect(value(fal)).toEqual(own);
+    expect(value(replicate)).toEqual(own);
+    // its stages are shown only where partial images are asked for
+    expect(value(openai)).toMatchObject([{ request: { seed: 7, guidance: 5, previews: { count: 0 } }, plan }]);
+  });
+
+  test.each<[string, Partial<ImageRequest>]>([
+    ['size', { size: '16x16' }],
+    ['guidance', { guidance: 11 }],
+    ['negative_prompt', { negative_prompt: 'blurry' }],
+    ['quality', { quality: 'low', ralu: { N: [1] } }],
+    ['quality', { quality: 'low', steps: 3, ralu: { preset: '4x' } }],
+    ['steps', { quality: 'low', steps: 3 }],
+    ['steps', { steps: 3, ralu: { h: [1] } }],
+    ['steps', { steps: 2000 }],
+    ['output_compression', { output_compression: 50 }],
+    ['partial_images', { partial_images: 1 }],
+    ['ralu.preset', { ralu: { preset: '9x' } }],
+    ['ralu.e', { ralu: { N: [1] } }],
+    ['ralu.z_max', { ralu: { z_max: 1 } }],
+    ['ralu.upsampling', { ralu: { reference: true, upsampling: 'latent' } }],
+    ['model', { model: 'nobody' }],
+  ])('OpenAI’s names %s as its body does: %j', (field, extra) => {
+    expect(fieldOf(planImages({ prompt: 'a fox', ...extra }, [MODEL], tools))).toBe(field);
+  });
+
+  test.each([
+    ['input.width, input.height', { width: 16 }, undefined],
+    ['input.preset', { preset: '9x' }, undefined],
+    ['input.e', { N: [1] }, 'flux'],
+    ['version', {}, 'nobody'],
+    ['version', {}, 'black/flux:sha256'],
+    [null, {}, 'flux'],
+    [null, {}, 'black/flux'],
+  ])('Replicate’s names %s', (field, extra, name) => {
+    expect(fieldOf(planPrediction({ prompt: 'a fox', ...extra }, { field: 'version', name }, [MODEL], tools))).toBe(
+      field,
+    );
+  });
+
+  test('Replicate’s takes a digest for a model', () => {
+    const other = { facts: { ...OTHER.facts, digest: 'abc' } };
+    for (const name of ['abc', 'any/thing:abc'])
+      expect(
+        value(planPrediction({ prompt: 'a fox' }, { field: 'version', name }, [MODEL, other], tools)),
+      ).toMatchObject([{ request: { model: 'other' } }]);
+  });
+
+  test.each([
+    ['image_size', { image_size: { width: 16, height: 16 } }],
+    ['num_inference_steps', { num_inference_steps: 3, N: [1] }],
+    ['num_inference_steps', { num_inference_steps: 2000 }],
+    ['guidance_scale', { guidance_scale: 11 }],
+    ['guidance', { guidance: 11 }],
+    ['guidance_scale', { guidance_scale: 2, guidance: 2 }],
+    ['e', { N: [1] }],
+  ])('fal’s names %s', (field, extra) => {
+    expect(fieldOf(planFalRequest({ prompt: 'a fox', ...extra }, MODEL, tools))).toBe(field);
+  });
+
+  test('OpenAI’s knows what it does not support, and null is none of it', () => {
+    expect(findUnsupported({ style: 'vivid' })).toMatchObject({ field: 'style', value: 'vivid' });
+    expect(findUnsupported({ output_format: 'gif' })).toMatchObject({ field: 'output_format' });
+    for (const body of [null, [], 'x', {}, { style: null }, { background: 'opaque' }])
+      expect(findUnsupported(body)).toBeNull();
+  });
+});
+
+describe('headers of Replicate’s', () => {
+  test.each([
+    [undefined, 0],
+    ['wait', 60],
+    ['wait=5', 5],
+    ['respond-async, wait=90', 60],
+    ['nowait', 0],
+  ])('Prefer: %s waits %i s', (header, seconds) => expect(waitSeconds(header)).toBe(seconds));
+
+  test.each([
+    ['90', 90],
+    ['90s', 90],
+    ['1h30m', 5400],
+    [undefined, null],
+  ])('Cancel-After: %s is %s s', (header, seconds) => expect(value(deadlineSeconds(header))).toBe(seconds));
+
+  test.each(['', '0s', '25h', 'soon', '1d'])('Cancel-After: %j is refused', (header) =>
+    expect(fieldOf(deadlineSeconds(header))).toBe('cancel-after'),
+  );
+});
+
+/** What each reason is for OpenAI, fal and Replicate. A new reason does not compile until it is decided here. */
+const STATUSES: Readonly<Record<FailureReason, readonly [openai: number, fal: number, replicate: string]>> = {
+  refused: [400, 500, 'failed'],
+  no_capacity: [503, 500, 'failed'],
+  deadline_exceeded: [500, 500, 'canceled'],
+  unreachable: [500, 500, 'failed'],
+  server_error: [500, 500, 'failed'],
+  gateway: [500, 500, 'failed'],
+  invalid_response: [500, 500, 'failed'],
+  reported: [500, 500, 'failed'],
+  timeout: [500, 500, 'failed'],
+  storage_failed: [500, 500, 'failed'],
+  model_failed: [500, 500, 'failed'],
+  orphaned: [500, 500, 'failed'],
+  draining: [500, 500, 'failed'],
+  not_finite: [500, 500, 'failed'],
+  cancelled: [500, 500, 'failed'],
+  model_changed: [500, 500, 'failed'],
+  engine_changed: [500, 500, 'failed'],
+  interrupted: [500, 500, 'failed'],
+  internal_error: [500, 500, 'failed'],
+};
+
+const JOB: LinkedJob = {
+  id: 'job_1',
+  object: 'job',
+  status: 'failed',
+  room: 'failed',
+  created_at: 1,
+  finished_at: 2,
+  expires_at: 3,
+  model: 'flux-1-dev',
+  prompt: 'a fox',
+  width: 1024,
+  height: 1024,
+  seed: 7,
+  preset: '7x',
+  output_format: 'png',
+  plan: {} as LinkedJob['plan'],
+  image: null,
+  receipt: null,
+  error: null,
+  deadline_at: null,
+  queue: null,
+  webhook: null,
+  urls: { get: '', events: '', image: '', cancel: '' },
+  links: { events: '', image: '', expires_at: 0 },
+};
+
+describe('a job without an image', () => {
+  test.each(Object.entries(STATUSES))('that failed by %s', (reason, [openai, fal, replicate]) => {
+    const error = { reason: reason as FailureReason, message: 'A sentence.', stage: 1, attempts: 2 };
+    expect(failureOf({ id: 'job_1', error })).toEqual({ status: openai, code: reason, detail: 'A sentence.' });
+    expect(whyNoResult({ status: 'failed', error })).toEqual({ status: fal, code: reason, detail: 'A sentence.' });
+    const prediction = viewPrediction({ ...JOB, error }, [], { origin: 'http://x', streamToken: 't' });
+    expect([prediction.status, prediction.error]).toEqual([replicate, replicate === 'failed' ? 'A sentence.' : null]);
+  });
+
+  test('because it was cancelled, or is not done', () => {
+    expect(failureOf({ id: 'job_1', error: null })).toMatchObject({ status: 410, code: 'job_cancelled' });
+    expect(whyNoResult({ status: 'cancelled', error: null })).toMatchObject({ status: 409 });
+    for (const status of ['queued', 'running'] as const)
+      expect(whyNoResult({ status, error: null })).toMatchObject({ status: 400, code: 'in_progress' });
+    expect(() => whyNoResult({ status: 'done', error: null })).toThrow(RangeError);
+  });
+});
+
+describe('events', () => {
+  const at = { seq: 1, at: 5 };
+  const preview = {
+    ...at,
+    type: 'preview',
+    data: { stage: 1, format: 'webp', width: 512, height: 512, b64_json: 'AAAA' },
+  } as const;
+  const step = { ...at, type: 'step', data: { stage: 2, step: 1, steps: 3, sigma: 0.5, ms: 9 } } as const;
+  const place = { asked: {}, job: JOB, image_index: 1, partial_image_index: 0 };
+
+  test('are partial images of their own size, or ours under their own name, at OpenAI’s', () => {
+    expect(viewProgress(preview, place)).toMatchObject({
+      type: 'image_generation.partial_image',
+      size: '512x512',
+      output_format: 'webp',
+      b64_json: 'AAAA',
+      image_index: 1,
+    });
+    expect(viewProgress(step, place)).toEqual({ ...step.data, job_id: 'job_1', image_index: 1, type: 'ralu.step' });
+    for (const event of [preview, step]) expect(viewProgress(event, place)).not.toHaveProperty('error');
+  });
+
+  test('are output, logs, error and done at Replicate’s', () => {
+    expect(viewStreamEvent(preview)).toEqual([['output', 'data:image/webp;base64,AAAA']]);
+    expect(viewStreamEvent(step)).toEqual([]);
+    const failure = { job_id: 'job_1', reason: 'timeout', message: 'Too slow.', stage: 1, attempts: 1 } as const;
+    expect(viewStreamEvent({ ...at, type: 'failed', data: failure })).toEqual([
+      ['error', 'Too slow.'],
+      ['done', '{"reason": "error"}'],
+    ]);
+    const receipt = { wall_ms: { total: 12 } };
+    const done = { ...at, type: 'done', data: { job_id: 'job_1', receipt } } as unknown as Extract<
+      StoredEvent,
+      { type: 'done' }
+    >;
+    expect(viewStreamDone(done, 'http://x/image')).toEqual([
+      ['logs', 'done in 12 ms'],
+      ['output', 'http://x/image'],
+      ['done', '{}'],
+    ]);
+  });
+
+  test('usage counts a token once for every step that carried it', () => {
+    const receipt = (stages: object[]) => ({ stages }) as unknown as Parameters<typeof usageOf>[0][0];
+    const receipts = [
+      receipt([
+        { tokens: 64, steps: 2 },
+        { tokens: 256, steps: 5 },
+      ]),
+      receipt([{ tokens: 10, steps: 1 }]),
+    ];
+    expect(usageOf(receipts)).toMatchObject({ output_tokens: 64 * 2 + 256 * 5 + 10, input_tokens: 0 });
+  });
+});
+
+describe('what is no request at all is refused in the door’s shape', () => {
+  const json = { 'content-type': 'application/json' };
+  const cases: readonly [string, number, RequestInit][] = [
+    ['malformed JSON', 400, { headers: json, body: '{"prompt": ' }],
+    ['another content type', 415, { headers: { 'content-type': 'text/plain' }, body: '{"prompt": "a fox"}' }],
+    ['a body over the limit', 413, { headers: json, body: JSON.stringify({ prompt: 'a'.repeat(300_000) }) }],
+    ['a list', 400, { headers: json, body: '[]' }],
+    ['no key', 401, { headers: json, body: '{"prompt": "a fox"}' }],
+  ];
+
+  test.each(cases)('%s', async (name, status, init) => {
+    const send = (path: string) => call(path, { method: 'POST', ...init, ...(name === 'no key' && { key: null }) });
+    const openai = await send('/v1/images/generations');
+    expect([openai.status, openai.headers.get('content-type')]).toEqual([status, 'application/json']);
+    expect(await openai.json()).toEqual({
+      error: {
+        message: expect.stringMatching(/\w/),
+        type: status === 401 ? 'authentication_error' : 'invalid_request_error',
+        param: expect.toSatisfy((param) => param === null || typeof param === 'string'),
+        code: expect.stringMatching(/^[a-z_]+$/),
+      },
+    });
+
+    const fal = await send('/fal/queue/ralu/flux');
+    expect([fal.status, fal.headers.get('content-type')]).toEqual([status === 400 ? 422 : status, 'application/json']);
+    const { detail } = await fal.json<{ detail: unknown }>();
+    if (status === 400) expect(detail).toEqual([{ loc: ['body'], msg: expect.any(String), type: 'invalid_request' }]);
+    else expect(detail).toEqual(expect.stringMatching(/\w/));
+
+    const replicate = await send('/v1/predictions');
+    expect([replicate.status, replicate.headers.get('content-type')]).toEqual([status, 'application/problem+json']);
+    expect(await replicate.json()).toMatchObject({ status, title: expect.any(String), detail: expect.any(String) });
+  });
+
+  test('a field is named where the caller wrote it', async () => {
+    const openai = await post('/v1/images/generations', { prompt: 'a fox', size: '16x16' });
+    expect(await openai.json()).toMatchObject({ error: { param: 'size', code: 'invalid_value' } });
+    const unknown = await post('/v1/images/generations', { prompt: 'a fox', colour: 'red' });
+    expect(await unknown.json()).toMatchObject({ error: { param: 'colour', code: 'unsupported_parameter' } });
+    const replicate = await post('/v1/predictions', { input: { prompt: 'a fox', width: 16 } });
+    expect(await replicate.json()).toMatchObject({ errors: [{ field: 'input.width, input.height' }] });
+    const version = await post('/v1/predictions', { version: 'nobody', input: { prompt: 'a fox' } });
+    expect(await version.json()).toMatchObject({ errors: [{ field: 'version', value: 'nobody' }] });
+    const { data } = await (await call('/v1/models')).json<{ data: { id: string }[] }>();
+    const fal = await post(`/fal/queue/ralu/${data[0]?.id}`, {
+      prompt: 'a fox',
+      image_size: { width: 16, height: 16 },
+    });
+    expect([fal.status, await fal.json()]).toMatchObject([422, { detail: [{ loc: ['body', 'image_size'] }] }]);
+    const nobody = await post('/fal/queue/ralu/nobody/text/to-image', { prompt: 'a fox' });
+    expect([nobody.status, await nobody.json()]).toMatchObject([
+      404,
+      { detail: expect.stringContaining('text/to-image') },
+    ]);
+  });
+});
