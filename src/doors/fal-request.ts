@@ -1,8 +1,9 @@
 /** A request of fal's queue in the words of a job. Pure. */
 
-import { resolveModel, type ServedModel } from '../fleet/models.ts';
+import { resolveModel } from '../fleet/models.ts';
 import { type PlannedJob, type PlanningTools, planRequest, type RequestInput, renamed } from '../job/plan-request.ts';
 import { type Planned, refuse } from '../job/schedule-request.ts';
+import type { ModelFacts } from '../stage/contract.ts';
 
 /** The body of a request, its shapes checked, its nulls left out. */
 export interface FalInput extends Omit<RequestInput, 'width' | 'height'> {
@@ -18,7 +19,7 @@ export interface FalInput extends Omit<RequestInput, 'width' | 'height'> {
 }
 
 /** The model that an app's path means, its last parts first; null where none is called like that. */
-export function modelOfApp(models: readonly ServedModel[], app: string, path: string): ServedModel | null {
+export function modelOfApp(models: readonly ModelFacts[], app: string, path: string): ModelFacts | null {
   const names = [path, path.split('/').at(-1) ?? '', app].filter((name) => name !== '');
   return names.map((name) => resolveModel(models, name)).find((model) => model !== null) ?? null;
 }
@@ -26,7 +27,7 @@ export function modelOfApp(models: readonly ServedModel[], app: string, path: st
 /** The planned job of a request, alone in its list. Refuses fields by their names in the body. */
 export function planFalRequest(
   { image_size, num_inference_steps: steps, guidance_scale, ...input }: FalInput,
-  model: ServedModel,
+  model: ModelFacts,
   tools: PlanningTools,
 ): Planned<readonly PlannedJob[]> {
   if (steps !== undefined && (input.preset !== undefined || input.N !== undefined))

@@ -1,6 +1,5 @@
 /** A request for OpenAI's images in the words of a job. Pure. */
 
-import type { ServedModel } from '../fleet/models.ts';
 import type { Upsampling } from '../job/job.ts';
 import {
   chooseModel,
@@ -12,7 +11,7 @@ import {
 } from '../job/plan-request.ts';
 import { PLAIN, presetsFor } from '../job/presets.ts';
 import { type Planned, type Refusal, refuse, type ScheduleInput } from '../job/schedule-request.ts';
-import type { ImageFormat } from '../stage/contract.ts';
+import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 
 const DEFAULT_COMPRESSION = 100;
 
@@ -82,7 +81,7 @@ export function findUnsupported(body: unknown): Refusal | null {
  */
 export function planImages(
   body: ImageRequest,
-  models: readonly ServedModel[],
+  models: readonly ModelFacts[],
   tools: PlanningTools,
   preferred: ImageFormat = 'png',
 ): Planned<readonly PlannedJob[]> {
@@ -93,7 +92,7 @@ export function planImages(
   const format = body.output_format ?? preferred;
   if (compression !== DEFAULT_COMPRESSION && format === 'png')
     return refuse('output_compression', compression, 'belongs to webp and jpeg; png is lossless');
-  const schedule = scheduleOf(body, model.value.facts.steps);
+  const schedule = scheduleOf(body, model.value.steps);
   if (!schedule.ok) return schedule;
   const [, width, height] = SIZE.exec(body.size ?? '') ?? [];
   const { on_disconnect: _, ...options } = body.ralu ?? {};

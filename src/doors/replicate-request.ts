@@ -1,6 +1,6 @@
 /** A request for one of Replicate's predictions in the words of a job. Pure. */
 
-import { resolveModel, type ServedModel } from '../fleet/models.ts';
+import { resolveModel } from '../fleet/models.ts';
 import {
   chooseModel,
   type PlannedJob,
@@ -10,6 +10,7 @@ import {
   renamed,
 } from '../job/plan-request.ts';
 import { type Planned, refuse } from '../job/schedule-request.ts';
+import type { ModelFacts } from '../stage/contract.ts';
 
 const MAX_WAIT_SECONDS = 60;
 const MAX_DEADLINE_SECONDS = 86_400;
@@ -22,12 +23,12 @@ export interface ModelName {
 }
 
 /** The model that a version or an `owner/name` means. Refuses `field`. */
-export function modelNamed(models: readonly ServedModel[], { field, name }: ModelName): Planned<ServedModel> {
+export function modelNamed(models: readonly ModelFacts[], { field, name }: ModelName): Planned<ModelFacts> {
   if (name === undefined) return chooseModel(models, name);
   const [path = '', digest] = name.split(':');
-  const byDigest = models.find(({ facts }) => facts.digest === (digest ?? path));
+  const byDigest = models.find((facts) => facts.digest === (digest ?? path));
   if (byDigest) return { ok: true, value: byDigest };
-  const known = (what: 'id' | 'digest') => models.map(({ facts }) => facts[what]).join(', ');
+  const known = (what: 'id' | 'digest') => models.map((facts) => facts[what]).join(', ');
   if (digest !== undefined) return refuse(field, name, `must end in the digest of a model: ${known('digest')}`);
   const byName = resolveModel(models, path.split('/').at(-1) as string);
   return byName ? { ok: true, value: byName } : refuse(field, name, `must be one of ${known('id')}`);
@@ -37,7 +38,7 @@ export function modelNamed(models: readonly ServedModel[], { field, name }: Mode
 export function planPrediction(
   input: RequestInput,
   model: ModelName,
-  models: readonly ServedModel[],
+  models: readonly ModelFacts[],
   tools: PlanningTools,
 ): Planned<readonly PlannedJob[]> {
   const chosen = modelNamed(models, model);

@@ -13,17 +13,12 @@ export interface KnownServer {
 
 const mayServe = ({ models }: Backend, id: string): boolean => models.includes('*') || models.includes(id);
 
-/** A model that can be asked for. */
-export interface ServedModel {
-  readonly facts: ModelFacts;
-}
-
 /** The models of all servers, first come first named: of two builds under one name the first server's is the one. */
-export function modelsOf(servers: readonly KnownServer[]): readonly ServedModel[] {
-  const models = new Map<string, ServedModel>();
+export function modelsOf(servers: readonly KnownServer[]): readonly ModelFacts[] {
+  const models = new Map<string, ModelFacts>();
   for (const { backend, list } of servers) {
     for (const { engine_class: _, deterministic: __, ...facts } of list?.models ?? []) {
-      if (mayServe(backend, facts.id) && !models.has(facts.id)) models.set(facts.id, { facts });
+      if (mayServe(backend, facts.id) && !models.has(facts.id)) models.set(facts.id, facts);
     }
   }
   return [...models.values()];
@@ -36,9 +31,7 @@ export function servedBy({ backend, list }: KnownServer, { model, digest }: { mo
 }
 
 /** The model a caller names, by id or alias; the first one when none is named. */
-export function resolveModel(models: readonly ServedModel[], name: string | undefined): ServedModel | null {
+export function resolveModel(models: readonly ModelFacts[], name: string | undefined): ModelFacts | null {
   if (name === undefined) return models[0] ?? null;
-  return (
-    models.find(({ facts }) => facts.id === name) ?? models.find(({ facts }) => facts.aliases.includes(name)) ?? null
-  );
+  return models.find(({ id }) => id === name) ?? models.find(({ aliases }) => aliases.includes(name)) ?? null;
 }

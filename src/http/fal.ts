@@ -7,11 +7,11 @@ import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { isTold, viewError, viewResult, viewStatus, whyNoResult } from '../doors/fal.ts';
 import { type FalInput, modelOfApp, planFalRequest } from '../doors/fal-request.ts';
-import type { ServedModel } from '../fleet/models.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { LogLine } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
+import type { ModelFacts } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
@@ -96,13 +96,13 @@ const requestRoute = <M extends 'get' | 'put', P extends string>(method: M, part
   });
 
 /** The model that an app's path means. Throws a 404 Problem where it means none. */
-function modelAt(models: readonly ServedModel[], app: string, path: string): ServedModel {
+function modelAt(models: readonly ModelFacts[], app: string, path: string): ModelFacts {
   const model = modelOfApp(models, app, path);
   if (model) return model;
   throw new Problem({
     status: 404,
     code: 'model_not_found',
-    detail: `There is no model ${path || app}; there are ${models.map(({ facts }) => facts.id).join(', ')}.`,
+    detail: `There is no model ${path || app}; there are ${models.map(({ id }) => id).join(', ')}.`,
   });
 }
 

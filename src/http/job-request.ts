@@ -1,6 +1,5 @@
 /** The body of `POST /v1/jobs`: its contract, and the way from it to a planned job. Strict: null is a value. */
 import { z } from '@hono/zod-openapi';
-import type { ServedModel } from '../fleet/models.ts';
 import type { FitMemo } from '../job/plan.ts';
 import {
   chooseModel,
@@ -10,6 +9,7 @@ import {
   type RequestInput,
 } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
+import type { ModelFacts } from '../stage/contract.ts';
 import { imageFormat } from '../stage/contract.ts';
 import type { Env } from './env.ts';
 import type { SchemaFields } from './schema-fields.ts';
@@ -102,7 +102,7 @@ export const planningTools = (memo: FitMemo, env: Pick<Env, 'ALLOW_ENGINE_CHANGE
 /** The planned job of a body, alone in its list. Refuses fields by their names in the body. */
 export function planBody(
   body: JobBody,
-  models: readonly ServedModel[],
+  models: readonly ModelFacts[],
   tools: PlanningTools,
 ): Planned<readonly PlannedJob[]> {
   const model = chooseModel(models, body.model);

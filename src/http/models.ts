@@ -2,10 +2,11 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { choose } from '../fleet/choose.ts';
 import { openFleet } from '../fleet/fleet.ts';
-import { modelsOf, type ServedModel } from '../fleet/models.ts';
+import { modelsOf } from '../fleet/models.ts';
 import type { Plan } from '../job/job.ts';
 import { needsOf } from '../job/plan.ts';
 import { PLAIN, presetsFor } from '../job/presets.ts';
+import type { ModelFacts } from '../stage/contract.ts';
 import { modelFacts, type Queue } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import type { AppEnv, Env } from './env.ts';
@@ -13,7 +14,7 @@ import { speakOpenAI } from './openai/speak.ts';
 import { Problem } from './problem.ts';
 
 /** The models that can be asked for now. Throws a 503 when no stage server can be reached and none is remembered. */
-export async function availableModels(env: Env): Promise<readonly ServedModel[]> {
+export async function availableModels(env: Env): Promise<readonly ModelFacts[]> {
   const models = modelsOf(await openFleet(env, caches.default, Date.now).servers());
   if (models.length === 0)
     throw new Problem({
@@ -22,9 +23,9 @@ export async function availableModels(env: Env): Promise<readonly ServedModel[]>
       detail: 'No stage server can be reached; try again shortly.',
       headers: { 'retry-after': '5' },
     });
-  const [first, ...others] = models as [ServedModel, ...ServedModel[]];
+  const [first, ...others] = models as [ModelFacts, ...ModelFacts[]];
   const names = env.MODEL_ALIASES.split(',').filter((name) => name !== '');
-  return [{ ...first, facts: { ...first.facts, aliases: [...first.facts.aliases, ...names] } }, ...others];
+  return [{ ...first, aliases: [...first.aliases, ...names] }, ...others];
 }
 
 const presetView = z
@@ -72,7 +73,7 @@ const viewPresets = (plainSteps: number): z.infer<typeof presetView>[] => [
 export function routeModels(app: OpenAPIHono<AppEnv>): void {
   app.openapi(listModels, async (c) => {
     const models = await availableModels(c.env);
-    const data = models.map(({ facts }) => ({
+    const data = models.map((facts) => ({
       ...facts,
       presets: viewPresets(facts.steps),
       object: 'model' as const,

@@ -2,7 +2,7 @@
  * From a request in its own words to planned jobs: every default filled in, the seed drawn, the plan made. Pure:
  * models, clock and chance come from outside, and a request that cannot be planned is a value.
  */
-import { resolveModel, type ServedModel } from '../fleet/models.ts';
+import { resolveModel } from '../fleet/models.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, Plan, Upsampling } from './job.ts';
 import { type FitMemo, makePlan } from './plan.ts';
@@ -46,9 +46,9 @@ export interface PlanningTools {
 }
 
 /** The model of this id or alias; the first one where none is named. Refuses `model`. */
-export function chooseModel(models: readonly ServedModel[], name: string | undefined): Planned<ServedModel> {
+export function chooseModel(models: readonly ModelFacts[], name: string | undefined): Planned<ModelFacts> {
   const value = resolveModel(models, name);
-  if (!value) return refuse('model', name, `must be one of ${models.map(({ facts }) => facts.id).join(', ')}`);
+  if (!value) return refuse('model', name, `must be one of ${models.map(({ id }) => id).join(', ')}`);
   return { ok: true, value };
 }
 
@@ -59,14 +59,13 @@ export function chooseModel(models: readonly ServedModel[], name: string | undef
  */
 export function planRequest(
   input: RequestInput,
-  model: ServedModel,
+  facts: ModelFacts,
   tools: PlanningTools,
   {
     count = 1,
     previews = everyStage(input),
   }: { readonly count?: number; readonly previews?: JobRequest['previews'] } = {},
 ): Planned<readonly PlannedJob[]> {
-  const { facts } = model;
   const format = input.output_format ?? 'png';
   if (input.quality !== undefined && format === 'png')
     return refuse('quality', input.quality, 'belongs to webp and jpeg; png is lossless');
@@ -88,7 +87,7 @@ export function planRequest(
     allowEngineChange: input.allow_engine_change ?? tools.allowEngineChange,
     previews,
   };
-  const plan = makePlan(request, model, tools);
+  const plan = makePlan(request, facts, tools);
   if (!plan.ok) return plan;
   const jobs = Array.from({ length: count }, (_, i) => ({
     request: { ...request, seed: (request.seed + i) % NUM_SEEDS },

@@ -76,10 +76,9 @@ function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo,
  */
 export function makePlan(
   request: JobRequest,
-  model: { readonly facts: ModelFacts },
+  facts: ModelFacts,
   tools: { readonly memo: FitMemo; readonly clock: () => number },
 ): Planned<Plan> {
-  const { facts } = model;
   const refusal = refuseForModel(request, facts);
   if (refusal) return { ok: false, refusal };
 

@@ -10,8 +10,8 @@ describe('the models of a fleet', () => {
     fc.assert(
       fc.property(anyServers, (servers) => {
         const models = modelsOf(servers);
-        expect(new Set(models.map(({ facts }) => facts.id)).size).toBe(models.length);
-        for (const { facts } of models) {
+        expect(new Set(models.map(({ id }) => id)).size).toBe(models.length);
+        for (const facts of models) {
           expect(facts).not.toHaveProperty('engine_class');
           expect(facts).not.toHaveProperty('deterministic');
           const needs = { model: facts.id, digest: facts.digest, features: [] };
@@ -24,7 +24,7 @@ describe('the models of a fleet', () => {
   test('leave out no id that a server has and may be asked for', () => {
     fc.assert(
       fc.property(anyServers, (servers) => {
-        const ids = new Set(modelsOf(servers).map(({ facts }) => facts.id));
+        const ids = new Set(modelsOf(servers).map(({ id }) => id));
         for (const server of servers)
           for (const { id, digest } of server.list?.models ?? [])
             if (servedBy(server, { model: id, digest })) expect(ids).toContain(id);
@@ -38,7 +38,7 @@ describe('the models of a fleet', () => {
       known('a', [servedFacts({ id: 'x' }), servedFacts({ digest: 'd2' })]),
       known('b', [servedFacts({ digest: 'd1' }), servedFacts({ id: 'y' })], { may: ['m', 'z'] }),
     ];
-    expect(modelsOf(servers).map(({ facts }) => [facts.id, facts.digest])).toEqual([
+    expect(modelsOf(servers).map(({ id, digest }) => [id, digest])).toEqual([
       ['x', 'd1'],
       ['m', 'd2'],
     ]);
@@ -52,7 +52,7 @@ describe('a model', () => {
   const models = modelsOf([
     known('a', [servedFacts({ id: 'x', aliases: ['m', 'fast'] }), servedFacts({ id: 'm', aliases: ['fast'] })]),
   ]);
-  const named = (name?: string) => resolveModel(models, name)?.facts.id;
+  const named = (name?: string) => resolveModel(models, name)?.id;
 
   test('is found by its id before any alias, by alias in order, and is the first where none is named', () => {
     expect(named('m')).toBe('m');

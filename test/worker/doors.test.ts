@@ -32,8 +32,7 @@ const FACTS: ModelFacts = {
   licence: 'test',
   card: '',
 };
-const MODEL = { facts: FACTS };
-const OTHER = { facts: { ...FACTS, id: 'other', aliases: [], digest: 'sha256:other' } };
+const OTHER = { ...FACTS, id: 'other', aliases: [], digest: 'sha256:other' };
 const tools: PlanningTools = { memo: new Map(), clock: () => 0, draw: () => 42, allowEngineChange: false };
 
 const value = <T>(planned: Planned<T>): T => {
@@ -44,10 +43,10 @@ const fieldOf = (planned: Planned<unknown>): string | null => (planned.ok ? null
 
 describe('a request for several images', () => {
   test('is as many requests for one, with following seeds', () => {
-    const many = value(planRequest({ prompt: 'a fox', seed: 2 ** 32 - 2 }, MODEL, tools, { count: 4 }));
+    const many = value(planRequest({ prompt: 'a fox', seed: 2 ** 32 - 2 }, FACTS, tools, { count: 4 }));
     expect(many.map(({ request }) => request.seed)).toEqual([2 ** 32 - 2, 2 ** 32 - 1, 0, 1]);
     for (const { request, plan } of many)
-      expect(value(planRequest({ prompt: 'a fox', seed: request.seed }, MODEL, tools))).toEqual([{ request, plan }]);
+      expect(value(planRequest({ prompt: 'a fox', seed: request.seed }, FACTS, tools))).toEqual([{ request, plan }]);
   });
 
   test('draws one seed where none is given', () => {
@@ -56,19 +55,19 @@ describe('a request for several images', () => {
       drawn++;
       return 7;
     };
-    const jobs = value(planImages({ prompt: 'a fox', n: 3 }, [MODEL], { ...tools, draw }));
+    const jobs = value(planImages({ prompt: 'a fox', n: 3 }, [FACTS], { ...tools, draw }));
     expect([jobs.map(({ request }) => request.seed), drawn]).toEqual([[7, 8, 9], 1]);
   });
 });
 
 describe('each door', () => {
   test('plans the same job from its own words', () => {
-    const own = value(planRequest({ prompt: 'a fox', N: [9], e: [1], guidance: 5, seed: 7 }, MODEL, tools));
+    const own = value(planRequest({ prompt: 'a fox', N: [9], e: [1], guidance: 5, seed: 7 }, FACTS, tools));
     const { plan } = own[0] as (typeof own)[0];
-    const openai = planImages({ prompt: 'a fox', steps: 9, guidance: 5, seed: 7, size: 'auto' }, [MODEL], tools);
-    const fal = planFalRequest({ prompt: 'a fox', num_inference_steps: 9, guidance_scale: 5, seed: 7 }, MODEL, tools);
+    const openai = planImages({ prompt: 'a fox', steps: 9, guidance: 5, seed: 7, size: 'auto' }, [FACTS], tools);
+    const fal = planFalRequest({ prompt: 'a fox', num_inference_steps: 9, guidance_scale: 5, seed: 7 }, FACTS, tools);
     const input = { prompt: 'a fox', N: [9], e: [1], guidance: 5, seed: 7 };
-    const replicate = planPrediction(input, { field: 'version', name: 'black/flux' }, [OTHER, MODEL], tools);
+    const replicate = planPrediction(input, { field: 'version', name: 'black/flux' }, [OTHER, FACTS], tools);
     expect(value(fal)).toEqual(own);
     expect(value(replicate)).toEqual(own);
     // its stages are shown only where partial images are asked for
@@ -92,7 +91,7 @@ describe('each door', () => {
     ['ralu.upsampling', { ralu: { reference: true, upsampling: 'latent' } }],
     ['model', { model: 'nobody' }],
   ])('OpenAI’s names %s as its body does: %j', (field, extra) => {
-    expect(fieldOf(planImages({ prompt: 'a fox', ...extra }, [MODEL], tools))).toBe(field);
+    expect(fieldOf(planImages({ prompt: 'a fox', ...extra }, [FACTS], tools))).toBe(field);
   });
 
   test.each([
@@ -104,16 +103,16 @@ describe('each door', () => {
     [null, {}, 'flux'],
     [null, {}, 'black/flux'],
   ])('Replicate’s names %s', (field, extra, name) => {
-    expect(fieldOf(planPrediction({ prompt: 'a fox', ...extra }, { field: 'version', name }, [MODEL], tools))).toBe(
+    expect(fieldOf(planPrediction({ prompt: 'a fox', ...extra }, { field: 'version', name }, [FACTS], tools))).toBe(
       field,
     );
   });
 
   test('Replicate’s takes a digest for a model', () => {
-    const other = { facts: { ...OTHER.facts, digest: 'abc' } };
+    const other = { ...OTHER, digest: 'abc' };
     for (const name of ['abc', 'any/thing:abc'])
       expect(
-        value(planPrediction({ prompt: 'a fox' }, { field: 'version', name }, [MODEL, other], tools)),
+        value(planPrediction({ prompt: 'a fox' }, { field: 'version', name }, [FACTS, other], tools)),
       ).toMatchObject([{ request: { model: 'other' } }]);
   });
 
@@ -126,7 +125,7 @@ describe('each door', () => {
     ['guidance_scale', { guidance_scale: 2, guidance: 2 }],
     ['e', { N: [1] }],
   ])('fal’s names %s', (field, extra) => {
-    expect(fieldOf(planFalRequest({ prompt: 'a fox', ...extra }, MODEL, tools))).toBe(field);
+    expect(fieldOf(planFalRequest({ prompt: 'a fox', ...extra }, FACTS, tools))).toBe(field);
   });
 
   test('OpenAI’s knows what it does not support, and null is none of it', () => {
