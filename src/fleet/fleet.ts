@@ -26,10 +26,13 @@ export interface Fleet {
 
 const FRESH_MS = 60_000;
 const KEPT_SECONDS = 24 * 3600;
+/** A server that could not be asked is not asked again for so long: one that hangs must not cost every stage seconds. */
+const AFTER_FAULT_MS = 10_000;
 const MAX_FAULT = 300;
 
 /**
- * The fleet of a configuration. `cache` remembers what servers say: a minute without asking again, and for a day where
+ * The fleet of a configuration. It asks each server at most once a minute, and one that could not be asked at most every
+ * ten seconds. `cache` remembers what servers say beyond this fleet: a minute without asking again, and for a day where
  * one does not answer. Throws an Error that names the variable where the configuration is none.
  */
 export function openFleet(env: FleetEnv, cache: AnswerCache, clock: () => number): Fleet {
@@ -37,39 +40,49 @@ export function openFleet(env: FleetEnv, cache: AnswerCache, clock: () => number
   const connected = new Map(
     backends.map((backend) => [backend.id, connect(backend, env as unknown as Readonly<Record<string, unknown>>)]),
   );
+  const known = new Map<string, { readonly asked: number; readonly said: Promise<Said> }>();
+
+  /** What a backend says of itself: asked once, however many want to know at the same time. */
+  async function about(backend: Backend): Promise<KnownServer> {
+    const now = clock();
+    const last = known.get(backend.id);
+    if (last && now >= last.asked) {
+      const { list, fault, at } = await last.said;
+      if (now - at < (fault === null ? FRESH_MS : AFTER_FAULT_MS)) return { backend, list, fault };
+    }
+    const said = listOf(backend, connected.get(backend.id) as StageServer, cache, now);
+    known.set(backend.id, { asked: now, said });
+    const { list, fault } = await said;
+    return { backend, list, fault };
+  }
+
   return {
-    servers: () =>
-      Promise.all(
-        backends.map(async (backend) => ({
-          backend,
-          ...(await listOf(backend, connected.get(backend.id) as StageServer, cache, clock())),
-        })),
-      ),
+    servers: () => Promise.all(backends.map(about)),
     server: (id) => connected.get(id) ?? null,
   };
 }
 
+/** What is known of a server, and since when. */
+interface Said extends Pick<KnownServer, 'list' | 'fault'> {
+  readonly at: number;
+}
+
 /** What a server says of itself, or said when it last answered. */
-async function listOf(
-  backend: Backend,
-  server: StageServer,
-  cache: AnswerCache,
-  now: number,
-): Promise<Pick<KnownServer, 'list' | 'fault'>> {
+async function listOf(backend: Backend, server: StageServer, cache: AnswerCache, now: number): Promise<Said> {
   // two backends may share a host and differ in their paths
   const key = new Request(new URL('v1/models', backend.url.replace(/\/*$/, '/')).href);
   const kept = await cache.match(key);
   const parsed = kept ? modelList.safeParse(await kept.json()) : null;
   const list = parsed?.success ? parsed.data : null;
-  const age = now - Number(kept?.headers.get('x-stored-at') ?? 0);
-  if (list && age >= 0 && age < FRESH_MS) return { list, fault: null };
+  const at = Number(kept?.headers.get('x-stored-at') ?? 0);
+  if (list && now >= at && now - at < FRESH_MS) return { list, fault: null, at };
   try {
     const said = await server.models();
     const headers = { 'cache-control': `max-age=${KEPT_SECONDS}`, 'x-stored-at': String(now) };
     // what cannot be kept is asked for again
     await cache.put(key, Response.json(said, { headers })).catch(() => {});
-    return { list: said, fault: null };
+    return { list: said, fault: null, at: now };
   } catch (error) {
-    return { list, fault: (error instanceof Error ? error.message : String(error)).slice(0, MAX_FAULT) };
+    return { list, fault: (error instanceof Error ? error.message : String(error)).slice(0, MAX_FAULT), at: now };
   }
 }

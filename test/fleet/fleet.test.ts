@@ -87,7 +87,27 @@ describe('what a server says', () => {
     const forgets: AnswerCache = { match: async () => undefined, put: () => Promise.reject(new Error('full')) };
     const fleet = openFleet({ BACKENDS: JSON.stringify([{ id: 'a', url: speaker.url }]) }, forgets, Date.now);
     for (let i = 0; i < 2; i++) expect(await fleet.servers()).toMatchObject([{ list: {}, fault: null }]);
+    expect(speaker.asked).toHaveLength(1);
+  });
+
+  test('is asked for once by one fleet, however often it is wanted; after a fault not again for ten seconds', async () => {
+    const speaker = await startSpeaker();
+    const time = { now: 1_000 * DAY };
+    const forgets: AnswerCache = { match: async () => undefined, put: async () => undefined };
+    const fleet = openFleet({ BACKENDS: JSON.stringify([{ id: 'a', url: speaker.url }]) }, forgets, () => time.now);
+    await Promise.all([fleet.servers(), fleet.servers(), fleet.servers()]);
+    expect(speaker.asked).toHaveLength(1);
+    speaker.digest = null;
+    time.now += MINUTE;
+    for (const wait of [0, 5_000, 4_999]) {
+      time.now += wait;
+      expect(await fleet.servers()).toMatchObject([{ fault: 'answered 502' }]);
+    }
     expect(speaker.asked).toHaveLength(2);
+    speaker.digest = 'back';
+    time.now += 1;
+    expect((await fleet.servers())[0]?.list?.models[0]?.digest).toBe('back');
+    expect(speaker.asked).toHaveLength(3);
   });
 
   test('is not what an earlier build kept in another form', async () => {
