@@ -33,6 +33,9 @@ const project = (
 /** Tests start a hundred processes of the same code: they read it compiled. */
 const NODE_COMPILE_CACHE = join(import.meta.dirname, 'node_modules/.cache/compiled');
 
+/** Threads of several engines that wait awake would take the cores from one another. */
+const ONE_THREAD = { STAGE_THREADS: '1' };
+
 // each test file of the Worker has the next of the stage servers
 let files = 0;
 
@@ -82,13 +85,13 @@ export default defineConfig({
         globalSetup: ['test/e2e/bundle.ts'],
         // commands and stacks at once in one file
         maxConcurrency: 2,
-        // threads of several engines that wait awake would take the cores from one another
-        env: { STAGE_THREADS: '1' },
+        env: ONE_THREAD,
         testTimeout: 300_000,
         hookTimeout: 120_000,
       }),
       project('browser', 'stacks', {
         globalSetup: ['test/e2e/bundle.ts'],
+        env: ONE_THREAD,
         testTimeout: 300_000,
         hookTimeout: 300_000,
       }),

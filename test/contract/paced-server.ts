@@ -14,9 +14,11 @@ const MODELS = join(import.meta.dirname, '../../models');
 
 const STEP_MS = 5;
 const DECODE_MS = 15;
-/** A stage of more steps is there to be interrupted: from here on it takes its time. */
+/**
+ * A stage of more steps is there to be interrupted: from here on each takes half a millisecond for every step before
+ * it, so that a thousand take minutes.
+ */
 const PATIENT_STEPS = 100;
-const LATE_STEP_MS = 50;
 /** The picture of a prompt with the word `slow` in it takes so long that something can happen meanwhile. */
 const SLOW_DECODE_MS = 500;
 
@@ -45,7 +47,7 @@ function pacedModel(stepMs: number): Model {
       steps = input.sigma < lastSigma ? steps + 1 : 0;
       lastSigma = input.sigma;
       isSlow = slow.has(input.text);
-      await pause(steps < PATIENT_STEPS ? stepMs : LATE_STEP_MS);
+      await pause(steps < PATIENT_STEPS ? stepMs : steps / 2);
       return model.velocity(input);
     },
     async decode(latents, rows, cols) {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { createStageServer } from '../../containers/onnx/app.ts';
 import { type Listening, listen } from '../../containers/onnx/listen.ts';
 import { fetchImage, follow, getJob } from '../../scripts/generate/client.ts';
@@ -44,7 +44,11 @@ beforeAll(async () => {
   jobs = JSON.parse(await readFile(join(folder, 'jobs.json'), 'utf8')) as OldJobs;
   expected = new Uint8Array(await readFile(join(folder, 'expected.png')));
   stage = await listen(server.app, { host: '127.0.0.1', port: 0 });
-  stack = await startStack({ persistTo: folder, stage: { url: stage.url, token: 'stage-token' } });
+  stack = await startStack({
+    persistTo: folder,
+    bundle: inject('bundle'),
+    stage: { url: stage.url, token: 'stage-token' },
+  });
 });
 
 afterAll(async () => {

@@ -2,6 +2,7 @@
  * Global setup of the worker tests: the stage servers they talk to. Each test file has one of its own, because a server
  * runs one stage at a time and a file may hold it for long.
  */
+import { readdirSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
 import { startPacedServer } from '../contract/paced-server.ts';
 
@@ -12,8 +13,8 @@ declare module 'vitest' {
 }
 
 export const STAGE_TOKEN = 'stage-token';
-/** at least as many as test files */
-const SERVERS = 12;
+/** one for each test file */
+const SERVERS = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.test.ts')).length;
 
 export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
   const servers = await Promise.all(Array.from({ length: SERVERS }, () => startPacedServer({ token: STAGE_TOKEN })));
