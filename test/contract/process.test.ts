@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type ModelFacts, modelList } from '../../src/stage/contract.ts';
 import { call, evenSigmas, finish, freshId, messages, put, readUntil, stageBody, type Target } from './requests.ts';
 
@@ -81,11 +81,12 @@ describe('the process', () => {
   });
 
   test('exits at once at a second signal', async () => {
-    const { target, facts, child, exit } = await launched(['--port', '0']);
+    const { target, facts, child, exit, said } = await launched(['--port', '0']);
     const reader = messages(await put(target, freshId(), stageBody(facts, { sigmas: evenSigmas(900) })));
     await readUntil(reader, 'step');
     child.kill('SIGINT');
-    await readUntil(reader, 'step');
+    // two signals that wait for one step to end are one
+    await vi.waitFor(() => expect(said.stderr).toContain('draining'), { timeout: 20_000 });
     child.kill('SIGINT');
     expect(await exit).toBe(1);
     await expect(readUntil(reader, 'done')).rejects.toThrow();
