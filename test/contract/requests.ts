@@ -1,4 +1,5 @@
 /** Stage requests for any model, right by default and wrong on demand, and the reading of what comes back. */
+import { canBeStaged, type Size } from '../../src/numerics/grid.ts';
 import {
   EVENT_TEXTS,
   MAX_MESSAGE_BYTES,
@@ -34,14 +35,8 @@ export interface RequestShape {
   readonly metadata?: Readonly<Record<string, string | null>>;
 }
 
-export interface Size {
-  readonly width: number;
-  readonly height: number;
-}
-
-/** Whether there is a grid of half the size: stages of low tokens need one. */
-export const hasEvenGrid = ({ token_pixels }: ModelFacts, { width, height }: Size): boolean =>
-  (width / token_pixels) % 2 === 0 && (height / token_pixels) % 2 === 0;
+/** Whether a size has a grid of half its size: stages of low tokens need one. */
+export const hasEvenGrid = ({ token_pixels }: ModelFacts, size: Size): boolean => canBeStaged(size, token_pixels);
 
 /** The smallest size with an even grid that a model offers. Throws RangeError where there is none. */
 export function smallest(facts: ModelFacts): Size {
