@@ -49,6 +49,8 @@ export function openFleet(env: FleetEnv, cache: AnswerCache, clock: () => number
     if (last && now >= last.asked) {
       const { list, fault, at } = await last.said;
       if (now - at < (fault === null ? FRESH_MS : AFTER_FAULT_MS)) return { backend, list, fault };
+      // whoever waited for this answer beside us may have asked again already
+      if (known.get(backend.id) !== last) return about(backend);
     }
     const said = listOf(backend, connected.get(backend.id) as StageServer, cache, now);
     known.set(backend.id, { asked: now, said });
@@ -67,12 +69,12 @@ interface Said extends Pick<KnownServer, 'list' | 'fault'> {
   readonly at: number;
 }
 
-/** What a server says of itself, or said when it last answered. */
+/** What a server says of itself, or said when it last answered. Never rejects: a cache that fails holds nothing. */
 async function listOf(backend: Backend, server: StageServer, cache: AnswerCache, now: number): Promise<Said> {
   // two backends may share a host and differ in their paths
   const key = new Request(new URL('v1/models', backend.url.replace(/\/*$/, '/')).href);
-  const kept = await cache.match(key);
-  const parsed = kept ? modelList.safeParse(await kept.json()) : null;
+  const kept = await cache.match(key).catch(() => undefined);
+  const parsed = kept ? modelList.safeParse(await kept.json().catch(() => null)) : null;
   const list = parsed?.success ? parsed.data : null;
   const at = Number(kept?.headers.get('x-stored-at') ?? 0);
   if (list && now >= at && now - at < FRESH_MS) return { list, fault: null, at };

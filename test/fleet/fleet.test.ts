@@ -108,6 +108,20 @@ describe('what a server says', () => {
     time.now += 1;
     expect((await fleet.servers())[0]?.list?.models[0]?.digest).toBe('back');
     expect(speaker.asked).toHaveLength(3);
+    time.now += MINUTE;
+    await Promise.all([fleet.servers(), fleet.servers(), fleet.servers()]);
+    expect(speaker.asked).toHaveLength(4);
+  });
+
+  test('is asked for where the cache fails', async () => {
+    const speaker = await startSpeaker();
+    const fails = () => Promise.reject(new Error('no cache here'));
+    const fleet = openFleet(
+      { BACKENDS: JSON.stringify([{ id: 'a', url: speaker.url }]) },
+      { match: fails, put: fails },
+      Date.now,
+    );
+    expect(await fleet.servers()).toMatchObject([{ list: {}, fault: null }]);
   });
 
   test('is not what an earlier build kept in another form', async () => {
@@ -115,9 +129,11 @@ describe('what a server says', () => {
     const cache = memoryCache(Date.now);
     const key = new Request(`${speaker.url}/v1/models`);
     const headers = { 'cache-control': 'max-age=100', 'x-stored-at': String(Date.now()) };
-    await cache.put(key, Response.json({ data: [] }, { headers }));
-    const fleet = openFleet({ BACKENDS: JSON.stringify([{ id: 'a', url: speaker.url }]) }, cache, Date.now);
-    expect((await fleet.servers())[0]?.list?.models[0]?.digest).toBe('first');
+    for (const text of ['{"data":[]}', '<html>']) {
+      await cache.put(key, new Response(text, { headers }));
+      const fleet = openFleet({ BACKENDS: JSON.stringify([{ id: 'a', url: speaker.url }]) }, cache, Date.now);
+      expect((await fleet.servers())[0]?.list?.models[0]?.digest).toBe('first');
+    }
   });
 });
 
