@@ -26,14 +26,14 @@ export interface Fleet {
 
 const FRESH_MS = 60_000;
 const KEPT_SECONDS = 24 * 3600;
-/** A server that could not be asked is not asked again for so long: one that hangs must not cost every stage seconds. */
+/** A server that could not be asked is left alone for so long: one that hangs must not cost every stage seconds. */
 const AFTER_FAULT_MS = 10_000;
 const MAX_FAULT = 300;
 
 /**
- * The fleet of a configuration. It asks each server at most once a minute, and one that could not be asked at most every
- * ten seconds. `cache` remembers what servers say beyond this fleet: a minute without asking again, and for a day where
- * one does not answer. Throws an Error that names the variable where the configuration is none.
+ * The fleet of a configuration. It asks each server at most once a minute, and one that could not be asked at most
+ * every ten seconds. `cache` remembers what servers say beyond this fleet: a minute without asking again, and for a day
+ * where one does not answer. Throws an Error that names the variable where the configuration is none.
  */
 export function openFleet(env: FleetEnv, cache: AnswerCache, clock: () => number): Fleet {
   const backends = parseBackends(env.BACKENDS);

@@ -1,6 +1,6 @@
 /**
- * The stage client against whoever answers in a stage server's place: a gateway, a proxy, something broken. The far side
- * is a real HTTP server that says what a test wants.
+ * The stage client against whoever answers in a stage server's place: a gateway, a proxy, something broken. The far
+ * side is a real HTTP server that says what a test wants.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

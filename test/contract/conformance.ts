@@ -1,7 +1,7 @@
 /**
  * What every stage server must do, whatever model it serves and whoever wrote it: `conformance(title, start)` registers
- * the tests against any base URL. The model's facts come from its own `/v1/models`, and the first model is the one tried.
- * What a later version of the contract or a feature brings is skipped for a server that does not state it. What depends
+ * the tests against any base URL. The model's facts come from its own `/v1/models`, and the first model is tried. What
+ * a later version of the contract or a feature brings is skipped for a server that does not state it. What depends
  * on a server's settings (queue length, orphan time, draining) is tested in server.test.ts.
  *
  * A refusal is known by its status, `code` and `field`. Its sentence may be any that does not repeat the prompt.
@@ -408,7 +408,7 @@ const BAD: readonly BadRequest[] = [
   },
 ];
 
-/** How far apart two runs of an engine that is not deterministic may be: of the largest value, and levels of a pixel. */
+/** How far apart two runs may be where the engine is not deterministic: of the largest value, and levels of a pixel. */
 const NEAR = 0.02;
 const NEAR_LEVELS = 3;
 

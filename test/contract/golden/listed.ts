@@ -1,4 +1,4 @@
-/** The golden messages as messages.json lists them: what a test, or a program in another language, compares bytes with. */
+/** The golden messages as messages.json lists them: what any test, in any language, compares the bytes with. */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import type { Message, Tensor } from '../../../src/stage/safetensors.ts';
