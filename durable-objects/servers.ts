@@ -4,6 +4,7 @@ import { type Fleet, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
 import type { JobRecord } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { needsOf } from '../src/job/plan.ts';
+import { boundEngine } from '../src/job/story.ts';
 import type { StageServer } from '../src/stage/client.ts';
 import { readAttempts } from './attempts.ts';
 import { readUsage } from './job-tables.ts';
@@ -37,7 +38,7 @@ export function makeServers(env: () => FleetEnv, sql: SqlStorage): Servers {
       const { candidates, unfit } = choose({
         servers: await opened.servers(),
         needs: needsOf(row.plan),
-        engine: row.request.allowEngineChange ? null : (readUsage(sql)[0]?.engine ?? null),
+        engine: boundEngine(row.request, readUsage(sql)),
         last: last ? { backend: last.backend, hasFailed: last.outcome === 'failed' } : null,
       });
       const [best] = candidates;

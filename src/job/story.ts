@@ -6,6 +6,7 @@
  * a crash anywhere costs time and nothing else.
  */
 import { encodeBase64 } from 'hono/utils/encode';
+import type { StageUsage } from '../billing/receipt.ts';
 import { rankPicture, selectAtBoundaries } from '../numerics/early.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { StageOutcome, StageResult } from '../stage/client.ts';
@@ -13,7 +14,7 @@ import type { StageOptions } from '../stage/contract.ts';
 import { firstTokens, nextTokens } from './boundary.ts';
 import type { JobEvent, Picture } from './events.ts';
 import type { StageFault } from './failures.ts';
-import type { Job, PlannedStage, Room } from './job.ts';
+import type { Job, JobRequest, PlannedStage, Room } from './job.ts';
 import { drawBlocks, drawEdges } from './pictures.ts';
 
 /** Longest side of a stage preview, pixels: small enough to travel inside an event. */
@@ -93,8 +94,8 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
   }
   const { stage } = request;
   const { done } = result;
-  const engine = job.usage[0]?.engine ?? done.engine;
-  if (done.engine !== engine && !job.request.allowEngineChange) {
+  const engine = boundEngine(job.request, job.usage);
+  if (engine !== null && done.text_tokens !== undefined && done.engine !== engine) {
     const message = `the stage ran on ${done.engine}, the job began on ${engine}`;
     return { ok: false, failure: { reason: 'reported', code: 'engine_changed', message, retryable: true } };
   }
@@ -121,6 +122,17 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
     usage: [...job.usage, usage],
   };
   return { ok: true, job: next, events: previewEvents(request, result), image: result.image };
+}
+
+/**
+ * The engine class that the stages of a job have to run on: the one it began on. Null where every class will do:
+ * nothing has run, a change is allowed, or it began on a server of the contract's first version, which states no class.
+ */
+export function boundEngine(
+  { allowEngineChange }: Pick<JobRequest, 'allowEngineChange'>,
+  [first]: readonly StageUsage[],
+): string | null {
+  return allowEngineChange || !first || first.textTokens === null ? null : first.engine;
 }
 
 function roomAfterStage({ plan }: Job, number: number): Room {

@@ -410,4 +410,32 @@ describe('a stage without a result', () => {
     });
     expect(step).toMatchObject({ ok: false, failure: { code: 'model_changed', retryable: false } });
   });
+
+  describe('a job stays on the engine it began on', () => {
+    /** Walks a job whose stages after the first answer as another engine does; resolves to the last step. */
+    async function onAnother(changes: Partial<JobRequest>, first: { readonly textTokens?: null } = {}) {
+      const model = modelOn();
+      const begun = await walkRoom(newJob(model.facts, { preset: '4x' }, changes), toolsOn(model));
+      if (!begun.ok) throw new Error(JSON.stringify(begun.failure));
+      const selected = await walkRoom(
+        { ...begun.job, usage: begun.job.usage.map((used) => ({ ...used, ...first })) },
+        toolsOn(model),
+      );
+      if (!selected.ok) throw new Error(JSON.stringify(selected.failure));
+      return walkRoom(selected.job, toolsOn({ ...model, engine: 'another/1 cpu' }));
+    }
+    const toolsOn = (model: Model): Tools => ({ clock: () => 0, runStage: runStageOn(model, []) });
+
+    test('a stage that another class ran is not taken, and is tried again', async () => {
+      expect(await onAnother({})).toMatchObject({ ok: false, failure: { code: 'engine_changed', retryable: true } });
+    });
+
+    test('unless the request allows it', async () => {
+      expect(await onAnother({ allowEngineChange: true })).toMatchObject({ ok: true });
+    });
+
+    test('or the job began on a server of the first version, which states no class', async () => {
+      expect(await onAnother({}, { textTokens: null })).toMatchObject({ ok: true });
+    });
+  });
 });
