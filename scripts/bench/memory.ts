@@ -10,7 +10,7 @@ import { createStageServer } from '../../containers/onnx/app.ts';
 import { listen } from '../../containers/onnx/listen.ts';
 import { bundleWorker } from '../local/bundle.ts';
 import { closedFormModel } from '../local/closed-form-model.ts';
-import { freePort } from '../local/ports.ts';
+import { keptPort } from '../local/ports.ts';
 import { openAccount } from '../local/secrets.ts';
 
 const KEY = 'bench';
@@ -61,7 +61,7 @@ export async function benchMemory(): Promise<string> {
   const stage = await listen(server.app, { host: '127.0.0.1', port: 0 });
   const folder = await mkdtemp(join(tmpdir(), 'ralu-memory-'));
   const { script, options } = await bundleWorker();
-  const inspectorPort = (await freePort()) as number;
+  const inspectorPort = await keptPort();
   const vars = {
     BACKENDS: JSON.stringify([{ id: 'local', url: stage.url }]),
     SIGNING_SECRET: KEY,

@@ -8,7 +8,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleWorker, type WorkerBundle } from './bundle.ts';
-import { freePort } from './ports.ts';
+import { keptPort } from './ports.ts';
 import { loadSecrets, openAccount, saveSecrets, secret } from './secrets.ts';
 import { type Engine, startGuard, startStage } from './stage.ts';
 
@@ -61,7 +61,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
   // the stage server loads its model while the Worker is bundled and started, so its address must be known before it
   // listens
-  const stagePort = options.stage === undefined ? (options.stagePort ?? (await freePort()) ?? 0) : 0;
+  const stagePort = options.stage === undefined ? (options.stagePort ?? (await keptPort())) : 0;
   const onStageLog = (line: string): void => options.onLog?.(line, 'stage');
   const started =
     options.stage === undefined

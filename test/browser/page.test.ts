@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { ROOT } from '../../scripts/local/bundle.ts';
-import { freePort } from '../../scripts/local/ports.ts';
+import { keptPort } from '../../scripts/local/ports.ts';
 import { type Stack, startStack } from '../../scripts/local/stack.ts';
 import { startStage } from '../../scripts/local/stage.ts';
 import type { JobView } from '../../src/job/job.ts';
@@ -42,7 +42,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'ralu-page-'));
-    real = startStage({ engine: 'native', port: (await freePort()) as number, token: TOKEN });
+    real = startStage({ engine: 'native', port: await keptPort(), token: TOKEN });
     [proxy, browser] = await Promise.all([
       real.ready.then(startFaultyStage),
       // a container's root has no sandbox to give; the page is our own

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { type FollowedEvent, fetchImage } from '../../scripts/generate/client.ts';
-import { freePort } from '../../scripts/local/ports.ts';
+import { keptPort } from '../../scripts/local/ports.ts';
 import { type Stack, startStack } from '../../scripts/local/stack.ts';
 import { startStage } from '../../scripts/local/stage.ts';
 import { startWatchedJob, type Watched } from './rig.ts';
@@ -22,7 +22,7 @@ const start = () => startStage({ engine: 'native', port, token: TOKEN });
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ralu-restart-'));
-  port = (await freePort()) as number;
+  port = await keptPort();
   stage = start();
   stack = await startStack({
     persistTo: join(folder, 'main'),

@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createJob, type FollowedEvent, follow, type Service } from '../../scripts/generate/client.ts';
-import { freePort } from '../../scripts/local/ports.ts';
+import { isFree, keptPort } from '../../scripts/local/ports.ts';
 import type { Stack } from '../../scripts/local/stack.ts';
 import { isLastEvent } from '../../src/job/events.ts';
 import type { ChildOptions } from './stack-child.ts';
@@ -44,8 +44,8 @@ export async function makeRig(
   options: Pick<ChildOptions, 'stage' | 'stepMs' | 'vars'> & Required<Pick<ChildOptions, 'bundle'>>,
 ): Promise<Rig> {
   const folder = await mkdtemp(join(tmpdir(), 'ralu-e2e-'));
-  const port = await somePort();
-  const stagePort = await somePort();
+  const port = await keptPort();
+  const stagePort = await keptPort();
   const file = join(folder, 'options.json');
   const stack: ChildOptions = {
     ...options,
@@ -67,8 +67,7 @@ export async function makeRig(
     const exited = dead.exitCode === null && dead.signalCode === null ? once(dead, 'exit') : Promise.resolve();
     signalGroup(dead.pid as number, 'SIGKILL');
     await exited;
-    for (const used of options.stage ? [port] : [port, stagePort])
-      while ((await freePort(used)) === null) await pause(5);
+    for (const used of options.stage ? [port] : [port, stagePort]) while (!(await isFree(used))) await pause(5);
   };
 
   return {
@@ -96,10 +95,6 @@ export async function makeRig(
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     },
   };
-}
-
-async function somePort(): Promise<number> {
-  return (await freePort()) as number;
 }
 
 /** Sends a signal to every process of a group; false where the group is gone. */
