@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { ROOT } from '../../scripts/local/bundle.ts';
 import { runCommand, UsageError } from '../../scripts/local/command-line.ts';
-import { freePort } from '../../scripts/local/ports.ts';
+import { keptPort } from '../../scripts/local/ports.ts';
 import { startStage } from '../../scripts/local/stage.ts';
 import { defaultPreset } from '../../src/job/presets.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
@@ -59,8 +59,7 @@ function chosen(
 
 /** Runs what is not done yet of what the options ask; resolves to the folder of the results. */
 async function run(options: EvalOptions, detector: Detector): Promise<string> {
-  const port = await freePort();
-  if (port === null) throw new Error('no free port');
+  const port = await keptPort();
   const token = randomBytes(24).toString('base64url');
   const { child, ready } = startStage({ engine: 'native', port, token });
   try {

@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../containers/onnx/load-model.ts';
 import type { Model } from '../../containers/onnx/model.ts';
-import { freePort } from '../../scripts/local/ports.ts';
+import { keptPort } from '../../scripts/local/ports.ts';
 import { startStage } from '../../scripts/local/stage.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { type Job, makeDenoiser, type Pixels, type Run } from '../eval/denoiser.ts';
@@ -26,7 +26,7 @@ describe('the stage server', () => {
   let model: Model;
 
   beforeAll(async () => {
-    server = startStage({ engine: 'native', port: (await freePort())!, token: TOKEN });
+    server = startStage({ engine: 'native', port: await keptPort(), token: TOKEN });
     stage = stageAt({ url: await server.ready, token: TOKEN });
     [facts] = (await stage.models()) as [ModelFacts];
     model = await loadModel({ dir: MODELS, engine: 'native', threads: availableParallelism() });
