@@ -12,7 +12,7 @@ const GROUPS = {
   models: { maxWorkers: 2, sequence: { groupOrder: 2 } },
   worker: { maxWorkers: 2, sequence: { groupOrder: 3 } },
   // these wait for processes to start and for faults to pass, more than they compute
-  stacks: { maxWorkers: 3, sequence: { groupOrder: 4 } },
+  stacks: { maxWorkers: 4, sequence: { groupOrder: 4 } },
 } as const;
 
 /** A project in Node: the tests of the folder of its name. */
