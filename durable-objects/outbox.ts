@@ -47,6 +47,7 @@ export interface Outbox {
 
 /** Longest wait for an account or the bucket. */
 const FAR_SIDE_MS = 10_000;
+const FAULT_PAUSE_MS = 60_000;
 
 /** When to try again; null: the letter is done with. */
 type Outcome = { readonly pauseMs: number } | null;
@@ -68,12 +69,16 @@ export function makeOutbox({ env, storage, view, server, expire }: Sender): Outb
   }
 
   async function deliverOne(letter: StoredLetter): Promise<void> {
-    const outcome = await send(letter);
+    const outcome = await send(letter).catch((error): Outcome => {
+      // a fault of ours: it must not keep the other letters, or be met again at once
+      logLine('letter_threw', { kind: letter.kind, error: String(error) });
+      return { pauseMs: FAULT_PAUSE_MS };
+    });
     if (outcome === null) removeLetter(sql, letter.seq);
     else postponeLetter(sql, letter.seq, Date.now() + outcome.pauseMs);
   }
 
-  function send(letter: StoredLetter): Promise<Outcome> {
+  async function send(letter: StoredLetter): Promise<Outcome> {
     switch (letter.kind) {
       case 'ended': {
         const { account, job, status, work } = letter.payload;
@@ -86,12 +91,16 @@ export function makeOutbox({ env, storage, view, server, expire }: Sender): Outb
       case 'picture':
         return attempt(letter, () => env().IMAGES.delete(letter.payload.key));
       case 'forget':
-        return attempt(letter, async () => server(letter.payload.backend)?.cancel(letter.payload.stageId));
+        return attempt(letter, async () => {
+          // a backend that is no longer configured cannot be told
+          const heard = (await server(letter.payload.backend)?.cancel(letter.payload.stageId)) ?? true;
+          if (!heard) throw new Error(`${letter.payload.backend} was not reached`);
+        });
       case 'webhook':
         return sendWebhook();
       case 'expire':
         expire();
-        return Promise.resolve(null);
+        return null;
     }
   }
 

@@ -77,7 +77,8 @@ export function lettersAtEnd(
   const at =
     (dueAt: number) =>
     (letter: Letter): DueLetter => ({ letter, dueAt });
-  const running = status === 'done' ? [] : sent.filter(({ outcome }) => outcome === 'sent');
+  // a request that was given up may still run where it was sent
+  const running = status === 'done' ? [] : sent.filter(({ outcome }) => outcome !== 'stored');
   return [
     at(now)({ kind: 'ended', payload: { account, job, status, work } }),
     ...(record.webhook ? [at(now)({ kind: 'webhook', payload: null })] : []),

@@ -71,8 +71,11 @@ export interface StageCall {
 
 export interface StageServer {
   run(call: StageCall): Promise<StageOutcome>;
-  /** Asks the server to stop at its next step; resolves whatever it answers. */
-  cancel(id: string): Promise<void>;
+  /**
+   * Asks the server to stop a stage at its next step, or to forget its kept result. Whether it was heard: false where
+   * the server cannot be reached, is too slow, or something on the way answers.
+   */
+  cancel(id: string): Promise<boolean>;
   /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else or too much. */
   models(): Promise<ModelList>;
   /** Its queue now; null where it cannot say or takes none. */
@@ -151,8 +154,10 @@ export function connectStageServer({
           signal: AbortSignal.timeout(CANCEL_TIMEOUT_MS),
         });
         await response.body?.cancel();
+        // 404: it does not know the stage, or does not any more
+        return response.status === 204 || response.status === 404;
       } catch {
-        // the server is gone or hangs: a stage nobody reads stops by itself
+        return false;
       }
     },
 

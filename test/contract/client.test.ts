@@ -260,3 +260,21 @@ describe('reading at most so many bytes', () => {
     await expect(readAtMost(broken, 10, never)).rejects.toThrow('cut');
   });
 });
+
+describe('asked to stop a stage', () => {
+  test.each([
+    [204, true],
+    [404, true],
+    [401, false],
+    [502, false],
+    [200, false],
+  ])('an answer of %i counts as heard: %s', async (status, isHeard) => {
+    const server = await connectTo(says(status, status === 204 ? '' : '{"code": "x", "message": "y"}'));
+    expect(await server.cancel('job.1.0')).toBe(isHeard);
+  });
+
+  test('a server that is gone has not heard', async () => {
+    const gone = connectStageServer({ fetcher: fetch, url: 'http://127.0.0.1:1', token: 'secret' });
+    expect(await gone.cancel('job.1.0')).toBe(false);
+  });
+});

@@ -71,8 +71,11 @@ describe('what an end has to tell', () => {
   test('a job without a picture stops the stages that may still run for it, and no others', () => {
     for (const status of ['failed', 'cancelled'] as const) {
       const letters = lettersAtEnd(record(), end(status), SENT);
-      expect(kinds(letters)).toEqual(['ended', 'forget', 'expire']);
-      expect(letters[1]?.letter.payload).toEqual({ backend: 'b', stageId: 's2' });
+      expect(kinds(letters)).toEqual(['ended', 'forget', 'forget', 'expire']);
+      expect(letters.slice(1, 3).map(({ letter }) => letter.payload)).toEqual([
+        { backend: 'a', stageId: 's2' },
+        { backend: 'b', stageId: 's2' },
+      ]);
     }
   });
 
