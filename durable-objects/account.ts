@@ -229,9 +229,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     if (!this.#account()) return;
     tables.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS);
     for (const id of tables.readUncreated(this.#sql, now - CREATION_MS)) {
-      const job = await (this.env.JOBS.getByName(id) as unknown as { view(owner: null): Promise<object | null> }).view(
-        null,
-      );
+      const job = await this.env.JOBS.getByName(id).view(null);
       if (job) tables.markCreated(this.#sql, [id]);
       else {
         tables.deleteJob(this.#sql, id);

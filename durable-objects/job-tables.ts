@@ -4,6 +4,7 @@
  */
 import type { StageUsage } from '../src/billing/receipt.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
+import { knownReason } from '../src/job/failures.ts';
 import type { Job, JobRecord } from '../src/job/job.ts';
 import { workOf } from '../src/job/record.ts';
 import type { Webhook } from '../src/job/webhook.ts';
@@ -122,7 +123,8 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
   const record = Object.fromEntries(fields) as unknown as JobRecord;
   // a job planned before these were asked for runs as it was planned
   const request = { ...record.request, allowEngineChange: record.request.allowEngineChange ?? true };
-  return { ...record, request, plan: { ...record.plan, features: record.plan.features ?? [] } };
+  const failure = record.failure && { ...record.failure, reason: knownReason(record.failure.reason) };
+  return { ...record, request, failure, plan: { ...record.plan, features: record.plan.features ?? [] } };
 }
 
 export function insertRow(sql: SqlStorage, row: JobRecord): void {

@@ -8,11 +8,9 @@
  * anywhere goes on from its last stored room. What an end has to tell others is stored with the end.
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
-import { hmacHex } from '../src/account/hmac.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import type { FailureReason, Fault } from '../src/job/failures.ts';
-import { imageKey } from '../src/job/image-key.ts';
 import type { Job, JobRecord, JobView, Room } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
@@ -30,8 +28,6 @@ import {
   walkRoom,
 } from '../src/job/story.ts';
 import { viewJob } from '../src/job/view.ts';
-import { encodeStageRequest, stageId } from '../src/stage/client.ts';
-import { optionsFor } from '../src/stage/contract.ts';
 import { beginAttempt, readAttempts, settleAttempt } from './attempts.ts';
 import {
   appendEvent,
@@ -52,6 +48,7 @@ import { type Limits, type LimitVariables, readLimits } from './limits.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
 import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters } from './outbox-tables.ts';
+import { dropPicture, putPicture } from './pictures.ts';
 import { makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
 import { within } from './time-limit.ts';
@@ -69,8 +66,6 @@ const LEASE_MS = 10_000;
  * How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes.
  */
 const ALARM_MS = 4 * 60_000;
-/** Longest wait for the bucket to take a picture: well within the time after which strays are looked for. */
-const PUT_MS = 30_000;
 /** How long an erasure waits for the walk it ends. */
 const WALK_END_MS = 10_000;
 
@@ -89,10 +84,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
     this.#limits = readLimits(env);
-    this.#servers = makeServers(() => this.env, this.#sql);
+    this.#servers = makeServers(() => this.env, this.#sql, ctx.id.name ?? '');
     this.#outbox = makeOutbox({
       env: () => this.env,
       storage: ctx.storage,
+      job: ctx.id.name ?? '',
       view: () => this.viewWithLogs(null),
       server: (id) => this.#servers.byId(id),
       expire: () => this.#scrub('expired'),
@@ -247,23 +243,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
    * out. Throws Superseded when the job has moved meanwhile.
    */
   async #runStage(row: JobRecord, request: StageRequest): Promise<Ran> {
-    const { stage, tokens, sigmas, rgbSize } = request;
-    const chosen = await this.#servers.choose(row);
-    if (!chosen) return { ok: false, failure: { reason: 'no_server' } };
-    const tag = await hmacHex(this.env.SIGNING_SECRET, 'account-tag', row.account);
-    const options = optionsFor({ ...request.options, account_tag: tag.slice(0, 32) }, chosen.features);
-    const body = encodeStageRequest(options, { ...tokens, sigmas });
-    const id = await stageId(row.id, stage.stage, body);
+    const addressed = await this.#servers.address(row, request);
+    if (!addressed) return { ok: false, failure: { reason: 'no_server' } };
+    const { backend, stageId, engineClass } = addressed;
+    const { stage, tokens, steps } = request.stage;
     this.ctx.storage.transactionSync(() => {
       if (!this.#standsAt(row, row.attempt)) throw new Superseded();
       updateRow(this.#sql, { attempt: row.attempt + 1, tries: row.tries + 1 });
-      beginAttempt(this.#sql, { backend: chosen.id, stageId: id, stage: stage.stage, number: row.attempt + 1 });
-      const { tokens: count, steps } = stage;
+      beginAttempt(this.#sql, { backend, stageId, stage, number: row.attempt + 1 });
       const stages = row.plan.stages.length;
-      this.#append({
-        type: 'stage',
-        data: { stage: stage.stage, stages, tokens: count, steps, attempt: row.tries + 1 },
-      });
+      this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
       void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
     });
     this.#signal.notify();
@@ -273,22 +262,15 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const deadline =
       row.deadlineAt === null ? null : setTimeout(() => this.#failAtDeadline(row), Math.max(0, row.deadlineAt - begin));
     try {
-      const outcome = await chosen.server.run({
-        id,
-        body,
-        options,
-        numTokens: tokens.scale.length,
-        numValues: tokens.latents.length / tokens.scale.length,
-        steps: stage.steps,
-        rgbSize,
+      const outcome = await addressed.send({
         signal: controller.signal,
         timeoutMs: this.#limits.timeoutMs,
         silenceMs: this.#limits.silenceMs,
         onProgress: (event) => {
-          if (!controller.signal.aborted) this.#progress.add(row.id, stage.stage, event);
+          if (!controller.signal.aborted) this.#progress.add(row.id, stage, event);
         },
       });
-      return outcome.ok ? { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1 } : outcome;
+      return outcome.ok ? { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1, engineClass } : outcome;
     } finally {
       clearTimeout(deadline);
       this.#progress.flush();
@@ -312,11 +294,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
    * not there.
    */
   async #advance(row: JobRecord, before: Job, { job, events, image }: Extract<Step, { ok: true }>): Promise<void> {
-    const key = imageKey(row.id, row.request.format);
     if (image) {
       try {
-        const httpMetadata = { contentType: `image/${row.request.format}` };
-        await within(PUT_MS, 'the bucket', this.env.IMAGES.put(key, image, { httpMetadata }));
+        await putPicture(this.env.IMAGES, row, image);
       } catch (error) {
         this.#retryOrFail(row, { reason: 'storage_failed', detail: messageOf(error) });
         return;
@@ -344,7 +324,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     if (isStored && job.room.name === 'done') this.#afterEnd();
     // cancelled or erased while the image was on its way: it must not stay behind
-    if (!isStored && image) await within(PUT_MS, 'the bucket', this.env.IMAGES.delete(key)).catch(() => undefined);
+    if (!isStored && image) await dropPicture(this.env.IMAGES, row);
     this.#signal.notify();
   }
 

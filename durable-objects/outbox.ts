@@ -30,6 +30,8 @@ export interface OutboxEnv {
 export interface Sender {
   readonly env: () => OutboxEnv;
   readonly storage: DurableObjectStorage;
+  /** id of the job, for the log */
+  readonly job: string;
   /** the job as a webhook tells it; null once it is no longer stored */
   readonly view: () => JobWithLogs | null;
   /** a stage server by the id of its backend; null where none is configured */
@@ -52,7 +54,7 @@ const FAULT_PAUSE_MS = 60_000;
 /** When to try again; null: the letter is done with. */
 type Outcome = { readonly pauseMs: number } | null;
 
-export function makeOutbox({ env, storage, view, server, expire }: Sender): Outbox {
+export function makeOutbox({ env, storage, job: jobId, view, server, expire }: Sender): Outbox {
   const { sql } = storage;
   let delivering: Promise<void> | null = null;
   let webhookCall: AbortController | null = null;
@@ -71,7 +73,7 @@ export function makeOutbox({ env, storage, view, server, expire }: Sender): Outb
   async function deliverOne(letter: StoredLetter): Promise<void> {
     const outcome = await send(letter).catch((error): Outcome => {
       // a fault of ours: it must not keep the other letters, or be met again at once
-      logLine('letter_threw', { kind: letter.kind, error: String(error) });
+      logLine('letter_threw', { job_id: jobId, kind: letter.kind, error: String(error) });
       return { pauseMs: FAULT_PAUSE_MS };
     });
     if (outcome === null) removeLetter(sql, letter.seq);
@@ -113,7 +115,7 @@ export function makeOutbox({ env, storage, view, server, expire }: Sender): Outb
       await within(FAR_SIDE_MS, letter.kind, work());
       return null;
     } catch (error) {
-      logLine('letter_not_taken', { kind: letter.kind, tries: letter.tries + 1, error: String(error) });
+      logLine('letter_not_taken', { job_id: jobId, kind: letter.kind, tries: letter.tries + 1, error: String(error) });
       const pauseMs = pauseAfter(letter.kind, letter.tries + 1);
       return pauseMs === null ? null : { pauseMs };
     }

@@ -72,14 +72,17 @@ const TROUBLE = new Map([
   ['timeout', 'the stage server took too long'],
   ['invalid_response', 'the stage server sent something unreadable'],
   ['server_error', 'the stage server failed'],
-  ['interrupted', 'the work was cut off'],
+  ['gateway', 'something between here and the stage server answered in its place'],
+  ['reported', 'the stage server reported a fault'],
   ['storage_failed', 'the image could not be stored'],
 ]);
 
 /** @param {{ position: number | null, eta_ms: number | null }} queued */
 function waitingFor({ position, eta_ms }) {
   const place =
-    position === null ? 'Waiting for the stage server' : `Waiting for the stage server, number ${position} in line`;
+    position === null
+      ? 'Waiting for the stage server'
+      : `Waiting for the stage server, number ${position} in its queue`;
   return eta_ms === null ? `${place}.` : `${place}, about ${Math.max(1, Math.round(eta_ms / 1000))} s.`;
 }
 

@@ -49,7 +49,7 @@ export interface RunningStage {
   readonly since: number;
 }
 
-/** One model's line: one stage computes, because an engine's threads already fill the cores. */
+/** One model's queue: one stage computes, because an engine's threads already fill the cores. */
 interface Runner {
   readonly encodeText: EncodeText;
   readonly waiting: RunningStage[];
@@ -61,7 +61,7 @@ interface Runner {
 export interface Stages {
   find(id: string): RunningStage | undefined;
   /**
-   * Puts a new stage in line, or says after how many milliseconds to come again. Throws RangeError when the id is
+   * Puts a new stage in the queue, or says after how many milliseconds to come again. Throws RangeError when the id is
    * taken.
    */
   start(
@@ -73,7 +73,7 @@ export interface Stages {
   follow(stage: RunningStage): ReadableStream<Uint8Array>;
   /** Stops or forgets it; false when nobody knows it. */
   cancel(id: string): boolean;
-  /** `etaMs`: denoising before a stage that came now would begin, in the longest line. */
+  /** `etaMs`: estimated wait of a new stage in the longest queue. */
   counts(): { readonly waiting: number; readonly running: number; readonly etaMs: number };
   /** Ends every waiting stage, and after `ms` every running one; resolves when nothing computes any more. */
   drain(ms: number): Promise<void>;

@@ -18,6 +18,8 @@ export interface StageUsage {
   /** tokens of the prompt; null where the server does not say */
   readonly textTokens: number | null;
   readonly engine: string;
+  /** the engine class that the server stated before it ran the stage; null where it stated none */
+  readonly engineClass: string | null;
   readonly warnings: readonly string[];
 }
 

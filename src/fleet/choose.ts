@@ -21,7 +21,7 @@ export type Unfit =
   | { readonly notKnown: string }
   | 'other_models'
   | { readonly lacks: readonly string[] }
-  | { readonly engineClass: string };
+  | { readonly engineClass: string | null };
 
 /** Where the job's last request went, and whether that led to no result. */
 export interface LastAttempt {
@@ -40,8 +40,8 @@ export interface Choice {
  *
  * A job stays where it is as long as that works: its prompt is encoded there, and a request cut off on our side may
  * still run there. After a failed attempt the next server of the configuration comes first. Laws: a server that lacks a
- * needed feature, has another build of the model, or states another engine class than `engine` is never a candidate; a
- * server that states no class is one, since its answer tells; null for `engine` lets every class in.
+ * needed feature, has another build of the model, or does not state the engine class `engine` is never a candidate;
+ * null for `engine` lets every class in, also one that is not stated.
  */
 export function choose({
   servers,
@@ -81,6 +81,6 @@ function judge(
   const lacks = needs.features.filter((feature) => !features.includes(feature));
   if (lacks.length > 0) return { fit: null, why: { lacks } };
   const { engine_class: engineClass } = facts;
-  if (engine !== null && engineClass !== null && engineClass !== engine) return { fit: null, why: { engineClass } };
+  if (engine !== null && engineClass !== engine) return { fit: null, why: { engineClass } };
   return { fit: { engineClass, features }, why: null };
 }

@@ -80,7 +80,7 @@ const submitTo = (path: string, parts: Readonly<Record<string, z.ZodString>>) =>
 const streamStatus = createRoute({
   method: 'get',
   path: `${BASE}/requests/{id}/status/stream` as const,
-  summary: 'Where it stands, as it moves',
+  summary: 'Stream the status of a request',
   middleware: [speakFal, requireKey] as const,
   request: { params: z.object({ ...APP, id: z.string() }), query: z.object({ logs: z.enum(['0', '1']).optional() }) },
   responses: { 200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } } },
@@ -183,7 +183,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     );
   }
 
-  app.openapi(requestRoute('get', '/status', 'Where a request stands'), async (c) => {
+  app.openapi(requestRoute('get', '/status', 'Get the status of a request'), async (c) => {
     const { job, logs, base } = await find(c, c.req.valid('param'));
     return c.json(viewStatus(job, logs, base, c.req.valid('query').logs === '1'), 200, { 'x-fal-request-id': job.id });
   });

@@ -87,7 +87,7 @@ export const jobBody = z
       .string()
       .max(2000)
       .optional()
-      .openapi({ description: 'told when the job has ended, by Standard Webhooks' }),
+      .openapi({ description: 'an address that is called when the job has ended, signed by Standard Webhooks' }),
   } satisfies SchemaFields<JobFields>)
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;

@@ -54,7 +54,7 @@ const createJob = createRoute({
 const quoteJob = createRoute({
   method: 'post',
   path: '/v1/jobs/quote',
-  summary: 'What a job would be, without doing it: plan, work, expected time',
+  summary: 'Get plan, work and expected time without starting a job',
   middleware: [requireKey, limitBody, requireJson] as const,
   request: { body: { required: true, content: { 'application/json': { schema: jobBody } } } },
   responses: {

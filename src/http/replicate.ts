@@ -113,7 +113,7 @@ const cancel = createRoute({
 const stream = createRoute({
   method: 'get',
   path: '/v1/predictions/{id}/stream',
-  summary: 'Its pictures as they come: each stage’s as a data URI, the last as an address',
+  summary: 'Stream its pictures: each stage’s as a data URI, the last as a link',
   request: { params: idParam, query: z.object({ token: z.string().optional() }) },
   responses: {
     200: {

@@ -37,7 +37,7 @@ const getSecret = createRoute({
 const rotateSecret = createRoute({
   method: 'post',
   path: '/v1/webhooks/default/secret',
-  summary: 'Another secret for webhooks; the one so far signs beside it for a day',
+  summary: 'Make a new secret for webhooks; the old one signs beside it for a day',
   middleware: [requireKey] as const,
   responses: {
     200: { description: 'The new secret', content: { 'application/json': { schema: z.object({ key: z.string() }) } } },

@@ -28,6 +28,33 @@ export type FailureReason =
 const isNamed = (code: string): code is StageErrorCode | 'model_changed' | 'engine_changed' =>
   isStageErrorCode(code) || code === 'model_changed' || code === 'engine_changed';
 
+/** Every reason, so that one stored by an earlier version can be told from these. */
+const REASONS: Readonly<Record<FailureReason, true>> = {
+  unreachable: true,
+  refused: true,
+  server_error: true,
+  gateway: true,
+  invalid_response: true,
+  reported: true,
+  timeout: true,
+  storage_failed: true,
+  model_failed: true,
+  orphaned: true,
+  draining: true,
+  not_finite: true,
+  cancelled: true,
+  model_changed: true,
+  engine_changed: true,
+  no_capacity: true,
+  interrupted: true,
+  deadline_exceeded: true,
+  internal_error: true,
+};
+
+/** A stored reason as one of these: a code that only a stage server knows is `reported`. */
+export const knownReason = (reason: string): FailureReason =>
+  Object.hasOwn(REASONS, reason) ? (reason as FailureReason) : 'reported';
+
 /** The name under which a job fails that a fault ends. */
 export function reasonOf(fault: Fault): FailureReason {
   switch (fault.reason) {

@@ -158,10 +158,10 @@ export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'see
   readonly object: 'quote';
   /** all of it: denoising, decoding, text */
   readonly tflops: number;
-  /** at the pace of the account's last jobs on this model, without waiting in a line; null before the first */
+  /** at the pace of the account's last jobs on this model, without waiting; null before the first */
   readonly seconds: number | null;
   /**
-   * at the stage server it would begin with, whose longest it is where there are several; null where that does not say
+   * at the stage server it would begin with: its longest queue where it has several models; null where it does not say
    */
   readonly queue: Queue | null;
 }
@@ -188,7 +188,7 @@ export interface JobView {
   readonly receipt: Receipt | null;
   readonly error: JobFailure | null;
   readonly deadline_at: number | null;
-  /** the place in the stage server's line and the wait from there; null where it is not known or does not wait */
+  /** the place in the stage server's queue and the wait from there; null where it is not known or does not wait */
   readonly queue: { readonly position: number | null; readonly eta_ms: number | null } | null;
   readonly webhook: { readonly url: string; readonly state: Webhook['state']; readonly tries: number } | null;
   readonly urls: { readonly get: string; readonly events: string; readonly image: string; readonly cancel: string };

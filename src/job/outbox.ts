@@ -54,8 +54,8 @@ const picture = ({ id, account, request }: JobRecord): Letter => ({
 const forget = ({ backend, stageId }: SentStage): Letter => ({ kind: 'forget', payload: { backend, stageId } });
 
 /**
- * What has to be told when a job ends at `now`. `record` is the job in the room it leaves. A job without a picture
- * stops the stages that may still run for it, and removes a picture that its last stage may still put.
+ * What has to be told when a job ends at `now`. `record` is the job in the room it leaves. Stages that may still run
+ * for it are stopped; where it has no picture, one that its last stage may still put is removed.
  */
 export function lettersAtEnd(
   record: JobRecord,
@@ -78,7 +78,7 @@ export function lettersAtEnd(
     (dueAt: number) =>
     (letter: Letter): DueLetter => ({ letter, dueAt });
   // a request that was given up may still run where it was sent
-  const running = status === 'done' ? [] : sent.filter(({ outcome }) => outcome !== 'stored');
+  const running = sent.filter(({ outcome }) => outcome !== 'stored');
   return [
     at(now)({ kind: 'ended', payload: { account, job, status, work } }),
     ...(record.webhook ? [at(now)({ kind: 'webhook', payload: null })] : []),

@@ -6,6 +6,7 @@
  * a crash anywhere costs time and nothing else.
  */
 import { encodeBase64 } from 'hono/utils/encode';
+import { toHex } from '../account/hmac.ts';
 import type { StageUsage } from '../billing/receipt.ts';
 import { rankPicture, selectAtBoundaries } from '../numerics/early.ts';
 import type { Tokens } from '../numerics/tokens.ts';
@@ -40,7 +41,12 @@ export interface Tools {
 
 /** What came of a request: a result with the time it took and the attempts it needed, or why there is none. */
 export type Ran =
-  | (Extract<StageOutcome, { ok: true }> & { readonly wallMs: number; readonly attempts: number })
+  | (Extract<StageOutcome, { ok: true }> & {
+      readonly wallMs: number;
+      readonly attempts: number;
+      /** what the server stated before; null where it states none */
+      readonly engineClass: string | null;
+    })
   | { readonly ok: false; readonly failure: StageFault };
 
 /**
@@ -95,7 +101,7 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
   const { stage } = request;
   const { done } = result;
   const engine = boundEngine(job.request, job.usage);
-  if (engine !== null && done.text_tokens !== undefined && done.engine !== engine) {
+  if (engine !== null && done.engine !== engine) {
     const message = `the stage ran on ${done.engine}, the job began on ${engine}`;
     return { ok: false, failure: { reason: 'reported', code: 'engine_changed', message, retryable: true } };
   }
@@ -111,6 +117,7 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
     wallMs: outcome.wallMs,
     textTokens: done.text_tokens ?? null,
     engine: done.engine,
+    engineClass: outcome.engineClass,
     warnings: done.warnings,
   };
   const room = roomAfterStage(job, number);
@@ -132,7 +139,7 @@ export function boundEngine(
   { allowEngineChange }: Pick<JobRequest, 'allowEngineChange'>,
   [first]: readonly StageUsage[],
 ): string | null {
-  return allowEngineChange || !first || first.textTokens === null ? null : first.engine;
+  return allowEngineChange ? null : (first?.engineClass ?? null);
 }
 
 function roomAfterStage({ plan }: Job, number: number): Room {
@@ -199,10 +206,9 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
 
 /** W3C trace context of a stage, a function of job and stage: a repeated request must have the same bytes. */
 async function traceparent(jobId: string, stage: number): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`${jobId}.${stage}`)));
-  const jobDigest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(jobId)));
-  const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return `00-${hex(jobDigest.subarray(0, 16))}-${hex(digest.subarray(0, 8))}-01`;
+  const digest = async (text: string): Promise<string> =>
+    toHex(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
+  return `00-${(await digest(jobId)).slice(0, 32)}-${(await digest(`${jobId}.${stage}`)).slice(0, 16)}-01`;
 }
 
 /** The tokens of the stage before, upsampled where they were selected and renoised. */

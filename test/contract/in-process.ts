@@ -54,5 +54,6 @@ export const runStageOn =
       },
       wallMs: 0,
       attempts: 1,
+      engineClass: model.engine,
     };
   };

@@ -58,7 +58,7 @@ const kinds = (letters: ReturnType<typeof lettersAtEnd>) => letters.map(({ lette
 
 describe('what an end has to tell', () => {
   test('the account always and at once; the caller where one asked; at last that the time is over', () => {
-    expect(lettersAtEnd(record({ webhook: WEBHOOK }), end('done'), SENT)).toEqual([
+    expect(lettersAtEnd(record({ webhook: WEBHOOK }), end('done'), [])).toEqual([
       {
         letter: { kind: 'ended', payload: { account: 'acct_1', job: 'job_1', status: 'done', work: null } },
         dueAt: 1000,
@@ -68,8 +68,8 @@ describe('what an end has to tell', () => {
     ]);
   });
 
-  test('a job without a picture stops the stages that may still run for it, and no others', () => {
-    for (const status of ['failed', 'cancelled'] as const) {
+  test('every end stops the stages that may still run for the job, and no others', () => {
+    for (const status of ['done', 'failed', 'cancelled'] as const) {
       const letters = lettersAtEnd(record(), end(status), SENT);
       expect(kinds(letters)).toEqual(['ended', 'forget', 'forget', 'expire']);
       expect(letters.slice(1, 3).map(({ letter }) => letter.payload)).toEqual([

@@ -16,6 +16,7 @@ const usage = plan.stages.map(
     wallMs: 20,
     textTokens: 12,
     engine: 'e',
+    engineClass: 'e',
     warnings: ['w'],
   }),
 );

@@ -413,7 +413,7 @@ describe('a stage without a result', () => {
 
   describe('a job stays on the engine it began on', () => {
     /** Walks a job whose stages after the first answer as another engine does; resolves to the last step. */
-    async function onAnother(changes: Partial<JobRequest>, first: { readonly textTokens?: null } = {}) {
+    async function onAnother(changes: Partial<JobRequest>, first: { readonly engineClass?: null } = {}) {
       const model = modelOn();
       const begun = await walkRoom(newJob(model.facts, { preset: '4x' }, changes), toolsOn(model));
       if (!begun.ok) throw new Error(JSON.stringify(begun.failure));
@@ -435,7 +435,7 @@ describe('a stage without a result', () => {
     });
 
     test('or the job began on a server of the first version, which states no class', async () => {
-      expect(await onAnother({}, { textTokens: null })).toMatchObject({ ok: true });
+      expect(await onAnother({}, { engineClass: null })).toMatchObject({ ok: true });
     });
   });
 });

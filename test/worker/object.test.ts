@@ -12,7 +12,7 @@ import {
   writeJob,
 } from '../../durable-objects/job-tables.ts';
 import { migrate } from '../../durable-objects/migrate.ts';
-import { hastenLetters } from '../../durable-objects/outbox-tables.ts';
+import { hastenLetters, lettersOf } from '../../durable-objects/outbox-tables.ts';
 import { imageKey } from '../../src/job/image-key.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';
 import { call, createJob, imageOf, openAccount, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
@@ -172,6 +172,14 @@ describe('an object that is lost goes on where it was and ends in the same bytes
       expect(ofStage1.map(({ data }) => (data as { reason: string }).reason)).toEqual(retries);
       expect(await imageOf(id)).toEqual(await reference());
     }
+  });
+
+  test('a server where a request came to nothing is told to stop it, until it has heard', async () => {
+    const id = await createAtGone(FOX);
+    await watchAll(id);
+    const letters = () => runInDurableObject(stubOf(id), (_, state) => lettersOf(state.storage.sql, 'forget'));
+    await expect.poll(async () => (await letters()).map(({ tries }) => tries > 0), { timeout: 5000 }).toContain(true);
+    expect(new Set((await letters()).map(({ payload }) => payload.backend))).toEqual(new Set(['gone']));
   });
 
   test('a job whose stage is cut off every time ends in a clear failure, not in a circle', async () => {
