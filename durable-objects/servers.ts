@@ -33,7 +33,9 @@ export interface AddressedRequest {
 }
 
 export interface Servers {
-  /** The request for the server it is best sent to, with what that may be sent; null where there is nobody to ask now. */
+  /**
+   * The request for the server it is best sent to, with what that may be sent; null where there is nobody to ask now.
+   */
   address(row: JobRecord, request: StageRequest): Promise<AddressedRequest | null>;
   /** The server of a backend; null where none of that id is configured. */
   byId(id: string): StageServer | null;
