@@ -9,8 +9,8 @@ export interface WebhookCall {
   /** the same at every try */
   readonly id: string;
   readonly body: string;
-  /** what it is signed with; asked only for a place that may be called */
-  readonly secrets: () => Promise<readonly string[]>;
+  /** what it is signed with */
+  readonly secrets: readonly string[];
   /** DNS over HTTPS, asked where the name leads; empty: it may lead anywhere */
   readonly resolver: string;
   /** ends the call */
@@ -34,7 +34,7 @@ export async function callWebhook({
       );
       if (addresses.length === 0 || addresses.some(isPrivateAddress)) return null;
     }
-    const headers = await webhookHeaders(await secrets(), id, Math.floor(Date.now() / 1000), body);
+    const headers = await webhookHeaders(secrets, id, Math.floor(Date.now() / 1000), body);
     // a redirect could lead anywhere, so none is followed: it is a failed try
     const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
     // the status decides, however the rest of the answer ends

@@ -8,13 +8,14 @@
  * anywhere goes on from its last stored room. What an end has to tell others is stored with the end.
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
+import type { StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import type { FailureReason, Fault } from '../src/job/failures.ts';
 import type { Job, JobRecord, JobView, Room } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import { DROPPED_AT_ERASURE, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
+import { DROPPED_AT_ERASURE, LETTER_KINDS, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import { afterFault, imageOf, newRecord, receiptOf, timesAfter, workOf } from '../src/job/record.ts';
 import type { JobCalls, JobWithLogs, NewJob } from '../src/job/rpc.ts';
@@ -66,12 +67,13 @@ const LEASE_MS = 10_000;
  * How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes.
  */
 const ALARM_MS = 4 * 60_000;
+/** When to try again after a fault of ours, or of the configuration. */
+const FAULT_PAUSE_MS = 60_000;
 /** How long an erasure waits for the walk it ends. */
 const WALK_END_MS = 10_000;
 
 export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #sql: SqlStorage;
-  readonly #limits: Limits;
   readonly #signal = makeSignal();
   readonly #progress = makeProgress((events) => this.#storeProgress(events));
   readonly #servers: Servers;
@@ -83,7 +85,6 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
-    this.#limits = readLimits(env);
     this.#servers = makeServers(() => this.env, this.#sql, ctx.id.name ?? '');
     this.#outbox = makeOutbox({
       env: () => this.env,
@@ -95,7 +96,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     ctx.blockConcurrencyWhile(async () => {
       if (!hasTables(this.#sql)) return;
-      migrate(this.#sql, JOB_MIGRATIONS);
+      ctx.storage.transactionSync(() => migrate(this.#sql, JOB_MIGRATIONS));
       // a new incarnation means that whoever held the lease is gone: nothing to wait for
       const row = this.#row();
       const due = row && !isLastRoom(row.room) ? Math.max(Date.now(), row.notBefore) : nextLetterAt(this.#sql);
@@ -109,6 +110,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, JOB_MIGRATIONS);
       if (this.#row()) return false;
+      // an erased job of this id that comes again is not to be told gone, nor its stages stopped
+      removeLetters(this.#sql, LETTER_KINDS);
       const deadlineAt = deadlineSeconds === null ? null : now + deadlineSeconds * 1000;
       const told = webhook && ({ ...webhook, tries: 0, state: 'waiting' } as const);
       insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
@@ -178,6 +181,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     // a picture on its way to the bucket must not arrive behind the erasure
     await within(WALK_END_MS, 'the end of the walk', this.#walking ?? Promise.resolve()).catch(() => undefined);
     await this.#outbox.deliver();
+    // the delivery that was joined may have been at its end
+    if (this.#isErasing(owner)) await this.#outbox.deliver();
     if (this.#isErasing(owner)) throw new Error('the bucket has not deleted the picture');
     return true;
   }
@@ -186,13 +191,23 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
    * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second alarm joins the first.
    */
   override alarm(): Promise<void> {
-    this.#walking ??= this.#walkOn().finally(() => {
+    this.#walking ??= this.#walkOrWait().finally(() => {
       this.#walking = null;
     });
     return this.#walking;
   }
 
-  /** Throws only what the platform's storage throws; every failure of a stage ends in a row. */
+  /** The alarm's work; a fault of ours or of the configuration leaves an alarm behind, so that no job is stranded. */
+  async #walkOrWait(): Promise<void> {
+    try {
+      await this.#walkOn();
+    } catch (error) {
+      logLine('alarm_threw', { job_id: this.ctx.id.name ?? '', error: messageOf(error) });
+      await this.ctx.storage.setAlarm(Date.now() + FAULT_PAUSE_MS);
+    }
+  }
+
+  /** Throws what storage or configuration throws; every failure of a stage ends in a row. */
   async #walkOn(): Promise<void> {
     const until = Date.now() + ALARM_MS;
     for (;;) {
@@ -252,7 +267,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       updateRow(this.#sql, { attempt: row.attempt + 1, tries: row.tries + 1 });
       beginAttempt(this.#sql, { backend, stageId, stage, number: row.attempt + 1 });
       const stages = row.plan.stages.length;
-      this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
+      // told once for each wait, however often busy servers are asked
+      if (row.busySince === null)
+        this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
       void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
     });
     this.#signal.notify();
@@ -298,7 +315,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       try {
         await putPicture(this.env.IMAGES, row, image);
       } catch (error) {
-        this.#retryOrFail(row, { reason: 'storage_failed', detail: messageOf(error) });
+        this.#retryOrFail(row, { reason: 'storage_failed', detail: messageOf(error) }, job.usage);
         return;
       }
     }
@@ -329,17 +346,18 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   }
 
   /** A stage without result: the job waits, tries again, or ends. */
-  #retryOrFail(row: JobRecord, fault: Fault): void {
+  #retryOrFail(row: JobRecord, fault: Fault, usage = readUsage(this.#sql)): void {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !this.#standsAt(row, row.attempt + (isSent ? 1 : 0))) return;
     if (isSent) logLine('stage_failed', { job_id: row.id, stage: row.room.stage, attempt: row.tries + 1, ...fault });
     const verdict = afterFault(row, row.room.stage, fault, this.#limits, Date.now());
     if (verdict.kind === 'end') {
-      this.#fail(row, verdict.reason, verdict.message);
+      this.#fail(row, verdict.reason, verdict.message, { attempts: verdict.attempts, usage });
       return;
     }
     this.ctx.storage.transactionSync(() => {
-      if (isSent) settleAttempt(this.#sql, 'failed');
+      // where only the bucket failed, the server has the result and is asked again
+      if (isSent && fault.reason !== 'storage_failed') settleAttempt(this.#sql, 'failed');
       if (verdict.event) this.#append(verdict.event);
       updateRow(this.#sql, verdict.changes);
     });
@@ -350,16 +368,22 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     this.#fail(row, 'deadline_exceeded', 'The job was not done by its deadline.');
   }
 
-  #fail(row: JobRecord, reason: FailureReason, message: string): void {
+  #fail(
+    row: JobRecord,
+    reason: FailureReason,
+    message: string,
+    known: { readonly attempts?: number; readonly usage?: readonly StageUsage[] } = {},
+  ): void {
     this.#progress.flush();
     const current = this.#row();
     if (!current || isLastRoom(current.room)) return;
     const stage = row.room.name === 'stage' ? row.room.stage : null;
-    const failure = { reason, message, stage, attempts: current.tries };
+    const failure = { reason, message, stage, attempts: known.attempts ?? current.tries };
     this.ctx.storage.transactionSync(() =>
       this.#finish(current, {
         room: { name: 'failed' },
         outcome: { failure },
+        ...(known.usage && { usage: known.usage }),
         event: () => ({ type: 'failed', data: { job_id: row.id, ...failure } }),
       }),
     );
@@ -375,12 +399,14 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     end: {
       readonly room: Room & { readonly name: 'done' | 'failed' | 'cancelled' };
       readonly outcome?: Partial<Pick<JobRecord, 'image' | 'failure'>>;
+      /** stages that were done; those stored where absent */
+      readonly usage?: readonly StageUsage[];
       readonly event: (receipt: NonNullable<JobRecord['receipt']>) => JobEvent;
     },
   ): void {
-    const { room, outcome, event } = end;
+    const { room, outcome, event, usage = readUsage(this.#sql) } = end;
     const now = Date.now();
-    const receipt = receiptOf(row, readUsage(this.#sql), now);
+    const receipt = receiptOf(row, usage, now);
     const expiresAt = now + this.#limits.ttlMs;
     deleteLatents(this.#sql);
     updateRow(this.#sql, {
@@ -421,9 +447,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!row) return;
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
-      const letters = lettersAtErasure(row, readAttempts(this.#sql));
+      const letters = lettersAtErasure(row, readAttempts(this.#sql), now);
       removeLetters(this.#sql, DROPPED_AT_ERASURE);
-      for (const letter of letters) addLetter(this.#sql, letter, now);
+      for (const { letter, dueAt } of letters) addLetter(this.#sql, letter, dueAt);
       deleteContent(this.#sql);
       void this.ctx.storage.setAlarm(now);
     });
@@ -434,7 +460,14 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   /** Whether the bucket has not deleted the picture of an erased job of `owner`. */
   #isErasing(owner: string): boolean {
     if (!hasTables(this.#sql) || this.#row()) return false;
-    return lettersOf(this.#sql, 'picture').some((letter) => letter.payload.account === owner && letter.tries > 0);
+    return lettersOf(this.#sql, 'picture').some(
+      (letter) => letter.payload.account === owner && (letter.tries > 0 || letter.dueAt <= Date.now()),
+    );
+  }
+
+  /** The deployment's limits. Throws an Error that names the variable where one is wrong: then jobs wait. */
+  get #limits(): Limits {
+    return readLimits(this.env);
   }
 
   /**

@@ -121,6 +121,12 @@ export function makeOutbox({ env, storage, job: jobId, view, server, expire }: S
     }
   }
 
+  /** What an account's webhooks are signed with now. */
+  async function secretsOf(account: string): Promise<readonly string[]> {
+    const generations = await env().ACCOUNTS.getByName(account).webhookGenerations();
+    return Promise.all(generations.map((generation) => webhookSecret(env().SIGNING_SECRET, account, generation)));
+  }
+
   /** One call of the caller's own server; what came of it is stored with the job. */
   async function sendWebhook(): Promise<Outcome> {
     const row = readRow(sql);
@@ -132,10 +138,7 @@ export function makeOutbox({ env, storage, job: jobId, view, server, expire }: S
     const token = await streamToken(env().SIGNING_SECRET, id, now);
     const { origin, door, url } = webhook;
     const body = JSON.stringify(webhookBody(door, job, told.logs, { origin, streamToken: token, now }));
-    const secrets = async () => {
-      const generations = await env().ACCOUNTS.getByName(account).webhookGenerations();
-      return Promise.all(generations.map((generation) => webhookSecret(env().SIGNING_SECRET, account, generation)));
-    };
+    const secrets = await within(FAR_SIDE_MS, 'the account', secretsOf(account));
     // erased while this was signed: there is nothing to tell any more
     if (readRow(sql) === null) return null;
     webhookCall = new AbortController();

@@ -37,7 +37,7 @@ export interface Servers {
    * The request for the server it is best sent to, with what that may be sent; null where there is nobody to ask now.
    */
   address(row: JobRecord, request: StageRequest): Promise<AddressedRequest | null>;
-  /** The server of a backend; null where none of that id is configured. */
+  /** The server of a backend; null where none of that id is configured. Throws where the configuration is wrong. */
   byId(id: string): StageServer | null;
 }
 
@@ -97,6 +97,10 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
         send: (limits) => chosen.server.run({ ...call, ...limits }),
       };
     },
-    byId: (id) => open()?.server(id) ?? null,
+    byId(id) {
+      const opened = open();
+      if (!opened) throw new Error('BACKENDS cannot be read');
+      return opened.server(id);
+    },
   };
 }

@@ -39,7 +39,8 @@ export interface Choice {
  * The servers that can take a stage, best first, and why the others cannot.
  *
  * A job stays where it is as long as that works: its prompt is encoded there, and a request cut off on our side may
- * still run there. After a failed attempt the next server of the configuration comes first. Laws: a server that lacks a
+ * still run there. After a failed attempt the next server of the configuration comes first. Servers that could
+ * not be asked just now come last. Laws: a server that lacks a
  * needed feature, has another build of the model, or does not state the engine class `engine` is never a candidate;
  * null for `engine` lets every class in, also one that is not stated.
  */
@@ -65,7 +66,11 @@ export function choose({
 function inOrder(servers: readonly KnownServer[], last: LastAttempt | null): readonly KnownServer[] {
   const at = servers.findIndex(({ backend }) => backend.id === last?.backend);
   const first = at < 0 ? 0 : last?.hasFailed ? at + 1 : at;
-  return [...servers.slice(first), ...servers.slice(0, first)];
+  const ordered = [...servers.slice(first), ...servers.slice(0, first)];
+  // where the job is, it stays; of the others those come last that could not be asked just now
+  const stays = ({ backend }: KnownServer): boolean => backend.id === last?.backend && !last.hasFailed;
+  const isWell = (server: KnownServer): boolean => server.fault === null || stays(server);
+  return [...ordered.filter(isWell), ...ordered.filter((server) => !isWell(server))];
 }
 
 function judge(

@@ -108,11 +108,14 @@ export function kindOf(reason: FailureReason): FailureKind {
   }
 }
 
+/** Refusals that say something of the server or the way to it: another server, or another try, may take the stage. */
+const OF_THE_SERVER = ['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict'];
+
 /** Whether the same request would fail again however often it is sent. */
 export function isFinal(failure: Fault): boolean {
   switch (failure.reason) {
     case 'refused':
-      return true;
+      return !OF_THE_SERVER.includes(failure.code);
     case 'reported':
       return !failure.retryable;
     case 'unreachable':

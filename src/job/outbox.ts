@@ -29,6 +29,14 @@ export type Letter =
   | { readonly kind: 'expire'; readonly payload: null };
 
 export type LetterKind = Letter['kind'];
+export const LETTER_KINDS = [
+  'ended',
+  'erased',
+  'webhook',
+  'picture',
+  'forget',
+  'expire',
+] as const satisfies readonly LetterKind[];
 
 /** A letter and when it may go out, milliseconds since 1970. */
 export interface DueLetter {
@@ -88,12 +96,20 @@ export function lettersAtEnd(
   ];
 }
 
-/** What has to be told when an ended job is erased, beside what is still to be told of its end. */
-export const lettersAtErasure = (record: JobRecord, sent: readonly SentStage[]): readonly Letter[] => [
-  ...sent.map(forget),
-  picture(record),
-  { kind: 'erased', payload: { account: record.account, job: record.id } },
-];
+/**
+ * What has to be told when an ended job is erased at `now`, beside what is still to be told of its end. Where its last
+ * stage was tried more than once, a picture that an earlier try was too slow to put may still arrive.
+ */
+export function lettersAtErasure(record: JobRecord, sent: readonly SentStage[], now: number): readonly DueLetter[] {
+  const { id: job, account, tries, finishedAt } = record;
+  const straysUntil = (finishedAt ?? now) + STRAY_MS;
+  return [
+    ...sent.map((stage) => ({ letter: forget(stage), dueAt: now })),
+    { letter: picture(record), dueAt: now },
+    ...(tries > 1 && straysUntil > now ? [{ letter: picture(record), dueAt: straysUntil }] : []),
+    { letter: { kind: 'erased', payload: { account, job } }, dueAt: now },
+  ];
+}
 
 /** Letters that an erased job no longer sends: they would need its content, or are sent anew. */
 export const DROPPED_AT_ERASURE = ['webhook', 'expire', 'forget'] as const satisfies readonly LetterKind[];

@@ -61,7 +61,7 @@ export const timesAfter = ({ room, roomSince, roomTimes }: JobRecord, now: numbe
 /** What a fault of a stage does to its job: a delay with what to store and tell, or the end with its reason. */
 export type Verdict =
   | { readonly kind: 'delay'; readonly changes: Partial<JobRecord>; readonly event: JobEvent | null }
-  | { readonly kind: 'end'; readonly reason: FailureReason; readonly message: string };
+  | { readonly kind: 'end'; readonly reason: FailureReason; readonly message: string; readonly attempts: number };
 
 export interface Patience {
   /** tries of one stage that may fail */
@@ -85,7 +85,7 @@ export function afterFault(
   const message = describeFailure(fault);
   if (fault.reason === 'busy' || fault.reason === 'no_server') {
     const busySince = record.busySince ?? now;
-    if (now - busySince >= queueMs) return { kind: 'end', reason: reasonOf(fault), message };
+    if (now - busySince >= queueMs) return { kind: 'end', reason: reasonOf(fault), message, attempts: record.tries };
     const asked = fault.reason === 'busy' ? fault.retryAfterMs : NO_SERVER_MS;
     const notBefore = now + Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, asked));
     const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position: null, eta_ms: null } };
@@ -97,7 +97,7 @@ export function afterFault(
     };
   }
   const tries = record.tries + 1;
-  if (isFinal(fault) || tries >= attempts) return { kind: 'end', reason: reasonOf(fault), message };
+  if (isFinal(fault) || tries >= attempts) return { kind: 'end', reason: reasonOf(fault), message, attempts: tries };
   const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
   const event: JobEvent = { type: 'retry', data: { stage, attempt: tries, reason: fault.reason, wait_ms: wait } };
   return { kind: 'delay', changes: { busySince: null, notBefore: now + wait }, event };

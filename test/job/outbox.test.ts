@@ -87,8 +87,16 @@ describe('what an end has to tell', () => {
   });
 
   test('an erasure tells every server a request went to, the bucket and the account, and carries no content', () => {
-    const letters = lettersAtErasure(record({ webhook: WEBHOOK }), SENT);
-    expect(letters.map(({ kind }) => kind)).toEqual(['forget', 'forget', 'forget', 'picture', 'erased']);
+    const letters = lettersAtErasure(record({ webhook: WEBHOOK, tries: 1, finishedAt: 500 }), SENT, 1000);
+    expect(kinds(letters)).toEqual(['forget', 'forget', 'forget', 'picture', 'erased']);
     expect(JSON.stringify(letters)).not.toMatch(/hippopotamus|hook/);
+  });
+
+  test('an erasure looks again for a picture that an earlier try of the last stage may still put', () => {
+    const slow = record({ tries: 2, finishedAt: 500 });
+    const pictures = (now: number) =>
+      lettersAtErasure(slow, [], now).flatMap(({ letter, dueAt }) => (letter.kind === 'picture' ? [dueAt] : []));
+    expect(pictures(1000)).toEqual([1000, 60_500]);
+    expect(pictures(100_000)).toEqual([100_000]);
   });
 });
