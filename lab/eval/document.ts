@@ -58,15 +58,14 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
         );
   const groups: Record<string, string> = {};
   for (const [name, group] of [
+    ['plain', 'plain'],
     ['ralu', 'ralu'],
     ['rivals', 'rival'],
   ] as const) {
-    const lines = await sheetLines(
-      input,
-      rows.map(({ row }) => row).filter((row) => row.group === 'plain' || row.group === group),
-    );
-    if (lines.length > 0 && rows.some(({ row }) => row.group === group))
-      groups[name] = await save(`${name}.webp`, await sheetOf(input, lines));
+    const [plain, ...others] = rows.map(({ row }) => row);
+    const members = others.filter((row) => row.group === group);
+    const lines = plain && members.length > 0 ? await sheetLines(input, [plain, ...members]) : [];
+    if (lines.length > 0) groups[name] = await save(`${name}.webp`, await sheetOf(input, lines));
   }
 
   const charts: Record<string, string> = {};

@@ -2,7 +2,7 @@
 import type { AblationPoint } from './charts.ts';
 import type { Row } from './row.ts';
 import type { Estimate, Summary } from './summary.ts';
-import { FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
+import { BLANK, FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
 import { inOrder, titleOf } from './tasks.ts';
 
 /** One time the command ran. */
@@ -50,7 +50,7 @@ export interface Report {
   readonly sentences: Readonly<Record<string, string>>;
   /** pictures for which the stage server had a warning, such as a word it does not know */
   readonly warned: number;
-  /** of the rows: a chart, and a sheet for each group of them; of the ablations, by id: a chart and a sheet each */
+  /** of the rows: a chart, and a sheet for each group of them beside the first row; of the ablations, by id: a chart and a sheet each */
   readonly pictures: {
     readonly chart: string | null;
     readonly groups: Readonly<Record<string, string>>;
@@ -126,6 +126,8 @@ const COLUMNS = [
   'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
 ].join('\n\n');
 
+const CONTROL = `\`${BLANK}\` is no method but a control: the last stage of \`${FASTEST}\` alone, from noise in which there is no picture. What \`${FASTEST}\` scores above it is what its first stages contribute.`;
+
 function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks: readonly string[]): string[] {
   const head = [
     'row',
@@ -158,6 +160,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     table(head, body),
     COLUMNS,
     ...readings(rows),
+    ...(rows.some(({ row }) => row.id === BLANK) ? [CONTROL] : []),
     ...(leftOut.length > 0 ? [`Left out, for want of results on these prompts: ${leftOut.join(', ')}.`] : []),
     ...(sentences.results ? [sentences.results] : []),
     ...(pictures.chart ? [`![Mean score and times faster of every row](${pictures.chart})`] : []),
@@ -165,7 +168,10 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
       ? [
           '### Pictures',
           'The first prompt of each task, none chosen by eye; one seed a column. A red frame: the detector finds that the picture does not show what the prompt says.',
-          ...Object.entries(pictures.groups).map(([name, path]) => `![Pictures: plain and ${name}](${path})`),
+          ...Object.entries(pictures.groups).map(
+            ([name, path]) =>
+              `![Pictures: ${name === 'plain' ? 'plain by number of steps' : `plain and ${name}`}](${path})`,
+          ),
         ]
       : []),
     '### What was asked for',

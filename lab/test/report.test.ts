@@ -303,7 +303,7 @@ describe('the document', () => {
     );
     expect(text.indexOf('## The detector')).toBeLessThan(text.indexOf('## The rows'));
     const files = readdirSync(join(out, 'evaluation')).sort();
-    expect(files).toEqual(['mode.svg', 'ralu.webp', 'ratio.svg', 'rows.svg']);
+    expect(files).toEqual(['mode.svg', 'plain.webp', 'ralu.webp', 'ratio.svg', 'rows.svg']);
     for (const name of files) expect(text).toContain(`](evaluation/${name})`);
     expect(statSync(join(out, 'evaluation', 'ralu.webp')).size).toBeLessThanOrEqual(250_000);
     expect((await sharp(join(out, 'evaluation', 'ralu.webp')).metadata()).format).toBe('webp');
@@ -313,6 +313,17 @@ describe('the document', () => {
     expect(readFileSync(file, 'utf8')).toBe(text);
     expect(readdirSync(join(out, 'evaluation')).sort()).toEqual(files);
     expect(files.map((name) => readFileSync(join(out, 'evaluation', name)))).toEqual(bytes);
+  }, 300_000);
+
+  it('says what the control is where it was measured, and only there', async () => {
+    const withControl = { ...input, rows: [...rows, row('blank', 5, 'ralu')], ablations: [] };
+    const textOf = async (more: Result[]) =>
+      readFileSync(
+        await writeDocument({ ...withControl, results: [...results, ...more] }, join(folder, 'blank')),
+        'utf8',
+      );
+    expect(await textOf(fake('blank', { right: 2, steps: 5 }))).toContain('`blank` is no method but a control');
+    expect(await textOf([])).not.toContain('no method but a control');
   }, 300_000);
 
   it('says so where nothing has been measured', async () => {
