@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { ablationChart, rowsChart } from './charts.ts';
 import type { Moments } from './frechet.ts';
 import { type Report, type ReportAblation, type ReportRow, renderReport } from './report.ts';
-import { currentResults, type Result } from './results.ts';
+import { currentResults, pictureKey, type Result } from './results.ts';
 import type { Ablation, Row } from './row.ts';
 import type { Prompt } from './run.ts';
 import { pictureSheet, type SheetLine } from './sheet.ts';
@@ -104,7 +104,7 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
   return file;
 }
 
-/** The rows that can stand side by side, on the prompts that all of them have. */
+/** The rows that can stand side by side, on the pictures that all of them have. */
 function tableOf({ rows, results, detector }: DocumentInput): { rows: ReportRow[]; leftOut: string[] } {
   const current = Map.groupBy(currentResults(results, rows, detector.digest), ({ row }) => row);
   const [plain] = rows;
@@ -119,8 +119,8 @@ function tableOf({ rows, results, detector }: DocumentInput): { rows: ReportRow[
 }
 
 /**
- * An ablation's settings that have results, on the prompts that all of them, the plain row and the fastest preset have;
- * null with fewer than two settings.
+ * An ablation's settings that have results, on the pictures that all of them, the plain row and the fastest preset
+ * have; null with fewer than two settings.
  */
 function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablation): ReportAblation | null {
   const plain = rows[0]!;
@@ -152,13 +152,13 @@ async function sheetLines(
   { showcase, pictureOf, results }: DocumentInput,
   rows: readonly Pick<Row, 'id' | 'name'>[],
 ): Promise<SheetLine[]> {
-  const isCorrect = new Map(results.map(({ row, prompt, correct }) => [`${row} ${prompt}`, correct]));
+  const isCorrect = new Map(results.map((result) => [`${result.row} ${pictureKey(result)}`, result.correct]));
   const lines: SheetLine[] = [];
   for (const { id, name } of rows) {
     const pictures = await Promise.all(
       showcase.map(async (prompt) => {
         const file = pictureOf(id, prompt.id);
-        const correct = isCorrect.get(`${id} ${prompt.id}`);
+        const correct = isCorrect.get(`${id} ${pictureKey({ prompt: prompt.id, seed: prompt.seed })}`);
         return correct !== undefined && existsSync(file) ? { bytes: await readFile(file), isCorrect: correct } : null;
       }),
     );

@@ -26,6 +26,7 @@ import { makeAblations, makeRows } from './rows.ts';
 import { type Bench, itemsLeft, measure, type Prompt, takePrompts, timeLeft } from './run.ts';
 import { planFor } from './samplers/ralu.ts';
 import { presetSchedule } from './schedules.ts';
+import { type Seeded, withSeeds } from './seeds.ts';
 import { stageAt } from './stage-run.ts';
 
 interface EvalPrompt extends Prompt {
@@ -35,13 +36,16 @@ interface EvalPrompt extends Prompt {
 const readJson = <T>(name: string): T => JSON.parse(readFileSync(new URL(`./${name}`, import.meta.url), 'utf8')) as T;
 const PROMPTS = readJson<EvalPrompt[]>('prompts.json');
 /** the first prompt of each task: chosen by no eye */
-const SHOWCASE = takePrompts(PROMPTS, 1);
+const SHOWCASE = withSeeds(takePrompts(PROMPTS, 1), 1);
 /** prompts of each task that the calibration runs, under seeds that no row sees */
 const CALIBRATION_PROMPTS = 3;
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
-const pictureOf = (folder: string, row: string, prompt: string): string =>
-  join(folder, 'pictures', row, `${prompt}.png`);
+const pictureOf = (folder: string, row: string, { id, nth }: Seeded<EvalPrompt>): string =>
+  join(folder, 'pictures', row, nth === 0 ? `${id}.png` : `${id}-seed-${nth}.png`);
+/** The prompts that the options ask for, each under as many seeds. */
+const askedPrompts = ({ prompts, seeds }: EvalOptions): Seeded<EvalPrompt>[] =>
+  withSeeds(takePrompts(PROMPTS, prompts), seeds);
 
 /** The rows and ablations that the options name; the plain run is always the first. */
 function chosen(
@@ -72,12 +76,12 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
     const { rows, ablations } = chosen(options, about);
     saveAbout(folder, { ...about, sittings: [...about.sittings, thisSitting(process.argv.slice(2))] });
 
-    const bench: Bench<EvalPrompt> = {
+    const bench: Bench<Seeded<EvalPrompt>> = {
       size,
       open,
       detector: detector.digest,
       earlyCount: planFor(facts, size, presetSchedule(facts, defaultPreset(facts.steps))).selected[0] ?? 0,
-      plainPicture: (prompt) => loadPicture(pictureOf(folder, rows[0]!.id, prompt.id)),
+      plainPicture: (prompt) => loadPicture(pictureOf(folder, rows[0]!.id, prompt)),
       judge: async (prompt, picture) => {
         const seen = await detector.look(picture);
         return { ...judge(prompt.expect, seen), seen };
@@ -86,7 +90,7 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
     await runRows(bench, {
       folder,
       rows: [...rows, ...ablations.flatMap((ablation) => ablation.rows)],
-      prompts: takePrompts(PROMPTS, options.prompts),
+      prompts: askedPrompts(options),
     });
     return folder;
   } finally {
@@ -127,13 +131,13 @@ async function begin(
  * plain run: distances need them.
  */
 async function runRows(
-  bench: Bench<EvalPrompt>,
-  { folder, rows, prompts }: { folder: string; rows: readonly Row[]; prompts: readonly EvalPrompt[] },
+  bench: Bench<Seeded<EvalPrompt>>,
+  { folder, rows, prompts }: { folder: string; rows: readonly Row[]; prompts: readonly Seeded<EvalPrompt>[] },
 ): Promise<void> {
   const { results, add } = openResults(resultsOf(folder));
   const items = itemsLeft(prompts, rows, currentResults(resultsOfPrompts(results, prompts), rows, bench.detector));
   say(
-    `${rows.length} rows, ${prompts.length} prompts: ${items.length} pictures to make, ${rows.length * prompts.length - items.length} done before`,
+    `${rows.length} rows, ${prompts.length} pictures each: ${items.length} pictures to make, ${rows.length * prompts.length - items.length} done before`,
   );
   if (items.length === 0) return;
   // the first requests of a stage server pay for memory and threads that later ones find ready
@@ -144,13 +148,13 @@ async function runRows(
     const start = performance.now();
     const { result, picture } = await measure(bench, row, prompt);
     // the picture first: where its line is kept, it is there
-    if (row === rows[0] || SHOWCASE.some(({ id }) => id === prompt.id))
-      await savePicture(pictureOf(folder, row.id, prompt.id), picture);
+    if (row === rows[0] || SHOWCASE.some(({ id, nth }) => id === prompt.id && nth === prompt.nth))
+      await savePicture(pictureOf(folder, row.id, prompt), picture);
     add(result);
     took.set(row.id, [...(took.get(row.id) ?? []), performance.now() - start]);
     const left = timeLeft(items.slice(i + 1), took) ?? 0;
     say(
-      `${i + 1}/${items.length}  ${prompt.id}  ${row.id}  ${(result.spent.computeMs / 1000).toFixed(2)} s  ${result.correct ? 'correct' : result.reason}  ${duration(left)} left`,
+      `${i + 1}/${items.length}  ${prompt.id}  seed ${prompt.nth}  ${row.id}  ${(result.spent.computeMs / 1000).toFixed(2)} s  ${result.correct ? 'correct' : result.reason}  ${duration(left)} left`,
     );
   }
 }
@@ -193,9 +197,9 @@ async function report(
     {
       rows,
       ablations,
-      results: judgedAnew(openResults(resultsOf(folder)).results, takePrompts(PROMPTS, options.prompts)),
+      results: judgedAnew(openResults(resultsOf(folder)).results, askedPrompts(options)),
       showcase: SHOWCASE,
-      pictureOf: (row, prompt) => pictureOf(folder, row, prompt),
+      pictureOf: (row, id) => pictureOf(folder, row, SHOWCASE.find((prompt) => prompt.id === id)!),
       detector: { digest, reference, markdown: describeDetector(accuracy) },
       model: { id: facts.id, digest: facts.digest },
       size: { width: calibration.width, height: calibration.height },

@@ -1,5 +1,6 @@
 /** The command line of `npm run eval`. Pure. */
 import { pixelSize, readFlags, UsageError, wholeNumber } from '../../scripts/local/command-line.ts';
+import { MOST_SEEDS } from './seeds.ts';
 
 export const HELP = `npm run eval -- [options]
 
@@ -10,6 +11,7 @@ A run that was stopped goes on where it was: what is measured is kept under .ral
   --rows <ids>              only these rows of the table, comma-separated (all); the first of all rows, plain, is always among them
   --ablations <ids>         all, none, or some, comma-separated (all)
   --prompts <n>             the first n prompts of each task (all)
+  --seeds <n>               pictures of each prompt under a row, each with a seed of its own, 1 to 64 (1; with --report all that are kept)
   --model <id>              a model of the stage server (its first)
   --out <dir>               where evaluation.md and its pictures go (docs); relative to the root of the repository
   --report                  measures nothing, only writes the document from what is kept
@@ -23,6 +25,8 @@ export interface EvalOptions {
   readonly ablations: readonly string[] | null;
   /** of each task */
   readonly prompts: number;
+  /** of each prompt */
+  readonly seeds: number;
   readonly model: string | null;
   readonly out: string;
   readonly isReportOnly: boolean;
@@ -36,6 +40,7 @@ export function parseOptions(args: readonly string[]): EvalOptions | null {
       rows: { type: 'string' },
       ablations: { type: 'string', default: 'all' },
       prompts: { type: 'string' },
+      seeds: { type: 'string' },
       model: { type: 'string' },
       out: { type: 'string', default: 'docs' },
       report: { type: 'boolean', default: false },
@@ -49,6 +54,12 @@ export function parseOptions(args: readonly string[]): EvalOptions | null {
     ablations: values.ablations === 'all' ? null : values.ablations === 'none' ? [] : names(values.ablations),
     prompts:
       values.prompts === undefined ? Number.POSITIVE_INFINITY : wholeNumber('--prompts', values.prompts, { min: 1 }),
+    seeds:
+      values.seeds === undefined
+        ? values.report
+          ? MOST_SEEDS
+          : 1
+        : wholeNumber('--seeds', values.seeds, { min: 1, max: MOST_SEEDS }),
     model: values.model ?? null,
     out: values.out,
     isReportOnly: values.report,

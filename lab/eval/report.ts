@@ -104,11 +104,18 @@ export function renderReport(report: Report): string {
   return `${sections.join('\n\n')}\n`;
 }
 
+/** How many prompts and seeds there are; where a run was stopped, prompts may differ by one seed. */
+function picturesOf(prompts: number, count: number): string {
+  if (count === prompts) return `${prompts} prompts, each with its own fixed seed`;
+  const seeds = count / prompts;
+  return `${prompts} prompts, each with ${Number.isInteger(seeds) ? seeds : `${Math.floor(seeds)} or ${Math.ceil(seeds)}`} fixed seeds of its own, ${count} pictures a row`;
+}
+
 function opening({ model, size, sittings, rows, warned }: Report): string {
   const last = sittings.at(-1);
-  const prompts = rows[0]?.summary.count ?? 0;
+  const { prompts, count } = rows[0]?.summary ?? { prompts: 0, count: 0 };
   const sentences = [
-    `Written by \`npm run eval\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${prompts} prompts, each with its own fixed seed, the same for every row.`,
+    `Written by \`npm run eval\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${picturesOf(prompts, count)}, the same for every row.`,
     last
       ? `Measured on ${last.date.slice(0, 10)} by ${[...new Set(sittings.map(({ command }) => `\`${command}\``))].join(', then ')}: ${last.machine}.`
       : '',
@@ -122,7 +129,7 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
 
 const COLUMNS = [
   'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are the mean, of the whole picture: text, every evaluation, every decoding, for a prompt of usual length. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
-  'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, fixed seed). These intervals are of one row alone; to compare two rows look at paired figures, where prompts that are hard for both count for neither: of plain, and the verdicts below.',
+  'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, a prompt with all its seeds, fixed seed). So inference is for these prompts: more seeds make the score of each surer, but they are no more prompts, and prompts of other kinds may come out otherwise. These intervals are of one row alone; to compare two rows look at paired figures, where prompts that are hard for both count for neither: of plain, and the verdicts below.',
   'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
 ].join('\n\n');
 
@@ -250,7 +257,7 @@ function ablationSection(
     `### ${title}`,
     ...(sentences[id] ? [sentences[id]] : []),
     ...(pictures.charts[id] ? [`![${title}](${pictures.charts[id]})`] : []),
-    `${points[0]?.summary.count ?? 0} prompts.`,
+    ...(points[0] ? [`${picturesOf(points[0].summary.prompts, points[0].summary.count)}.`] : []),
     table(
       [
         axis,

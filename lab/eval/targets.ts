@@ -1,7 +1,6 @@
 /** What the model and the method were asked to reach, and whether they do. Pure. */
-import { bootstrapInterval } from './bootstrap.ts';
 import type { Result } from './results.ts';
-import { mean, type Summary, scoreDifference } from './summary.ts';
+import { type Summary, scoreDifference, taskScore } from './summary.ts';
 
 export interface Verdict {
   readonly what: string;
@@ -58,15 +57,14 @@ export function verdicts(
   const at = width === 512 && height === 512 ? 512 : 256;
   const isAsked = width === at && height === at;
   const scores = Object.entries(SCORES[at]).map(([task, least]): Verdict => {
-    const score = plain.summary.scores[task];
+    const score = taskScore(plain.results, task);
     const said = { what: `plain: ${titleOf(task)}, ${at} x ${at}`, asked: `at least ${(100 * least).toFixed(0)} %` };
-    if (score === undefined) return { ...said, measured: 'not measured', isReached: null, isClear: true };
-    const pictures = plain.results.filter((result) => result.task === task).map(({ correct }) => Number(correct));
-    const { low, high } = bootstrapInterval([pictures], ([drawn]) => mean(drawn!));
+    if (!score) return { ...said, measured: 'not measured', isReached: null, isClear: true };
+    const { low, high } = score.interval;
     return {
       ...said,
-      measured: `${percent(score)} (${percent(low)} to ${percent(high)})`,
-      isReached: isAsked ? score >= least : null,
+      measured: `${percent(score.value)} (${percent(low)} to ${percent(high)})`,
+      isReached: isAsked ? score.value >= least : null,
       isClear: low >= least || high < least,
     };
   });

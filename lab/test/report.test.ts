@@ -6,6 +6,7 @@ import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UsageError } from '../../scripts/local/command-line.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
+import { bootstrapInterval } from '../eval/bootstrap.ts';
 import { describeDetector } from '../eval/detector-facts.ts';
 import { type DocumentInput, writeDocument } from '../eval/document.ts';
 import { type Moments, momentsOf } from '../eval/frechet.ts';
@@ -16,13 +17,15 @@ import {
   openResults,
   packFeatures,
   parseResults,
+  pictureKey,
   type Result,
   resultsOfPrompts,
   unpackFeatures,
   wholeLines,
 } from '../eval/results.ts';
 import type { Row } from '../eval/row.ts';
-import { commonPrompts, inCommon, median, scoreDifference, summarise } from '../eval/summary.ts';
+import { seedOf, withSeeds } from '../eval/seeds.ts';
+import { inCommon, mean, median, scoreDifference, summarise, taskScore } from '../eval/summary.ts';
 import { verdicts } from '../eval/targets.ts';
 import { titleOf } from '../eval/tasks.ts';
 
@@ -91,6 +94,19 @@ describe('results', () => {
       }),
       { seed: 1, numRuns: 60 },
     );
+  });
+
+  it('of one prompt under several seeds are several pictures, and a file of one seed is read as it is', () => {
+    const prompts = withSeeds(PROMPTS, 2);
+    const second = few.map((result) => ({ ...result, seed: seedOf(result.seed, 1) }));
+    const lines = (all: readonly Result[]) => all.map((result) => `${JSON.stringify(result)}\n`).join('');
+    expect(parseResults(lines(few))).toEqual(few);
+    expect(parseResults(lines([...few, ...second]))).toEqual([...few, ...second]);
+    expect(resultsOfPrompts([...few, ...second], PROMPTS)).toEqual(few);
+    expect(resultsOfPrompts([...few, ...second], prompts)).toEqual([...few, ...second]);
+    // a prompt whose own seed has changed has other seeds throughout
+    const moved = withSeeds([{ ...PROMPTS[0]!, seed: 99 }], 2);
+    expect(resultsOfPrompts([few[0]!, second[0]!], moved)).toEqual([]);
   });
 
   it('measured twice count once, the later one', () => {
@@ -178,10 +194,85 @@ describe('figures', () => {
     expect(interval.low).toBeGreaterThan(0.1);
   });
 
+  describe('with several seeds a prompt', () => {
+    /** `seeds` pictures of each of `PROMPTS`; `isCorrect` decides each */
+    const seeded = (rowId: string, seeds: number, isCorrect: (prompt: number, nth: number) => boolean): Result[] =>
+      withSeeds(PROMPTS, seeds).map(({ id, seed, nth }) => {
+        const at = PROMPTS.findIndex((prompt) => prompt.id === id);
+        return { ...fake(rowId, { right: 0, steps: 7 })[at]!, seed, correct: isCorrect(at, nth) };
+      });
+    const isSolved = (prompt: number) => prompt % 6 < 3;
+
+    it('that all come out alike, figures and intervals are those of one seed: pictures are no more prompts', () => {
+      const once = seeded('a', 1, isSolved);
+      const often = seeded('a', 8, isSolved);
+      const [one] = summarise([once], reference);
+      const [many] = summarise([often], reference);
+      expect(many).toMatchObject({ count: 8 * 36, prompts: 36 });
+      expect(many!.mean).toBe(one!.mean);
+      expect(many!.scores).toEqual(one!.scores);
+      expect(many!.interval).toEqual(one!.interval);
+      expect(one!.interval.high - one!.interval.low).toBeGreaterThan(0.25);
+      const other = (seeds: number) => seeded('b', seeds, (prompt) => prompt % 6 < 2);
+      expect(scoreDifference(often, other(8))).toEqual(scoreDifference(once, other(1)));
+      expect(taskScore(often, 'two')).toEqual(taskScore(once, 'two'));
+      // drawn picture by picture the interval would be less than half as wide
+      const pictures = TASKS.map((task) => often.filter((result) => result.task === task));
+      const byPicture = bootstrapInterval(pictures, (drawn) =>
+        mean(drawn.map((group) => mean(group.map(({ correct }) => Number(correct))))),
+      );
+      expect(byPicture.high - byPicture.low).toBeLessThan(0.5 * (many!.interval.high - many!.interval.low));
+    });
+
+    it('a prompt counts once, however many pictures it has', () => {
+      const two = [
+        ...seeded('a', 1, isSolved),
+        ...seeded('a', 4, isSolved)
+          .slice(36)
+          .filter((_, i) => i % 36 === 0),
+      ];
+      expect(two).toHaveLength(39);
+      expect(summarise([two], reference)[0]!.mean).toBe(summarise([seeded('a', 1, isSolved)], reference)[0]!.mean);
+    });
+
+    it('rows are paired by prompt and seed', () => {
+      const a = seeded('a', 2, isSolved);
+      const [mine, other] = inCommon([a, seeded('b', 3, isSolved).slice(20).reverse()]);
+      expect(mine).toHaveLength(52);
+      expect(mine!.map(pictureKey)).toEqual(other!.map(pictureKey));
+      expect(() => scoreDifference(a.slice(0, 36), a.slice(36))).toThrow('has other prompts than a, or other seeds');
+    });
+
+    // prompts that are solved nearly always or nearly never, as with this model
+    it('the interval holds the true mean of all such prompts in 95 of 100 samples; by picture it would not', () => {
+      const uniform = standardNormals({ seed: 11, stream: 5, count: 150 * 36 * 5 }).map(
+        (x) => 1 / (1 + Math.exp(-1.702 * x)),
+      );
+      let [at, byPrompt, byPicture] = [0, 0, 0];
+      for (let sample = 0; sample < 150; sample++) {
+        const chances = PROMPTS.map(() => (uniform[at++]! < 0.5 ? 0.05 : 0.95));
+        const results = seeded('a', 4, (prompt) => uniform[at++]! < chances[prompt]!);
+        const groups = TASKS.map((task) => results.filter((result) => result.task === task));
+        const meanOf = (drawn: readonly (readonly Result[])[]) =>
+          mean(drawn.map((group) => mean(group.map(({ correct }) => Number(correct)))));
+        const narrow = bootstrapInterval(groups, meanOf, 300);
+        const { interval } = scoreDifference(
+          results,
+          results.map((result) => ({ ...result, correct: false })),
+        );
+        if (interval.low <= 0.5 && 0.5 <= interval.high) byPrompt += 1;
+        if (narrow.low <= 0.5 && 0.5 <= narrow.high) byPicture += 1;
+      }
+      // a percentile interval of six prompts a task is a little too narrow
+      expect(byPrompt / 150).toBeGreaterThan(0.85);
+      expect(byPicture / 150).toBeLessThan(0.75);
+    }, 120_000);
+  });
+
   it('stand on the prompts that all rows have', () => {
-    expect([...commonPrompts([plain, few.slice(3)])]).toEqual(PROMPTS.slice(3).map(({ id }) => id));
     const [one, two] = inCommon([plain, few.slice(3).reverse()]);
-    expect(one!.map(({ prompt }) => prompt)).toEqual(two!.map(({ prompt }) => prompt));
+    expect(one!.map(({ prompt }) => prompt)).toEqual(PROMPTS.slice(3).map(({ id }) => id));
+    expect(two!.map(({ prompt }) => prompt)).toEqual(PROMPTS.slice(3).map(({ id }) => id));
     expect(() => summarise([plain, few.slice(3)], reference)).toThrow('row plain-7 has other prompts than plain-50');
     expect(() => summarise([], reference)).toThrow(RangeError);
   });
@@ -340,6 +431,7 @@ describe('the command line', () => {
       rows: null,
       ablations: null,
       prompts: Number.POSITIVE_INFINITY,
+      seeds: 1,
       model: null,
       out: 'docs',
       isReportOnly: false,
@@ -353,6 +445,10 @@ describe('the command line', () => {
       prompts: 3,
       isReportOnly: true,
     });
+    expect(parseOptions(['--seeds', '4'])).toMatchObject({ seeds: 4 });
+    // a report is of every seed that is kept, unless it is told how many
+    expect(parseOptions(['--report'])).toMatchObject({ seeds: 64 });
+    expect(parseOptions(['--report', '--seeds', '1'])).toMatchObject({ seeds: 1 });
     expect(parseOptions(['--help'])).toBeNull();
   });
 
@@ -360,6 +456,7 @@ describe('the command line', () => {
     for (const [args, why] of [
       [['--size', 'big'], '--size must look like 256x256'],
       [['--prompts', '0'], '--prompts must be a whole number from 1, got "0"'],
+      [['--seeds', '65'], '--seeds must be a whole number from 1 to 64, got "65"'],
       [['--fast'], '--fast'],
     ] as const) {
       expect(() => parseOptions(args)).toThrow(UsageError);
