@@ -9,7 +9,7 @@ import { currentResults, pictureKey, type Result } from './results.ts';
 import type { Ablation, Row } from './row.ts';
 import type { Prompt } from './run.ts';
 import { pictureSheet, type SheetLine } from './sheet.ts';
-import { inCommon, scoreDifference, summarise } from './summary.ts';
+import { hardDifference, inCommon, scoreDifference, summarise } from './summary.ts';
 import { FASTEST } from './targets.ts';
 
 export interface DocumentInput {
@@ -134,7 +134,8 @@ function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablati
   const measured = inCommon([plain, ...compared, ...settings].map(({ id }) => current.get(id) ?? []));
   if (settings.length < 2 || measured[0]!.length === 0) return null;
   const [first, ...summaries] = summarise(measured, detector.reference).toSpliced(1, compared.length);
-  const differences = compared.length === 0 ? [] : measured.slice(2).map((each) => scoreDifference(each, measured[1]!));
+  const against = <T>(compare: (mine: readonly Result[], others: readonly Result[]) => T): T[] =>
+    compared.length === 0 ? [] : measured.slice(2).map((each) => compare(each, measured[1]!));
   const points = settings.map(({ value }, i) => ({ value, summary: summaries[i]! }));
   return {
     id: ablation.id,
@@ -142,7 +143,8 @@ function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablati
     axis: ablation.axis,
     points,
     plain: first!,
-    differences,
+    differences: against(scoreDifference),
+    hardDifferences: against(hardDifference),
     settings: settings.map((row) => row.settings),
   };
 }

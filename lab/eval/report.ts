@@ -30,6 +30,8 @@ export interface ReportAblation {
    * where that has no results
    */
   readonly differences: readonly Estimate[];
+  /** the same of the hard tasks alone; null where there are none of them */
+  readonly hardDifferences: readonly (Estimate | null)[];
   /** of `points`, in their order */
   readonly settings: readonly Row['settings'][];
 }
@@ -67,8 +69,15 @@ const percent = (share: number): string => (100 * share).toFixed(1);
 const figure = (value: number | null, digits = 2): string => (value === null ? '–' : value.toFixed(digits));
 const significant = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
 const times = (value: number): string => `${value.toFixed(2)}x`;
-const withInterval = ({ mean, interval }: Summary): string =>
-  `${percent(mean)} (${percent(interval.low)}–${percent(interval.high)})`;
+/** `66.7 (62.5–70.8)` */
+const share = (estimate: Estimate | null): string =>
+  estimate ? `${percent(estimate.value)} (${percent(estimate.interval.low)}–${percent(estimate.interval.high)})` : '–';
+const withInterval = ({ mean, interval }: Summary): string => share({ value: mean, interval });
+/** `+3.4 (-1.5 to +8.3)` */
+const difference = (estimate: Estimate | null | undefined): string =>
+  estimate
+    ? `${inPoints(estimate.value)} (${inPoints(estimate.interval.low)} to ${inPoints(estimate.interval.high)})`
+    : '–';
 
 /** The document. The same figures give the same text. */
 export function renderReport(report: Report): string {
@@ -129,7 +138,7 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
 
 const COLUMNS = [
   'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are the mean, of the whole picture: text, every evaluation, every decoding, for a prompt of usual length. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
-  'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, a prompt with all its seeds, fixed seed). So inference is for these prompts: more seeds make the score of each surer, but they are no more prompts, and prompts of other kinds may come out otherwise. These intervals are of one row alone; to compare two rows look at paired figures, where prompts that are hard for both count for neither: of plain, and the verdicts below.',
+  'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, hard is the mean of two objects, counting, position and colour attribution, each with the 95 % interval of a bootstrap over prompts (stratified by task, a prompt with all its seeds, fixed seed). So inference is for these prompts: more seeds make the score of each surer, but they are no more prompts, and prompts of other kinds may come out otherwise. These intervals are of one row alone; to compare two rows look at paired figures, where prompts that are hard for both count for neither: of plain, and the verdicts below.',
   'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
 ].join('\n\n');
 
@@ -145,6 +154,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     'FLOPs allow',
     ...tasks.map(titleOf),
     'mean (95 %)',
+    'hard (95 %)',
     'of plain, %',
     'Fréchet distance',
   ];
@@ -157,9 +167,8 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     times(summary.faster.tflops),
     ...tasks.map((task) => (summary.scores[task] === undefined ? '–' : percent(summary.scores[task]))),
     withInterval(summary),
-    summary.share
-      ? `${percent(summary.share.value)} (${percent(summary.share.interval.low)}–${percent(summary.share.interval.high)})`
-      : '–',
+    share(summary.hard),
+    share(summary.share),
     figure(summary.frechet),
   ]);
   const asked = verdicts(rows, size, titleOf);
@@ -244,14 +253,20 @@ const ABLATIONS =
 
 function ablationSection(
   { sentences, pictures }: Report,
-  { id, title, axis, points, plain, differences }: ReportAblation,
+  { id, title, axis, points, plain, differences, hardDifferences }: ReportAblation,
 ): string[] {
-  const rows: { readonly name: string; readonly summary: Summary; readonly difference?: Estimate | undefined }[] =
-    points.map(({ value, summary }, i) => ({
-      name: String(value),
-      summary,
-      difference: differences[i],
-    }));
+  interface Line {
+    readonly name: string;
+    readonly summary: Summary;
+    readonly above?: Estimate | undefined;
+    readonly hardAbove?: Estimate | null | undefined;
+  }
+  const rows: Line[] = points.map(({ value, summary }, i) => ({
+    name: String(value),
+    summary,
+    above: differences[i],
+    hardAbove: hardDifferences[i],
+  }));
   if (plain) rows.push({ name: 'plain', summary: plain });
   return [
     `### ${title}`,
@@ -263,6 +278,8 @@ function ablationSection(
         axis,
         'mean (95 %)',
         `points above \`${FASTEST}\``,
+        'hard (95 %)',
+        'hard, points above',
         'Fréchet distance',
         'seconds',
         'TFLOPs',
@@ -271,12 +288,12 @@ function ablationSection(
         'seams, two tokens',
         'where early meets late',
       ],
-      rows.map(({ name, summary, difference }) => [
+      rows.map(({ name, summary, above, hardAbove }) => [
         name,
         withInterval(summary),
-        difference
-          ? `${inPoints(difference.value)} (${inPoints(difference.interval.low)} to ${inPoints(difference.interval.high)})`
-          : '–',
+        difference(above),
+        share(summary.hard),
+        difference(hardAbove),
         figure(summary.frechet),
         significant(summary.cost.seconds),
         significant(summary.cost.tflops),

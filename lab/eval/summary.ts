@@ -3,6 +3,7 @@ import { tera } from '../../src/billing/work.ts';
 import { bootstrapInterval, type Interval } from './bootstrap.ts';
 import { frechetTo, type Moments, momentsOf } from './frechet.ts';
 import { pictureKey, type Result, type Seam, unpackFeatures } from './results.ts';
+import { HARD } from './tasks.ts';
 
 /**
  * Time of one picture, medians over the prompts, and its work, means: where a sampler decides by itself when to
@@ -39,6 +40,8 @@ export interface Summary {
   /** mean of the tasks' scores */
   readonly mean: number;
   readonly interval: Interval;
+  /** mean of the hard tasks' scores; null where none of them is here */
+  readonly hard: Estimate | null;
   /** this mean over the first row's, prompts paired; null where the first row has none right */
   readonly share: Estimate | null;
   /** squared Fréchet distance to the reference; null with fewer than two pictures */
@@ -104,6 +107,7 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
       scores: Object.fromEntries(groups.map((group) => [group[0]!.task, mean(group.map(({ mine }) => mine))])),
       mean: meanOf('mine')(groups),
       interval: bootstrapInterval(groups, meanOf('mine')),
+      hard: estimateHard(groups, meanOf('mine')),
       share: meanOf('other')(groups) > 0 ? estimate(groups, ratio) : null,
       frechet:
         results.length < 2 ? null : distanceTo(momentsOf(results.map(({ features }) => unpackFeatures(features)))),
@@ -132,7 +136,19 @@ export function taskScore(results: readonly Result[], task: string): Estimate | 
  * of the difference over draws of the prompts. Throws RangeError as summarise does.
  */
 export function scoreDifference(results: readonly Result[], others: readonly Result[]): Estimate {
-  return estimate(pairsByTask(results, others), (drawn) => meanOf('mine')(drawn) - meanOf('other')(drawn));
+  return estimate(pairsByTask(results, others), difference);
+}
+
+/** As scoreDifference, of the hard tasks' mean alone; null where there are none of them. */
+export function hardDifference(results: readonly Result[], others: readonly Result[]): Estimate | null {
+  return estimateHard(pairsByTask(results, others), difference);
+}
+
+const difference = (drawn: Groups): number => meanOf('mine')(drawn) - meanOf('other')(drawn);
+
+function estimateHard(groups: Groups, statistic: (drawn: Groups) => number): Estimate | null {
+  const hard = groups.filter((group) => HARD.has(group[0]!.task));
+  return hard.length === 0 ? null : estimate(hard, statistic);
 }
 
 const estimate = (groups: Groups, statistic: (drawn: Groups) => number): Estimate => ({

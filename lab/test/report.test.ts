@@ -25,7 +25,7 @@ import {
 } from '../eval/results.ts';
 import type { Row } from '../eval/row.ts';
 import { seedOf, withSeeds } from '../eval/seeds.ts';
-import { inCommon, mean, median, scoreDifference, summarise, taskScore } from '../eval/summary.ts';
+import { hardDifference, inCommon, mean, median, scoreDifference, summarise, taskScore } from '../eval/summary.ts';
 import { verdicts } from '../eval/targets.ts';
 import { titleOf } from '../eval/tasks.ts';
 
@@ -187,6 +187,25 @@ describe('figures', () => {
     expect(first!.interval.low).toBeLessThan(5 / 6);
   });
 
+  it('of the hard tasks are a score of their own', () => {
+    const easy = new Set(['single', 'background']);
+    // every easy prompt right, of the hard ones the first half
+    const results = plain.map((result, i) => ({ ...result, correct: easy.has(result.task) || i % 6 < 3 }));
+    const [told] = summarise([results], reference);
+    expect(told!.hard!.value).toBeCloseTo(0.5, 12);
+    expect(told!.mean).toBeCloseTo(2 / 3, 12);
+    expect(told!.hard!.interval.low).toBeLessThan(0.5);
+    const none = plain.map((result) => ({ ...result, correct: easy.has(result.task) }));
+    expect(hardDifference(results, none)!.value).toBeCloseTo(0.5, 12);
+    expect(scoreDifference(results, none).value).toBeCloseTo(1 / 3, 12);
+    // where only easy tasks differ the hard ones do not
+    const hardOnly = plain.map((result, i) => ({ ...result, correct: !easy.has(result.task) && i % 6 < 3 }));
+    expect(hardDifference(results, hardOnly)).toEqual({ value: 0, interval: { low: 0, high: 0 } });
+    const ofEasy = results.filter(({ task }) => easy.has(task));
+    expect(summarise([ofEasy], reference)[0]!.hard).toBeNull();
+    expect(hardDifference(ofEasy, ofEasy)).toBeNull();
+  });
+
   it('of two rows are compared prompt by prompt', () => {
     expect(scoreDifference(ralu, plain)).toEqual({ value: 0, interval: { low: 0, high: 0 } });
     const { value, interval } = scoreDifference(ralu, few);
@@ -305,6 +324,21 @@ describe('verdicts', () => {
     );
   });
 
+  it('tell the hard tasks apart: the mean of six tasks hides how far apart rows are in them', () => {
+    const easy = new Set(['single', 'background']);
+    const results = few.map((result) => ({ ...result, row: 'ralu-7x', correct: easy.has(result.task) }));
+    const told = verdicts(measured([plain, few, results]), { width: 256, height: 256 }, titleOf).filter(({ what }) =>
+      what.includes('seven plain steps'),
+    );
+    // two tasks of six gain half, four lose half
+    expect(told.map(({ what, isReached }) => [what, isReached])).toEqual([
+      ['RALU 7x beats seven plain steps (`plain-7`)', false],
+      ['RALU 7x beats seven plain steps (`plain-7`), hard tasks', false],
+    ]);
+    expect(told[0]!.measured).toContain('-16.7 points');
+    expect(told[1]!.measured).toContain('-50.0 points');
+  });
+
   it('say where what was measured may be chance', () => {
     const [first, ...rest] = fake('ralu-7x', { right: 3, steps: 7 });
     const better = [first!, ...rest].map((result, i) => (i === 3 ? { ...result, correct: true } : result));
@@ -382,11 +416,14 @@ describe('the document', () => {
     expect(text).toContain(
       '| row plain-7 | 0.768 | 7.50 | 6.10 | 6.60x | 6.73x | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |',
     );
+    expect(text).toMatch(/\| row plain-7 \|.*\| 50\.0 \([\d.]+–[\d.]+\) \| 50\.0 \([\d.]+–[\d.]+\) \| 60\.0 \(/);
     expect(text).toContain('Left out, for want of results on these prompts: row late.');
     expect(text).toContain('It does not matter here.');
     expect(text).toContain('- row plain-7: fewer of the same.');
-    expect(text).toMatch(/\| 0\.25 \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \|/);
-    expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \|/);
+    expect(text).toMatch(
+      /\| 0\.25 \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \|/,
+    );
+    expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \| 83\.3 \([^)]*\) \| – \|/);
     expect(text).toContain('| r = 0.25 | `ratio` | steps 7 |');
     expect(text).toContain('Nothing changes.');
     expect(text).toContain(
