@@ -1,6 +1,8 @@
 /** docs/evaluation.md from its figures. Pure. */
 import type { AblationPoint } from './charts.ts';
+import type { Claim, Claims, Told } from './claims.ts';
 import type { Row } from './row.ts';
+import type { PromptSet } from './sets.ts';
 import type { Estimate, Summary } from './summary.ts';
 import { BLANK, FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
 import { inOrder, titleOf } from './tasks.ts';
@@ -9,6 +11,10 @@ import { inOrder, titleOf } from './tasks.ts';
 export interface Sitting {
   /** ISO date */
   readonly date: string;
+  /** set A where it is not told */
+  readonly set?: PromptSet;
+  /** of set B: digest of the claims as they were then */
+  readonly claims?: string;
   readonly command: string;
   /** cores, processor, memory, system, versions: one sentence without its full stop */
   readonly machine: string;
@@ -40,6 +46,10 @@ export interface ReportAblation {
 export interface Report {
   readonly model: { readonly id: string; readonly digest: string };
   readonly size: { readonly width: number; readonly height: number };
+  readonly set: PromptSet;
+  /** what is told of the claims, of set B; null of set A */
+  readonly claims: { readonly digest: string; readonly said: Claims; readonly told: readonly Told[] } | null;
+  /** of this set */
   readonly sittings: readonly Sitting[];
   /** the detector's own accuracy, Markdown under a heading of its own */
   readonly detector: string;
@@ -84,8 +94,9 @@ export function renderReport(report: Report): string {
   const { rows } = report;
   const tasks = inOrder(rows.flatMap(({ summary }) => Object.keys(summary.scores)));
   const sections = [
-    '# Evaluation',
+    report.set === 'A' ? '# Evaluation' : '# Evaluation: confirmation on fresh prompts',
     opening(report),
+    ...claimSections(report),
     '## The detector',
     report.detector.trim(),
     ...(report.sentences.detector ? [report.sentences.detector] : []),
@@ -113,6 +124,43 @@ export function renderReport(report: Report): string {
   return `${sections.join('\n\n')}\n`;
 }
 
+/** The claims, what was measured of each, and whether they are those that were there when measuring began. */
+function claimSections({ claims, sittings }: Report): string[] {
+  if (!claims) return [];
+  const { digest, said, told } = claims;
+  const isAsBefore = sittings.every((sitting) => sitting.claims === digest);
+  return [
+    '## The claims',
+    [
+      `They stand in \`lab/eval/claims.json\`, digest \`${digest}\`.`,
+      isAsBefore
+        ? 'That is the file that was there whenever pictures of this set were made.'
+        : '**The file has changed since pictures of this set were first made: this is no confirmation.**',
+      `Each is about all prompts under ${said.seeds} seeds. A p is one-sided and over prompts, all pictures of a prompt together: by sign flips, or by the bootstrap. It is corrected after Holm within its family; a claim that was not measured counts there with 1. A claim holds from a corrected p of ${said.level} down, and where it is claimed at no more work, only so. Inference is for these prompts.`,
+    ].join(' '),
+    table(
+      ['family', 'claim', 'measured, points', 'TFLOPs', 'test', 'p', 'corrected', ''],
+      told.map(({ claim, difference: found, p, corrected, flops, holds }) => [
+        claim.family,
+        claimText(claim),
+        difference(found),
+        flops ? `${significant(flops.row)} against ${significant(flops.against)}` : '–',
+        claim.test,
+        found ? p.toFixed(4) : '–',
+        found ? corrected.toFixed(4) : '–',
+        holds === null ? 'not measured' : holds ? 'holds' : '**not shown**',
+      ]),
+      true,
+    ),
+  ];
+}
+
+function claimText({ row, against, metric, factor, margin, side, atNoMoreWork }: Claim): string {
+  const other = `${factor === 1 ? '' : `${factor} times `}\`${against}\``;
+  const by = margin === 0 ? '' : ` by more than ${inPoints(margin)} points`;
+  return `\`${row}\` ${side} ${other}${by}, ${metric === 'hard' ? 'hard tasks' : 'mean of all tasks'}${atNoMoreWork ? ', at no more work' : ''}`;
+}
+
 /** How many prompts and seeds there are; where a run was stopped, prompts may differ by one seed. */
 function picturesOf(prompts: number, count: number): string {
   if (count === prompts) return `${prompts} prompts, each with its own fixed seed`;
@@ -120,11 +168,14 @@ function picturesOf(prompts: number, count: number): string {
   return `${prompts} prompts, each with ${Number.isInteger(seeds) ? seeds : `${Math.floor(seeds)} or ${Math.ceil(seeds)}`} fixed seeds of its own, ${count} pictures a row`;
 }
 
-function opening({ model, size, sittings, rows, warned }: Report): string {
+function opening({ model, size, set, sittings, rows, warned }: Report): string {
   const last = sittings.at(-1);
   const { prompts, count } = rows[0]?.summary ?? { prompts: 0, count: 0 };
   const sentences = [
-    `Written by \`npm run eval\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${picturesOf(prompts, count)}, the same for every row.`,
+    `Written by \`npm run eval${set === 'A' ? '' : ` -- --set ${set}`}\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${picturesOf(prompts, count)}, the same for every row.`,
+    set === 'A'
+      ? ''
+      : 'These prompts and seeds are fresh: no setting is chosen on them. Claims written down before are confirmed here, or not.',
     last
       ? `Measured on ${last.date.slice(0, 10)} by ${[...new Set(sittings.map(({ command }) => `\`${command}\``))].join(', then ')}: ${last.machine}.`
       : '',
@@ -139,7 +190,7 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
 const COLUMNS = [
   'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are the mean, of the whole picture: text, every evaluation, every decoding, for a prompt of usual length. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
   'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, hard is the mean of two objects, counting, position and colour attribution, each with the 95 % interval of a bootstrap over prompts (stratified by task, a prompt with all its seeds, fixed seed). So inference is for these prompts: more seeds make the score of each surer, but they are no more prompts, and prompts of other kinds may come out otherwise. These intervals are of one row alone; to compare two rows look at paired figures, where prompts that are hard for both count for neither: of plain, and the verdicts below.',
-  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
+  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else. It is not told where there are no such pictures of the prompts.',
 ].join('\n\n');
 
 const CONTROL = `\`${BLANK}\` is no method but a control: the last stage of \`${FASTEST}\` alone, from noise in which there is no picture. What \`${FASTEST}\` scores above it is what its first stages contribute.`;

@@ -44,7 +44,7 @@ export interface Summary {
   readonly hard: Estimate | null;
   /** this mean over the first row's, prompts paired; null where the first row has none right */
   readonly share: Estimate | null;
-  /** squared Fréchet distance to the reference; null with fewer than two pictures */
+  /** squared Fréchet distance to the reference; null without one, or with fewer than two pictures */
   readonly frechet: number | null;
   readonly cost: Cost;
   /** the first row's cost over this one's */
@@ -86,10 +86,10 @@ export function inCommon(rows: readonly (readonly Result[])[]): Result[][] {
  * for both does not widen it. Law: with every picture twice all scores and intervals are the same. Throws RangeError when
  * the rows' prompts or seeds differ or there are none.
  */
-export function summarise(rows: readonly (readonly Result[])[], reference: Moments): Summary[] {
+export function summarise(rows: readonly (readonly Result[])[], reference: Moments | null): Summary[] {
   const [first] = rows;
   if (!first || first.length === 0) throw new RangeError('there are no results to sum up');
-  const distanceTo = frechetTo(reference);
+  const distanceTo = reference && frechetTo(reference);
   const plain = costOf(first);
   return rows.map((results) => {
     const groups = pairsByTask(results, first);
@@ -110,7 +110,9 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
       hard: estimateHard(groups, meanOf('mine')),
       share: meanOf('other')(groups) > 0 ? estimate(groups, ratio) : null,
       frechet:
-        results.length < 2 ? null : distanceTo(momentsOf(results.map(({ features }) => unpackFeatures(features)))),
+        results.length < 2 || !distanceTo
+          ? null
+          : distanceTo(momentsOf(results.map(({ features }) => unpackFeatures(features)))),
       cost,
       faster: {
         seconds: plain.seconds / cost.seconds,
@@ -151,10 +153,11 @@ function estimateHard(groups: Groups, statistic: (drawn: Groups) => number): Est
   return hard.length === 0 ? null : estimate(hard, statistic);
 }
 
-const estimate = (groups: Groups, statistic: (drawn: Groups) => number): Estimate => ({
-  value: statistic(groups),
-  interval: bootstrapInterval(groups, statistic),
-});
+/** A statistic of groups of prompts, with its 95 % interval over draws of each group. */
+export const estimate = <T>(
+  groups: readonly (readonly T[])[],
+  statistic: (drawn: readonly (readonly T[])[]) => number,
+): Estimate => ({ value: statistic(groups), interval: bootstrapInterval(groups, statistic) });
 
 /** One prompt under two ways of sampling: share of its pictures that are correct. */
 interface Pair {

@@ -401,6 +401,8 @@ describe('the document', () => {
     detector: { digest: 'd1', reference, markdown: 'It tells objects apart.' },
     model: { id: 'a-model', digest: 'f'.repeat(64) },
     size: { width: 256, height: 256 },
+    set: 'A',
+    claims: null,
     sittings: [{ date: '2026-01-02T03:04:05Z', command: 'npm run eval', machine: '2 cores of something' }],
     sentences: { ratio: 'It does not matter here.', defaults: 'Nothing changes.' },
   };
@@ -454,6 +456,56 @@ describe('the document', () => {
     expect(await textOf([])).not.toContain('no method but a control');
   }, 300_000);
 
+  it('of set B is another one, tells the claims, and says so where they have changed since', async () => {
+    const claims = {
+      digest: 'abc',
+      said: {
+        level: 0.05,
+        seeds: 1,
+        claims: ['plain-7', 'late'].map((against) => ({
+          family: 'rivals',
+          row: 'ralu-7x',
+          against,
+          metric: 'hard' as const,
+          factor: 1,
+          margin: 0,
+          side: 'above' as const,
+          test: 'sign-flip' as const,
+          atNoMoreWork: true,
+        })),
+      },
+      pictures: PROMPTS,
+    };
+    const textOf = async (sitting: string) => {
+      const out = join(folder, 'confirmed');
+      const file = await writeDocument(
+        {
+          ...input,
+          ablations: [],
+          set: 'B',
+          claims,
+          detector: { ...input.detector, reference: null },
+          sittings: [{ ...input.sittings[0]!, set: 'B', claims: sitting }],
+        },
+        out,
+      );
+      expect(readdirSync(out).sort()).toEqual(['evaluation-b', 'evaluation-b.md']);
+      return readFileSync(file, 'utf8');
+    };
+    const text = await textOf('abc');
+    expect(text).toContain('# Evaluation: confirmation on fresh prompts');
+    expect(text).toContain('That is the file that was there whenever pictures of this set were made.');
+    // 8 of 24 hard prompts are right in one row alone: 1/256, twice that for two claims
+    expect(text).toMatch(
+      /\| rivals \| `ralu-7x` above `plain-7`, hard tasks, at no more work \| \+33\.3 \([^)]*\) \| 7\.50 against 7\.50 \| sign-flip \| 0\.00[345]\d \| 0\.0(0[6-9]|10)\d* \| holds \|/,
+    );
+    expect(text).toMatch(
+      /above `late`, hard tasks, at no more work \| – \| – \| sign-flip \| – \| – \| not measured \|/,
+    );
+    expect(text).toMatch(/\| row plain-7 \|.*\| – \|\n/);
+    expect(await textOf('abd')).toContain('**The file has changed since pictures of this set were first made');
+  }, 300_000);
+
   it('says so where nothing has been measured', async () => {
     const text = readFileSync(await writeDocument({ ...input, results: [] }, join(folder, 'empty')), 'utf8');
     expect(text).toContain('No row has results yet.');
@@ -469,6 +521,7 @@ describe('the command line', () => {
       ablations: null,
       prompts: Number.POSITIVE_INFINITY,
       seeds: 1,
+      set: 'A',
       model: null,
       out: 'docs',
       isReportOnly: false,
@@ -486,6 +539,9 @@ describe('the command line', () => {
     // a report is of every seed that is kept, unless it is told how many
     expect(parseOptions(['--report'])).toMatchObject({ seeds: 64 });
     expect(parseOptions(['--report', '--seeds', '1'])).toMatchObject({ seeds: 1 });
+    // nothing is chosen on set B, so its ablations are not run unless they are asked for
+    expect(parseOptions(['--set', 'B'])).toMatchObject({ set: 'B', ablations: [] });
+    expect(parseOptions(['--set', 'B', '--ablations', 'z'])).toMatchObject({ ablations: ['z'] });
     expect(parseOptions(['--help'])).toBeNull();
   });
 
@@ -494,6 +550,7 @@ describe('the command line', () => {
       [['--size', 'big'], '--size must look like 256x256'],
       [['--prompts', '0'], '--prompts must be a whole number from 1, got "0"'],
       [['--seeds', '65'], '--seeds must be a whole number from 1 to 64, got "65"'],
+      [['--set', 'C'], '--set must be A or B, got "C"'],
       [['--fast'], '--fast'],
     ] as const) {
       expect(() => parseOptions(args)).toThrow(UsageError);
