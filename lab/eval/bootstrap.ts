@@ -11,9 +11,9 @@ const KEY = [0x62_6f_6f_74, 1] as const;
 const RESAMPLES = 2000;
 
 /**
- * [resamples] `statistic` of draws, in rising order: each draws every group anew from its own members, with replacement,
- * as many as it has. The same groups give the same values. Groups must not be empty. Source: Efron, "Bootstrap methods:
- * another look at the jackknife", 1979; stratified.
+ * [resamples] `statistic` of draws, in rising order: each draws every group anew from its own members, with
+ * replacement, as many as it has. The same groups give the same values. Groups must not be empty. Source: Efron,
+ * "Bootstrap methods: another look at the jackknife", 1979; stratified.
  */
 export function bootstrap<T>(
   groups: readonly (readonly T[])[],

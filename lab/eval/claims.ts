@@ -2,8 +2,8 @@
  * Claims about the method, written down before set B is measured, and what set B says of them. Pure.
  *
  * A claim: the metric of `row`, less `factor` times that of `against`, is above (or below) `margin`. It is tested
- * one-sided over the prompts, all pictures of a prompt together, and corrected after Holm with the others of its family.
- * It holds where the corrected p is at most the level and, if it is claimed at no more work, where that is so.
+ * one-sided over the prompts, all pictures of a prompt together, and corrected after Holm with the others of its
+ * family. It holds where the corrected p is at most the level and, if it is claimed at no more work, where that is so.
  */
 import { tera } from '../../src/billing/work.ts';
 import { bootstrapP, groupMean, holm, signFlipP } from './p-values.ts';
@@ -54,9 +54,9 @@ export interface Told {
 }
 
 /**
- * The claims in `text`. Throws SyntaxError where it is no JSON, RangeError naming the claim and field otherwise: unknown
- * words, a level outside (0, 1), no whole number of seeds, the same two rows and metric twice, and a sign flip of what
- * is not symmetric when both rows do equally well (a factor other than 1, a margin other than 0).
+ * The claims in `text`. Throws SyntaxError where it is no JSON, RangeError naming the claim and field otherwise:
+ * unknown words, a level outside (0, 1), no whole number of seeds, the same two rows and metric twice, and a sign flip
+ * of what is not symmetric when both rows do equally well (a factor other than 1, a margin other than 0).
  */
 export function parseClaims(text: string): Claims {
   const { level, seeds, claims } = JSON.parse(text) as Claims;

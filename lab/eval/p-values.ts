@@ -16,9 +16,9 @@ const mean = (values: readonly number[]): number => values.reduce((sum, value) =
 export const groupMean = (groups: Groups): number => mean(groups.map(mean));
 
 /**
- * The chance of a mean at least this high where each prompt's difference has either sign alike: two ways of sampling that
- * do equally well. (1 + those at least as high) / (1 + 9999 draws of all signs). Law: at most p with chance p under that
- * hypothesis. Source: Fisher, "The design of experiments", 1935; Phipson and Smyth, 2010, for the ones.
+ * The chance of a mean at least this high where each prompt's difference has either sign alike: two ways of sampling
+ * that do equally well. (1 + those at least as high) / (1 + 9999 draws of all signs). Law: at most p with chance p
+ * under that hypothesis. Source: Fisher, "The design of experiments", 1935; Phipson and Smyth, 2010, for the ones.
  */
 export function signFlipP(groups: Groups): number {
   const weights = groups.flatMap((group) => group.map((value) => value / group.length / groups.length));

@@ -62,7 +62,10 @@ export interface Report {
   readonly sentences: Readonly<Record<string, string>>;
   /** pictures for which the stage server had a warning, such as a word it does not know */
   readonly warned: number;
-  /** of the rows: a chart, and a sheet for each group of them beside the first row; of the ablations, by id: a chart and a sheet each */
+  /**
+   * of the rows: a chart, and a sheet for each group of them beside the first row; of the ablations, by id: a chart and
+   * a sheet each
+   */
   readonly pictures: {
     readonly chart: string | null;
     readonly groups: Readonly<Record<string, string>>;

@@ -80,11 +80,11 @@ export function inCommon(rows: readonly (readonly Result[])[]): Result[][] {
 }
 
 /**
- * Figures of rows measured on the same prompts and seeds in the same order, the first being what the others are compared
- * with. Intervals are 95 % over draws of the prompts within each task, a prompt with all its pictures: more seeds make a
- * prompt's own score surer, they are no more prompts. A share's draws take both rows' results together, so what is hard
- * for both does not widen it. Law: with every picture twice all scores and intervals are the same. Throws RangeError when
- * the rows' prompts or seeds differ or there are none.
+ * Figures of rows measured on the same prompts and seeds in the same order, the first being what the others are
+ * compared with. Intervals are 95 % over draws of the prompts within each task, a prompt with all its pictures: more
+ * seeds make a prompt's own score surer, they are no more prompts. A share's draws take both rows' results together, so
+ * what is hard for both does not widen it. Law: with every picture twice all scores and intervals are the same. Throws
+ * RangeError when the rows' prompts or seeds differ or there are none.
  */
 export function summarise(rows: readonly (readonly Result[])[], reference: Moments | null): Summary[] {
   const [first] = rows;
@@ -134,8 +134,8 @@ export function taskScore(results: readonly Result[], task: string): Estimate | 
 }
 
 /**
- * How much higher the mean score of `results` is than that of `others`, prompts and seeds paired, with the 95 % interval
- * of the difference over draws of the prompts. Throws RangeError as summarise does.
+ * How much higher the mean score of `results` is than that of `others`, prompts and seeds paired, with the 95 %
+ * interval of the difference over draws of the prompts. Throws RangeError as summarise does.
  */
 export function scoreDifference(results: readonly Result[], others: readonly Result[]): Estimate {
   return estimate(pairsByTask(results, others), difference);
