@@ -52,11 +52,12 @@ export function latestFolder(
 }
 
 /** This time the command runs: now, with these arguments, on this machine. */
-export function thisSitting(args: readonly string[]): Sitting {
+export function thisSitting(args: readonly string[], of: Pick<Sitting, 'set' | 'claims'>): Sitting {
   const [cpu] = cpus();
   const versionOf = (name: string): string =>
     (JSON.parse(readFileSync(`${ROOT}node_modules/${name}/package.json`, 'utf8')) as { version: string }).version;
   return {
+    ...of,
     date: new Date().toISOString(),
     command: args.length === 0 ? 'npm run eval' : `npm run eval -- ${args.join(' ')}`,
     machine: `${cpus().length} cores of ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, onnxruntime ${versionOf('onnxruntime-node')}; load ${loadavg()[0]!.toFixed(1)} before it began`,

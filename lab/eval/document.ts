@@ -1,15 +1,17 @@
-/** Writes evaluation.md, its charts and its sheets from what is kept in a folder of results. */
+/** Writes a set's document, its charts and its sheets from what is kept in a folder of results. */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ablationChart, rowsChart } from './charts.ts';
+import { type Claims, tellClaims } from './claims.ts';
 import type { Moments } from './frechet.ts';
 import { type Report, type ReportAblation, type ReportRow, renderReport } from './report.ts';
-import { currentResults, type Result } from './results.ts';
+import { currentResults, pictureKey, type Result } from './results.ts';
 import type { Ablation, Row } from './row.ts';
 import type { Prompt } from './run.ts';
+import { documentOf, type PromptSet } from './sets.ts';
 import { pictureSheet, type SheetLine } from './sheet.ts';
-import { inCommon, scoreDifference, summarise } from './summary.ts';
+import { hardDifference, inCommon, scoreDifference, summarise } from './summary.ts';
 import { FASTEST } from './targets.ts';
 
 export interface DocumentInput {
@@ -21,7 +23,15 @@ export interface DocumentInput {
   readonly showcase: readonly Prompt[];
   /** file of a kept picture */
   readonly pictureOf: (row: string, prompt: string) => string;
-  readonly detector: { readonly digest: string; readonly reference: Moments; readonly markdown: string };
+  /** `reference`: features of real pictures of these prompts; null where there are none */
+  readonly detector: { readonly digest: string; readonly reference: Moments | null; readonly markdown: string };
+  readonly set: PromptSet;
+  /** the claims, and the prompts and seeds that they are about; null of a set on which nothing is confirmed */
+  readonly claims: {
+    readonly digest: string;
+    readonly said: Claims;
+    readonly pictures: readonly { readonly id: string; readonly seed: number }[];
+  } | null;
   readonly model: Report['model'];
   readonly size: Report['size'];
   readonly sittings: Report['sittings'];
@@ -33,19 +43,19 @@ export interface DocumentInput {
  * out of the table.
  */
 const ENOUGH = 0.5;
-const FOLDER = 'evaluation';
 
 /**
  * The document and its pictures under `out`; resolves to the document's path. Charts and sheets of an earlier document
  * are removed.
  */
 export async function writeDocument(input: DocumentInput, out: string): Promise<string> {
-  const folder = join(out, FOLDER);
+  const name = documentOf[input.set];
+  const folder = join(out, name);
   await mkdir(folder, { recursive: true });
-  for (const name of await readdir(folder)) if (/\.(svg|webp)$/.test(name)) await rm(join(folder, name));
-  const save = async (name: string, content: string | Uint8Array): Promise<string> => {
-    await writeFile(join(folder, name), content);
-    return `${FOLDER}/${name}`;
+  for (const file of await readdir(folder)) if (/\.(svg|webp)$/.test(file)) await rm(join(folder, file));
+  const save = async (file: string, content: string | Uint8Array): Promise<string> => {
+    await writeFile(join(folder, file), content);
+    return `${name}/${file}`;
   };
 
   const { rows, leftOut } = tableOf(input);
@@ -57,16 +67,15 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
           await rowsChart(rows.map(({ row, summary }) => ({ name: row.name, group: row.group, summary }))),
         );
   const groups: Record<string, string> = {};
-  for (const [name, group] of [
+  for (const [sheet, group] of [
+    ['plain', 'plain'],
     ['ralu', 'ralu'],
     ['rivals', 'rival'],
   ] as const) {
-    const lines = await sheetLines(
-      input,
-      rows.map(({ row }) => row).filter((row) => row.group === 'plain' || row.group === group),
-    );
-    if (lines.length > 0 && rows.some(({ row }) => row.group === group))
-      groups[name] = await save(`${name}.webp`, await sheetOf(input, lines));
+    const [plain, ...others] = rows.map(({ row }) => row);
+    const members = others.filter((row) => row.group === group);
+    const lines = plain && members.length > 0 ? await sheetLines(input, [plain, ...members]) : [];
+    if (lines.length > 0) groups[sheet] = await save(`${sheet}.webp`, await sheetOf(input, lines));
   }
 
   const charts: Record<string, string> = {};
@@ -84,13 +93,19 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
     if (lines.length > 0) sheets[ablation.id] = await save(`${ablation.id}.webp`, await sheetOf(input, lines));
   }
 
-  const { model, size, sittings, sentences, detector } = input;
-  const warned = currentResults(input.results, input.rows, detector.digest).filter(
-    ({ spent }) => spent.warnings.length > 0,
-  ).length;
+  const { model, size, set, sittings, sentences, detector } = input;
+  const current = currentResults(input.results, input.rows, detector.digest);
+  const warned = current.filter(({ spent }) => spent.warnings.length > 0).length;
+  const claims = input.claims && {
+    digest: input.claims.digest,
+    said: input.claims.said,
+    told: tellClaims(input.claims.said, current, input.claims.pictures),
+  };
   const report = {
     model,
     size,
+    set,
+    claims,
     sittings,
     sentences,
     detector: detector.markdown,
@@ -100,12 +115,12 @@ export async function writeDocument(input: DocumentInput, out: string): Promise<
     warned,
     pictures: { chart, groups, charts, sheets },
   };
-  const file = join(out, 'evaluation.md');
+  const file = join(out, `${name}.md`);
   await writeFile(file, renderReport(report));
   return file;
 }
 
-/** The rows that can stand side by side, on the prompts that all of them have. */
+/** The rows that can stand side by side, on the pictures that all of them have. */
 function tableOf({ rows, results, detector }: DocumentInput): { rows: ReportRow[]; leftOut: string[] } {
   const current = Map.groupBy(currentResults(results, rows, detector.digest), ({ row }) => row);
   const [plain] = rows;
@@ -120,8 +135,8 @@ function tableOf({ rows, results, detector }: DocumentInput): { rows: ReportRow[
 }
 
 /**
- * An ablation's settings that have results, on the prompts that all of them, the plain row and the fastest preset have;
- * null with fewer than two settings.
+ * An ablation's settings that have results, on the pictures that all of them, the plain row and the fastest preset
+ * have; null with fewer than two settings.
  */
 function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablation): ReportAblation | null {
   const plain = rows[0]!;
@@ -135,7 +150,8 @@ function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablati
   const measured = inCommon([plain, ...compared, ...settings].map(({ id }) => current.get(id) ?? []));
   if (settings.length < 2 || measured[0]!.length === 0) return null;
   const [first, ...summaries] = summarise(measured, detector.reference).toSpliced(1, compared.length);
-  const differences = compared.length === 0 ? [] : measured.slice(2).map((each) => scoreDifference(each, measured[1]!));
+  const against = <T>(compare: (mine: readonly Result[], others: readonly Result[]) => T): T[] =>
+    compared.length === 0 ? [] : measured.slice(2).map((each) => compare(each, measured[1]!));
   const points = settings.map(({ value }, i) => ({ value, summary: summaries[i]! }));
   return {
     id: ablation.id,
@@ -143,7 +159,8 @@ function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablati
     axis: ablation.axis,
     points,
     plain: first!,
-    differences,
+    differences: against(scoreDifference),
+    hardDifferences: against(hardDifference),
     settings: settings.map((row) => row.settings),
   };
 }
@@ -153,13 +170,13 @@ async function sheetLines(
   { showcase, pictureOf, results }: DocumentInput,
   rows: readonly Pick<Row, 'id' | 'name'>[],
 ): Promise<SheetLine[]> {
-  const isCorrect = new Map(results.map(({ row, prompt, correct }) => [`${row} ${prompt}`, correct]));
+  const isCorrect = new Map(results.map((result) => [`${result.row} ${pictureKey(result)}`, result.correct]));
   const lines: SheetLine[] = [];
   for (const { id, name } of rows) {
     const pictures = await Promise.all(
       showcase.map(async (prompt) => {
         const file = pictureOf(id, prompt.id);
-        const correct = isCorrect.get(`${id} ${prompt.id}`);
+        const correct = isCorrect.get(`${id} ${pictureKey({ prompt: prompt.id, seed: prompt.seed })}`);
         return correct !== undefined && existsSync(file) ? { bytes: await readFile(file), isCorrect: correct } : null;
       }),
     );

@@ -2,7 +2,7 @@
  * `npm run eval`: every way of sampling over the evaluation's prompts, scored, into docs/evaluation.md. See
  * lab/eval/options.ts for what may be asked.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { ROOT } from '../../scripts/local/bundle.ts';
@@ -13,6 +13,7 @@ import { defaultPreset } from '../../src/job/presets.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { type About, folderOf, latestFolder, loadAbout, resultsOf, saveAbout, thisSitting } from './about.ts';
 import { calibrate } from './calibrate.ts';
+import { parseClaims } from './claims.ts';
 import { type Denoiser, type Job, makeDenoiser } from './denoiser.ts';
 import { type Detector, openDetector } from './detect.ts';
 import { describeDetector } from './detector-facts.ts';
@@ -26,6 +27,8 @@ import { makeAblations, makeRows } from './rows.ts';
 import { type Bench, itemsLeft, measure, type Prompt, takePrompts, timeLeft } from './run.ts';
 import { planFor } from './samplers/ralu.ts';
 import { presetSchedule } from './schedules.ts';
+import { type Seeded, withSeeds } from './seeds.ts';
+import { type PromptSet, promptsOf } from './sets.ts';
 import { stageAt } from './stage-run.ts';
 
 interface EvalPrompt extends Prompt {
@@ -33,15 +36,26 @@ interface EvalPrompt extends Prompt {
 }
 
 const readJson = <T>(name: string): T => JSON.parse(readFileSync(new URL(`./${name}`, import.meta.url), 'utf8')) as T;
-const PROMPTS = readJson<EvalPrompt[]>('prompts.json');
+const PROMPTS = { A: readJson<EvalPrompt[]>(promptsOf.A), B: readJson<EvalPrompt[]>(promptsOf.B) };
 /** the first prompt of each task: chosen by no eye */
-const SHOWCASE = takePrompts(PROMPTS, 1);
-/** prompts of each task that the calibration runs, under seeds that no row sees */
+const showcaseOf = (set: PromptSet): Seeded<EvalPrompt>[] => withSeeds(takePrompts(PROMPTS[set], 1), 1);
+/** prompts of each task of set A that the calibration runs, under seeds that no row sees */
 const CALIBRATION_PROMPTS = 3;
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
-const pictureOf = (folder: string, row: string, prompt: string): string =>
-  join(folder, 'pictures', row, `${prompt}.png`);
+const pictureOf = (folder: string, row: string, { id, nth }: Seeded<EvalPrompt>): string =>
+  join(folder, 'pictures', row, nth === 0 ? `${id}.png` : `${id}-seed-${nth}.png`);
+/** The prompts that the options ask for, each under as many seeds. */
+const askedPrompts = ({ set, prompts, seeds }: EvalOptions): Seeded<EvalPrompt>[] =>
+  withSeeds(takePrompts(PROMPTS[set], prompts), seeds);
+
+/** What set B is to confirm, and a digest that tells whether it has changed since. */
+function loadClaims() {
+  const text = readFileSync(new URL('./claims.json', import.meta.url), 'utf8');
+  const said = parseClaims(text);
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, 12);
+  return { said, digest, pictures: withSeeds(takePrompts(PROMPTS.B, Number.POSITIVE_INFINITY), said.seeds) };
+}
 
 /** The rows and ablations that the options name; the plain run is always the first. */
 function chosen(
@@ -70,14 +84,15 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
     const folder = folderOf(facts, size);
     const about = await begin(folder, { facts, size, open });
     const { rows, ablations } = chosen(options, about);
-    saveAbout(folder, { ...about, sittings: [...about.sittings, thisSitting(process.argv.slice(2))] });
+    const sitting = { set: options.set, ...(options.set === 'B' && { claims: loadClaims().digest }) };
+    saveAbout(folder, { ...about, sittings: [...about.sittings, thisSitting(process.argv.slice(2), sitting)] });
 
-    const bench: Bench<EvalPrompt> = {
+    const bench: Bench<Seeded<EvalPrompt>> = {
       size,
       open,
       detector: detector.digest,
       earlyCount: planFor(facts, size, presetSchedule(facts, defaultPreset(facts.steps))).selected[0] ?? 0,
-      plainPicture: (prompt) => loadPicture(pictureOf(folder, rows[0]!.id, prompt.id)),
+      plainPicture: (prompt) => loadPicture(pictureOf(folder, rows[0]!.id, prompt)),
       judge: async (prompt, picture) => {
         const seen = await detector.look(picture);
         return { ...judge(prompt.expect, seen), seen };
@@ -86,7 +101,8 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
     await runRows(bench, {
       folder,
       rows: [...rows, ...ablations.flatMap((ablation) => ablation.rows)],
-      prompts: takePrompts(PROMPTS, options.prompts),
+      prompts: askedPrompts(options),
+      showcase: showcaseOf(options.set),
     });
     return folder;
   } finally {
@@ -112,7 +128,7 @@ async function begin(
   const kept = loadAbout(folder);
   if (kept) return { ...kept, facts };
   say('calibrating: what the model must be known by before rows of equal work can be set up');
-  const jobs = takePrompts(PROMPTS, CALIBRATION_PROMPTS).map(({ prompt, seed }) => ({
+  const jobs = takePrompts(PROMPTS.A, CALIBRATION_PROMPTS).map(({ prompt, seed }) => ({
     prompt,
     seed: (seed ^ 0x5eed_cafe) >>> 0,
     ...size,
@@ -127,13 +143,23 @@ async function begin(
  * plain run: distances need them.
  */
 async function runRows(
-  bench: Bench<EvalPrompt>,
-  { folder, rows, prompts }: { folder: string; rows: readonly Row[]; prompts: readonly EvalPrompt[] },
+  bench: Bench<Seeded<EvalPrompt>>,
+  {
+    folder,
+    rows,
+    prompts,
+    showcase,
+  }: {
+    folder: string;
+    rows: readonly Row[];
+    prompts: readonly Seeded<EvalPrompt>[];
+    showcase: readonly Seeded<EvalPrompt>[];
+  },
 ): Promise<void> {
   const { results, add } = openResults(resultsOf(folder));
   const items = itemsLeft(prompts, rows, currentResults(resultsOfPrompts(results, prompts), rows, bench.detector));
   say(
-    `${rows.length} rows, ${prompts.length} prompts: ${items.length} pictures to make, ${rows.length * prompts.length - items.length} done before`,
+    `${rows.length} rows, ${prompts.length} pictures each: ${items.length} pictures to make, ${rows.length * prompts.length - items.length} done before`,
   );
   if (items.length === 0) return;
   // the first requests of a stage server pay for memory and threads that later ones find ready
@@ -144,13 +170,13 @@ async function runRows(
     const start = performance.now();
     const { result, picture } = await measure(bench, row, prompt);
     // the picture first: where its line is kept, it is there
-    if (row === rows[0] || SHOWCASE.some(({ id }) => id === prompt.id))
-      await savePicture(pictureOf(folder, row.id, prompt.id), picture);
+    if (row === rows[0] || showcase.some(({ id, nth }) => id === prompt.id && nth === prompt.nth))
+      await savePicture(pictureOf(folder, row.id, prompt), picture);
     add(result);
     took.set(row.id, [...(took.get(row.id) ?? []), performance.now() - start]);
     const left = timeLeft(items.slice(i + 1), took) ?? 0;
     say(
-      `${i + 1}/${items.length}  ${prompt.id}  ${row.id}  ${(result.spent.computeMs / 1000).toFixed(2)} s  ${result.correct ? 'correct' : result.reason}  ${duration(left)} left`,
+      `${i + 1}/${items.length}  ${prompt.id}  seed ${prompt.nth}  ${row.id}  ${(result.spent.computeMs / 1000).toFixed(2)} s  ${result.correct ? 'correct' : result.reason}  ${duration(left)} left`,
     );
   }
 }
@@ -189,18 +215,25 @@ async function report(
   if (!about) throw new Error(`there are no results in ${folder}`);
   const { facts, calibration, sittings } = about;
   const { rows, ablations } = chosen(options, about);
+  const { set } = options;
+  const showcase = showcaseOf(set);
+  // what is written by hand is about set A, but for the detector
+  const { detector, ...sentences } = sentencesAbout(facts);
   return writeDocument(
     {
       rows,
       ablations,
-      results: judgedAnew(openResults(resultsOf(folder)).results, takePrompts(PROMPTS, options.prompts)),
-      showcase: SHOWCASE,
-      pictureOf: (row, prompt) => pictureOf(folder, row, prompt),
-      detector: { digest, reference, markdown: describeDetector(accuracy) },
+      results: judgedAnew(openResults(resultsOf(folder)).results, askedPrompts(options)),
+      showcase,
+      pictureOf: (row, id) => pictureOf(folder, row, showcase.find((prompt) => prompt.id === id)!),
+      // the real pictures are of set A's prompts
+      detector: { digest, reference: set === 'A' ? reference : null, markdown: describeDetector(accuracy) },
+      set,
+      claims: set === 'A' ? null : loadClaims(),
       model: { id: facts.id, digest: facts.digest },
       size: { width: calibration.width, height: calibration.height },
-      sittings,
-      sentences: sentencesAbout(facts),
+      sittings: sittings.filter((sitting) => (sitting.set ?? 'A') === set),
+      sentences: { ...(set === 'A' && sentences), ...(detector && { detector }) },
     },
     resolve(ROOT, options.out),
   );

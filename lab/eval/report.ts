@@ -1,14 +1,20 @@
 /** docs/evaluation.md from its figures. Pure. */
 import type { AblationPoint } from './charts.ts';
+import type { Claim, Claims, Told } from './claims.ts';
 import type { Row } from './row.ts';
+import type { PromptSet } from './sets.ts';
 import type { Estimate, Summary } from './summary.ts';
-import { FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
+import { BLANK, FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
 import { inOrder, titleOf } from './tasks.ts';
 
 /** One time the command ran. */
 export interface Sitting {
   /** ISO date */
   readonly date: string;
+  /** set A where it is not told */
+  readonly set?: PromptSet;
+  /** of set B: digest of the claims as they were then */
+  readonly claims?: string;
   readonly command: string;
   /** cores, processor, memory, system, versions: one sentence without its full stop */
   readonly machine: string;
@@ -30,6 +36,8 @@ export interface ReportAblation {
    * where that has no results
    */
   readonly differences: readonly Estimate[];
+  /** the same of the hard tasks alone; null where there are none of them */
+  readonly hardDifferences: readonly (Estimate | null)[];
   /** of `points`, in their order */
   readonly settings: readonly Row['settings'][];
 }
@@ -38,6 +46,10 @@ export interface ReportAblation {
 export interface Report {
   readonly model: { readonly id: string; readonly digest: string };
   readonly size: { readonly width: number; readonly height: number };
+  readonly set: PromptSet;
+  /** what is told of the claims, of set B; null of set A */
+  readonly claims: { readonly digest: string; readonly said: Claims; readonly told: readonly Told[] } | null;
+  /** of this set */
   readonly sittings: readonly Sitting[];
   /** the detector's own accuracy, Markdown under a heading of its own */
   readonly detector: string;
@@ -50,7 +62,10 @@ export interface Report {
   readonly sentences: Readonly<Record<string, string>>;
   /** pictures for which the stage server had a warning, such as a word it does not know */
   readonly warned: number;
-  /** of the rows: a chart, and a sheet for each group of them; of the ablations, by id: a chart and a sheet each */
+  /**
+   * of the rows: a chart, and a sheet for each group of them beside the first row; of the ablations, by id: a chart and
+   * a sheet each
+   */
   readonly pictures: {
     readonly chart: string | null;
     readonly groups: Readonly<Record<string, string>>;
@@ -67,16 +82,24 @@ const percent = (share: number): string => (100 * share).toFixed(1);
 const figure = (value: number | null, digits = 2): string => (value === null ? '–' : value.toFixed(digits));
 const significant = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
 const times = (value: number): string => `${value.toFixed(2)}x`;
-const withInterval = ({ mean, interval }: Summary): string =>
-  `${percent(mean)} (${percent(interval.low)}–${percent(interval.high)})`;
+/** `66.7 (62.5–70.8)` */
+const share = (estimate: Estimate | null): string =>
+  estimate ? `${percent(estimate.value)} (${percent(estimate.interval.low)}–${percent(estimate.interval.high)})` : '–';
+const withInterval = ({ mean, interval }: Summary): string => share({ value: mean, interval });
+/** `+3.4 (-1.5 to +8.3)` */
+const difference = (estimate: Estimate | null | undefined): string =>
+  estimate
+    ? `${inPoints(estimate.value)} (${inPoints(estimate.interval.low)} to ${inPoints(estimate.interval.high)})`
+    : '–';
 
 /** The document. The same figures give the same text. */
 export function renderReport(report: Report): string {
   const { rows } = report;
   const tasks = inOrder(rows.flatMap(({ summary }) => Object.keys(summary.scores)));
   const sections = [
-    '# Evaluation',
+    report.set === 'A' ? '# Evaluation' : '# Evaluation: confirmation on fresh prompts',
     opening(report),
+    ...claimSections(report),
     '## The detector',
     report.detector.trim(),
     ...(report.sentences.detector ? [report.sentences.detector] : []),
@@ -104,11 +127,58 @@ export function renderReport(report: Report): string {
   return `${sections.join('\n\n')}\n`;
 }
 
-function opening({ model, size, sittings, rows, warned }: Report): string {
+/** The claims, what was measured of each, and whether they are those that were there when measuring began. */
+function claimSections({ claims, sittings }: Report): string[] {
+  if (!claims) return [];
+  const { digest, said, told } = claims;
+  const isAsBefore = sittings.every((sitting) => sitting.claims === digest);
+  return [
+    '## The claims',
+    [
+      `They stand in \`lab/eval/claims.json\`, digest \`${digest}\`.`,
+      isAsBefore
+        ? 'That is the file that was there whenever pictures of this set were made.'
+        : '**The file has changed since pictures of this set were first made: this is no confirmation.**',
+      `Each is about all prompts under ${said.seeds} seeds. A p is one-sided and over prompts, all pictures of a prompt together: by sign flips, or by the bootstrap. It is corrected after Holm within its family; a claim that was not measured counts there with 1. A claim holds from a corrected p of ${said.level} down, and where it is claimed at no more work, only so. Inference is for these prompts.`,
+    ].join(' '),
+    table(
+      ['family', 'claim', 'measured, points', 'TFLOPs', 'test', 'p', 'corrected', ''],
+      told.map(({ claim, difference: found, p, corrected, flops, holds }) => [
+        claim.family,
+        claimText(claim),
+        difference(found),
+        flops ? `${significant(flops.row)} against ${significant(flops.against)}` : '–',
+        claim.test,
+        found ? p.toFixed(4) : '–',
+        found ? corrected.toFixed(4) : '–',
+        holds === null ? 'not measured' : holds ? 'holds' : '**not shown**',
+      ]),
+      true,
+    ),
+  ];
+}
+
+function claimText({ row, against, metric, factor, margin, side, atNoMoreWork }: Claim): string {
+  const other = `${factor === 1 ? '' : `${factor} times `}\`${against}\``;
+  const by = margin === 0 ? '' : ` by more than ${inPoints(margin)} points`;
+  return `\`${row}\` ${side} ${other}${by}, ${metric === 'hard' ? 'hard tasks' : 'mean of all tasks'}${atNoMoreWork ? ', at no more work' : ''}`;
+}
+
+/** How many prompts and seeds there are; where a run was stopped, prompts may differ by one seed. */
+function picturesOf(prompts: number, count: number): string {
+  if (count === prompts) return `${prompts} prompts, each with its own fixed seed`;
+  const seeds = count / prompts;
+  return `${prompts} prompts, each with ${Number.isInteger(seeds) ? seeds : `${Math.floor(seeds)} or ${Math.ceil(seeds)}`} fixed seeds of its own, ${count} pictures a row`;
+}
+
+function opening({ model, size, set, sittings, rows, warned }: Report): string {
   const last = sittings.at(-1);
-  const prompts = rows[0]?.summary.count ?? 0;
+  const { prompts, count } = rows[0]?.summary ?? { prompts: 0, count: 0 };
   const sentences = [
-    `Written by \`npm run eval\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${prompts} prompts, each with its own fixed seed, the same for every row.`,
+    `Written by \`npm run eval${set === 'A' ? '' : ` -- --set ${set}`}\`. Model \`${model.id}\`, digest \`${model.digest.slice(0, 12)}\`, ${size.width} x ${size.height} pixels; ${picturesOf(prompts, count)}, the same for every row.`,
+    set === 'A'
+      ? ''
+      : 'These prompts and seeds are fresh: no setting is chosen on them. Claims written down before are confirmed here, or not.',
     last
       ? `Measured on ${last.date.slice(0, 10)} by ${[...new Set(sittings.map(({ command }) => `\`${command}\``))].join(', then ')}: ${last.machine}.`
       : '',
@@ -122,9 +192,11 @@ function opening({ model, size, sittings, rows, warned }: Report): string {
 
 const COLUMNS = [
   'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are the mean, of the whole picture: text, every evaluation, every decoding, for a prompt of usual length. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
-  'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, with the 95 % interval of a bootstrap over prompts (stratified by task, fixed seed). These intervals are of one row alone; to compare two rows look at paired figures, where prompts that are hard for both count for neither: of plain, and the verdicts below.',
-  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else.',
+  'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, hard is the mean of two objects, counting, position and colour attribution, each with the 95 % interval of a bootstrap over prompts (stratified by task, a prompt with all its seeds, fixed seed). So inference is for these prompts: more seeds make the score of each surer, but they are no more prompts, and prompts of other kinds may come out otherwise. These intervals are of one row alone; to compare two rows look at paired figures, where prompts that are hard for both count for neither: of plain, and the verdicts below.',
+  'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else. It is not told where there are no such pictures of the prompts.',
 ].join('\n\n');
+
+const CONTROL = `\`${BLANK}\` is no method but a control: the last stage of \`${FASTEST}\` alone, from noise in which there is no picture. What \`${FASTEST}\` scores above it is what its first stages contribute.`;
 
 function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks: readonly string[]): string[] {
   const head = [
@@ -136,6 +208,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     'FLOPs allow',
     ...tasks.map(titleOf),
     'mean (95 %)',
+    'hard (95 %)',
     'of plain, %',
     'Fréchet distance',
   ];
@@ -148,9 +221,8 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     times(summary.faster.tflops),
     ...tasks.map((task) => (summary.scores[task] === undefined ? '–' : percent(summary.scores[task]))),
     withInterval(summary),
-    summary.share
-      ? `${percent(summary.share.value)} (${percent(summary.share.interval.low)}–${percent(summary.share.interval.high)})`
-      : '–',
+    share(summary.hard),
+    share(summary.share),
     figure(summary.frechet),
   ]);
   const asked = verdicts(rows, size, titleOf);
@@ -158,6 +230,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     table(head, body),
     COLUMNS,
     ...readings(rows),
+    ...(rows.some(({ row }) => row.id === BLANK) ? [CONTROL] : []),
     ...(leftOut.length > 0 ? [`Left out, for want of results on these prompts: ${leftOut.join(', ')}.`] : []),
     ...(sentences.results ? [sentences.results] : []),
     ...(pictures.chart ? [`![Mean score and times faster of every row](${pictures.chart})`] : []),
@@ -165,7 +238,10 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
       ? [
           '### Pictures',
           'The first prompt of each task, none chosen by eye; one seed a column. A red frame: the detector finds that the picture does not show what the prompt says.',
-          ...Object.entries(pictures.groups).map(([name, path]) => `![Pictures: plain and ${name}](${path})`),
+          ...Object.entries(pictures.groups).map(
+            ([name, path]) =>
+              `![Pictures: ${name === 'plain' ? 'plain by number of steps' : `plain and ${name}`}](${path})`,
+          ),
         ]
       : []),
     '### What was asked for',
@@ -231,25 +307,33 @@ const ABLATIONS =
 
 function ablationSection(
   { sentences, pictures }: Report,
-  { id, title, axis, points, plain, differences }: ReportAblation,
+  { id, title, axis, points, plain, differences, hardDifferences }: ReportAblation,
 ): string[] {
-  const rows: { readonly name: string; readonly summary: Summary; readonly difference?: Estimate | undefined }[] =
-    points.map(({ value, summary }, i) => ({
-      name: String(value),
-      summary,
-      difference: differences[i],
-    }));
+  interface Line {
+    readonly name: string;
+    readonly summary: Summary;
+    readonly above?: Estimate | undefined;
+    readonly hardAbove?: Estimate | null | undefined;
+  }
+  const rows: Line[] = points.map(({ value, summary }, i) => ({
+    name: String(value),
+    summary,
+    above: differences[i],
+    hardAbove: hardDifferences[i],
+  }));
   if (plain) rows.push({ name: 'plain', summary: plain });
   return [
     `### ${title}`,
     ...(sentences[id] ? [sentences[id]] : []),
     ...(pictures.charts[id] ? [`![${title}](${pictures.charts[id]})`] : []),
-    `${points[0]?.summary.count ?? 0} prompts.`,
+    ...(points[0] ? [`${picturesOf(points[0].summary.prompts, points[0].summary.count)}.`] : []),
     table(
       [
         axis,
         'mean (95 %)',
         `points above \`${FASTEST}\``,
+        'hard (95 %)',
+        'hard, points above',
         'Fréchet distance',
         'seconds',
         'TFLOPs',
@@ -258,12 +342,12 @@ function ablationSection(
         'seams, two tokens',
         'where early meets late',
       ],
-      rows.map(({ name, summary, difference }) => [
+      rows.map(({ name, summary, above, hardAbove }) => [
         name,
         withInterval(summary),
-        difference
-          ? `${inPoints(difference.value)} (${inPoints(difference.interval.low)} to ${inPoints(difference.interval.high)})`
-          : '–',
+        difference(above),
+        share(summary.hard),
+        difference(hardAbove),
         figure(summary.frechet),
         significant(summary.cost.seconds),
         significant(summary.cost.tflops),

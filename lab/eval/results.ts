@@ -13,7 +13,10 @@ export interface Result {
   /** `id` of the row, and its settings: results of a row whose settings have changed since are not its results */
   readonly row: string;
   readonly settings: Row['settings'];
-  /** `id` of the prompt, its words and seed: a prompt that has changed since is another prompt */
+  /**
+   * `id` of the prompt, its words, and the seed of this picture, the prompt's own or one derived from it: a prompt that
+   * has changed since is another prompt
+   */
   readonly prompt: string;
   readonly words: string;
   readonly seed: number;
@@ -39,14 +42,17 @@ export interface Result {
 /** `text` without its last line where that is not finished: a process was killed while it wrote. */
 export const wholeLines = (text: string): string => text.slice(0, text.lastIndexOf('\n') + 1);
 
+/** What a row's pictures are told apart by: prompt and seed. */
+export const pictureKey = ({ prompt, seed }: Pick<Result, 'prompt' | 'seed'>): string => `${prompt} ${seed}`;
+
 /**
- * The results in `text`, one JSON line each, the later of two for one row and prompt. Throws SyntaxError for a broken
- * line before the last.
+ * The results in `text`, one JSON line each, the later of two for one row, prompt and seed. Throws SyntaxError for a
+ * broken line before the last.
  */
 export function parseResults(text: string): Result[] {
   const lines = wholeLines(text).split('\n').filter(Boolean);
   const all = lines.map((line) => JSON.parse(line) as Result);
-  return [...new Map(all.map((result) => [`${result.row} ${result.prompt}`, result])).values()];
+  return [...new Map(all.map((result) => [`${result.row} ${pictureKey(result)}`, result])).values()];
 }
 
 /**
@@ -64,16 +70,16 @@ export function currentResults(
   );
 }
 
-/** The results of `prompts` among `all`; those of prompts whose words or seed have changed are left out. */
+/**
+ * The results of `prompts`, each under one seed or several, among `all`; those of other seeds, and of prompts whose
+ * words or seed have changed, are left out.
+ */
 export function resultsOfPrompts(
   all: readonly Result[],
   prompts: readonly { readonly id: string; readonly prompt: string; readonly seed: number }[],
 ): Result[] {
-  const known = new Map(prompts.map((prompt) => [prompt.id, prompt]));
-  return all.filter((result) => {
-    const prompt = known.get(result.prompt);
-    return prompt !== undefined && prompt.prompt === result.words && prompt.seed === result.seed;
-  });
+  const words = new Map(prompts.map(({ id, prompt, seed }) => [pictureKey({ prompt: id, seed }), prompt]));
+  return all.filter((result) => words.get(pictureKey(result)) === result.words);
 }
 
 /** The file's results, and a way to add one. A line that is not finished is cut off first. */

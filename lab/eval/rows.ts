@@ -6,6 +6,7 @@ import type { ModelFacts } from '../../src/stage/contract.ts';
 import type { Calibration } from './calibrate.ts';
 import type { Ablation, AblationRow, Row } from './row.ts';
 import { anchorTokens } from './samplers/anchors.ts';
+import { blank } from './samplers/blank.ts';
 import { bottleneck, bottleneckRestart } from './samplers/bottleneck.ts';
 import { budgetOf, fewestSteps, intervalFor, share } from './samplers/budget.ts';
 import { canvasOf } from './samplers/canvas.ts';
@@ -17,6 +18,7 @@ import { teaCache } from './samplers/reuse.ts';
 import { growthFor, speed } from './samplers/speed.ts';
 import { type TaylorOptions, taylorSeer, taylorSteps } from './samplers/taylor.ts';
 import { fitShifts, mismatched, presetSchedule } from './schedules.ts';
+import { BLANK } from './targets.ts';
 
 /** SPEED: signal power at the low grid's finest frequency, against the noise's, at which the grid grows. */
 const TOLERANCE = 0.1;
@@ -45,7 +47,7 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
   const { presets, fastest, second, budget } = setting;
   const schedule = presetSchedule(facts, fastest);
   return [
-    ...[facts.steps, 10, 7].map(
+    ...[...new Set([facts.steps, 10, 7, 5, 4, 3, 2, 1])].map(
       (steps): Row => ({
         id: `plain-${steps}`,
         name: `plain, ${steps} steps`,
@@ -100,6 +102,7 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
       return { ...row, settings: { ...row.settings, warmup, interval: options.interval, order: ORDER } };
     }),
     referenceRow(facts, schedule, fastest, calibration),
+    blankRow(facts, schedule, fastest, calibration),
   ];
 }
 
@@ -144,6 +147,18 @@ function referenceRow(facts: ModelFacts, fitted: ScheduleRequest, preset: string
     { schedule, mode: 'token', referenceVariance: true, referenceGrey: true },
     calibration,
   );
+}
+
+/** The control: the preset's last stage, from noise in which there is no picture. */
+function blankRow(facts: ModelFacts, schedule: ScheduleRequest, preset: string, { width, height }: Calibration): Row {
+  const { start, steps, shift } = planFor(facts, { width, height }, schedule).stages.at(-1)!;
+  return {
+    id: BLANK,
+    name: `RALU ${preset}, last stage alone from noise`,
+    group: 'ralu',
+    settings: { steps, start, h: shift },
+    sample: blank({ schedule }),
+  };
 }
 
 type Shared = ReturnType<typeof settingFor>;

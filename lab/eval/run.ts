@@ -3,7 +3,7 @@ import { greyFromRgb } from '../../src/numerics/grey.ts';
 import type { Denoiser, Job, Pixels } from './denoiser.ts';
 import { msSsimDistance } from './distance.ts';
 import type { Seen, Verdict } from './judge.ts';
-import { packFeatures, type Result } from './results.ts';
+import { packFeatures, pictureKey, type Result } from './results.ts';
 import type { Row } from './row.ts';
 import { edgeBlocks, meetingSeamRatio, seamRatio } from './seams.ts';
 import { sharpnessOf } from './sharpness.ts';
@@ -80,18 +80,19 @@ export interface Item<P extends Prompt = Prompt> {
 }
 
 /**
- * What is left to do: prompts outside and rows inside, so that a slow minute of the machine falls on all rows. `done`
- * are current results.
+ * What is left to do: prompts, each under one seed, outside and rows inside, so that a slow minute of the machine falls
+ * on all rows. `done` are current results.
  */
 export function itemsLeft<P extends Prompt>(
   prompts: readonly P[],
   rows: readonly Row[],
   done: readonly Result[],
 ): Item<P>[] {
-  const isDone = new Set(done.map(({ row, prompt }) => `${row} ${prompt}`));
-  return prompts.flatMap((prompt) =>
-    rows.filter((row) => !isDone.has(`${row.id} ${prompt.id}`)).map((row) => ({ row, prompt })),
-  );
+  const isDone = new Set(done.map((result) => `${result.row} ${pictureKey(result)}`));
+  return prompts.flatMap((prompt) => {
+    const key = pictureKey({ prompt: prompt.id, seed: prompt.seed });
+    return rows.filter((row) => !isDone.has(`${row.id} ${key}`)).map((row) => ({ row, prompt }));
+  });
 }
 
 /** The first `count` prompts of each task, interleaved: a run that is stopped early has seen as many of each. */

@@ -2,7 +2,8 @@
 import { tera } from '../../src/billing/work.ts';
 import { bootstrapInterval, type Interval } from './bootstrap.ts';
 import { frechetTo, type Moments, momentsOf } from './frechet.ts';
-import { type Result, type Seam, unpackFeatures } from './results.ts';
+import { pictureKey, type Result, type Seam, unpackFeatures } from './results.ts';
+import { HARD } from './tasks.ts';
 
 /**
  * Time of one picture, medians over the prompts, and its work, means: where a sampler decides by itself when to
@@ -31,15 +32,19 @@ export interface Estimate {
 
 export interface Summary {
   readonly id: string;
+  /** pictures, and the prompts they are of: with several seeds a prompt has several pictures */
   readonly count: number;
-  /** share of correct pictures of each task */
+  readonly prompts: number;
+  /** of each task, the mean over its prompts of a prompt's share of correct pictures */
   readonly scores: Readonly<Record<string, number>>;
-  /** mean of the tasks' shares */
+  /** mean of the tasks' scores */
   readonly mean: number;
   readonly interval: Interval;
+  /** mean of the hard tasks' scores; null where none of them is here */
+  readonly hard: Estimate | null;
   /** this mean over the first row's, prompts paired; null where the first row has none right */
   readonly share: Estimate | null;
-  /** squared Fréchet distance to the reference; null with fewer than two pictures */
+  /** squared Fréchet distance to the reference; null without one, or with fewer than two pictures */
   readonly frechet: number | null;
   readonly cost: Cost;
   /** the first row's cost over this one's */
@@ -67,37 +72,30 @@ export const mean = (values: readonly number[]): number =>
 const geometricMean = (values: readonly number[]): number | null =>
   values.length === 0 ? null : Math.exp(mean(values.map(Math.log)));
 
-/** Ids of the prompts that every one of `rows` has a result for, in the order of the first row's. */
-export function commonPrompts(rows: readonly (readonly Result[])[]): Set<string> {
-  const counts = new Map<string, number>();
-  for (const results of rows) for (const { prompt } of results) counts.set(prompt, (counts.get(prompt) ?? 0) + 1);
-  return new Set([...counts].filter(([, count]) => count === rows.length).map(([prompt]) => prompt));
-}
-
-/** The results of each of `rows` on the prompts that all of them have, in the order of the first row's. */
+/** The results of each of `rows` for the prompts and seeds that all of them have, in the order of the first row's. */
 export function inCommon(rows: readonly (readonly Result[])[]): Result[][] {
-  const prompts = [...commonPrompts(rows)];
-  return rows.map((results) => {
-    const byPrompt = new Map(results.map((result) => [result.prompt, result]));
-    return prompts.map((prompt) => byPrompt.get(prompt)!);
-  });
+  const byKey = rows.map((results) => new Map(results.map((result) => [pictureKey(result), result])));
+  const keys = [...(byKey[0]?.keys() ?? [])].filter((key) => byKey.every((results) => results.has(key)));
+  return byKey.map((results) => keys.map((key) => results.get(key)!));
 }
 
 /**
- * Figures of rows measured on the same prompts in the same order, the first being what the others are compared with.
- * Intervals are 95 % over draws of the prompts within each task; a share's draws take both rows' results together, so
- * what is hard for both does not widen it. Throws RangeError when the rows' prompts differ or there are none.
+ * Figures of rows measured on the same prompts and seeds in the same order, the first being what the others are
+ * compared with. Intervals are 95 % over draws of the prompts within each task, a prompt with all its pictures: more
+ * seeds make a prompt's own score surer, they are no more prompts. A share's draws take both rows' results together, so
+ * what is hard for both does not widen it. Law: with every picture twice all scores and intervals are the same. Throws
+ * RangeError when the rows' prompts or seeds differ or there are none.
  */
-export function summarise(rows: readonly (readonly Result[])[], reference: Moments): Summary[] {
+export function summarise(rows: readonly (readonly Result[])[], reference: Moments | null): Summary[] {
   const [first] = rows;
   if (!first || first.length === 0) throw new RangeError('there are no results to sum up');
-  const distanceTo = frechetTo(reference);
+  const distanceTo = reference && frechetTo(reference);
   const plain = costOf(first);
   return rows.map((results) => {
     const groups = pairsByTask(results, first);
-    // a draw in which the first row has nothing right counts as one picture right
-    const ratio = (drawn: Groups): number =>
-      meanOf('mine')(drawn) / Math.max(meanOf('other')(drawn), 1 / results.length);
+    const prompts = groups.reduce((sum, group) => sum + group.length, 0);
+    // a draw in which the first row has nothing right counts as one prompt right
+    const ratio = (drawn: Groups): number => meanOf('mine')(drawn) / Math.max(meanOf('other')(drawn), 1 / prompts);
     const cost = costOf(results);
     const gradients = results.flatMap(({ sharpness }) => sharpness.gradient ?? []);
     const seam = (kind: Seam): number | null => geometricMean(results.flatMap(({ seams }) => seams[kind] ?? []));
@@ -105,12 +103,16 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
     return {
       id: results[0]!.row,
       count: results.length,
+      prompts,
       scores: Object.fromEntries(groups.map((group) => [group[0]!.task, mean(group.map(({ mine }) => mine))])),
       mean: meanOf('mine')(groups),
       interval: bootstrapInterval(groups, meanOf('mine')),
-      share: meanOf('other')(groups) > 0 ? { value: ratio(groups), interval: bootstrapInterval(groups, ratio) } : null,
+      hard: estimateHard(groups, meanOf('mine')),
+      share: meanOf('other')(groups) > 0 ? estimate(groups, ratio) : null,
       frechet:
-        results.length < 2 ? null : distanceTo(momentsOf(results.map(({ features }) => unpackFeatures(features)))),
+        results.length < 2 || !distanceTo
+          ? null
+          : distanceTo(momentsOf(results.map(({ features }) => unpackFeatures(features)))),
       cost,
       faster: {
         seconds: plain.seconds / cost.seconds,
@@ -125,17 +127,39 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
   });
 }
 
-/**
- * How much higher the mean score of `results` is than that of `others`, prompts paired, with the 95 % interval of the
- * difference. Throws RangeError as summarise does.
- */
-export function scoreDifference(results: readonly Result[], others: readonly Result[]): Estimate {
-  const groups = pairsByTask(results, others);
-  const difference = (drawn: Groups): number => meanOf('mine')(drawn) - meanOf('other')(drawn);
-  return { value: difference(groups), interval: bootstrapInterval(groups, difference) };
+/** The score of one task of `results`, with its 95 % interval over draws of its prompts; null where it has none. */
+export function taskScore(results: readonly Result[], task: string): Estimate | null {
+  const ofTask = results.filter((result) => result.task === task);
+  return ofTask.length === 0 ? null : estimate(pairsByTask(ofTask, ofTask), meanOf('mine'));
 }
 
-/** One prompt under two ways of sampling: 1 where the picture is correct, else 0. */
+/**
+ * How much higher the mean score of `results` is than that of `others`, prompts and seeds paired, with the 95 %
+ * interval of the difference over draws of the prompts. Throws RangeError as summarise does.
+ */
+export function scoreDifference(results: readonly Result[], others: readonly Result[]): Estimate {
+  return estimate(pairsByTask(results, others), difference);
+}
+
+/** As scoreDifference, of the hard tasks' mean alone; null where there are none of them. */
+export function hardDifference(results: readonly Result[], others: readonly Result[]): Estimate | null {
+  return estimateHard(pairsByTask(results, others), difference);
+}
+
+const difference = (drawn: Groups): number => meanOf('mine')(drawn) - meanOf('other')(drawn);
+
+function estimateHard(groups: Groups, statistic: (drawn: Groups) => number): Estimate | null {
+  const hard = groups.filter((group) => HARD.has(group[0]!.task));
+  return hard.length === 0 ? null : estimate(hard, statistic);
+}
+
+/** A statistic of groups of prompts, with its 95 % interval over draws of each group. */
+export const estimate = <T>(
+  groups: readonly (readonly T[])[],
+  statistic: (drawn: readonly (readonly T[])[]) => number,
+): Estimate => ({ value: statistic(groups), interval: bootstrapInterval(groups, statistic) });
+
+/** One prompt under two ways of sampling: share of its pictures that are correct. */
 interface Pair {
   readonly task: string;
   readonly mine: number;
@@ -144,10 +168,20 @@ interface Pair {
 type Groups = readonly (readonly Pair[])[];
 
 function pairsByTask(results: readonly Result[], others: readonly Result[]): Pair[][] {
-  if (results.length !== others.length || results.some(({ prompt }, i) => prompt !== others[i]!.prompt))
-    throw new RangeError(`row ${results[0]?.row} has other prompts than ${others[0]?.row}`);
-  const pairs = results.map(
-    ({ task, correct }, i): Pair => ({ task, mine: Number(correct), other: Number(others[i]!.correct) }),
+  if (results.length !== others.length || results.some((result, i) => pictureKey(result) !== pictureKey(others[i]!)))
+    throw new RangeError(`row ${results[0]?.row} has other prompts than ${others[0]?.row}, or other seeds`);
+  const pictures = results.map(({ prompt, task, correct }, i) => ({
+    prompt,
+    task,
+    mine: Number(correct),
+    other: Number(others[i]!.correct),
+  }));
+  const pairs = [...Map.groupBy(pictures, ({ prompt }) => prompt).values()].map(
+    (ofPrompt): Pair => ({
+      task: ofPrompt[0]!.task,
+      mine: mean(ofPrompt.map(({ mine }) => mine)),
+      other: mean(ofPrompt.map(({ other }) => other)),
+    }),
   );
   return [...Map.groupBy(pairs, ({ task }) => task).values()];
 }

@@ -9,6 +9,11 @@ const TITLES: Readonly<Record<string, string>> = {
   attribution: 'colour attribution',
 };
 
+/**
+ * The hard tasks: single objects and backgrounds are right in nearly every picture, so only in these can rows differ.
+ */
+export const HARD: ReadonlySet<string> = new Set(['two', 'counting', 'position', 'attribution']);
+
 /** The task in words; a task that is not known stays as it is. */
 export const titleOf = (task: string): string => TITLES[task] ?? task;
 

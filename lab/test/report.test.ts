@@ -6,6 +6,7 @@ import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UsageError } from '../../scripts/local/command-line.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
+import { bootstrapInterval } from '../eval/bootstrap.ts';
 import { describeDetector } from '../eval/detector-facts.ts';
 import { type DocumentInput, writeDocument } from '../eval/document.ts';
 import { type Moments, momentsOf } from '../eval/frechet.ts';
@@ -16,13 +17,15 @@ import {
   openResults,
   packFeatures,
   parseResults,
+  pictureKey,
   type Result,
   resultsOfPrompts,
   unpackFeatures,
   wholeLines,
 } from '../eval/results.ts';
 import type { Row } from '../eval/row.ts';
-import { commonPrompts, inCommon, median, scoreDifference, summarise } from '../eval/summary.ts';
+import { seedOf, withSeeds } from '../eval/seeds.ts';
+import { hardDifference, inCommon, mean, median, scoreDifference, summarise, taskScore } from '../eval/summary.ts';
 import { verdicts } from '../eval/targets.ts';
 import { titleOf } from '../eval/tasks.ts';
 
@@ -91,6 +94,19 @@ describe('results', () => {
       }),
       { seed: 1, numRuns: 60 },
     );
+  });
+
+  it('of one prompt under several seeds are several pictures, and a file of one seed is read as it is', () => {
+    const prompts = withSeeds(PROMPTS, 2);
+    const second = few.map((result) => ({ ...result, seed: seedOf(result.seed, 1) }));
+    const lines = (all: readonly Result[]) => all.map((result) => `${JSON.stringify(result)}\n`).join('');
+    expect(parseResults(lines(few))).toEqual(few);
+    expect(parseResults(lines([...few, ...second]))).toEqual([...few, ...second]);
+    expect(resultsOfPrompts([...few, ...second], PROMPTS)).toEqual(few);
+    expect(resultsOfPrompts([...few, ...second], prompts)).toEqual([...few, ...second]);
+    // a prompt whose own seed has changed has other seeds throughout
+    const moved = withSeeds([{ ...PROMPTS[0]!, seed: 99 }], 2);
+    expect(resultsOfPrompts([few[0]!, second[0]!], moved)).toEqual([]);
   });
 
   it('measured twice count once, the later one', () => {
@@ -171,6 +187,25 @@ describe('figures', () => {
     expect(first!.interval.low).toBeLessThan(5 / 6);
   });
 
+  it('of the hard tasks are a score of their own', () => {
+    const easy = new Set(['single', 'background']);
+    // every easy prompt right, of the hard ones the first half
+    const results = plain.map((result, i) => ({ ...result, correct: easy.has(result.task) || i % 6 < 3 }));
+    const [told] = summarise([results], reference);
+    expect(told!.hard!.value).toBeCloseTo(0.5, 12);
+    expect(told!.mean).toBeCloseTo(2 / 3, 12);
+    expect(told!.hard!.interval.low).toBeLessThan(0.5);
+    const none = plain.map((result) => ({ ...result, correct: easy.has(result.task) }));
+    expect(hardDifference(results, none)!.value).toBeCloseTo(0.5, 12);
+    expect(scoreDifference(results, none).value).toBeCloseTo(1 / 3, 12);
+    // where only easy tasks differ the hard ones do not
+    const hardOnly = plain.map((result, i) => ({ ...result, correct: !easy.has(result.task) && i % 6 < 3 }));
+    expect(hardDifference(results, hardOnly)).toEqual({ value: 0, interval: { low: 0, high: 0 } });
+    const ofEasy = results.filter(({ task }) => easy.has(task));
+    expect(summarise([ofEasy], reference)[0]!.hard).toBeNull();
+    expect(hardDifference(ofEasy, ofEasy)).toBeNull();
+  });
+
   it('of two rows are compared prompt by prompt', () => {
     expect(scoreDifference(ralu, plain)).toEqual({ value: 0, interval: { low: 0, high: 0 } });
     const { value, interval } = scoreDifference(ralu, few);
@@ -178,10 +213,85 @@ describe('figures', () => {
     expect(interval.low).toBeGreaterThan(0.1);
   });
 
+  describe('with several seeds a prompt', () => {
+    /** `seeds` pictures of each of `PROMPTS`; `isCorrect` decides each */
+    const seeded = (rowId: string, seeds: number, isCorrect: (prompt: number, nth: number) => boolean): Result[] =>
+      withSeeds(PROMPTS, seeds).map(({ id, seed, nth }) => {
+        const at = PROMPTS.findIndex((prompt) => prompt.id === id);
+        return { ...fake(rowId, { right: 0, steps: 7 })[at]!, seed, correct: isCorrect(at, nth) };
+      });
+    const isSolved = (prompt: number) => prompt % 6 < 3;
+
+    it('that all come out alike, figures and intervals are those of one seed: pictures are no more prompts', () => {
+      const once = seeded('a', 1, isSolved);
+      const often = seeded('a', 8, isSolved);
+      const [one] = summarise([once], reference);
+      const [many] = summarise([often], reference);
+      expect(many).toMatchObject({ count: 8 * 36, prompts: 36 });
+      expect(many!.mean).toBe(one!.mean);
+      expect(many!.scores).toEqual(one!.scores);
+      expect(many!.interval).toEqual(one!.interval);
+      expect(one!.interval.high - one!.interval.low).toBeGreaterThan(0.25);
+      const other = (seeds: number) => seeded('b', seeds, (prompt) => prompt % 6 < 2);
+      expect(scoreDifference(often, other(8))).toEqual(scoreDifference(once, other(1)));
+      expect(taskScore(often, 'two')).toEqual(taskScore(once, 'two'));
+      // drawn picture by picture the interval would be less than half as wide
+      const pictures = TASKS.map((task) => often.filter((result) => result.task === task));
+      const byPicture = bootstrapInterval(pictures, (drawn) =>
+        mean(drawn.map((group) => mean(group.map(({ correct }) => Number(correct))))),
+      );
+      expect(byPicture.high - byPicture.low).toBeLessThan(0.5 * (many!.interval.high - many!.interval.low));
+    });
+
+    it('a prompt counts once, however many pictures it has', () => {
+      const two = [
+        ...seeded('a', 1, isSolved),
+        ...seeded('a', 4, isSolved)
+          .slice(36)
+          .filter((_, i) => i % 36 === 0),
+      ];
+      expect(two).toHaveLength(39);
+      expect(summarise([two], reference)[0]!.mean).toBe(summarise([seeded('a', 1, isSolved)], reference)[0]!.mean);
+    });
+
+    it('rows are paired by prompt and seed', () => {
+      const a = seeded('a', 2, isSolved);
+      const [mine, other] = inCommon([a, seeded('b', 3, isSolved).slice(20).reverse()]);
+      expect(mine).toHaveLength(52);
+      expect(mine!.map(pictureKey)).toEqual(other!.map(pictureKey));
+      expect(() => scoreDifference(a.slice(0, 36), a.slice(36))).toThrow('has other prompts than a, or other seeds');
+    });
+
+    // prompts that are solved nearly always or nearly never, as with this model
+    it('the interval holds the true mean of all such prompts in 95 of 100 samples; by picture it would not', () => {
+      const uniform = standardNormals({ seed: 11, stream: 5, count: 150 * 36 * 5 }).map(
+        (x) => 1 / (1 + Math.exp(-1.702 * x)),
+      );
+      let [at, byPrompt, byPicture] = [0, 0, 0];
+      for (let sample = 0; sample < 150; sample++) {
+        const chances = PROMPTS.map(() => (uniform[at++]! < 0.5 ? 0.05 : 0.95));
+        const results = seeded('a', 4, (prompt) => uniform[at++]! < chances[prompt]!);
+        const groups = TASKS.map((task) => results.filter((result) => result.task === task));
+        const meanOf = (drawn: readonly (readonly Result[])[]) =>
+          mean(drawn.map((group) => mean(group.map(({ correct }) => Number(correct)))));
+        const narrow = bootstrapInterval(groups, meanOf, 300);
+        const { interval } = scoreDifference(
+          results,
+          results.map((result) => ({ ...result, correct: false })),
+        );
+        if (interval.low <= 0.5 && 0.5 <= interval.high) byPrompt += 1;
+        if (narrow.low <= 0.5 && 0.5 <= narrow.high) byPicture += 1;
+      }
+      // a percentile interval of six prompts a task is a little too narrow
+      expect(byPrompt / 150).toBeGreaterThan(0.85);
+      expect(byPicture / 150).toBeLessThan(0.75);
+    }, 120_000);
+  });
+
   it('stand on the prompts that all rows have', () => {
-    expect([...commonPrompts([plain, few.slice(3)])]).toEqual(PROMPTS.slice(3).map(({ id }) => id));
     const [one, two] = inCommon([plain, few.slice(3).reverse()]);
-    expect(one!.map(({ prompt }) => prompt)).toEqual(two!.map(({ prompt }) => prompt));
+    expect(one!.map(({ prompt }) => prompt)).toEqual(PROMPTS.slice(3).map(({ id }) => id));
+    expect(two!.map(({ prompt }) => prompt)).toEqual(PROMPTS.slice(3).map(({ id }) => id));
     expect(() => summarise([plain, few.slice(3)], reference)).toThrow('row plain-7 has other prompts than plain-50');
     expect(() => summarise([], reference)).toThrow(RangeError);
   });
@@ -212,6 +322,21 @@ describe('verdicts', () => {
     expect(verdicts(measured([plain]), { width: 512, height: 256 }, titleOf).map(({ isReached }) => isReached)).toEqual(
       [null, null],
     );
+  });
+
+  it('tell the hard tasks apart: the mean of six tasks hides how far apart rows are in them', () => {
+    const easy = new Set(['single', 'background']);
+    const results = few.map((result) => ({ ...result, row: 'ralu-7x', correct: easy.has(result.task) }));
+    const told = verdicts(measured([plain, few, results]), { width: 256, height: 256 }, titleOf).filter(({ what }) =>
+      what.includes('seven plain steps'),
+    );
+    // two tasks of six gain half, four lose half
+    expect(told.map(({ what, isReached }) => [what, isReached])).toEqual([
+      ['RALU 7x beats seven plain steps (`plain-7`)', false],
+      ['RALU 7x beats seven plain steps (`plain-7`), hard tasks', false],
+    ]);
+    expect(told[0]!.measured).toContain('-16.7 points');
+    expect(told[1]!.measured).toContain('-50.0 points');
   });
 
   it('say where what was measured may be chance', () => {
@@ -276,6 +401,8 @@ describe('the document', () => {
     detector: { digest: 'd1', reference, markdown: 'It tells objects apart.' },
     model: { id: 'a-model', digest: 'f'.repeat(64) },
     size: { width: 256, height: 256 },
+    set: 'A',
+    claims: null,
     sittings: [{ date: '2026-01-02T03:04:05Z', command: 'npm run eval', machine: '2 cores of something' }],
     sentences: { ratio: 'It does not matter here.', defaults: 'Nothing changes.' },
   };
@@ -291,11 +418,14 @@ describe('the document', () => {
     expect(text).toContain(
       '| row plain-7 | 0.768 | 7.50 | 6.10 | 6.60x | 6.73x | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |',
     );
+    expect(text).toMatch(/\| row plain-7 \|.*\| 50\.0 \([\d.]+–[\d.]+\) \| 50\.0 \([\d.]+–[\d.]+\) \| 60\.0 \(/);
     expect(text).toContain('Left out, for want of results on these prompts: row late.');
     expect(text).toContain('It does not matter here.');
     expect(text).toContain('- row plain-7: fewer of the same.');
-    expect(text).toMatch(/\| 0\.25 \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \|/);
-    expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \|/);
+    expect(text).toMatch(
+      /\| 0\.25 \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \|/,
+    );
+    expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \| 83\.3 \([^)]*\) \| – \|/);
     expect(text).toContain('| r = 0.25 | `ratio` | steps 7 |');
     expect(text).toContain('Nothing changes.');
     expect(text).toContain(
@@ -303,7 +433,7 @@ describe('the document', () => {
     );
     expect(text.indexOf('## The detector')).toBeLessThan(text.indexOf('## The rows'));
     const files = readdirSync(join(out, 'evaluation')).sort();
-    expect(files).toEqual(['mode.svg', 'ralu.webp', 'ratio.svg', 'rows.svg']);
+    expect(files).toEqual(['mode.svg', 'plain.webp', 'ralu.webp', 'ratio.svg', 'rows.svg']);
     for (const name of files) expect(text).toContain(`](evaluation/${name})`);
     expect(statSync(join(out, 'evaluation', 'ralu.webp')).size).toBeLessThanOrEqual(250_000);
     expect((await sharp(join(out, 'evaluation', 'ralu.webp')).metadata()).format).toBe('webp');
@@ -313,6 +443,67 @@ describe('the document', () => {
     expect(readFileSync(file, 'utf8')).toBe(text);
     expect(readdirSync(join(out, 'evaluation')).sort()).toEqual(files);
     expect(files.map((name) => readFileSync(join(out, 'evaluation', name)))).toEqual(bytes);
+  }, 300_000);
+
+  it('says what the control is where it was measured, and only there', async () => {
+    const withControl = { ...input, rows: [...rows, row('blank', 5, 'ralu')], ablations: [] };
+    const textOf = async (more: Result[]) =>
+      readFileSync(
+        await writeDocument({ ...withControl, results: [...results, ...more] }, join(folder, 'blank')),
+        'utf8',
+      );
+    expect(await textOf(fake('blank', { right: 2, steps: 5 }))).toContain('`blank` is no method but a control');
+    expect(await textOf([])).not.toContain('no method but a control');
+  }, 300_000);
+
+  it('of set B is another one, tells the claims, and says so where they have changed since', async () => {
+    const claims = {
+      digest: 'abc',
+      said: {
+        level: 0.05,
+        seeds: 1,
+        claims: ['plain-7', 'late'].map((against) => ({
+          family: 'rivals',
+          row: 'ralu-7x',
+          against,
+          metric: 'hard' as const,
+          factor: 1,
+          margin: 0,
+          side: 'above' as const,
+          test: 'sign-flip' as const,
+          atNoMoreWork: true,
+        })),
+      },
+      pictures: PROMPTS,
+    };
+    const textOf = async (sitting: string) => {
+      const out = join(folder, 'confirmed');
+      const file = await writeDocument(
+        {
+          ...input,
+          ablations: [],
+          set: 'B',
+          claims,
+          detector: { ...input.detector, reference: null },
+          sittings: [{ ...input.sittings[0]!, set: 'B', claims: sitting }],
+        },
+        out,
+      );
+      expect(readdirSync(out).sort()).toEqual(['evaluation-b', 'evaluation-b.md']);
+      return readFileSync(file, 'utf8');
+    };
+    const text = await textOf('abc');
+    expect(text).toContain('# Evaluation: confirmation on fresh prompts');
+    expect(text).toContain('That is the file that was there whenever pictures of this set were made.');
+    // 8 of 24 hard prompts are right in one row alone: 1/256, twice that for two claims
+    expect(text).toMatch(
+      /\| rivals \| `ralu-7x` above `plain-7`, hard tasks, at no more work \| \+33\.3 \([^)]*\) \| 7\.50 against 7\.50 \| sign-flip \| 0\.00[345]\d \| 0\.0(0[6-9]|10)\d* \| holds \|/,
+    );
+    expect(text).toMatch(
+      /above `late`, hard tasks, at no more work \| – \| – \| sign-flip \| – \| – \| not measured \|/,
+    );
+    expect(text).toMatch(/\| row plain-7 \|.*\| – \|\n/);
+    expect(await textOf('abd')).toContain('**The file has changed since pictures of this set were first made');
   }, 300_000);
 
   it('says so where nothing has been measured', async () => {
@@ -329,6 +520,8 @@ describe('the command line', () => {
       rows: null,
       ablations: null,
       prompts: Number.POSITIVE_INFINITY,
+      seeds: 1,
+      set: 'A',
       model: null,
       out: 'docs',
       isReportOnly: false,
@@ -342,6 +535,13 @@ describe('the command line', () => {
       prompts: 3,
       isReportOnly: true,
     });
+    expect(parseOptions(['--seeds', '4'])).toMatchObject({ seeds: 4 });
+    // a report is of every seed that is kept, unless it is told how many
+    expect(parseOptions(['--report'])).toMatchObject({ seeds: 64 });
+    expect(parseOptions(['--report', '--seeds', '1'])).toMatchObject({ seeds: 1 });
+    // nothing is chosen on set B, so its ablations are not run unless they are asked for
+    expect(parseOptions(['--set', 'B'])).toMatchObject({ set: 'B', ablations: [] });
+    expect(parseOptions(['--set', 'B', '--ablations', 'z'])).toMatchObject({ ablations: ['z'] });
     expect(parseOptions(['--help'])).toBeNull();
   });
 
@@ -349,6 +549,8 @@ describe('the command line', () => {
     for (const [args, why] of [
       [['--size', 'big'], '--size must look like 256x256'],
       [['--prompts', '0'], '--prompts must be a whole number from 1, got "0"'],
+      [['--seeds', '65'], '--seeds must be a whole number from 1 to 64, got "65"'],
+      [['--set', 'C'], '--set must be A or B, got "C"'],
       [['--fast'], '--fast'],
     ] as const) {
       expect(() => parseOptions(args)).toThrow(UsageError);

@@ -5,7 +5,8 @@ import type { ModelFacts } from '../../src/stage/contract.ts';
 import { makeDenoiser, type Pixels, type Run } from '../eval/denoiser.ts';
 import type { Result } from '../eval/results.ts';
 import type { Row } from '../eval/row.ts';
-import { type Bench, itemsLeft, measure, takePrompts, timeLeft } from '../eval/run.ts';
+import { type Bench, type Item, itemsLeft, measure, type Prompt, takePrompts, timeLeft } from '../eval/run.ts';
+import { MOST_SEEDS, type Seeded, seedOf, withSeeds } from '../eval/seeds.ts';
 
 const facts = {
   id: 'closed',
@@ -112,18 +113,34 @@ describe('one picture', () => {
 describe('the order of the work', () => {
   it('is prompt by prompt, every row of one before the next, what is done left out', () => {
     const two = prompts.slice(0, 2);
-    const ids = (done: readonly Pick<Result, 'row' | 'prompt'>[]) =>
+    const ids = (done: readonly Pick<Result, 'row' | 'prompt' | 'seed'>[]) =>
       itemsLeft(two, rows, done as Result[]).map(({ row, prompt }) => `${row.id} ${prompt.id}`);
     const all = ['plain single-0', 'few single-0', 'plain single-1', 'few single-1'];
     expect(ids([])).toEqual(all);
     fc.assert(
       fc.property(fc.subarray(all), (done) => {
-        expect(ids(done.map((item) => ({ row: item.split(' ')[0]!, prompt: item.split(' ')[1]! })))).toEqual(
-          all.filter((item) => !done.includes(item)),
-        );
+        const results = done.map((item) => {
+          const [row = '', prompt = ''] = item.split(' ');
+          return { row, prompt, seed: two.find(({ id }) => id === prompt)!.seed };
+        });
+        expect(ids(results)).toEqual(all.filter((item) => !done.includes(item)));
       }),
       { seed: 1 },
     );
+  });
+
+  it('goes on with several seeds where a run of fewer ended, all prompts under one seed before the next', () => {
+    const two = prompts.slice(0, 2);
+    const done = two.flatMap(({ id, seed }) => rows.map((row) => ({ row: row.id, prompt: id, seed }))) as Result[];
+    const told = (items: readonly Item<Seeded<Prompt>>[]) =>
+      items.map(({ row, prompt }) => `${row.id} ${prompt.id} ${prompt.nth}`);
+    const second = ['plain single-0 1', 'few single-0 1', 'plain single-1 1', 'few single-1 1'];
+    expect(told(itemsLeft(withSeeds(two, 2), rows, done))).toEqual(second);
+    const { seed } = withSeeds(two, 2)[3]!;
+    expect(
+      told(itemsLeft(withSeeds(two, 2), rows, [...done, { row: 'few', prompt: 'single-1', seed } as Result])),
+    ).toEqual(second.slice(0, 3));
+    expect(itemsLeft(withSeeds(two, 1), rows, done)).toEqual([]);
   });
 
   it('takes the tasks in turn, so that a run stopped early has seen as many of each', () => {
@@ -152,5 +169,23 @@ describe('the order of the work', () => {
         ]),
       ),
     ).toBe(32);
+  });
+});
+
+describe('seeds', () => {
+  it('of a prompt are its own first, and then the same whatever else is asked for', () => {
+    const once = withSeeds(prompts, 1);
+    expect(once.map(({ seed }) => seed)).toEqual(prompts.map(({ seed }) => seed));
+    expect(withSeeds(prompts, 3).slice(0, prompts.length)).toEqual(once);
+    expect(withSeeds(prompts.slice(2, 3), 3).map(({ seed }) => seed)).toEqual([0, 1, 2].map((nth) => seedOf(102, nth)));
+  });
+
+  it('are whole numbers below 2 to the 31, all different for prompts whose own are', () => {
+    const all = withSeeds(
+      Array.from({ length: 300 }, (_, i) => ({ id: `p${i}`, task: 'single', prompt: 'a', seed: 7919 * i })),
+      MOST_SEEDS,
+    ).map(({ seed }) => seed);
+    expect(new Set(all).size).toBe(all.length);
+    expect(all.every((seed) => Number.isSafeInteger(seed) && seed >= 0 && seed < 2 ** 31)).toBe(true);
   });
 });

@@ -1,6 +1,7 @@
 import { decode as decodePng } from 'fast-png';
 import { describe, expect, it } from 'vitest';
 import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
+import { nextTokens } from '../../src/job/boundary.ts';
 import type { Job as StoryJob } from '../../src/job/job.ts';
 import { FIRST_ROOM, isLastRoom, walkRoom } from '../../src/job/story.ts';
 import { fillGrid } from '../../src/numerics/fill-grid.ts';
@@ -16,6 +17,7 @@ import type { Row } from '../eval/row.ts';
 import { makeAblations, makeRows } from '../eval/rows.ts';
 import { walkStage } from '../eval/samplers/advance.ts';
 import { anchorTokens, firstAnchors, growAnchors, neighboursOf, spread } from '../eval/samplers/anchors.ts';
+import { blank } from '../eval/samplers/blank.ts';
 import { bottleneck, bottleneckRestart } from '../eval/samplers/bottleneck.ts';
 import { allocate, budgetOf, fewestSteps, intervalFor } from '../eval/samplers/budget.ts';
 import { canvasOf, firstTokens, plainSigmas } from '../eval/samplers/canvas.ts';
@@ -294,6 +296,55 @@ describe('RALU', () => {
   });
 });
 
+describe('the last stage alone', () => {
+  const schedule = presetSchedule(facts, '7x');
+  const stage = planFor(facts, JOB, schedule).stages.at(-1)!;
+
+  it('starts where RALU restarts, on noise as strong as there and nothing else, and walks the same levels', async () => {
+    const [asked, ...more] = await askedOfStill(blank({ schedule }));
+    const { sigmas } = planFor({ ...facts, shift: [{ tokens: 64, shift: 1 }] }, JOB, schedule).stages.at(-1)!;
+    expect(more).toEqual([]);
+    expect(asked!.imgIds).toEqual(gridIds(8, 8));
+    expect(Array.from(asked!.sigmas)).toEqual(Array.from(Float32Array.from(sigmas)));
+    expect(
+      maxDifference(
+        asked!.latents,
+        normals(2, 64 * 16).map((value) => sigmas[0]! * value),
+      ),
+    ).toBeLessThan(1e-6);
+  });
+
+  it('is what RALU makes of a boundary whose clean estimate is blank: the same mean and variance', async () => {
+    const { stages } = planFor(facts, JOB, schedule);
+    const [, second, last] = stages;
+    const end = second!.end;
+    // at t = e a blank picture is (1 - e) times white noise, on the half-size grid
+    const low = {
+      latents: standardNormals({ seed: 99, stream: 7, count: 16 * 16 * 16 }).map((value) => (1 - end) * value),
+      imgIds: gridIds(16, 16),
+      scale: new Uint8Array(256).fill(2),
+    };
+    const restarted = nextTokens(
+      { stages },
+      last!,
+      { tokens: low, selections: null },
+      { seed: 7, mode: 'latent', referenceVariance: false },
+    ).latents;
+    const square = (values: Float32Array) => values.reduce((sum, value) => sum + value * value, 0) / values.length;
+    expect(square(restarted)).toBeCloseTo((1 - last!.start) ** 2, 1);
+    expect(Math.abs(square(restarted) / (1 - last!.start) ** 2 - 1)).toBeLessThan(0.05);
+  });
+
+  it('costs the last stage and no decoding before it', async () => {
+    const denoiser = open();
+    await denoiser.decode(await blank({ schedule })(denoiser));
+    expect(denoiser.spent).toMatchObject({
+      evaluations: [{ tokens: 64, count: stage.steps }],
+      decodeFlops: 128 * 128,
+    });
+  });
+});
+
 describe('resizing', () => {
   const packed = standardNormals({ seed: 1, stream: 0, count: 4 * 4 * 16 });
 
@@ -561,6 +612,12 @@ describe('the rows', () => {
   it.each([
     ['plain-50', [[64, 50]]],
     ['plain-7', [[64, 7]]],
+    ['plain-5', [[64, 5]]],
+    ['plain-4', [[64, 4]]],
+    ['plain-3', [[64, 3]]],
+    ['plain-2', [[64, 2]]],
+    ['plain-1', [[64, 1]]],
+    ['blank', [[64, 5]]],
     [
       'bottleneck',
       [
