@@ -113,8 +113,8 @@ function longestHead(vocabulary: readonly string[], maxTokens: number): number {
 }
 
 /**
- * The beginning of a text, at most `length` characters, cut before a space that follows a word. All of the text where it
- * is no longer, or has no such space there.
+ * The beginning of a text, at most `length` characters, cut before a space that follows a word. All of the text where
+ * it is no longer, or has no such space there.
  */
 function headOf(text: string, length: number): string {
   if (text.length <= length) return text;

@@ -16,10 +16,10 @@ export interface WordPieceModel {
 }
 
 /**
- * A function from words to their tokens: from the start of each word the longest token, then the longest that continues
- * it. A word that has no such tokens, or more than `max_input_chars_per_word` characters, is one unknown token. Law: the
- * tokens are those of `@huggingface/tokenizers`, which copies the rest of the word for every end it tries. Here a letter
- * is read at most as often as the longest token has letters.
+ * A function from words to their tokens: from the start of each word the longest token, then the longest that
+ * continues it. A word that has no such tokens, or more than `max_input_chars_per_word` characters, is one unknown
+ * token. Law: the tokens are those of `@huggingface/tokenizers`, which copies the rest of the word for every end it
+ * tries. Here a letter is read at most as often as the longest token has letters.
  */
 export function makeWordPieces(model: WordPieceModel): (words: readonly string[]) => string[] {
   const { unk_token: unknown, continuing_subword_prefix: prefix, max_input_chars_per_word: maxChars } = model;
