@@ -176,6 +176,14 @@ describe.each([
   });
 });
 
+it('reads all of a prompt where a token goes on after a space: its last letter may decide the first token', () => {
+  const scores = { '▁': -5, a: -5, '▁a': -1.1, 'a▁': -1 };
+  const model = { type: 'Unigram', unk_id: 1, vocab: [['</s>', 0], ['<unk>', 0], ...Object.entries(scores)] };
+  const tokenize = makeTokenize({ ...UNIGRAM, model }, { maxTokens: 4, wholeWords: false });
+  expect(tokenize('a '.repeat(30)).ids).toEqual([2, 5, 5, 5]);
+  expect(tokenize('a '.repeat(30).trimEnd()).ids).toEqual([4, 4, 4, 4]);
+});
+
 describe('a prompt of 32,000 characters', () => {
   const longest = (unit: string): string => unit.repeat(Math.ceil(32_000 / unit.length)).slice(0, 32_000);
   const tokenize = makeTokenize(VOCABULARY, { maxTokens: 64, wholeWords: true });
