@@ -10,7 +10,7 @@ import { unpackLatents } from '../../src/numerics/tokens.ts';
 import { checkSizes, modelFacts } from '../../src/stage/contract.ts';
 import { type EngineOptions, openEngine } from './engine/choose.ts';
 import type { EngineKind, FloatTensor, Graph, Tensor } from './engine/engine.ts';
-import { makeTokenize } from './engine/tokenize.ts';
+import { startTokenizer, type TokenizerThread } from './engine/start-tokenizer.ts';
 import type { Model } from './model.ts';
 
 const MANIFEST = 'manifest.json';
@@ -86,12 +86,9 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
   );
   const bytesOf = (name: string): Uint8Array => contents.get(name) as Uint8Array; // parseManifest saw that it is listed
 
-  const tokenize = makeTokenize(parseJson(join(folder, tokenizer.file), bytesOf(tokenizer.file)), {
-    maxTokens: facts.text_tokens,
-    wholeWords: tokenizer.whole_words,
-  });
+  const tokenizerFile = parseJson(join(folder, tokenizer.file), bytesOf(tokenizer.file));
   const engine = await openEngine(kind, options);
-  const open: Graph[] = [];
+  const open: { close(): Promise<void> }[] = [];
   const close = async (): Promise<void> => {
     await Promise.all(open.splice(0).map((each) => each.close()));
   };
@@ -109,6 +106,13 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
     return loaded;
   };
   try {
+    const tokenizerThread = await startTokenizer(tokenizerFile, {
+      maxTokens: facts.text_tokens,
+      wholeWords: tokenizer.whole_words,
+    }).catch((cause: unknown) => {
+      throw new Error(`${join(folder, tokenizer.file)}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    });
+    open.push(tokenizerThread);
     // one after the other: the WASM library cannot start twice at once
     const textEncoder = await openGraph('text_encoder');
     const transformer = await openGraph('transformer');
@@ -117,7 +121,7 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
       facts: { ...facts, digest: sha256(manifestBytes) },
       engine: engine.engineClass,
       isDeterministic: engine.isDeterministic,
-      encodeText: (prompt) => encodeText(textEncoder, tokenize, prompt),
+      encodeText: (prompt) => encodeText(textEncoder, tokenizerThread, prompt),
       velocity: (input) => velocity(transformer, 4 * facts.channels, input),
       decode: (latents, rows, cols) => decode(decoder, facts, latents, rows, cols),
       close,
@@ -128,12 +132,8 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
   }
 }
 
-async function encodeText(
-  graph: Graph,
-  tokenize: ReturnType<typeof makeTokenize>,
-  prompt: string,
-): ReturnType<Model['encodeText']> {
-  const { ids, warnings } = tokenize(prompt);
+async function encodeText(graph: Graph, tokenizer: TokenizerThread, prompt: string): ReturnType<Model['encodeText']> {
+  const { ids, warnings } = await tokenizer.tokenize(prompt);
   const outputs = await graph.run({ input_ids: { data: BigInt64Array.from(ids, BigInt), shape: [1, ids.length] } });
   return {
     hidden: output(outputs, 'encoder_hidden_states').data,

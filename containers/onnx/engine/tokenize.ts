@@ -1,11 +1,26 @@
 /** A prompt as token ids, with what was lost on the way. Pure once the tokenizer is made. */
 import { Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
+import { makeWordPieces } from './word-pieces.ts';
 
 /** Longest piece of the prompt repeated in a warning. */
 const MAX_QUOTE = 120;
+/** Most tokens that can stand in such a piece: a token of single bytes may be a quarter of a character. */
+const MAX_QUOTE_TOKENS = 4 * MAX_QUOTE;
+
+/** A token with a space, or what stands for one, anywhere but at its start. */
+const SPACE_INSIDE = /[^ ▁Ġ][ ▁Ġ]/;
 
 const tokenizerFile = z.looseObject({ model: z.looseObject({ unk_token: z.string().nullish() }) });
+const wordPieceFile = z.looseObject({
+  model: z.looseObject({
+    type: z.literal('WordPiece'),
+    vocab: z.record(z.string(), z.int()),
+    unk_token: z.string(),
+    continuing_subword_prefix: z.string(),
+    max_input_chars_per_word: z.int().positive().default(100),
+  }),
+});
 
 export interface TokenizeOptions {
   /** most ids of a prompt, those of the tokenizer's own special tokens among them */
@@ -23,8 +38,10 @@ export interface TokenizedPrompt {
 /**
  * A function from prompt to at most `maxTokens` ids, for the contents of a Hugging Face `tokenizer.json`. Tokens the
  * vocabulary does not know are left out before the rest is cut; both are named in the warnings, and with `wholeWords`
- * also the words that are read in pieces. Law: without warnings, decoding the ids gives back the normalised prompt,
- * after what the tokenizer itself puts before it. Throws when the contents are no tokenizer.
+ * also the words that are read in pieces. Where the beginning of a long prompt fills the limit, the rest is not read:
+ * the warnings then name the words of the beginning only. Laws: without warnings, decoding the ids gives back the
+ * normalised prompt, after what the tokenizer itself puts before it; the ids are those of the whole prompt. Throws when
+ * the contents are no tokenizer.
  */
 export function makeTokenize(
   contents: unknown,
@@ -32,34 +49,79 @@ export function makeTokenize(
 ): (prompt: string) => TokenizedPrompt {
   const unknownToken = tokenizerFile.parse(contents).model.unk_token ?? undefined;
   const tokenizer = new Tokenizer(contents as object, {});
+  const wordPieces = wordPieceFile.safeParse(contents);
+  if (wordPieces.success && tokenizer.model) tokenizer.model.encode = makeWordPieces(wordPieces.data.model);
   const unknownId = unknownToken === undefined ? undefined : tokenizer.token_to_id(unknownToken);
   const isKnown = (id: number): boolean => id !== unknownId;
+  /** what the tokenizer itself adds to every text */
+  const numAdded = tokenizer.encode('').ids.filter(isKnown).length;
+  const headLength = longestHead([...tokenizer.get_vocab().keys()], maxTokens);
 
-  /** the prompt's words whose tokens are like that, each once, in order */
-  function wordsWith(prompt: string, areLike: (tokens: readonly string[]) => boolean): string[] {
-    const normalized = tokenizer.normalizer ? tokenizer.normalizer(prompt) : prompt;
+  /** the text's words, each once, in order */
+  function wordsOf(text: string): string[] {
+    const normalized = tokenizer.normalizer ? tokenizer.normalizer(text) : text;
     const words: string[] = tokenizer.pre_tokenizer ? tokenizer.pre_tokenizer(normalized) : [normalized];
-    return [...new Set(words)].filter((word) => areLike(tokenizer.model?.([word]) ?? []));
+    return [...new Set(words)];
+  }
+
+  /** the beginning of the prompt where that alone is too long for the model, otherwise all of it */
+  function read(prompt: string): { text: string; ids: number[]; known: number[] } {
+    for (const text of [headOf(prompt, headLength), prompt]) {
+      const { ids } = tokenizer.encode(text);
+      const known = ids.filter(isKnown);
+      // added tokens may stand at the end, where they are not those of the whole prompt
+      if (text === prompt || known.length - numAdded > maxTokens) return { text, ids, known };
+    }
+    throw new RangeError('the whole prompt is always read'); // the second text is the prompt
   }
 
   return (prompt) => {
-    const { ids } = tokenizer.encode(prompt);
-    const known = ids.filter(isKnown);
+    const { text, ids, known } = read(prompt);
+    const isRest = text.length < prompt.length;
     const warnings: string[] = [];
-    if (known.length < ids.length)
-      warnings.push(
-        `skipped words the model does not know: ${quote(wordsWith(prompt, (tokens) => tokens.some((token) => token === unknownToken)).join(', '))}`,
-      );
-    const inPieces = wholeWords ? wordsWith(prompt, (tokens) => tokens.length > 1) : [];
+    const someUnknown = known.length < ids.length;
+    const words = someUnknown || wholeWords ? wordsOf(text) : [];
+    const tokensOf = (word: string): readonly string[] => tokenizer.model?.([word]) ?? [];
+    if (someUnknown) {
+      const skipped = words.filter((word) => tokensOf(word).some((token) => token === unknownToken));
+      warnings.push(`skipped words the model does not know: ${quote(skipped.join(', '))}`);
+    }
+    const inPieces = wholeWords ? words.filter((word) => tokensOf(word).length > 1) : [];
     if (inPieces.length > 0) warnings.push(`reads in pieces words it has not learned: ${quote(inPieces.join(', '))}`);
-    if (!tokenizer.encode(prompt, { add_special_tokens: false }).ids.some(isKnown))
+    if (known.length <= numAdded)
       warnings.push('the prompt holds no word the model knows, so the picture does not follow it');
-    if (known.length > maxTokens)
+    if (known.length > maxTokens) {
+      const leftOut = tokenizer.decode(known.slice(maxTokens, maxTokens + MAX_QUOTE_TOKENS));
+      const count = isRest ? `more than ${maxTokens}` : known.length;
       warnings.push(
-        `the prompt has ${known.length} text tokens and the model reads ${maxTokens}, left out: ${quote(tokenizer.decode(known.slice(maxTokens)))}`,
+        `the prompt has ${count} text tokens and the model reads ${maxTokens}, left out: ${quote(leftOut, isRest)}`,
       );
+    }
     return { ids: known.slice(0, maxTokens), warnings };
   };
 }
 
-const quote = (text: string): string => (text.length <= MAX_QUOTE ? text : `${text.slice(0, MAX_QUOTE).trimEnd()} …`);
+/**
+ * Characters that hold more than `maxTokens` tokens of this vocabulary, if words are known and one space apart: a token
+ * is no longer than the longest. Without bound where a token goes on after a space, since such a text has no place to
+ * be cut.
+ */
+function longestHead(vocabulary: readonly string[], maxTokens: number): number {
+  if (vocabulary.some((token) => SPACE_INSIDE.test(token))) return Number.POSITIVE_INFINITY;
+  const longest = vocabulary.reduce((most, token) => Math.max(most, token.length), 0);
+  return (maxTokens + 2) * (longest + 1);
+}
+
+/**
+ * The beginning of a text, at most `length` characters, cut before a space that follows a word. All of the text where
+ * it is no longer, or has no such space there.
+ */
+function headOf(text: string, length: number): string {
+  if (text.length <= length) return text;
+  let end = text.lastIndexOf(' ', length);
+  while (end > 0 && /\s/.test(text[end - 1] as string)) end = text.lastIndexOf(' ', end - 1);
+  return end > 0 ? text.slice(0, end) : text;
+}
+
+const quote = (text: string, goesOn = false): string =>
+  text.length <= MAX_QUOTE && !goesOn ? text : `${text.slice(0, MAX_QUOTE).trimEnd()} …`;
