@@ -37,7 +37,8 @@ beforeAll(async () => {
     onLog: (line) => logs.push(line),
     vars: {
       STAGE_ATTEMPTS: String(ATTEMPTS),
-      STAGE_SILENCE_SECONDS: '5',
+      // longer than a busy machine is silent
+      STAGE_SILENCE_SECONDS: '8',
       STAGE_TIMEOUT_SECONDS: '20',
       QUEUE_SECONDS: '6',
     },
