@@ -423,7 +423,12 @@ describe('the document', () => {
     expect(text).toContain('It does not matter here.');
     expect(text).toContain('- row plain-7: fewer of the same.');
     expect(text).toMatch(
-      /\| 0\.25 \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \|/,
+      new RegExp(
+        [
+          String.raw`\| 0\.25 \| 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \|`,
+          String.raw` 66\.7 \([^)]*\) \| -16\.7 \(-[\d.]+ to [-\d.]+\) \|`,
+        ].join(''),
+      ),
     );
     expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \| 83\.3 \([^)]*\) \| – \|/);
     expect(text).toContain('| r = 0.25 | `ratio` | steps 7 |');
@@ -497,7 +502,12 @@ describe('the document', () => {
     expect(text).toContain('That is the file that was there whenever pictures of this set were made.');
     // 8 of 24 hard prompts are right in one row alone: 1/256, twice that for two claims
     expect(text).toMatch(
-      /\| rivals \| `ralu-7x` above `plain-7`, hard tasks, at no more work \| \+33\.3 \([^)]*\) \| 7\.50 against 7\.50 \| sign-flip \| 0\.00[345]\d \| 0\.0(0[6-9]|10)\d* \| holds \|/,
+      new RegExp(
+        [
+          String.raw`\| rivals \| \`ralu-7x\` above \`plain-7\`, hard tasks, at no more work \| \+33\.3 \([^)]*\) `,
+          String.raw`\| 7\.50 against 7\.50 \| sign-flip \| 0\.00[345]\d \| 0\.0(0[6-9]|10)\d* \| holds \|`,
+        ].join(''),
+      ),
     );
     expect(text).toMatch(
       /above `late`, hard tasks, at no more work \| – \| – \| sign-flip \| – \| – \| not measured \|/,
