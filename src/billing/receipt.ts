@@ -2,6 +2,7 @@
  * What a job did until it ended, however it ended: work as the stage servers reported it, floating-point operations,
  * wall time. Pure; a price comes on top of it.
  */
+import type { Solver } from '../numerics/adams-bashforth.ts';
 import { type PlannedWork, tera, viewWorkDone, type WorkView, workDone } from './work.ts';
 
 /** What one finished stage cost, as its server reported it, with the wall time seen from the object. Milliseconds. */
@@ -37,6 +38,7 @@ export interface Receipt {
   readonly engine_changed: boolean;
   readonly seed: number;
   readonly preset: string | null;
+  readonly solver: Solver;
   readonly stages: readonly {
     readonly stage: number;
     readonly tokens: number;
@@ -73,6 +75,7 @@ export interface ReceiptFacts {
   readonly modelDigest: string;
   readonly seed: number;
   readonly preset: string | null;
+  readonly solver: Solver;
   readonly work: PlannedWork;
   readonly usage: readonly StageUsage[];
   /** wall time of each room, in order */
@@ -92,6 +95,7 @@ export function makeReceipt({
   modelDigest,
   seed,
   preset,
+  solver,
   work,
   usage,
   rooms,
@@ -110,6 +114,7 @@ export function makeReceipt({
     engine_changed: engines.length > 1,
     seed,
     preset,
+    solver,
     stages: usage.map((used) => {
       const { denoise, denoiseWithoutAttention } = workDone(work, [used.stage]);
       return {

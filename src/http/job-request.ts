@@ -10,7 +10,7 @@ import {
 } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import { imageFormat } from '../stage/contract.ts';
+import { imageFormat, solver } from '../stage/contract.ts';
 import type { Env } from './env.ts';
 import type { SchemaFields } from './schema-fields.ts';
 
@@ -61,6 +61,9 @@ export const jobBody = z
       .boolean()
       .optional()
       .openapi({ description: 'use the h and Z the paper prints for the preset instead of fitting them' }),
+    solver: solver
+      .optional()
+      .openapi({ description: 'how the stages step; euler when absent, which reference and published runs keep' }),
     upsampling: z.enum(['latent', 'token']).optional(),
     reference: z
       .boolean()

@@ -1,6 +1,7 @@
 /** What a job is: the request as accepted, the plan made from it, and where it stands. The story moves it. */
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { PlannedWork, StageWork, WorkView } from '../billing/work.ts';
+import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
 import type { FailureReason } from './failures.ts';
@@ -22,6 +23,7 @@ export interface JobRequest {
   /** 0 … 2³² - 1 */
   readonly seed: number;
   readonly schedule: ScheduleRequest;
+  readonly solver: Solver;
   readonly upsampling: Upsampling;
   /**
    * reproduce the reference implementation: token repetition, unit variance for untouched tokens, clipped Canny input
@@ -226,6 +228,7 @@ export interface PlanView {
   readonly fitted: boolean;
   readonly fit_ms: number;
   readonly selected: readonly number[];
+  readonly solver: Solver;
   readonly upsampling: Upsampling;
   readonly tflops: WorkView;
 }

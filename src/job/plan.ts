@@ -8,7 +8,7 @@ import { canBeStaged, tokenGrid } from '../numerics/grid.ts';
 import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
 import { buildSchedule, type Schedule } from '../numerics/schedule.ts';
 import { selectedCounts, tokenCounts } from '../numerics/token-counts.ts';
-import type { ModelFacts } from '../stage/contract.ts';
+import { type ModelFacts, neededFeatures } from '../stage/contract.ts';
 import type { JobRequest, Plan, PlanView, ScheduleRequest } from './job.ts';
 import { type Planned, plainOnlyRule, type Refusal } from './schedule-request.ts';
 
@@ -71,7 +71,8 @@ function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo,
 
 /**
  * The plan of a request on a model. Refuses a size the model does not offer, stages on a size with an odd number of
- * tokens on a side, guidance or a negative prompt the model does not take, and a reference run in latent mode. `clock`
+ * tokens on a side, guidance or a negative prompt the model does not take, and a reference run in latent mode or with a
+ * solver other than Euler. `clock`
  * gives milliseconds and only measures the fit.
  */
 export function makePlan(
@@ -117,8 +118,7 @@ export function makePlan(
     ok: true,
     value: {
       model: { id, channels, token_pixels, digest },
-      // every option that stages have today is part of the contract's first version
-      features: [],
+      features: neededFeatures(request),
       rows,
       cols,
       stages,
@@ -172,6 +172,8 @@ function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null 
     return { field: 'negative_prompt', value: '(text)', rule: `model ${facts.id} takes no negative prompt` };
   if (request.reference && request.upsampling === 'latent')
     return { field: 'upsampling', value: 'latent', rule: 'the reference repeats tokens: leave it out or say token' };
+  if (request.reference && request.solver !== 'euler')
+    return { field: 'solver', value: request.solver, rule: 'the reference steps by euler: leave it out or say euler' };
   return null;
 }
 
@@ -198,6 +200,7 @@ export function viewPlan(plan: Plan, request: JobRequest): PlanView {
     fitted: plan.fitted,
     fit_ms: plan.fitMs,
     selected: plan.selected,
+    solver: request.solver,
     upsampling: request.upsampling,
     tflops: viewPlannedWork(plan),
   };

@@ -120,6 +120,7 @@ export const receiptOf = (record: JobRecord, usage: readonly StageUsage[], now: 
     modelDigest: record.plan.model.digest,
     seed: record.request.seed,
     preset: record.request.schedule.preset,
+    solver: record.request.solver,
     work: record.plan,
     usage,
     rooms: timesAfter(record, now),

@@ -193,6 +193,8 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
         : null,
     cache: null,
     traceparent: await traceparent(job.id, number),
+    // absent is euler, and then the request is one that every server takes
+    ...(request.solver !== 'euler' && { solver: request.solver }),
   };
   const side = tokens.scale.includes(1) ? 1 : 2;
   return {

@@ -68,7 +68,8 @@ describe('a golden request', () => {
     expect(encode(golden, golden.version === 1 ? [] : FEATURES).equals(goldenBytes(file))).toBe(true);
   });
 
-  test.each(requests.filter(({ version }) => version === 2).map((golden) => [golden.file, golden] as const))(
+  const alsoOld = requests.filter(({ version, metadata }) => version === 2 && metadata.solver === undefined);
+  test.each(alsoOld.map((golden) => [golden.file, golden] as const))(
     '%s for a server without features is the request of version 1, byte for byte',
     (file, golden) => {
       const old = goldenBytes(file.replace('.safetensors', '-v1.safetensors'));
@@ -76,6 +77,11 @@ describe('a golden request', () => {
       expect(encode(golden, ['levitation']).equals(old)).toBe(true);
     },
   );
+
+  test('that asks for another solver is never written for a server without it', () => {
+    const golden = requests.find(({ file }) => file === 'request-ab2.safetensors') as Golden;
+    expect(() => encode(golden, ['account_tag'])).toThrow('features are [account_tag]; expected solver.ab2 among them');
+  });
 
   describe('is taken by the server', () => {
     let server: Started;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { JobRequest } from '../../src/job/job.ts';
-import { modelShift, viewPlan } from '../../src/job/plan.ts';
+import { modelShift, needsOf, viewPlan } from '../../src/job/plan.ts';
 import { PRESETS, presetsFor } from '../../src/job/presets.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import { FLUX, planOn, requestOn, value } from './requests.ts';
@@ -74,6 +74,21 @@ describe('the plan', () => {
     ).toEqual(['clean', 'clean', 'image']);
     expect(value(planFor({ N: [2, 2], e: [0.3, 1] })).stages.map(({ decode }) => decode)).toEqual(['none', 'image']);
     expect(value(planFor({ preset: 'plain' })).stages.map(({ decode }) => decode)).toEqual(['image']);
+  });
+
+  test('with another solver has the same schedule and work, and needs the feature of its name', () => {
+    const euler = value(planFor({ preset: '7x' }));
+    const ab2 = value(planFor({ preset: '7x' }, { solver: 'ab2' }));
+    expect(ab2).toEqual({ ...euler, features: ['solver.ab2'] });
+    expect(needsOf(ab2).features).toEqual(['solver.ab2']);
+    expect(viewPlan(ab2, requestOn(FLUX, { preset: '7x' }, { solver: 'ab2' })).solver).toBe('ab2');
+  });
+
+  test('refuses another solver than Euler for a reference run', () => {
+    expect(planFor({ preset: '7x' }, { reference: true, upsampling: 'token', solver: 'ab2' })).toEqual({
+      ok: false,
+      refusal: { field: 'solver', value: 'ab2', rule: 'the reference steps by euler: leave it out or say euler' },
+    });
   });
 
   test('keeps a thousand sigmas of the shortest stages apart in float32', () => {

@@ -48,6 +48,7 @@ export function requestOn(facts: ModelFacts, input: ScheduleInput, changes: Part
     height,
     seed: 0,
     schedule: value(chooseSchedule(input, facts, { width, height })),
+    solver: 'euler',
     upsampling: 'latent',
     reference: false,
     format: 'png',

@@ -132,6 +132,7 @@ describe('the oracle', () => {
         width: run.D,
         selections: [run.selected],
         mode: run.mode,
+        solver: 'euler',
         referenceVariance: run.mode === 'token',
         noise: (stream) => (stream === 0 ? run.x_init : run[`white_noise_${stream + 1}`]!),
         velocity: velocityAt,
@@ -182,8 +183,14 @@ describe.each(SCHEDULES)('the story of $K stages', ({ K, input, rooms }) => {
     { reference: false, upsampling: 'latent' },
     { reference: false, upsampling: 'token' },
     { reference: true, upsampling: 'token' },
-  ] as const)('sends and ends with what the oracle has: %o', async ({ reference, upsampling }) => {
-    const { jobs, sent, image } = await walk(newJob(CLOSED_FORM_FACTS, input, { reference, upsampling }), model);
+    { reference: false, upsampling: 'latent', solver: 'ab2' },
+  ] as const)('sends and ends with what the oracle has: %o', async (changes) => {
+    const { reference, upsampling, solver = 'euler' } = { solver: undefined, ...changes };
+    const begun = newJob(CLOSED_FORM_FACTS, input, { reference, upsampling, solver });
+    const { jobs, sent, image } = await walk(begun, model);
+    expect(begun.plan.features).toEqual(solver === 'ab2' ? ['solver.ab2'] : []);
+    // euler is not named: a server that knows no other takes the request
+    for (const { request } of sent) expect(request.options.solver).toBe(solver === 'ab2' ? 'ab2' : undefined);
     const { plan, selections } = jobs.at(-1)!;
     const side = K === 1 ? 1 : 2;
     const stages = walkOracle({
@@ -197,6 +204,7 @@ describe.each(SCHEDULES)('the story of $K stages', ({ K, input, rooms }) => {
       selections: selections ?? [],
       mode: upsampling,
       referenceVariance: reference,
+      solver,
       noise: (stream, count) => standardNormals({ seed: SEED, stream, count }),
       velocity: velocityAt,
     });

@@ -166,6 +166,15 @@ describe('a job', () => {
       ],
     ],
     [
+      'another solver',
+      { preset: '7x', solver: 'ab2' },
+      [
+        [64, 2],
+        [82, 3],
+        [256, 5],
+      ],
+    ],
+    [
       'h and Z of the caller',
       { N: [1, 1], e: [0.3, 1], h: [3, 2], Z: 4 },
       [
@@ -178,6 +187,9 @@ describe('a job', () => {
     const events = await watchAll(id);
     const last = events.at(-1);
     if (last?.type !== 'done') throw new Error(JSON.stringify(last));
+    const { solver = 'euler' } = schedule as { readonly solver?: string };
+    expect(last.data.receipt.solver).toBe(solver);
+    expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({ plan: { solver } });
     expect(last.data.receipt.stages.map(({ tokens, steps }) => [tokens, steps])).toEqual(stages);
   });
 
@@ -334,6 +346,9 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['guidance for a model without', { prompt, guidance: 3.5 }, 'guidance'],
     ['a negative prompt for a model without', { prompt, negative_prompt: 'blurry' }, 'negative_prompt'],
     ['latent upsampling in a reference run', { prompt, reference: true, upsampling: 'latent' }, 'upsampling'],
+    ['another solver in a reference run', { prompt, reference: true, solver: 'ab2' }, 'solver'],
+    ['another solver in a published run', { prompt, published: true, solver: 'ab2' }, 'solver'],
+    ['an unknown solver', { prompt, solver: 'heun' }, 'solver'],
     ['an unknown upsampling', { prompt, upsampling: 'bicubic' }, 'upsampling'],
     ['an unknown format', { prompt, output_format: 'gif' }, 'output_format'],
     ['quality 0', { prompt, output_format: 'webp', quality: 0 }, 'quality'],

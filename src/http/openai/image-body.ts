@@ -9,7 +9,7 @@ const MAX_IMAGES = 10;
 const MAX_PARTIALS = 3;
 
 const { prompt, seed, guidance, negative_prompt } = jobBody.shape;
-const { N, e, h, Z, r, z_max, published, upsampling, reference, preset, allow_engine_change } = jobBody.shape;
+const { N, e, h, Z, r, z_max, published, solver, upsampling, reference, preset, allow_engine_change } = jobBody.shape;
 
 const extras = z
   .strictObject({
@@ -21,6 +21,7 @@ const extras = z
     r,
     z_max,
     published,
+    solver,
     upsampling,
     reference,
     allow_engine_change,
