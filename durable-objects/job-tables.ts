@@ -125,9 +125,14 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
   const request = {
     ...record.request,
     solver: record.request.solver ?? 'euler',
+    selection: record.request.selection ?? 'canny',
     allowEngineChange: record.request.allowEngineChange ?? true,
   };
-  const receipt = record.receipt && { ...record.receipt, solver: record.receipt.solver ?? 'euler' };
+  const receipt = record.receipt && {
+    ...record.receipt,
+    solver: record.receipt.solver ?? 'euler',
+    selection: record.receipt.selection ?? 'canny',
+  };
   const failure = record.failure && { ...record.failure, reason: knownReason(record.failure.reason) };
   return { ...record, request, receipt, failure, plan: { ...record.plan, features: record.plan.features ?? [] } };
 }

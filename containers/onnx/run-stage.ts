@@ -38,7 +38,8 @@ export class NotFiniteError extends Error {
 
 /**
  * The messages of a stage: one `step` after each of the N steps, then `done` with `latents` (unless decode is `image`),
- * and as asked `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
+ * and as asked `clean_latents`, `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job, same model → same
+ * tensor bytes.
  *
  * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
  * Throws ModelFailure when the model does, NotFiniteError when it answers NaN or Infinity.
@@ -65,7 +66,7 @@ export async function* runStage(
     );
     const velocity = answer.value;
     const next = sigmas[step] as number;
-    const wantsClean = step === steps && options.decode === 'clean';
+    const wantsClean = step === steps && (options.decode === 'clean' || options.clean_latents);
     if (options.solver === 'ab2') {
       if (wantsClean) clean = cleanEstimate(latents, velocity, sigma);
       adamsBashforthStep(latents, velocity, sigma, next, before);
@@ -84,6 +85,8 @@ export async function* runStage(
   const tensors: Record<string, Tensor> = {};
   if (options.decode !== 'image')
     tensors.latents = { data: latents, shape: [scale.length, latents.length / scale.length] };
+  if (options.clean_latents && clean)
+    tensors.clean_latents = { data: clean, shape: [scale.length, clean.length / scale.length] };
   let decodeMs = 0;
   let encodeMs = 0;
   if (job.cover) {

@@ -3,6 +3,7 @@
  * wall time. Pure; a price comes on top of it.
  */
 import type { Solver } from '../numerics/adams-bashforth.ts';
+import type { Selection } from '../numerics/select.ts';
 import { type PlannedWork, tera, viewWorkDone, type WorkView, workDone } from './work.ts';
 
 /** What one finished stage cost, as its server reported it, with the wall time seen from the object. Milliseconds. */
@@ -39,6 +40,8 @@ export interface Receipt {
   readonly seed: number;
   readonly preset: string | null;
   readonly solver: Solver;
+  /** how the tokens that went early were found; `none` where no token did */
+  readonly selection: Selection;
   readonly stages: readonly {
     readonly stage: number;
     readonly tokens: number;
@@ -76,6 +79,7 @@ export interface ReceiptFacts {
   readonly seed: number;
   readonly preset: string | null;
   readonly solver: Solver;
+  readonly selection: Selection;
   readonly work: PlannedWork;
   readonly usage: readonly StageUsage[];
   /** wall time of each room, in order */
@@ -96,6 +100,7 @@ export function makeReceipt({
   seed,
   preset,
   solver,
+  selection,
   work,
   usage,
   rooms,
@@ -115,6 +120,7 @@ export function makeReceipt({
     seed,
     preset,
     solver,
+    selection,
     stages: usage.map((used) => {
       const { denoise, denoiseWithoutAttention } = workDone(work, [used.stage]);
       return {

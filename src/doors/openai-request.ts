@@ -161,6 +161,7 @@ const OPTIONS: Readonly<Record<Exclude<keyof RaluOptions, 'on_disconnect'>, true
   z_max: true,
   published: true,
   solver: true,
+  selection: true,
   upsampling: true,
   reference: true,
   allow_engine_change: true,

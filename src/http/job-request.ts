@@ -9,6 +9,7 @@ import {
   type RequestInput,
 } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
+import { SELECTIONS } from '../numerics/select.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { imageFormat, solver } from '../stage/contract.ts';
 import type { Env } from './env.ts';
@@ -64,6 +65,10 @@ export const jobBody = z
     solver: solver
       .optional()
       .openapi({ description: 'how the stages step; euler when absent, which reference and published runs keep' }),
+    selection: z.enum(SELECTIONS).optional().openapi({
+      description:
+        'what tells the tokens upsampled early: edges of the decoded picture, detail of the latents, or none',
+    }),
     upsampling: z.enum(['latent', 'token']).optional(),
     reference: z
       .boolean()

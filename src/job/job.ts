@@ -2,6 +2,7 @@
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { PlannedWork, StageWork, WorkView } from '../billing/work.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
+import type { Selection } from '../numerics/select.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
 import type { FailureReason } from './failures.ts';
@@ -24,6 +25,7 @@ export interface JobRequest {
   readonly seed: number;
   readonly schedule: ScheduleRequest;
   readonly solver: Solver;
+  readonly selection: Selection;
   readonly upsampling: Upsampling;
   /**
    * reproduce the reference implementation: token repetition, unit variance for untouched tokens, clipped Canny input
@@ -85,7 +87,10 @@ export interface Plan extends PlannedWork {
   readonly selected: readonly number[];
 }
 
-/** Where a job stands. `stage` rooms are numbered; `select` comes once, after stage 1, when some tokens go early. */
+/**
+ * Where a job stands. `stage` rooms are numbered; `select` comes once, after stage 1, when edges tell which tokens go
+ * early.
+ */
 export type Room =
   | { readonly name: 'stage'; readonly stage: number }
   | { readonly name: 'select' }
@@ -229,6 +234,8 @@ export interface PlanView {
   readonly fit_ms: number;
   readonly selected: readonly number[];
   readonly solver: Solver;
+  /** how the tokens that go early are found; `none` where no token does */
+  readonly selection: Selection;
   readonly upsampling: Upsampling;
   readonly tflops: WorkView;
 }

@@ -86,6 +86,7 @@ export function planRequest(
     seed: input.seed ?? tools.draw(),
     schedule: schedule.value,
     solver,
+    selection: input.selection ?? 'canny',
     upsampling: input.upsampling ?? (input.reference ? 'token' : 'latent'),
     reference: input.reference ?? false,
     format,

@@ -15,7 +15,7 @@ import { hasTokenGrid } from '../numerics/grid.ts';
 export const CONTRACT_VERSION = 2;
 
 /** Features that came after version 1, by the names under which a server states them. */
-export const FEATURES = ['account_tag', 'solver.ab2'] as const;
+export const FEATURES = ['account_tag', 'solver.ab2', 'clean_latents'] as const;
 export type Feature = (typeof FEATURES)[number];
 
 const MAX_FEATURES = 64;
@@ -202,12 +202,19 @@ export const stageOptions = z.strictObject({
     .optional(),
   /** feature `solver.ab2`: absent is `euler` */
   solver: solver.optional(),
+  /** feature `clean_latents`: whether the latents of the clean estimate come back, as the tensor of that name */
+  clean_latents: z.boolean().optional(),
 });
 export type StageOptions = z.infer<typeof stageOptions>;
 
-/** The features without which a server would compute other numbers than these options ask for. */
-export const neededFeatures = ({ solver }: Pick<StageOptions, 'solver'>): readonly Feature[] =>
-  solver === 'ab2' ? ['solver.ab2'] : [];
+/** The features without which a server would compute something else than these options ask for. */
+export const neededFeatures = ({
+  solver,
+  clean_latents,
+}: Pick<StageOptions, 'solver' | 'clean_latents'>): readonly Feature[] => [
+  ...(solver === 'ab2' ? (['solver.ab2'] as const) : []),
+  ...(clean_latents ? (['clean_latents'] as const) : []),
+];
 
 /**
  * The options that a server with these features may be sent. What is left out changes no number of the stage. An option
@@ -215,13 +222,14 @@ export const neededFeatures = ({ solver }: Pick<StageOptions, 'solver'>): readon
  * that lacks such a feature.
  */
 export function optionsFor(options: StageOptions, features: readonly string[]): StageOptions {
-  const { account_tag, solver, ...always } = options;
+  const { account_tag, solver, clean_latents, ...always } = options;
   const missing = neededFeatures(options).find((feature) => !features.includes(feature));
   if (missing) throw new RangeError(`features are [${features}]; expected ${missing} among them`);
   return {
     ...always,
     ...(account_tag !== undefined && features.includes('account_tag') && { account_tag }),
     ...(solver !== undefined && features.includes('solver.ab2') && { solver }),
+    ...(clean_latents !== undefined && features.includes('clean_latents') && { clean_latents }),
   };
 }
 

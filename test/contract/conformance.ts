@@ -748,6 +748,32 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       });
     });
 
+    describe('gives the clean latents, where it states the feature clean_latents', () => {
+      const needsFeature = (skip: () => never) => list.contract.features.includes('clean_latents') || skip();
+
+      test('which are the latents at sigma 0 of one step, whatever is decoded', async ({ skip }) => {
+        needsFeature(skip);
+        const whole = (await run({ sigmas: [1, 0] })).tensors.latents?.data as Float32Array;
+        const largest = whole.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+        for (const decode of ['none', 'clean']) {
+          const { tensors } = await run({ sigmas: [1, 0.5], options: { decode, clean_latents: true } });
+          expect(tensors.clean_latents?.shape).toEqual(tensors.latents?.shape);
+          const clean = tensors.clean_latents?.data as Float32Array;
+          const error = clean.reduce((most, x, i) => Math.max(most, Math.abs(x - whole[i]!)), 0);
+          expect(error / largest).toBeLessThan(1e-5);
+        }
+      });
+
+      test('only when they are asked for, and not with a finished image', async ({ skip }) => {
+        needsFeature(skip);
+        const { tensors } = await run({ sigmas: [1, 0.5], options: { clean_latents: false } });
+        expect(Object.keys(tensors)).toEqual(['latents']);
+        const options = { decode: 'image', clean_latents: true };
+        const response = await put(server, freshId(), stageBody(facts, { layout: 'full', options }));
+        await expectRefusal(response, { status: 422, code: 'unsupported_option', field: 'clean_latents' });
+      });
+    });
+
     describe('decodes', () => {
       const sideOf = (tensors: Received['tensors']) => ({
         height: tensors.rgb?.shape[0],

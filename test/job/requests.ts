@@ -49,6 +49,7 @@ export function requestOn(facts: ModelFacts, input: ScheduleInput, changes: Part
     seed: 0,
     schedule: value(chooseSchedule(input, facts, { width, height })),
     solver: 'euler',
+    selection: input.selection ?? 'canny',
     upsampling: 'latent',
     reference: false,
     format: 'png',

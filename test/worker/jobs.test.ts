@@ -65,11 +65,13 @@ describe('a job', () => {
     const { data } = events.find(({ type }) => type === 'selection') as Extract<SeenEvent, { type: 'selection' }>;
     expect(data.indices).toHaveLength(6);
     expect([...data.indices].sort((a, b) => a - b)).toEqual(data.indices);
-    const [edges, blocks] = [data.edges, data.blocks].map(({ b64_json }) =>
-      decode(Uint8Array.from(atob(b64_json), (char) => char.charCodeAt(0))),
+    const [edges, blocks] = [data.edges, data.blocks].map((picture) =>
+      decode(Uint8Array.from(atob(picture?.b64_json ?? ''), (char) => char.charCodeAt(0))),
     );
     expect([edges?.width, edges?.height, blocks?.width]).toEqual([128, 128, 128]);
-    expect(Array.from(edges?.data ?? []).filter((value, i) => i % 2 === 1 && value > 0)).toHaveLength(data.edge_pixels);
+    expect(Array.from(edges?.data ?? []).filter((value, i) => i % 2 === 1 && value > 0)).toHaveLength(
+      data.edge_pixels ?? -1,
+    );
     expect(Array.from(blocks?.data ?? []).filter((value, i) => i % 4 === 3 && value > 0)).toHaveLength(6 * 256);
   });
 
@@ -163,6 +165,24 @@ describe('a job', () => {
         [64, 4],
         [100, 5],
         [256, 6],
+      ],
+    ],
+    [
+      'a selection by latents',
+      { preset: '7x', selection: 'latent', preview: false },
+      [
+        [64, 2],
+        [82, 3],
+        [256, 5],
+      ],
+    ],
+    [
+      'no selection',
+      { preset: '7x', selection: 'none' },
+      [
+        [64, 2],
+        [64, 3],
+        [256, 5],
       ],
     ],
     [
@@ -349,6 +369,9 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['another solver in a reference run', { prompt, reference: true, solver: 'ab2' }, 'solver'],
     ['another solver in a published run', { prompt, published: true, solver: 'ab2' }, 'solver'],
     ['an unknown solver', { prompt, solver: 'heun' }, 'solver'],
+    ['another selection in a reference run', { prompt, reference: true, selection: 'none' }, 'selection'],
+    ['tokens that go early where none is selected', { prompt, selection: 'none', r: 0.1 }, 'r'],
+    ['an unknown selection', { prompt, selection: 'sobel' }, 'selection'],
     ['an unknown upsampling', { prompt, upsampling: 'bicubic' }, 'upsampling'],
     ['an unknown format', { prompt, output_format: 'gif' }, 'output_format'],
     ['quality 0', { prompt, output_format: 'webp', quality: 0 }, 'quality'],
