@@ -122,9 +122,19 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
   });
   const record = Object.fromEntries(fields) as unknown as JobRecord;
   // a job planned before these were asked for runs as it was planned
-  const request = { ...record.request, allowEngineChange: record.request.allowEngineChange ?? true };
+  const request = {
+    ...record.request,
+    solver: record.request.solver ?? 'euler',
+    selection: record.request.selection ?? 'canny',
+    allowEngineChange: record.request.allowEngineChange ?? true,
+  };
+  const receipt = record.receipt && {
+    ...record.receipt,
+    solver: record.receipt.solver ?? 'euler',
+    selection: record.receipt.selection ?? 'canny',
+  };
   const failure = record.failure && { ...record.failure, reason: knownReason(record.failure.reason) };
-  return { ...record, request, failure, plan: { ...record.plan, features: record.plan.features ?? [] } };
+  return { ...record, request, receipt, failure, plan: { ...record.plan, features: record.plan.features ?? [] } };
 }
 
 export function insertRow(sql: SqlStorage, row: JobRecord): void {

@@ -24,9 +24,9 @@
  * @property {number} rows
  * @property {number} cols
  * @property {readonly number[]} indices
- * @property {number} edgePixels
+ * @property {number | null} edgePixels null where the latents told, and no picture was searched
  * @property {number} ms
- * @property {string} edges
+ * @property {string | null} edges
  * @property {string} blocks
  */
 
@@ -139,7 +139,7 @@ export function advance(run, event) {
       return {
         ...run,
         at,
-        selection: { rows, cols, indices, edgePixels, ms, edges: addressOf(edges), blocks: addressOf(blocks) },
+        selection: { rows, cols, indices, edgePixels, ms, edges: edges && addressOf(edges), blocks: addressOf(blocks) },
       };
     }
     case 'done':

@@ -161,17 +161,29 @@ function makeSelection(run) {
     figure.dataset.state = selection ? 'done' : 'waiting';
     const first = now.stages[0]?.picture ?? null;
     setPicture(base, first, '');
-    setPicture(edges, selection?.edges ?? null, selection ? 'Edges found in the picture of stage 1, in white' : '');
+    setPicture(
+      edges,
+      selection?.edges ?? null,
+      selection?.edges ? 'Edges found in the picture of stage 1, in white' : '',
+    );
     setPicture(
       blocks,
       selection?.blocks ?? null,
-      selection ? `The ${counted(selection.indices.length, 'block')} with most edges, tinted` : '',
+      selection
+        ? `The ${counted(selection.indices.length, 'block')} with most ${selection.edges ? 'edges' : 'detail'}, tinted`
+        : '',
     );
     show();
     const total = run.stages[0]?.tokens ?? 0;
     facts.textContent = `${selection?.indices.length ?? run.plan?.selected[0] ?? 0} of ${counted(total, 'block')}`;
     // without any edge the order of the blocks decides; a Worker's clock may stand still while it computes
-    const found = selection?.edgePixels === 0 ? 'no edges found' : counted(selection?.edgePixels ?? 0, 'edge pixel');
+    const edgePixels = selection?.edgePixels ?? null;
+    const found =
+      edgePixels === null
+        ? 'by latent detail'
+        : edgePixels === 0
+          ? 'no edges found'
+          : counted(edgePixels, 'edge pixel');
     time.textContent = selection ? `${found}${selection.ms > 0 ? ` · ${duration(selection.ms)}` : ''}` : '–';
   }
   return { figure, draw };
@@ -208,7 +220,9 @@ export function makeStages(host) {
       shape = next;
       figures = run.stages.flatMap((stage) => [
         makeStage(run, stage),
-        ...(stage.stage === 1 && (run.plan?.selected.length ?? 0) > 0 ? [makeSelection(run)] : []),
+        ...(stage.stage === 1 && (run.plan?.selected.length ?? 0) > 0 && run.plan?.selection !== 'none'
+          ? [makeSelection(run)]
+          : []),
       ]);
       host.replaceChildren(...figures.map(({ figure }) => figure));
     }

@@ -22,7 +22,7 @@ export interface Model {
   /** whether two engines of that class give the same bytes */
   readonly isDeterministic: boolean;
   encodeText(prompt: string): Promise<EncodedText>;
-  /** velocity [n, D] = noise - clean at `sigma`, for latents [n, D] at position ids [n, 3] */
+  /** velocity [n, D], a new array each time, = noise - clean at `sigma`, for latents [n, D] at position ids [n, 3] */
   velocity(input: {
     readonly latents: Float32Array;
     readonly imgIds: Float32Array;

@@ -1,8 +1,9 @@
 /**
- * One stage from its first step to its last byte: N Euler steps, then decode and encode as asked. Everything it does is
+ * One stage from its first step to its last byte: N steps, then decode and encode as asked. Everything it does is
  * in `runStage`, top to bottom.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { adamsBashforthStep, type StepBefore } from '../../src/numerics/adams-bashforth.ts';
 import { fillGrid } from '../../src/numerics/fill-grid.ts';
 import { cleanEstimate, eulerStep } from '../../src/numerics/flow.ts';
 import type { StageEvent } from '../../src/stage/contract.ts';
@@ -37,7 +38,8 @@ export class NotFiniteError extends Error {
 
 /**
  * The messages of a stage: one `step` after each of the N steps, then `done` with `latents` (unless decode is `image`),
- * and as asked `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
+ * and as asked `clean_latents`, `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job, same model → same
+ * tensor bytes.
  *
  * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
  * Throws ModelFailure when the model does, NotFiniteError when it answers NaN or Infinity.
@@ -52,7 +54,8 @@ export async function* runStage(
   const text = await timed('text', () => encodeText(options.prompt, options.account_tag));
 
   let computeMs = 0;
-  let velocity: Float32Array = latents; // no step reads it: there is at least one
+  let before: StepBefore | null = null;
+  let clean: Float32Array | null = null;
   for (let step = 1; step <= steps; step++) {
     // a native engine computes on this very thread: one turn of the event loop lets messages out and a DELETE in
     await nextTurn();
@@ -61,8 +64,18 @@ export async function* runStage(
     const answer = await timed('velocity', () =>
       model.velocity({ latents, imgIds, sigma, guidance, text: text.value }),
     );
-    velocity = answer.value;
-    eulerStep(latents, velocity, sigma, sigmas[step] as number);
+    const velocity = answer.value;
+    const next = sigmas[step] as number;
+    const wantsClean = step === steps && (options.decode === 'clean' || options.clean_latents);
+    if (options.solver === 'ab2') {
+      if (wantsClean) clean = cleanEstimate(latents, velocity, sigma);
+      adamsBashforthStep(latents, velocity, sigma, next, before);
+      before = { velocity, sigma };
+    } else {
+      eulerStep(latents, velocity, sigma, next);
+      // the same anywhere along a step of Euler
+      if (wantsClean) clean = cleanEstimate(latents, velocity, next);
+    }
     computeMs += answer.ms;
     yield { event: { event: 'step', step, steps, sigma, ms: answer.ms }, tensors: {} };
   }
@@ -72,13 +85,14 @@ export async function* runStage(
   const tensors: Record<string, Tensor> = {};
   if (options.decode !== 'image')
     tensors.latents = { data: latents, shape: [scale.length, latents.length / scale.length] };
+  if (options.clean_latents && clean)
+    tensors.clean_latents = { data: clean, shape: [scale.length, clean.length / scale.length] };
   let decodeMs = 0;
   let encodeMs = 0;
   if (job.cover) {
     await nextTurn();
     signal.throwIfAborted();
-    const clean = options.decode === 'clean' ? cleanEstimate(latents, velocity, sigmas[steps] as number) : latents;
-    const grid = decodableGrid({ latents: clean, imgIds, scale }, job.cover);
+    const grid = decodableGrid({ latents: clean ?? latents, imgIds, scale }, job.cover);
     const decoded = await timed('decode', () => model.decode(grid.latents, grid.rows, grid.cols));
     decodeMs = decoded.ms;
 

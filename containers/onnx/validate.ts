@@ -150,7 +150,7 @@ const wrongShape = (name: string, shape: readonly number[], expected: string): R
   refuse(400, 'bad_tensor', name, `tensor ${name} has shape [${shape}], expected ${expected}`);
 
 function checkOptions(
-  { width, height, guidance, negative_prompt, decode, rgb, preview }: StageOptions,
+  { width, height, guidance, negative_prompt, decode, rgb, preview, clean_latents }: StageOptions,
   { facts }: Model,
 ): Refusal | null {
   if (!facts.sizes.some((size) => size.width === width && size.height === height)) {
@@ -182,6 +182,8 @@ function checkOptions(
     );
   if (rgb && decode !== 'clean')
     return refuse(422, 'unsupported_option', 'rgb', `rgb needs decode clean, got ${decode}`);
+  if (clean_latents && decode === 'image')
+    return refuse(422, 'unsupported_option', 'clean_latents', 'clean_latents needs decode none or clean, got image');
   if (preview && decode === 'none')
     return refuse(422, 'unsupported_option', 'preview', 'a preview needs decode clean or image, got none');
   return null;

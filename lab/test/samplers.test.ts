@@ -208,6 +208,8 @@ describe('RALU', () => {
       height: JOB.height,
       seed: JOB.seed,
       schedule,
+      solver: 'euler' as const,
+      selection: 'canny' as const,
       upsampling: reference ? ('token' as const) : ('latent' as const),
       reference,
       format: 'png' as const,

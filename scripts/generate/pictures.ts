@@ -55,7 +55,8 @@ export async function saveStagePictures(
       if (event.data.stage === 1) first = event.data;
       await save(beside(out, `stage${event.data.stage}`, EXTENSION[event.data.format]), bytesOf(event.data));
     } else if (event.type === 'selection' && first) {
-      await save(beside(out, 'edges', 'png'), await overlay(first, event.data.edges, { ...size, dim: DIMMED }));
+      const { edges } = event.data;
+      if (edges) await save(beside(out, 'edges', 'png'), await overlay(first, edges, { ...size, dim: DIMMED }));
       await save(beside(out, 'blocks', 'png'), await overlay(first, event.data.blocks, { ...size, dim: 1 }));
     }
   }

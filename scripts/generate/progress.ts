@@ -94,7 +94,7 @@ export function drawProgress(screen: Screen): (event: FollowedEvent) => void {
         close();
         const { indices, rows, cols, edge_pixels, ms } = event.data;
         say(
-          `selected  ${indices.length} of ${rows * cols} tokens along ${edge_pixels} edge pixels${' '.repeat(10)}${ms.toFixed(0).padStart(7)} ms`,
+          `selected  ${indices.length} of ${rows * cols} tokens ${edge_pixels === null ? 'with most latent detail' : `along ${edge_pixels} edge pixels`}${' '.repeat(10)}${ms.toFixed(0).padStart(7)} ms`,
         );
         return;
       }

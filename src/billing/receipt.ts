@@ -2,6 +2,8 @@
  * What a job did until it ended, however it ended: work as the stage servers reported it, floating-point operations,
  * wall time. Pure; a price comes on top of it.
  */
+import type { Solver } from '../numerics/adams-bashforth.ts';
+import type { Selection } from '../numerics/select.ts';
 import { type PlannedWork, tera, viewWorkDone, type WorkView, workDone } from './work.ts';
 
 /** What one finished stage cost, as its server reported it, with the wall time seen from the object. Milliseconds. */
@@ -37,6 +39,9 @@ export interface Receipt {
   readonly engine_changed: boolean;
   readonly seed: number;
   readonly preset: string | null;
+  readonly solver: Solver;
+  /** how the tokens that went early were found; `none` where no token did */
+  readonly selection: Selection;
   readonly stages: readonly {
     readonly stage: number;
     readonly tokens: number;
@@ -73,6 +78,8 @@ export interface ReceiptFacts {
   readonly modelDigest: string;
   readonly seed: number;
   readonly preset: string | null;
+  readonly solver: Solver;
+  readonly selection: Selection;
   readonly work: PlannedWork;
   readonly usage: readonly StageUsage[];
   /** wall time of each room, in order */
@@ -92,6 +99,8 @@ export function makeReceipt({
   modelDigest,
   seed,
   preset,
+  solver,
+  selection,
   work,
   usage,
   rooms,
@@ -110,6 +119,8 @@ export function makeReceipt({
     engine_changed: engines.length > 1,
     seed,
     preset,
+    solver,
+    selection,
     stages: usage.map((used) => {
       const { denoise, denoiseWithoutAttention } = workDone(work, [used.stage]);
       return {

@@ -11,6 +11,7 @@ import {
 } from '../job/plan-request.ts';
 import { PLAIN, presetsFor } from '../job/presets.ts';
 import { type Planned, type Refusal, refuse, type ScheduleInput } from '../job/schedule-request.ts';
+import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 
 const DEFAULT_COMPRESSION = 100;
@@ -20,6 +21,7 @@ export const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
 
 /** What only this service has. */
 export interface RaluOptions extends ScheduleInput {
+  readonly solver?: Solver | undefined;
   readonly upsampling?: Upsampling | undefined;
   readonly reference?: boolean | undefined;
   readonly allow_engine_change?: boolean | undefined;
@@ -158,6 +160,8 @@ const OPTIONS: Readonly<Record<Exclude<keyof RaluOptions, 'on_disconnect'>, true
   r: true,
   z_max: true,
   published: true,
+  solver: true,
+  selection: true,
   upsampling: true,
   reference: true,
   allow_engine_change: true,

@@ -9,8 +9,9 @@ import {
   type RequestInput,
 } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
+import { SELECTIONS } from '../numerics/select.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import { imageFormat } from '../stage/contract.ts';
+import { imageFormat, solver } from '../stage/contract.ts';
 import type { Env } from './env.ts';
 import type { SchemaFields } from './schema-fields.ts';
 
@@ -61,6 +62,13 @@ export const jobBody = z
       .boolean()
       .optional()
       .openapi({ description: 'use the h and Z the paper prints for the preset instead of fitting them' }),
+    solver: solver
+      .optional()
+      .openapi({ description: 'how the stages step; euler when absent, which reference and published runs keep' }),
+    selection: z.enum(SELECTIONS).optional().openapi({
+      description:
+        'what tells the tokens upsampled early: edges of the decoded picture, detail of the latents, or none',
+    }),
     upsampling: z.enum(['latent', 'token']).optional(),
     reference: z
       .boolean()

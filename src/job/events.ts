@@ -74,13 +74,14 @@ export type JobEvent =
         readonly rows: number;
         readonly cols: number;
         readonly indices: readonly number[];
-        readonly edge_pixels: number;
+        /** null, as `edges`, where the latents told the tokens and no picture was searched */
+        readonly edge_pixels: number | null;
         readonly ms: number;
         /**
          * white edge pixels on transparent ground; selected blocks tinted on transparent ground: both lie exactly over
          * the stage-1 picture
          */
-        readonly edges: Picture;
+        readonly edges: Picture | null;
         readonly blocks: Picture;
       };
     }

@@ -1,6 +1,8 @@
 /** What a job is: the request as accepted, the plan made from it, and where it stands. The story moves it. */
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { PlannedWork, StageWork, WorkView } from '../billing/work.ts';
+import type { Solver } from '../numerics/adams-bashforth.ts';
+import type { Selection } from '../numerics/select.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
 import type { FailureReason } from './failures.ts';
@@ -22,6 +24,8 @@ export interface JobRequest {
   /** 0 … 2³² - 1 */
   readonly seed: number;
   readonly schedule: ScheduleRequest;
+  readonly solver: Solver;
+  readonly selection: Selection;
   readonly upsampling: Upsampling;
   /**
    * reproduce the reference implementation: token repetition, unit variance for untouched tokens, clipped Canny input
@@ -83,7 +87,10 @@ export interface Plan extends PlannedWork {
   readonly selected: readonly number[];
 }
 
-/** Where a job stands. `stage` rooms are numbered; `select` comes once, after stage 1, when some tokens go early. */
+/**
+ * Where a job stands. `stage` rooms are numbered; `select` comes once, after stage 1, when edges tell which tokens go
+ * early.
+ */
 export type Room =
   | { readonly name: 'stage'; readonly stage: number }
   | { readonly name: 'select' }
@@ -226,6 +233,9 @@ export interface PlanView {
   readonly fitted: boolean;
   readonly fit_ms: number;
   readonly selected: readonly number[];
+  readonly solver: Solver;
+  /** how the tokens that go early are found; `none` where no token does */
+  readonly selection: Selection;
   readonly upsampling: Upsampling;
   readonly tflops: WorkView;
 }

@@ -30,7 +30,10 @@ function textOf(event: StoredEvent): readonly [LogLine['level'], string] | null 
         `stage ${event.data.stage} failed (${event.data.reason}); next attempt in ${event.data.wait_ms / 1000} s`,
       ];
     case 'selection':
-      return ['INFO', `${count(event.data.indices.length, 'token')} at edges go to full resolution early`];
+      return [
+        'INFO',
+        `${count(event.data.indices.length, 'token')} ${event.data.edges ? 'at edges' : 'with detail'} go to full resolution early`,
+      ];
     case 'done':
       return ['INFO', `done in ${Math.round(event.data.receipt.wall_ms.total)} ms`];
     case 'failed':

@@ -3,6 +3,7 @@
  * models, clock and chance come from outside, and a request that cannot be planned is a value.
  */
 import { resolveModel } from '../fleet/models.ts';
+import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, Plan, Upsampling } from './job.ts';
 import { type FitMemo, makePlan } from './plan.ts';
@@ -19,6 +20,7 @@ export interface RequestInput extends ScheduleInput {
   readonly height?: number | undefined;
   /** 0 … 2³² - 1 */
   readonly seed?: number | undefined;
+  readonly solver?: Solver | undefined;
   readonly upsampling?: Upsampling | undefined;
   readonly reference?: boolean | undefined;
   readonly guidance?: number | undefined;
@@ -72,6 +74,9 @@ export function planRequest(
   const size = chooseSize(input, facts);
   const schedule = chooseSchedule(input, facts, size);
   if (!schedule.ok) return schedule;
+  const solver = input.solver ?? 'euler';
+  if (input.published && solver !== 'euler')
+    return refuse('solver', solver, 'the published schedule steps by euler: leave it out or say euler');
   const request: JobRequest = {
     model: facts.id,
     prompt: input.prompt,
@@ -80,6 +85,8 @@ export function planRequest(
     ...size,
     seed: input.seed ?? tools.draw(),
     schedule: schedule.value,
+    solver,
+    selection: input.selection ?? 'canny',
     upsampling: input.upsampling ?? (input.reference ? 'token' : 'latent'),
     reference: input.reference ?? false,
     format,

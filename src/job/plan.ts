@@ -7,10 +7,12 @@ import type { Needs } from '../fleet/choose.ts';
 import { canBeStaged, tokenGrid } from '../numerics/grid.ts';
 import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
 import { buildSchedule, type Schedule } from '../numerics/schedule.ts';
+import type { Selection } from '../numerics/select.ts';
 import { selectedCounts, tokenCounts } from '../numerics/token-counts.ts';
-import type { ModelFacts } from '../stage/contract.ts';
+import { type ModelFacts, neededFeatures } from '../stage/contract.ts';
 import type { JobRequest, Plan, PlanView, ScheduleRequest } from './job.ts';
 import { type Planned, plainOnlyRule, type Refusal } from './schedule-request.ts';
+import { selectionOf } from './selection.ts';
 
 /**
  * The model's own shift at a number of full-resolution tokens: log(shift) linear in tokens between neighbouring points,
@@ -71,7 +73,8 @@ function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo,
 
 /**
  * The plan of a request on a model. Refuses a size the model does not offer, stages on a size with an odd number of
- * tokens on a side, guidance or a negative prompt the model does not take, and a reference run in latent mode. `clock`
+ * tokens on a side, guidance or a negative prompt the model does not take, and a reference run in latent mode, with a
+ * solver other than Euler, or a selection other than Canny's. `clock`
  * gives milliseconds and only measures the fit.
  */
 export function makePlan(
@@ -90,12 +93,13 @@ export function makePlan(
 
   const selected = isPlain ? [] : selectedCounts((rows * cols) / 4, ratios);
   const counts = tokenCounts(rows * cols, isPlain ? null : selected);
+  const selection = selectionOf(request, { selected });
   const work = planWork(facts.flops, {
     stages: steps.map((count, k) => ({
       stage: k + 1,
       tokens: counts[k] as number,
       steps: count,
-      decode: decodeAfter(k, request),
+      decode: decodeAfter(k, request, selection),
     })),
     pixels: request.width * request.height,
     plainSteps: facts.steps,
@@ -117,8 +121,7 @@ export function makePlan(
     ok: true,
     value: {
       model: { id, channels, token_pixels, digest },
-      // every option that stages have today is part of the contract's first version
-      features: [],
+      features: neededFeatures({ solver: request.solver, clean_latents: selection === 'latent' }),
       rows,
       cols,
       stages,
@@ -132,11 +135,11 @@ export function makePlan(
   };
 }
 
-/** Decoded is the image, a picture that somebody watches, and what the selection looks at. */
-function decodeAfter(k: number, { schedule, previews }: JobRequest): StageWork['decode'] {
+/** Decoded is the image, a picture that somebody watches, and what the selection looks for edges in. */
+function decodeAfter(k: number, { schedule, previews }: JobRequest, selection: Selection): StageWork['decode'] {
   const numStages = schedule.steps.length;
   if (k === numStages - 1) return 'image';
-  return k < previews.count || (k === 0 && numStages > 2) ? 'clean' : 'none';
+  return k < previews.count || (k === 0 && selection === 'canny') ? 'clean' : 'none';
 }
 
 function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null {
@@ -172,6 +175,14 @@ function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null 
     return { field: 'negative_prompt', value: '(text)', rule: `model ${facts.id} takes no negative prompt` };
   if (request.reference && request.upsampling === 'latent')
     return { field: 'upsampling', value: 'latent', rule: 'the reference repeats tokens: leave it out or say token' };
+  if (request.reference && request.solver !== 'euler')
+    return { field: 'solver', value: request.solver, rule: 'the reference steps by euler: leave it out or say euler' };
+  if (request.reference && request.selection !== 'canny')
+    return {
+      field: 'selection',
+      value: request.selection,
+      rule: 'the reference selects by canny: leave it out or say canny',
+    };
   return null;
 }
 
@@ -198,6 +209,8 @@ export function viewPlan(plan: Plan, request: JobRequest): PlanView {
     fitted: plan.fitted,
     fit_ms: plan.fitMs,
     selected: plan.selected,
+    solver: request.solver,
+    selection: selectionOf(request, plan),
     upsampling: request.upsampling,
     tflops: viewPlannedWork(plan),
   };

@@ -5,6 +5,7 @@ import { viewPlannedWork } from '../billing/work.ts';
 import type { JobEvent } from './events.ts';
 import { describeFailure, type FailureReason, type Fault, isFinal, reasonOf } from './failures.ts';
 import type { ImageView, JobRecord } from './job.ts';
+import { selectionOf } from './selection.ts';
 import { FIRST_ROOM, roomName } from './story.ts';
 import { jobPath } from './view.ts';
 
@@ -120,6 +121,8 @@ export const receiptOf = (record: JobRecord, usage: readonly StageUsage[], now: 
     modelDigest: record.plan.model.digest,
     seed: record.request.seed,
     preset: record.request.schedule.preset,
+    solver: record.request.solver,
+    selection: selectionOf(record.request, record.plan),
     work: record.plan,
     usage,
     rooms: timesAfter(record, now),

@@ -1,5 +1,6 @@
 /** Which schedule a request asks for: a preset's or its own lists, checked against the rules. Pure. */
 import { canBeStaged, type Size } from '../numerics/grid.ts';
+import type { Selection } from '../numerics/select.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import type { ScheduleRequest } from './job.ts';
 import { defaultPreset, PLAIN, type Preset, presetsFor } from './presets.ts';
@@ -28,6 +29,8 @@ export interface ScheduleInput {
   readonly Z?: number | undefined;
   readonly r?: number | readonly number[] | undefined;
   readonly published?: boolean | undefined;
+  /** canny when absent; `none` upsamples nothing early */
+  readonly selection?: Selection | undefined;
   readonly z_max?: number | undefined;
 }
 
@@ -51,7 +54,8 @@ export const plainOnlyRule = ({ width, height }: Size, tokenPixels: number): str
  * what a request gets that names none: the fastest of them, or the plain run where the size cannot be staged. Rules: N
  * and e have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at
  * least 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in [0.5, 10]; Z and z_max
- * are at least 2; h and Z come together. Whether the size takes the stages that were asked for is for makePlan to say.
+ * are at least 2; h and Z come together; selection none has no r above 0, and latent needs a boundary to select at.
+ * Whether the size takes the stages that were asked for is for makePlan to say.
  */
 export function chooseSchedule(input: ScheduleInput, facts: ModelFacts, size: Size): Planned<ScheduleRequest> {
   const custom = (['N', 'e', 'h', 'Z'] as const).filter((field) => input[field] !== undefined);
@@ -85,6 +89,8 @@ function presetSchedule(input: ScheduleInput, facts: ModelFacts, size: Size, zMa
     if (input.r !== undefined) return refuse('r', input.r, 'the plain run has no boundary to select tokens at');
     if (input.published) return refuse('published', true, 'the plain run has no published h and Z');
     if (input.z_max !== undefined) return refuse('z_max', input.z_max, NOTHING_TO_FIT);
+    if (input.selection === 'latent')
+      return refuse('selection', 'latent', 'the plain run has no boundary to select tokens at');
     return {
       ok: true,
       value: { preset: PLAIN, steps: [facts.steps], ends: [1], ratios: [], shifts: null, z: null, zMax },
@@ -95,7 +101,9 @@ function presetSchedule(input: ScheduleInput, facts: ModelFacts, size: Size, zMa
   if (!preset)
     return refuse('preset', name, `must be one of ${[PLAIN, ...presets.map((known) => known.name)].join(', ')}`);
   if (input.published && !preset.published) return refuse('published', true, `preset ${name} has no published h and Z`);
-  const ratios = chooseRatios(input.r, preset.steps.length, preset);
+  if (input.published && input.selection !== undefined && input.selection !== 'canny')
+    return refuse('selection', input.selection, 'the published schedule selects by canny: leave it out or say canny');
+  const ratios = chooseRatios(input, preset.steps.length, preset);
   if (!ratios.ok) return ratios;
   const fixed = input.published ? preset.published : null;
   return {
@@ -112,7 +120,7 @@ function presetSchedule(input: ScheduleInput, facts: ModelFacts, size: Size, zMa
   };
 }
 
-function customSchedule({ N, e, h, Z, r }: ScheduleInput, zMax: number): Planned<ScheduleRequest> {
+function customSchedule({ N, e, h, Z, r, selection }: ScheduleInput, zMax: number): Planned<ScheduleRequest> {
   if (N === undefined) return refuse('N', undefined, 'is required for a custom schedule: steps of each stage');
   if (e === undefined)
     return refuse('e', undefined, 'is required for a custom schedule: end of each stage, rising to 1');
@@ -136,7 +144,7 @@ function customSchedule({ N, e, h, Z, r }: ScheduleInput, zMax: number): Planned
       undefined,
       'h and Z must be given together, or neither, to have them fitted',
     );
-  const ratios = chooseRatios(r, numStages, null);
+  const ratios = chooseRatios({ r, selection }, numStages, null);
   if (!ratios.ok) return ratios;
   return {
     ok: true,
@@ -144,9 +152,16 @@ function customSchedule({ N, e, h, Z, r }: ScheduleInput, zMax: number): Planned
   };
 }
 
-function chooseRatios(r: ScheduleInput['r'], numStages: number, preset: Preset | null): Planned<readonly number[]> {
+function chooseRatios(
+  { r, selection }: Pick<ScheduleInput, 'r' | 'selection'>,
+  numStages: number,
+  preset: Preset | null,
+): Planned<readonly number[]> {
   const count = Math.max(0, numStages - 2);
+  if (count === 0 && selection === 'latent')
+    return refuse('selection', selection, `${numStages} stage${numStages === 1 ? '' : 's'} have no selection to make`);
   if (r === undefined) {
+    if (selection === 'none') return { ok: true, value: Array<number>(count).fill(0) };
     if (preset) return { ok: true, value: preset.ratios };
     if (count === 0) return { ok: true, value: [] };
     return refuse(
@@ -166,5 +181,7 @@ function chooseRatios(r: ScheduleInput['r'], numStages: number, preset: Preset |
     );
   if (!list.every((ratio, k) => ratio >= 0 && ratio <= 1 && ratio >= (list[k - 1] ?? 0)))
     return refuse('r', r, 'must lie in [0, 1] and not fall');
+  if (selection === 'none' && list.some((ratio) => ratio > 0))
+    return refuse('r', r, 'selection none upsamples nothing early: leave r out or say 0');
   return { ok: true, value: list };
 }

@@ -17,6 +17,7 @@ import type { JobEvent, Picture } from './events.ts';
 import type { StageFault } from './failures.ts';
 import type { Job, JobRequest, PlannedStage, Room } from './job.ts';
 import { drawBlocks, drawEdges } from './pictures.ts';
+import { selectByLatents, selectionOf } from './selection.ts';
 
 /** Longest side of a stage preview, pixels: small enough to travel inside an event. */
 const PREVIEW_SIDE = 512;
@@ -121,14 +122,21 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
     warnings: done.warnings,
   };
   const room = roomAfterStage(job, number);
+  const found = number === 1 && room.name === 'stage' ? selectWithoutPicture(job, request, result, tools) : null;
   const next: Job = {
     ...job,
     room,
+    selections: found?.selections ?? job.selections,
     tokens: result.latents && { ...request.tokens, latents: result.latents },
     rgb: result.rgb,
     usage: [...job.usage, usage],
   };
-  return { ok: true, job: next, events: previewEvents(request, result), image: result.image };
+  return {
+    ok: true,
+    job: next,
+    events: [...previewEvents(request, result), ...(found?.events ?? [])],
+    image: result.image,
+  };
 }
 
 /**
@@ -142,9 +150,36 @@ export function boundEngine(
   return allowEngineChange ? null : (first?.engineClass ?? null);
 }
 
-function roomAfterStage({ plan }: Job, number: number): Room {
+function roomAfterStage({ plan, request }: Job, number: number): Room {
   if (number === plan.stages.length) return { name: 'done' };
-  return number === 1 && plan.stages.length > 2 ? { name: 'select' } : { name: 'stage', stage: number + 1 };
+  return number === 1 && selectionOf(request, plan) === 'canny'
+    ? { name: 'select' }
+    : { name: 'stage', stage: number + 1 };
+}
+
+/**
+ * The tokens that go early where no edges are looked for: those the clean latents of stage 1 tell, or none. Null where
+ * the plan has no boundary to select at. It takes no time worth a room, so it is saved together with the stage.
+ */
+function selectWithoutPicture(
+  { plan, request }: Job,
+  { rgbSize }: StageRequest,
+  { clean }: StageResult,
+  { clock }: Tools,
+): { readonly selections: NonNullable<Job['selections']>; readonly events: readonly JobEvent[] } | null {
+  if (plan.selected.length === 0) return null;
+  if (selectionOf(request, plan) === 'none') return { selections: plan.selected.map(() => []), events: [] };
+  if (!clean) throw new Error('the stage before a selection by latents brought no clean latents');
+  const begin = clock();
+  const selections = selectByLatents(clean, plan);
+  const ms = clock() - begin;
+  const indices = selections[0] ?? [];
+  const blocks = picture('png', rgbSize, drawBlocks(indices, rgbSize, plan.model.token_pixels));
+  const event: JobEvent = {
+    type: 'selection',
+    data: { rows: plan.rows / 2, cols: plan.cols / 2, indices, edge_pixels: null, ms, edges: null, blocks },
+  };
+  return { selections, events: [event] };
 }
 
 function previewEvents(
@@ -193,6 +228,9 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
         : null,
     cache: null,
     traceparent: await traceparent(job.id, number),
+    // absent is euler, and then the request is one that every server takes
+    ...(request.solver !== 'euler' && { solver: request.solver }),
+    ...(number === 1 && selectionOf(request, plan) === 'latent' && { clean_latents: true }),
   };
   const side = tokens.scale.includes(1) ? 1 : 2;
   return {

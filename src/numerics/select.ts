@@ -1,5 +1,9 @@
-/** Which low-resolution tokens are upsampled first: those with most edge pixels. Pure. */
-import { requireInteger, requireLength } from './bounds.ts';
+/** Which low-resolution tokens are upsampled first: those with most edge pixels, or most latent detail. Pure. */
+import { requireInteger, requireLength, requirePositive } from './bounds.ts';
+
+/** What tells the tokens that go early: edges of the decoded picture, detail of the clean latents, or nothing. */
+export const SELECTIONS = ['canny', 'latent', 'none'] as const;
+export type Selection = (typeof SELECTIONS)[number];
 
 /**
  * [height / block * width / block] edge pixels (not 0) in each block, row by row. Throws RangeError unless block
@@ -19,8 +23,29 @@ export function blockScores(edges: Uint8Array, width: number, height: number, bl
   return scores;
 }
 
+/**
+ * [n] detail within each token of the clean latents [n * D]: the variance over its four latent pixels, summed over the
+ * channels. Law: 0 where the four are alike, whatever they are. Throws RangeError unless n > 0 tokens of D = 4 *
+ * channels values fill the latents.
+ */
+export function latentScores(clean: Float32Array, numTokens: number): Float64Array {
+  requirePositive('numTokens', numTokens);
+  const width = clean.length / numTokens;
+  if (!Number.isInteger(width / 4) || width === 0)
+    throw new RangeError(
+      `clean has ${clean.length} entries for ${numTokens} tokens; expected a multiple of 4 for each`,
+    );
+  const scores = new Float64Array(numTokens);
+  for (let at = 0; at < clean.length; at += 4) {
+    const four = clean.subarray(at, at + 4);
+    const mean = four.reduce((sum, x) => sum + x, 0) / 4;
+    scores[Math.floor(at / width)]! += four.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 4;
+  }
+  return scores;
+}
+
 /** [n] all indices by score, highest first, ties to the lower index. */
-export function rankTokens(scores: Uint32Array): Uint32Array {
+export function rankTokens(scores: Uint32Array | Float64Array): Uint32Array {
   return Uint32Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b);
 }
 

@@ -39,6 +39,8 @@ export interface StageResult {
   readonly done: StageDone;
   /** [n, D], absent when the stage ends in an image */
   readonly latents: Float32Array | null;
+  /** [n, D] of the clean estimate, where it was asked for */
+  readonly clean: Float32Array | null;
   /** [h, w, 3] */
   readonly rgb: { readonly data: Uint8Array; readonly width: number; readonly height: number } | null;
   readonly preview: Uint8Array | null;
@@ -360,6 +362,9 @@ function checkResult(
   const latents = options.decode === 'image' ? null : take(message, 'latents', Float32Array);
   if (latents) expectShape('latents', latents.shape, [numTokens, numValues]);
   if (latents && !latents.data.every(Number.isFinite)) throw new InvalidResponse('latents that are not finite');
+  const clean = options.clean_latents ? take(message, 'clean_latents', Float32Array) : null;
+  if (clean) expectShape('clean_latents', clean.shape, [numTokens, numValues]);
+  if (clean && !clean.data.every(Number.isFinite)) throw new InvalidResponse('clean_latents that are not finite');
   const rgb = options.rgb ? take(message, 'rgb', Uint8Array) : null;
   if (rgb) expectShape('rgb', rgb.shape, [rgbSize.height, rgbSize.width, 3]);
   const preview = options.decode === 'clean' && options.preview ? take(message, 'preview', Uint8Array).data : null;
@@ -367,7 +372,14 @@ function checkResult(
     throw new InvalidResponse(`a preview of ${preview.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);
   const image = options.decode === 'image' ? take(message, 'image', Uint8Array).data : null;
   if (image && image.length === 0) throw new InvalidResponse('an empty image');
-  return { done, latents: latents?.data ?? null, rgb: rgb && { data: rgb.data, ...rgbSize }, preview, image };
+  return {
+    done,
+    latents: latents?.data ?? null,
+    clean: clean?.data ?? null,
+    rgb: rgb && { data: rgb.data, ...rgbSize },
+    preview,
+    image,
+  };
 }
 
 function expectShape(name: string, got: readonly number[], expected: readonly number[]): void {

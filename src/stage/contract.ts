@@ -3,6 +3,7 @@
  * Both sides import this file and nothing else of each other.
  */
 import { z } from 'zod';
+import { SOLVERS } from '../numerics/adams-bashforth.ts';
 import type { FlopFacts } from '../numerics/flops.ts';
 import { hasTokenGrid } from '../numerics/grid.ts';
 
@@ -14,7 +15,7 @@ import { hasTokenGrid } from '../numerics/grid.ts';
 export const CONTRACT_VERSION = 2;
 
 /** Features that came after version 1, by the names under which a server states them. */
-export const FEATURES = ['account_tag'] as const;
+export const FEATURES = ['account_tag', 'solver.ab2', 'clean_latents'] as const;
 export type Feature = (typeof FEATURES)[number];
 
 const MAX_FEATURES = 64;
@@ -163,6 +164,9 @@ export const MAX_PREVIEW_BYTES = 800 * 1024;
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 const decodeKind = z.enum(['none', 'clean', 'image']);
+
+export const solver = z.enum(SOLVERS);
+
 const previewOptions = z.object({ format: imageFormat, longest_side: z.int().min(16).max(1024) });
 
 /** `__metadata__` of a stage request once its JSON values are parsed. The tensors are in `StageTensors`. */
@@ -196,16 +200,37 @@ export const stageOptions = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must have 1 to 64 letters, digits, dashes and underscores')
     .optional(),
+  /** feature `solver.ab2`: absent is `euler` */
+  solver: solver.optional(),
+  /** feature `clean_latents`: whether the latents of the clean estimate come back, as the tensor of that name */
+  clean_latents: z.boolean().optional(),
 });
 export type StageOptions = z.infer<typeof stageOptions>;
 
+/** The features without which a server would compute something else than these options ask for. */
+export const neededFeatures = ({
+  solver,
+  clean_latents,
+}: Pick<StageOptions, 'solver' | 'clean_latents'>): readonly Feature[] => [
+  ...(solver === 'ab2' ? (['solver.ab2'] as const) : []),
+  ...(clean_latents ? (['clean_latents'] as const) : []),
+];
+
 /**
  * The options that a server with these features may be sent. What is left out changes no number of the stage. An option
- * that does is not left out: a server without it is not chosen (src/fleet/choose.ts).
+ * that does is never left out: a server without it is not chosen (src/fleet/choose.ts). Throws RangeError for a server
+ * that lacks such a feature.
  */
 export function optionsFor(options: StageOptions, features: readonly string[]): StageOptions {
-  const { account_tag, ...always } = options;
-  return { ...always, ...(account_tag !== undefined && features.includes('account_tag') && { account_tag }) };
+  const { account_tag, solver, clean_latents, ...always } = options;
+  const missing = neededFeatures(options).find((feature) => !features.includes(feature));
+  if (missing) throw new RangeError(`features are [${features}]; expected ${missing} among them`);
+  return {
+    ...always,
+    ...(account_tag !== undefined && features.includes('account_tag') && { account_tag }),
+    ...(solver !== undefined && features.includes('solver.ab2') && { solver }),
+    ...(clean_latents !== undefined && features.includes('clean_latents') && { clean_latents }),
+  };
 }
 
 /** The tensors of a stage request: D = 4 * channels values a token, rows in the order of `imgIds`. */
@@ -289,6 +314,7 @@ export const REQUEST_TEXTS = [
   'format',
   'traceparent',
   'account_tag',
+  'solver',
 ] as const;
 export const EVENT_TEXTS = ['event', 'engine', 'model_digest', 'code', 'message'] as const;
 

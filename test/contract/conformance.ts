@@ -705,6 +705,75 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       });
     });
 
+    describe('steps by Adams-Bashforth 2, where it states the feature solver.ab2', () => {
+      const needsFeature = (skip: () => never) => list.contract.features.includes('solver.ab2') || skip();
+      const sigmas = [1, 0.875, 0.75, 0.25];
+
+      test('as the velocities say that steps of Euler give', async ({ skip }) => {
+        needsFeature(skip);
+        const n = tokensOf(facts, 'low').scale.length;
+        const shape = [n, 4 * facts.channels];
+        let now = seededLatents(n * 4 * facts.channels);
+        let before: Float32Array | null = null;
+        for (let i = 0; i + 1 < sigmas.length; i++) {
+          const [sigma, next] = [sigmas[i]!, sigmas[i + 1]!];
+          const tensors = { latents: { data: now, shape } };
+          const euler = (await run({ sigmas: [sigma, next], tensors })).tensors.latents?.data as Float32Array;
+          const velocity = euler.map((x, j) => (x - now[j]!) / (next - sigma));
+          const rho = before ? (next - sigma) / (sigma - sigmas[i - 1]!) : 0;
+          now = now.map((x, j) => x + (next - sigma) * ((1 + rho / 2) * velocity[j]! - (rho / 2) * (before?.[j] ?? 0)));
+          before = velocity;
+        }
+        const asked = (await run({ sigmas, options: { solver: 'ab2' } })).tensors.latents?.data as Float32Array;
+        const euler = (await run({ sigmas })).tensors.latents?.data as Float32Array;
+        const largest = (values: Float32Array) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+        const error = largest(asked.map((x, j) => x - now[j]!));
+        expect(error / largest(asked)).toBeLessThan(1e-4);
+        // a server that takes the field and steps by Euler does not pass
+        expect(error).toBeLessThan(largest(asked.map((x, j) => x - euler[j]!)) / 10);
+      });
+
+      test('euler, named, is what it is without a name; a single step is the same by either', async ({ skip }) => {
+        needsFeature(skip);
+        const named = await run({ sigmas, options: { solver: 'euler' } });
+        expectSameTensors(named.tensors, (await run({ sigmas })).tensors, isExact());
+        const one = await run({ sigmas: [1, 0.5], options: { solver: 'ab2' } });
+        expectSameTensors(one.tensors, (await run({ sigmas: [1, 0.5] })).tensors, isExact());
+      });
+
+      test('but no solver that nobody knows', async ({ skip }) => {
+        needsFeature(skip);
+        const response = await put(server, freshId(), stageBody(facts, { options: { solver: 'heun' } }));
+        await expectRefusal(response, { status: 400, code: 'bad_metadata', field: 'solver' });
+      });
+    });
+
+    describe('gives the clean latents, where it states the feature clean_latents', () => {
+      const needsFeature = (skip: () => never) => list.contract.features.includes('clean_latents') || skip();
+
+      test('which are the latents at sigma 0 of one step, whatever is decoded', async ({ skip }) => {
+        needsFeature(skip);
+        const whole = (await run({ sigmas: [1, 0] })).tensors.latents?.data as Float32Array;
+        const largest = whole.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+        for (const decode of ['none', 'clean']) {
+          const { tensors } = await run({ sigmas: [1, 0.5], options: { decode, clean_latents: true } });
+          expect(tensors.clean_latents?.shape).toEqual(tensors.latents?.shape);
+          const clean = tensors.clean_latents?.data as Float32Array;
+          const error = clean.reduce((most, x, i) => Math.max(most, Math.abs(x - whole[i]!)), 0);
+          expect(error / largest).toBeLessThan(1e-5);
+        }
+      });
+
+      test('only when they are asked for, and not with a finished image', async ({ skip }) => {
+        needsFeature(skip);
+        const { tensors } = await run({ sigmas: [1, 0.5], options: { clean_latents: false } });
+        expect(Object.keys(tensors)).toEqual(['latents']);
+        const options = { decode: 'image', clean_latents: true };
+        const response = await put(server, freshId(), stageBody(facts, { layout: 'full', options }));
+        await expectRefusal(response, { status: 422, code: 'unsupported_option', field: 'clean_latents' });
+      });
+    });
+
     describe('decodes', () => {
       const sideOf = (tensors: Received['tensors']) => ({
         height: tensors.rgb?.shape[0],

@@ -6,6 +6,7 @@ import {
   CONTRACT_VERSION,
   FEATURES,
   modelList,
+  neededFeatures,
   optionsFor,
   type StageOptions,
   stageOptions,
@@ -101,5 +102,21 @@ describe('what a server is sent', () => {
     expect(optionsFor(tagged, ['levitation'])).toEqual(options);
     expect(optionsFor(options, ['account_tag'])).toEqual(options);
     expect(Object.keys(optionsFor(tagged, []))).toEqual(Object.keys(options));
+  });
+
+  test('names another solver only to a server that has it, and is refused for one that has not', () => {
+    const needy = { ...options, solver: 'ab2' as const };
+    expect(optionsFor(needy, ['solver.ab2'])).toEqual(needy);
+    expect(() => optionsFor(needy, ['account_tag'])).toThrow(
+      new RangeError('features are [account_tag]; expected solver.ab2 among them'),
+    );
+    expect(neededFeatures(needy)).toEqual(['solver.ab2']);
+  });
+
+  test('may name Euler, which every server computes by', () => {
+    const plain = { ...options, solver: 'euler' as const };
+    expect(optionsFor(plain, ['solver.ab2'])).toEqual(plain);
+    expect(optionsFor(plain, [])).toEqual(options);
+    expect([neededFeatures(plain), neededFeatures(options)]).toEqual([[], []]);
   });
 });

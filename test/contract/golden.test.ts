@@ -68,7 +68,9 @@ describe('a golden request', () => {
     expect(encode(golden, golden.version === 1 ? [] : FEATURES).equals(goldenBytes(file))).toBe(true);
   });
 
-  test.each(requests.filter(({ version }) => version === 2).map((golden) => [golden.file, golden] as const))(
+  const needsFeature = ({ solver, clean_latents }: Golden['metadata']) => solver === 'ab2' || clean_latents === 'true';
+  const alsoOld = requests.filter(({ version, metadata }) => version === 2 && !needsFeature(metadata));
+  test.each(alsoOld.map((golden) => [golden.file, golden] as const))(
     '%s for a server without features is the request of version 1, byte for byte',
     (file, golden) => {
       const old = goldenBytes(file.replace('.safetensors', '-v1.safetensors'));
@@ -76,6 +78,14 @@ describe('a golden request', () => {
       expect(encode(golden, ['levitation']).equals(old)).toBe(true);
     },
   );
+
+  test.each([
+    ['request-ab2.safetensors', 'solver.ab2'],
+    ['request-clean-latents.safetensors', 'clean_latents'],
+  ])('%s is never written for a server without %s', (name, feature) => {
+    const golden = requests.find(({ file }) => file === name) as Golden;
+    expect(() => encode(golden, ['account_tag'])).toThrow(`features are [account_tag]; expected ${feature} among them`);
+  });
 
   describe('is taken by the server', () => {
     let server: Started;
@@ -86,10 +96,11 @@ describe('a golden request', () => {
 
     test.each(named(requests))('%s', async (file, golden) => {
       const { done, tensors } = await finish(await put(server, freshId(), goldenBytes(file)));
-      const { decode, rgb, preview } = optionsOf(golden);
+      const { decode, rgb, preview, clean_latents } = optionsOf(golden);
       expect(done.steps_done).toBe((golden.tensors.sigmas?.data.length as number) - 1);
       expect(Object.keys(tensors)).toEqual([
         ...(decode === 'image' ? [] : ['latents']),
+        ...(clean_latents ? ['clean_latents'] : []),
         ...(rgb ? ['rgb'] : []),
         ...(decode === 'image' ? ['image'] : []),
         ...(preview ? ['preview'] : []),

@@ -48,6 +48,7 @@ export const runStageOn =
       result: {
         done,
         latents: (tensors.latents?.data as Float32Array | undefined) ?? null,
+        clean: (tensors.clean_latents?.data as Float32Array | undefined) ?? null,
         rgb: rgb && { data: rgb, ...request.rgbSize },
         preview: bytes('preview'),
         image: bytes('image'),

@@ -22,17 +22,26 @@ async function run(shape: RequestShape) {
   return { latents: last?.tensors.latents?.data as Float32Array, rgb: last?.tensors.rgb?.data as Uint8Array };
 }
 
-/** Euler and Tweedie in float64 with one rounding to float32 a step, for the three known words of `a red apple`. */
-function expected(length: number, sigmas: readonly number[]): { latents: Float32Array; clean: Float32Array } {
+/**
+ * The solver and Tweedie in float64 with one rounding to float32 a step, for the three known words of `a red apple`.
+ */
+function expected(
+  length: number,
+  sigmas: readonly number[],
+  solver: 'euler' | 'ab2' = 'euler',
+): { latents: Float32Array; clean: Float32Array } {
   const levels = Float32Array.from(sigmas);
   const latents = seededLatents(length);
   const clean = new Float32Array(length);
+  const before = new Float32Array(length);
   for (let step = 0; step + 1 < levels.length; step++) {
     const [sigma, next] = [levels[step]!, levels[step + 1]!];
+    const rho = solver === 'euler' || step === 0 ? 0 : (next - sigma) / (sigma - levels[step - 1]!);
     for (let i = 0; i < length; i++) {
       const velocity = Math.fround(Math.tanh(latents[i]!) * (0.5 + sigma + 0.01 * 3));
       clean[i] = latents[i]! - sigma * velocity; // at the last evaluated point, before the step
-      latents[i] = latents[i]! + (next - sigma) * velocity;
+      latents[i] = latents[i]! + (next - sigma) * ((1 + rho / 2) * velocity - (rho / 2) * before[i]!);
+      before[i] = velocity;
     }
   }
   return { latents, clean };
@@ -47,6 +56,21 @@ describe('denoising', () => {
       expect(latents).toEqual(expected(tokensOf(CLOSED_FORM_FACTS, layout).scale.length * D, sigmas).latents);
     },
   );
+
+  test.each(['low', 'mixed', 'full'] as const)('of %s tokens by ab2 is Adams-Bashforth 2', async (layout) => {
+    const sigmas = [1, 0.8, 0.55, 0.2];
+    const { latents } = await run({ layout, sigmas, options: { solver: 'ab2' } });
+    const length = tokensOf(CLOSED_FORM_FACTS, layout).scale.length * D;
+    expect(latents).toEqual(expected(length, sigmas, 'ab2').latents);
+    expect(latents).not.toEqual(expected(length, sigmas).latents);
+  });
+
+  test('by euler, named, is what it is without a name; a single step is the same by either', async () => {
+    const named = async (sigmas: readonly number[], options: Readonly<Record<string, unknown>>) =>
+      (await run({ sigmas, options })).latents;
+    expect(await named([1, 0.8, 0.5], { solver: 'euler' })).toEqual(await named([1, 0.8, 0.5], {}));
+    expect(await named([1, 0.5], { solver: 'ab2' })).toEqual(await named([1, 0.5], {}));
+  });
 });
 
 describe('the clean estimate', () => {
@@ -62,6 +86,13 @@ describe('the clean estimate', () => {
   test('after the last step is the one at the last evaluated point, on the small grid for low tokens', async () => {
     const { rgb } = await run({ layout: 'low', sigmas, options: { decode: 'clean' } });
     expectClose(rgb, await picture(expected(8 * D, sigmas).clean, 2, 4));
+  });
+
+  test('by ab2 is the one at the last evaluated point too', async () => {
+    const { rgb } = await run({ layout: 'low', sigmas, options: { decode: 'clean', solver: 'ab2' } });
+    const { clean } = expected(8 * D, sigmas, 'ab2');
+    expect(clean.length).toBe(8 * D);
+    expect(rgb).toEqual(await picture(clean, 2, 4));
   });
 
   test('of a mixed grid has each low token enlarged: child (dy, dx) is filled with the parent pixel (dy, dx)', async () => {

@@ -142,10 +142,10 @@ describe('this Worker at a server of version 1', () => {
 
   test('does not send it a stage that needs a feature: it is no candidate, and one beside it that has it is', async () => {
     const { servers } = await fleetOf({ id: 'old', url: old.url }, { id: 'new', url: server.url });
-    const all = choose({ servers, needs: needs('account_tag'), engine: null, last: null });
+    const all = choose({ servers, needs: needs('solver.ab2'), engine: null, last: null });
     expect(all.candidates.map(({ id }) => id)).toEqual(['new']);
-    expect(all.unfit).toEqual([{ id: 'old', why: { lacks: ['account_tag'] } }]);
-    const alone = choose({ servers: servers.slice(0, 1), needs: needs('account_tag'), engine: null, last: null });
+    expect(all.unfit).toEqual([{ id: 'old', why: { lacks: ['solver.ab2'] } }]);
+    const alone = choose({ servers: servers.slice(0, 1), needs: needs('solver.ab2'), engine: null, last: null });
     expect(alone.candidates).toEqual([]);
   });
 });

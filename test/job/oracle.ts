@@ -23,6 +23,7 @@ export interface OracleRun {
   readonly selections: readonly (readonly number[])[];
   readonly mode: 'latent' | 'token';
   readonly referenceVariance: boolean;
+  readonly solver: 'euler' | 'ab2';
   /** `count` standard normals: for the first stage (0), and for each boundary (1, 2, …) */
   readonly noise: (stream: number, count: number) => ArrayLike<number>;
   /** of one value of a token at (row, col) */
@@ -59,7 +60,21 @@ export function walkOracle(run: OracleRun): OracleStage[] {
     if (k > 0) tokens = cross(run, k, tokens);
     const sigmas = levels({ start, end: ends[k]!, count, shift: shifts[k]! });
     const stage = { sigmas, before: tokens };
-    for (let i = 0; i < count; i++) tokens = tokens.map((token) => step(run, token, sigmas[i]!, sigmas[i + 1]!));
+    let former: number[][] | null = null;
+    for (let i = 0; i < count; i++) {
+      const [sigma, next] = [sigmas[i]!, sigmas[i + 1]!];
+      const now = tokens.map(({ values, row, col }) => values.map((x) => run.velocity(x, sigma, row, col)));
+      // 0 for Euler, and for the first step of a stage
+      const rho = run.solver === 'ab2' && former ? (next - sigma) / (sigma - sigmas[i - 1]!) : 0;
+      tokens = tokens.map((token, n) => ({
+        ...token,
+        values: token.values.map((x, j) => {
+          const v = now[n]![j]!;
+          return x + (next - sigma) * (v + (rho / 2) * (v - (former?.[n]?.[j] ?? v)));
+        }),
+      }));
+      former = now;
+    }
     return { ...stage, after: tokens };
   });
 }
@@ -72,11 +87,6 @@ function levels({ start, end, count, shift: h }: { start: number; end: number; c
     return (h * at) / (1 + (h - 1) * at);
   });
 }
-
-const step = ({ velocity }: OracleRun, token: OracleToken, sigma: number, next: number): OracleToken => ({
-  ...token,
-  values: token.values.map((x) => x + (next - sigma) * velocity(x, sigma, token.row, token.col)),
-});
 
 /** The boundary before stage k + 1: x ← a Up(x) + b z. */
 function cross(run: OracleRun, k: number, tokens: readonly OracleToken[]): OracleToken[] {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { JobRequest } from '../../src/job/job.ts';
-import { modelShift, viewPlan } from '../../src/job/plan.ts';
+import { modelShift, needsOf, viewPlan } from '../../src/job/plan.ts';
 import { PRESETS, presetsFor } from '../../src/job/presets.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import { FLUX, planOn, requestOn, value } from './requests.ts';
@@ -74,6 +74,74 @@ describe('the plan', () => {
     ).toEqual(['clean', 'clean', 'image']);
     expect(value(planFor({ N: [2, 2], e: [0.3, 1] })).stages.map(({ decode }) => decode)).toEqual(['none', 'image']);
     expect(value(planFor({ preset: 'plain' })).stages.map(({ decode }) => decode)).toEqual(['image']);
+  });
+
+  test('decodes nothing for a selection by latents or for none, and counts what is left', () => {
+    const decodes = (input: ScheduleInput, changes: Partial<JobRequest> = {}) => {
+      const { stages, flops } = value(planFor(input, changes));
+      return [...stages.map(({ decode }) => decode), flops.decode / (FLUX.flops.decode_per_pixel * 1024 ** 2)];
+    };
+    const previews = { count: 7, format: 'webp' } as const;
+    expect(decodes({ preset: '7x' })).toEqual(['clean', 'none', 'image', 1.25]);
+    for (const input of [{ selection: 'latent' }, { selection: 'none' }, { r: 0 }] as const) {
+      expect(decodes({ preset: '7x', ...input })).toEqual(['none', 'none', 'image', 1]);
+      expect(decodes({ preset: '7x', ...input }, { previews })[0]).toBe('clean');
+    }
+  });
+
+  test('states what it selects by, keeps the preset’s r for latents, and has no low token go early for none', () => {
+    const stated = (input: ScheduleInput) => {
+      const plan = value(planFor(input));
+      const { selection } = viewPlan(plan, requestOn(FLUX, input));
+      return { selection, selected: plan.selected, features: plan.features, tokens: plan.stages[1]?.tokens };
+    };
+    expect(stated({ preset: '7x' })).toEqual({ selection: 'canny', selected: [102], features: [], tokens: 1330 });
+    expect(stated({ preset: '7x', selection: 'latent' })).toEqual({
+      selection: 'latent',
+      selected: [102],
+      features: ['clean_latents'],
+      tokens: 1330,
+    });
+    const none = { selection: 'none', selected: [0], features: [], tokens: 1024 };
+    expect(stated({ preset: '7x', selection: 'none' })).toEqual(none);
+    expect(stated({ preset: '7x', r: 0 })).toEqual(none);
+    expect(stated({ preset: '7x', r: 0, selection: 'latent' })).toEqual(none);
+  });
+
+  test.each([
+    [{ preset: '7x', r: 0.1, selection: 'none' }, 'r', 'selection none upsamples nothing early: leave r out or say 0'],
+    [{ preset: 'plain', selection: 'latent' }, 'selection', 'the plain run has no boundary to select tokens at'],
+    [{ N: [2, 2], e: [0.3, 1], selection: 'latent' }, 'selection', '2 stages have no selection to make'],
+    [
+      { preset: '7x', published: true, selection: 'latent' },
+      'selection',
+      'the published schedule selects by canny: leave it out or say canny',
+    ],
+  ] as const)('refuses a selection that cannot be: %o', (input, field, rule) => {
+    expect(chooseSchedule(input, FLUX, FLUX.sizes[0]!)).toMatchObject({ ok: false, refusal: { field, rule } });
+  });
+
+  test('refuses another selection than Canny’s for a reference run', () => {
+    const changes = { reference: true, upsampling: 'token' } as const;
+    expect(planFor({ preset: '7x', selection: 'latent' }, changes)).toMatchObject({
+      ok: false,
+      refusal: { field: 'selection', value: 'latent' },
+    });
+  });
+
+  test('with another solver has the same schedule and work, and needs the feature of its name', () => {
+    const euler = value(planFor({ preset: '7x' }));
+    const ab2 = value(planFor({ preset: '7x' }, { solver: 'ab2' }));
+    expect(ab2).toEqual({ ...euler, features: ['solver.ab2'] });
+    expect(needsOf(ab2).features).toEqual(['solver.ab2']);
+    expect(viewPlan(ab2, requestOn(FLUX, { preset: '7x' }, { solver: 'ab2' })).solver).toBe('ab2');
+  });
+
+  test('refuses another solver than Euler for a reference run', () => {
+    expect(planFor({ preset: '7x' }, { reference: true, upsampling: 'token', solver: 'ab2' })).toEqual({
+      ok: false,
+      refusal: { field: 'solver', value: 'ab2', rule: 'the reference steps by euler: leave it out or say euler' },
+    });
   });
 
   test('keeps a thousand sigmas of the shortest stages apart in float32', () => {

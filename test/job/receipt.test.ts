@@ -20,7 +20,17 @@ const usage = plan.stages.map(
     warnings: ['w'],
   }),
 );
-const facts = { jobId: 'j', model: 'm', modelDigest: 'd', seed: 1, preset: '7x', rooms: [], totalMs: 100 };
+const facts = {
+  jobId: 'j',
+  model: 'm',
+  modelDigest: 'd',
+  seed: 1,
+  preset: '7x',
+  solver: 'ab2',
+  selection: 'latent',
+  rooms: [],
+  totalMs: 100,
+} as const;
 const receiptOf = (used: readonly StageUsage[]) => makeReceipt({ ...facts, work: plan, usage: used });
 
 /** What the three stages decode with every preview on: a half-size picture, a mixed one, the image. */
@@ -29,7 +39,7 @@ const PICTURE = (FLUX.flops.decode_per_pixel * 1024 ** 2) / 1e12;
 
 describe('a receipt', () => {
   test('of a finished job has the plan’s work, all of it', () => {
-    const { tflops, stages, warnings, wall_ms } = receiptOf(usage);
+    const { tflops, stages, solver, selection, warnings, wall_ms } = receiptOf(usage);
     const { denoise, denoiseWithoutAttention, decode, text, plain, plainWithoutAttention } = plan.flops;
     expect(tflops).toMatchObject({
       denoise: denoise / 1e12,
@@ -51,6 +61,7 @@ describe('a receipt', () => {
       [4096, 5],
     ]);
     expect(stages.reduce((sum, stage) => sum + stage.tflops, 0)).toBeCloseTo(tflops.denoise, 9);
+    expect([solver, selection]).toEqual(['ab2', 'latent']);
     expect(warnings).toEqual(['w']);
     expect(wall_ms.orchestration).toBe(100 - 3 * 16);
   });

@@ -48,6 +48,8 @@ export function requestOn(facts: ModelFacts, input: ScheduleInput, changes: Part
     height,
     seed: 0,
     schedule: value(chooseSchedule(input, facts, { width, height })),
+    solver: 'euler',
+    selection: input.selection ?? 'canny',
     upsampling: 'latent',
     reference: false,
     format: 'png',

@@ -132,6 +132,7 @@ describe('the oracle', () => {
         width: run.D,
         selections: [run.selected],
         mode: run.mode,
+        solver: 'euler',
         referenceVariance: run.mode === 'token',
         noise: (stream) => (stream === 0 ? run.x_init : run[`white_noise_${stream + 1}`]!),
         velocity: velocityAt,
@@ -182,8 +183,14 @@ describe.each(SCHEDULES)('the story of $K stages', ({ K, input, rooms }) => {
     { reference: false, upsampling: 'latent' },
     { reference: false, upsampling: 'token' },
     { reference: true, upsampling: 'token' },
-  ] as const)('sends and ends with what the oracle has: %o', async ({ reference, upsampling }) => {
-    const { jobs, sent, image } = await walk(newJob(CLOSED_FORM_FACTS, input, { reference, upsampling }), model);
+    { reference: false, upsampling: 'latent', solver: 'ab2' },
+  ] as const)('sends and ends with what the oracle has: %o', async (changes) => {
+    const { reference, upsampling, solver = 'euler' } = { solver: undefined, ...changes };
+    const begun = newJob(CLOSED_FORM_FACTS, input, { reference, upsampling, solver });
+    const { jobs, sent, image } = await walk(begun, model);
+    expect(begun.plan.features).toEqual(solver === 'ab2' ? ['solver.ab2'] : []);
+    // euler is not named: a server that knows no other takes the request
+    for (const { request } of sent) expect(request.options.solver).toBe(solver === 'ab2' ? 'ab2' : undefined);
     const { plan, selections } = jobs.at(-1)!;
     const side = K === 1 ? 1 : 2;
     const stages = walkOracle({
@@ -197,6 +204,7 @@ describe.each(SCHEDULES)('the story of $K stages', ({ K, input, rooms }) => {
       selections: selections ?? [],
       mode: upsampling,
       referenceVariance: reference,
+      solver,
       noise: (stream, count) => standardNormals({ seed: SEED, stream, count }),
       velocity: velocityAt,
     });
@@ -254,6 +262,58 @@ describe('the selection', () => {
       ]);
     },
   );
+
+  test.each([three, four])(
+    'by latents is the tokens with most detail, and no picture is decoded: %o',
+    async (input) => {
+      const { jobs, sent, events } = await walk(
+        newJob(CLOSED_FORM_FACTS, { ...input, selection: 'latent' }),
+        modelOn(),
+      );
+      const [, after] = jobs as [Job, Job];
+      expect(roomName(after.room)).toBe('stage2');
+      expect(after.rgb).toBe(null);
+      const { options, tokens, sigmas } = sent[0]!.request;
+      expect(options).toMatchObject({ decode: 'none', rgb: false, clean_latents: true });
+      for (const { request } of sent.slice(1)) expect(request.options.clean_latents).toBe(undefined);
+      // the clean estimate at the last of the two evaluations, and its variances, written out
+      const clean = Array.from(tokens.latents);
+      for (const [n, at] of clean.entries()) {
+        const [row, col] = [Math.floor(n / 64), Math.floor(n / 16) % 4];
+        const before = Math.fround(at + (sigmas[1]! - sigmas[0]!) * Math.fround(velocityAt(at, sigmas[0]!, row, col)));
+        clean[n] = before - sigmas[1]! * velocityAt(before, sigmas[1]!, row, col);
+      }
+      const detail = Array.from({ length: 16 }, (_, n) =>
+        [0, 4, 8, 12].reduce((sum, c) => {
+          const four = clean.slice(16 * n + c, 16 * n + c + 4);
+          const mean = four.reduce((total, x) => total + x) / 4;
+          return sum + four.reduce((total, x) => total + (x - mean) ** 2, 0) / 4;
+        }, 0),
+      );
+      const ranked = [...detail.keys()].sort((a, b) => detail[b]! - detail[a]!);
+      const count = after.plan.selected[0]!;
+      const indices = ranked.slice(0, count).toSorted((a, b) => a - b);
+      expect(after.selections?.[0]).toEqual(indices);
+      expect(after.selections).toHaveLength(after.plan.selected.length);
+      expect(events.filter(({ type }) => type === 'selection')).toMatchObject([
+        { data: { rows: 4, cols: 4, indices, edge_pixels: null, edges: null, blocks: { width: 64, height: 64 } } },
+      ]);
+    },
+  );
+
+  test.each([
+    { ...three, r: 0 },
+    { ...three, r: 0, selection: 'latent' },
+    { ...three, r: undefined, selection: 'none' },
+    { ...four, r: undefined, selection: 'none' },
+  ] as const)('of none sends all low tokens on, decodes and searches nothing: %o', async (input) => {
+    const { jobs, sent, events } = await walk(newJob(CLOSED_FORM_FACTS, input), modelOn());
+    expect(jobs.map(({ room }) => roomName(room))).not.toContain('select');
+    expect(events.map(({ type }) => type)).not.toContain('selection');
+    expect(sent.map(({ request }) => request.options.decode)).toEqual([...sent.slice(1).map(() => 'none'), 'image']);
+    expect(sent.every(({ request }) => request.options.clean_latents === undefined)).toBe(true);
+    for (const { request } of sent.slice(0, -1)) expect([...request.tokens.scale]).toEqual(Array(16).fill(2));
+  });
 
   test('is made once, for every boundary but the last, and its picture is dropped', async () => {
     const { jobs } = await walk(newJob(CLOSED_FORM_FACTS, four), modelOn());

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { greyFromRgb, referenceGrey } from '../../src/numerics/grey.ts';
-import { blockScores, rankTokens, selectStillLow, selectTop } from '../../src/numerics/select.ts';
+import { blockScores, latentScores, rankTokens, selectStillLow, selectTop } from '../../src/numerics/select.ts';
 
 const scores = fc
   .array(fc.integer({ min: 0, max: 6 }), { minLength: 1, maxLength: 40 })
@@ -119,5 +119,41 @@ describe('selection', () => {
     expect(() => selectTop(new Uint32Array(3), 1.5)).toThrow('k is 1.5');
     expect(() => selectStillLow(new Uint32Array(3), 2, 1)).toThrow('to is 1');
     expect(() => selectStillLow(new Uint32Array(3), -1, 1)).toThrow('from is -1');
+  });
+});
+
+describe('detail of clean latents', () => {
+  const finite = fc.float({ min: -8, max: 8, noNaN: true });
+
+  it('is nothing where a token is flat in each channel: no order but the lower index', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(finite, finite), { minLength: 1, maxLength: 20 }), (tokens) => {
+        const clean = Float32Array.from(tokens.flatMap((token) => token.flatMap((x) => [x, x, x, x])));
+        const scores = latentScores(clean, tokens.length);
+        return scores.every((score) => score === 0) && rankTokens(scores).every((index, i) => index === i);
+      }),
+      { seed: 11 },
+    );
+  });
+
+  it('is the variance over four latent pixels, summed over channels', () => {
+    expect([...latentScores(Float32Array.of(1, 1, 3, 3, 0, 0, 0, 4, 5, 5, 5, 5, 2, 2, 2, 2), 2)]).toEqual([4, 0]);
+  });
+
+  it('puts the one token with detail first, wherever it is and however bright the others are', () => {
+    fc.assert(
+      fc.property(fc.nat(15), fc.array(finite, { minLength: 16, maxLength: 16 }), (at, levels) => {
+        const clean = Float32Array.from(levels.flatMap((x) => Array<number>(16).fill(x)));
+        clean.set([1, -1, 1, -1], at * 16 + 4);
+        return rankTokens(latentScores(clean, 16))[0] === at;
+      }),
+      { seed: 12 },
+    );
+  });
+
+  it('refuses latents that are not tokens of four pixels a channel', () => {
+    expect(() => latentScores(new Float32Array(10), 2)).toThrow('clean has 10 entries for 2 tokens');
+    expect(() => latentScores(new Float32Array(0), 2)).toThrow(RangeError);
+    expect(() => latentScores(new Float32Array(8), 0)).toThrow('numTokens is 0');
   });
 });

@@ -89,6 +89,8 @@ describe('each door', () => {
     ['ralu.e', { ralu: { N: [1] } }],
     ['ralu.z_max', { ralu: { z_max: 1 } }],
     ['ralu.upsampling', { ralu: { reference: true, upsampling: 'latent' } }],
+    ['ralu.selection', { ralu: { published: true, selection: 'none' } }],
+    ['ralu.solver', { ralu: { published: true, solver: 'ab2' } }],
     ['model', { model: 'nobody' }],
   ])('OpenAI’s names %s as its body does: %j', (field, extra) => {
     expect(fieldOf(planImages({ prompt: 'a fox', ...extra }, [FACTS], tools))).toBe(field);

@@ -65,11 +65,13 @@ describe('a job', () => {
     const { data } = events.find(({ type }) => type === 'selection') as Extract<SeenEvent, { type: 'selection' }>;
     expect(data.indices).toHaveLength(6);
     expect([...data.indices].sort((a, b) => a - b)).toEqual(data.indices);
-    const [edges, blocks] = [data.edges, data.blocks].map(({ b64_json }) =>
-      decode(Uint8Array.from(atob(b64_json), (char) => char.charCodeAt(0))),
+    const [edges, blocks] = [data.edges, data.blocks].map((picture) =>
+      decode(Uint8Array.from(atob(picture?.b64_json ?? ''), (char) => char.charCodeAt(0))),
     );
     expect([edges?.width, edges?.height, blocks?.width]).toEqual([128, 128, 128]);
-    expect(Array.from(edges?.data ?? []).filter((value, i) => i % 2 === 1 && value > 0)).toHaveLength(data.edge_pixels);
+    expect(Array.from(edges?.data ?? []).filter((value, i) => i % 2 === 1 && value > 0)).toHaveLength(
+      data.edge_pixels ?? -1,
+    );
     expect(Array.from(blocks?.data ?? []).filter((value, i) => i % 4 === 3 && value > 0)).toHaveLength(6 * 256);
   });
 
@@ -166,6 +168,33 @@ describe('a job', () => {
       ],
     ],
     [
+      'a selection by latents',
+      { preset: '7x', selection: 'latent', preview: false },
+      [
+        [64, 2],
+        [82, 3],
+        [256, 5],
+      ],
+    ],
+    [
+      'no selection',
+      { preset: '7x', selection: 'none' },
+      [
+        [64, 2],
+        [64, 3],
+        [256, 5],
+      ],
+    ],
+    [
+      'another solver',
+      { preset: '7x', solver: 'ab2' },
+      [
+        [64, 2],
+        [82, 3],
+        [256, 5],
+      ],
+    ],
+    [
       'h and Z of the caller',
       { N: [1, 1], e: [0.3, 1], h: [3, 2], Z: 4 },
       [
@@ -178,6 +207,9 @@ describe('a job', () => {
     const events = await watchAll(id);
     const last = events.at(-1);
     if (last?.type !== 'done') throw new Error(JSON.stringify(last));
+    const { solver = 'euler' } = schedule as { readonly solver?: string };
+    expect(last.data.receipt.solver).toBe(solver);
+    expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({ plan: { solver } });
     expect(last.data.receipt.stages.map(({ tokens, steps }) => [tokens, steps])).toEqual(stages);
   });
 
@@ -334,6 +366,12 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['guidance for a model without', { prompt, guidance: 3.5 }, 'guidance'],
     ['a negative prompt for a model without', { prompt, negative_prompt: 'blurry' }, 'negative_prompt'],
     ['latent upsampling in a reference run', { prompt, reference: true, upsampling: 'latent' }, 'upsampling'],
+    ['another solver in a reference run', { prompt, reference: true, solver: 'ab2' }, 'solver'],
+    ['another solver in a published run', { prompt, published: true, solver: 'ab2' }, 'solver'],
+    ['an unknown solver', { prompt, solver: 'heun' }, 'solver'],
+    ['another selection in a reference run', { prompt, reference: true, selection: 'none' }, 'selection'],
+    ['tokens that go early where none is selected', { prompt, selection: 'none', r: 0.1 }, 'r'],
+    ['an unknown selection', { prompt, selection: 'sobel' }, 'selection'],
     ['an unknown upsampling', { prompt, upsampling: 'bicubic' }, 'upsampling'],
     ['an unknown format', { prompt, output_format: 'gif' }, 'output_format'],
     ['quality 0', { prompt, output_format: 'webp', quality: 0 }, 'quality'],

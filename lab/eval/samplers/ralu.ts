@@ -47,6 +47,8 @@ export function planFor(
     height,
     seed: 0,
     schedule,
+    solver: 'euler' as const,
+    selection: 'canny' as const,
     upsampling: 'latent' as const,
     reference: false,
     format: 'png' as const,

@@ -9,7 +9,8 @@ const MAX_IMAGES = 10;
 const MAX_PARTIALS = 3;
 
 const { prompt, seed, guidance, negative_prompt } = jobBody.shape;
-const { N, e, h, Z, r, z_max, published, upsampling, reference, preset, allow_engine_change } = jobBody.shape;
+const { N, e, h, Z, r, z_max, published, solver, selection, upsampling, reference, preset, allow_engine_change } =
+  jobBody.shape;
 
 const extras = z
   .strictObject({
@@ -21,6 +22,8 @@ const extras = z
     r,
     z_max,
     published,
+    solver,
+    selection,
     upsampling,
     reference,
     allow_engine_change,
