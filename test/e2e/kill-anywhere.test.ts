@@ -33,11 +33,10 @@ test.each(instants)(
   },
 );
 
-test('a good part of those kills met a running job', ({ skip }) => {
+test('most of those kills met a running job', ({ skip }) => {
   const { kills, cut } = crashes.counts();
   skip(kills < NUM_KILLS, 'only some of the kills ran');
-  // a duration measured on a busy machine is too long for the jobs of a quiet one
-  expect(cut).toBeGreaterThanOrEqual(kills / 4);
+  expect(cut).toBeGreaterThan(kills / 2);
 });
 
 /** A seeded random number generator, uniform in [0, 1). Source: Tommy Ettinger, mulberry32, public domain. */
