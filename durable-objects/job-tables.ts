@@ -134,7 +134,8 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
     selection: record.receipt.selection ?? 'canny',
   };
   const failure = record.failure && { ...record.failure, reason: knownReason(record.failure.reason) };
-  return { ...record, request, receipt, failure, plan: { ...record.plan, features: record.plan.features ?? [] } };
+  const plan = { ...record.plan, features: record.plan.features ?? [], numerics: record.plan.numerics ?? 1 };
+  return { ...record, request, receipt, failure, plan };
 }
 
 export function insertRow(sql: SqlStorage, row: JobRecord): void {

@@ -64,7 +64,7 @@ export function benchNumerics({ cases, face }: NumericsInputs): Measurement[] {
     measure('between the stages of FLUX at 1024²: grey, Canny, selection, both transitions', () => {
       const { ranking } = rankPicture({ data: rgb, width: side, height: side }, { block: 16, isClipped: false });
       const [chosen] = selectAtBoundaries(ranking, [307]) as [Uint32Array];
-      const boundary = { mode: 'latent', seed: 1, referenceVariance: false } as const;
+      const boundary = { mode: 'latent', seed: 1, order: 'place', referenceVariance: false } as const;
       const mixed = transition({ ...boundary, tokens: low, chosen, renoise: renoise[0]!, stream: 1, isLast: false });
       return transition({ ...boundary, tokens: mixed, chosen: rest, renoise: renoise[1]!, stream: 2, isLast: true });
     }),

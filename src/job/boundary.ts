@@ -24,7 +24,7 @@ export interface BoundaryOptions {
  * RangeError where the plan has no such boundary, or no selection was made for it.
  */
 export function nextTokens(
-  { stages }: Pick<Plan, 'stages'>,
+  { stages, numerics }: Pick<Plan, 'stages' | 'numerics'>,
   { stage, start, renoise }: PlannedStage,
   { tokens, selections }: { readonly tokens: Tokens; readonly selections: readonly ArrayLike<number>[] | null },
   { seed, mode, referenceVariance }: BoundaryOptions,
@@ -40,6 +40,7 @@ export function nextTokens(
     renoise: { start, ...renoise },
     seed,
     stream: stage - 1,
+    order: numerics === 1 ? 'list' : 'place',
     referenceVariance,
     isLast,
   });

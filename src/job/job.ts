@@ -67,11 +67,18 @@ export interface PlannedStage extends StageWork {
   readonly renoise: { readonly signal: number; readonly noise: number; readonly correlation: number } | null;
 }
 
+/**
+ * How the numbers of a plan become those of a picture, where that has more than one version. 1: the noise of a boundary
+ * is counted along the list of tokens, as the published runs have it. 2: it belongs to places on the final grid.
+ */
+export type Numerics = 1 | 2;
+
 /** All numbers of a job, fixed before it exists. From here on nobody computes a coefficient. */
 export interface Plan extends PlannedWork {
   readonly model: Pick<ModelFacts, 'id' | 'channels' | 'token_pixels' | 'digest'>;
   /** features of the stage contract that the stages need; a stage server without them cannot have the job */
   readonly features: readonly string[];
+  readonly numerics: Numerics;
   /** full-resolution token grid */
   readonly rows: number;
   readonly cols: number;
@@ -216,6 +223,7 @@ export interface ImageView {
 /** The plan in wire form: counts, schedule and work. */
 export interface PlanView {
   readonly model_digest: string;
+  readonly numerics: Numerics;
   readonly stages: readonly {
     readonly stage: number;
     readonly tokens: number;

@@ -122,6 +122,7 @@ export function makePlan(
     value: {
       model: { id, channels, token_pixels, digest },
       features: neededFeatures({ solver: request.solver, clean_latents: selection === 'latent' }),
+      numerics: isPublished(request) ? 1 : 2,
       rows,
       cols,
       stages,
@@ -186,6 +187,10 @@ function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null 
   return null;
 }
 
+/** Whether a run repeats what was published: the reference, or a preset with the h and Z printed for it. */
+const isPublished = ({ reference, schedule: { preset, shifts } }: JobRequest): boolean =>
+  reference || (preset !== null && shifts !== null);
+
 /** What the stages of a plan need of their server. */
 export const needsOf = ({ model, features }: Plan): Needs => ({ model: model.id, digest: model.digest, features });
 
@@ -193,6 +198,7 @@ export const needsOf = ({ model, features }: Plan): Needs => ({ model: model.id,
 export function viewPlan(plan: Plan, request: JobRequest): PlanView {
   return {
     model_digest: plan.model.digest,
+    numerics: plan.numerics,
     stages: plan.stages.map(({ stage, tokens, steps, start, end, shift, sigmas }) => ({
       stage,
       tokens,

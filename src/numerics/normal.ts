@@ -38,6 +38,41 @@ export function standardNormals({
   return values;
 }
 
+/**
+ * [n * width] standard normals, `width` for each place: value i of the place (row, col) depends on (seed, stream, row,
+ * col, i) alone, so it does not depend on which other places are asked for, or in what order.
+ *
+ *   places  [n * 2] row and column of each, whole numbers 0 … 2^32 - 1
+ *
+ * Value i is the normal quantile of (w + ½) / 2^32, w = word i mod 4 of Philox with key (seed, stream) and counter
+ * (floor(i / 4), row, col, 0). Throws RangeError.
+ */
+export function normalsAtPlaces({
+  seed,
+  stream,
+  places,
+  width,
+}: {
+  seed: number;
+  stream: number;
+  places: Uint32Array;
+  width: number;
+}): Float32Array {
+  requireInteger('seed', seed, 0, WORDS - 1);
+  requireInteger('stream', stream, 0, WORDS - 1);
+  requireInteger('width', width, 1, 2 ** 16);
+  const values = new Float32Array((places.length / 2) * width);
+  const words = new Uint32Array(4);
+  for (let place = 0, at = 0; place < places.length; place += 2) {
+    for (let i = 0; i < width; i += 4) {
+      philox(words, i / 4, places[place]!, places[place + 1]!, 0, seed, stream);
+      for (let lane = 0; lane < 4 && i + lane < width; lane++)
+        values[at++] = normalQuantile((words[lane]! + 0.5) / WORDS);
+    }
+  }
+  return values;
+}
+
 /** Numerator and denominator of a rational approximation, highest power first. */
 interface Ratio {
   readonly top: Float64Array;

@@ -3,7 +3,7 @@
  * of the next stage. Pure.
  */
 import { requireLength, requireNumber } from './bounds.ts';
-import { standardNormals } from './normal.ts';
+import { normalsAtPlaces, standardNormals } from './normal.ts';
 import type { Renoise } from './schedule.ts';
 import { sortByPosition, type Tokens, tokenWidth } from './tokens.ts';
 import { doubleIds, type UpsampleMode, upsampleTokens } from './upsample.ts';
@@ -56,16 +56,32 @@ export interface Boundary {
 }
 
 /**
+ * What numbers the values of a boundary's noise. `place`: each value has a number of its own for its token's place on
+ * the final grid. `list`: it is counted along the list of tokens, as the golden runs have it, so another selection
+ * gives most tokens other noise.
+ */
+export type NoiseOrder = 'list' | 'place';
+
+/**
  * The tokens the next stage starts from: x ← signal * Up(x) + noise * z, z drawn from (seed, stream). Depends on
- * nothing else. Throws RangeError.
+ * nothing else. Law of `order` place: a token that two selections treat alike is the same after both. Throws
+ * RangeError.
  */
 export function transition({
   seed,
   stream,
+  order,
   ...boundary
-}: Boundary & { readonly seed: number; readonly stream: number }): Tokens {
-  const count = boundary.tokens.latents.length + 3 * boundary.chosen.length * tokenWidth(boundary.tokens);
-  return transitionWithNoise(boundary, standardNormals({ seed, stream, count }));
+}: Boundary & { readonly seed: number; readonly stream: number; readonly order: NoiseOrder }): Tokens {
+  const upsampled = upsample(boundary);
+  const { latents, imgIds } = upsampled;
+  if (order === 'list') return addNoise(boundary, upsampled, standardNormals({ seed, stream, count: latents.length }));
+  const width = tokenWidth(upsampled);
+  const numFresh = 4 * boundary.chosen.length;
+  // in the order in which the noise is taken: at the last boundary the children come first
+  const places = finalPlaces(imgIds);
+  const inOrder = boundary.isLast ? rotate(places, places.length - 2 * numFresh) : places;
+  return addNoise(boundary, upsampled, normalsAtPlaces({ seed, stream, places: inOrder, width }));
 }
 
 /**
@@ -73,14 +89,40 @@ export function transition({
  * those not upsampled here, then four children of each chosen one; at the last boundary the children come first, since
  * what is still low stands first there (so in the golden runs).
  */
-export function transitionWithNoise(
-  { tokens, chosen, mode, renoise, referenceVariance, isLast }: Boundary,
-  white: Float32Array,
-): Tokens {
-  const width = tokenWidth(tokens);
+export const transitionWithNoise = (boundary: Boundary, white: Float32Array): Tokens =>
+  addNoise(boundary, upsample(boundary), white);
+
+function upsample({ tokens, chosen, mode, isLast }: Boundary): Tokens {
   const upsampled = upsampleTokens(tokens, chosen, mode);
   if (isLast && upsampled.scale.includes(2))
     throw new RangeError(`chosen has ${chosen.length} entries; expected every token of scale 2 at the last boundary`);
+  return upsampled;
+}
+
+/** [n * 2] row and column of each token on the final grid; a low token stands where its child (0, 0) would. */
+function finalPlaces(imgIds: Float32Array): Uint32Array {
+  const places = new Uint32Array((imgIds.length / 3) * 2);
+  for (let n = 0; n < places.length / 2; n++) {
+    places[2 * n] = 2 * imgIds[3 * n + 1]!;
+    places[2 * n + 1] = 2 * imgIds[3 * n + 2]!;
+  }
+  return places;
+}
+
+/** `list` with what stands from `first` on put before the rest. */
+function rotate(list: Uint32Array, first: number): Uint32Array {
+  const rotated = new Uint32Array(list.length);
+  rotated.set(list.subarray(first));
+  rotated.set(list.subarray(0, first), list.length - first);
+  return rotated;
+}
+
+function addNoise(
+  { chosen, mode, renoise: { signal, noise, correlation }, referenceVariance, isLast }: Boundary,
+  upsampled: Tokens,
+  white: Float32Array,
+): Tokens {
+  const width = tokenWidth(upsampled);
   const { latents, imgIds, scale } = upsampled;
   requireLength('white', white.length, latents.length);
   const numFresh = 4 * chosen.length * width;
@@ -88,12 +130,11 @@ export function transitionWithNoise(
   const fresh = correlatedNoise(isLast ? white.subarray(0, numFresh) : white.subarray(numKept), {
     width,
     mode,
-    correlation: renoise.correlation,
+    correlation,
   });
   const kept = isLast ? white.subarray(numFresh) : white.subarray(0, numKept);
-  const keptNoise = referenceVariance ? renoise.noise : renoise.noise * Math.sqrt(1 - renoise.correlation);
-  for (let i = 0; i < numKept; i++) latents[i] = renoise.signal * latents[i]! + keptNoise * kept[i]!;
-  for (let i = 0; i < numFresh; i++)
-    latents[numKept + i] = renoise.signal * latents[numKept + i]! + renoise.noise * fresh[i]!;
+  const keptNoise = referenceVariance ? noise : noise * Math.sqrt(1 - correlation);
+  for (let i = 0; i < numKept; i++) latents[i] = signal * latents[i]! + keptNoise * kept[i]!;
+  for (let i = 0; i < numFresh; i++) latents[numKept + i] = signal * latents[numKept + i]! + noise * fresh[i]!;
   return isLast ? sortByPosition({ latents, imgIds: doubleIds(imgIds), scale }) : upsampled;
 }

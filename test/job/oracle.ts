@@ -15,17 +15,22 @@ export interface OracleRun {
   readonly ends: readonly number[];
   readonly shifts: readonly number[];
   readonly z: number | null;
-  /** rows and columns of the first stage's grid, and values of a token */
+  /** rows and columns of the first stage's grid */
   readonly rows: number;
   readonly cols: number;
-  readonly width: number;
   /** for each boundary but the last: places, ascending, in the tokens that the stage before hands over */
   readonly selections: readonly (readonly number[])[];
   readonly mode: 'latent' | 'token';
   readonly referenceVariance: boolean;
   readonly solver: 'euler' | 'ab2';
-  /** `count` standard normals: for the first stage (0), and for each boundary (1, 2, …) */
-  readonly noise: (stream: number, count: number) => ArrayLike<number>;
+  /**
+   * standard normals of one token, as many as it has values: for the first stage (0), and for each boundary (1, 2, …).
+   * A token is told by its number in the list of noise and by its place, counted in full tokens of the final grid
+   */
+  readonly noise: (
+    stream: number,
+    token: { readonly index: number; readonly row: number; readonly col: number },
+  ) => ArrayLike<number>;
   /** of one value of a token at (row, col) */
   readonly velocity: (x: number, sigma: number, row: number, col: number) => number;
 }
@@ -45,15 +50,18 @@ const CHILDREN = [
 
 /** Every stage: its noise levels, and its tokens at both ends. */
 export function walkOracle(run: OracleRun): OracleStage[] {
-  const { steps, ends, shifts, z, rows, cols, width, noise } = run;
+  const { steps, ends, shifts, z, rows, cols, noise } = run;
   const isPlain = steps.length === 1;
-  const first = noise(0, rows * cols * width);
-  let tokens: OracleToken[] = Array.from({ length: rows * cols }, (_, n) => ({
-    row: Math.floor(n / cols),
-    col: n % cols,
-    isLow: !isPlain,
-    values: Array.from({ length: width }, (__, i) => first[n * width + i]!),
-  }));
+  let tokens: OracleToken[] = Array.from({ length: rows * cols }, (_, n) => {
+    const [row, col] = [Math.floor(n / cols), n % cols];
+    const side = isPlain ? 1 : 2;
+    return {
+      row,
+      col,
+      isLow: !isPlain,
+      values: Array.from(noise(0, { index: n, row: side * row, col: side * col })),
+    };
+  });
   return steps.map((count, k) => {
     const before = ends[k - 1];
     const start = before === undefined ? 0 : before / (z! * (1 - before) + before);
@@ -90,7 +98,7 @@ function levels({ start, end, count, shift: h }: { start: number; end: number; c
 
 /** The boundary before stage k + 1: x ← a Up(x) + b z. */
 function cross(run: OracleRun, k: number, tokens: readonly OracleToken[]): OracleToken[] {
-  const { ends, z, mode, width, selections, noise, referenceVariance } = run;
+  const { ends, z, mode, selections, noise, referenceVariance } = run;
   const isLast = k === run.steps.length - 1;
   const e = ends[k - 1]!;
   const d = z! * (1 - e);
@@ -99,18 +107,21 @@ function cross(run: OracleRun, k: number, tokens: readonly OracleToken[]): Oracl
   const isChosen = (token: OracleToken, n: number) => (isLast ? token.isLow : selections[k - 1]!.includes(n));
   const kept = tokens.filter((token, n) => !isChosen(token, n));
   const parents = tokens.filter(isChosen);
-  const white = noise(k, (kept.length + 4 * parents.length) * width);
-  // white noise is for the tokens kept, then the children; before the last stage the children come first
-  const [keptFrom, childrenFrom] = isLast ? [4 * parents.length * width, 0] : [0, kept.length * width];
+  // noise is listed for the tokens kept, then the children; before the last stage the children come first
+  const [keptFrom, childrenFrom] = isLast ? [4 * parents.length, 0] : [0, kept.length];
+  const white = (index: number, row: number, col: number) => noise(k, { index, row: 2 * row, col: 2 * col });
 
   const keptDeviation = referenceVariance ? 1 : Math.sqrt(1 - c);
-  const after = kept.map((token, n) => ({
-    ...token,
-    values: token.values.map((x, i) => a * x + b * keptDeviation * white[keptFrom + n * width + i]!),
-  }));
+  const after = kept.map((token, n) => {
+    const own = white(keptFrom + n, token.row, token.col);
+    return { ...token, values: token.values.map((x, i) => a * x + b * keptDeviation * own[i]!) };
+  });
   const share = (1 - Math.sqrt(1 - 4 * c)) / 4;
   for (const [n, parent] of parents.entries()) {
-    const own = (child: number, i: number) => white[childrenFrom + (4 * n + child) * width + i]!;
+    const ofChildren = CHILDREN.map(([down, right], child) =>
+      white(childrenFrom + 4 * n + child, parent.row + down, parent.col + right),
+    );
+    const own = (child: number, i: number) => ofChildren[child]![i]!;
     for (const [child, [down, right]] of CHILDREN.entries()) {
       const values = parent.values.map((x, i) => {
         const channel = i - (i % 4);

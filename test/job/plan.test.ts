@@ -32,6 +32,18 @@ describe('the plan', () => {
     expect([plain.total, plain.plain_total]).toEqual([tflops.plain_total, tflops.plain_total]);
   });
 
+  test('has noise by place, but for runs that repeat what was published', () => {
+    const numerics = (input: ScheduleInput, changes: Partial<JobRequest> = {}) => {
+      const plan = value(planFor(input, changes));
+      expect(viewPlan(plan, requestOn(FLUX, input)).numerics).toBe(plan.numerics);
+      return plan.numerics;
+    };
+    expect(numerics({ preset: '7x' })).toBe(2);
+    expect(numerics({ N: [2, 3, 5], e: [0.2, 0.3, 1], h: [8, 3, 2], Z: 6, r: 0.1 })).toBe(2);
+    expect(numerics({ preset: '7x', published: true })).toBe(1);
+    expect(numerics({ preset: '7x' }, { reference: true, upsampling: 'token' })).toBe(1);
+  });
+
   test('hands out sigmas that fall, begin at the restart and end at exactly 0', () => {
     for (const { name } of presetsFor(50)) {
       const { stages } = value(planFor({ preset: name }));

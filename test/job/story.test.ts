@@ -8,7 +8,7 @@ import type { ScheduleInput } from '../../src/job/schedule-request.ts';
 import { FIRST_ROOM, isLastRoom, roomName, type Tools, walkRoom } from '../../src/job/story.ts';
 import { canny } from '../../src/numerics/canny.ts';
 import { greyFromRgb, referenceGrey } from '../../src/numerics/grey.ts';
-import { standardNormals } from '../../src/numerics/normal.ts';
+import { normalsAtPlaces, standardNormals } from '../../src/numerics/normal.ts';
 import { blockScores, selectTop } from '../../src/numerics/select.ts';
 import { gridIds, type Tokens } from '../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
@@ -129,12 +129,12 @@ describe('the oracle', () => {
         z: run.z,
         rows: run.gh,
         cols: run.gw,
-        width: run.D,
         selections: [run.selected],
         mode: run.mode,
         solver: 'euler',
         referenceVariance: run.mode === 'token',
-        noise: (stream) => (stream === 0 ? run.x_init : run[`white_noise_${stream + 1}`]!),
+        noise: (stream, { index }) =>
+          (stream === 0 ? run.x_init : run[`white_noise_${stream + 1}`]!).slice(index * run.D, (index + 1) * run.D),
         velocity: velocityAt,
       });
       for (const [k, { after }] of stages.entries()) {
@@ -188,6 +188,7 @@ describe.each(SCHEDULES)('the story of $K stages', ({ K, input, rooms }) => {
     const { reference, upsampling, solver = 'euler' } = { solver: undefined, ...changes };
     const begun = newJob(CLOSED_FORM_FACTS, input, { reference, upsampling, solver });
     const { jobs, sent, image } = await walk(begun, model);
+    expect(begun.plan.numerics).toBe(reference ? 1 : 2);
     expect(begun.plan.features).toEqual(solver === 'ab2' ? ['solver.ab2'] : []);
     // euler is not named: a server that knows no other takes the request
     for (const { request } of sent) expect(request.options.solver).toBe(solver === 'ab2' ? 'ab2' : undefined);
@@ -200,12 +201,14 @@ describe.each(SCHEDULES)('the story of $K stages', ({ K, input, rooms }) => {
       z: plan.z,
       rows: 8 / side,
       cols: 8 / side,
-      width: 16,
       selections: selections ?? [],
       mode: upsampling,
       referenceVariance: reference,
       solver,
-      noise: (stream, count) => standardNormals({ seed: SEED, stream, count }),
+      noise: (stream, { index, row, col }) =>
+        stream === 0 || reference
+          ? standardNormals({ seed: SEED, stream, offset: 16 * index, count: 16 })
+          : normalsAtPlaces({ seed: SEED, stream, places: Uint32Array.of(row, col), width: 16 }),
       velocity: velocityAt,
     });
     for (const [k, { before, sigmas }] of stages.entries()) {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { normalQuantile, standardNormals } from '../../src/numerics/normal.ts';
+import { normalQuantile, normalsAtPlaces, standardNormals } from '../../src/numerics/normal.ts';
 import { philox } from '../../src/numerics/philox.ts';
 
 const word = fc.integer({ min: 0, max: 2 ** 32 - 1 });
@@ -136,5 +136,70 @@ describe('standard normals', () => {
     expect(() => standardNormals({ ...good, count: 1.5 })).toThrow('count is 1.5');
     expect(() => standardNormals({ ...good, offset: 2 ** 34 })).toThrow('count is 1');
     expect(() => standardNormals({ ...good, offset: -1 })).toThrow('offset is -1');
+  });
+});
+
+describe('standard normals by place', () => {
+  const place = fc.tuple(fc.nat(200), fc.nat(200));
+
+  it('belong to their place: they do not depend on which other places are asked for, or in what order', () => {
+    fc.assert(
+      fc.property(
+        word,
+        word,
+        fc.array(place, { minLength: 1, maxLength: 12 }),
+        fc.integer({ min: 1, max: 9 }),
+        (seed, stream, places, width) => {
+          const all = normalsAtPlaces({ seed, stream, places: Uint32Array.from(places.flat()), width });
+          return places.every((one, n) => {
+            const alone = normalsAtPlaces({ seed, stream, places: Uint32Array.from(one), width });
+            return alone.length === width && alone.every((value, i) => value === all[n * width + i]);
+          });
+        },
+      ),
+      { seed: 8 },
+    );
+  });
+
+  it('are white: mean 0, variance 1, no covariance between neighbours, slots and streams', () => {
+    const side = 64;
+    const width = 16;
+    const places = Uint32Array.from({ length: 2 * side * side }, (_, i) =>
+      i % 2 === 0 ? Math.floor(i / 2 / side) : Math.floor(i / 2) % side,
+    );
+    const values = normalsAtPlaces({ seed: 42, stream: 1, places, width });
+    const count = values.length;
+    const product = (other: Float32Array) =>
+      values.subarray(0, other.length).reduce((sum, x, i) => sum + x * other[i]!, 0) / other.length;
+    const error = 5 / Math.sqrt(count);
+    expect(Math.abs(values.reduce((sum, x) => sum + x, 0) / count)).toBeLessThan(error);
+    expect(Math.abs(product(values) - 1)).toBeLessThan(error * Math.SQRT2);
+    for (const shift of [1, 2, width, side * width])
+      expect(Math.abs(product(values.subarray(shift)))).toBeLessThan(5 / Math.sqrt(count - shift));
+    for (const other of [
+      { seed: 42, stream: 2 },
+      { seed: 43, stream: 1 },
+    ])
+      expect(Math.abs(product(normalsAtPlaces({ ...other, places, width })))).toBeLessThan(error);
+  });
+
+  it('are pinned: a change of these four values changes every staged picture', () => {
+    expect([
+      ...normalsAtPlaces({ seed: 7, stream: 2, places: Uint32Array.of(3, 1), width: 4 }),
+    ]).toMatchInlineSnapshot(`
+      [
+        0.9728719592094421,
+        0.3621448576450348,
+        -0.6981233954429626,
+        1.3071762323379517,
+      ]
+    `);
+  });
+
+  it('refuse a seed, a stream or a width out of range', () => {
+    const good = { seed: 1, stream: 1, places: Uint32Array.of(0, 0), width: 4 };
+    expect(() => normalsAtPlaces({ ...good, seed: -1 })).toThrow('seed is -1');
+    expect(() => normalsAtPlaces({ ...good, stream: 2 ** 32 })).toThrow('stream is 4294967296');
+    expect(() => normalsAtPlaces({ ...good, width: 0 })).toThrow('width is 0');
   });
 });

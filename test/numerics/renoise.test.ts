@@ -5,7 +5,7 @@ import { correlatedNoise, transition, transitionWithNoise } from '../../src/nume
 import { renoiseCoefficients } from '../../src/numerics/schedule.ts';
 import { rankTokens, selectStillLow } from '../../src/numerics/select.ts';
 import { selectedCounts, tokenCounts } from '../../src/numerics/token-counts.ts';
-import { gridIds, initialTokens, tokenWidth } from '../../src/numerics/tokens.ts';
+import { gridIds, initialTokens, type Tokens, tokenWidth } from '../../src/numerics/tokens.ts';
 import { upsampleTokens } from '../../src/numerics/upsample.ts';
 
 const z = fc.double({ min: 2, max: 100, noNaN: true });
@@ -77,9 +77,14 @@ describe('a boundary', () => {
     return { ...tokens, latents: tokens.latents.map((noise) => end * 0.7 + (1 - end) * noise) };
   }
 
-  it.each(['latent', 'token'] as const)(
-    'in %s mode hands over mean s * clean and white noise of variance b², upsampled or not',
-    (mode) => {
+  it.each([
+    ['latent', 'place'],
+    ['token', 'place'],
+    ['latent', 'list'],
+    ['token', 'list'],
+  ] as const)(
+    'in %s mode with noise by %s hands over mean s * clean and white noise of variance b², upsampled or not',
+    (mode, order) => {
       const tokens = tokensAtEnd();
       const chosen = everyToken(512);
       const { latents, scale } = transition({
@@ -89,6 +94,7 @@ describe('a boundary', () => {
         renoise,
         seed: 11,
         stream: 1,
+        order,
         referenceVariance: false,
         isLast: false,
       });
@@ -145,25 +151,29 @@ describe('a boundary', () => {
     expect(Math.abs(variance - (1 + renoise.correlation))).toBeLessThan((5 * Math.SQRT2 * 1.0625) / Math.sqrt(numKept));
   });
 
-  it('depends on seed, stream and its input alone, and leaves its input as it was', () => {
-    const tokens = initialTokens({ rows: 4, cols: 4, values: 8, seed: 1, scale: 2 });
-    const before = structuredClone(tokens);
-    const run = (seed: number, stream: number) =>
-      transition({
-        tokens,
-        chosen: Uint32Array.of(2, 7),
-        mode: 'latent',
-        renoise,
-        seed,
-        stream,
-        referenceVariance: false,
-        isLast: false,
-      });
-    expect(run(1, 1)).toEqual(run(1, 1));
-    expect(run(1, 1).latents).not.toEqual(run(1, 2).latents);
-    expect(run(1, 1).latents).not.toEqual(run(2, 1).latents);
-    expect(tokens).toEqual(before);
-  });
+  it.each(['place', 'list'] as const)(
+    'with noise by %s depends on seed, stream and its input alone, and leaves its input as it was',
+    (order) => {
+      const tokens = initialTokens({ rows: 4, cols: 4, values: 8, seed: 1, scale: 2 });
+      const before = structuredClone(tokens);
+      const run = (seed: number, stream: number) =>
+        transition({
+          tokens,
+          chosen: Uint32Array.of(2, 7),
+          mode: 'latent',
+          renoise,
+          seed,
+          stream,
+          order,
+          referenceVariance: false,
+          isLast: false,
+        });
+      expect(run(1, 1)).toEqual(run(1, 1));
+      expect(run(1, 1).latents).not.toEqual(run(1, 2).latents);
+      expect(run(1, 1).latents).not.toEqual(run(2, 1).latents);
+      expect(tokens).toEqual(before);
+    },
+  );
 
   it.each([2, 3, 4, 5])(
     '%i stages end on the full grid in its order, whatever is upsampled when, r = 0 and r = 1 included',
@@ -204,6 +214,7 @@ describe('a boundary', () => {
               renoise,
               seed,
               stream,
+              order: 'place',
               referenceVariance: false,
               isLast: stream === K - 1,
             });
@@ -221,6 +232,89 @@ describe('a boundary', () => {
     },
   );
 
+  it.each(['latent', 'token'] as const)(
+    'by place, in %s mode: what two selections treat alike is the same after both, at every boundary',
+    (mode) => {
+      const isLow = fc.array(fc.boolean(), { minLength: 20, maxLength: 20 });
+      const chosenOf = (early: readonly boolean[]) =>
+        Uint32Array.from(early.flatMap((isEarly, n) => (isEarly ? [n] : [])));
+      const low = initialTokens({ rows: 4, cols: 5, values: 8, seed: 2, scale: 2 });
+      const across = (tokens: Tokens, chosen: Uint32Array, stream: number, isLast: boolean) =>
+        transition({
+          tokens,
+          chosen,
+          mode,
+          renoise,
+          seed: 7,
+          stream,
+          order: 'place',
+          referenceVariance: false,
+          isLast,
+        });
+      /** values of each token, by its place and side */
+      const byPlace = ({ latents, imgIds, scale }: Tokens) =>
+        new Map(
+          Array.from(scale, (side, n) => [
+            `${imgIds[3 * n + 1]} ${imgIds[3 * n + 2]} ${side}`,
+            [...latents.subarray(8 * n, 8 * n + 8)],
+          ]),
+        );
+      fc.assert(
+        fc.property(isLow, isLow, (one, other) => {
+          const mixed = [one, other].map((early) => across(low, chosenOf(early), 1, false));
+          const full = mixed.map((tokens) =>
+            across(
+              tokens,
+              Uint32Array.from(tokens.scale.keys()).filter((n) => tokens.scale[n] === 2),
+              2,
+              true,
+            ),
+          );
+          const [first, second] = mixed.map(byPlace);
+          let shared = 0;
+          for (const [place, values] of first!) {
+            if (!second!.has(place)) continue;
+            shared++;
+            expect(second!.get(place)).toEqual(values);
+          }
+          expect(shared).toBeGreaterThanOrEqual(one.filter((isEarly, n) => isEarly === other[n]).length);
+          for (const [n, isEarly] of one.entries()) {
+            if (isEarly !== other[n]) continue;
+            for (const [down, right] of [
+              [0, 0],
+              [0, 1],
+              [1, 0],
+              [1, 1],
+            ] as const) {
+              const at = 8 * ((2 * Math.floor(n / 5) + down) * 10 + 2 * (n % 5) + right);
+              expect(full[0]!.latents.slice(at, at + 8)).toEqual(full[1]!.latents.slice(at, at + 8));
+            }
+          }
+        }),
+        { seed: 6, numRuns: 40 },
+      );
+    },
+  );
+
+  it('by list, another selection gives a token that it treats alike other noise', () => {
+    const low = initialTokens({ rows: 2, cols: 3, values: 4, seed: 2, scale: 2 });
+    // token 1 comes first of the kept where 0 is upsampled, second where 5 is
+    const [first, second] = [[0], [5]].map((chosen) =>
+      transition({
+        tokens: low,
+        chosen: Uint32Array.from(chosen),
+        mode: 'latent',
+        renoise,
+        seed: 7,
+        stream: 1,
+        order: 'list',
+        referenceVariance: false,
+        isLast: false,
+      }),
+    );
+    expect(first!.latents.slice(0, 4)).not.toEqual(second!.latents.slice(4, 8));
+  });
+
   it('the last one refuses to leave a token low, and noise of another length is refused', () => {
     const tokens = initialTokens({ rows: 1, cols: 2, values: 4, seed: 1, scale: 2 });
     const boundary = {
@@ -231,7 +325,7 @@ describe('a boundary', () => {
       referenceVariance: false,
       isLast: true,
     };
-    expect(() => transition({ ...boundary, seed: 1, stream: 1 })).toThrow(
+    expect(() => transition({ ...boundary, seed: 1, stream: 1, order: 'place' })).toThrow(
       'chosen has 1 entries; expected every token of scale 2 at the last boundary',
     );
     expect(() => transitionWithNoise({ ...boundary, isLast: false }, new Float32Array(8))).toThrow(
