@@ -7,8 +7,9 @@ import { type Rig, startWatchedJob, storedEvents, type Watched } from './rig.ts'
 export const BODY = { prompt: 'a red apple', width: 256, height: 256, preset: '7x', seed: 7 };
 
 export interface Crashes {
-  /** the image of the undisturbed job, and the shortest time that one took, milliseconds */
+  /** of the undisturbed job: its image, how many events it has, and the shortest time that one took, milliseconds */
   readonly reference: Uint8Array;
+  readonly numEvents: number;
   readonly duration: number;
   /** kills everything at once under the job and starts it again */
   crash(job: Watched): Promise<void>;
@@ -24,12 +25,13 @@ export interface Crashes {
 export async function prepare(rig: Rig): Promise<Crashes> {
   await rig.start();
   let reference: Uint8Array = new Uint8Array();
+  let numEvents = 0;
   // the first job of a stage server is slower than the rest, and any may meet a busy machine
   const durations: number[] = [];
   for (let run = 0; run < 4; run++) {
     const begin = performance.now();
     const { id, events } = await startWatchedJob(rig.service, BODY);
-    await events;
+    numEvents = (await events).length;
     durations.push(performance.now() - begin);
     reference = await fetchImage(rig.service, id);
   }
@@ -37,6 +39,7 @@ export async function prepare(rig: Rig): Promise<Crashes> {
   let cut = 0;
   return {
     reference,
+    numEvents,
     duration: Math.min(...durations),
     async crash({ hasEnded }) {
       kills++;
