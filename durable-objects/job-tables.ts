@@ -6,6 +6,7 @@ import type { StageUsage } from '../src/billing/receipt.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import { knownReason } from '../src/job/failures.ts';
 import type { Job, JobRecord } from '../src/job/job.ts';
+import { viewPlan } from '../src/job/plan.ts';
 import { workOf } from '../src/job/record.ts';
 import type { Webhook } from '../src/job/webhook.ts';
 import { decodeMessage, encodeMessage, type Message, type Tensor } from '../src/stage/safetensors.ts';
@@ -121,9 +122,12 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
     return [field, kind === 'json' && value !== null ? JSON.parse(value as string) : value];
   });
   const record = Object.fromEntries(fields) as unknown as JobRecord;
+  const numBoundaries = record.plan.stages.length - 1;
+  const { schedule } = record.request;
   // a job planned before these were asked for runs as it was planned
   const request = {
     ...record.request,
+    schedule: { ...schedule, z: schedule.z === null ? null : eachBoundary(schedule.z, numBoundaries) },
     solver: record.request.solver ?? 'euler',
     selection: record.request.selection ?? 'canny',
     allowEngineChange: record.request.allowEngineChange ?? true,
@@ -134,8 +138,18 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
     selection: record.receipt.selection ?? 'canny',
   };
   const failure = record.failure && { ...record.failure, reason: knownReason(record.failure.reason) };
-  const plan = { ...record.plan, features: record.plan.features ?? [], numerics: record.plan.numerics ?? 1 };
+  const plan = {
+    ...record.plan,
+    features: record.plan.features ?? [],
+    numerics: record.plan.numerics ?? 1,
+    z: eachBoundary(record.plan.z, numBoundaries),
+  };
   return { ...record, request, receipt, failure, plan };
+}
+
+/** Z of each boundary; an earlier version stored one for all of them, and null where there are none. */
+function eachBoundary(z: readonly number[] | number | null, numBoundaries: number): readonly number[] {
+  return typeof z === 'number' ? new Array<number>(numBoundaries).fill(z) : (z ?? []);
 }
 
 export function insertRow(sql: SqlStorage, row: JobRecord): void {
@@ -176,18 +190,19 @@ export function readEvents(sql: SqlStorage, seq: number, limit: number): readonl
       limit,
     )
     .toArray()
-    .map(toEvent);
+    .map((row) => toEvent(sql, row));
 }
 
-const toEvent = ({
-  data,
-  ...event
-}: {
-  readonly seq: number;
-  readonly type: string;
-  readonly data: string;
-  readonly at: number;
-}): StoredEvent => ({ ...event, data: JSON.parse(data) }) as StoredEvent;
+function toEvent(
+  sql: SqlStorage,
+  row: { readonly seq: number; readonly type: string; readonly data: string; readonly at: number },
+): StoredEvent {
+  const event = { ...row, data: JSON.parse(row.data) } as StoredEvent;
+  // an earlier version told less of the plan than there is to tell
+  if (event.type !== 'plan' || event.data.amplitude !== undefined) return event;
+  const { plan, request } = readRow(sql) as JobRecord;
+  return { ...event, data: { ...event.data, ...viewPlan(plan, request) } };
+}
 
 /** The events that are lines of the story, in order: none of the many steps, none of the pictures of stages. */
 export const readStory = (sql: SqlStorage): readonly StoredEvent[] =>
@@ -196,7 +211,7 @@ export const readStory = (sql: SqlStorage): readonly StoredEvent[] =>
       "SELECT seq, type, data, at FROM event WHERE type NOT IN ('queued', 'step', 'preview') ORDER BY seq",
     )
     .toArray()
-    .map(toEvent);
+    .map((row) => toEvent(sql, row));
 
 /** The newest event; undefined before the first. */
 export const readLastEvent = (sql: SqlStorage): StoredEvent | undefined =>

@@ -125,9 +125,10 @@ export function describePlan({ plan }) {
   const total = plan.stages.reduce((sum, { steps }) => sum + steps, 0);
   if (plan.stages.length === 1) return `One stage of ${counted(total, 'step')} at full resolution: the plain model.`;
   const shifts = plan.h.map((h) => h.toFixed(2)).join(', ');
+  const strengths = `the renoise strength${plan.z.length === 1 ? '' : 's'} Z = ${plan.z.map((z) => z.toFixed(2)).join(', ')}`;
   const matched = plan.fitted
-    ? `NT-Matching fitted the shifts h = ${shifts} and the renoise strength Z = ${plan.z?.toFixed(2)} in ${duration(plan.fit_ms)}`
-    : `The shifts are h = ${shifts}, the renoise strength Z = ${plan.z?.toFixed(2)}`;
+    ? `NT-Matching fitted the shifts h = ${shifts} and ${strengths} in ${duration(plan.fit_ms)}`
+    : `The shifts are h = ${shifts}, ${strengths}`;
   return `${counted(total, 'step')} in ${plan.stages.length} stages. Dashed: upsampled latents get fresh noise and the clock goes back. ${matched}${plan.divergence === null ? '' : `; divergence from the model’s own schedule ${plan.divergence.toFixed(3)}`}.`;
 }
 

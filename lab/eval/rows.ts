@@ -1,6 +1,6 @@
 /** The ways of sampling that the evaluation compares: the table's rows, and the settings that its ablations vary. */
 import type { ScheduleRequest } from '../../src/job/job.ts';
-import { modelShift } from '../../src/job/plan.ts';
+import { modelShift } from '../../src/job/model-shift.ts';
 import { defaultPreset, presetsFor } from '../../src/job/presets.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import type { Calibration } from './calibrate.ts';
@@ -17,7 +17,7 @@ import { KERNELS } from './samplers/resize.ts';
 import { teaCache } from './samplers/reuse.ts';
 import { growthFor, speed } from './samplers/speed.ts';
 import { type TaylorOptions, taylorSeer, taylorSteps } from './samplers/taylor.ts';
-import { fitShifts, mismatched, presetSchedule } from './schedules.ts';
+import { fitShifts, type Matched, mismatched, presetSchedule } from './schedules.ts';
 import { BLANK } from './targets.ts';
 
 /** SPEED: signal power at the low grid's finest frequency, against the noise's, at which the grid grows. */
@@ -132,7 +132,7 @@ function scheduleSettings(
     e: schedule.ends,
     r: schedule.ratios,
     h: plan.stages.map(({ shift }) => shift),
-    Z: plan.z ?? 'none',
+    Z: plan.z,
     divergence: plan.divergence ?? 0,
   };
 }
@@ -277,7 +277,9 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
     );
     return { ...ralu_, group: 'ablation', value };
   };
-  const matched = ({ shifts, z }: { readonly shifts: readonly number[]; readonly z: number }): ScheduleRequest => ({
+  const { z: baseZ } = planFor(facts, calibration, base);
+  const best = fitShifts(problem, baseZ).divergence;
+  const matched = ({ shifts, z }: Pick<Matched, 'shifts' | 'z'>): ScheduleRequest => ({
     ...base,
     preset: null,
     shifts,
@@ -297,8 +299,8 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
       id: 'divergence',
       title: 'Timestep distribution matched worse on purpose, same Z',
       axis: 'divergence',
-      rows: [0.026, 0.03, 0.035, 0.04]
-        .map((target) => mismatched(problem, target))
+      rows: [1, 1.15, 1.35, 1.55]
+        .map((times) => mismatched(problem, baseZ, times * best))
         .map((match) => row('divergence', Number(match.divergence.toFixed(4)), { schedule: matched(match) })),
     },
     {
@@ -331,7 +333,16 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
       id: 'z',
       title: 'Strength of the renoising, h fitted for each Z',
       axis: 'Z',
-      rows: [2, 3, 4, 6, 8, 10, 20, 50].map((z) => row('z', z, { schedule: matched(fitShifts(problem, z)) })),
+      rows: [2, 3, 4, 6, 8, 10, 20, 50].map((z) =>
+        row('z', z, {
+          schedule: matched(
+            fitShifts(
+              problem,
+              baseZ.map(() => z),
+            ),
+          ),
+        }),
+      ),
     },
     ...(['clean', 'latents'] as const).map((of): Ablation => {
       const end = 0.5;

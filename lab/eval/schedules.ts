@@ -4,8 +4,6 @@
 import type { ScheduleRequest } from '../../src/job/job.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import type { MatchingProblem } from '../../src/numerics/densities.ts';
-import { divergenceObjective } from '../../src/numerics/divergence.ts';
-import { minimize } from '../../src/numerics/minimize.ts';
 import { exactDivergence, fitSchedule } from '../../src/numerics/nt-matching.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
@@ -21,48 +19,27 @@ export function presetSchedule(
   return chosen.value;
 }
 
-/** h and Z, and the divergence they have. */
+/** The h of each stage and the Z of each boundary, and the divergence they have. */
 export interface Matched {
   readonly shifts: readonly number[];
-  readonly z: number;
+  readonly z: readonly number[];
   readonly divergence: number;
 }
 
-const SHIFTS = { least: 0.5, most: 10 } as const;
-
-/** The best shifts for a Z that is given, from three starts. */
-export function fitShifts(problem: MatchingProblem, z: number): Matched {
-  const objective = divergenceObjective(problem);
-  const bounds = (shift: number) => Float64Array.of(...problem.steps.map(() => Math.log(shift)), Math.log(z));
-  const starts = [1, 1.5, 2].map((first) => [
-    ...problem.steps.map((_, k) => problem.modelShift * (k === 0 ? first : 1 / first)),
-    z,
-  ]);
-  const ends = starts.map((start) =>
-    minimize(objective, {
-      lower: Array.from(bounds(SHIFTS.least)),
-      upper: Array.from(bounds(SHIFTS.most)),
-      start: start.map(Math.log),
-      tolerance: 1e-12,
-    }),
-  );
-  const best = ends.reduce((a, b) => (b.value < a.value ? b : a));
-  const shifts = Array.from(best.x.subarray(0, problem.steps.length), (x) =>
-    Math.min(SHIFTS.most, Math.max(SHIFTS.least, Math.exp(x))),
-  );
-  return { shifts, z, divergence: exactDivergence({ shifts, z }, problem) };
-}
+/** The best shifts for the Z of each boundary, which is given. */
+export const fitShifts = (problem: MatchingProblem, z: readonly number[]): Matched =>
+  fitSchedule({ ...problem, zRanges: z.map((strength) => ({ least: strength, most: strength })) });
 
 /**
- * Worse matches on purpose: the fitted Z, and shifts between the fitted ones and even steps, h ^ (1 - λ), with λ found
- * by halving so that the exact divergence is the target's. A target below the fit's divergence gives the fit. Law:
+ * Worse matches on purpose: the Z that is given, and shifts between the best for it and even steps, h ^ (1 - λ), with λ
+ * found by halving so that the exact divergence is the target's. A target below the best divergence gives the best. Law:
  * divergence is the target to 1e-6.
  */
-export function mismatched(problem: MatchingProblem, target: number): Matched {
-  const fit = fitSchedule(problem);
+export function mismatched(problem: MatchingProblem, z: readonly number[], target: number): Matched {
+  const fit = fitShifts(problem, z);
   const at = (share: number): Matched => {
     const shifts = fit.shifts.map((shift) => shift ** (1 - share));
-    return { shifts, z: fit.z, divergence: exactDivergence({ shifts, z: fit.z }, problem) };
+    return { shifts, z, divergence: exactDivergence({ shifts, z }, problem) };
   };
   let [low, high] = [0, 1];
   if (at(high).divergence < target)

@@ -56,7 +56,7 @@ export function benchNumerics({ cases, face }: NumericsInputs): Measurement[] {
     steps: [5, 6, 7],
     ends: [0.3, 0.45, 1],
     shifts: [5.019, 2.589, 2.226],
-    z: 6.317,
+    z: [6.317, 6.317],
   });
   const low = initialTokens({ rows: 32, cols: 32, values: 64, seed: 1, scale: 2 });
   const rest = Uint32Array.from({ length: 1024 - 307 }, (_, n) => n);

@@ -29,7 +29,7 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
   ];
   if (isStaged) {
     lines.push(
-      `schedule   h ${list(plan.h)} · Z ${plan.z?.toFixed(3) ?? '–'} · restarts s ${list(plan.s)} · divergence ${plan.divergence?.toFixed(4) ?? '–'}`,
+      `schedule   h ${list(plan.h)} · Z ${list(plan.z)} · restarts s ${list(plan.s)} · divergence ${plan.divergence?.toFixed(4) ?? '–'}`,
     );
     lines.push(
       `           ${plan.fitted ? `fitted by NT-Matching in ${ms(plan.fit_ms)}` : 'h and Z as given, not fitted'}`,

@@ -52,12 +52,18 @@ export const jobBody = z
       example: [0.2, 0.3, 1],
     }),
     h: numbers.optional().openapi({ description: 'shift of each stage; fitted by NT-Matching when absent' }),
-    Z: z.number().optional().openapi({ description: 'renoise strength; fitted together with h when absent' }),
+    Z: z
+      .union([z.number(), z.array(z.number()).max(7)])
+      .optional()
+      .openapi({ description: 'renoise strength, of all boundaries or of each; fitted together with h when absent' }),
     r: z
       .union([z.number(), z.array(z.number()).max(6)])
       .optional()
       .openapi({ description: 'share of low-resolution tokens upsampled early', example: 0.1 }),
-    z_max: z.number().optional().openapi({ description: 'upper bound of a fitted Z; 10 when absent' }),
+    z_max: z
+      .number()
+      .optional()
+      .openapi({ description: 'upper bound of every fitted Z; without it the size of the picture decides' }),
     published: z
       .boolean()
       .optional()

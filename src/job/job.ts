@@ -2,6 +2,7 @@
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { PlannedWork, StageWork, WorkView } from '../billing/work.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
+import type { BoundaryAmplitude } from '../numerics/restart-amplitude.ts';
 import type { Selection } from '../numerics/select.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
@@ -49,8 +50,10 @@ export interface ScheduleRequest {
   /** cumulative shares of low-resolution tokens upsampled at each boundary but the last: K - 2 values for K stages */
   readonly ratios: readonly number[];
   readonly shifts: readonly number[] | null;
-  readonly z: number | null;
-  readonly zMax: number;
+  /** one for each of K - 1 boundaries */
+  readonly z: readonly number[] | null;
+  /** upper bound of every fitted Z; null bounds each by the amplitude its boundary must keep */
+  readonly zMax: number | null;
 }
 
 export interface PlannedStage extends StageWork {
@@ -83,8 +86,8 @@ export interface Plan extends PlannedWork {
   readonly rows: number;
   readonly cols: number;
   readonly stages: readonly PlannedStage[];
-  /** renoise strength; null when there is no boundary */
-  readonly z: number | null;
+  /** renoise strength of each of K - 1 boundaries */
+  readonly z: readonly number[];
   /** square root of the Jensen-Shannon divergence between the schedule and the model's own; null for one stage */
   readonly divergence: number | null;
   /** whether h and Z came from NT-Matching, and the milliseconds it took */
@@ -233,10 +236,12 @@ export interface PlanView {
     readonly shift: number;
     readonly sigmas: readonly number[];
   }[];
-  /** fitted or given: one h a stage; Z; s, the restart of every stage on the t clock */
+  /** fitted or given: one h a stage; one Z a boundary; s, the restart of every stage on the t clock */
   readonly h: readonly number[];
-  readonly z: number | null;
+  readonly z: readonly number[];
   readonly s: readonly number[];
+  /** at each boundary, how loud things stand above the noise after it, and how loud they should */
+  readonly amplitude: readonly BoundaryAmplitude[];
   readonly divergence: number | null;
   readonly fitted: boolean;
   readonly fit_ms: number;

@@ -5,35 +5,22 @@
 import { planWork, type StageWork, viewPlannedWork } from '../billing/work.ts';
 import type { Needs } from '../fleet/choose.ts';
 import { canBeStaged, tokenGrid } from '../numerics/grid.ts';
+import type { Range } from '../numerics/minimize.ts';
 import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
+import { amplitudeRanges, boundaryAmplitudes, type Restarts } from '../numerics/restart-amplitude.ts';
 import { buildSchedule, type Schedule } from '../numerics/schedule.ts';
 import type { Selection } from '../numerics/select.ts';
 import { selectedCounts, tokenCounts } from '../numerics/token-counts.ts';
 import { type ModelFacts, neededFeatures } from '../stage/contract.ts';
 import type { JobRequest, Plan, PlanView, ScheduleRequest } from './job.ts';
+import { modelShift } from './model-shift.ts';
 import { type Planned, plainOnlyRule, type Refusal } from './schedule-request.ts';
 import { selectionOf } from './selection.ts';
-
-/**
- * The model's own shift at a number of full-resolution tokens: log(shift) linear in tokens between neighbouring points,
- * and on along the outermost ones.
- */
-export function modelShift(points: ModelFacts['shift'], tokens: number): number {
-  const stated = points.find((point) => point.tokens === tokens);
-  if (stated) return stated.shift;
-  const above = points.findIndex((point) => point.tokens > tokens);
-  const end = Math.min(points.length - 1, above === -1 ? Infinity : Math.max(1, above));
-  const [from, to] = [points[end - 1], points[end]];
-  if (!to) throw new RangeError('a model states at least one shift');
-  if (!from) return to.shift;
-  const share = (tokens - from.tokens) / (to.tokens - from.tokens);
-  return Math.exp(Math.log(from.shift) + share * (Math.log(to.shift) - Math.log(from.shift)));
-}
 
 /** h and Z of a schedule: fitted by NT-Matching unless they are given. */
 export interface Fit {
   readonly shifts: readonly number[];
-  readonly z: number | null;
+  readonly z: readonly number[];
   readonly divergence: number | null;
   readonly fitted: boolean;
   readonly ms: number;
@@ -46,10 +33,13 @@ export interface Fit {
 export type FitMemo = Map<string, Fit>;
 const MEMO_SIZE = 256;
 
-function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo, clock: () => number): Fit {
-  const { steps, ends, zMax } = schedule;
-  if (steps.length === 1)
-    return { shifts: schedule.shifts ?? [shift], z: null, divergence: null, fitted: false, ms: 0 };
+function matchTimesteps(
+  schedule: ScheduleRequest,
+  { shift, zRanges }: { readonly shift: number; readonly zRanges: readonly Range[] },
+  { memo, clock }: { readonly memo: FitMemo; readonly clock: () => number },
+): Fit {
+  const { steps, ends } = schedule;
+  if (steps.length === 1) return { shifts: schedule.shifts ?? [shift], z: [], divergence: null, fitted: false, ms: 0 };
   const problem = { steps, ends, modelShift: shift };
   if (schedule.shifts && schedule.z !== null) {
     return {
@@ -60,11 +50,11 @@ function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo,
       ms: 0,
     };
   }
-  const key = JSON.stringify([steps, ends, shift, zMax]);
+  const key = JSON.stringify([steps, ends, shift, zRanges]);
   const kept = memo.get(key);
   if (kept) return kept;
   const begin = clock();
-  const { shifts, z, divergence } = fitSchedule({ ...problem, zMax });
+  const { shifts, z, divergence } = fitSchedule({ ...problem, zRanges });
   const made = { shifts: Array.from(shifts), z, divergence, fitted: true, ms: clock() - begin };
   if (memo.size >= MEMO_SIZE) memo.delete(memo.keys().next().value as string);
   memo.set(key, made);
@@ -88,10 +78,14 @@ export function makePlan(
   const { rows, cols } = tokenGrid(request, facts.token_pixels);
   const { steps, ends, ratios } = request.schedule;
   const isPlain = steps.length === 1;
-  const found = matchTimesteps(request.schedule, modelShift(facts.shift, rows * cols), tools.memo, tools.clock);
+  const selected = isPlain ? [] : selectedCounts((rows * cols) / 4, ratios);
+  const found = matchTimesteps(
+    request.schedule,
+    { shift: modelShift(facts.shift, rows * cols), zRanges: zRangesOf(request.schedule, { rows, cols, selected }) },
+    tools,
+  );
   const schedule: Schedule = buildSchedule({ steps, ends, shifts: found.shifts, z: found.z });
 
-  const selected = isPlain ? [] : selectedCounts((rows * cols) / 4, ratios);
   const counts = tokenCounts(rows * cols, isPlain ? null : selected);
   const selection = selectionOf(request, { selected });
   const work = planWork(facts.flops, {
@@ -134,6 +128,20 @@ export function makePlan(
       flops: work.flops,
     },
   };
+}
+
+/** What decides the amplitudes of things at the restarts: a token has two latent pixels on a side. */
+function restartsOf(
+  ends: readonly number[],
+  { rows, cols, selected }: Pick<Plan, 'rows' | 'cols' | 'selected'>,
+): Restarts {
+  return { side: 2 * Math.min(rows, cols), ends, selected, lowTokens: (rows * cols) / 4 };
+}
+
+/** Where a fitted Z may lie at each boundary: as high as the caller says, or as the amplitudes allow. */
+function zRangesOf({ ends, zMax }: ScheduleRequest, grid: Pick<Plan, 'rows' | 'cols' | 'selected'>): readonly Range[] {
+  if (zMax === null) return amplitudeRanges(restartsOf(ends, grid));
+  return ends.slice(1).map(() => ({ least: 2, most: zMax }));
 }
 
 /** Decoded is the image, a picture that somebody watches, and what the selection looks for edges in. */
@@ -211,6 +219,13 @@ export function viewPlan(plan: Plan, request: JobRequest): PlanView {
     h: plan.stages.map(({ shift }) => shift),
     z: plan.z,
     s: plan.stages.map(({ start }) => start),
+    amplitude: boundaryAmplitudes(
+      restartsOf(
+        plan.stages.map(({ end }) => end),
+        plan,
+      ),
+      plan.z,
+    ),
     divergence: plan.divergence,
     fitted: plan.fitted,
     fit_ms: plan.fitMs,

@@ -1,8 +1,11 @@
 /** Which schedule a request asks for: a preset's or its own lists, checked against the rules. Pure. */
+import { shiftRange } from '../numerics/divergence.ts';
 import { canBeStaged, type Size } from '../numerics/grid.ts';
+import type { Range } from '../numerics/minimize.ts';
 import type { Selection } from '../numerics/select.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import type { ScheduleRequest } from './job.ts';
+import { modelShift } from './model-shift.ts';
 import { defaultPreset, PLAIN, type Preset, presetsFor } from './presets.ts';
 
 /** What a request may be refused for once the model is known. */
@@ -26,7 +29,8 @@ export interface ScheduleInput {
   readonly N?: readonly number[] | undefined;
   readonly e?: readonly number[] | undefined;
   readonly h?: readonly number[] | undefined;
-  readonly Z?: number | undefined;
+  /** for every boundary, or one for each */
+  readonly Z?: number | readonly number[] | undefined;
   readonly r?: number | readonly number[] | undefined;
   readonly published?: boolean | undefined;
   /** canny when absent; `none` upsamples nothing early */
@@ -42,7 +46,6 @@ export const MAX_STAGES = 8;
  * which they travel.
  */
 const MIN_STAGE = 1e-3;
-const DEFAULT_Z_MAX = 10;
 const NOTHING_TO_FIT = 'bounds a fitted Z, and this schedule has none to fit';
 
 /** Why a size is for the plain run alone, for those whose token grid has an odd side. */
@@ -53,14 +56,14 @@ export const plainOnlyRule = ({ width, height }: Size, tokenPixels: number): str
  * N, e, r of a job from a preset or from the caller's own lists. `facts` decides which presets exist; `size` decides
  * what a request gets that names none: the fastest of them, or the plain run where the size cannot be staged. Rules: N
  * and e have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at
- * least 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in [0.5, 10]; Z and z_max
- * are at least 2; h and Z come together; selection none has no r above 0, and latent needs a boundary to select at.
+ * least 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in shiftRange of the
+ * model's shift at that size; Z, one value or K - 1, and z_max lie in [2, 100]; h and Z come together; selection none has no r above 0, and latent needs a boundary to select at.
  * Whether the size takes the stages that were asked for is for makePlan to say.
  */
 export function chooseSchedule(input: ScheduleInput, facts: ModelFacts, size: Size): Planned<ScheduleRequest> {
   const custom = (['N', 'e', 'h', 'Z'] as const).filter((field) => input[field] !== undefined);
-  const zMax = input.z_max ?? DEFAULT_Z_MAX;
-  if (zMax < 2 || zMax > 100) return refuse('z_max', zMax, 'must be from 2 to 100');
+  const zMax = input.z_max ?? null;
+  if (zMax !== null && !(zMax >= 2 && zMax <= 100)) return refuse('z_max', zMax, 'must be from 2 to 100');
   if (input.preset !== undefined && custom.length > 0)
     return refuse(custom[0] as string, input[custom[0] as 'N'], 'cannot be given together with preset');
   if (
@@ -71,12 +74,18 @@ export function chooseSchedule(input: ScheduleInput, facts: ModelFacts, size: Si
   }
   if (custom.length > 0) {
     if (input.published) return refuse('published', true, 'belongs to a preset, not to a custom schedule');
-    return customSchedule(input, zMax);
+    const tokens = (size.width / facts.token_pixels) * (size.height / facts.token_pixels);
+    return customSchedule(input, { zMax, shifts: shiftRange(modelShift(facts.shift, tokens)) });
   }
   return presetSchedule(input, facts, size, zMax);
 }
 
-function presetSchedule(input: ScheduleInput, facts: ModelFacts, size: Size, zMax: number): Planned<ScheduleRequest> {
+function presetSchedule(
+  input: ScheduleInput,
+  facts: ModelFacts,
+  size: Size,
+  zMax: number | null,
+): Planned<ScheduleRequest> {
   const isPlainOnly = !canBeStaged(size, facts.token_pixels);
   const name = input.preset ?? (isPlainOnly ? PLAIN : defaultPreset(facts.steps));
   if (name === PLAIN) {
@@ -114,13 +123,16 @@ function presetSchedule(input: ScheduleInput, facts: ModelFacts, size: Size, zMa
       ends: preset.ends,
       ratios: ratios.value,
       shifts: fixed?.shifts ?? null,
-      z: fixed?.z ?? null,
+      z: fixed && preset.steps.slice(1).map(() => fixed.z),
       zMax,
     },
   };
 }
 
-function customSchedule({ N, e, h, Z, r, selection }: ScheduleInput, zMax: number): Planned<ScheduleRequest> {
+function customSchedule(
+  { N, e, h, Z, r, selection }: ScheduleInput,
+  { zMax, shifts }: { readonly zMax: number | null; readonly shifts: Range },
+): Planned<ScheduleRequest> {
   if (N === undefined) return refuse('N', undefined, 'is required for a custom schedule: steps of each stage');
   if (e === undefined)
     return refuse('e', undefined, 'is required for a custom schedule: end of each stage, rising to 1');
@@ -134,10 +146,15 @@ function customSchedule({ N, e, h, Z, r, selection }: ScheduleInput, zMax: numbe
   if (e[numStages - 1] !== 1) return refuse('e', e, 'the last value must be 1');
   if (e.some((end, k) => !(end - (e[k - 1] ?? 0) >= MIN_STAGE * (1 - 1e-9))))
     return refuse('e', e, `must rise from above 0, by at least ${MIN_STAGE} each time`);
-  if (h !== undefined && (h.length !== numStages || h.some((shift) => !(shift >= 0.5 && shift <= 10))))
-    return refuse('h', h, `must have ${numStages} values from 0.5 to 10`);
-  if (Z !== undefined && (numStages === 1 || !(Z >= 2 && Z <= 100)))
-    return refuse('Z', Z, numStages === 1 ? 'one stage has no boundary to renoise at' : 'must be from 2 to 100');
+  if (
+    h !== undefined &&
+    (h.length !== numStages || h.some((shift) => !(shift >= shifts.least && shift <= shifts.most)))
+  )
+    return refuse('h', h, `must have ${numStages} values from ${shifts.least} to ${shifts.most}`);
+  const z = typeof Z === 'number' ? N.slice(1).map(() => Z) : Z;
+  if (Z !== undefined && numStages === 1) return refuse('Z', Z, 'one stage has no boundary to renoise at');
+  if (z !== undefined && (z.length !== numStages - 1 || !z.every((strength) => strength >= 2 && strength <= 100)))
+    return refuse('Z', Z, `must be from 2 to 100, one value or a list of ${numStages - 1}`);
   if (numStages > 1 && (h === undefined) !== (Z === undefined))
     return refuse(
       h === undefined ? 'h' : 'Z',
@@ -148,7 +165,7 @@ function customSchedule({ N, e, h, Z, r, selection }: ScheduleInput, zMax: numbe
   if (!ratios.ok) return ratios;
   return {
     ok: true,
-    value: { preset: null, steps: N, ends: e, ratios: ratios.value, shifts: h ?? null, z: Z ?? null, zMax },
+    value: { preset: null, steps: N, ends: e, ratios: ratios.value, shifts: h ?? null, z: z ?? null, zMax },
   };
 }
 

@@ -18,15 +18,15 @@ export interface MatchingProblem {
   readonly modelShift: number;
 }
 
-/** What is sought: a shift for each stage, and Z. */
+/** What is sought: a shift for each of K stages, and Z for each of K - 1 boundaries. */
 export interface MatchingCandidate {
   readonly shifts: readonly number[];
-  readonly z: number;
+  readonly z: readonly number[];
 }
 
-/** [K] where each stage starts: 0, then where the renoise of the stage before leads. */
-export function stageStarts(ends: readonly number[], z: number): number[] {
-  return [0, ...ends.slice(0, -1).map((end) => renoiseCoefficients(end, z).start)];
+/** [K] where each stage starts: 0, then where the renoise of the stage before leads, at its z [K - 1]. */
+export function stageStarts(ends: readonly number[], z: readonly number[]): number[] {
+  return [0, ...z.map((strength, k) => renoiseCoefficients(ends[k]!, strength).start)];
 }
 
 /** Density at t of timesteps under `shift`, truncated to the closed interval [start, end]. */

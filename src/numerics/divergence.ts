@@ -1,14 +1,28 @@
 /** The squared divergence of NT-Matching without a grid, and its gradient. Pure. */
+
+import { requirePositive } from './bounds.ts';
 import type { MatchingProblem } from './densities.ts';
 import { timestepCdf, timestepDensity } from './flow.ts';
-import type { Objective } from './minimize.ts';
+import type { Objective, Range } from './minimize.ts';
 import { gaussLegendre } from './quadrature.ts';
 
 /**
- * Points between two breakpoints; 16 leave an error below 1e-9 in the divergence for every shift in [0.5, 10] and Z up
- * to 100.
+ * Where the shifts are sought for a model whose own shift is H: from min(0.5, H / 4) to max(10, 5 H). The reference's
+ * fixed [0.5, 10] pins every shift once H nears 10; the best ones of the published presets stay below 4.7 H. Throws
+ * RangeError.
  */
-const RULE = gaussLegendre(16);
+export function shiftRange(modelShift: number): Range {
+  requirePositive('modelShift', modelShift);
+  return { least: Math.min(0.5, modelShift / 4), most: Math.max(10, 5 * modelShift) };
+}
+
+/**
+ * Points between two breakpoints: they leave an error below 1e-9 in the divergence for every shift in shiftRange and Z
+ * up to 100. The density of shift h has its pole at -1 / (h - 1), so the points must grow with the root of h: 16 serve
+ * up to h = 15, and 128, enough to h = 960, are the most.
+ */
+const numNodes = (modelShift: number): number =>
+  16 * Math.min(8, Math.ceil(Math.sqrt(shiftRange(modelShift).most / 15)));
 
 /**
  * The Jensen-Shannon integrand ½ p log(p / m) + ½ q log(q / m), m = (p + q) / 2. Its derivative by p is ½ log(p / m),
@@ -20,16 +34,17 @@ export function contrast(p: number, q: number): number {
 }
 
 /**
- * The Jensen-Shannon divergence of target and actual (densities.ts) as a function of x = (log h_1 … log h_K, log Z),
- * with its gradient. In logarithms the valley is rounder and its directions are of one size.
+ * The Jensen-Shannon divergence of target and actual (densities.ts) as a function of x = (log h_1 … log h_K,
+ * log Z_1 … log Z_(K-1)), with its gradient. In logarithms the valley is rounder and its directions are of one size.
  *
  * Gauss-Legendre between the breakpoints 0, every start, every end, 1: there the target is the model's density times a
  * constant and the actual density a sum over the stages that cover the interval, so one pass over the nodes gathers the
- * value and every integral its gradient needs. A start moves with Z: the truncations that begin there change, and so
- * does the place where the integrand jumps. Law: the gradient equals central differences.
+ * value and every integral its gradient needs. A start moves with its Z: the truncations that begin there change, and
+ * so does the place where the integrand jumps. Law: the gradient equals central differences.
  */
 export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem): Objective {
   const numStages = steps.length;
+  const { nodes, weights } = gaussLegendre(numNodes(modelShift));
   const totalSteps = steps.reduce((sum, count) => sum + count);
   const share = Float64Array.from(steps, (count) => count / totalSteps);
   // where the overlap before each stage ends; the first stage has an empty one
@@ -51,11 +66,10 @@ export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem
   const inverse = new Float64Array(numStages);
 
   return (x, gradient) => {
-    const z = Math.exp(x[numStages]!);
     let targetMass = 1;
     for (let k = 0; k < numStages; k++) {
       shift[k] = Math.exp(x[k]!);
-      start[k] = before[k]! / (z * (1 - before[k]!) + before[k]!);
+      start[k] = k === 0 ? 0 : before[k]! / (Math.exp(x[numStages + k - 1]!) * (1 - before[k]!) + before[k]!);
       mass[k] = timestepCdf(ends[k]!, shift[k]!) - timestepCdf(start[k]!, shift[k]!);
       overlap[k] = before[k]! - start[k]!;
       overlapMass[k] = timestepCdf(before[k]!, modelShift) - timestepCdf(start[k]!, modelShift);
@@ -83,8 +97,8 @@ export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem
       }
 
       let byInterval = 0;
-      for (let i = 0; i < RULE.nodes.length; i++) {
-        const t = left + width * RULE.nodes[i]!;
+      for (let i = 0; i < nodes.length; i++) {
+        const t = left + width * nodes[i]!;
         const target = targetScale * timestepDensity(t, modelShift);
         let actual = 0;
         for (let j = 0; j < numCovering; j++) {
@@ -92,7 +106,7 @@ export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem
           inverse[k] = 1 / (1 + (shift[k]! - 1) * t);
           actual += (share[k]! / mass[k]!) * shift[k]! * inverse[k]! * inverse[k]!;
         }
-        const halfWeight = (width * RULE.weights[i]!) / 2;
+        const halfWeight = (width * weights[i]!) / 2;
         const targetSlope = halfWeight * Math.log((2 * target) / (target + actual));
         const actualSlope = halfWeight * Math.log((2 * actual) / (target + actual));
         divergence += target * targetSlope + actual * actualSlope;
@@ -120,7 +134,6 @@ export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem
       }
       return contrast((targetScale / targetMass) * timestepDensity(t, modelShift), actual);
     };
-    let byZ = 0;
     for (let k = 0; k < numStages; k++) {
       const perMass = share[k]! / mass[k]!;
       const massByShift = cdfByShift(ends[k]!, shift[k]!) - cdfByShift(start[k]!, shift[k]!);
@@ -134,9 +147,9 @@ export function divergenceObjective({ steps, ends, modelShift }: MatchingProblem
           targetMass +
         contrastBeside(s, false) -
         contrastBeside(s, true);
-      byZ -= byStart * s * s * (1 / before[k]! - 1);
+      // by log Z: Z ds/dZ = -s (1 - s)
+      gradient[numStages + k - 1] = -byStart * s * (1 - s);
     }
-    gradient[numStages] = z * byZ;
     return divergence;
   };
 }

@@ -4,6 +4,12 @@ import { requireLength } from './bounds.ts';
 /** The value at `x`; fills `gradient`, which is as long as x. */
 export type Objective = (x: Float64Array, gradient: Float64Array) => number;
 
+/** From `least` to `most`, both included. */
+export interface Range {
+  readonly least: number;
+  readonly most: number;
+}
+
 export interface Box {
   readonly start: readonly number[];
   readonly lower: readonly number[];

@@ -11,13 +11,12 @@ import {
   stageStarts,
   targetDensity,
 } from './densities.ts';
-import { contrast, divergenceObjective } from './divergence.ts';
-import { type Minimum, minimize } from './minimize.ts';
+import { contrast, divergenceObjective, shiftRange } from './divergence.ts';
+import { type Minimum, minimize, type Range } from './minimize.ts';
 import { checkStages } from './schedule.ts';
 
-const MIN_SHIFT = 0.5;
-const MAX_SHIFT = 10;
 const MIN_Z = 2;
+const MAX_Z = 10;
 
 export interface MatchingFit extends MatchingCandidate {
   /** [K] t at which each stage starts; the first is 0 */
@@ -54,54 +53,72 @@ export function gridDivergence(candidate: MatchingCandidate, problem: MatchingPr
  */
 export function exactDivergence(candidate: MatchingCandidate, problem: MatchingProblem): number {
   check(candidate, problem);
-  const x = Float64Array.of(...candidate.shifts, candidate.z).map(Math.log);
+  const x = Float64Array.of(...candidate.shifts, ...candidate.z).map(Math.log);
   return Math.sqrt(Math.max(0, divergenceObjective(problem)(x, new Float64Array(x.length))));
 }
 
 /**
- * The shifts in [0.5, 10] and Z in [2, zMax] of least exact divergence, for K = steps.length >= 2 stages.
- * Deterministic: the minimiser runs from the reference's start and from others spread over Z, and the best end is kept.
- * Above Z = 10 the divergence barely falls while the restart nears pure noise, hence the default. Throws RangeError
- * naming field, value and rule.
+ * The shifts in shiftRange and Z in `zRanges` [K - 1] of least exact divergence, for K = steps.length >= 2 stages; Z in
+ * [2, 10] at every boundary when `zRanges` is left out: above 10 the divergence barely falls while the restart nears
+ * pure noise. Deterministic: the minimiser runs from the reference's start and from a few others, and the best end is kept. Law: no worse than the best with one Z for all boundaries. Throws RangeError naming field, value and
+ * rule.
  */
-export function fitSchedule({ zMax = 10, ...problem }: MatchingProblem & { readonly zMax?: number }): MatchingFit {
+export function fitSchedule({
+  zRanges,
+  ...problem
+}: MatchingProblem & { readonly zRanges?: readonly Range[] }): MatchingFit {
   checkProblem(problem);
-  requireNumber('zMax', zMax, MIN_Z, Number.MAX_VALUE);
   const numStages = problem.steps.length;
+  const ranges = zRanges ?? new Array<Range>(numStages - 1).fill({ least: MIN_Z, most: MAX_Z });
+  requireLength('zRanges', ranges.length, numStages - 1);
+  for (const [k, { least, most }] of ranges.entries()) {
+    requireNumber(`zRanges[${k}].least`, least, MIN_Z, Number.MAX_VALUE);
+    requireNumber(`zRanges[${k}].most`, most, least, Number.MAX_VALUE);
+  }
   const objective = divergenceObjective(problem);
-  const box = {
-    lower: [...new Array<number>(numStages).fill(Math.log(MIN_SHIFT)), Math.log(MIN_Z)],
-    upper: [...new Array<number>(numStages).fill(Math.log(MAX_SHIFT)), Math.log(zMax)],
-    tolerance: 1e-12,
-  };
+  const all = [...new Array<Range>(numStages).fill(shiftRange(problem.modelShift)), ...ranges];
+  const box = { lower: all.map(({ least }) => Math.log(least)), upper: all.map(({ most }) => Math.log(most)) };
+
+  // every start roughly, then the best end to the last digit: along the kinks where breakpoints meet a search is slow
   let best: Minimum | undefined;
   let evaluations = 0;
-  for (const start of searchStarts(problem, zMax)) {
-    const end = minimize(objective, { ...box, start: start.map(Math.log) });
+  for (const start of searchStarts(problem, ranges)) {
+    const end = minimize(objective, { ...box, start: start.map(Math.log), tolerance: 1e-8 });
     evaluations += end.evaluations;
     if (best === undefined || end.value < best.value) best = end;
   }
-  const found = Array.from(best!.x, Math.exp);
-  const shifts = found.slice(0, numStages).map((shift) => Math.min(MAX_SHIFT, Math.max(MIN_SHIFT, shift)));
-  const z = Math.min(zMax, Math.max(MIN_Z, found[numStages]!));
+  const polished = minimize(objective, { ...box, start: Array.from(best!.x), tolerance: 1e-12 });
+  evaluations += polished.evaluations;
+
+  // exp(log(bound)) may lie a hair beside the bound
+  const found = all.map(({ least, most }, i) => {
+    const x = polished.x[i]!;
+    return x === box.lower[i] ? least : x === box.upper[i] ? most : Math.exp(x);
+  });
+  const z = found.slice(numStages);
   return {
-    shifts,
+    shifts: found.slice(0, numStages),
     z,
     starts: stageStarts(problem.ends, z),
-    divergence: Math.sqrt(Math.max(0, best!.value)),
+    divergence: Math.sqrt(Math.max(0, polished.value)),
     evaluations,
   };
 }
 
 /**
- * The reference's start, then three profiles of the shifts (even, falling, steep then low) at each of a few Z up to
- * zMax.
+ * The reference's start, then profiles of the shifts (even, falling, steep then low) at a few Z, moved into the ranges.
+ * Nearly every start leads to the same end; these lead to the best one in every golden case.
  */
-function searchStarts({ steps, modelShift }: MatchingProblem, zMax: number): number[][] {
+function searchStarts({ steps, modelShift }: MatchingProblem, ranges: readonly Range[]): number[][] {
+  const at = (z: number) => ranges.map(({ least, most }) => Math.min(most, Math.max(least, z)));
   const profile = (first: number, rest: number) => steps.map((_, k) => modelShift * (k === 0 ? first : rest));
-  const profiles = [profile(1, 1), profile(1.5, 0.8), profile(2, 0.4)];
-  const zs = [2.5, 4, 6, 9, 15, 40].filter((z) => z <= zMax);
-  return [[...steps.map(() => 3), MIN_Z], ...zs.flatMap((z) => profiles.map((shifts) => [...shifts, z]))];
+  return [
+    [...steps.map(() => 3), ...at(MIN_Z)],
+    [...profile(1, 1), ...at(2.5)],
+    [...profile(1.5, 0.8), ...at(2.5)],
+    [...profile(1.5, 0.8), ...at(6)],
+    [...profile(2, 0.4), ...at(4)],
+  ];
 }
 
 function checkProblem({ steps, ends, modelShift }: MatchingProblem): void {
@@ -115,5 +132,6 @@ function check({ shifts, z }: MatchingCandidate, problem: MatchingProblem): void
   checkProblem(problem);
   requireLength('shifts', shifts.length, problem.steps.length);
   for (const [k, shift] of shifts.entries()) requirePositive(`shifts[${k}]`, shift);
-  requireNumber('z', z, MIN_Z, Number.MAX_VALUE);
+  requireLength('z', z.length, problem.steps.length - 1);
+  for (const [k, strength] of z.entries()) requireNumber(`z[${k}]`, strength, MIN_Z, Number.MAX_VALUE);
 }

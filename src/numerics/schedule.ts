@@ -95,8 +95,8 @@ export function checkStages(steps: readonly number[], ends: readonly number[]): 
 }
 
 /**
- * The whole schedule of K = steps.length stages. K = 1 is the plain model and takes `z` null; K >= 2 takes z >= 2.
- * Throws RangeError naming field, value and rule.
+ * The whole schedule of K = steps.length stages. `z` [K - 1] is the renoise strength of each boundary, at least 2; K = 1
+ * is the plain model, which has none. Throws RangeError naming field, value and rule.
  */
 export function buildSchedule({
   steps,
@@ -107,16 +107,14 @@ export function buildSchedule({
   steps: readonly number[];
   ends: readonly number[];
   shifts: readonly number[];
-  z: number | null;
+  z: readonly number[];
 }): Schedule {
   checkStages(steps, ends);
   requireLength('shifts', shifts.length, steps.length);
-  if (steps.length === 1 && z !== null)
-    throw new RangeError(`z is ${z}; expected null with one stage, which has no boundary`);
-  if (steps.length > 1 && z === null)
-    throw new RangeError(`z is null; expected a number of at least 2 with ${steps.length} stages`);
+  requireLength('z', z.length, steps.length - 1);
+  for (const [k, strength] of z.entries()) requireNumber(`z[${k}]`, strength, 2, Number.MAX_VALUE);
   for (const [k, shift] of shifts.entries()) requirePositive(`shifts[${k}]`, shift);
-  const renoise = z === null ? [] : ends.slice(0, -1).map((end) => renoiseCoefficients(end, z));
+  const renoise = z.map((strength, k) => renoiseCoefficients(ends[k]!, strength));
   const stages = steps.map((count, k) => {
     const stage = { start: renoise[k - 1]?.start ?? 0, end: ends[k]!, steps: count, shift: shifts[k]! };
     return { ...stage, sigmas: stageSigmas(stage) };

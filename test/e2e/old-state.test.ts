@@ -73,6 +73,15 @@ describe('what an earlier version stored', () => {
     expect(receipt?.stages.map(({ stage }) => stage)).toEqual([1, 2, 3]);
   });
 
+  test('its one Z is shown at each boundary, with the amplitudes there, in the plan and in the event of that time', async () => {
+    const { plan } = await getJob(stack, jobs.cut);
+    expect(plan.z).toEqual([8.501387761964647, 8.501387761964647]);
+    expect(plan.amplitude[1]?.upsampled?.reached).toBeCloseTo(0.616, 3);
+    const told = [];
+    for await (const event of follow(stack, jobs.cut)) if (event.type === 'plan') told.push(event.data);
+    expect(told).toMatchObject([{ z: plan.z, amplitude: plan.amplitude }]);
+  });
+
   test('a job that had ended is shown as it was, with the same picture', async () => {
     const job = await getJob(stack, jobs.whole);
     expect(job).toMatchObject({ status: 'done', receipt: { stages: [{ stage: 1 }, { stage: 2 }, { stage: 3 }] } });

@@ -14,7 +14,7 @@ export interface OracleRun {
   readonly steps: readonly number[];
   readonly ends: readonly number[];
   readonly shifts: readonly number[];
-  readonly z: number | null;
+  readonly z: readonly number[];
   /** rows and columns of the first stage's grid */
   readonly rows: number;
   readonly cols: number;
@@ -64,7 +64,7 @@ export function walkOracle(run: OracleRun): OracleStage[] {
   });
   return steps.map((count, k) => {
     const before = ends[k - 1];
-    const start = before === undefined ? 0 : before / (z! * (1 - before) + before);
+    const start = before === undefined ? 0 : before / (z[k - 1]! * (1 - before) + before);
     if (k > 0) tokens = cross(run, k, tokens);
     const sigmas = levels({ start, end: ends[k]!, count, shift: shifts[k]! });
     const stage = { sigmas, before: tokens };
@@ -101,8 +101,9 @@ function cross(run: OracleRun, k: number, tokens: readonly OracleToken[]): Oracl
   const { ends, z, mode, selections, noise, referenceVariance } = run;
   const isLast = k === run.steps.length - 1;
   const e = ends[k - 1]!;
-  const d = z! * (1 - e);
-  const [a, b, c] = [1 / (d + e), d / (d + e), 1 / z! ** 2];
+  const strength = z[k - 1]!;
+  const d = strength * (1 - e);
+  const [a, b, c] = [1 / (d + e), d / (d + e), 1 / strength ** 2];
 
   const isChosen = (token: OracleToken, n: number) => (isLast ? token.isLow : selections[k - 1]!.includes(n));
   const kept = tokens.filter((token, n) => !isChosen(token, n));

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { JobRequest } from '../../src/job/job.ts';
-import { modelShift, needsOf, viewPlan } from '../../src/job/plan.ts';
+import { modelShift } from '../../src/job/model-shift.ts';
+import { needsOf, viewPlan } from '../../src/job/plan.ts';
 import { PRESETS, presetsFor } from '../../src/job/presets.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
+import { amplitudeRanges } from '../../src/numerics/restart-amplitude.ts';
+import type { ModelFacts } from '../../src/stage/contract.ts';
 import { FLUX, planOn, requestOn, value } from './requests.ts';
 
 const planFor = (input: ScheduleInput, changes: Partial<JobRequest> = {}, memo = new Map()) =>
@@ -66,7 +69,8 @@ describe('the plan', () => {
       expect(given.stages.map(({ shift }) => shift)).toEqual(published?.shifts);
       expect(fitted.fitted && !given.fitted).toBe(true);
       expect(fitted.divergence).toBeLessThanOrEqual(given.divergence as number);
-      expect(fitted.z).toBeLessThanOrEqual(10);
+      expect(fitted.z.every((z) => z >= 2 && z <= 10)).toBe(true);
+      expect(given.z).toEqual([published?.z, published?.z]);
     }
   });
 
@@ -77,6 +81,96 @@ describe('the plan', () => {
     expect(value(planFor({ preset: '7x' }, {}, memo))).toEqual(first);
     planFor({ preset: '7x', z_max: 100 }, {}, memo);
     expect(memo.size).toBe(2);
+  });
+
+  test('bounds every fitted Z by the amplitude its boundary must keep, or by z_max instead', () => {
+    const { z, selected, rows } = value(planFor({ preset: '7x' }));
+    const ranges = amplitudeRanges({ side: 2 * rows, ends: [0.2, 0.3, 1], selected, lowTokens: rows ** 2 / 4 });
+    expect(z.every((strength, k) => strength <= (ranges[k]?.most as number))).toBe(true);
+    expect(z[0]).toBe(ranges[0]?.most);
+    expect(value(planFor({ preset: '7x', z_max: 2 })).z).toEqual([2, 2]);
+    expect(value(planFor({ preset: '7x', z_max: 10 })).z[0]).toBe(10);
+  });
+
+  test('states the amplitude at each boundary, short of the wanted one where no Z reaches it', () => {
+    const small: ModelFacts = { ...FLUX, sizes: [{ width: 256, height: 128 }] };
+    const stated = (facts: ModelFacts, input: ScheduleInput) => {
+      const plan = value(planOn(facts, input));
+      return { z: plan.z, amplitude: viewPlan(plan, requestOn(facts, input)).amplitude };
+    };
+    const { z, amplitude } = stated(small, { preset: '7x' });
+    expect(z).toEqual([2, 2]);
+    // the shorter side has 16 latent pixels, and things are .4 of it wide
+    expect(amplitude).toEqual([
+      {
+        upsampled: { reached: expect.closeTo(0.8, 9), wanted: 1.6 },
+        kept: { reached: expect.closeTo(0.4, 9), wanted: 0.8 },
+      },
+      { upsampled: { reached: expect.closeTo((6.4 * 3) / 14, 9), wanted: 2.7 }, kept: null },
+    ]);
+    for (const input of [
+      { preset: '7x', published: true },
+      { N: [2, 3], e: [0.2, 1], h: [6, 2], Z: 5 },
+    ])
+      expect(stated(FLUX, input).amplitude).toHaveLength(stated(FLUX, input).z.length);
+    expect(stated(FLUX, { preset: 'plain' })).toEqual({ z: [], amplitude: [] });
+  });
+
+  test.each([
+    [{ N: [2, 3, 5], e: [0.2, 0.3, 1], h: [6, 3, 2], r: 0.1, Z: 4 }, [4, 4]],
+    [{ N: [2, 3, 5], e: [0.2, 0.3, 1], h: [6, 3, 2], r: 0.1, Z: [4, 2.5] }, [4, 2.5]],
+    [{ N: [2, 5], e: [0.3, 1], h: [6, 2], Z: [3] }, [3]],
+  ] as const)('takes one Z for all boundaries or one for each: %o', (input, z) => {
+    const plan = value(planFor(input));
+    expect(plan.z).toEqual(z);
+    for (const [k, strength] of z.entries())
+      expect(plan.stages[k + 1]?.renoise?.correlation).toBeCloseTo(1 / strength ** 2, 12);
+  });
+
+  test.each([[[4]], [[4, 4, 4]], [[4, 1.9]], [[4, 101]], [1.9], [[]]] as const)('refuses Z = %j', (Z) => {
+    const input = { N: [2, 3, 5], e: [0.2, 0.3, 1], h: [6, 3, 2], r: 0.1, Z };
+    expect(chooseSchedule(input, FLUX, FLUX.sizes[0]!)).toEqual({
+      ok: false,
+      refusal: { field: 'Z', value: Z, rule: 'must be from 2 to 100, one value or a list of 2' },
+    });
+  });
+
+  test('takes shifts up to five times the model’s own', () => {
+    const size = FLUX.sizes[0]!;
+    const input = (h: number): ScheduleInput => ({ N: [2, 3], e: [0.3, 1], h: [h, 2], Z: 3 });
+    expect(chooseSchedule(input(15), FLUX, size).ok).toBe(true);
+    expect(chooseSchedule(input(15.1), FLUX, size)).toMatchObject({
+      refusal: { field: 'h', rule: 'must have 2 values from 0.5 to 15' },
+    });
+    const steep: ModelFacts = { ...FLUX, shift: [{ tokens: 4096, shift: 25 }] };
+    expect(chooseSchedule(input(125), steep, size).ok).toBe(true);
+  });
+
+  test.each([
+    [1536, 7.5],
+    [2048, 25.3],
+  ])('of FLUX by its own rule of shifts at %i² has every number finite and none at the edge', (side, shift) => {
+    const facts: ModelFacts = {
+      ...FLUX,
+      sizes: [{ width: side, height: side }],
+      // log(shift) linear in tokens from .5 at 256 to 1.15 at 4096
+      shift: [
+        { tokens: 256, shift: Math.exp(0.5) },
+        { tokens: 4096, shift: Math.exp(1.15) },
+      ],
+      max_tokens: (side / 16) ** 2,
+    };
+    for (const { name } of presetsFor(50)) {
+      const { stages, z, divergence } = value(planOn(facts, { preset: name }));
+      expect(modelShift(facts.shift, (side / 16) ** 2)).toBeCloseTo(shift, 1);
+      expect(stages.every((stage) => stage.shift > 0.51 && stage.shift < 4.9 * shift)).toBe(true);
+      expect(z.every((strength) => strength >= 2 && strength <= 10)).toBe(true);
+      expect(divergence).toBeLessThan(side === 1536 ? 0.034 : 0.1303);
+      for (const { sigmas } of stages)
+        expect(sigmas.every((sigma, i) => i === 0 || Math.fround(sigma) < Math.fround(sigmas[i - 1] as number))).toBe(
+          true,
+        );
+    }
   });
 
   test('decodes where someone looks: for the selection, for previews, for the image', () => {

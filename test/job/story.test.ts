@@ -94,7 +94,7 @@ const SCHEDULES: readonly { readonly K: number; readonly input: ScheduleInput; r
   { K: 2, input: { N: [2, 3], e: [0.4, 1], h: [4, 2], Z: 5 }, rooms: 'stage1 stage2 done' },
   {
     K: 3,
-    input: { N: [2, 3, 4], e: [0.2, 0.45, 1], h: [6, 3, 2], Z: 4, r: 0.3 },
+    input: { N: [2, 3, 4], e: [0.2, 0.45, 1], h: [6, 3, 2], Z: [4, 6], r: 0.3 },
     rooms: 'stage1 select stage2 stage3 done',
   },
   {
@@ -104,7 +104,7 @@ const SCHEDULES: readonly { readonly K: number; readonly input: ScheduleInput; r
   },
   {
     K: 5,
-    input: { N: [1, 2, 1, 2, 2], e: [0.2, 0.3, 0.4, 0.6, 1], h: [6, 4, 3, 3, 2], Z: 2, r: [0, 0.5, 1] },
+    input: { N: [1, 2, 1, 2, 2], e: [0.2, 0.3, 0.4, 0.6, 1], h: [6, 4, 3, 3, 2], Z: [2, 5, 3, 4], r: [0, 0.5, 1] },
     rooms: 'stage1 select stage2 stage3 stage4 stage5 done',
   },
 ];
@@ -126,7 +126,7 @@ describe('the oracle', () => {
         steps: run.N,
         ends: run.e,
         shifts: run.h,
-        z: run.z,
+        z: run.e.slice(1).map(() => run.z),
         rows: run.gh,
         cols: run.gw,
         selections: [run.selected],

@@ -10,7 +10,7 @@ const middle = fc.double({ min: 0.01, max: 0.99, noNaN: true });
 describe.each(Object.entries(golden<Schedules>('schedules.json')))(
   'golden schedule %s',
   (_, { N, e, h, z: goldenZ, starts, sigmas, renoise }) => {
-    const schedule = buildSchedule({ steps: N, ends: e, shifts: h, z: goldenZ });
+    const schedule = buildSchedule({ steps: N, ends: e, shifts: h, z: e.slice(1).map(() => goldenZ) });
 
     it('has the reference starts, sigmas and renoise coefficients to 1e-9', () => {
       expect(
@@ -111,18 +111,23 @@ describe('the whole schedule', () => {
     (K) => {
       const steps = Array.from({ length: K }, (_, k) => k + 1);
       const ends = Array.from({ length: K }, (_, k) => (k + 1) / K);
-      const { stages, renoise } = buildSchedule({ steps, ends, shifts: steps.map(() => 2), z: K === 1 ? null : 5 });
+      const z = steps.slice(1).map((_, k) => 5 + k);
+      const { stages, renoise } = buildSchedule({ steps, ends, shifts: steps.map(() => 2), z });
       expect(stages).toHaveLength(K);
       expect(renoise).toHaveLength(K - 1);
       expect(stages[0]!.sigmas[0]).toBe(1);
       expect(stages.at(-1)!.sigmas.at(-1)).toBe(0);
       for (const [k, { start }] of renoise.entries())
-        expect([stages[k + 1]!.start, stages[k + 1]!.sigmas[0]]).toEqual([start, 1 - start]);
+        expect([stages[k + 1]!.start, stages[k + 1]!.sigmas[0], start]).toEqual([
+          start,
+          1 - start,
+          renoiseCoefficients(ends[k]!, z[k]!).start,
+        ]);
     },
   );
 
   it('refuses bad steps, ends, shifts and z, naming each', () => {
-    const good = { steps: [2, 3], ends: [0.3, 1], shifts: [3, 2], z: 4 };
+    const good = { steps: [2, 3], ends: [0.3, 1], shifts: [3, 2], z: [4] };
     expect(() => buildSchedule({ ...good, steps: [], ends: [], shifts: [] })).toThrow('steps has 0 entries');
     expect(() => buildSchedule({ ...good, steps: [2, 0] })).toThrow('steps[1] is 0');
     expect(() => buildSchedule({ ...good, steps: [2, Number.NaN] })).toThrow('steps[1] is NaN');
@@ -135,8 +140,8 @@ describe('the whole schedule', () => {
     expect(() => buildSchedule({ ...good, ends: [Number.NaN, 1] })).toThrow('ends[0] is NaN');
     expect(() => buildSchedule({ ...good, shifts: [3] })).toThrow('shifts has 1 entries');
     expect(() => buildSchedule({ ...good, shifts: [3, -1] })).toThrow('shifts[1] is -1');
-    expect(() => buildSchedule({ ...good, z: 1 })).toThrow('z is 1');
-    expect(() => buildSchedule({ ...good, z: null })).toThrow('z is null');
-    expect(() => buildSchedule({ steps: [5], ends: [1], shifts: [3], z: 4 })).toThrow('z is 4; expected null');
+    expect(() => buildSchedule({ ...good, z: [1] })).toThrow('z[0] is 1');
+    expect(() => buildSchedule({ ...good, z: [] })).toThrow('z has 0 entries; expected 1');
+    expect(() => buildSchedule({ steps: [5], ends: [1], shifts: [3], z: [4] })).toThrow('z has 1 entries; expected 0');
   });
 });

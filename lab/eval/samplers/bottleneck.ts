@@ -9,7 +9,7 @@
  * tokens. Steps and ends are ours, chosen for equal work. Source: arXiv 2503.18940.
  */
 
-import { modelShift } from '../../../src/job/plan.ts';
+import { modelShift } from '../../../src/job/model-shift.ts';
 import { cleanEstimate, shiftSigma } from '../../../src/numerics/flow.ts';
 import { stageSigmas } from '../../../src/numerics/schedule.ts';
 import { gridIds } from '../../../src/numerics/tokens.ts';

@@ -2,7 +2,7 @@
  * What every way of sampling begins with: the token grid of a job, the model's own shift there, and seeded noise on it.
  * Pure.
  */
-import { modelShift } from '../../../src/job/plan.ts';
+import { modelShift } from '../../../src/job/model-shift.ts';
 import { buildSchedule } from '../../../src/numerics/schedule.ts';
 import { initialTokens, type Tokens } from '../../../src/numerics/tokens.ts';
 import type { Denoiser } from '../denoiser.ts';
@@ -40,4 +40,4 @@ export function firstTokens(denoiser: Pick<Denoiser, 'facts' | 'job'>, side: 1 |
 
 /** [steps + 1] the model's own noise levels, 1 to 0. */
 export const plainSigmas = (steps: number, shift: number): Float64Array =>
-  buildSchedule({ steps: [steps], ends: [1], shifts: [shift], z: null }).stages[0]!.sigmas;
+  buildSchedule({ steps: [steps], ends: [1], shifts: [shift], z: [] }).stages[0]!.sigmas;
