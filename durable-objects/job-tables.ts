@@ -114,6 +114,12 @@ export function readRow(sql: SqlStorage): JobRecord | null {
   return row ? toRecord(row) : null;
 }
 
+/** A stage as stored, planned or done: before there was a cache every step of it was evaluated. */
+const evaluated = <Stage extends { readonly steps: number; readonly evaluations: number }>(stage: Stage): Stage => ({
+  ...stage,
+  evaluations: stage.evaluations ?? stage.steps,
+});
+
 function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
   const fields = FIELDS.map((field) => {
     const [column, kind] = COLUMNS[field];
@@ -124,6 +130,7 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
   // a job planned before these were asked for runs as it was planned
   const request = {
     ...record.request,
+    schedule: { ...record.request.schedule, cache: record.request.schedule.cache ?? null },
     solver: record.request.solver ?? 'euler',
     selection: record.request.selection ?? 'canny',
     allowEngineChange: record.request.allowEngineChange ?? true,
@@ -131,10 +138,17 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
   const receipt = record.receipt && {
     ...record.receipt,
     solver: record.receipt.solver ?? 'euler',
+    cache: record.receipt.cache ?? null,
+    stages: record.receipt.stages.map(evaluated),
     selection: record.receipt.selection ?? 'canny',
   };
   const failure = record.failure && { ...record.failure, reason: knownReason(record.failure.reason) };
-  const plan = { ...record.plan, features: record.plan.features ?? [], numerics: record.plan.numerics ?? 1 };
+  const plan = {
+    ...record.plan,
+    features: record.plan.features ?? [],
+    numerics: record.plan.numerics ?? 1,
+    stages: record.plan.stages.map(evaluated),
+  };
   return { ...record, request, receipt, failure, plan };
 }
 
@@ -231,7 +245,7 @@ export const readUsage = (sql: SqlStorage): readonly StageUsage[] =>
   sql
     .exec<{ data: string }>('SELECT data FROM usage ORDER BY stage')
     .toArray()
-    .map(({ data }) => JSON.parse(data) as StageUsage);
+    .map(({ data }) => evaluated(JSON.parse(data) as StageUsage));
 
 /** Removes latents and pictures: nobody needs them once the job has ended. */
 export function deleteLatents(sql: SqlStorage): void {

@@ -1,7 +1,7 @@
 /** Which schedule a request asks for: a preset's or its own lists, checked against the rules. Pure. */
 import { canBeStaged, type Size } from '../numerics/grid.ts';
 import type { Selection } from '../numerics/select.ts';
-import type { ModelFacts } from '../stage/contract.ts';
+import type { ModelFacts, TemporalCache } from '../stage/contract.ts';
 import type { ScheduleRequest } from './job.ts';
 import { defaultPreset, PLAIN, type Preset, presetsFor } from './presets.ts';
 
@@ -32,6 +32,8 @@ export interface ScheduleInput {
   /** canny when absent; `none` upsamples nothing early */
   readonly selection?: Selection | undefined;
   readonly z_max?: number | undefined;
+  /** every step is evaluated when absent, unless the preset has a cache of its own */
+  readonly cache?: TemporalCache | undefined;
 }
 
 /** Most steps a job may have in all its stages: far above any useful schedule, low enough to bound the plan. */
@@ -42,6 +44,8 @@ export const MAX_STAGES = 8;
  * which they travel.
  */
 const MIN_STAGE = 1e-3;
+/** Plain steps of a model whose presets have too few steps for a forecast. */
+const FEW_STEPS = 4;
 const DEFAULT_Z_MAX = 10;
 const NOTHING_TO_FIT = 'bounds a fitted Z, and this schedule has none to fit';
 
@@ -54,7 +58,8 @@ export const plainOnlyRule = ({ width, height }: Size, tokenPixels: number): str
  * what a request gets that names none: the fastest of them, or the plain run where the size cannot be staged. Rules: N
  * and e have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at
  * least 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in [0.5, 10]; Z and z_max
- * are at least 2; h and Z come together; selection none has no r above 0, and latent needs a boundary to select at.
+ * are at least 2; h and Z come together; selection none has no r above 0, and latent needs a boundary to select at; a
+ * cache leaves the longest stage something to forecast.
  * Whether the size takes the stages that were asked for is for makePlan to say.
  */
 export function chooseSchedule(input: ScheduleInput, facts: ModelFacts, size: Size): Planned<ScheduleRequest> {
@@ -91,9 +96,20 @@ function presetSchedule(input: ScheduleInput, facts: ModelFacts, size: Size, zMa
     if (input.z_max !== undefined) return refuse('z_max', input.z_max, NOTHING_TO_FIT);
     if (input.selection === 'latent')
       return refuse('selection', 'latent', 'the plain run has no boundary to select tokens at');
+    const cache = chooseCache(input, [facts.steps], facts);
+    if (!cache.ok) return cache;
     return {
       ok: true,
-      value: { preset: PLAIN, steps: [facts.steps], ends: [1], ratios: [], shifts: null, z: null, zMax },
+      value: {
+        preset: PLAIN,
+        steps: [facts.steps],
+        ends: [1],
+        ratios: [],
+        shifts: null,
+        z: null,
+        zMax,
+        cache: cache.value,
+      },
     };
   }
   const presets = presetsFor(facts.steps);
@@ -103,8 +119,14 @@ function presetSchedule(input: ScheduleInput, facts: ModelFacts, size: Size, zMa
   if (input.published && !preset.published) return refuse('published', true, `preset ${name} has no published h and Z`);
   if (input.published && input.selection !== undefined && input.selection !== 'canny')
     return refuse('selection', input.selection, 'the published schedule selects by canny: leave it out or say canny');
+  if (preset.cache && input.cache)
+    return refuse('cache', input.cache, `preset ${name} has a cache of its own: leave it out, or name another preset`);
+  if (input.published && input.cache)
+    return refuse('cache', input.cache, 'the published schedule evaluates every step: leave it out');
   const ratios = chooseRatios(input, preset.steps.length, preset);
   if (!ratios.ok) return ratios;
+  const cache = chooseCache(input, preset.steps, facts);
+  if (!cache.ok) return cache;
   const fixed = input.published ? preset.published : null;
   return {
     ok: true,
@@ -116,11 +138,12 @@ function presetSchedule(input: ScheduleInput, facts: ModelFacts, size: Size, zMa
       shifts: fixed?.shifts ?? null,
       z: fixed?.z ?? null,
       zMax,
+      cache: preset.cache ?? cache.value,
     },
   };
 }
 
-function customSchedule({ N, e, h, Z, r, selection }: ScheduleInput, zMax: number): Planned<ScheduleRequest> {
+function customSchedule({ N, e, h, Z, r, selection, cache }: ScheduleInput, zMax: number): Planned<ScheduleRequest> {
   if (N === undefined) return refuse('N', undefined, 'is required for a custom schedule: steps of each stage');
   if (e === undefined)
     return refuse('e', undefined, 'is required for a custom schedule: end of each stage, rising to 1');
@@ -146,9 +169,20 @@ function customSchedule({ N, e, h, Z, r, selection }: ScheduleInput, zMax: numbe
     );
   const ratios = chooseRatios({ r, selection }, numStages, null);
   if (!ratios.ok) return ratios;
+  const forecast = chooseCache({ cache }, N, null);
+  if (!forecast.ok) return forecast;
   return {
     ok: true,
-    value: { preset: null, steps: N, ends: e, ratios: ratios.value, shifts: h ?? null, z: Z ?? null, zMax },
+    value: {
+      preset: null,
+      steps: N,
+      ends: e,
+      ratios: ratios.value,
+      shifts: h ?? null,
+      z: Z ?? null,
+      zMax,
+      cache: forecast.value,
+    },
   };
 }
 
@@ -184,4 +218,22 @@ function chooseRatios(
   if (selection === 'none' && list.some((ratio) => ratio > 0))
     return refuse('r', r, 'selection none upsamples nothing early: leave r out or say 0');
   return { ok: true, value: list };
+}
+
+/** The cache asked for, with stages of these steps. `facts` where they are a preset's. */
+function chooseCache(
+  { cache }: Pick<ScheduleInput, 'cache'>,
+  steps: readonly number[],
+  facts: Pick<ModelFacts, 'steps'> | null,
+): Planned<TemporalCache | null> {
+  if (!cache) return { ok: true, value: null };
+  if (facts && facts.steps <= FEW_STEPS)
+    return refuse('cache', cache, `presets of ${facts.steps} steps have too few to forecast from: leave it out`);
+  const longest = Math.max(...steps);
+  const stage = `the longest stage has ${longest} step${longest === 1 ? '' : 's'}`;
+  if (cache.warmup >= longest)
+    return refuse('cache.warmup', cache.warmup, `must leave a step to forecast, and ${stage}`);
+  if (cache.interval > longest)
+    return refuse('cache.interval', cache.interval, `must not be more than a stage has, and ${stage}`);
+  return { ok: true, value: cache };
 }
