@@ -44,9 +44,9 @@ export class NotFiniteError extends Error {
 }
 
 /**
- * The messages of a stage: one `step` after each of the N steps, forecast ones too, then `done` with `latents` (unless decode is `image`),
- * and as asked `clean_latents`, `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job, same model → same
- * tensor bytes.
+ * The messages of a stage: one `step` after each of the N steps, forecast ones too, then `done` with `latents` (unless
+ * decode is `image`), and as asked `clean_latents`, `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job,
+ * same model → same tensor bytes.
  *
  * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
  * Throws ModelFailure when the model does, NotFiniteError when it answers NaN or Infinity.

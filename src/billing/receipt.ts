@@ -4,7 +4,7 @@
  */
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { Selection } from '../numerics/select.ts';
-import type { TemporalCache } from '../stage/contract.ts';
+import type { TemporalCache } from '../numerics/taylor.ts';
 import { type PlannedWork, tera, viewWorkDone, type WorkView, workDone } from './work.ts';
 
 /** What one finished stage cost, as its server reported it, with the wall time seen from the object. Milliseconds. */
@@ -29,8 +29,8 @@ export interface StageUsage {
 }
 
 /**
- * Wire form. Stages are those that a server finished, tokens, steps and evaluations as it reported them; TFLOPs have attention
- * counted unless named otherwise.
+ * Wire form. Stages are those that a server finished, tokens, steps and evaluations as it reported them; TFLOPs have
+ * attention counted unless named otherwise.
  */
 export interface Receipt {
   readonly job_id: string;

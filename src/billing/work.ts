@@ -77,9 +77,9 @@ export function planWork(
 }
 
 /**
- * The work of those stages of a plan that were done: their evaluations and pictures, and the text once if there is any. Laws:
- * all stages together are the plan's own figures, to the bit; none is nothing. Throws RangeError for a stage that was
- * never planned.
+ * The work of those stages of a plan that were done: their evaluations and pictures, and the text once if there is any.
+ * Laws: all stages together are the plan's own figures, to the bit; none is nothing. Throws RangeError for a stage that
+ * was never planned.
  */
 export function workDone({ stages, flops }: PlannedWork, done: readonly number[]): Work {
   const worked = done.map((number) => {

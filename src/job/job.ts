@@ -3,8 +3,9 @@ import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { PlannedWork, StageWork, WorkView } from '../billing/work.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { Selection } from '../numerics/select.ts';
+import type { TemporalCache } from '../numerics/taylor.ts';
 import type { Tokens } from '../numerics/tokens.ts';
-import type { ImageFormat, ModelFacts, Queue, TemporalCache } from '../stage/contract.ts';
+import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
 import type { FailureReason } from './failures.ts';
 import type { Webhook } from './webhook.ts';
 

@@ -75,9 +75,9 @@ function matchTimesteps(schedule: ScheduleRequest, shift: number, memo: FitMemo,
 
 /**
  * The plan of a request on a model. Refuses a size the model does not offer, stages on a size with an odd number of
- * tokens on a side, guidance or a negative prompt the model does not take, a cache with a solver other than Euler, and a
- * reference run in latent mode, with a solver other than Euler, a selection other than Canny's, or a cache. `clock` gives
- * milliseconds and only measures the fit.
+ * tokens on a side, guidance or a negative prompt the model does not take, a cache with a solver other than Euler, and
+ * a reference run in latent mode, with a solver other than Euler, a selection other than Canny's, or a cache. `clock`
+ * gives milliseconds and only measures the fit.
  */
 export function makePlan(
   request: JobRequest,

@@ -2,7 +2,7 @@
  * The published schedules, by name. Each belongs to models whose plain run has that many steps. Source: RALU, arXiv
  * 2507.08422 v3, supplement.
  */
-import type { TemporalCache } from '../stage/contract.ts';
+import type { TemporalCache } from '../numerics/taylor.ts';
 
 export interface Preset {
   readonly name: string;

@@ -1,7 +1,8 @@
 /** Which schedule a request asks for: a preset's or its own lists, checked against the rules. Pure. */
 import { canBeStaged, type Size } from '../numerics/grid.ts';
 import type { Selection } from '../numerics/select.ts';
-import type { ModelFacts, TemporalCache } from '../stage/contract.ts';
+import type { TemporalCache } from '../numerics/taylor.ts';
+import type { ModelFacts } from '../stage/contract.ts';
 import type { ScheduleRequest } from './job.ts';
 import { defaultPreset, PLAIN, type Preset, presetsFor } from './presets.ts';
 

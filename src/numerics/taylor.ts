@@ -1,12 +1,13 @@
 /**
  * TaylorSeer on the velocity: steps between evaluations take a velocity that is forecast from those before.
  *
- *   F(k + j) ≈ Σ_{i ≤ order} D_i · j^i / i!        D_0 = F(k),   D_i = (D_{i-1} - the same one evaluation ago) / distance
+ *   F(k + j) ≈ Σ_{i ≤ order} D_i · j^i / i!
+ *   D_0 = F(k),  D_i = (D_{i-1} - the same one evaluation ago) / distance
  *
  * Here k is the last evaluated step, and `distance` counts the steps from the evaluation before it to k, so evaluations
- * may be spaced unevenly, as they are after a warm-up. The paper forecasts the features of every block inside the model;
- * here it is the velocity, all that a tokens-in, velocity-out model shows. Source: TaylorSeer, arXiv 2503.06923, eq. 5-7.
- * Pure.
+ * may be spaced unevenly, as they are after a warm-up. The paper forecasts the features of every block inside the
+ * model; here it is the velocity, all that a tokens-in, velocity-out model shows. Source: TaylorSeer, arXiv 2503.06923,
+ * eq. 5-7. Pure.
  */
 import { requireInteger, requireLength } from './bounds.ts';
 
@@ -16,11 +17,17 @@ export interface EvaluatedSteps {
   readonly interval: number;
 }
 
+/** How a stage saves evaluations: what is not evaluated is forecast from differences up to `order`. */
+export interface TemporalCache extends EvaluatedSteps {
+  readonly kind: 'taylor_velocity';
+  readonly order: number;
+}
+
 /** Whether step `index` of a stage, counted from 0, is evaluated; without a cache every step is. */
 export const isEvaluated = (index: number, cache: EvaluatedSteps | null): boolean =>
   cache === null || index < cache.warmup || (index - cache.warmup + 1) % cache.interval === 0;
 
-/** The evaluated ones of `steps` steps, ascending, counted from 0. Law: the first is 0; without a cache they are all. */
+/** The evaluated ones of `steps` steps, ascending, counted from 0. Laws: the first is 0; without a cache all are. */
 export const evaluatedSteps = (steps: number, cache: EvaluatedSteps | null): number[] =>
   Array.from({ length: steps }, (_, index) => index).filter((index) => isEvaluated(index, cache));
 

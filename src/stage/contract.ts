@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { SOLVERS } from '../numerics/adams-bashforth.ts';
 import type { FlopFacts } from '../numerics/flops.ts';
 import { hasTokenGrid } from '../numerics/grid.ts';
+import type { TemporalCache } from '../numerics/taylor.ts';
 
 /**
  * Version of this contract. A server states the version it speaks with its models; one that states none speaks
@@ -177,8 +178,7 @@ export const temporalCache = z.strictObject({
   interval: z.int().min(2).max(100),
   order: z.int().min(0).max(4),
   warmup: z.int().min(1).max(1000),
-});
-export type TemporalCache = z.infer<typeof temporalCache>;
+}) satisfies z.ZodType<TemporalCache>;
 
 const previewOptions = z.object({ format: imageFormat, longest_side: z.int().min(16).max(1024) });
 

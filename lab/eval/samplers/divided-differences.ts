@@ -21,7 +21,7 @@ export function divide(
   return next;
 }
 
-/** The velocity at `place`, a new array. Law: exact for polynomials of a degree below the number of evaluations kept. */
+/** The velocity at `place`, a new array. Law: exact for polynomials of a degree below the number of entries. */
 export function extrapolate(known: DividedDifferences, place: number): Float32Array {
   const total = known[0]!.difference.slice();
   let factor = 1;

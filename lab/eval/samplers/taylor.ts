@@ -2,8 +2,8 @@
  * TaylorSeer: the velocity of skipped steps is forecast from evaluated ones. The sum is the product's own
  * (src/numerics/taylor.ts); an interval of 1 is for the evaluation alone.
  *
- * From the paper: the formula, the interval, the order. Our reading: the velocity in place of every block's features, and
- * the warm-up as RALU's W, which its paper does not define. `newton` is ours: divided differences over sigma, exact
+ * From the paper: the formula, the interval, the order. Our reading: the velocity in place of every block's features,
+ * and the warm-up as RALU's W, which its paper does not define. `newton` is ours: divided differences over sigma, exact
  * wherever the velocity is a polynomial in sigma. Source: TaylorSeer, arXiv 2503.06923, eq. 5-7.
  */
 import {
