@@ -115,6 +115,12 @@ export function readRow(sql: SqlStorage): JobRecord | null {
   return row ? toRecord(row) : null;
 }
 
+/** A stage as stored, planned or done: before there was a cache every step of it was evaluated. */
+const evaluated = <Stage extends { readonly steps: number; readonly evaluations: number }>(stage: Stage): Stage => ({
+  ...stage,
+  evaluations: stage.evaluations ?? stage.steps,
+});
+
 function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
   const fields = FIELDS.map((field) => {
     const [column, kind] = COLUMNS[field];
@@ -127,7 +133,11 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
   // a job planned before these were asked for runs as it was planned
   const request = {
     ...record.request,
-    schedule: { ...schedule, z: schedule.z === null ? null : eachBoundary(schedule.z, numBoundaries) },
+    schedule: {
+      ...schedule,
+      z: schedule.z === null ? null : eachBoundary(schedule.z, numBoundaries),
+      cache: schedule.cache ?? null,
+    },
     solver: record.request.solver ?? 'euler',
     selection: record.request.selection ?? 'canny',
     allowEngineChange: record.request.allowEngineChange ?? true,
@@ -135,6 +145,8 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
   const receipt = record.receipt && {
     ...record.receipt,
     solver: record.receipt.solver ?? 'euler',
+    cache: record.receipt.cache ?? null,
+    stages: record.receipt.stages.map(evaluated),
     selection: record.receipt.selection ?? 'canny',
   };
   const failure = record.failure && { ...record.failure, reason: knownReason(record.failure.reason) };
@@ -143,6 +155,7 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
     features: record.plan.features ?? [],
     numerics: record.plan.numerics ?? 1,
     z: eachBoundary(record.plan.z, numBoundaries),
+    stages: record.plan.stages.map(evaluated),
   };
   return { ...record, request, receipt, failure, plan };
 }
@@ -246,7 +259,7 @@ export const readUsage = (sql: SqlStorage): readonly StageUsage[] =>
   sql
     .exec<{ data: string }>('SELECT data FROM usage ORDER BY stage')
     .toArray()
-    .map(({ data }) => JSON.parse(data) as StageUsage);
+    .map(({ data }) => evaluated(JSON.parse(data) as StageUsage));
 
 /** Removes latents and pictures: nobody needs them once the job has ended. */
 export function deleteLatents(sql: SqlStorage): void {

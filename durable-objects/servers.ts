@@ -89,7 +89,8 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
       const id = await stageId(row.id, stage.stage, body);
       const numTokens = tokens.scale.length;
       const numValues = tokens.latents.length / numTokens;
-      const call = { id, body, options, numTokens, numValues, steps: stage.steps, rgbSize };
+      const { steps, evaluations } = stage;
+      const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize };
       return {
         backend: chosen.id,
         stageId: id,

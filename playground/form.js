@@ -57,14 +57,14 @@ function drawModel() {
   if (sizes.some(({ width, height }) => `${width}x${height}` === before)) size.value = before;
   // fastest first
   presetChoices.replaceChildren(
-    ...[...presets].reverse().map(({ name, N }, index) => {
+    ...[...presets].reverse().map(({ name, N, cache }, index) => {
       const steps = N.length === 1 ? counted(N[0] ?? 0, 'step') : `${N.join(' + ')} steps`;
       return element(
         'label',
         {},
         element('input', { type: 'radio', name: 'preset', value: name, checked: index === 0 }),
         name,
-        element('small', {}, steps),
+        element('small', {}, cache ? `${steps}, some forecast` : steps),
       );
     }),
   );

@@ -6,7 +6,7 @@
  */
 import { storedKey } from './key.js';
 
-/** @typedef {{ name: string, N: number[], e: number[], r: number[] }} Preset */
+/** @typedef {{ name: string, N: number[], e: number[], r: number[], cache: object | null }} Preset */
 /**
  * @typedef {ModelFacts & { presets: Preset[] }} ListedModel a model as `GET /v1/models` lists it: the plain run is its
  * first preset, the default its last

@@ -8,7 +8,7 @@ const OUTCOMES: readonly Outcome[] = ['done', 'failed', 'cancelled', 'orphaned',
 interface Counts {
   readonly stages: Record<Outcome, number>;
   steps: number;
-  /** image tokens times steps, what the work grows with */
+  /** image tokens times steps, forecast ones too */
   tokens: number;
   computeMs: number;
 }
@@ -63,7 +63,7 @@ export function createMetrics(): Metrics {
         family(
           'stage_steps_total',
           'counter',
-          'Denoising steps computed.',
+          'Denoising steps done, forecast ones too.',
           perModel(({ steps }) => steps),
         ),
         family(

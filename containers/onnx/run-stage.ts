@@ -6,6 +6,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { adamsBashforthStep, type StepBefore } from '../../src/numerics/adams-bashforth.ts';
 import { fillGrid } from '../../src/numerics/fill-grid.ts';
 import { cleanEstimate, eulerStep } from '../../src/numerics/flow.ts';
+import {
+  type Differences,
+  evaluatedSteps,
+  forecastVelocity,
+  isEvaluated,
+  rememberVelocity,
+} from '../../src/numerics/taylor.ts';
 import type { StageEvent } from '../../src/stage/contract.ts';
 import type { Tensor } from '../../src/stage/safetensors.ts';
 import { encodeImage, encodePreview, type Pixels } from './encode.ts';
@@ -37,9 +44,9 @@ export class NotFiniteError extends Error {
 }
 
 /**
- * The messages of a stage: one `step` after each of the N steps, then `done` with `latents` (unless decode is `image`),
- * and as asked `clean_latents`, `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job, same model → same
- * tensor bytes.
+ * The messages of a stage: one `step` after each of the N steps, forecast ones too, then `done` with `latents` (unless
+ * decode is `image`), and as asked `clean_latents`, `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job,
+ * same model → same tensor bytes.
  *
  * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
  * Throws ModelFailure when the model does, NotFiniteError when it answers NaN or Infinity.
@@ -55,16 +62,21 @@ export async function* runStage(
 
   let computeMs = 0;
   let before: StepBefore | null = null;
+  let remembered: Differences | null = null;
   let clean: Float32Array | null = null;
   for (let step = 1; step <= steps; step++) {
     // a native engine computes on this very thread: one turn of the event loop lets messages out and a DELETE in
     await nextTurn();
     signal.throwIfAborted();
     const sigma = sigmas[step - 1] as number;
-    const answer = await timed('velocity', () =>
-      model.velocity({ latents, imgIds, sigma, guidance, text: text.value }),
+    const known = isEvaluated(step - 1, options.cache) ? null : remembered;
+    const answer = await timed('velocity', async () =>
+      known
+        ? forecastVelocity(known, step - 1)
+        : model.velocity({ latents, imgIds, sigma, guidance, text: text.value }),
     );
     const velocity = answer.value;
+    if (options.cache && !known) remembered = rememberVelocity(remembered, velocity, step - 1, options.cache.order);
     const next = sigmas[step] as number;
     const wantsClean = step === steps && (options.decode === 'clean' || options.clean_latents);
     if (options.solver === 'ab2') {
@@ -73,7 +85,7 @@ export async function* runStage(
       before = { velocity, sigma };
     } else {
       eulerStep(latents, velocity, sigma, next);
-      // the same anywhere along a step of Euler
+      // the same anywhere along a step of Euler, forecast or not
       if (wantsClean) clean = cleanEstimate(latents, velocity, next);
     }
     computeMs += answer.ms;
@@ -113,6 +125,7 @@ export async function* runStage(
       decode_ms: decodeMs,
       encode_ms: encodeMs,
       steps_done: steps,
+      evaluations: evaluatedSteps(steps, options.cache).length,
       text_tokens: text.value.numTokens,
       engine: model.engine,
       model_digest: model.facts.digest,

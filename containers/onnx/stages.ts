@@ -8,6 +8,7 @@
  * A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks
  * nobody.
  */
+import { evaluatedSteps, isEvaluated } from '../../src/numerics/taylor.ts';
 import { type StageEvent, toMetadata } from '../../src/stage/contract.ts';
 import { encodeMessage } from '../../src/stage/safetensors.ts';
 import type { Log } from './log.ts';
@@ -54,7 +55,7 @@ interface Runner {
   readonly encodeText: EncodeText;
   readonly waiting: RunningStage[];
   running: RunningStage | null;
-  /** moving average; null until a step was measured */
+  /** of an evaluation, moving average; null until one was measured */
   msPerToken: number | null;
 }
 
@@ -127,15 +128,12 @@ export function createStages(
   // ---- waiting ----
 
   /**
-   * Milliseconds of denoising before the stage at `position` (1 = next) may begin, from steps measured so far; 0 while
-   * none was.
+   * Milliseconds of denoising before the stage at `position` (1 = next) may begin, from evaluations measured so far; 0
+   * while none was. A forecast step takes no time worth counting.
    */
   function waitMs(runner: Runner, position: number): number {
     const ahead = [...(runner.running ? [runner.running] : []), ...runner.waiting.slice(0, position - 1)];
-    const tokens = ahead.reduce(
-      (sum, { job, stepsDone }) => sum + job.scale.length * (job.sigmas.length - 1 - stepsDone),
-      0,
-    );
+    const tokens = ahead.reduce((sum, stage) => sum + stage.job.scale.length * evaluationsLeft(stage), 0);
     return Math.round(tokens * (runner.msPerToken ?? 0));
   }
 
@@ -174,10 +172,11 @@ export function createStages(
       for await (const message of runStage(stage.job, runner.encodeText, stage.stop.signal)) {
         if (message.event.event === 'step') {
           const { ms } = message.event;
-          stage.stepsDone += 1;
           metrics.step(facts.id, numTokens, ms);
-          runner.msPerToken =
-            runner.msPerToken === null ? ms / numTokens : 0.8 * runner.msPerToken + (0.2 * ms) / numTokens;
+          if (isEvaluated(stage.stepsDone, stage.job.options.cache))
+            runner.msPerToken =
+              runner.msPerToken === null ? ms / numTokens : 0.8 * runner.msPerToken + (0.2 * ms) / numTokens;
+          stage.stepsDone += 1;
         }
         if (stage.isEnded) continue; // stopped during this very step: its readers are gone, the generator throws next
         push(stage, message);
@@ -352,6 +351,10 @@ export function createStages(
     },
   };
 }
+
+/** How many evaluations a stage still has to make. */
+const evaluationsLeft = ({ job, stepsDone }: Pick<RunningStage, 'job' | 'stepsDone'>): number =>
+  evaluatedSteps(job.sigmas.length - 1, job.options.cache).filter((step) => step >= stepsDone).length;
 
 /** The trace a stage belongs to, for the log, when it is what W3C says it is: https://www.w3.org/TR/trace-context/ */
 function traceOf(traceparent: string): { trace_id?: string } {

@@ -150,7 +150,7 @@ const wrongShape = (name: string, shape: readonly number[], expected: string): R
   refuse(400, 'bad_tensor', name, `tensor ${name} has shape [${shape}], expected ${expected}`);
 
 function checkOptions(
-  { width, height, guidance, negative_prompt, decode, rgb, preview, clean_latents }: StageOptions,
+  { width, height, guidance, negative_prompt, decode, rgb, preview, clean_latents, solver, cache }: StageOptions,
   { facts }: Model,
 ): Refusal | null {
   if (!facts.sizes.some((size) => size.width === width && size.height === height)) {
@@ -186,6 +186,8 @@ function checkOptions(
     return refuse(422, 'unsupported_option', 'clean_latents', 'clean_latents needs decode none or clean, got image');
   if (preview && decode === 'none')
     return refuse(422, 'unsupported_option', 'preview', 'a preview needs decode clean or image, got none');
+  if (cache && solver === 'ab2')
+    return refuse(422, 'unsupported_option', 'cache', 'a cache needs solver euler, got ab2');
   return null;
 }
 

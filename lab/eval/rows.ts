@@ -1,7 +1,7 @@
 /** The ways of sampling that the evaluation compares: the table's rows, and the settings that its ablations vary. */
 import type { ScheduleRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
-import { defaultPreset, presetsFor } from '../../src/job/presets.ts';
+import { defaultPreset, presetsFor, uncachedPresetsFor } from '../../src/job/presets.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import type { Calibration } from './calibrate.ts';
 import type { Ablation, AblationRow, Row } from './row.ts';
@@ -16,7 +16,7 @@ import { planFor, type RaluOptions, ralu, type Selection } from './samplers/ralu
 import { KERNELS } from './samplers/resize.ts';
 import { teaCache } from './samplers/reuse.ts';
 import { growthFor, speed } from './samplers/speed.ts';
-import { type TaylorOptions, taylorSeer, taylorSteps } from './samplers/taylor.ts';
+import { type TaylorOptions, taylorSeer } from './samplers/taylor.ts';
 import { fitShifts, type Matched, mismatched, presetSchedule } from './schedules.ts';
 import { BLANK } from './targets.ts';
 
@@ -30,7 +30,7 @@ function settingFor(facts: ModelFacts, { width, height }: Calibration) {
   const { rows, cols } = canvasOf({ facts, job: { prompt: '', seed: 0, width, height } });
   const fullTokens = rows * cols;
   const shift = modelShift(facts.shift, fullTokens);
-  const presets = presetsFor(facts.steps);
+  const presets = uncachedPresetsFor(facts.steps);
   const fastest = defaultPreset(facts.steps);
   const second = presets.at(-2)?.name ?? fastest;
   const budget = (preset: string) => budgetOf(facts, planFor(facts, { width, height }, presetSchedule(facts, preset)));
@@ -91,15 +91,17 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
           calibration,
         ),
       ),
-    ...[3, 2].map((warmup) => {
-      const options: TaylorOptions = { warmup, interval: 2, order: ORDER, form: 'taylor' };
+    ...presetsFor(facts.steps).flatMap(({ name, cache }) => {
+      if (!cache) return [];
+      const { warmup, interval, order } = cache;
+      const [base] = name.split('-');
       const row = raluRow(
         facts,
-        { id: `ralu-${second}-taylor-${warmup}`, name: `RALU ${second} + TaylorSeer, W = ${warmup}` },
-        { schedule: presetSchedule(facts, second), velocities: taylorSteps(options) },
+        { id: `ralu-${name}`, name: `RALU ${base} + TaylorSeer, W = ${warmup}` },
+        { schedule: presetSchedule(facts, name) },
         calibration,
       );
-      return { ...row, settings: { ...row.settings, warmup, interval: options.interval, order: ORDER } };
+      return [{ ...row, settings: { ...row.settings, warmup, interval, order } }];
     }),
     referenceRow(facts, schedule, fastest, calibration),
     blankRow(facts, schedule, fastest, calibration),

@@ -65,6 +65,7 @@ export function stageAt({ url, token }: { readonly url: string; readonly token: 
           numTokens: tokens.scale.length,
           numValues: 4 * facts.channels,
           steps: sigmas.length - 1,
+          evaluations: sigmas.length - 1,
           rgbSize: { width: job.width / side, height: job.height / side },
           signal: new AbortController().signal,
           timeoutMs: TIMEOUT_MS,

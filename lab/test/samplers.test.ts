@@ -9,7 +9,8 @@ import { eulerStep } from '../../src/numerics/flow.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
 import { fitSchedule } from '../../src/numerics/nt-matching.ts';
 import { gridIds, packLatents } from '../../src/numerics/tokens.ts';
-import { runStageOn } from '../../test/contract/in-process.ts';
+import { encodeStageRequest } from '../../src/stage/client.ts';
+import { answerTo, runStageOn } from '../../test/contract/in-process.ts';
 import { maxDifference } from '../../test/numerics/golden.ts';
 import { type Calibration, calibrate } from '../eval/calibrate.ts';
 import { type Denoiser, type Job, makeDenoiser, type RunRequest } from '../eval/denoiser.ts';
@@ -21,6 +22,7 @@ import { blank } from '../eval/samplers/blank.ts';
 import { bottleneck, bottleneckRestart } from '../eval/samplers/bottleneck.ts';
 import { allocate, budgetOf, fewestSteps, intervalFor } from '../eval/samplers/budget.ts';
 import { canvasOf, firstTokens, plainSigmas } from '../eval/samplers/canvas.ts';
+import { type DividedDifferences, divide, extrapolate } from '../eval/samplers/divided-differences.ts';
 import { lateUpsampling } from '../eval/samplers/late.ts';
 import { plain } from '../eval/samplers/plain.ts';
 import { planFor, ralu, sobelScores } from '../eval/samplers/ralu.ts';
@@ -28,7 +30,7 @@ import { doubleLatents, halveLatents, KERNELS } from '../eval/samplers/resize.ts
 import { teaCache } from '../eval/samplers/reuse.ts';
 import { expandSpectrum, fitPowerLaw } from '../eval/samplers/spectrum.ts';
 import { growthFor } from '../eval/samplers/speed.ts';
-import { forecast, remember, taylorSeer, taylorSteps } from '../eval/samplers/taylor.ts';
+import { taylorSeer, taylorSteps } from '../eval/samplers/taylor.ts';
 import { fitShifts, mismatched, presetSchedule } from '../eval/schedules.ts';
 import { runOn } from './stage-in-process.ts';
 
@@ -78,6 +80,22 @@ const normals = (stream: number, count: number) => standardNormals({ seed: JOB.s
 /** share * a + (1 - share) * b */
 const mix = (share: number, a: Float32Array, b: Float32Array) =>
   a.map((value, i) => share * value + (1 - share) * b[i]!);
+
+/** What a stage request has beside its cache, its tokens and its levels. */
+const OPTIONS = {
+  model: facts.id,
+  prompt: JOB.prompt,
+  negative_prompt: '',
+  guidance: null,
+  width: JOB.width,
+  height: JOB.height,
+  decode: 'none' as const,
+  rgb: false,
+  format: 'png' as const,
+  quality: 100,
+  preview: null,
+  traceparent: '',
+};
 
 /** The closed-form model's velocity of 'a red apple'. */
 const velocity = (latents: Float32Array, sigma: number) =>
@@ -148,19 +166,10 @@ describe('forecast and reuse', () => {
         Float32Array.of(1, -2).map((c) =>
           Array.from({ length: order + 1 }, (_, i) => (c + i) * x ** i).reduce((a, b) => a + b),
         );
-      let memory: Parameters<typeof remember>[0] = { places: [], differences: [] };
-      for (const place of [1, 0.9, 0.7, 0.55]) memory = remember(memory, at(place), place, { order, form: 'newton' });
-      expect(maxDifference(forecast(memory, 0.4, 'newton'), at(0.4))).toBeLessThan(1e-4);
+      let known: DividedDifferences = [];
+      for (const place of [1, 0.9, 0.7, 0.55]) known = divide(known, at(place), place, order);
+      expect(maxDifference(extrapolate(known, 0.4), at(0.4))).toBeLessThan(1e-4);
     }
-  });
-
-  it('TaylorSeer’s sum is exact to first order in the step, and keeps the last value at order 0', () => {
-    let memory: Parameters<typeof remember>[0] = { places: [], differences: [] };
-    for (const place of [0, 3, 6])
-      memory = remember(memory, Float32Array.of(2 + 5 * place), place, { order: 2, form: 'taylor' });
-    expect(forecast(memory, 8, 'taylor')[0]).toBeCloseTo(42, 5);
-    const flat = remember({ places: [], differences: [] }, Float32Array.of(4), 0, { order: 0, form: 'taylor' });
-    expect(forecast(flat, 2, 'taylor')[0]).toBe(4);
   });
 
   it('a stage evaluates its warm-up and then every interval-th step, and remembers nothing of the stage before', async () => {
@@ -170,6 +179,25 @@ describe('forecast and reuse', () => {
       await walkStage(firstTokens(denoiser, 1), plainSigmas(8, 3), start(denoiser));
     // 0 1 · · 4 · · 7, twice
     expect(denoiser.spent.evaluations).toEqual([{ tokens: 64, count: 8 }]);
+  });
+
+  it.each([
+    { warmup: 3, order: 2 },
+    { warmup: 2, order: 2 },
+    { warmup: 1, order: 1 },
+  ])('a stage is the product’s own stage with a cache: %o', async ({ warmup, order }) => {
+    const cache = { kind: 'taylor_velocity', interval: 2, order, warmup } as const;
+    const tokens = firstTokens(open(), 1);
+    const sigmas = Float32Array.from(plainSigmas(9, 3));
+    const ask = async (asked: typeof cache | null): Promise<Float32Array> => {
+      const body = encodeStageRequest({ ...OPTIONS, cache: asked }, { ...tokens, sigmas });
+      return (await answerTo(closedFormModel().model, body)).tensors.latents?.data as Float32Array;
+    };
+    const { latents } = await walkStage(tokens, sigmas, taylorSteps({ ...cache, form: 'taylor' })(open()));
+    const own = await ask(cache);
+    // the evaluation divides its velocities out of single steps
+    expect(maxDifference(latents, own)).toBeLessThan(1e-5);
+    expect(maxDifference(own, await ask(null))).toBeGreaterThan(1e-3);
   });
 
   it('reuse with threshold 0 is the plain run to the bit; a higher threshold asks less, first, second and last step always', async () => {
@@ -273,11 +301,26 @@ describe('RALU', () => {
     });
   });
 
-  it('with forecasts that evaluate every step is itself', async () => {
+  it('with a cache that evaluates every step is itself', async () => {
     const schedule = presetSchedule(facts, '5x');
-    const velocities = taylorSteps({ warmup: 9, interval: 1, order: 2, form: 'taylor' });
-    expect(await latentsOf(ralu({ schedule, velocities }))).toEqual(await latentsOf(ralu({ schedule })));
+    const cache = { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 9 } as const;
+    expect(await latentsOf(ralu({ schedule: { ...schedule, cache } }))).toEqual(await latentsOf(ralu({ schedule })));
   });
+
+  it.each(['5x-taylor-3', '5x-taylor-2'])(
+    '%s makes the picture of the job’s own story and spends what its plan says',
+    async (preset) => {
+      const schedule = presetSchedule(facts, preset);
+      const denoiser = open();
+      const tokens = await ralu({ schedule })(denoiser);
+      const { data } = await denoiser.decode(tokens);
+      const png = decodePng(await story(schedule, { reference: false }));
+      // the evaluation has its velocities from single steps, rounded once more
+      expect(maxDifference(data, png.data)).toBeLessThanOrEqual(1);
+      const { flops } = planFor(facts, JOB, schedule);
+      expect(denoiser.spent.denoiseFlops).toBe(flops.denoise);
+    },
+  );
 
   it('other selections choose other tokens at the same work, and need no decoding', async () => {
     const schedule = presetSchedule(facts, '4x');
@@ -327,7 +370,7 @@ describe('the last stage alone', () => {
       scale: new Uint8Array(256).fill(2),
     };
     const restarted = nextTokens(
-      { stages },
+      { numerics: 2, stages },
       last!,
       { tokens: low, selections: null },
       { seed: 7, mode: 'latent', referenceVariance: false },

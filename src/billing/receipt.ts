@@ -4,6 +4,7 @@
  */
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { Selection } from '../numerics/select.ts';
+import type { TemporalCache } from '../numerics/taylor.ts';
 import { type PlannedWork, tera, viewWorkDone, type WorkView, workDone } from './work.ts';
 
 /** What one finished stage cost, as its server reported it, with the wall time seen from the object. Milliseconds. */
@@ -11,6 +12,8 @@ export interface StageUsage {
   readonly stage: number;
   readonly tokens: number;
   readonly steps: number;
+  /** those of the steps that were evaluated */
+  readonly evaluations: number;
   readonly attempts: number;
   readonly computeMs: number;
   readonly textMs: number;
@@ -26,8 +29,8 @@ export interface StageUsage {
 }
 
 /**
- * Wire form. Stages are those that a server finished, tokens and steps as it reported them; TFLOPs have attention
- * counted unless named otherwise.
+ * Wire form. Stages are those that a server finished, tokens, steps and evaluations as it reported them; TFLOPs have
+ * attention counted unless named otherwise.
  */
 export interface Receipt {
   readonly job_id: string;
@@ -40,12 +43,16 @@ export interface Receipt {
   readonly seed: number;
   readonly preset: string | null;
   readonly solver: Solver;
+  /** null where every step was evaluated */
+  readonly cache: TemporalCache | null;
   /** how the tokens that went early were found; `none` where no token did */
   readonly selection: Selection;
   readonly stages: readonly {
     readonly stage: number;
     readonly tokens: number;
     readonly steps: number;
+    /** those of the steps that were evaluated; the others were forecast */
+    readonly evaluations: number;
     readonly attempts: number;
     readonly compute_ms: number;
     readonly text_ms: number;
@@ -79,6 +86,7 @@ export interface ReceiptFacts {
   readonly seed: number;
   readonly preset: string | null;
   readonly solver: Solver;
+  readonly cache: TemporalCache | null;
   readonly selection: Selection;
   readonly work: PlannedWork;
   readonly usage: readonly StageUsage[];
@@ -100,6 +108,7 @@ export function makeReceipt({
   seed,
   preset,
   solver,
+  cache,
   selection,
   work,
   usage,
@@ -120,6 +129,7 @@ export function makeReceipt({
     seed,
     preset,
     solver,
+    cache,
     selection,
     stages: usage.map((used) => {
       const { denoise, denoiseWithoutAttention } = workDone(work, [used.stage]);
@@ -127,6 +137,7 @@ export function makeReceipt({
         stage: used.stage,
         tokens: used.tokens,
         steps: used.steps,
+        evaluations: used.evaluations,
         attempts: used.attempts,
         compute_ms: used.computeMs,
         text_ms: used.textMs,

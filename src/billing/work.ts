@@ -23,7 +23,7 @@ export interface StageShape {
 }
 
 export interface StageWork extends StageShape {
-  /** all its steps, with attention and without */
+  /** all its evaluations, with attention and without; a forecast step is no work worth counting */
   readonly flops: number;
   readonly flopsWithoutAttention: number;
 }
@@ -46,20 +46,20 @@ export function planWork(
     pixels,
     plainSteps,
   }: {
-    readonly stages: readonly (StageShape & { readonly steps: number })[];
+    readonly stages: readonly (StageShape & { readonly evaluations: number })[];
     /** of the finished image */
     readonly pixels: number;
     readonly plainSteps: number;
   },
 ): PlannedWork {
-  const worked = stages.map(({ stage, tokens, decode, steps }): StageWork => {
+  const worked = stages.map(({ stage, tokens, decode, evaluations }): StageWork => {
     const step = stepFlops(facts, tokens);
     return {
       stage,
       tokens,
       decode,
-      flops: step.total * steps,
-      flopsWithoutAttention: step.withoutAttention * steps,
+      flops: step.total * evaluations,
+      flopsWithoutAttention: step.withoutAttention * evaluations,
     };
   });
   const plain = stepFlops(facts, lastOf(stages).tokens);
@@ -77,9 +77,9 @@ export function planWork(
 }
 
 /**
- * The work of those stages of a plan that were done: their steps and pictures, and the text once if there is any. Laws:
- * all stages together are the plan's own figures, to the bit; none is nothing. Throws RangeError for a stage that was
- * never planned.
+ * The work of those stages of a plan that were done: their evaluations and pictures, and the text once if there is any.
+ * Laws: all stages together are the plan's own figures, to the bit; none is nothing. Throws RangeError for a stage that
+ * was never planned.
  */
 export function workDone({ stages, flops }: PlannedWork, done: readonly number[]): Work {
   const worked = done.map((number) => {

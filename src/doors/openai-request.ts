@@ -9,7 +9,7 @@ import {
   type RequestInput,
   renamed,
 } from '../job/plan-request.ts';
-import { PLAIN, presetsFor } from '../job/presets.ts';
+import { PLAIN, uncachedPresetsFor } from '../job/presets.ts';
 import { type Planned, type Refusal, refuse, type ScheduleInput } from '../job/schedule-request.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
@@ -119,7 +119,7 @@ export function planImages(
  * `high` its most careful; undefined where it chooses none.
  */
 function presetOf(quality: ImageRequest['quality'], plainSteps: number): string | undefined {
-  const names = presetsFor(plainSteps).map(({ name }) => name);
+  const names = uncachedPresetsFor(plainSteps).map(({ name }) => name);
   switch (quality) {
     case 'low':
       return names.at(-1) ?? PLAIN;
@@ -161,6 +161,7 @@ const OPTIONS: Readonly<Record<Exclude<keyof RaluOptions, 'on_disconnect'>, true
   z_max: true,
   published: true,
   solver: true,
+  cache: true,
   selection: true,
   upsampling: true,
   reference: true,
@@ -173,5 +174,6 @@ function nameHere(field: string, { steps, quality, ralu }: ImageRequest): string
   if (field === 'quality') return 'output_compression';
   if (steps !== undefined && (field === 'N' || field === 'e')) return 'steps';
   if (field === 'preset' && quality && ralu?.preset === undefined) return 'quality';
-  return Object.hasOwn(OPTIONS, field) ? `ralu.${field}` : field;
+  const [own = field] = field.split('.');
+  return Object.hasOwn(OPTIONS, own) ? `ralu.${field}` : field;
 }

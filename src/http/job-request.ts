@@ -11,7 +11,7 @@ import {
 import type { Planned } from '../job/schedule-request.ts';
 import { SELECTIONS } from '../numerics/select.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import { imageFormat, solver } from '../stage/contract.ts';
+import { imageFormat, solver, temporalCache } from '../stage/contract.ts';
 import type { Env } from './env.ts';
 import type { SchemaFields } from './schema-fields.ts';
 
@@ -71,6 +71,11 @@ export const jobBody = z
     solver: solver
       .optional()
       .openapi({ description: 'how the stages step; euler when absent, which reference and published runs keep' }),
+    cache: temporalCache.optional().openapi({
+      description:
+        'forecast the velocity of the steps between evaluations (TaylorSeer): after `warmup` evaluations every `interval`-th step is evaluated; with solver euler only',
+      example: { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 2 },
+    }),
     selection: z.enum(SELECTIONS).optional().openapi({
       description:
         'what tells the tokens upsampled early: edges of the decoded picture, detail of the latents, or none',

@@ -7,7 +7,7 @@ import type { Plan } from '../job/job.ts';
 import { needsOf } from '../job/plan.ts';
 import { PLAIN, presetsFor } from '../job/presets.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import { modelFacts, type Queue } from '../stage/contract.ts';
+import { modelFacts, type Queue, temporalCache } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import type { AppEnv, Env } from './env.ts';
 import { speakOpenAI } from './openai/speak.ts';
@@ -29,8 +29,14 @@ export async function availableModels(env: Env): Promise<readonly ModelFacts[]> 
 }
 
 const presetView = z
-  .object({ name: z.string(), N: z.array(z.int()), e: z.array(z.number()), r: z.array(z.number()) })
-  .openapi('Preset', { description: 'a schedule by name: steps, ends and shares of its stages' });
+  .object({
+    name: z.string(),
+    N: z.array(z.int()),
+    e: z.array(z.number()),
+    r: z.array(z.number()),
+    cache: temporalCache.nullable(),
+  })
+  .openapi('Preset', { description: 'a schedule by name: steps, ends and shares of its stages, and their cache' });
 /** The queue at the stage server that a plan's first stage would go to; null where there is none or it does not say. */
 export async function queueAt(env: Env, plan: Plan): Promise<Queue | null> {
   const fleet = openFleet(env, caches.default, Date.now);
@@ -61,12 +67,13 @@ const listModels = createRoute({
 
 /** The plain run and the presets of a model with so many plain steps; the last is what a job without a preset gets. */
 const viewPresets = (plainSteps: number): z.infer<typeof presetView>[] => [
-  { name: PLAIN, N: [plainSteps], e: [1], r: [] },
-  ...presetsFor(plainSteps).map(({ name, steps, ends, ratios }) => ({
+  { name: PLAIN, N: [plainSteps], e: [1], r: [], cache: null },
+  ...presetsFor(plainSteps).map(({ name, steps, ends, ratios, cache }) => ({
     name,
     N: [...steps],
     e: [...ends],
     r: [...ratios],
+    cache,
   })),
 ];
 

@@ -4,6 +4,7 @@ import type { PlannedWork, StageWork, WorkView } from '../billing/work.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { BoundaryAmplitude } from '../numerics/restart-amplitude.ts';
 import type { Selection } from '../numerics/select.ts';
+import type { TemporalCache } from '../numerics/taylor.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
 import type { FailureReason } from './failures.ts';
@@ -54,10 +55,14 @@ export interface ScheduleRequest {
   readonly z: readonly number[] | null;
   /** upper bound of every fitted Z; null bounds each by the amplitude its boundary must keep */
   readonly zMax: number | null;
+  /** which steps of every stage are forecast; null where all are evaluated */
+  readonly cache: TemporalCache | null;
 }
 
 export interface PlannedStage extends StageWork {
   readonly steps: number;
+  /** those of the steps that are evaluated; the others are forecast */
+  readonly evaluations: number;
   /** t clock: where the stage starts (after renoise) and ends */
   readonly start: number;
   readonly end: number;
@@ -231,6 +236,8 @@ export interface PlanView {
     readonly stage: number;
     readonly tokens: number;
     readonly steps: number;
+    /** those of the steps that are evaluated; the others are forecast */
+    readonly evaluations: number;
     readonly start: number;
     readonly end: number;
     readonly shift: number;
@@ -247,6 +254,8 @@ export interface PlanView {
   readonly fit_ms: number;
   readonly selected: readonly number[];
   readonly solver: Solver;
+  /** null where every step is evaluated */
+  readonly cache: TemporalCache | null;
   /** how the tokens that go early are found; `none` where no token does */
   readonly selection: Selection;
   readonly upsampling: Upsampling;

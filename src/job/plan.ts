@@ -10,10 +10,12 @@ import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
 import { amplitudeRanges, boundaryAmplitudes, type Restarts } from '../numerics/restart-amplitude.ts';
 import { buildSchedule, type Schedule } from '../numerics/schedule.ts';
 import type { Selection } from '../numerics/select.ts';
+import { evaluatedSteps } from '../numerics/taylor.ts';
 import { selectedCounts, tokenCounts } from '../numerics/token-counts.ts';
 import { type ModelFacts, neededFeatures } from '../stage/contract.ts';
 import type { JobRequest, Plan, PlanView, ScheduleRequest } from './job.ts';
 import { modelShift } from './model-shift.ts';
+import { presetsFor } from './presets.ts';
 import { type Planned, plainOnlyRule, type Refusal } from './schedule-request.ts';
 import { selectionOf } from './selection.ts';
 
@@ -63,8 +65,8 @@ function matchTimesteps(
 
 /**
  * The plan of a request on a model. Refuses a size the model does not offer, stages on a size with an odd number of
- * tokens on a side, guidance or a negative prompt the model does not take, and a reference run in latent mode, with a
- * solver other than Euler, or a selection other than Canny's. `clock`
+ * tokens on a side, guidance or a negative prompt the model does not take, a cache with a solver other than Euler, and
+ * a reference run in latent mode, with a solver other than Euler, a selection other than Canny's, or a cache. `clock`
  * gives milliseconds and only measures the fit.
  */
 export function makePlan(
@@ -76,7 +78,8 @@ export function makePlan(
   if (refusal) return { ok: false, refusal };
 
   const { rows, cols } = tokenGrid(request, facts.token_pixels);
-  const { steps, ends, ratios } = request.schedule;
+  const { steps, ends, ratios, cache } = request.schedule;
+  const evaluations = steps.map((count) => evaluatedSteps(count, cache).length);
   const isPlain = steps.length === 1;
   const selected = isPlain ? [] : selectedCounts((rows * cols) / 4, ratios);
   const found = matchTimesteps(
@@ -89,10 +92,10 @@ export function makePlan(
   const counts = tokenCounts(rows * cols, isPlain ? null : selected);
   const selection = selectionOf(request, { selected });
   const work = planWork(facts.flops, {
-    stages: steps.map((count, k) => ({
+    stages: evaluations.map((count, k) => ({
       stage: k + 1,
       tokens: counts[k] as number,
-      steps: count,
+      evaluations: count,
       decode: decodeAfter(k, request, selection),
     })),
     pixels: request.width * request.height,
@@ -103,6 +106,7 @@ export function makePlan(
     return {
       ...(work.stages[k] as StageWork),
       steps: count,
+      evaluations: evaluations[k] as number,
       start,
       end,
       shift,
@@ -115,7 +119,7 @@ export function makePlan(
     ok: true,
     value: {
       model: { id, channels, token_pixels, digest },
-      features: neededFeatures({ solver: request.solver, clean_latents: selection === 'latent' }),
+      features: neededFeatures({ solver: request.solver, clean_latents: selection === 'latent', cache }),
       numerics: isPublished(request) ? 1 : 2,
       rows,
       cols,
@@ -192,6 +196,17 @@ function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null 
       value: request.selection,
       rule: 'the reference selects by canny: leave it out or say canny',
     };
+  const { cache } = request.schedule;
+  if (request.reference && cache)
+    return presetsFor(facts.steps).some((own) => own.name === preset && own.cache)
+      ? { field: 'preset', value: preset, rule: 'the reference evaluates every step: ask for a preset without a cache' }
+      : { field: 'cache', value: cache, rule: 'the reference evaluates every step: leave it out' };
+  if (cache && request.solver !== 'euler')
+    return {
+      field: 'solver',
+      value: request.solver,
+      rule: 'a cache forecasts for euler alone: leave it out, say euler, or go without a cache',
+    };
   return null;
 }
 
@@ -207,10 +222,11 @@ export function viewPlan(plan: Plan, request: JobRequest): PlanView {
   return {
     model_digest: plan.model.digest,
     numerics: plan.numerics,
-    stages: plan.stages.map(({ stage, tokens, steps, start, end, shift, sigmas }) => ({
+    stages: plan.stages.map(({ stage, tokens, steps, evaluations, start, end, shift, sigmas }) => ({
       stage,
       tokens,
       steps,
+      evaluations,
       start,
       end,
       shift,
@@ -231,6 +247,7 @@ export function viewPlan(plan: Plan, request: JobRequest): PlanView {
     fit_ms: plan.fitMs,
     selected: plan.selected,
     solver: request.solver,
+    cache: request.schedule.cache,
     selection: selectionOf(request, plan),
     upsampling: request.upsampling,
     tflops: viewPlannedWork(plan),

@@ -2,6 +2,7 @@
  * The published schedules, by name. Each belongs to models whose plain run has that many steps. Source: RALU, arXiv
  * 2507.08422 v3, supplement.
  */
+import type { TemporalCache } from '../numerics/taylor.ts';
 
 export interface Preset {
   readonly name: string;
@@ -12,7 +13,23 @@ export interface Preset {
   readonly ratios: readonly number[];
   /** h and Z as published; null where the paper fits them and does not print them */
   readonly published: { readonly shifts: readonly number[]; readonly z: number } | null;
+  /** its steps that are forecast, in every stage; null where all are evaluated */
+  readonly cache: TemporalCache | null;
 }
+
+const FIVE = {
+  plainSteps: 50,
+  steps: [4, 5, 6],
+  ends: [0.3, 0.45, 1],
+  ratios: [0.2],
+  published: { shifts: [5.12, 2.64, 2.25], z: 7.516 },
+} as const;
+
+/**
+ * The paper's TaylorSeer inside every stage of 5x, told apart by its W. The paper does not define W: here it is the
+ * warm-up. Interval and order are TaylorSeer's own for FLUX.
+ */
+const taylor = (warmup: number): TemporalCache => ({ kind: 'taylor_velocity', interval: 2, order: 2, warmup });
 
 export const PRESETS: readonly Preset[] = [
   // FLUX.1-dev
@@ -23,15 +40,11 @@ export const PRESETS: readonly Preset[] = [
     ends: [0.3, 0.45, 1],
     ratios: [0.3],
     published: { shifts: [5.019, 2.589, 2.226], z: 6.317 },
+    cache: null,
   },
-  {
-    name: '5x',
-    plainSteps: 50,
-    steps: [4, 5, 6],
-    ends: [0.3, 0.45, 1],
-    ratios: [0.2],
-    published: { shifts: [5.12, 2.64, 2.25], z: 7.516 },
-  },
+  { ...FIVE, name: '5x', cache: null },
+  { ...FIVE, name: '5x-taylor-3', cache: taylor(3) },
+  { ...FIVE, name: '5x-taylor-2', cache: taylor(2) },
   // the paper's text says r = .2 for 7x; its TFLOPs fit only .1
   {
     name: '7x',
@@ -40,6 +53,7 @@ export const PRESETS: readonly Preset[] = [
     ends: [0.2, 0.3, 1],
     ratios: [0.1],
     published: { shifts: [8.141, 2.856, 2.193], z: 6.261 },
+    cache: null,
   },
   // Stable Diffusion 3 Medium
   {
@@ -49,6 +63,7 @@ export const PRESETS: readonly Preset[] = [
     ends: [0.2, 0.3, 1],
     ratios: [0.3],
     published: { shifts: [6.21, 2.23, 1.97], z: 4.131 },
+    cache: null,
   },
   {
     name: '3x',
@@ -57,9 +72,10 @@ export const PRESETS: readonly Preset[] = [
     ends: [0.25, 0.3, 1],
     ratios: [0.2],
     published: { shifts: [6.4, 2.6, 2.23], z: 6.262 },
+    cache: null,
   },
   // FLUX.1-schnell and SD3.5 Large Turbo
-  { name: 'few', plainSteps: 4, steps: [1, 1, 2], ends: [0.3, 0.45, 1], ratios: [0.3], published: null },
+  { name: 'few', plainSteps: 4, steps: [1, 1, 2], ends: [0.3, 0.45, 1], ratios: [0.3], published: null, cache: null },
 ];
 
 /** The name of the plain full-resolution run, which every model has. */
@@ -69,8 +85,12 @@ export const PLAIN = 'plain';
 export const presetsFor = (plainSteps: number): readonly Preset[] =>
   PRESETS.filter((preset) => preset.plainSteps === plainSteps);
 
+/** Those of them that evaluate every step, the most careful first. */
+export const uncachedPresetsFor = (plainSteps: number): readonly Preset[] =>
+  presetsFor(plainSteps).filter(({ cache }) => cache === null);
+
 /**
- * What a request without a preset gets: the last one listed for its model, which is the fastest; `plain` where a model
- * has none.
+ * What a request without a preset gets: the fastest one for its model that evaluates every step; `plain` where a model
+ * has none. Law: it is the last of presetsFor.
  */
-export const defaultPreset = (plainSteps: number): string => presetsFor(plainSteps).at(-1)?.name ?? PLAIN;
+export const defaultPreset = (plainSteps: number): string => uncachedPresetsFor(plainSteps).at(-1)?.name ?? PLAIN;

@@ -122,6 +122,7 @@ export const receiptOf = (record: JobRecord, usage: readonly StageUsage[], now: 
     seed: record.request.seed,
     preset: record.request.schedule.preset,
     solver: record.request.solver,
+    cache: record.request.schedule.cache,
     selection: selectionOf(record.request, record.plan),
     work: record.plan,
     usage,

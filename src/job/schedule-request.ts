@@ -3,6 +3,7 @@ import { shiftRange } from '../numerics/divergence.ts';
 import { canBeStaged, type Size } from '../numerics/grid.ts';
 import type { Range } from '../numerics/minimize.ts';
 import type { Selection } from '../numerics/select.ts';
+import type { TemporalCache } from '../numerics/taylor.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import type { ScheduleRequest } from './job.ts';
 import { modelShift } from './model-shift.ts';
@@ -36,6 +37,8 @@ export interface ScheduleInput {
   /** canny when absent; `none` upsamples nothing early */
   readonly selection?: Selection | undefined;
   readonly z_max?: number | undefined;
+  /** every step is evaluated when absent, unless the preset has a cache of its own */
+  readonly cache?: TemporalCache | undefined;
 }
 
 /** Most steps a job may have in all its stages: far above any useful schedule, low enough to bound the plan. */
@@ -46,6 +49,8 @@ export const MAX_STAGES = 8;
  * which they travel.
  */
 const MIN_STAGE = 1e-3;
+/** Plain steps of a model whose presets have too few steps for a forecast. */
+const FEW_STEPS = 4;
 const NOTHING_TO_FIT = 'bounds a fitted Z, and this schedule has none to fit';
 
 /** Why a size is for the plain run alone, for those whose token grid has an odd side. */
@@ -57,7 +62,8 @@ export const plainOnlyRule = ({ width, height }: Size, tokenPixels: number): str
  * what a request gets that names none: the fastest of them, or the plain run where the size cannot be staged. Rules: N
  * and e have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at
  * least 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in shiftRange of the
- * model's shift at that size; Z, one value or K - 1, and z_max lie in [2, 100]; h and Z come together; selection none has no r above 0, and latent needs a boundary to select at.
+ * model's shift at that size; Z, one value or K - 1, and z_max lie in [2, 100]; h and Z come together; selection none
+ * has no r above 0, and latent needs a boundary to select at; a cache leaves the longest stage something to forecast.
  * Whether the size takes the stages that were asked for is for makePlan to say.
  */
 export function chooseSchedule(input: ScheduleInput, facts: ModelFacts, size: Size): Planned<ScheduleRequest> {
@@ -100,9 +106,20 @@ function presetSchedule(
     if (input.z_max !== undefined) return refuse('z_max', input.z_max, NOTHING_TO_FIT);
     if (input.selection === 'latent')
       return refuse('selection', 'latent', 'the plain run has no boundary to select tokens at');
+    const cache = chooseCache(input, [facts.steps], facts);
+    if (!cache.ok) return cache;
     return {
       ok: true,
-      value: { preset: PLAIN, steps: [facts.steps], ends: [1], ratios: [], shifts: null, z: null, zMax },
+      value: {
+        preset: PLAIN,
+        steps: [facts.steps],
+        ends: [1],
+        ratios: [],
+        shifts: null,
+        z: null,
+        zMax,
+        cache: cache.value,
+      },
     };
   }
   const presets = presetsFor(facts.steps);
@@ -112,8 +129,14 @@ function presetSchedule(
   if (input.published && !preset.published) return refuse('published', true, `preset ${name} has no published h and Z`);
   if (input.published && input.selection !== undefined && input.selection !== 'canny')
     return refuse('selection', input.selection, 'the published schedule selects by canny: leave it out or say canny');
+  if (preset.cache && input.cache)
+    return refuse('cache', input.cache, `preset ${name} has a cache of its own: leave it out, or name another preset`);
+  if (input.published && input.cache)
+    return refuse('cache', input.cache, 'the published schedule evaluates every step: leave it out');
   const ratios = chooseRatios(input, preset.steps.length, preset);
   if (!ratios.ok) return ratios;
+  const cache = chooseCache(input, preset.steps, facts);
+  if (!cache.ok) return cache;
   const fixed = input.published ? preset.published : null;
   return {
     ok: true,
@@ -125,12 +148,13 @@ function presetSchedule(
       shifts: fixed?.shifts ?? null,
       z: fixed && preset.steps.slice(1).map(() => fixed.z),
       zMax,
+      cache: preset.cache ?? cache.value,
     },
   };
 }
 
 function customSchedule(
-  { N, e, h, Z, r, selection }: ScheduleInput,
+  { N, e, h, Z, r, selection, cache }: ScheduleInput,
   { zMax, shifts }: { readonly zMax: number | null; readonly shifts: Range },
 ): Planned<ScheduleRequest> {
   if (N === undefined) return refuse('N', undefined, 'is required for a custom schedule: steps of each stage');
@@ -163,9 +187,20 @@ function customSchedule(
     );
   const ratios = chooseRatios({ r, selection }, numStages, null);
   if (!ratios.ok) return ratios;
+  const forecast = chooseCache({ cache }, N, null);
+  if (!forecast.ok) return forecast;
   return {
     ok: true,
-    value: { preset: null, steps: N, ends: e, ratios: ratios.value, shifts: h ?? null, z: z ?? null, zMax },
+    value: {
+      preset: null,
+      steps: N,
+      ends: e,
+      ratios: ratios.value,
+      shifts: h ?? null,
+      z: z ?? null,
+      zMax,
+      cache: forecast.value,
+    },
   };
 }
 
@@ -201,4 +236,22 @@ function chooseRatios(
   if (selection === 'none' && list.some((ratio) => ratio > 0))
     return refuse('r', r, 'selection none upsamples nothing early: leave r out or say 0');
   return { ok: true, value: list };
+}
+
+/** The cache asked for, with stages of these steps. `facts` where they are a preset's. */
+function chooseCache(
+  { cache }: Pick<ScheduleInput, 'cache'>,
+  steps: readonly number[],
+  facts: Pick<ModelFacts, 'steps'> | null,
+): Planned<TemporalCache | null> {
+  if (!cache) return { ok: true, value: null };
+  if (facts && facts.steps <= FEW_STEPS)
+    return refuse('cache', cache, `presets of ${facts.steps} steps have too few to forecast from: leave it out`);
+  const longest = Math.max(...steps);
+  const stage = `the longest stage has ${longest} step${longest === 1 ? '' : 's'}`;
+  if (cache.warmup >= longest)
+    return refuse('cache.warmup', cache.warmup, `must leave a step to forecast, and ${stage}`);
+  if (cache.interval > longest)
+    return refuse('cache.interval', cache.interval, `must not be more than a stage has, and ${stage}`);
+  return { ok: true, value: cache };
 }

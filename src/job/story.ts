@@ -110,6 +110,7 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
     stage: number,
     tokens: stage.tokens,
     steps: done.steps_done,
+    evaluations: done.evaluations ?? done.steps_done,
     attempts: outcome.attempts,
     computeMs: done.compute_ms,
     textMs: done.encode_text_ms,
@@ -226,7 +227,7 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
       stage.decode === 'clean' && number <= request.previews.count
         ? { format: request.previews.format, longest_side: PREVIEW_SIDE }
         : null,
-    cache: null,
+    cache: request.schedule.cache,
     traceparent: await traceparent(job.id, number),
     // absent is euler, and then the request is one that every server takes
     ...(request.solver !== 'euler' && { solver: request.solver }),

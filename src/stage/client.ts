@@ -58,12 +58,13 @@ export interface StageCall {
   readonly body: Uint8Array;
   readonly options: StageOptions;
   /**
-   * what the answer must hold: latents [numTokens, numValues], steps done, and the size of its pixels where they are
-   * asked for
+   * what the answer must hold: latents [numTokens, numValues], steps done and how many of them were evaluated, and the
+   * size of its pixels where they are asked for
    */
   readonly numTokens: number;
   readonly numValues: number;
   readonly steps: number;
+  readonly evaluations: number;
   readonly rgbSize: { readonly width: number; readonly height: number };
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
@@ -356,9 +357,12 @@ const nextMessage = (messages: AsyncGenerator<Message>): Promise<IteratorResult<
 function checkResult(
   message: Message,
   done: StageDone,
-  { options, numTokens, numValues, steps, rgbSize }: StageCall,
+  { options, numTokens, numValues, steps, evaluations, rgbSize }: StageCall,
 ): StageResult {
   if (done.steps_done !== steps) throw new InvalidResponse(`${done.steps_done} steps done, ${steps} asked for`);
+  // a server that knows no cache evaluates every step, and need not say so
+  if ((done.evaluations ?? done.steps_done) !== evaluations)
+    throw new InvalidResponse(`${done.evaluations ?? 'unstated'} evaluations, ${evaluations} asked for`);
   const latents = options.decode === 'image' ? null : take(message, 'latents', Float32Array);
   if (latents) expectShape('latents', latents.shape, [numTokens, numValues]);
   if (latents && !latents.data.every(Number.isFinite)) throw new InvalidResponse('latents that are not finite');

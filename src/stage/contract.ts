@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { SOLVERS } from '../numerics/adams-bashforth.ts';
 import type { FlopFacts } from '../numerics/flops.ts';
 import { hasTokenGrid } from '../numerics/grid.ts';
+import type { TemporalCache } from '../numerics/taylor.ts';
 
 /**
  * Version of this contract. A server states the version it speaks with its models; one that states none speaks
@@ -15,7 +16,7 @@ import { hasTokenGrid } from '../numerics/grid.ts';
 export const CONTRACT_VERSION = 2;
 
 /** Features that came after version 1, by the names under which a server states them. */
-export const FEATURES = ['account_tag', 'solver.ab2', 'clean_latents'] as const;
+export const FEATURES = ['account_tag', 'solver.ab2', 'clean_latents', 'cache.taylor_velocity'] as const;
 export type Feature = (typeof FEATURES)[number];
 
 const MAX_FEATURES = 64;
@@ -167,6 +168,18 @@ const decodeKind = z.enum(['none', 'clean', 'image']);
 
 export const solver = z.enum(SOLVERS);
 
+/**
+ * Temporal cache of one stage, empty at its start: the first `warmup` steps are evaluated and after them every
+ * `interval`-th; the velocity of the others is forecast from the evaluated ones, with differences up to `order`
+ * (src/numerics/taylor.ts).
+ */
+export const temporalCache = z.strictObject({
+  kind: z.literal('taylor_velocity'),
+  interval: z.int().min(2).max(100),
+  order: z.int().min(0).max(4),
+  warmup: z.int().min(1).max(1000),
+}) satisfies z.ZodType<TemporalCache>;
+
 const previewOptions = z.object({ format: imageFormat, longest_side: z.int().min(16).max(1024) });
 
 /** `__metadata__` of a stage request once its JSON values are parsed. The tensors are in `StageTensors`. */
@@ -189,8 +202,8 @@ export const stageOptions = z.strictObject({
   format: imageFormat,
   quality: z.int().min(1).max(100),
   preview: previewOptions.nullable(),
-  /** temporal caching of velocities; no kind exists yet, so anything but null is refused */
-  cache: z.null(),
+  /** feature `cache.taylor_velocity`: null evaluates every step. Not with `solver` ab2 */
+  cache: temporalCache.nullable(),
   traceparent: z.string(),
   /**
    * feature `account_tag`: an opaque name for whose stage this is, always the same for one account. A server may keep
@@ -211,9 +224,11 @@ export type StageOptions = z.infer<typeof stageOptions>;
 export const neededFeatures = ({
   solver,
   clean_latents,
-}: Pick<StageOptions, 'solver' | 'clean_latents'>): readonly Feature[] => [
+  cache,
+}: Pick<StageOptions, 'solver' | 'clean_latents' | 'cache'>): readonly Feature[] => [
   ...(solver === 'ab2' ? (['solver.ab2'] as const) : []),
   ...(clean_latents ? (['clean_latents'] as const) : []),
+  ...(cache ? [`cache.${cache.kind}` as const] : []),
 ];
 
 /**
@@ -269,6 +284,8 @@ export const stageEvent = z.discriminatedUnion('event', [
     decode_ms: z.number().nonnegative(),
     encode_ms: z.number().nonnegative(),
     steps_done: positiveInt,
+    /** how many of them were evaluated; a server must say it of a stage with a cache */
+    evaluations: positiveInt.optional(),
     /** text tokens that each step computed with, padding included; absent from a server of version 1 */
     text_tokens: z.int().nonnegative().optional(),
     /** the engine class that computed, as `/v1/models` states it */

@@ -9,8 +9,9 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import { connectStageServer, type StageCall, type StageServer } from '../../src/stage/client.ts';
-import { stageOptions } from '../../src/stage/contract.ts';
+import { type StageDone, stageOptions, toMetadata } from '../../src/stage/contract.ts';
 import { readAtMost } from '../../src/stage/read-at-most.ts';
+import { encodeMessage } from '../../src/stage/safetensors.ts';
 
 const stops: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -81,6 +82,7 @@ const stageCall = (more: Partial<StageCall> = {}): StageCall => ({
   numTokens: 4,
   numValues: 16,
   steps: 1,
+  evaluations: 1,
   rgbSize: { width: 32, height: 32 },
   signal: new AbortController().signal,
   timeoutMs: 10_000,
@@ -169,6 +171,42 @@ describe('other answers', () => {
       await connectTo(says(200, '<html>This is a page, not a sequence of messages.</html>')),
     );
     expect(failure).toMatchObject({ reason: 'invalid_response' });
+  });
+});
+
+describe('a result', () => {
+  const done: StageDone = {
+    event: 'done',
+    compute_ms: 1,
+    encode_text_ms: 0,
+    decode_ms: 0,
+    encode_ms: 0,
+    steps_done: 5,
+    engine: 'e',
+    model_digest: 'd',
+    warnings: [],
+  };
+  const outcomeOf = async (said: Partial<StageDone>, asked: Partial<StageCall>) => {
+    const latents = { data: new Float32Array(4 * 16), shape: [4, 16] };
+    const body = encodeMessage({ metadata: toMetadata({ ...done, ...said }), tensors: { latents } });
+    const outcome = await (await connectTo(says(200, body))).run(stageCall(asked));
+    return outcome.ok ? 'taken' : outcome.failure;
+  };
+  const invalid = (detail: string) => ({ reason: 'invalid_response', detail });
+
+  test('has as many steps and evaluations as were asked for', async () => {
+    const cached = { steps: 5, evaluations: 3 };
+    expect(await outcomeOf({ evaluations: 3 }, cached)).toBe('taken');
+    expect(await outcomeOf({ evaluations: 5 }, cached)).toEqual(invalid('5 evaluations, 3 asked for'));
+    expect(await outcomeOf({}, cached)).toEqual(invalid('unstated evaluations, 3 asked for'));
+    expect(await outcomeOf({ steps_done: 4, evaluations: 3 }, cached)).toEqual(invalid('4 steps done, 5 asked for'));
+  });
+
+  test('of a server that states no evaluations has evaluated every step', async () => {
+    expect(await outcomeOf({}, { steps: 5, evaluations: 5 })).toBe('taken');
+    expect(await outcomeOf({ evaluations: 4 }, { steps: 5, evaluations: 5 })).toEqual(
+      invalid('4 evaluations, 5 asked for'),
+    );
   });
 });
 

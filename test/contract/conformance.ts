@@ -134,8 +134,8 @@ const BAD: readonly BadRequest[] = [
     code: 'bad_metadata',
   },
   {
-    title: 'an unknown kind of caching',
-    shape: () => ({ options: { cache: { kind: 'taylor' } } }),
+    title: 'a cache that is no object',
+    shape: () => ({ options: { cache: true } }),
     status: 400,
     field: 'cache',
     code: 'bad_metadata',
@@ -745,6 +745,89 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         needsFeature(skip);
         const response = await put(server, freshId(), stageBody(facts, { options: { solver: 'heun' } }));
         await expectRefusal(response, { status: 400, code: 'bad_metadata', field: 'solver' });
+      });
+    });
+
+    describe('forecasts velocities between evaluations, where it states the feature cache.taylor_velocity', () => {
+      const needsFeature = (skip: () => never) => list.contract.features.includes('cache.taylor_velocity') || skip();
+      const sigmas = [1, 0.9375, 0.8125, 0.75, 0.625, 0.375, 0.25];
+      const cache = { kind: 'taylor_velocity', interval: 3, order: 2, warmup: 2 };
+      /** the third and fourth step are forecast, then the last */
+      const evaluated = [0, 1, 4];
+
+      test('as the velocities say that single steps give, telling every step and how many it evaluated', async ({
+        skip,
+      }) => {
+        needsFeature(skip);
+        const shape = [tokensOf(facts, 'low').scale.length, 4 * facts.channels];
+        let now = seededLatents(shape[0]! * shape[1]!);
+        const known: { step: number; differences: Float32Array[] }[] = [];
+        for (let i = 0; i + 1 < sigmas.length; i++) {
+          const [sigma, next] = [sigmas[i]!, sigmas[i + 1]!];
+          const before = known.at(-1);
+          let velocity: Float32Array;
+          if (evaluated.includes(i)) {
+            const tensors = { latents: { data: now, shape } };
+            const euler = (await run({ sigmas: [sigma, next], tensors })).tensors.latents?.data as Float32Array;
+            velocity = euler.map((x, j) => (x - now[j]!) / (next - sigma));
+            const differences = [velocity];
+            for (const [n, former] of (before?.differences ?? []).slice(0, cache.order).entries())
+              differences.push(differences[n]!.map((x, j) => (x - former[j]!) / (i - before!.step)));
+            known.push({ step: i, differences });
+          } else {
+            const [zero, one, two] = before!.differences;
+            const ahead = i - before!.step;
+            velocity = zero!.map((x, j) => x + ahead * one![j]! + ((two?.[j] ?? 0) * ahead ** 2) / 2);
+          }
+          now = now.map((x, j) => x + (next - sigma) * velocity[j]!);
+        }
+        const { done, tensors, all } = await run({ sigmas, options: { cache } });
+        const asked = tensors.latents?.data as Float32Array;
+        const euler = (await run({ sigmas })).tensors.latents?.data as Float32Array;
+        const largest = (values: Float32Array) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+        const error = largest(asked.map((x, j) => x - now[j]!));
+        expect(error / largest(asked)).toBeLessThan(1e-3);
+        // a server that takes the field and evaluates every step does not pass
+        expect(error).toBeLessThan(largest(asked.map((x, j) => x - euler[j]!)) / 10);
+        const steps = all.flatMap(({ event }) => (event.event === 'step' ? [event.step] : []));
+        expect([steps, done.steps_done, done.evaluations]).toEqual([[1, 2, 3, 4, 5, 6], 6, evaluated.length]);
+      });
+
+      test('remembering nothing of a stage before, and changing nothing where no step is left to forecast', async ({
+        skip,
+      }) => {
+        needsFeature(skip);
+        const short = sigmas.slice(0, 3);
+        const whole = await run({ sigmas: short });
+        const cached = await run({ sigmas: short, options: { cache } });
+        expectSameTensors(cached.tensors, whole.tensors, isExact());
+        expect(cached.done.evaluations).toBe(2);
+        const again = await run({ sigmas, options: { cache } });
+        expectSameTensors((await run({ sigmas, options: { cache } })).tensors, again.tensors, isExact());
+      });
+
+      test.for([
+        ['of a kind nobody knows', { kind: 'taylor' }, 'cache.kind'],
+        ['that evaluates every step', { interval: 1 }, 'cache.interval'],
+        ['without a warm-up', { warmup: 0 }, 'cache.warmup'],
+        ['of a negative order', { order: -1 }, 'cache.order'],
+        ['of an order over 4', { order: 5 }, 'cache.order'],
+        ['with a part of a step', { interval: 2.5 }, 'cache.interval'],
+      ] as const)('but no cache %s', async ([, change, field], { skip }) => {
+        needsFeature(skip);
+        const response = await put(
+          server,
+          freshId(),
+          stageBody(facts, { options: { cache: { ...cache, ...change } } }),
+        );
+        await expectRefusal(response, { status: 400, code: 'bad_metadata', field });
+      });
+
+      test('and none together with steps of second order', async ({ skip }) => {
+        needsFeature(skip);
+        if (!list.contract.features.includes('solver.ab2')) skip();
+        const response = await put(server, freshId(), stageBody(facts, { options: { cache, solver: 'ab2' } }));
+        await expectRefusal(response, { status: 422, code: 'unsupported_option', field: 'cache' });
       });
     });
 

@@ -113,6 +113,17 @@ describe('what a server is sent', () => {
     expect(neededFeatures(needy)).toEqual(['solver.ab2']);
   });
 
+  test('has a cache only where the server has that feature; null needs none', () => {
+    const needy = { ...options, cache: { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 3 } as const };
+    expect(neededFeatures(needy)).toEqual(['cache.taylor_velocity']);
+    expect(optionsFor(needy, ['cache.taylor_velocity'])).toEqual(needy);
+    expect(() => optionsFor(needy, ['solver.ab2'])).toThrow(
+      new RangeError('features are [solver.ab2]; expected cache.taylor_velocity among them'),
+    );
+    expect(neededFeatures(options)).toEqual([]);
+    expect(optionsFor(options, []).cache).toBeNull();
+  });
+
   test('may name Euler, which every server computes by', () => {
     const plain = { ...options, solver: 'euler' as const };
     expect(optionsFor(plain, ['solver.ab2'])).toEqual(plain);

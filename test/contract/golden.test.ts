@@ -7,6 +7,7 @@ import { encodeStageRequest } from '../../src/stage/client.ts';
 import {
   EVENT_TEXTS,
   FEATURES,
+  neededFeatures,
   optionsFor,
   parseMetadata,
   REQUEST_TEXTS,
@@ -68,8 +69,8 @@ describe('a golden request', () => {
     expect(encode(golden, golden.version === 1 ? [] : FEATURES).equals(goldenBytes(file))).toBe(true);
   });
 
-  const needsFeature = ({ solver, clean_latents }: Golden['metadata']) => solver === 'ab2' || clean_latents === 'true';
-  const alsoOld = requests.filter(({ version, metadata }) => version === 2 && !needsFeature(metadata));
+  const needsFeature = (golden: Golden) => neededFeatures(optionsOf(golden)).length > 0;
+  const alsoOld = requests.filter((golden) => golden.version === 2 && !needsFeature(golden));
   test.each(alsoOld.map((golden) => [golden.file, golden] as const))(
     '%s for a server without features is the request of version 1, byte for byte',
     (file, golden) => {
@@ -82,6 +83,7 @@ describe('a golden request', () => {
   test.each([
     ['request-ab2.safetensors', 'solver.ab2'],
     ['request-clean-latents.safetensors', 'clean_latents'],
+    ['request-cache.safetensors', 'cache.taylor_velocity'],
   ])('%s is never written for a server without %s', (name, feature) => {
     const golden = requests.find(({ file }) => file === name) as Golden;
     expect(() => encode(golden, ['account_tag'])).toThrow(`features are [account_tag]; expected ${feature} among them`);
@@ -96,8 +98,9 @@ describe('a golden request', () => {
 
     test.each(named(requests))('%s', async (file, golden) => {
       const { done, tensors } = await finish(await put(server, freshId(), goldenBytes(file)));
-      const { decode, rgb, preview, clean_latents } = optionsOf(golden);
+      const { decode, rgb, preview, clean_latents, cache } = optionsOf(golden);
       expect(done.steps_done).toBe((golden.tensors.sigmas?.data.length as number) - 1);
+      expect(done.evaluations).toBe(done.steps_done - (cache ? 2 : 0));
       expect(Object.keys(tensors)).toEqual([
         ...(decode === 'image' ? [] : ['latents']),
         ...(clean_latents ? ['clean_latents'] : []),

@@ -19,7 +19,11 @@ function jobOf(shape: RequestShape): StageJob {
 async function run(shape: RequestShape) {
   const messages = await rest(runStage(jobOf(shape), model.encodeText, new AbortController().signal));
   const last = messages.at(-1);
-  return { latents: last?.tensors.latents?.data as Float32Array, rgb: last?.tensors.rgb?.data as Uint8Array };
+  return {
+    latents: last?.tensors.latents?.data as Float32Array,
+    rgb: last?.tensors.rgb?.data as Uint8Array,
+    clean: last?.tensors.clean_latents?.data as Float32Array,
+  };
 }
 
 /**
@@ -70,6 +74,65 @@ describe('denoising', () => {
       (await run({ sigmas, options })).latents;
     expect(await named([1, 0.8, 0.5], { solver: 'euler' })).toEqual(await named([1, 0.8, 0.5], {}));
     expect(await named([1, 0.5], { solver: 'ab2' })).toEqual(await named([1, 0.5], {}));
+  });
+});
+
+describe('a temporal cache', () => {
+  const cache = { kind: 'taylor_velocity', interval: 2, order: 1, warmup: 2 };
+  const sigmas = [1, 0.875, 0.75, 0.625, 0.375];
+
+  /** Four steps, the third of them forecast on the line through the first two velocities. */
+  function byHand(length: number) {
+    const latents = seededLatents(length);
+    const clean = new Float32Array(length);
+    const velocities: Float32Array[] = [];
+    for (let step = 0; step < 4; step++) {
+      const [sigma, next] = [sigmas[step]!, sigmas[step + 1]!];
+      const velocity = latents.map((x, i) =>
+        step === 2
+          ? velocities[1]![i]! + Math.fround(velocities[1]![i]! - velocities[0]![i]!)
+          : Math.tanh(x) * (0.5 + sigma + 0.01 * 3),
+      );
+      for (let i = 0; i < length; i++) {
+        clean[i] = latents[i]! - sigma * velocity[i]!;
+        latents[i] = latents[i]! + (next - sigma) * velocity[i]!;
+      }
+      velocities.push(velocity);
+    }
+    return { latents, clean };
+  }
+
+  test.each(['low', 'mixed', 'full'] as const)(
+    'of %s tokens forecasts what lies between evaluations',
+    async (layout) => {
+      const { latents } = await run({ layout, sigmas, options: { cache } });
+      const length = tokensOf(CLOSED_FORM_FACTS, layout).scale.length * D;
+      expect(latents).toEqual(byHand(length).latents);
+      expect(latents).not.toEqual(expected(length, sigmas).latents);
+    },
+  );
+
+  test('asks the model for evaluated steps alone, tells every step, and says both counts', async () => {
+    const { model: counted, calls } = closedFormModel();
+    const job = { ...jobOf({ sigmas, options: { cache } }), model: counted };
+    const told = await rest(runStage(job, counted.encodeText, new AbortController().signal));
+    expect(calls.velocity).toBe(3);
+    expect(told.map(({ event }) => event.event)).toEqual(['step', 'step', 'step', 'step', 'done']);
+    expect(told.at(-1)?.event).toMatchObject({ steps_done: 4, evaluations: 3 });
+  });
+
+  test('gives the clean estimate of the last step, be it forecast: the same anywhere along it', async () => {
+    const options = { cache: { ...cache, interval: 4 }, clean_latents: true };
+    const { clean } = await run({ sigmas: sigmas.slice(0, 4), options });
+    const forecast = await run({ sigmas: [...sigmas.slice(0, 3), 0], options });
+    // what is left of the velocity where the step goes on to sigma 0
+    expect(clean.reduce((most, x, i) => Math.max(most, Math.abs(x - forecast.latents[i]!)), 0)).toBeLessThan(1e-5);
+    expect(clean.length).toBe(forecast.latents.length);
+  });
+
+  test('that has nothing to forecast changes nothing', async () => {
+    const plain = await run({ sigmas: sigmas.slice(0, 3) });
+    expect((await run({ sigmas: sigmas.slice(0, 3), options: { cache } })).latents).toEqual(plain.latents);
   });
 });
 

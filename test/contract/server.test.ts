@@ -65,6 +65,16 @@ function gate(kind: 'encodeText' | 'velocity' | 'decode' = 'velocity') {
   };
 }
 
+/** A server whose model waits at a gate before each velocity, which takes 20 ms. */
+async function startSlow() {
+  const { before, open, openForGood } = gate();
+  const server = await start({}, async (called) => {
+    await before(called);
+    if (called === 'velocity') await sleep(20);
+  });
+  return { server, open, openForGood };
+}
+
 const health = async (server: { url: string; token: string }) => {
   const response = await call(server, 'GET', 'healthz', { token: null });
   return {
@@ -95,11 +105,7 @@ describe('the line', () => {
   });
 
   test('the time ahead is the steps still to do at the pace measured', async () => {
-    const { before, open, openForGood } = gate();
-    const server = await start({}, async (called) => {
-      await before(called);
-      if (called === 'velocity') await sleep(20);
-    });
+    const { server, open, openForGood } = await startSlow();
     const running = messages(await put(server, freshId(), body({ sigmas: evenSigmas(10) })));
     open(1);
     await readUntil(running, 'step');
@@ -108,6 +114,21 @@ describe('the line', () => {
     expect(waiting.value?.event).toMatchObject({ event: 'queued', eta_ms });
     if (waiting.value?.event.event === 'queued') expect(waiting.value.event.eta_ms).toBeGreaterThanOrEqual(9 * 15);
     openForGood();
+  });
+
+  test('the time ahead leaves out steps that are forecast, and the pace is that of evaluations', async () => {
+    const { server, open, openForGood } = await startSlow();
+    const cache = { kind: 'taylor_velocity', interval: 10, order: 1, warmup: 1 };
+    const running = messages(await put(server, freshId(), body({ sigmas: evenSigmas(12), options: { cache } })));
+    open(1);
+    // the first step is evaluated, the nine after it are forecast, then one more is evaluated
+    const { event } = await readUntil(running, 'step');
+    for (let step = 2; step <= 10; step++) await readUntil(running, 'step');
+    const { eta_ms } = await health(server);
+    if (event.event === 'step') expect(Math.abs(eta_ms - event.ms)).toBeLessThanOrEqual(1);
+    expect(eta_ms).toBeGreaterThanOrEqual(15);
+    openForGood();
+    expect((await readUntil(running, 'done')).event).toMatchObject({ steps_done: 12, evaluations: 2 });
   });
 
   test('is first come, first served, one at a time', async () => {

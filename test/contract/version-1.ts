@@ -117,14 +117,15 @@ function strangerIn(metadata: Readonly<Record<string, string>>): { key: string; 
       return { key, why: 'is not JSON' };
     }
   }
+  if (metadata.cache !== undefined && metadata.cache !== 'null') return { key: 'cache', why: 'must be null' };
   const key = Object.keys(metadata).find((each) => !REQUEST_KEYS.includes(each));
   return key === undefined ? null : { key, why: 'is an unrecognized key' };
 }
 
-/** Its `done` has no text tokens, and its engine is the library with version and the device. */
+/** Its `done` has neither text tokens nor evaluations, and its engine is the library with version and the device. */
 function messageIn1({ metadata, tensors }: Message): Message {
   const entries = Object.entries(metadata)
-    .filter(([key]) => key !== 'text_tokens')
+    .filter(([key]) => key !== 'text_tokens' && key !== 'evaluations')
     .map(([key, value]) => [key, key === 'engine' ? value.split(' ').slice(0, 2).join(' ') : value]);
   return { metadata: Object.fromEntries(entries), tensors };
 }

@@ -105,6 +105,7 @@ async function send(
     numTokens: tensors.scale.length,
     numValues: 16,
     steps: tensors.sigmas.length - 1,
+    evaluations: tensors.sigmas.length - 1,
     rgbSize: { width: 32, height: 32 },
     signal: new AbortController().signal,
     timeoutMs: 10_000,
@@ -147,6 +148,9 @@ describe('this Worker at a server of version 1', () => {
     expect(all.unfit).toEqual([{ id: 'old', why: { lacks: ['solver.ab2'] } }]);
     const alone = choose({ servers: servers.slice(0, 1), needs: needs('solver.ab2'), engine: null, last: null });
     expect(alone.candidates).toEqual([]);
+    const cached = choose({ servers, needs: needs('cache.taylor_velocity'), engine: null, last: null });
+    expect(cached.candidates.map(({ id }) => id)).toEqual(['new']);
+    expect(cached.unfit).toEqual([{ id: 'old', why: { lacks: ['cache.taylor_velocity'] } }]);
   });
 });
 

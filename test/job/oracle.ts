@@ -23,6 +23,8 @@ export interface OracleRun {
   readonly mode: 'latent' | 'token';
   readonly referenceVariance: boolean;
   readonly solver: 'euler' | 'ab2';
+  /** by Euler alone; null evaluates every step */
+  readonly cache: { readonly warmup: number; readonly interval: number; readonly order: number } | null;
   /**
    * standard normals of one token, as many as it has values: for the first stage (0), and for each boundary (1, 2, …).
    * A token is told by its number in the list of noise and by its place, counted in full tokens of the final grid
@@ -69,9 +71,14 @@ export function walkOracle(run: OracleRun): OracleStage[] {
     const sigmas = levels({ start, end: ends[k]!, count, shift: shifts[k]! });
     const stage = { sigmas, before: tokens };
     let former: number[][] | null = null;
+    const evaluated: Evaluation[] = [];
     for (let i = 0; i < count; i++) {
       const [sigma, next] = [sigmas[i]!, sigmas[i + 1]!];
-      const now = tokens.map(({ values, row, col }) => values.map((x) => run.velocity(x, sigma, row, col)));
+      const isForecast = run.cache && i >= run.cache.warmup && (i + 1 - run.cache.warmup) % run.cache.interval > 0;
+      const now = tokens.map(({ values, row, col }, n) =>
+        values.map((x, j) => (isForecast ? forecast(run, evaluated, i, [n, j]) : run.velocity(x, sigma, row, col))),
+      );
+      if (!isForecast) evaluated.push({ step: i, velocities: now });
       // 0 for Euler, and for the first step of a stage
       const rho = run.solver === 'ab2' && former ? (next - sigma) / (sigma - sigmas[i - 1]!) : 0;
       tokens = tokens.map((token, n) => ({
@@ -85,6 +92,28 @@ export function walkOracle(run: OracleRun): OracleStage[] {
     }
     return { ...stage, after: tokens };
   });
+}
+
+interface Evaluation {
+  readonly step: number;
+  /** [tokens][values] */
+  readonly velocities: readonly (readonly number[])[];
+}
+
+/** Σ D_i j^i / i! of one value, j steps after the last evaluation, up to the order or as far as evaluations reach. */
+function forecast({ cache }: OracleRun, evaluated: readonly Evaluation[], at: number, [n, j]: [number, number]) {
+  const last = evaluated.length - 1;
+  const difference = (i: number, m: number): number =>
+    i === 0
+      ? evaluated[m]!.velocities[n]![j]!
+      : (difference(i - 1, m) - difference(i - 1, m - 1)) / (evaluated[m]!.step - evaluated[m - 1]!.step);
+  let sum = 0;
+  let weight = 1;
+  for (let i = 0; i <= Math.min(cache!.order, last); i++) {
+    if (i > 0) weight *= (at - evaluated[last]!.step) / i;
+    sum += weight * difference(i, last);
+  }
+  return sum;
 }
 
 /** u(sigma) = sigma / (h - (h - 1) sigma), evenly from one end to the other, and back by h u / (1 + (h - 1) u). */

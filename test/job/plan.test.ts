@@ -2,12 +2,13 @@ import { describe, expect, test } from 'vitest';
 import type { JobRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
 import { needsOf, viewPlan } from '../../src/job/plan.ts';
-import { PRESETS, presetsFor } from '../../src/job/presets.ts';
+import { defaultPreset, PRESETS, presetsFor, uncachedPresetsFor } from '../../src/job/presets.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import { amplitudeRanges } from '../../src/numerics/restart-amplitude.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { FLUX, planOn, requestOn, value } from './requests.ts';
 
+const REFERENCE = { reference: true, upsampling: 'token' } as const;
 const planFor = (input: ScheduleInput, changes: Partial<JobRequest> = {}, memo = new Map()) =>
   planOn(FLUX, input, changes, memo);
 
@@ -63,7 +64,7 @@ describe('the plan', () => {
   });
 
   test('is fitted unless h and Z are given, and then at least as well as published', () => {
-    for (const { name, published } of presetsFor(50)) {
+    for (const { name, published } of uncachedPresetsFor(50)) {
       const fitted = value(planFor({ preset: name }));
       const given = value(planFor({ preset: name, published: true }));
       expect(given.stages.map(({ shift }) => shift)).toEqual(published?.shifts);
@@ -250,6 +251,84 @@ describe('the plan', () => {
     });
   });
 
+  test.each([
+    ['5x-taylor-3', 3, [3, 4, 4]],
+    ['5x-taylor-2', 2, [3, 3, 4]],
+  ] as const)('of %s is that of 5x, with some steps forecast and the work of the others', (preset, warmup, counts) => {
+    for (const published of [false, true]) {
+      const whole = value(planFor({ preset: '5x', published }));
+      const cached = value(planFor({ preset, published }));
+      const stages = whole.stages.map((stage, k) => ({
+        ...stage,
+        evaluations: counts[k],
+        flops: (stage.flops / stage.steps) * counts[k]!,
+      }));
+      expect(cached).toMatchObject({
+        z: whole.z,
+        numerics: whole.numerics,
+        features: ['cache.taylor_velocity'],
+        stages: stages.map(({ flops, flopsWithoutAttention: _, ...stage }) => ({
+          ...stage,
+          flops: expect.closeTo(flops, -3),
+        })),
+      });
+      const view = viewPlan(cached, requestOn(FLUX, { preset, published }));
+      expect(view.cache).toEqual({ kind: 'taylor_velocity', interval: 2, order: 2, warmup });
+      expect(view.stages.map(({ evaluations }) => evaluations)).toEqual(counts);
+      expect(view.tflops.denoise).toBeCloseTo(
+        stages.reduce((sum, { flops }) => sum + flops / 1e12, 0),
+        6,
+      );
+    }
+  });
+
+  test('with a cache of the caller’s forecasts in every stage that is long enough', () => {
+    const cache = { kind: 'taylor_velocity', interval: 3, order: 1, warmup: 2 } as const;
+    const counts = (input: ScheduleInput) =>
+      value(planFor({ ...input, cache })).stages.map(({ steps, evaluations }) => [steps, evaluations]);
+    const custom = { N: [1, 3, 9], e: [0.2, 0.3, 1], r: 0.1, h: [6, 3, 2], Z: 4 };
+    expect(counts(custom)).toEqual([
+      [1, 1],
+      [3, 2],
+      [9, 4],
+    ]);
+    expect(counts({ preset: 'plain' })).toEqual([[50, 18]]);
+    expect(counts({ preset: '4x' }).map(([, evaluations]) => evaluations)).toEqual([3, 3, 3]);
+    expect(viewPlan(value(planFor(custom)), requestOn(FLUX, custom)).cache).toBeNull();
+  });
+
+  const CACHE = { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 2 } as const;
+  test.each<[ScheduleInput, Partial<JobRequest>, string, unknown, RegExp]>([
+    [{ preset: '5x', cache: { ...CACHE, warmup: 6 } }, {}, 'cache.warmup', 6, /the longest stage has 6 steps/],
+    [{ preset: '7x', cache: { ...CACHE, interval: 6 } }, {}, 'cache.interval', 6, /the longest stage has 5 steps/],
+    [{ N: [1], e: [1], cache: { ...CACHE, warmup: 1 } }, {}, 'cache.warmup', 1, /the longest stage has 1 step$/],
+    [{ preset: '5x-taylor-2', cache: CACHE }, {}, 'cache', CACHE, /has a cache of its own/],
+    [{ preset: '5x', published: true, cache: CACHE }, {}, 'cache', CACHE, /published schedule evaluates every step/],
+    [{ preset: '5x', cache: CACHE }, { solver: 'ab2' }, 'solver', 'ab2', /a cache forecasts for euler alone/],
+    [{ preset: '5x-taylor-2' }, { solver: 'ab2' }, 'solver', 'ab2', /a cache forecasts for euler alone/],
+    [{ preset: '5x', cache: CACHE }, REFERENCE, 'cache', CACHE, /the reference evaluates every step/],
+    [{ preset: '5x-taylor-2' }, REFERENCE, 'preset', '5x-taylor-2', /the reference evaluates every step/],
+  ])('refuses a cache that cannot be or saves nothing: %j with %j', (input, changes, field, got, rule) => {
+    const chosen = chooseSchedule(input, FLUX, FLUX.sizes[0]!);
+    const refused = chosen.ok ? planFor(input, changes) : chosen;
+    expect(refused).toEqual({ ok: false, refusal: { field, value: got, rule: expect.stringMatching(rule) } });
+  });
+
+  test('refuses a cache for a preset of four steps, and takes one for a longer schedule of such a model', () => {
+    const schnell = { ...FLUX, steps: 4 };
+    const cache = { ...CACHE, warmup: 1 };
+    for (const preset of ['few', 'plain', undefined])
+      expect(chooseSchedule({ preset, cache }, schnell, FLUX.sizes[0]!)).toEqual({
+        ok: false,
+        refusal: {
+          field: 'cache',
+          value: cache,
+          rule: 'presets of 4 steps have too few to forecast from: leave it out',
+        },
+      });
+    expect(value(planOn(schnell, { N: [8], e: [1], cache })).stages[0]).toMatchObject({ steps: 8, evaluations: 4 });
+  });
+
   test('keeps a thousand sigmas of the shortest stages apart in float32', () => {
     for (const shift of [0.5, 1, 10]) {
       const short = [
@@ -349,6 +428,14 @@ describe('a model’s shift', () => {
 });
 
 describe('presets', () => {
+  test('come with the default last, which evaluates every step', () => {
+    for (const plainSteps of new Set(PRESETS.map((preset) => preset.plainSteps))) {
+      const last = presetsFor(plainSteps).at(-1)!;
+      expect([last.name, last.cache]).toEqual([defaultPreset(plainSteps), null]);
+    }
+    expect(defaultPreset(50)).toBe('7x');
+  });
+
   test('have names of their own and schedules of one length that end at 1', () => {
     expect(new Set(PRESETS.map(({ name }) => name)).size).toBe(PRESETS.length);
     for (const { steps, ends, ratios, published } of PRESETS) {

@@ -1,13 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { makeReceipt, type StageUsage } from '../../src/billing/receipt.ts';
+import { chooseSchedule } from '../../src/job/schedule-request.ts';
 import { FLUX, planOn, value } from './requests.ts';
 
 const plan = value(planOn(FLUX, { preset: '7x' }, { previews: { count: 7, format: 'webp' } }));
 const usage = plan.stages.map(
-  ({ stage, tokens, steps }): StageUsage => ({
+  ({ stage, tokens, steps, evaluations }): StageUsage => ({
     stage,
     tokens,
     steps,
+    evaluations,
     attempts: 1,
     computeMs: 10,
     textMs: 1,
@@ -27,11 +29,18 @@ const facts = {
   seed: 1,
   preset: '7x',
   solver: 'ab2',
+  cache: null,
   selection: 'latent',
   rooms: [],
   totalMs: 100,
 } as const;
 const receiptOf = (used: readonly StageUsage[]) => makeReceipt({ ...facts, work: plan, usage: used });
+
+const pick = ({ tokens, steps, evaluations }: Pick<StageUsage, 'tokens' | 'steps' | 'evaluations'>) => ({
+  tokens,
+  steps,
+  evaluations,
+});
 
 /** What the three stages decode with every preview on: a half-size picture, a mixed one, the image. */
 const DECODED = [0.25, 1, 1];
@@ -64,6 +73,23 @@ describe('a receipt', () => {
     expect([solver, selection]).toEqual(['ab2', 'latent']);
     expect(warnings).toEqual(['w']);
     expect(wall_ms.orchestration).toBe(100 - 3 * 16);
+  });
+
+  test('shows the steps that were evaluated beside those that were done, and has the work of the former', () => {
+    const schedule = value(chooseSchedule({ preset: '5x-taylor-2' }, FLUX, FLUX.sizes[0]!));
+    const cached = value(planOn(FLUX, { preset: '5x-taylor-2' }));
+    const used = usage.map((each, k) => ({ ...each, ...pick(cached.stages[k]!) }));
+    const receipt = makeReceipt({ ...facts, solver: 'euler', cache: schedule.cache, work: cached, usage: used });
+    expect(receipt.cache).toEqual({ kind: 'taylor_velocity', interval: 2, order: 2, warmup: 2 });
+    expect(receipt.stages.map(({ steps, evaluations }) => [steps, evaluations])).toEqual([
+      [4, 3],
+      [5, 3],
+      [6, 4],
+    ]);
+    const whole = value(planOn(FLUX, { preset: '5x' }));
+    for (const [k, { tflops, steps, evaluations }] of receipt.stages.entries())
+      expect(tflops).toBeCloseTo(((whole.stages[k]!.flops / 1e12) * evaluations) / steps, 9);
+    expect(receiptOf(usage).cache).toBeNull();
   });
 
   test.each([1, 2])('of a job that ended after %i of 3 stages has their work, and no ratio to a whole run', (count) => {

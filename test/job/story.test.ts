@@ -132,6 +132,7 @@ describe('the oracle', () => {
         selections: [run.selected],
         mode: run.mode,
         solver: 'euler',
+        cache: null,
         referenceVariance: run.mode === 'token',
         noise: (stream, { index }) =>
           (stream === 0 ? run.x_init : run[`white_noise_${stream + 1}`]!).slice(index * run.D, (index + 1) * run.D),
@@ -184,14 +185,20 @@ describe.each(SCHEDULES)('the story of $K stages', ({ K, input, rooms }) => {
     { reference: false, upsampling: 'token' },
     { reference: true, upsampling: 'token' },
     { reference: false, upsampling: 'latent', solver: 'ab2' },
+    { reference: false, upsampling: 'latent', cache: { interval: 2, order: 2, warmup: 1 } },
   ] as const)('sends and ends with what the oracle has: %o', async (changes) => {
-    const { reference, upsampling, solver = 'euler' } = { solver: undefined, ...changes };
-    const begun = newJob(CLOSED_FORM_FACTS, input, { reference, upsampling, solver });
+    const { reference, upsampling, solver = 'euler', cache } = { solver: undefined, cache: undefined, ...changes };
+    const asked = cache && ({ kind: 'taylor_velocity', ...cache } as const);
+    const begun = newJob(CLOSED_FORM_FACTS, { ...input, cache: asked }, { reference, upsampling, solver });
     const { jobs, sent, image } = await walk(begun, model);
     expect(begun.plan.numerics).toBe(reference ? 1 : 2);
-    expect(begun.plan.features).toEqual(solver === 'ab2' ? ['solver.ab2'] : []);
+    expect(begun.plan.features).toEqual(solver === 'ab2' ? ['solver.ab2'] : cache ? ['cache.taylor_velocity'] : []);
     // euler is not named: a server that knows no other takes the request
     for (const { request } of sent) expect(request.options.solver).toBe(solver === 'ab2' ? 'ab2' : undefined);
+    for (const { request } of sent) expect(request.options.cache).toEqual(asked ?? null);
+    const counts = jobs.at(-1)!.usage.map(({ steps, evaluations }) => [steps, evaluations]);
+    expect(counts).toEqual(begun.plan.stages.map(({ steps, evaluations }) => [steps, evaluations]));
+    expect(counts.some(([steps, evaluations]) => evaluations! < steps!)).toBe(cache !== undefined);
     const { plan, selections } = jobs.at(-1)!;
     const side = K === 1 ? 1 : 2;
     const stages = walkOracle({
@@ -205,6 +212,7 @@ describe.each(SCHEDULES)('the story of $K stages', ({ K, input, rooms }) => {
       mode: upsampling,
       referenceVariance: reference,
       solver,
+      cache: cache ?? null,
       noise: (stream, { index, row, col }) =>
         stream === 0 || reference
           ? standardNormals({ seed: SEED, stream, offset: 16 * index, count: 16 })

@@ -35,7 +35,7 @@ const plans = fc
     const stages = tokens.map((count, k) => ({
       stage: k + 1,
       tokens: count,
-      steps: steps[k]!,
+      evaluations: steps[k]!,
       decode: k === tokens.length - 1 ? ('image' as const) : decodes[k]!,
     }));
     const pixels = 4 * low * 16 ** 2;
@@ -45,12 +45,12 @@ const plans = fc
 const numbers = ({ stages }: PlannedWork) => stages.map(({ stage }) => stage);
 
 describe('the work of a plan', () => {
-  test('is every step of every stage, and the plain run every step of its own', () => {
+  test('is every evaluation of every stage, and the plain run every step of its own', () => {
     fc.assert(
       fc.property(plans, ({ facts, stages, plainSteps, work }) => {
-        for (const [k, { tokens, steps }] of stages.entries()) {
-          expect(work.stages[k]!.flops).toBe(stepFlops(facts, tokens).total * steps);
-          expect(work.stages[k]!.flopsWithoutAttention).toBe(stepFlops(facts, tokens).withoutAttention * steps);
+        for (const [k, { tokens, evaluations }] of stages.entries()) {
+          expect(work.stages[k]!.flops).toBe(stepFlops(facts, tokens).total * evaluations);
+          expect(work.stages[k]!.flopsWithoutAttention).toBe(stepFlops(facts, tokens).withoutAttention * evaluations);
         }
         const { total, withoutAttention } = stepFlops(facts, stages.at(-1)!.tokens);
         expect([work.flops.plain, work.flops.plainWithoutAttention]).toEqual([

@@ -32,6 +32,7 @@ const FACTS: ModelFacts = {
   licence: 'test',
   card: '',
 };
+const CACHE = { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 2 } as const;
 const OTHER = { ...FACTS, id: 'other', aliases: [], digest: 'sha256:other' };
 const tools: PlanningTools = { memo: new Map(), clock: () => 0, draw: () => 42, allowEngineChange: false };
 
@@ -74,6 +75,23 @@ describe('each door', () => {
     expect(value(openai)).toMatchObject([{ request: { seed: 7, guidance: 5, previews: { count: 0 } }, plan }]);
   });
 
+  test('plans a preset with a cache, and none for a quality', () => {
+    const preset = '5x-taylor-3';
+    const own = value(planRequest({ prompt: 'a fox', preset, seed: 7 }, FACTS, tools));
+    const { plan } = own[0] as (typeof own)[0];
+    expect(plan.stages.map(({ evaluations }) => evaluations)).toEqual([3, 4, 4]);
+    expect(value(planFalRequest({ prompt: 'a fox', preset, seed: 7 }, FACTS, tools))).toEqual(own);
+    const input = { prompt: 'a fox', preset, seed: 7 };
+    expect(value(planPrediction(input, { field: 'version', name: 'flux' }, [FACTS], tools))).toEqual(own);
+    expect(value(planImages({ prompt: 'a fox', seed: 7, ralu: { preset } }, [FACTS], tools))).toMatchObject([
+      { request: { schedule: { preset } }, plan: { features: ['cache.taylor_velocity'] } },
+    ]);
+    const names = (['low', 'medium', 'high'] as const).map(
+      (quality) => value(planImages({ prompt: 'a fox', quality }, [FACTS], tools))[0]?.request.schedule.preset,
+    );
+    expect(names).toEqual(['7x', '5x', '4x']);
+  });
+
   test.each<[string, Partial<ImageRequest>]>([
     ['size', { size: '16x16' }],
     ['guidance', { guidance: 11 }],
@@ -91,6 +109,8 @@ describe('each door', () => {
     ['ralu.upsampling', { ralu: { reference: true, upsampling: 'latent' } }],
     ['ralu.selection', { ralu: { published: true, selection: 'none' } }],
     ['ralu.solver', { ralu: { published: true, solver: 'ab2' } }],
+    ['ralu.cache.warmup', { ralu: { preset: '7x', cache: { ...CACHE, warmup: 9 } } }],
+    ['ralu.cache', { ralu: { published: true, cache: CACHE } }],
     ['model', { model: 'nobody' }],
   ])('OpenAI’s names %s as its body does: %j', (field, extra) => {
     expect(fieldOf(planImages({ prompt: 'a fox', ...extra }, [FACTS], tools))).toBe(field);

@@ -1,5 +1,6 @@
 import { decode } from 'fast-png';
 import { describe, expect, test } from 'vitest';
+import type { JobView, Quote } from '../../src/job/job.ts';
 import { call, createJob, imageOf, KEY, post, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
 
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
@@ -195,6 +196,23 @@ describe('a job', () => {
       ],
     ],
     [
+      'a preset with a cache',
+      { preset: '5x-taylor-2', published: true },
+      [
+        [64, 4, 3],
+        [100, 5, 3],
+        [256, 6, 4],
+      ],
+    ],
+    [
+      'a cache of the caller',
+      { N: [2, 5], e: [0.3, 1], h: [3, 2], Z: 4, cache: { kind: 'taylor_velocity', interval: 3, order: 1, warmup: 2 } },
+      [
+        [64, 2],
+        [256, 5, 3],
+      ],
+    ],
+    [
       'h and Z of the caller',
       { N: [1, 1], e: [0.3, 1], h: [3, 2], Z: 4 },
       [
@@ -210,7 +228,12 @@ describe('a job', () => {
     const { solver = 'euler' } = schedule as { readonly solver?: string };
     expect(last.data.receipt.solver).toBe(solver);
     expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({ plan: { solver } });
-    expect(last.data.receipt.stages.map(({ tokens, steps }) => [tokens, steps])).toEqual(stages);
+    const counts = stages.map(([tokens, steps, evaluations = steps]) => ({ tokens, steps, evaluations }));
+    expect(last.data.receipt.stages).toMatchObject(counts);
+    const { plan } = await (await call(`/v1/jobs/${id}`)).json<JobView>();
+    expect(plan.stages).toMatchObject(counts);
+    expect(last.data.receipt.cache).toEqual(plan.cache);
+    expect(last.data.receipt.tflops).toEqual(plan.tflops);
   });
 
   test.each(['webp', 'jpeg'])('encodes %s when asked', async (format) => {
@@ -280,6 +303,33 @@ describe('the doors', () => {
     expect(list.data[0]).toMatchObject({ object: 'model', owned_by: 'ralu', sizes: expect.arrayContaining([SMALL]) });
   });
 
+  test('presets are listed from the plain run to the default, with the cache of those that forecast', async () => {
+    const list = await (await call('/v1/models')).json<{ data: { presets: { name: string; cache: unknown }[] }[] }>();
+    const cache = { kind: 'taylor_velocity', interval: 2, order: 2 };
+    expect(list.data[0]?.presets.map((preset) => [preset.name, preset.cache])).toEqual([
+      ['plain', null],
+      ['4x', null],
+      ['5x', null],
+      ['5x-taylor-3', { ...cache, warmup: 3 }],
+      ['5x-taylor-2', { ...cache, warmup: 2 }],
+      ['7x', null],
+    ]);
+  });
+
+  test('a quote of a preset with a cache has the work of its evaluations', async () => {
+    const quote = async (preset: string) =>
+      (await post('/v1/jobs/quote', { prompt: 'a fox', ...SMALL, seed: 1, preset })).json<Quote>();
+    const [whole, cached] = await Promise.all(['5x', '5x-taylor-2'].map(quote));
+    expect(cached!.plan.stages.map(({ steps, evaluations }) => [steps, evaluations])).toEqual([
+      [4, 3],
+      [5, 3],
+      [6, 4],
+    ]);
+    expect(whole!.plan.stages.map(({ steps, evaluations }) => evaluations - steps)).toEqual([0, 0, 0]);
+    expect(cached!.tflops - whole!.tflops).toBeCloseTo(cached!.plan.tflops.denoise - whole!.plan.tflops.denoise, 9);
+    expect(cached!.plan.tflops.ratio).toBeGreaterThan(1.4 * whole!.plan.tflops.ratio);
+  });
+
   test('a job that names no size gets the model’s first', async () => {
     const job = await createJob({ prompt: 'a fox' });
     expect(job).toMatchObject({ width: 256, height: 256 });
@@ -319,6 +369,7 @@ describe('the doors', () => {
 
 describe('bad input gets a 4xx that names field, value and rule', () => {
   const prompt = 'a fox';
+  const CACHE = { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 2 } as const;
   test.each<[string, unknown, string]>([
     ['no prompt', {}, 'prompt'],
     ['an empty prompt', { prompt: '' }, 'prompt'],
@@ -369,6 +420,17 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['another solver in a reference run', { prompt, reference: true, solver: 'ab2' }, 'solver'],
     ['another solver in a published run', { prompt, published: true, solver: 'ab2' }, 'solver'],
     ['an unknown solver', { prompt, solver: 'heun' }, 'solver'],
+    ['an unknown kind of cache', { prompt, cache: { kind: 'tea', interval: 2, order: 2, warmup: 2 } }, 'cache.kind'],
+    ['a cache without an order', { prompt, cache: { kind: 'taylor_velocity', interval: 2, warmup: 2 } }, 'cache.order'],
+    ['a cache that is null', { prompt, cache: null }, 'cache'],
+    ['an interval of 1', { prompt, cache: { ...CACHE, interval: 1 } }, 'cache.interval'],
+    ['a warm-up that leaves nothing', { prompt, preset: '7x', cache: { ...CACHE, warmup: 5 } }, 'cache.warmup'],
+    ['an interval longer than a stage', { prompt, preset: '7x', cache: { ...CACHE, interval: 9 } }, 'cache.interval'],
+    ['a cache beside that of the preset', { prompt, preset: '5x-taylor-3', cache: CACHE }, 'cache'],
+    ['a cache in a published run', { prompt, published: true, cache: CACHE }, 'cache'],
+    ['a cache in a reference run', { prompt, reference: true, cache: CACHE }, 'cache'],
+    ['a preset with a cache in a reference run', { prompt, reference: true, preset: '5x-taylor-3' }, 'preset'],
+    ['a cache with another solver', { prompt, solver: 'ab2', cache: CACHE }, 'solver'],
     ['another selection in a reference run', { prompt, reference: true, selection: 'none' }, 'selection'],
     ['tokens that go early where none is selected', { prompt, selection: 'none', r: 0.1 }, 'r'],
     ['an unknown selection', { prompt, selection: 'sobel' }, 'selection'],

@@ -181,7 +181,7 @@ describe('nobody to ask', () => {
     const first = await createJob({ ...FOX, seed: 9 });
     const { account, request, plan } = await rowOf(first.id);
     const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
-    const needy = { ...plan, features: ['cache.taylor_velocity'] };
+    const needy = { ...plan, features: ['levitation'] };
     await stubOf(id).create({ id, account, request, plan: needy, deadlineSeconds: null, webhook: null });
     const seen: string[] = [];
     for await (const { type } of watch(id)) {

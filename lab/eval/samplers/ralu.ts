@@ -16,6 +16,7 @@ import type { Denoiser, Job, Pixels } from '../denoiser.ts';
 import type { Sampler } from '../sampler.ts';
 import { type StartStage, stepsAndVelocity, walkStage } from './advance.ts';
 import { canvasOf } from './canvas.ts';
+import { taylorSteps } from './taylor.ts';
 
 /** What decides which tokens go early: edges of the decoded picture (the product), of the latents, or chance. */
 export type Selection = 'canny' | 'sobel' | 'random';
@@ -28,8 +29,6 @@ export interface RaluOptions {
   /** the reference's clipped Canny input */
   readonly referenceGrey?: boolean;
   readonly selection?: Selection;
-  /** velocities that are not all asked of the model; each stage starts with nothing remembered */
-  readonly velocities?: StartStage;
 }
 
 /** The job object's plan for this schedule. Throws RangeError where the product would refuse it. */
@@ -68,8 +67,8 @@ export function ralu({
   referenceVariance = false,
   referenceGrey: isClipped = false,
   selection = 'canny',
-  velocities,
 }: RaluOptions): Sampler {
+  const velocities = schedule.cache ? taylorSteps({ ...schedule.cache, form: 'taylor' }) : null;
   // the plan of a size is fitted once, as the object keeps its fits
   const plans = new Map<string, Plan>();
   return async (denoiser) => {
@@ -111,7 +110,7 @@ async function runStage(
   denoiser: Denoiser,
   tokens: Tokens,
   sigmas: readonly number[],
-  { velocities, look }: { velocities: StartStage | undefined; look: Selection | null },
+  { velocities, look }: { velocities: StartStage | null; look: Selection | null },
 ): Promise<StageEnd> {
   if (!velocities && look === 'canny') return { ...(await denoiser.stepsAndPicture(tokens, sigmas)), clean: null };
   if (!velocities && look !== 'sobel')

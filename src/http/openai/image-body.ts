@@ -9,8 +9,22 @@ const MAX_IMAGES = 10;
 const MAX_PARTIALS = 3;
 
 const { prompt, seed, guidance, negative_prompt } = jobBody.shape;
-const { N, e, h, Z, r, z_max, published, solver, selection, upsampling, reference, preset, allow_engine_change } =
-  jobBody.shape;
+const {
+  N,
+  e,
+  h,
+  Z,
+  r,
+  z_max,
+  published,
+  solver,
+  cache,
+  selection,
+  upsampling,
+  reference,
+  preset,
+  allow_engine_change,
+} = jobBody.shape;
 
 const extras = z
   .strictObject({
@@ -23,6 +37,7 @@ const extras = z
     z_max,
     published,
     solver,
+    cache,
     selection,
     upsampling,
     reference,
