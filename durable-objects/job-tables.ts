@@ -134,7 +134,12 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
     selection: record.receipt.selection ?? 'canny',
   };
   const failure = record.failure && { ...record.failure, reason: knownReason(record.failure.reason) };
-  const plan = { ...record.plan, features: record.plan.features ?? [], numerics: record.plan.numerics ?? 1 };
+  const plan = {
+    ...record.plan,
+    features: record.plan.features ?? [],
+    numerics: record.plan.numerics ?? 1,
+    warnings: record.plan.warnings ?? [],
+  };
   return { ...record, request, receipt, failure, plan };
 }
 

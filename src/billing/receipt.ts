@@ -81,6 +81,8 @@ export interface ReceiptFacts {
   readonly solver: Solver;
   readonly selection: Selection;
   readonly work: PlannedWork;
+  /** of the plan; those of the stages follow */
+  readonly warnings: readonly string[];
   readonly usage: readonly StageUsage[];
   /** wall time of each room, in order */
   readonly rooms: readonly { readonly room: string; readonly ms: number }[];
@@ -102,6 +104,7 @@ export function makeReceipt({
   solver,
   selection,
   work,
+  warnings,
   usage,
   rooms,
   totalMs,
@@ -144,6 +147,6 @@ export function makeReceipt({
       usage.map(({ stage }) => stage),
     ),
     wall_ms: { total: totalMs, rooms, orchestration: Math.max(0, totalMs - served) },
-    warnings: [...new Set(usage.flatMap(({ warnings }) => warnings))],
+    warnings: [...new Set([...warnings, ...usage.flatMap((used) => used.warnings)])],
   };
 }

@@ -12,6 +12,7 @@ import { selectedCounts, tokenCounts } from '../numerics/token-counts.ts';
 import { type ModelFacts, neededFeatures } from '../stage/contract.ts';
 import type { JobRequest, Plan, PlanView, ScheduleRequest } from './job.ts';
 import { type Planned, plainOnlyRule, type Refusal } from './schedule-request.ts';
+import { promptWarnings } from './scripts.ts';
 import { selectionOf } from './selection.ts';
 
 /**
@@ -132,6 +133,7 @@ export function makePlan(
       fitMs: found.ms,
       selected,
       flops: work.flops,
+      warnings: promptWarnings(request, facts),
     },
   };
 }
@@ -219,5 +221,6 @@ export function viewPlan(plan: Plan, request: JobRequest): PlanView {
     selection: selectionOf(request, plan),
     upsampling: request.upsampling,
     tflops: viewPlannedWork(plan),
+    warnings: plan.warnings,
   };
 }

@@ -124,6 +124,7 @@ export const receiptOf = (record: JobRecord, usage: readonly StageUsage[], now: 
     solver: record.request.solver,
     selection: selectionOf(record.request, record.plan),
     work: record.plan,
+    warnings: record.plan.warnings,
     usage,
     rooms: timesAfter(record, now),
     totalMs: now - record.createdAt,
