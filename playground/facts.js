@@ -114,7 +114,7 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
       ),
     );
   }
-  // the receipt repeats the plan's; a plan kept by an earlier page has none
+  // the receipt repeats the plan's; a plan stored by an earlier version has none
   for (const warning of receipt?.warnings ?? plan.warnings ?? [])
     parts.push(element('p', { className: 'warning' }, `Note: ${warning}.`));
   host.replaceChildren(...parts);
