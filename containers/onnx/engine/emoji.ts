@@ -31,8 +31,8 @@ interface Node {
 /**
  * A function from a text to the text with names for emoji, each a word of its own. Of two emoji that begin alike the
  * longer is read, and a joined one that has no name as its parts. Styles and skin tones are not read. An emoji without
- * a name stays. Laws: a text without emoji stays as it is; the time is linear, since a character is read at most as often
- * as the longest emoji has characters.
+ * a name stays. Laws: a text without emoji stays as it is; the time is linear, since a character is read at most as
+ * often as the longest emoji has characters.
  */
 export function makeReadEmoji(names: EmojiNames): (text: string) => string {
   const root: Node = { next: new Map(), name: undefined };

@@ -44,10 +44,10 @@ export interface TokenizedPrompt {
 /**
  * A function from prompt to at most `maxTokens` ids, for the contents of a Hugging Face `tokenizer.json`. First, names
  * take the place of emoji that have one. Tokens the vocabulary does not know are left out before the rest is cut; both
- * are named in the warnings, and with `wholeWords` also the words that are read in pieces. Where the beginning of a long
- * prompt fills the limit, the rest is not read: the warnings then name the words of the beginning only. Laws: without
- * warnings, decoding the ids gives back the normalised prompt, after what the tokenizer itself puts before it; the ids
- * are those of the whole prompt with its names. Throws when the contents are no tokenizer.
+ * are named in the warnings, and with `wholeWords` also the words that are read in pieces. Where the beginning of a
+ * long prompt fills the limit, the rest is not read: the warnings then name the words of the beginning only. Laws:
+ * without warnings, decoding the ids gives back the normalised prompt, after what the tokenizer itself puts before it;
+ * the ids are those of the whole prompt with its names. Throws when the contents are no tokenizer.
  */
 export function makeTokenize(
   contents: unknown,
