@@ -156,6 +156,7 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
     numerics: record.plan.numerics ?? 1,
     z: eachBoundary(record.plan.z, numBoundaries),
     stages: record.plan.stages.map(evaluated),
+    warnings: record.plan.warnings ?? [],
   };
   return { ...record, request, receipt, failure, plan };
 }

@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { unpackLatents } from '../../src/numerics/tokens.ts';
 import { checkSizes, modelFacts } from '../../src/stage/contract.ts';
 import { type EngineOptions, openEngine } from './engine/choose.ts';
+import { type EmojiNames, emojiNames } from './engine/emoji.ts';
 import type { EngineKind, FloatTensor, Graph, Tensor } from './engine/engine.ts';
 import { startTokenizer, type TokenizerThread } from './engine/start-tokenizer.ts';
 import type { Model } from './model.ts';
@@ -29,15 +30,15 @@ const manifest = z
     facts: modelFacts.omit({ digest: true }).superRefine(checkSizes),
     /**
      * `whole_words`: every word the model has learned is one token, so that a caller can be told which words are read
-     * in pieces
+     * in pieces; `emoji`: the file with the names that emoji are read as
      */
-    tokenizer: z.strictObject({ file: fileName, whole_words: z.boolean() }),
+    tokenizer: z.strictObject({ file: fileName, whole_words: z.boolean(), emoji: fileName.optional() }),
     graphs: z.strictObject({ text_encoder: graph, transformer: graph, decoder: graph }),
     files: z.record(fileName, z.strictObject({ bytes: z.int().positive(), sha256: z.hex().length(64) })),
   })
   .superRefine(({ files, tokenizer, graphs }, context) => {
-    for (const name of [tokenizer.file, ...Object.values(graphs).map(({ file }) => file)]) {
-      if (!files[name])
+    for (const name of [tokenizer.file, tokenizer.emoji, ...Object.values(graphs).map(({ file }) => file)]) {
+      if (name !== undefined && !files[name])
         context.addIssue({ code: 'custom', path: ['files', name], message: 'used by the model but not listed' });
     }
   });
@@ -87,6 +88,8 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
   const bytesOf = (name: string): Uint8Array => contents.get(name) as Uint8Array; // parseManifest saw that it is listed
 
   const tokenizerFile = parseJson(join(folder, tokenizer.file), bytesOf(tokenizer.file));
+  const emoji =
+    tokenizer.emoji === undefined ? undefined : parseEmoji(join(folder, tokenizer.emoji), bytesOf(tokenizer.emoji));
   const engine = await openEngine(kind, options);
   const open: { close(): Promise<void> }[] = [];
   const close = async (): Promise<void> => {
@@ -109,6 +112,7 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
     const tokenizerThread = await startTokenizer(tokenizerFile, {
       maxTokens: facts.text_tokens,
       wholeWords: tokenizer.whole_words,
+      emoji,
     }).catch((cause: unknown) => {
       throw new Error(`${join(folder, tokenizer.file)}: ${cause instanceof Error ? cause.message : cause}`, { cause });
     });
@@ -244,12 +248,19 @@ async function readChecked(folder: string, name: string, expected: Manifest['fil
 
 function parseManifest(path: string, bytes: Uint8Array): Manifest {
   const { success, data, error } = manifest.safeParse(parseJson(path, bytes));
-  if (!success)
-    throw new Error(
-      `${path}: ${error.issues.map((issue) => `${issue.path.join('.') || 'manifest'}: ${issue.message}`).join('; ')}`,
-    );
+  if (!success) throw new Error(`${path}: ${describeIssues(error, 'manifest')}`);
   return data;
 }
+
+function parseEmoji(path: string, bytes: Uint8Array): EmojiNames {
+  const { success, data, error } = emojiNames.safeParse(parseJson(path, bytes));
+  if (!success) throw new Error(`${path}: ${describeIssues(error, 'names')}`);
+  return data;
+}
+
+/** Each issue with the field it is about, or `whole` where it is about all. */
+const describeIssues = ({ issues }: z.ZodError, whole: string): string =>
+  issues.map(({ path, message }) => `${path.join('.') || whole}: ${message}`).join('; ');
 
 function parseJson(path: string, bytes: Uint8Array): unknown {
   try {

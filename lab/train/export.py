@@ -1,4 +1,5 @@
-"""The trained model → the folder that the stage server loads: three ONNX graphs, tokenizer.json, manifest.json.
+"""The trained model → the folder that the stage server loads: three ONNX graphs, tokenizer.json, emoji.json,
+manifest.json.
 
     python lab/train/export.py (needs transformer.py's files)
 
@@ -10,7 +11,6 @@ that test/engine holds both engines to. card.md, NOTICE and LICENSE are written 
 """
 
 import argparse
-import hashlib
 import itertools
 import json
 import os
@@ -26,6 +26,7 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 import autoencoder
+import emoji_names
 import flux_graph
 import latents
 import scenes
@@ -235,6 +236,7 @@ def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int
         "negative_prompt": False,
         "text_tokens": text.MAX_TOKENS,
         "max_tokens": max(width * height for width, height in sizes) // 256,
+        "scripts": ["Latin"],
         "flops": flop_facts(model, decoder),
         "licence": "MIT",
         "card": f"{can}: {len(scenes.NAMES)} objects, {len(scenes.COLOURS)} colours,"
@@ -421,21 +423,18 @@ def main():
     largest, mean = storage_cost(trained, model, tensors, tokenizer)
     assert mean < COST, mean
 
-    files = {
-        name: Path(at(name)).read_bytes() for name in [*(graph["file"] for graph in graphs.values()), "tokenizer.json"]
-    }
+    emoji_names.write_names(Path(a.out))
+    listed = [*(graph["file"] for graph in graphs.values()), "tokenizer.json", emoji_names.FILE]
+    files = {name: Path(at(name)).read_bytes() for name in listed}
     assert all(len(content) <= LARGEST for content in files.values()), "a file is above 16 MiB"
     write_json(
         at("manifest.json"),
         {
             "format": 1,
             "facts": facts(model, decoder, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")], a.can),
-            "tokenizer": {"file": "tokenizer.json", "whole_words": True},
+            "tokenizer": {"file": "tokenizer.json", "whole_words": True, "emoji": emoji_names.FILE},
             "graphs": graphs,
-            "files": {
-                name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                for name, content in files.items()
-            },
+            "files": {name: emoji_names.listed(content) for name, content in files.items()},
         },
     )
     if a.reference:

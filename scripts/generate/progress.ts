@@ -61,13 +61,14 @@ export function drawProgress(screen: Screen): (event: FollowedEvent) => void {
           current ? redraw('waits for the stage server') : say(`stage ${event.data.stage} waits for the stage server`);
         return;
       case 'plan': {
-        const { stages, fitted, fit_ms, tflops } = event.data;
+        const { stages, fitted, fit_ms, tflops, warnings } = event.data;
         const how = fitted ? `, schedule fitted in ${fit_ms.toFixed(1)} ms` : '';
         const saving =
           stages.length > 1
             ? `, ${tflops.ratio.toFixed(2)}x less denoising than the plain model (${tflops.ratio_total.toFixed(2)}x less work in all)`
             : '';
         say(`${stages.map(({ tokens, steps }) => `${steps}×${tokens}`).join(' → ')} (steps × tokens)${saving}${how}`);
+        for (const warning of warnings) say(`warning  ${warning}`);
         return;
       }
       case 'stage':

@@ -23,6 +23,7 @@ export const CLOSED_FORM_FACTS: ModelFacts = {
   negative_prompt: false,
   text_tokens: TEXT_TOKENS,
   max_tokens: 64,
+  scripts: null,
   flops: {
     per_token: 1,
     per_token_squared: 1,

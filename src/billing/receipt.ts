@@ -89,6 +89,8 @@ export interface ReceiptFacts {
   readonly cache: TemporalCache | null;
   readonly selection: Selection;
   readonly work: PlannedWork;
+  /** of the plan; those of the stages follow */
+  readonly warnings: readonly string[];
   readonly usage: readonly StageUsage[];
   /** wall time of each room, in order */
   readonly rooms: readonly { readonly room: string; readonly ms: number }[];
@@ -111,6 +113,7 @@ export function makeReceipt({
   cache,
   selection,
   work,
+  warnings,
   usage,
   rooms,
   totalMs,
@@ -155,6 +158,6 @@ export function makeReceipt({
       usage.map(({ stage }) => stage),
     ),
     wall_ms: { total: totalMs, rooms, orchestration: Math.max(0, totalMs - served) },
-    warnings: [...new Set(usage.flatMap(({ warnings }) => warnings))],
+    warnings: [...new Set([...warnings, ...usage.flatMap((used) => used.warnings)])],
   };
 }

@@ -100,6 +100,8 @@ export interface Plan extends PlannedWork {
   readonly fitMs: number;
   /** low-resolution tokens upsampled after each boundary but the last, cumulative */
   readonly selected: readonly number[];
+  /** sentences for the caller, known before anything is computed */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -260,4 +262,6 @@ export interface PlanView {
   readonly selection: Selection;
   readonly upsampling: Upsampling;
   readonly tflops: WorkView;
+  /** what the model will not read of the prompt */
+  readonly warnings: readonly string[];
 }

@@ -10,49 +10,53 @@ export interface LogLine {
 
 const count = (n: number, thing: string): string => `${n} ${thing}${n === 1 ? '' : 's'}`;
 
-function textOf(event: StoredEvent): readonly [LogLine['level'], string] | null {
+type Text = readonly [LogLine['level'], string];
+const line = (...text: Text): readonly Text[] => [text];
+
+function textsOf(event: StoredEvent): readonly Text[] {
   switch (event.type) {
     case 'plan': {
-      const { stages, tflops, model } = event.data;
+      // a plan stored by a program that warned of nothing has no warnings
+      const { stages, tflops, model, warnings = [] } = event.data;
       const work = tflops.ratio === 1 ? '' : `, ${tflops.ratio.toFixed(2)} times less denoising than the plain run`;
-      return ['INFO', `${model}: ${count(stages.length, 'stage')}${work}`];
+      return [
+        ['INFO', `${model}: ${count(stages.length, 'stage')}${work}`],
+        ...warnings.map((warning): Text => ['WARN', warning]),
+      ];
     }
     case 'stage': {
       const { stage, stages, tokens, steps, attempt } = event.data;
-      return [
+      return line(
         'INFO',
         `stage ${stage} of ${stages}: ${count(tokens, 'token')}, ${count(steps, 'step')}${attempt > 1 ? `, attempt ${attempt}` : ''}`,
-      ];
+      );
     }
     case 'retry':
-      return [
+      return line(
         'WARN',
         `stage ${event.data.stage} failed (${event.data.reason}); next attempt in ${event.data.wait_ms / 1000} s`,
-      ];
+      );
     case 'selection':
-      return [
+      return line(
         'INFO',
         `${count(event.data.indices.length, 'token')} ${event.data.edges ? 'at edges' : 'with detail'} go to full resolution early`,
-      ];
+      );
     case 'done':
-      return ['INFO', `done in ${Math.round(event.data.receipt.wall_ms.total)} ms`];
+      return line('INFO', `done in ${Math.round(event.data.receipt.wall_ms.total)} ms`);
     case 'failed':
-      return ['ERROR', event.data.message];
+      return line('ERROR', event.data.message);
     case 'cancelled':
-      return ['INFO', 'cancelled'];
+      return line('INFO', 'cancelled');
     case 'queued':
     case 'step':
     case 'preview':
-      return null;
+      return [];
   }
 }
 
-/** One line for every event worth one, in order. */
+/** The lines of every event worth one, in order. */
 export function logLines(events: readonly StoredEvent[]): readonly LogLine[] {
-  return events.flatMap((event) => {
-    const text = textOf(event);
-    return text ? [{ level: text[0], message: text[1], at: event.at }] : [];
-  });
+  return events.flatMap((event) => textsOf(event).map(([level, message]) => ({ level, message, at: event.at })));
 }
 
 /**

@@ -17,6 +17,7 @@ import type { JobRequest, Plan, PlanView, ScheduleRequest } from './job.ts';
 import { modelShift } from './model-shift.ts';
 import { presetsFor } from './presets.ts';
 import { type Planned, plainOnlyRule, type Refusal } from './schedule-request.ts';
+import { promptWarnings } from './scripts.ts';
 import { selectionOf } from './selection.ts';
 
 /** h and Z of a schedule: fitted by NT-Matching unless they are given. */
@@ -130,6 +131,7 @@ export function makePlan(
       fitMs: found.ms,
       selected,
       flops: work.flops,
+      warnings: promptWarnings(request, facts),
     },
   };
 }
@@ -251,5 +253,6 @@ export function viewPlan(plan: Plan, request: JobRequest): PlanView {
     selection: selectionOf(request, plan),
     upsampling: request.upsampling,
     tflops: viewPlannedWork(plan),
+    warnings: plan.warnings,
   };
 }

@@ -125,6 +125,7 @@ export const receiptOf = (record: JobRecord, usage: readonly StageUsage[], now: 
     cache: record.request.schedule.cache,
     selection: selectionOf(record.request, record.plan),
     work: record.plan,
+    warnings: record.plan.warnings,
     usage,
     rooms: timesAfter(record, now),
     totalMs: now - record.createdAt,

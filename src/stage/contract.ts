@@ -24,6 +24,7 @@ const MAX_MODELS = 256;
 const MAX_ALIASES = 64;
 const MAX_SIZES = 256;
 const MAX_SHIFTS = 256;
+const MAX_SCRIPTS = 64;
 const MAX_WARNINGS = 64;
 /** Longest name, and longest sentence, characters. */
 const MAX_NAME = 200;
@@ -95,6 +96,18 @@ export const modelFacts = z.object({
   /** longest prompt in the model's own text tokens, and most image tokens a stage may have */
   text_tokens: positiveInt,
   max_tokens: positiveInt,
+  /** scripts that the model reads, as values of Unicode's property Script, `Latin`; null: it does not say */
+  scripts: z
+    .array(
+      z
+        .string()
+        .max(MAX_NAME)
+        .regex(/^[A-Z][A-Za-z_]*$/, 'must be a script as Unicode names it, such as Latin'),
+    )
+    .min(1)
+    .max(MAX_SCRIPTS)
+    .nullable()
+    .default(null),
   flops: flopFacts,
   /** SHA-256 over everything that decides the model's output */
   digest: name,

@@ -185,6 +185,19 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     expect((await jobShown()).seed).toBe(7);
   });
 
+  test('a script that the model does not read is told while the first stage waits', async () => {
+    const first = door();
+    proxy.inject([first.fault]);
+    await open();
+    await ask('a fox 和苹果', { preset: '7x', seed: 7 });
+    await says('#facts .warning', 'reads only Latin, so it does not read the Han in the prompt');
+    expect(await picture(1).count()).toBe(0);
+    first.open();
+    await isDone();
+    await says('#facts .warning', 'skipped words the model does not know: 和, 苹, 果');
+    expect(await at('#facts .warning').count()).toBe(2);
+  });
+
   test('a reload in the middle of a job goes on with it', async () => {
     const second = door();
     proxy.inject([{ kind: 'forward' }, second.fault]);

@@ -49,6 +49,12 @@ describe('a list of models', () => {
     });
   });
 
+  test('that states no scripts leaves open what its models read', () => {
+    const { scripts: _, ...facts } = CLOSED_FORM_FACTS;
+    expect(modelList.parse({ models: [facts] }).models[0]?.scripts).toBe(null);
+    expect(modelList.parse(list({ scripts: ['Latin', 'Han'] })).models[0]?.scripts).toEqual(['Latin', 'Han']);
+  });
+
   test('of a later version is read: what is not known here is left, its features are kept', () => {
     const contract = { version: CONTRACT_VERSION + 1, features: [...FEATURES, 'levitation'], mood: 'good' };
     const parsed = modelList.parse(list({ colour: 'red' }, { contract, more: true }));
@@ -65,6 +71,9 @@ describe('a list of models', () => {
     ['models.0.engine_class', list({ engine_class: 'größer' })],
     ['models.0.engine_class', list({ engine_class: 'x'.repeat(201) })],
     ['models.0.id', list({ id: '' })],
+    ['models.0.scripts', list({ scripts: [] })],
+    ['models.0.scripts', list({ scripts: Array(65).fill('Latin') })],
+    ['models.0.scripts.1', list({ scripts: ['Latin', 'latin'] })],
     [
       'models.0.shift',
       list({

@@ -17,6 +17,7 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 interface Manifest {
   facts: Record<string, unknown>;
+  tokenizer: Record<string, unknown>;
   graphs: Record<string, { file: string; inputs: string[]; outputs: string[] }>;
   files: Record<string, { bytes: number; sha256: string }>;
 }
@@ -66,10 +67,21 @@ describe('a model folder is refused', () => {
     await expect(loadModel({ dir: bareTokenizer })).rejects.toThrow(/manifest\.json: tokenizer: /);
     const silentTokenizer = copyOf((_, manifest) => Object.assign(manifest, { tokenizer: { file: 'tokenizer.json' } }));
     await expect(loadModel({ dir: silentTokenizer })).rejects.toThrow(/manifest\.json: tokenizer\.whole_words: /);
+    const unlistedEmoji = copyOf((_, { files }) => delete files['emoji.json']);
+    await expect(loadModel({ dir: unlistedEmoji })).rejects.toThrow(
+      /files\.emoji\.json: used by the model but not listed/,
+    );
     const outside = copyOf((_, { files }) => {
       files['../secret'] = { bytes: 1, sha256: 'a'.repeat(64) };
     });
     await expect(loadModel({ dir: outside })).rejects.toThrow(/manifest\.json: files/);
+  });
+
+  it('when its names of emoji are none', async () => {
+    const dir = copyOf((_, manifest) =>
+      Object.assign(manifest, { tokenizer: { ...manifest.tokenizer, emoji: 'tokenizer.json' } }),
+    );
+    await expect(loadModel({ dir })).rejects.toThrow(/tokenizer\.json: truncation: .*expected string/);
   });
 
   it('when a graph is not the one the manifest describes', async () => {
@@ -96,6 +108,13 @@ describe('a model folder is refused', () => {
     );
     await expect(loadModel({ dir: join(empty, 'one') })).rejects.toThrow(/manifest\.json: is not JSON/);
   });
+});
+
+it('loads without names of emoji, which it then skips', async () => {
+  const dir = copyOf((_, { tokenizer }) => delete tokenizer.emoji);
+  const model = await loadModel({ dir });
+  expect((await model.encodeText('a 🍎')).warnings).toEqual(['skipped words the model does not know: 🍎']);
+  await model.close();
 });
 
 it('gives another digest when anything in the manifest is another', async () => {

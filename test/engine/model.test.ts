@@ -111,9 +111,9 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
     expect(encoded.numTokens).toBeGreaterThan((await model.encodeText('a red, apple')).numTokens + 3);
   });
 
-  it('skips what it has no letters for and names it', async () => {
-    const encoded = await model.encodeText('a red 林檎 🍎 apple');
-    expect(encoded.warnings).toEqual(['skipped words the model does not know: 林, 檎, 🍎']);
+  it('skips what it has no letters for and names it; an emoji is read as its name', async () => {
+    const encoded = await model.encodeText('a red 林檎 🍎');
+    expect(encoded.warnings).toEqual(['skipped words the model does not know: 林, 檎']);
     expect(encoded.hidden).toEqual((await model.encodeText('a red apple')).hidden);
   });
 
@@ -133,7 +133,7 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
     expect(encoded.warnings.join('').length).toBeLessThan(600);
   });
 
-  it.each(['', '   ', '林檎 🍎'])(
+  it.each(['', '   ', '林檎 🏽'])(
     'gives what PyTorch gives without text for the prompt "%s", and says so',
     async (unknown) => {
       const encoded = await model.encodeText(unknown);

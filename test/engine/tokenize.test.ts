@@ -1,6 +1,7 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { makeReadEmoji } from '../../containers/onnx/engine/emoji.ts';
 import { makeTokenize } from '../../containers/onnx/engine/tokenize.ts';
 import { makeWordPieces } from '../../containers/onnx/engine/word-pieces.ts';
 
@@ -163,6 +164,21 @@ describe.each([
     );
   });
 
+  it('gives the ids and warnings of the whole prompt with names for emoji', () => {
+    const emoji = { '🦊': 'fox', '❤': 'red fox, red and more red than that', '🦊\u200d❤': 'redfox' };
+    const read = makeReadEmoji(emoji);
+    const anyEmoji = fc.constantFrom('🦊', '❤', '❤\ufe0f', '🦊\u200d❤', '🦊🏽', '🍎');
+    const mixed = fc.array(fc.oneof(text, anyEmoji), { maxLength: 30 }).map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(mixed, fc.integer({ min: 1, max: 6 }), (prompt, maxTokens) => {
+        const options = { maxTokens, wholeWords: true };
+        const tokenized = makeTokenize(contents, { ...options, emoji })(prompt);
+        expect(tokenized).toEqual(makeTokenize(contents, options)(read(prompt)));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it('says little, whatever it reads', () => {
     const tokenize = makeTokenize(contents, { maxTokens: 4, wholeWords: true });
     const longWord = fc.string({ minLength: 100, maxLength: 400, unit: fc.constantFrom('r', 'e', 'd', '🦊', ',') });
@@ -200,6 +216,17 @@ describe('a prompt of 32,000 characters', () => {
       expect(encode.mock.calls.map(([read]) => read.length)).toEqual([expect.toSatisfy((length) => length <= 66 * 8)]);
     },
   );
+
+  it('is not made long by names of emoji: it is read until they fill the limit', () => {
+    const emoji = { '☂': `umbrella${' red'.repeat(20)}` };
+    const encode = vi.spyOn(Tokenizer.prototype, 'encode');
+    const { ids } = makeTokenize(VOCABULARY, { maxTokens: 64, wholeWords: true, emoji })(
+      `${'林 '.repeat(3000)}${'☂ '.repeat(13_000)}`,
+    );
+    expect(ids).toHaveLength(64);
+    // with all names it has a million characters
+    expect(encode.mock.calls.reduce((sum, [read]) => sum + read.length, 0)).toBeLessThan(50_000);
+  });
 
   it('is read to its end where the model knows little of it', () => {
     const { ids, warnings } = tokenize(`${longest('林').slice(8)} red fox`);

@@ -34,7 +34,8 @@ const facts = {
   rooms: [],
   totalMs: 100,
 } as const;
-const receiptOf = (used: readonly StageUsage[]) => makeReceipt({ ...facts, work: plan, usage: used });
+const receiptOf = (used: readonly StageUsage[]) =>
+  makeReceipt({ ...facts, work: plan, warnings: ['of the plan'], usage: used });
 
 const pick = ({ tokens, steps, evaluations }: Pick<StageUsage, 'tokens' | 'steps' | 'evaluations'>) => ({
   tokens,
@@ -71,7 +72,7 @@ describe('a receipt', () => {
     ]);
     expect(stages.reduce((sum, stage) => sum + stage.tflops, 0)).toBeCloseTo(tflops.denoise, 9);
     expect([solver, selection]).toEqual(['ab2', 'latent']);
-    expect(warnings).toEqual(['w']);
+    expect(warnings).toEqual(['of the plan', 'w']);
     expect(wall_ms.orchestration).toBe(100 - 3 * 16);
   });
 
@@ -109,7 +110,7 @@ describe('a receipt', () => {
 
   test('of a job that no server did anything for is all zeros beside the plain run', () => {
     const receipt = receiptOf([]);
-    expect(receipt).toMatchObject({ engine: '', engine_changed: false, stages: [], warnings: [] });
+    expect(receipt).toMatchObject({ engine: '', engine_changed: false, stages: [], warnings: ['of the plan'] });
     expect(receipt.tflops).toEqual({
       denoise: 0,
       denoise_without_attention: 0,

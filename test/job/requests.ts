@@ -24,6 +24,7 @@ export const FLUX: ModelFacts = {
   negative_prompt: false,
   text_tokens: 512,
   max_tokens: 6400,
+  scripts: null,
   flops: fluxFlopFacts({ textTokens: 512, guidance: true }),
   digest: 'sha256:flux',
   licence: 'test',

@@ -27,6 +27,7 @@ const FACTS: ModelFacts = {
   negative_prompt: false,
   text_tokens: 512,
   max_tokens: 4096,
+  scripts: null,
   flops: fluxFlopFacts({ textTokens: 512, guidance: true }),
   digest: 'sha256:flux',
   licence: 'test',

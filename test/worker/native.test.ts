@@ -1,6 +1,7 @@
 /** What jobs can do beside running: be waited for, quoted, limited in time, judged, cached. */
 import { env } from 'cloudflare:workers';
 import { afterEach, describe, expect, test } from 'vitest';
+import type { JobView } from '../../src/job/job.ts';
 import { call, createJob, openAccount, post, SMALL, watchAll } from './call.ts';
 
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
@@ -56,6 +57,21 @@ describe('quote', () => {
         timeout: 5000,
       })
       .toBeGreaterThan(0);
+  });
+
+  test('warns of what the model does not read before there is a job, and the job goes on saying it', async () => {
+    const body = { ...APPLE, prompt: 'a red 苹果' };
+    const warning = expect.stringMatching(/ reads only Latin, so it does not read the Han in the prompt$/);
+    const quote = await (await post('/v1/jobs/quote', body)).json<{ plan: { warnings: string[] } }>();
+    expect(quote.plan.warnings).toEqual([warning]);
+    const job = await createJob(body);
+    expect(job.plan.warnings).toEqual([warning]);
+    const events = await watchAll(job.id);
+    expect(events.find(({ type }) => type === 'plan')?.data).toMatchObject({ warnings: [warning] });
+    const ended = await (await call(`/v1/jobs/${job.id}`)).json<JobView>();
+    expect(ended.receipt?.warnings).toEqual([warning, expect.stringContaining('苹果')]);
+    const { logs } = await (await call(`/v1/predictions/${job.id}`)).json<{ logs: string }>();
+    expect(logs).toContain('does not read the Han');
   });
 
   test('refuses what a job would be refused for', async () => {

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { TokenizedPrompt, TokenizeOptions } from './tokenize.ts';
 import type { ThreadAnswer, ThreadData } from './tokenize-thread.ts';
 
-/** Longest time for one prompt, and for the start, milliseconds. The worst prompt of the contract takes some 50. */
+/** Longest time for one prompt, and for the start, milliseconds. The worst prompt of the contract takes some 200. */
 const LIMIT_MS = 10_000;
 
 export interface TokenizerThread {

@@ -1,12 +1,16 @@
 /** A prompt as token ids, with what was lost on the way. Pure once the tokenizer is made. */
 import { Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
+import { type EmojiNames, makeReadEmoji } from './emoji.ts';
 import { makeWordPieces } from './word-pieces.ts';
 
 /** Longest piece of the prompt repeated in a warning. */
 const MAX_QUOTE = 120;
 /** Most tokens that can stand in such a piece: a token of single bytes may be a quarter of a character. */
 const MAX_QUOTE_TOKENS = 4 * MAX_QUOTE;
+
+/** How much longer the next beginning is that is read, so that those before it cost little. */
+const HEAD_GROWTH = 8;
 
 /** A token with a space, or what stands for one, anywhere but at its start. */
 const SPACE_INSIDE = /[^ ▁Ġ][ ▁Ġ]/;
@@ -27,6 +31,8 @@ export interface TokenizeOptions {
   readonly maxTokens: number;
   /** whether every word the model has learned is one token, so that a word in pieces is one it has not */
   readonly wholeWords: boolean;
+  /** what emoji are read as; as the tokenizer reads them when left out */
+  readonly emoji?: EmojiNames | undefined;
 }
 
 export interface TokenizedPrompt {
@@ -36,16 +42,16 @@ export interface TokenizedPrompt {
 }
 
 /**
- * A function from prompt to at most `maxTokens` ids, for the contents of a Hugging Face `tokenizer.json`. Tokens the
- * vocabulary does not know are left out before the rest is cut; both are named in the warnings, and with `wholeWords`
- * also the words that are read in pieces. Where the beginning of a long prompt fills the limit, the rest is not read:
- * the warnings then name the words of the beginning only. Laws: without warnings, decoding the ids gives back the
- * normalised prompt, after what the tokenizer itself puts before it; the ids are those of the whole prompt. Throws when
- * the contents are no tokenizer.
+ * A function from prompt to at most `maxTokens` ids, for the contents of a Hugging Face `tokenizer.json`. First, names
+ * take the place of emoji that have one. Tokens the vocabulary does not know are left out before the rest is cut; both
+ * are named in the warnings, and with `wholeWords` also the words that are read in pieces. Where the beginning of a
+ * long prompt fills the limit, the rest is not read: the warnings then name the words of the beginning only. Laws:
+ * without warnings, decoding the ids gives back the normalised prompt, after what the tokenizer itself puts before it;
+ * the ids are those of the whole prompt with its names. Throws when the contents are no tokenizer.
  */
 export function makeTokenize(
   contents: unknown,
-  { maxTokens, wholeWords }: TokenizeOptions,
+  { maxTokens, wholeWords, emoji = {} }: TokenizeOptions,
 ): (prompt: string) => TokenizedPrompt {
   const unknownToken = tokenizerFile.parse(contents).model.unk_token ?? undefined;
   const tokenizer = new Tokenizer(contents as object, {});
@@ -55,6 +61,7 @@ export function makeTokenize(
   const isKnown = (id: number): boolean => id !== unknownId;
   /** what the tokenizer itself adds to every text */
   const numAdded = tokenizer.encode('').ids.filter(isKnown).length;
+  const readEmoji = makeReadEmoji(emoji);
   const headLength = longestHead([...tokenizer.get_vocab().keys()], maxTokens);
 
   /** the text's words, each once, in order */
@@ -64,18 +71,19 @@ export function makeTokenize(
     return [...new Set(words)];
   }
 
-  /** the beginning of the prompt where that alone is too long for the model, otherwise all of it */
+  /** the first of ever longer beginnings of the prompt that alone is too long for the model, otherwise all of it */
   function read(prompt: string): { text: string; ids: number[]; known: number[] } {
-    for (const text of [headOf(prompt, headLength), prompt]) {
+    for (let length = headLength; ; length *= HEAD_GROWTH) {
+      const text = headOf(prompt, length);
       const { ids } = tokenizer.encode(text);
       const known = ids.filter(isKnown);
       // added tokens may stand at the end, where they are not those of the whole prompt
       if (text === prompt || known.length - numAdded > maxTokens) return { text, ids, known };
     }
-    throw new RangeError('the whole prompt is always read'); // the second text is the prompt
   }
 
-  return (prompt) => {
+  return (written) => {
+    const prompt = readEmoji(written);
     const { text, ids, known } = read(prompt);
     const isRest = text.length < prompt.length;
     const warnings: string[] = [];
