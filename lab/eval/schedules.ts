@@ -2,6 +2,7 @@
  * Schedules of the evaluation: the presets as a request would get them, and variations that the ablations need. Pure.
  */
 import type { ScheduleRequest } from '../../src/job/job.ts';
+import { modelShift } from '../../src/job/plan.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import type { MatchingProblem } from '../../src/numerics/densities.ts';
 import { divergenceObjective } from '../../src/numerics/divergence.ts';
@@ -74,4 +75,17 @@ export function mismatched(problem: MatchingProblem, target: number): Matched {
     else high = middle;
   }
   return at(high);
+}
+
+/** A schedule with this Z at its boundaries, and the h that match best for it. */
+export function scheduleAt(
+  facts: ModelFacts,
+  { width, height }: { readonly width: number; readonly height: number },
+  schedule: ScheduleRequest,
+  z: number,
+): ScheduleRequest {
+  const tokens = (width / facts.token_pixels) * (height / facts.token_pixels);
+  const { steps, ends } = schedule;
+  const { shifts } = fitShifts({ steps, ends, modelShift: modelShift(facts.shift, tokens) }, z);
+  return { ...schedule, preset: null, shifts, z };
 }
