@@ -1,8 +1,8 @@
-/** What a job's previews tell of its final picture: how near they come to it, and whether its things are there. Pure. */
+/** What a job’s previews tell of its final picture: how near they come, and whether its things are there. Pure. */
 import { doublePicture } from '../../src/numerics/enlarge.ts';
 import { bootstrapInterval } from './bootstrap.ts';
 import type { Pixels } from './denoiser.ts';
-import type { Seen } from './judge.ts';
+import type { Seen, SeenObject } from './judge.ts';
 import type { Estimate } from './summary.ts';
 
 /**
@@ -23,8 +23,13 @@ export const enlarged = ({ data, width, height }: Pixels, final: Pick<Pixels, 'w
     ? { data: doublePicture(data, width, height), width: 2 * width, height: 2 * height }
     : { data, width, height };
 
-/** Things with a name in one picture: how many there are, and how many of them another picture has too. */
+/** Things in one picture: how many there are, and how many of them another picture has too. */
 export interface Kept {
+  /** named or not */
+  readonly seen: number;
+  /** a thing of whatever name is in the other picture, its centre within the distance */
+  readonly placed: number;
+  /** of `seen`, those with a name */
   readonly things: number;
   /** a thing of that name is anywhere in the other picture */
   readonly named: number;
@@ -33,28 +38,38 @@ export interface Kept {
 }
 
 /**
- * Which named things of `first` are in `last`. A thing of `last` stands for one of `first` only: nearest pairs first.
- * `distance` is between centres, in shorter sides of the picture. Laws: near <= named <= things; a picture keeps all its
- * own things.
+ * Which things of `first` are in `last`. A thing of `last` stands for one of `first` only: nearest pairs first.
+ * `distance` is between centres, in shorter sides of the picture. Laws: near <= named <= things <= seen, placed <= seen;
+ * a picture keeps all its own things.
  */
 export function thingsKept(first: Pick<Seen, 'objects'>, last: Pick<Seen, 'objects'>, distance: number): Kept {
-  const things = first.objects.filter(({ name }) => name !== null);
-  const pairs = things
+  const sameName = pairsOf(first.objects, last.objects, (a, b) => a.name !== null && a.name === b.name);
+  return {
+    seen: first.objects.length,
+    placed: pairsOf(first.objects, last.objects, () => true).filter((apart) => apart <= distance).length,
+    things: first.objects.filter(({ name }) => name !== null).length,
+    named: sameName.length,
+    near: sameName.filter((apart) => apart <= distance).length,
+  };
+}
+
+/** Distances of the pairs that fit, the nearest first, each thing in one pair at most. */
+function pairsOf(
+  first: readonly SeenObject[],
+  last: readonly SeenObject[],
+  fits: (a: SeenObject, b: SeenObject) => boolean,
+): number[] {
+  const pairs = first
     .flatMap((from) =>
-      last.objects
-        .filter(({ name }) => name === from.name)
-        .map((to) => ({ from, to, apart: Math.hypot(to.x - from.x, to.y - from.y) })),
+      last.filter((to) => fits(from, to)).map((to) => ({ from, to, apart: Math.hypot(to.x - from.x, to.y - from.y) })),
     )
     .sort((a, b) => a.apart - b.apart);
-  const taken = new Set<object>();
-  let [named, near] = [0, 0];
-  for (const { from, to, apart } of pairs) {
-    if (taken.has(from) || taken.has(to)) continue;
+  const taken = new Set<SeenObject>();
+  return pairs.flatMap(({ from, to, apart }) => {
+    if (taken.has(from) || taken.has(to)) return [];
     taken.add(from).add(to);
-    named += 1;
-    if (apart <= distance) near += 1;
-  }
-  return { things: things.length, named, near };
+    return [apart];
+  });
 }
 
 /** One job's previews beside its final picture. */
@@ -87,6 +102,10 @@ export interface PreviewSummary {
   readonly near: Estimate | null;
   /** the share with one near by in the picture of the last stage alone */
   readonly chance: Estimate | null;
+  /** things in the first previews, named or not; of them, the share with any thing near by, and the same by chance */
+  readonly seen: number;
+  readonly placed: Estimate | null;
+  readonly placedByChance: Estimate | null;
 }
 
 /** The figures of one setting. Intervals are over prompts, each with all its pictures, drawn within their tasks. */
@@ -106,6 +125,7 @@ export function summarize(setting: string, all: readonly Watched[]): PreviewSumm
   };
   const one = () => 1;
   const things = ({ kept }: Watched) => kept.things;
+  const seen = ({ kept }: Watched) => kept.seen;
   const stages = watched[0]?.psnr.length ?? 0;
   return {
     setting,
@@ -117,6 +137,9 @@ export function summarize(setting: string, all: readonly Watched[]): PreviewSumm
     named: ratio(({ kept }) => kept.named, things),
     near: ratio(({ kept }) => kept.near, things),
     chance: ratio(({ chance }) => chance.near, things),
+    seen: watched.reduce((sum, { kept }) => sum + kept.seen, 0),
+    placed: ratio(({ kept }) => kept.placed, seen),
+    placedByChance: ratio(({ chance }) => chance.placed, seen),
   };
 }
 
@@ -130,9 +153,12 @@ export function previewSection(summaries: readonly PreviewSummary[], near: numbe
     'pictures',
     ...Array.from({ length: stages }, (_, k) => `PSNR of preview ${k + 1}, dB`),
     'nearer from stage to stage, %',
-    'things in preview 1',
+    'named things in preview 1',
     'of that name in the final picture, %',
     `and within ${near} pixels, %`,
+    'the same by chance, %',
+    'all things in preview 1',
+    `any thing within ${near} pixels, %`,
     'the same by chance, %',
   ];
   const rows = summaries.map((summary) => [
@@ -144,10 +170,13 @@ export function previewSection(summaries: readonly PreviewSummary[], near: numbe
     share(summary.named),
     share(summary.near),
     share(summary.chance),
+    String(summary.seen),
+    share(summary.placed),
+    share(summary.placedByChance),
   ]);
   return `## Previews
 
-Previews of the stages before the last against the final picture of the same job, those of half its size enlarged. Things are what the detector names. By chance: the first preview against the picture that the last stage makes alone, from noise. In brackets: 95 % intervals over prompts.
+Previews of the stages before the last against the final picture of the same job, those of half its size enlarged. Things are what the detector finds; it names most of them. By chance: the first preview against the picture that the last stage makes alone, from noise. In brackets: 95 % intervals over prompts.
 
 ${[head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')}
 `;

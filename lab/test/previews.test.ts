@@ -17,7 +17,7 @@ const thing = (name: string | null, x: number, y: number): SeenObject => ({
   y,
   side: 0.3,
 });
-const kept = (things: number, near: number) => ({ things, named: near, near });
+const kept = (things: number, near: number) => ({ seen: things, placed: near, things, named: near, near });
 
 describe('psnr', () => {
   it('is 20 log10 of 255 over the difference of two flat pictures, Infinity of equal ones', () => {
@@ -33,20 +33,32 @@ describe('psnr', () => {
 });
 
 describe('thingsKept', () => {
-  it('keeps all things of the same picture, whatever their order, and counts no nameless one', () => {
+  it('keeps all things of the same picture, whatever their order; a nameless one has a place only', () => {
     const objects = [thing('dog', 0.2, 0.2), thing(null, 0.5, 0.5), thing('dog', 0.8, 0.2), thing('cat', 0.5, 0.9)];
-    expect(thingsKept({ objects }, { objects: objects.toReversed() }, 0)).toEqual({ things: 3, named: 3, near: 3 });
+    expect(thingsKept({ objects }, { objects: objects.toReversed() }, 0)).toEqual({
+      seen: 4,
+      placed: 4,
+      things: 3,
+      named: 3,
+      near: 3,
+    });
   });
 
   it('tells a thing that moved from one that is gone or has another name', () => {
     const first = { objects: [thing('dog', 0.2, 0.2), thing('cat', 0.7, 0.7), thing('bus', 0.5, 0.1)] };
     const last = { objects: [thing('dog', 0.28, 0.26), thing('cat', 0.7, 0.5), thing('car', 0.5, 0.1)] };
-    expect(thingsKept(first, last, 0.11)).toEqual({ things: 3, named: 2, near: 1 });
+    expect(thingsKept(first, last, 0.11)).toEqual({ seen: 3, placed: 2, things: 3, named: 2, near: 1 });
   });
 
   it('lets one thing stand for one only, the nearest first', () => {
     const first = { objects: [thing('dog', 0.3, 0.3), thing('dog', 0.4, 0.3)] };
-    expect(thingsKept(first, { objects: [thing('dog', 0.41, 0.3)] }, 0.2)).toEqual({ things: 2, named: 1, near: 1 });
+    expect(thingsKept(first, { objects: [thing('dog', 0.41, 0.3)] }, 0.2)).toEqual({
+      seen: 2,
+      placed: 1,
+      things: 2,
+      named: 1,
+      near: 1,
+    });
   });
 });
 
@@ -80,7 +92,9 @@ describe('summarize', () => {
   it('has no share of nothing, and no rise of a single preview', () => {
     const summary = summarize('s', [{ ...one('a1', [10], 0), kept: kept(0, 0) }]);
     expect(summary).toMatchObject({ rises: null, near: null, named: null, things: 0 });
-    expect(previewSection([summary], 32)).toContain('| s | 1 of 1 prompts | 10.0 (10.0 to 10.0) | – | 0 | – | – | – |');
+    expect(previewSection([summary], 32)).toContain(
+      '| s | 1 of 1 prompts | 10.0 (10.0 to 10.0) | – | 0 | – | – | – | 0 | – | – |',
+    );
   });
 });
 
