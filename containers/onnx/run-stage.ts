@@ -4,7 +4,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { adamsBashforthStep, type StepBefore } from '../../src/numerics/adams-bashforth.ts';
-import { fillGrid } from '../../src/numerics/fill-grid.ts';
+import { doublePicture } from '../../src/numerics/enlarge.ts';
 import { cleanEstimate, eulerStep } from '../../src/numerics/flow.ts';
 import {
   type Differences,
@@ -13,9 +13,12 @@ import {
   isEvaluated,
   rememberVelocity,
 } from '../../src/numerics/taylor.ts';
+import type { Tokens } from '../../src/numerics/tokens.ts';
+import { wholeGrid } from '../../src/numerics/whole-grid.ts';
 import type { StageEvent } from '../../src/stage/contract.ts';
 import type { Tensor } from '../../src/stage/safetensors.ts';
 import { encodeImage, encodePreview, type Pixels } from './encode.ts';
+import type { Model } from './model.ts';
 import type { EncodeText } from './text-cache.ts';
 import type { Cover, StageJob } from './validate.ts';
 
@@ -104,14 +107,15 @@ export async function* runStage(
   if (job.cover) {
     await nextTurn();
     signal.throwIfAborted();
-    const grid = decodableGrid({ latents: clean ?? latents, imgIds, scale }, job.cover);
-    const decoded = await timed('decode', () => model.decode(grid.latents, grid.rows, grid.cols));
+    const cover = job.cover;
+    const decoded = await timed('decode', () =>
+      decodePicture(model, { latents: clean ?? latents, imgIds, scale }, cover),
+    );
     decodeMs = decoded.ms;
+    const pixels = decoded.value;
 
     await nextTurn();
     signal.throwIfAborted();
-    const side = model.facts.token_pixels;
-    const pixels = { data: decoded.value, width: grid.cols * side, height: grid.rows * side };
     if (options.rgb) tensors.rgb = { data: pixels.data, shape: [pixels.height, pixels.width, 3] };
     const encoded = await timed('encode', () => encodeAsked(job, pixels));
     encodeMs = encoded.ms;
@@ -145,18 +149,19 @@ async function timed<T>(part: Part, work: () => Promise<T>): Promise<{ value: T;
 }
 
 /**
- * Tokens as the decoder takes them, a full grid row by row: the small grid when every token is low, else the full one
- * with low tokens enlarged.
+ * The picture of tokens that cover a grid, decoded at the size that their places count: half in both directions before
+ * the last stage. Low tokens alone stay that size; a mixed grid's picture is enlarged to the image's.
  */
-function decodableGrid(
-  tokens: { latents: Float32Array; imgIds: Float32Array; scale: Uint8Array },
-  { rows, cols, unit }: Cover,
-): { latents: Float32Array; rows: number; cols: number } {
-  if (!tokens.scale.every((side) => side === 2)) return { latents: fillGrid(tokens, rows, cols, unit), rows, cols };
-  const small = { rows: rows / 2, cols: cols / 2 };
+async function decodePicture(model: Model, tokens: Tokens, { rows, cols, unit }: Cover): Promise<Pixels> {
+  const grid = { rows: rows / unit, cols: cols / unit };
+  const data = await model.decode(wholeGrid(tokens, grid.rows, grid.cols), grid.rows, grid.cols);
+  const side = model.facts.token_pixels;
+  const pixels = { data, width: grid.cols * side, height: grid.rows * side };
+  if (unit === 1 || !tokens.scale.includes(1)) return pixels;
   return {
-    latents: fillGrid({ ...tokens, scale: new Uint8Array(tokens.scale.length).fill(1) }, small.rows, small.cols, 1),
-    ...small,
+    data: doublePicture(data, pixels.width, pixels.height),
+    width: 2 * pixels.width,
+    height: 2 * pixels.height,
   };
 }
 

@@ -61,7 +61,7 @@ export interface Denoiser {
   steps(tokens: Tokens, sigmas: ArrayLike<number>): Promise<Float32Array>;
   /**
    * The same with the picture of the clean estimate at the last level: half the image's size where every token is low,
-   * else all of it, low tokens enlarged.
+   * else all of it; that of a mixed grid is decoded at half size and enlarged.
    */
   stepsAndPicture(
     tokens: Tokens,
@@ -125,7 +125,7 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
     }
     ms.text += result.textMs;
     ms.decode += result.decodeMs;
-    if (result.picture) decodedPixels += result.picture.width * result.picture.height;
+    if (result.picture) decodedPixels += job.width * job.height * (isFullGrid(request.tokens) ? 1 : 1 / 4);
     for (const warning of result.warnings) warnings.add(warning);
     return result;
   }
@@ -179,6 +179,9 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
     },
   };
 }
+
+/** Whether ids count full tokens: those of a grid with low tokens count low ones, halves among them. */
+const isFullGrid = ({ imgIds, scale }: Tokens): boolean => !scale.includes(2) && imgIds.every(Number.isInteger);
 
 /** [n * D] the velocity that took `before` to `after` in one Euler step along `sigmas` [2]. */
 function velocityBetween(before: Float32Array, after: Float32Array, [sigma = 1, next = 0]: Float32Array): Float32Array {

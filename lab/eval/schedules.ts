@@ -2,6 +2,7 @@
  * Schedules of the evaluation: the presets as a request would get them, and variations that the ablations need. Pure.
  */
 import type { ScheduleRequest } from '../../src/job/job.ts';
+import { modelShift } from '../../src/job/model-shift.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import type { MatchingProblem } from '../../src/numerics/densities.ts';
 import { exactDivergence, fitSchedule } from '../../src/numerics/nt-matching.ts';
@@ -51,4 +52,18 @@ export function mismatched(problem: MatchingProblem, z: readonly number[], targe
     else high = middle;
   }
   return at(high);
+}
+
+/** A schedule with this Z at every boundary, and the h that match best for it. */
+export function scheduleAt(
+  facts: ModelFacts,
+  { width, height }: { readonly width: number; readonly height: number },
+  schedule: ScheduleRequest,
+  z: number,
+): ScheduleRequest {
+  const tokens = (width / facts.token_pixels) * (height / facts.token_pixels);
+  const { steps, ends } = schedule;
+  const each = steps.slice(1).map(() => z);
+  const { shifts } = fitShifts({ steps, ends, modelShift: modelShift(facts.shift, tokens) }, each);
+  return { ...schedule, preset: null, shifts, z: each };
 }

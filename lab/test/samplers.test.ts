@@ -4,11 +4,11 @@ import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-f
 import { nextTokens } from '../../src/job/boundary.ts';
 import type { Job as StoryJob } from '../../src/job/job.ts';
 import { FIRST_ROOM, isLastRoom, walkRoom } from '../../src/job/story.ts';
-import { fillGrid } from '../../src/numerics/fill-grid.ts';
 import { eulerStep } from '../../src/numerics/flow.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
 import { fitSchedule } from '../../src/numerics/nt-matching.ts';
-import { gridIds, packLatents } from '../../src/numerics/tokens.ts';
+import { gridIds, packLatents, sortByPosition } from '../../src/numerics/tokens.ts';
+import { upsampleTokens } from '../../src/numerics/upsample.ts';
 import { encodeStageRequest } from '../../src/stage/client.ts';
 import { answerTo, runStageOn } from '../../test/contract/in-process.ts';
 import { maxDifference } from '../../test/numerics/golden.ts';
@@ -301,6 +301,28 @@ describe('RALU', () => {
     });
   });
 
+  it('with previews decodes after every stage but the last, at a quarter of the work, and makes the same picture', async () => {
+    const schedule = presetSchedule(facts, '7x');
+    const cache = { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 9 } as const;
+    for (const options of [
+      { schedule },
+      { schedule, selection: 'random' as const },
+      { schedule: { ...schedule, cache } },
+    ]) {
+      const denoiser = open();
+      const shown = await ralu({ previews: true, ...options })(denoiser);
+      await denoiser.decode(shown);
+      expect(shown.previews?.map(({ width, height }) => [width, height])).toEqual([
+        [64, 64],
+        [128, 128],
+      ]);
+      expect(denoiser.spent.decodeFlops).toBe(128 * 128 * (1 / 4 + 1 / 4 + 1));
+      const hidden = await ralu(options)(open());
+      expect(hidden.previews).toBeUndefined();
+      expect(shown.latents).toEqual(hidden.latents);
+    }
+  });
+
   it('with a cache that evaluates every step is itself', async () => {
     const schedule = presetSchedule(facts, '5x');
     const cache = { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 9 } as const;
@@ -401,9 +423,9 @@ describe('resizing', () => {
 
   it('nearest is the numerics’ latent mode, and halving undoes it', () => {
     const doubled = doubleLatents(packed, SMALL, 'nearest');
-    expect(doubled).toEqual(
-      fillGrid({ latents: packed, imgIds: gridIds(4, 4), scale: new Uint8Array(16).fill(2) }, 8, 8, 2),
-    );
+    const low = { latents: packed, imgIds: gridIds(4, 4), scale: new Uint8Array(16).fill(2) };
+    const all = Uint32Array.from({ length: 16 }, (_, n) => n);
+    expect(doubled).toEqual(sortByPosition(upsampleTokens(low, all, 'latent')).latents);
     expect(maxDifference(halveLatents(doubled, { channels: 4, rows: 8, cols: 8 }), packed)).toBeLessThan(1e-6);
   });
 

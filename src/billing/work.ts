@@ -68,7 +68,7 @@ export function planWork(
     flops: {
       denoise: sum(worked.map(({ flops }) => flops)),
       denoiseWithoutAttention: sum(worked.map(({ flopsWithoutAttention }) => flopsWithoutAttention)),
-      decode: facts.decode_per_pixel * (pixels * pictures(stages, stages)),
+      decode: facts.decode_per_pixel * (pixels * pictures(stages)),
       text: facts.text,
       plain: plain.total * plainSteps,
       plainWithoutAttention: plain.withoutAttention * plainSteps,
@@ -90,7 +90,7 @@ export function workDone({ stages, flops }: PlannedWork, done: readonly number[]
   return {
     denoise: sum(worked.map((stage) => stage.flops)),
     denoiseWithoutAttention: sum(worked.map((stage) => stage.flopsWithoutAttention)),
-    decode: flops.decode * (pictures(worked, stages) / pictures(stages, stages)),
+    decode: flops.decode * (pictures(worked) / pictures(stages)),
     text: worked.length > 0 ? flops.text : 0,
   };
 }
@@ -99,7 +99,7 @@ export function workDone({ stages, flops }: PlannedWork, done: readonly number[]
 export const plainWork = ({ stages, flops }: PlannedWork): Work => ({
   denoise: flops.plain,
   denoiseWithoutAttention: flops.plainWithoutAttention,
-  decode: flops.decode / pictures(stages, stages),
+  decode: flops.decode / pictures(stages),
   text: flops.text,
 });
 
@@ -169,14 +169,9 @@ const viewSums = (work: Work, plain: Work): Omit<WorkView, 'ratio' | 'ratio_with
   plain_total: tera(totalFlops(plain)),
 });
 
-/**
- * Pixels that `stages` decode, in full pictures: a grid of low tokens alone is decoded at half size, a mixed one at
- * full size. `all` are the stages of the plan they belong to.
- */
-function pictures(stages: readonly StageShape[], all: readonly StageShape[]): number {
-  const fullTokens = lastOf(all).tokens;
-  return sum(stages.map(({ decode, tokens }) => (decode === 'none' ? 0 : tokens === fullTokens / 4 ? 1 / 4 : 1)));
-}
+/** Pixels that `stages` decode, in full pictures: a clean estimate is decoded at half the image's width and height. */
+const pictures = (stages: readonly StageShape[]): number => sum(stages.map(({ decode }) => PICTURES[decode]));
+const PICTURES = { none: 0, clean: 1 / 4, image: 1 } as const satisfies Record<StageShape['decode'], number>;
 
 function lastOf(stages: readonly StageShape[]): StageShape {
   const last = stages.at(-1);

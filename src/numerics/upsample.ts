@@ -14,7 +14,7 @@ import { type Tokens, tokenWidth } from './tokens.ts';
 export type UpsampleMode = 'latent' | 'token';
 
 /** `target` with the values of child 0 … 3 of a token `parent` [D] written from index `at` on. */
-export function fillChild(
+function fillChild(
   target: Float32Array,
   at: number,
   parent: Float32Array,

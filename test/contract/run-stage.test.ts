@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { runStage } from '../../containers/onnx/run-stage.ts';
 import { coverFault, parseStage, type StageJob } from '../../containers/onnx/validate.ts';
 import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
+import { doublePicture } from '../../src/numerics/enlarge.ts';
 import { evenSigmas, type Layout, type RequestShape, rest, seededLatents, stageBody, tokensOf } from './requests.ts';
 
 const D = 4 * CLOSED_FORM_FACTS.channels;
@@ -158,20 +159,36 @@ describe('the clean estimate', () => {
     expect(rgb).toEqual(await picture(clean, 2, 4));
   });
 
-  test('of a mixed grid has each low token enlarged: child (dy, dx) is filled with the parent pixel (dy, dx)', async () => {
-    const { rgb } = await run({ layout: 'mixed', sigmas, options: { decode: 'clean' } });
-    const { imgIds, scale } = tokensOf(CLOSED_FORM_FACTS, 'mixed');
-    const { clean } = expected(scale.length * D, sigmas);
-    const grid = new Float32Array(4 * 8 * D);
-    for (const [n, side] of scale.entries()) {
-      for (let child = 0; child < side * side; child++) {
-        const row = imgIds[3 * n + 1]! * 2 + (child >> 1);
-        const col = imgIds[3 * n + 2]! * 2 + (child & 1);
-        for (let slot = 0; slot < D; slot++)
-          grid[(row * 8 + col) * D + slot] = clean[n * D + (side === 2 ? (slot & ~3) + child : slot)]!;
+  test.each(['mixed', 'all-upsampled'] as const)(
+    'of %s tokens is decoded at half size, a child at its parent’s place for each block, and enlarged as pixels',
+    async (layout) => {
+      const { rgb } = await run({ layout, sigmas, options: { decode: 'clean' } });
+      const { imgIds, scale } = tokensOf(CLOSED_FORM_FACTS, layout);
+      const { clean } = expected(scale.length * D, sigmas);
+      const grid = new Float32Array(2 * 4 * D);
+      for (const n of scale.keys()) {
+        const [row, col] = [imgIds[3 * n + 1]!, imgIds[3 * n + 2]!];
+        if (row % 1 === 0 && col % 1 === 0) grid.set(clean.subarray(n * D, (n + 1) * D), (row * 4 + col) * D);
       }
-    }
-    expectClose(rgb, await picture(grid, 4, 8));
+      const side = CLOSED_FORM_FACTS.token_pixels;
+      const small = await picture(grid, 2, 4);
+      expect(small.some((value) => value !== small[0])).toBe(true);
+      expectClose(rgb, doublePicture(small, 4 * side, 2 * side));
+    },
+  );
+
+  test('of a mixed grid costs a decoder a quarter of the image', async () => {
+    const decoded: number[][] = [];
+    const watched = {
+      ...model,
+      decode: (latents: Float32Array, rows: number, cols: number) => {
+        decoded.push([rows, cols]);
+        return model.decode(latents, rows, cols);
+      },
+    };
+    const job = jobOf({ layout: 'mixed', sigmas, options: { decode: 'clean' } });
+    await rest(runStage({ ...job, model: watched }, model.encodeText, new AbortController().signal));
+    expect(decoded).toEqual([[2, 4]]);
   });
 
   test('does not depend on the order of the tokens', async () => {

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fillGrid } from '../../src/numerics/fill-grid.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
 import {
   gridIds,
@@ -11,6 +10,7 @@ import {
   unpackLatents,
 } from '../../src/numerics/tokens.ts';
 import { doubleIds, upsampleTokens } from '../../src/numerics/upsample.ts';
+import { wholeGrid } from '../../src/numerics/whole-grid.ts';
 
 const side = fc.integer({ min: 1, max: 6 });
 const mode = fc.constantFrom('latent' as const, 'token' as const);
@@ -258,39 +258,42 @@ describe('sorting by position', () => {
   });
 });
 
-describe('filling the grid of a mixed set', () => {
-  it('enlarges what is low and places what is full, the same picture before and after upsampling', () => {
+describe('the grid of whole places', () => {
+  it('is the low grid before and after some of it is upsampled, and the full grid where ids count full tokens', () => {
     fc.assert(
       fc.property(choice, ({ rows, cols, tokens, chosen }) => {
-        const mixed = upsampleTokens(tokens, chosen, 'latent');
+        // in token mode every child is its parent
+        const mixed = upsampleTokens(tokens, chosen, 'token');
+        expect(wholeGrid(tokens, rows, cols)).toEqual(tokens.latents);
+        expect(wholeGrid(mixed, rows, cols)).toEqual(tokens.latents);
         const final = upsampleTokens(tokens, everyToken(rows * cols), 'latent');
-        const whole = sortByPosition(final).latents;
-        const same = (grid: Float32Array) => grid.every((value, i) => value === whole[i]);
-        return (
-          same(fillGrid(tokens, 2 * rows, 2 * cols, 2)) &&
-          same(fillGrid(mixed, 2 * rows, 2 * cols, 2)) &&
-          same(fillGrid(final, 2 * rows, 2 * cols, 2)) &&
-          same(fillGrid({ ...final, imgIds: doubleIds(final.imgIds) }, 2 * rows, 2 * cols, 1))
-        );
+        const full = { ...final, imgIds: doubleIds(final.imgIds) };
+        expect(wholeGrid(full, 2 * rows, 2 * cols)).toEqual(sortByPosition(final).latents);
       }),
       { seed: 6 },
     );
   });
 
-  it('refuses a cell left empty, covered twice or outside, a half cell and NaN', () => {
+  it('has of a block its first child, and nothing of the others', () => {
+    const tokens = initialTokens({ rows: 1, cols: 2, values: 4, seed: 1, scale: 2 });
+    const mixed = upsampleTokens(tokens, Uint32Array.of(1), 'latent');
+    const [low, child] = [mixed.latents.slice(0, 4), mixed.latents.slice(4, 8)];
+    mixed.latents.fill(Number.NaN, 8);
+    expect(wholeGrid(mixed, 1, 2)).toEqual(Float32Array.of(...low, ...child));
+  });
+
+  it('refuses a place left empty, taken twice or outside, a low token at a half and NaN', () => {
     const tokens = initialTokens({ rows: 1, cols: 2, values: 4, seed: 1, scale: 2 });
     const moved = (row: number, col: number) => ({ ...tokens, imgIds: Float32Array.of(0, 0, 0, 0, row, col) });
-    expect(() => fillGrid(tokens, 2, 6, 2)).toThrow(
-      'imgIds has no token over cell (0, 4); expected every cell of the 2 x 6 grid exactly once',
+    expect(() => wholeGrid(tokens, 1, 3)).toThrow(
+      'imgIds has no token at (0, 2); expected every place of the 1 x 3 grid exactly once',
     );
-    expect(() => fillGrid(moved(0, 0), 2, 4, 2)).toThrow('imgIds has a token over cell (0, 0)');
-    expect(() => fillGrid(moved(1, 1), 2, 4, 2)).toThrow('imgIds has a token over cell (2, 2)');
-    expect(() => fillGrid(moved(0, -1), 2, 4, 2)).toThrow(RangeError);
-    expect(() => fillGrid(moved(0, 1.25), 2, 4, 2)).toThrow('imgIds has a token over cell (0, 2.5)');
-    expect(() => fillGrid(moved(Number.NaN, 1), 2, 4, 2)).toThrow(RangeError);
-    expect(() => fillGrid({ ...tokens, scale: Uint8Array.of(2, 3) }, 2, 4, 2)).toThrow(
-      'scale[1] is 3; expected 1 or 2',
-    );
-    expect(() => fillGrid(tokens, 0, 4, 2)).toThrow('rows is 0');
+    expect(() => wholeGrid(moved(0, 0), 1, 2)).toThrow('imgIds has token 1 at (0, 0)');
+    expect(() => wholeGrid(moved(1, 1), 1, 2)).toThrow('imgIds has token 1 at (1, 1)');
+    expect(() => wholeGrid(moved(0, -1), 1, 2)).toThrow(RangeError);
+    expect(() => wholeGrid(moved(0, 0.5), 1, 2)).toThrow('imgIds has token 1 at (0, 0.5)');
+    expect(() => wholeGrid(moved(Number.NaN, 1), 1, 2)).toThrow(RangeError);
+    expect(() => wholeGrid({ ...moved(0, 1.25), scale: Uint8Array.of(2, 1) }, 1, 2)).toThrow(RangeError);
+    expect(() => wholeGrid(tokens, 0, 2)).toThrow('rows is 0');
   });
 });

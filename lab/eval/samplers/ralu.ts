@@ -29,6 +29,8 @@ export interface RaluOptions {
   /** the reference's clipped Canny input */
   readonly referenceGrey?: boolean;
   readonly selection?: Selection;
+  /** decodes the clean estimate after every stage but the last, as a job with all its previews does */
+  readonly previews?: boolean;
 }
 
 /** The job object's plan for this schedule. Throws RangeError where the product would refuse it. */
@@ -67,6 +69,7 @@ export function ralu({
   referenceVariance = false,
   referenceGrey: isClipped = false,
   selection = 'canny',
+  previews: isShown = false,
 }: RaluOptions): Sampler {
   const velocities = schedule.cache ? taylorSteps({ ...schedule.cache, form: 'taylor' }) : null;
   // the plan of a size is fitted once, as the object keeps its fits
@@ -78,24 +81,28 @@ export function ralu({
     plans.set(key, plan);
     let tokens = firstTokens(plan, seed);
     let selections: readonly Uint32Array[] = [];
+    const previews: Pixels[] = [];
     for (const stage of plan.stages) {
       if (stage.stage > 1) tokens = nextTokens(plan, stage, { tokens, selections }, { seed, mode, referenceVariance });
       const isSelected = stage.stage === 1 && plan.stages.length > 2;
       const { latents, picture, clean } = await runStage(denoiser, tokens, stage.sigmas, {
         velocities,
         look: isSelected ? selection : null,
+        isShown: isShown && stage.stage < plan.stages.length,
       });
       tokens = { ...tokens, latents };
+      if (isShown && picture) previews.push(picture);
       if (isSelected) {
-        const ranking = picture
-          ? rankPicture(picture, { block: denoiser.facts.token_pixels, isClipped }).ranking
-          : clean
-            ? rankBySobel(clean, denoiser)
-            : rankByChance(tokens.scale.length, seed);
+        const ranking =
+          selection === 'canny' && picture
+            ? rankPicture(picture, { block: denoiser.facts.token_pixels, isClipped }).ranking
+            : clean
+              ? rankBySobel(clean, denoiser)
+              : rankByChance(tokens.scale.length, seed);
         selections = selectAtBoundaries(ranking, plan.selected);
       }
     }
-    return { ...tokens, ...(selections[0] && { early: selections[0] }) };
+    return { ...tokens, ...(selections[0] && { early: selections[0] }), ...(isShown && { previews }) };
   };
 }
 
@@ -105,23 +112,31 @@ interface StageEnd {
   readonly clean: Float32Array | null;
 }
 
-/** One stage, with what the selection looks at. As few stage requests as its velocities allow. */
+/**
+ * One stage, with what the selection looks at and the picture that is shown. As few stage requests as its velocities
+ * allow.
+ */
 async function runStage(
   denoiser: Denoiser,
   tokens: Tokens,
   sigmas: readonly number[],
-  { velocities, look }: { velocities: StartStage | null; look: Selection | null },
+  {
+    velocities,
+    look,
+    isShown,
+  }: { readonly velocities: StartStage | null; readonly look: Selection | null; readonly isShown: boolean },
 ): Promise<StageEnd> {
-  if (!velocities && look === 'canny') return { ...(await denoiser.stepsAndPicture(tokens, sigmas)), clean: null };
-  if (!velocities && look !== 'sobel')
+  const isDecoded = isShown || look === 'canny';
+  if (!velocities && look !== 'sobel') {
+    if (isDecoded) return { ...(await denoiser.stepsAndPicture(tokens, sigmas)), clean: null };
     return { latents: await denoiser.steps(tokens, sigmas), picture: null, clean: null };
+  }
   const { latents, velocity } = velocities
     ? await walkStage(tokens, sigmas, velocities(denoiser))
     : await stepsAndVelocity(denoiser, tokens, sigmas);
-  const clean = look === null || look === 'random' ? null : cleanEstimate(latents, velocity, sigmas.at(-1)!);
-  if (look === 'canny' && clean)
-    return { latents, picture: await denoiser.decode({ ...tokens, latents: clean }), clean: null };
-  return { latents, picture: null, clean };
+  const clean = cleanEstimate(latents, velocity, sigmas.at(-1)!);
+  const picture = isDecoded ? await denoiser.decode({ ...tokens, latents: clean }) : null;
+  return { latents, picture, clean: look === 'sobel' ? clean : null };
 }
 
 /**
