@@ -1,9 +1,10 @@
 /** docs/evaluation.md from its figures. Pure. */
 import type { AblationPoint } from './charts.ts';
 import type { Claim, Claims, Told } from './claims.ts';
+import type { DetailFigure } from './detail-figures.ts';
 import type { Row } from './row.ts';
 import type { PromptSet } from './sets.ts';
-import type { Estimate, Summary } from './summary.ts';
+import { detailDifference, type Estimate, type Summary } from './summary.ts';
 import { BLANK, FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
 import { inOrder, titleOf } from './tasks.ts';
 
@@ -160,8 +161,16 @@ function claimSections({ claims, sittings }: Report): string[] {
 
 function claimText({ row, against, metric, factor, margin, side, atNoMoreWork }: Claim): string {
   const other = `${factor === 1 ? '' : `${factor} times `}\`${against}\``;
-  const by = margin === 0 ? '' : ` by more than ${inPoints(margin)} points`;
-  return `\`${row}\` ${side} ${other}${by}, ${metric === 'hard' ? 'hard tasks' : 'mean of all tasks'}${atNoMoreWork ? ', at no more work' : ''}`;
+  const isAbove = side === 'above';
+  const margins = Math.abs(100 * margin).toFixed(1);
+  const where =
+    margin === 0
+      ? `${side} ${other}`
+      : isAbove === margin > 0
+        ? `more than ${margins} points ${side} ${other}`
+        : `less than ${margins} points ${isAbove ? 'below' : 'above'} ${other}`;
+  const about = { mean: 'mean of all tasks', hard: 'hard tasks', detail: 'fine detail' }[metric];
+  return `\`${row}\` ${where}, ${about}${atNoMoreWork ? ', at no more work' : ''}`;
 }
 
 /** How many prompts and seeds there are; where a run was stopped, prompts may differ by one seed. */
@@ -196,6 +205,11 @@ const COLUMNS = [
   'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else. It is not told where there are no such pictures of the prompts.',
 ].join('\n\n');
 
+const DETAIL = [
+  'A judge beside the detector. Scenes are made of known sprites: where the detector finds a thing that the prompt asks for, its sprite is fitted to the picture – mirrored or not, place and size to a part of a pixel, colours by least squares, the background read from the border. Fine detail is what a blur of 1 2 1 takes away, so half of what has four pixels a period. Fine detail: the regression of the picture’s on the sprite’s, within the sprite; 100 is all of it, 0 none. False detail: the energy of fine detail there that is not the sprite’s, in percent of the sprite’s own. Ghosts: the share of the picture, in percent, that is neither the background nor near a thing asked for, whether or not the detector takes it for something. A thing whose sprite does not fit has no detail.',
+  'Columns of points compare the same things: only what is fitted in both rows’ pictures of a prompt and seed counts there, and tasks weigh alike. The means beside them are of all that a row has.',
+].join('\n\n');
+
 const CONTROL = `\`${BLANK}\` is no method but a control: the last stage of \`${FASTEST}\` alone, from noise in which there is no picture. What \`${FASTEST}\` scores above it is what its first stages contribute.`;
 
 function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks: readonly string[]): string[] {
@@ -225,6 +239,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     share(summary.share),
     figure(summary.frechet),
   ]);
+  const fastest = rows.find(({ row }) => row.id === FASTEST);
   const asked = verdicts(rows, size, titleOf);
   return [
     table(head, body),
@@ -262,6 +277,32 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
         times(faster.denoiseSeconds),
         times(faster.denoiseTflops),
       ]),
+    ),
+    '### Fine detail and ghosts',
+    DETAIL,
+    table(
+      [
+        'row',
+        'fine detail',
+        `points above \`${FASTEST}\``,
+        'false detail',
+        `above \`${FASTEST}\``,
+        'ghosts',
+        `points above \`${FASTEST}\``,
+      ],
+      rows.map(({ row, summary: { detail }, results }) => {
+        const above = (figure: DetailFigure): Estimate | null =>
+          fastest && row.id !== FASTEST ? detailDifference(figure, results, fastest.results) : null;
+        return [
+          row.name,
+          detail.kept === null ? '–' : percent(detail.kept),
+          difference(above('kept')),
+          detail.false === null ? '–' : percent(detail.false),
+          difference(above('false')),
+          detail.ghosts === null ? '–' : percent(detail.ghosts),
+          difference(above('ghosts')),
+        ];
+      }),
     ),
     '### Edges and seams',
     [

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { UsageError } from '../../scripts/local/command-line.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
 import { bootstrapInterval } from '../eval/bootstrap.ts';
+import { MEASURES } from '../eval/detail-figures.ts';
 import { describeDetector } from '../eval/detector-facts.ts';
 import { type DocumentInput, writeDocument } from '../eval/document.ts';
 import { type Moments, momentsOf } from '../eval/frechet.ts';
@@ -56,6 +57,11 @@ function fake(row: string, { right, steps, shift = 0 }: { right: number; steps: 
     task,
     detector: 'd1',
     seen: { objects: [], background: ['white'] },
+    measures: MEASURES,
+    detail: {
+      things: [{ name: 'fox', correlation: 0.9, kept: 0.7 + shift / 10, false: 0.2 }],
+      ghosts: 0.01 * (i % 3),
+    },
     correct: i % 6 < right,
     reason: i % 6 < right ? 'as asked' : 'missing',
     spent: {
