@@ -17,8 +17,11 @@ export interface ThingDetail {
 export interface Detail {
   /** in the detector's order; things whose sprite does not fit are left out */
   readonly things: readonly ThingDetail[];
-  /** share of the picture outside the things asked for that is not the background */
-  readonly ghosts: number;
+  /**
+   * share of the picture outside the things asked for that is not the background; null where one that was asked for is
+   * not fitted: what is there may be that thing
+   */
+  readonly ghosts: number | null;
 }
 
 /** shares and ratios of fine detail, and the share of the picture that is ghosts */
@@ -33,7 +36,7 @@ function byName(detail: Detail, figure: 'kept' | 'false'): Map<string, number> {
   );
 }
 
-/** The figure of one picture: of detail, the mean over its names, null where no sprite fits. */
+/** The figure of one picture: of detail, the mean over its names, null where no sprite fits; ghosts as they are. */
 export function figureOf(detail: Detail, figure: DetailFigure): number | null {
   if (figure === 'ghosts') return detail.ghosts;
   const values = [...byName(detail, figure).values()];
@@ -42,11 +45,12 @@ export function figureOf(detail: Detail, figure: DetailFigure): number | null {
 
 /**
  * The figure of one picture less `factor` times that of another of the same prompt: of detail, the mean over the names
- * that were fitted in both, null where there is none. So a thing that only one of them shows counts for neither. Law:
+ * that were fitted in both, null where there is none; of ghosts, null where either has none. So a thing that only one of them shows counts for neither. Law:
  * with factor 1 it changes its sign when the pictures change places.
  */
 export function figureDifference(mine: Detail, other: Detail, figure: DetailFigure, factor = 1): number | null {
-  if (figure === 'ghosts') return mine.ghosts - factor * other.ghosts;
+  if (figure === 'ghosts')
+    return mine.ghosts === null || other.ghosts === null ? null : mine.ghosts - factor * other.ghosts;
   const theirs = byName(other, figure);
   const differences = [...byName(mine, figure)].flatMap(([name, value]) => {
     const their = theirs.get(name);

@@ -10,7 +10,7 @@ import type { SeenObject } from './judge.ts';
 import type { Sprites } from './sprite.ts';
 
 /** Least correlation of a sprite with what is there: below it, the thing is too badly drawn to have detail. */
-export const LEAST_CORRELATION = 0.8;
+export const LEAST_CORRELATION = 0.9;
 /** Things that are looked at in one picture, the surest first. */
 const MOST_THINGS = 8;
 /** Alpha from which a pixel, after a slight blur, belongs to the sprite. */
@@ -21,7 +21,7 @@ const STANDS_OUT = 32;
 const MARGIN = 1 / 32;
 
 /**
- * What the picture has of the things `asked` for among those `seen`, each in the colour it was seen in. Fine detail is what a blur of 1 2 1 takes away:
+ * What the picture has of the things `asked` for among those `seen`, each as it is or in the colour it was seen in. Fine detail is what a blur of 1 2 1 takes away:
  * half of what has four pixels a period, all of what has two.
  *
  *   kept = <picture, sprite> / <sprite, sprite>   false = |picture - kept sprite|² / <sprite, sprite>
@@ -43,14 +43,16 @@ export function detailOf(
     .filter((each) => each.name !== null && asked.includes(each.name))
     .slice(0, MOST_THINGS)) {
     const square = { x: x * short, y: y * short, side: side * short };
-    const fit = fitSprite(scene, sprites(name!, colour), square);
+    const natural = sprites(name!, null);
+    const fit = fitSprite(scene, colour === null ? [natural] : [natural, sprites(name!, colour)], square);
     if (!fit || fit.correlation < LEAST_CORRELATION) markSquare(isThing, scene, square);
     else {
       markSprite(isThing, scene, fit);
       things.push({ name: name!, correlation: fit.correlation, ...fineDetail(fit) });
     }
   }
-  return { things, ghosts: ghostShare(scene, widen(isThing, scene, Math.round(MARGIN * short))) };
+  const isWhole = asked.every((name) => things.some((thing) => thing.name === name));
+  return { things, ghosts: isWhole ? ghostShare(scene, widen(isThing, scene, Math.round(MARGIN * short))) : null };
 }
 
 function fineDetail({ window: { width, height }, alpha, drawn, shown }: Fit): Pick<ThingDetail, 'kept' | 'false'> {

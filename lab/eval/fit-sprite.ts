@@ -47,7 +47,7 @@ const FINE_STEPS = 4;
 /** sizes the coarse fit starts from, of what was seen */
 const STARTS = [1, 0.88, 1.13];
 /** a step shorter than this, in sides, ends the fit */
-const CLOSE = 1e-3;
+const CLOSE = 3e-4;
 /** how strongly the map of colours is held to that which leaves them as they are */
 const HELD = 1e-3;
 
@@ -76,30 +76,38 @@ export function sceneOf({ data, width, height }: Pixels): Scene {
 }
 
 /**
- * The likeliest fit of `sprite` near `seen`; null where nothing stands out there. The same picture gives the same fit.
- * Bounded: at most 6 x 3 + 6 coarse and 4 fine steps, each of at most 3 tries. Law: a sprite drawn into a plain picture is
- * found at its place and size, whatever its colours were mapped to.
+ * The likeliest fit near `seen` of a thing that may look like any of `looks`, sprites of one shape in several colours;
+ * null where nothing stands out there. The same picture gives the same fit. Bounded: at most 6 x 3 + 6 coarse steps and
+ * 4 fine ones a look, each of at most 2 tries. Law: a sprite drawn into a plain picture is found at its place and size,
+ * whatever its colours were mapped to.
  */
-export function fitSprite(scene: Scene, sprite: Sprite, seen: Square): Fit | null {
+export function fitSprite(scene: Scene, looks: readonly [Sprite, ...Sprite[]], seen: Square): Fit | null {
   const shrink = 2 ** Math.max(0, Math.ceil(Math.log2(seen.side / COARSE)));
   const small = partOf(scene, seen, shrink);
-  if (!small) return null;
+  const whole = partOf(scene, seen, 1);
+  if (!small || !whole) return null;
   const tried = [false, true].flatMap((isFlipped) =>
     STARTS.map((size) => {
       const start = { x: seen.x / shrink, y: seen.y / shrink, side: (seen.side * size) / shrink, isFlipped };
-      return climb(small, sprite, start, FIRST_STEPS);
+      return climb(small, looks[0], start, FIRST_STEPS);
     }),
   );
-  const likeliest = tried.reduce((a, b) => (b.error < a.error ? b : a));
-  const whole = partOf(scene, seen, 1);
-  if (!whole) return null;
-  const { x, y, side, isFlipped } = climb(small, sprite, likeliest.placed, COARSE_STEPS).placed;
-  const fine = climb(whole, sprite, { x: x * shrink, y: y * shrink, side: side * shrink, isFlipped }, FINE_STEPS);
+  const likeliest = lowest(tried).placed;
+  const { x, y, side, isFlipped } = climb(small, looks[0], likeliest, COARSE_STEPS).placed;
+  const start = { x: x * shrink, y: y * shrink, side: side * shrink, isFlipped };
+  const fine = lowest(looks.map((look) => climb(whole, look, start, FINE_STEPS)));
   const drawn = fine.map.map((weights, k) => blend(fine.planes, weights, whole.background[k]!, whole.window.width));
-  const alpha = fine.planes[3]!.map((level) => level / 255);
-  const correlation = Math.sqrt(Math.max(0, 1 - fine.error / whole.energy));
-  return { placed: fine.placed, window: whole.window, correlation, alpha, drawn, shown: whole.sharp };
+  return {
+    placed: fine.placed,
+    window: whole.window,
+    correlation: Math.sqrt(Math.max(0, 1 - fine.error / whole.energy)),
+    alpha: fine.planes[3]!.map((level) => level / 255),
+    drawn,
+    shown: whole.sharp,
+  };
 }
+
+const lowest = (tried: readonly Tried[]): Tried => tried.reduce((a, b) => (b.error < a.error ? b : a));
 
 /** Mean of each pixel and its neighbours, weights 1 2 1 each way: halves what has 4 pixels a period. */
 export function blur(plane: Float32Array, width: number, height: number): Float32Array {
@@ -177,14 +185,15 @@ interface Tried {
   readonly error: number;
 }
 
-/** Gauss-Newton steps from a start, each halved until it helps; ends when no step does. */
+/** Gauss-Newton steps from a start, halved once where it does not help; ends when no step does. */
 function climb(part: Part, sprite: Sprite, start: Placed, steps: number): Tried {
   let now = attempt(part, sprite, start);
   for (let step = 0; step < steps; step++) {
     const move = direction(part, now);
     const { side } = now.placed;
+    if (Math.max(Math.abs(move.x) / side, Math.abs(move.y) / side, Math.abs(move.growth)) < CLOSE) break;
     let next: Tried | null = null;
-    for (let share = 1; share >= 0.25 && !next; share /= 2) {
+    for (let share = 1; share >= 0.5 && !next; share /= 2) {
       const tried = {
         x: now.placed.x + share * move.x,
         y: now.placed.y + share * move.y,
@@ -197,7 +206,6 @@ function climb(part: Part, sprite: Sprite, start: Placed, steps: number): Tried 
     }
     if (!next) break;
     now = next;
-    if (Math.max(Math.abs(move.x) / side, Math.abs(move.y) / side, Math.abs(move.growth)) < CLOSE) break;
   }
   return now;
 }
