@@ -1,11 +1,11 @@
 /** docs/evaluation.md from its figures. Pure. */
 import type { AblationPoint } from './charts.ts';
 import type { Claim, Claims, Told } from './claims.ts';
-import type { DetailFigure } from './detail-figures.ts';
+import { DETAIL_FIGURES, type DetailFigure } from './detail-figures.ts';
 import type { Row } from './row.ts';
 import type { PromptSet } from './sets.ts';
 import { detailDifference, type Estimate, type Summary } from './summary.ts';
-import { BLANK, FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
+import { BLANK, FASTEST, points as inPoints, type Measured, PUBLISHED, type Verdict, verdicts } from './targets.ts';
 import { inOrder, titleOf } from './tasks.ts';
 
 /** One time the command ran. */
@@ -39,6 +39,8 @@ export interface ReportAblation {
   readonly differences: readonly Estimate[];
   /** the same of the hard tasks alone; null where there are none of them */
   readonly hardDifferences: readonly (Estimate | null)[];
+  /** the same of the share of fine detail, of things that both show; null where there are none */
+  readonly detailDifferences: readonly (Estimate | null)[];
   /** of `points`, in their order */
   readonly settings: readonly Row['settings'][];
 }
@@ -239,7 +241,6 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
     share(summary.share),
     figure(summary.frechet),
   ]);
-  const fastest = rows.find(({ row }) => row.id === FASTEST);
   const asked = verdicts(rows, size, titleOf);
   return [
     table(head, body),
@@ -278,32 +279,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
         times(faster.denoiseTflops),
       ]),
     ),
-    '### Fine detail and ghosts',
-    DETAIL,
-    table(
-      [
-        'row',
-        'fine detail',
-        `points above \`${FASTEST}\``,
-        'false detail',
-        `above \`${FASTEST}\``,
-        'ghosts',
-        `points above \`${FASTEST}\``,
-      ],
-      rows.map(({ row, summary: { detail }, results }) => {
-        const above = (figure: DetailFigure): Estimate | null =>
-          fastest && row.id !== FASTEST ? detailDifference(figure, results, fastest.results) : null;
-        return [
-          row.name,
-          detail.kept === null ? '–' : percent(detail.kept),
-          difference(above('kept')),
-          detail.false === null ? '–' : percent(detail.false),
-          difference(above('false')),
-          detail.ghosts === null ? '–' : percent(detail.ghosts),
-          difference(above('ghosts')),
-        ];
-      }),
-    ),
+    ...detailSection(rows),
     '### Edges and seams',
     [
       'Sharpness: mean gradient at Canny’s edges, grey levels a pixel. Seams: gradient energy across the borders of one token (16 pixels) and of two (32, a low-resolution token) over that across the middles beside them, geometric mean; 1 is none, and plain’s figure is what the model leaves by itself.',
@@ -319,6 +295,27 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
         figure(summary.seams.twoTokens, 3),
         figure(summary.seams.meeting, 3),
         figure(summary.distance, 3),
+      ]),
+    ),
+  ];
+}
+
+/** Means of every row, and differences to RALU 7x as published; to the product's own where that is not here. */
+function detailSection(rows: readonly ReportRow[]): string[] {
+  const idOf = ({ row }: ReportRow): string => row.id;
+  const against = rows.find((row) => idOf(row) === PUBLISHED) ?? rows.find((row) => idOf(row) === FASTEST);
+  const above = (row: ReportRow, figure: DetailFigure): string =>
+    against && row !== against ? difference(detailDifference(figure, row.results, against.results)) : '–';
+  const own = (value: number | null): string => (value === null ? '–' : percent(value));
+  const beside = against ? `points above \`${idOf(against)}\`` : 'points above';
+  return [
+    '### Fine detail and ghosts',
+    DETAIL,
+    table(
+      ['row', 'fine detail', beside, 'false detail', beside, 'ghosts', beside],
+      rows.map((row) => [
+        row.row.name,
+        ...DETAIL_FIGURES.flatMap((figure) => [own(row.summary.detail[figure]), above(row, figure)]),
       ]),
     ),
   ];
@@ -348,19 +345,21 @@ const ABLATIONS =
 
 function ablationSection(
   { sentences, pictures }: Report,
-  { id, title, axis, points, plain, differences, hardDifferences }: ReportAblation,
+  { id, title, axis, points, plain, differences, hardDifferences, detailDifferences }: ReportAblation,
 ): string[] {
   interface Line {
     readonly name: string;
     readonly summary: Summary;
     readonly above?: Estimate | undefined;
     readonly hardAbove?: Estimate | null | undefined;
+    readonly detailAbove?: Estimate | null | undefined;
   }
   const rows: Line[] = points.map(({ value, summary }, i) => ({
     name: String(value),
     summary,
     above: differences[i],
     hardAbove: hardDifferences[i],
+    detailAbove: detailDifferences[i],
   }));
   if (plain) rows.push({ name: 'plain', summary: plain });
   return [
@@ -375,6 +374,8 @@ function ablationSection(
         `points above \`${FASTEST}\``,
         'hard (95 %)',
         'hard, points above',
+        'fine detail',
+        'fine detail, points above',
         'Fréchet distance',
         'seconds',
         'TFLOPs',
@@ -383,12 +384,14 @@ function ablationSection(
         'seams, two tokens',
         'where early meets late',
       ],
-      rows.map(({ name, summary, above, hardAbove }) => [
+      rows.map(({ name, summary, above, hardAbove, detailAbove }) => [
         name,
         withInterval(summary),
         difference(above),
         share(summary.hard),
         difference(hardAbove),
+        summary.detail.kept === null ? '–' : percent(summary.detail.kept),
+        difference(detailAbove),
         figure(summary.frechet),
         significant(summary.cost.seconds),
         significant(summary.cost.tflops),
