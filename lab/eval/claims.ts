@@ -6,12 +6,13 @@
  * family. It holds where the corrected p is at most the level and, if it is claimed at no more work, where that is so.
  */
 import { tera } from '../../src/billing/work.ts';
+import { figureDifference } from './detail-figures.ts';
 import { bootstrapP, groupMean, holm, signFlipP } from './p-values.ts';
 import { pictureKey, type Result } from './results.ts';
 import { type Estimate, estimate, mean } from './summary.ts';
 import { HARD } from './tasks.ts';
 
-const METRICS = ['mean', 'hard'] as const;
+const METRICS = ['mean', 'hard', 'detail'] as const;
 const SIDES = ['above', 'below'] as const;
 const TESTS = ['sign-flip', 'bootstrap'] as const;
 
@@ -21,7 +22,7 @@ export interface Claim {
   /** `id` of a row, and of the one it is compared with */
   readonly row: string;
   readonly against: string;
-  /** score of all tasks, or of the hard ones */
+  /** score of all tasks, or of the hard ones; or the share of fine detail kept, of things that both rows show */
   readonly metric: (typeof METRICS)[number];
   readonly factor: number;
   /** of the difference, 0 to 1: .02 are two points */
@@ -139,13 +140,21 @@ function measure(
   };
 }
 
-/** Of each prompt, by task: mean over its pictures of mine less factor times the other's. */
+/**
+ * Of each prompt, by task: mean over its pictures of mine less factor times the other's. Of detail only prompts that
+ * have a picture with the same thing in both.
+ */
 function differences({ metric, factor }: Claim, mine: readonly Result[], others: readonly Result[]): number[][] {
-  const pictures = mine.flatMap(({ prompt, task, correct }, i) =>
-    metric === 'mean' || HARD.has(task)
-      ? [{ prompt, task, value: Number(correct) - factor * Number(others[i]!.correct) }]
-      : [],
-  );
+  const pictures = mine.flatMap(({ prompt, task, correct, detail }, i) => {
+    const other = others[i]!;
+    const value =
+      metric === 'detail'
+        ? figureDifference(detail, other.detail, 'kept', factor)
+        : metric === 'mean' || HARD.has(task)
+          ? Number(correct) - factor * Number(other.correct)
+          : null;
+    return value === null ? [] : [{ prompt, task, value }];
+  });
   return [...Map.groupBy(pictures, ({ task }) => task).values()].map((ofTask) =>
     [...Map.groupBy(ofTask, ({ prompt }) => prompt).values()].map((ofPrompt) =>
       mean(ofPrompt.map(({ value }) => value)),

@@ -96,7 +96,7 @@ function readReference(bytes: Uint8Array): Moments {
 // ---- resampling ----
 
 /** Levels 0..255 that need not be whole, [height, width, 3]. */
-interface Levels {
+export interface Levels {
   readonly data: Float64Array;
   readonly width: number;
   readonly height: number;
@@ -275,7 +275,7 @@ function background(small: Levels): string[] {
  * that does. Reweighted least squares: first the least sum of distances, then distances beyond a few levels count for
  * nothing.
  */
-function backgroundEnds({ data, width, height }: Levels): { ends: [number[], number[]]; share: number } {
+export function backgroundEnds({ data, width, height }: Levels): { ends: [number[], number[]]; share: number } {
   const ring: number[] = [];
   for (let y = 0; y < height; y++)
     for (let x = 0; x < width; x++)

@@ -11,7 +11,7 @@ import type { Ablation, Row } from './row.ts';
 import type { Prompt } from './run.ts';
 import { documentOf, type PromptSet } from './sets.ts';
 import { pictureSheet, type SheetLine } from './sheet.ts';
-import { hardDifference, inCommon, scoreDifference, summarise } from './summary.ts';
+import { detailDifference, hardDifference, inCommon, scoreDifference, summarise } from './summary.ts';
 import { FASTEST } from './targets.ts';
 
 export interface DocumentInput {
@@ -161,6 +161,7 @@ function ablationOf({ rows, results, detector }: DocumentInput, ablation: Ablati
     plain: first!,
     differences: against(scoreDifference),
     hardDifferences: against(hardDifference),
+    detailDifferences: against((mine, others) => detailDifference('kept', mine, others)),
     settings: settings.map((row) => row.settings),
   };
 }

@@ -15,6 +15,7 @@ import { type About, folderOf, latestFolder, loadAbout, resultsOf, saveAbout, th
 import { calibrate } from './calibrate.ts';
 import { parseClaims } from './claims.ts';
 import { type Denoiser, type Job, makeDenoiser } from './denoiser.ts';
+import { detailOf } from './detail.ts';
 import { type Detector, openDetector } from './detect.ts';
 import { describeDetector } from './detector-facts.ts';
 import { writeDocument } from './document.ts';
@@ -29,10 +30,13 @@ import { planFor } from './samplers/ralu.ts';
 import { presetSchedule } from './schedules.ts';
 import { type Seeded, withSeeds } from './seeds.ts';
 import { type PromptSet, promptsOf } from './sets.ts';
+import { openSprites } from './sprite.ts';
 import { stageAt } from './stage-run.ts';
 
 interface EvalPrompt extends Prompt {
   readonly expect: Expectation;
+  /** of the things it is about */
+  readonly names: readonly string[];
 }
 
 const readJson = <T>(name: string): T => JSON.parse(readFileSync(new URL(`./${name}`, import.meta.url), 'utf8')) as T;
@@ -74,6 +78,7 @@ function chosen(
 /** Runs what is not done yet of what the options ask; resolves to the folder of the results. */
 async function run(options: EvalOptions, detector: Detector): Promise<string> {
   const port = await keptPort();
+  const sprites = await openSprites();
   const token = randomBytes(24).toString('base64url');
   const { child, ready } = startStage({ engine: 'native', port, token });
   try {
@@ -95,7 +100,8 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
       plainPicture: (prompt) => loadPicture(pictureOf(folder, rows[0]!.id, prompt)),
       judge: async (prompt, picture) => {
         const seen = await detector.look(picture);
-        return { ...judge(prompt.expect, seen), seen };
+        const detail = detailOf(picture, seen.objects, { asked: prompt.names, sprites });
+        return { ...judge(prompt.expect, seen), seen, detail };
       },
     };
     await runRows(bench, {

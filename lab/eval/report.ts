@@ -1,10 +1,11 @@
 /** docs/evaluation.md from its figures. Pure. */
 import type { AblationPoint } from './charts.ts';
 import type { Claim, Claims, Told } from './claims.ts';
+import { DETAIL_FIGURES, type DetailFigure } from './detail-figures.ts';
 import type { Row } from './row.ts';
 import type { PromptSet } from './sets.ts';
-import type { Estimate, Summary } from './summary.ts';
-import { BLANK, FASTEST, points as inPoints, type Measured, type Verdict, verdicts } from './targets.ts';
+import { detailDifference, type Estimate, type Summary } from './summary.ts';
+import { BLANK, FASTEST, points as inPoints, type Measured, PUBLISHED, type Verdict, verdicts } from './targets.ts';
 import { inOrder, titleOf } from './tasks.ts';
 
 /** One time the command ran. */
@@ -38,6 +39,8 @@ export interface ReportAblation {
   readonly differences: readonly Estimate[];
   /** the same of the hard tasks alone; null where there are none of them */
   readonly hardDifferences: readonly (Estimate | null)[];
+  /** the same of the share of fine detail, of things that both show; null where there are none */
+  readonly detailDifferences: readonly (Estimate | null)[];
   /** of `points`, in their order */
   readonly settings: readonly Row['settings'][];
 }
@@ -160,8 +163,16 @@ function claimSections({ claims, sittings }: Report): string[] {
 
 function claimText({ row, against, metric, factor, margin, side, atNoMoreWork }: Claim): string {
   const other = `${factor === 1 ? '' : `${factor} times `}\`${against}\``;
-  const by = margin === 0 ? '' : ` by more than ${inPoints(margin)} points`;
-  return `\`${row}\` ${side} ${other}${by}, ${metric === 'hard' ? 'hard tasks' : 'mean of all tasks'}${atNoMoreWork ? ', at no more work' : ''}`;
+  const isAbove = side === 'above';
+  const margins = Math.abs(100 * margin).toFixed(1);
+  const where =
+    margin === 0
+      ? `${side} ${other}`
+      : isAbove === margin > 0
+        ? `more than ${margins} points ${side} ${other}`
+        : `less than ${margins} points ${isAbove ? 'below' : 'above'} ${other}`;
+  const about = { mean: 'mean of all tasks', hard: 'hard tasks', detail: 'fine detail' }[metric];
+  return `\`${row}\` ${where}, ${about}${atNoMoreWork ? ', at no more work' : ''}`;
 }
 
 /** How many prompts and seeds there are; where a run was stopped, prompts may differ by one seed. */
@@ -194,6 +205,11 @@ const COLUMNS = [
   'Seconds are the median of what the stage server reports for denoising and decoding. TFLOPs are the mean, of the whole picture: text, every evaluation, every decoding, for a prompt of usual length. Times faster is the ratio of the medians to the first row, beside what the ratio of the FLOPs allows.',
   'Scores are percent of pictures that show what the prompt says, as the detector sees them; the mean is over the six tasks, hard is the mean of two objects, counting, position and colour attribution, each with the 95 % interval of a bootstrap over prompts (stratified by task, a prompt with all its seeds, fixed seed). So inference is for these prompts: more seeds make the score of each surer, but they are no more prompts, and prompts of other kinds may come out otherwise. These intervals are of one row alone; to compare two rows look at paired figures, where prompts that are hard for both count for neither: of plain, and the verdicts below.',
   'Of plain: this mean over the first row’s, the same prompts drawn for both. The Fréchet distance is between the detector’s features of these pictures and of real ones of the same prompts, laid out as in the scenes this model learned: smaller is better. So few pictures bias it upwards, by about the same for every row of one table; it compares rows here and nothing else. It is not told where there are no such pictures of the prompts.',
+].join('\n\n');
+
+const DETAIL = [
+  'A judge beside the detector. Scenes are made of known sprites: where the detector finds a thing that the prompt asks for, its sprite is fitted to the picture – mirrored or not, place and size to a part of a pixel, colours by least squares, the background read from the border. Fine detail is what a blur of 1 2 1 takes away, so half of what has four pixels a period. Fine detail: the regression of the picture’s on the sprite’s, within the sprite; 100 is all of it, 0 none. False detail: the energy of fine detail there that is not the sprite’s, in percent of the sprite’s own. Ghosts: the share of the picture, in percent, that is neither the background nor near a thing asked for, whether or not the detector takes it for something. A thing whose sprite does not fit has no detail, and a picture that lacks a thing asked for has no ghosts: what is there may be that thing.',
+  'Columns of points compare the same things: only what is fitted in both rows’ pictures of a prompt and seed counts there, and tasks weigh alike. The means beside them are of all that a row has.',
 ].join('\n\n');
 
 const CONTROL = `\`${BLANK}\` is no method but a control: the last stage of \`${FASTEST}\` alone, from noise in which there is no picture. What \`${FASTEST}\` scores above it is what its first stages contribute.`;
@@ -263,6 +279,7 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
         times(faster.denoiseTflops),
       ]),
     ),
+    ...detailSection(rows),
     '### Edges and seams',
     [
       'Sharpness: mean gradient at Canny’s edges, grey levels a pixel. Seams: gradient energy across the borders of one token (16 pixels) and of two (32, a low-resolution token) over that across the middles beside them, geometric mean; 1 is none, and plain’s figure is what the model leaves by itself.',
@@ -278,6 +295,27 @@ function rowSections({ rows, leftOut, sentences, pictures, size }: Report, tasks
         figure(summary.seams.twoTokens, 3),
         figure(summary.seams.meeting, 3),
         figure(summary.distance, 3),
+      ]),
+    ),
+  ];
+}
+
+/** Means of every row, and differences to RALU 7x as published; to the product's own where that is not here. */
+function detailSection(rows: readonly ReportRow[]): string[] {
+  const idOf = ({ row }: ReportRow): string => row.id;
+  const against = rows.find((row) => idOf(row) === PUBLISHED) ?? rows.find((row) => idOf(row) === FASTEST);
+  const above = (row: ReportRow, figure: DetailFigure): string =>
+    against && row !== against ? difference(detailDifference(figure, row.results, against.results)) : '–';
+  const own = (value: number | null): string => (value === null ? '–' : percent(value));
+  const beside = against ? `points above \`${idOf(against)}\`` : 'points above';
+  return [
+    '### Fine detail and ghosts',
+    DETAIL,
+    table(
+      ['row', 'fine detail', beside, 'false detail', beside, 'ghosts', beside],
+      rows.map((row) => [
+        row.row.name,
+        ...DETAIL_FIGURES.flatMap((figure) => [own(row.summary.detail[figure]), above(row, figure)]),
       ]),
     ),
   ];
@@ -307,19 +345,21 @@ const ABLATIONS =
 
 function ablationSection(
   { sentences, pictures }: Report,
-  { id, title, axis, points, plain, differences, hardDifferences }: ReportAblation,
+  { id, title, axis, points, plain, differences, hardDifferences, detailDifferences }: ReportAblation,
 ): string[] {
   interface Line {
     readonly name: string;
     readonly summary: Summary;
     readonly above?: Estimate | undefined;
     readonly hardAbove?: Estimate | null | undefined;
+    readonly detailAbove?: Estimate | null | undefined;
   }
   const rows: Line[] = points.map(({ value, summary }, i) => ({
     name: String(value),
     summary,
     above: differences[i],
     hardAbove: hardDifferences[i],
+    detailAbove: detailDifferences[i],
   }));
   if (plain) rows.push({ name: 'plain', summary: plain });
   return [
@@ -334,6 +374,8 @@ function ablationSection(
         `points above \`${FASTEST}\``,
         'hard (95 %)',
         'hard, points above',
+        'fine detail',
+        'fine detail, points above',
         'Fréchet distance',
         'seconds',
         'TFLOPs',
@@ -342,12 +384,14 @@ function ablationSection(
         'seams, two tokens',
         'where early meets late',
       ],
-      rows.map(({ name, summary, above, hardAbove }) => [
+      rows.map(({ name, summary, above, hardAbove, detailAbove }) => [
         name,
         withInterval(summary),
         difference(above),
         share(summary.hard),
         difference(hardAbove),
+        summary.detail.kept === null ? '–' : percent(summary.detail.kept),
+        difference(detailAbove),
         figure(summary.frechet),
         significant(summary.cost.seconds),
         significant(summary.cost.tflops),

@@ -2,6 +2,7 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, truncateSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Spent } from './denoiser.ts';
+import { type Detail, MEASURES } from './detail-figures.ts';
 import type { Seen } from './judge.ts';
 import type { Row } from './row.ts';
 import type { Sharpness } from './sharpness.ts';
@@ -24,6 +25,9 @@ export interface Result {
   /** digest of the detector that looked, and what it saw: whether that is right can be decided again */
   readonly detector: string;
   readonly seen: Omit<Seen, 'features'>;
+  /** number of the measures of detail, and what they say */
+  readonly measures: number;
+  readonly detail: Detail;
   readonly correct: boolean;
   readonly reason: string;
   readonly spent: Spent;
@@ -56,8 +60,8 @@ export function parseResults(text: string): Result[] {
 }
 
 /**
- * The results of `rows` by this detector among `all`; those measured with other settings or judged by another detector
- * are left out.
+ * The results of `rows` by this detector and the measures of today among `all`; those measured with other settings,
+ * judged by another detector or measured otherwise are left out.
  */
 export function currentResults(
   all: readonly Result[],
@@ -66,7 +70,10 @@ export function currentResults(
 ): Result[] {
   const settings = new Map(rows.map((row) => [row.id, JSON.stringify(row.settings)]));
   return all.filter(
-    (result) => result.detector === detector && settings.get(result.row) === JSON.stringify(result.settings),
+    (result) =>
+      result.detector === detector &&
+      result.measures === MEASURES &&
+      settings.get(result.row) === JSON.stringify(result.settings),
   );
 }
 

@@ -1,6 +1,7 @@
 /** The evaluation's loop: every prompt under every row, what is done already left out. */
 import { greyFromRgb } from '../../src/numerics/grey.ts';
 import type { Denoiser, Job, Pixels } from './denoiser.ts';
+import { type Detail, MEASURES } from './detail-figures.ts';
 import { msSsimDistance } from './distance.ts';
 import type { Seen, Verdict } from './judge.ts';
 import { packFeatures, pictureKey, type Result } from './results.ts';
@@ -15,9 +16,13 @@ export interface Prompt {
   readonly seed: number;
 }
 
-/** What a detector sees in a picture, and whether that is what its prompt asked for. */
+/**
+ * What a detector sees in a picture, whether that is what its prompt asked for, and how well the things asked for are
+ * drawn.
+ */
 export interface Judgement extends Verdict {
   readonly seen: Seen;
+  readonly detail: Detail;
 }
 
 export interface Bench<P extends Prompt = Prompt> {
@@ -43,7 +48,7 @@ export async function measure<P extends Prompt>(
   const sampled = await row.sample(denoiser);
   const picture = await denoiser.decode(sampled);
   const { spent } = denoiser;
-  const { correct, reason, seen } = await bench.judge(prompt, picture);
+  const { correct, reason, seen, detail } = await bench.judge(prompt, picture);
   const plain = await bench.plainPicture(prompt);
   const { width, height } = picture;
   const grey = greyFromRgb(picture.data, width * height);
@@ -57,10 +62,12 @@ export async function measure<P extends Prompt>(
     seed: prompt.seed,
     task: prompt.task,
     detector: bench.detector,
+    measures: MEASURES,
     seen: { objects: seen.objects, background: seen.background },
     correct,
     reason,
     spent,
+    detail,
     sharpness: sharpnessOf(grey, width, height),
     seams: {
       token: seamRatio(grey, width, height, token),

@@ -1,6 +1,7 @@
 /** The figures of a table, from the results of its rows. Pure. */
 import { tera } from '../../src/billing/work.ts';
 import { bootstrapInterval, type Interval } from './bootstrap.ts';
+import { DETAIL_FIGURES, type DetailFigure, figureDifference, figureOf } from './detail-figures.ts';
 import { frechetTo, type Moments, momentsOf } from './frechet.ts';
 import { pictureKey, type Result, type Seam, unpackFeatures } from './results.ts';
 import { HARD } from './tasks.ts';
@@ -54,6 +55,8 @@ export interface Summary {
     readonly denoiseSeconds: number;
     readonly denoiseTflops: number;
   };
+  /** means over the pictures in which a sprite fits, of ghosts where all that were asked for do; null where none does */
+  readonly detail: Readonly<Record<DetailFigure, number | null>>;
   /** mean over the pictures that have edges */
   readonly gradient: number | null;
   /** geometric means over the pictures that have such borders; null where none has */
@@ -120,6 +123,7 @@ export function summarise(rows: readonly (readonly Result[])[], reference: Momen
         denoiseSeconds: plain.denoiseSeconds / cost.denoiseSeconds,
         denoiseTflops: plain.denoiseTflops / cost.denoiseTflops,
       },
+      detail: detailMeans(results),
       gradient: gradients.length === 0 ? null : mean(gradients),
       seams: { token: seam('token'), twoTokens: seam('twoTokens'), meeting: seam('meeting') },
       distance: distances.length === 0 ? null : mean(distances),
@@ -146,6 +150,38 @@ export function hardDifference(results: readonly Result[], others: readonly Resu
   return estimateHard(pairsByTask(results, others), difference);
 }
 
+/**
+ * How much higher a figure of detail is in `results` than in `others`, the same things in pairs of pictures, with the
+ * 95 % interval over draws of the prompts within each task; null where no picture has a thing in both. As with
+ * scores, tasks weigh alike. Throws RangeError as summarise does.
+ */
+export function detailDifference(
+  figure: DetailFigure,
+  results: readonly Result[],
+  others: readonly Result[],
+): Estimate | null {
+  requireSamePictures(results, others);
+  const pairs = results.flatMap(({ prompt, task, detail }, i) => {
+    const value = figureDifference(detail, others[i]!.detail, figure);
+    return value === null ? [] : [{ prompt, task, value }];
+  });
+  if (pairs.length === 0) return null;
+  const prompts = [...Map.groupBy(pairs, ({ prompt }) => prompt).values()].map((ofPrompt) => ({
+    task: ofPrompt[0]!.task,
+    value: mean(ofPrompt.map(({ value }) => value)),
+  }));
+  const groups = [...Map.groupBy(prompts, ({ task }) => task).values()];
+  return estimate(groups, (drawn) => mean(drawn.map((group) => mean(group.map(({ value }) => value)))));
+}
+
+function detailMeans(results: readonly Result[]): Summary['detail'] {
+  const meanOfFigure = (figure: DetailFigure): number | null => {
+    const values = results.flatMap(({ detail }) => figureOf(detail, figure) ?? []);
+    return values.length === 0 ? null : mean(values);
+  };
+  return Object.fromEntries(DETAIL_FIGURES.map((figure) => [figure, meanOfFigure(figure)])) as Summary['detail'];
+}
+
 const difference = (drawn: Groups): number => meanOf('mine')(drawn) - meanOf('other')(drawn);
 
 function estimateHard(groups: Groups, statistic: (drawn: Groups) => number): Estimate | null {
@@ -167,9 +203,13 @@ interface Pair {
 }
 type Groups = readonly (readonly Pair[])[];
 
-function pairsByTask(results: readonly Result[], others: readonly Result[]): Pair[][] {
+function requireSamePictures(results: readonly Result[], others: readonly Result[]): void {
   if (results.length !== others.length || results.some((result, i) => pictureKey(result) !== pictureKey(others[i]!)))
     throw new RangeError(`row ${results[0]?.row} has other prompts than ${others[0]?.row}, or other seeds`);
+}
+
+function pairsByTask(results: readonly Result[], others: readonly Result[]): Pair[][] {
+  requireSamePictures(results, others);
   const pictures = results.map(({ prompt, task, correct }, i) => ({
     prompt,
     task,

@@ -25,6 +25,8 @@ const KEPT = 0.97;
 /** Seconds of stage compute on two cores, native engine, 512 x 512. */
 const SECONDS = 6;
 export const FASTEST = 'ralu-7x';
+/** the same with the paper's own distortion and noise */
+export const PUBLISHED = 'ralu-7x-published';
 /** the control: the fastest preset's last stage alone, from pure noise */
 export const BLANK = 'blank';
 /** rivals that the fastest preset must beat: the first is the id or its beginning */

@@ -191,6 +191,26 @@ describe('claims', () => {
     expect([below(0.5), below(0.2)]).toEqual([true, false]);
   });
 
+  it('of detail are about the things that both rows show', () => {
+    const withDetail = (row: string, kept: (prompt: number) => number, name = 'fox'): Result[] =>
+      resultsOf(row, () => true).map((result) => {
+        const prompt = Number(result.prompt.split('-')[1]);
+        const things = [
+          { name, correlation: 1, kept: kept(prompt), false: 0 },
+          { name: row, correlation: 1, kept: 9, false: 0 },
+        ];
+        return { ...result, detail: { things, ghosts: 0 } };
+      });
+    const detail = (margin: number) => claim('soft', { metric: 'detail', test: 'bootstrap', margin });
+    const sharp = withDetail('mine', () => 0.5);
+    const soft = (by: number): Result[] => withDetail('soft', (i) => 0.5 + by + (i % 2 === 0 ? 0.01 : -0.01));
+    expect(tell([detail(-0.02)], sharp, soft(0.01))[0]).toMatchObject({ holds: true });
+    expect(tell([detail(-0.02)], sharp, soft(0.03))[0]).toMatchObject({ holds: false });
+    expect(tell([detail(0)], sharp, soft(-0.03))[0]!.difference!.value).toBeCloseTo(0.03, 12);
+    const other = withDetail('soft', () => 0.1, 'owl');
+    expect(tell([detail(0)], sharp, other)[0]).toMatchObject({ difference: null, holds: null });
+  });
+
   it('are told of all their pictures or not at all, and of no others', () => {
     const worse = resultsOf('worse', (i) => i < 4);
     expect(tell([claim('worse')], mine, worse.slice(1))[0]!.holds).toBeNull();

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { UsageError } from '../../scripts/local/command-line.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
 import { bootstrapInterval } from '../eval/bootstrap.ts';
+import { MEASURES } from '../eval/detail-figures.ts';
 import { describeDetector } from '../eval/detector-facts.ts';
 import { type DocumentInput, writeDocument } from '../eval/document.ts';
 import { type Moments, momentsOf } from '../eval/frechet.ts';
@@ -25,7 +26,16 @@ import {
 } from '../eval/results.ts';
 import type { Row } from '../eval/row.ts';
 import { seedOf, withSeeds } from '../eval/seeds.ts';
-import { hardDifference, inCommon, mean, median, scoreDifference, summarise, taskScore } from '../eval/summary.ts';
+import {
+  detailDifference,
+  hardDifference,
+  inCommon,
+  mean,
+  median,
+  scoreDifference,
+  summarise,
+  taskScore,
+} from '../eval/summary.ts';
 import { verdicts } from '../eval/targets.ts';
 import { titleOf } from '../eval/tasks.ts';
 
@@ -56,6 +66,11 @@ function fake(row: string, { right, steps, shift = 0 }: { right: number; steps: 
     task,
     detector: 'd1',
     seen: { objects: [], background: ['white'] },
+    measures: MEASURES,
+    detail: {
+      things: [{ name: 'fox', correlation: 0.9, kept: 0.7 + shift / 10, false: 0.2 }],
+      ghosts: 0.01 * (i % 3),
+    },
     correct: i % 6 < right,
     reason: i % 6 < right ? 'as asked' : 'missing',
     spent: {
@@ -134,6 +149,11 @@ describe('results', () => {
     expect(currentResults([...few, ...plain], rows, 'd1')).toEqual(few);
     expect(currentResults(few, [{ id: 'plain-7', settings: { steps: 8 } }], 'd1')).toEqual([]);
     expect(currentResults(few, rows, 'd2')).toEqual([]);
+    // kept before detail was measured, or measured otherwise
+    const { measures: _, detail: __, ...older } = few[0]!;
+    expect(currentResults([older as Result, { ...few[1]!, measures: MEASURES + 1 }, few[2]!], rows, 'd1')).toEqual([
+      few[2],
+    ]);
   });
 
   it('of a prompt with other words or another seed are those of another prompt', () => {
@@ -204,6 +224,29 @@ describe('figures', () => {
     const ofEasy = results.filter(({ task }) => easy.has(task));
     expect(summarise([ofEasy], reference)[0]!.hard).toBeNull();
     expect(hardDifference(ofEasy, ofEasy)).toBeNull();
+  });
+
+  it('of detail are means, and differences of the same things in both pictures of a pair', () => {
+    const [, told] = summarise([plain, few], reference);
+    expect(told!.detail).toEqual({
+      kept: expect.closeTo(0.8, 12),
+      false: expect.closeTo(0.2, 12),
+      ghosts: expect.closeTo(0.01, 12),
+    });
+    expect(detailDifference('kept', few, plain)!.value).toBeCloseTo(0.1, 12);
+    expect(detailDifference('kept', few, plain)!.interval.low).toBeCloseTo(0.1, 12);
+    expect(detailDifference('false', few, plain)!.value).toBe(0);
+    // pictures of one task alone show another thing: they count for neither
+    const others = few.map((result) =>
+      result.task === 'two'
+        ? { ...result, detail: { things: [{ ...result.detail.things[0]!, name: 'owl', kept: 9 }], ghosts: null } }
+        : result,
+    );
+    expect(detailDifference('kept', others, plain)!.value).toBeCloseTo(0.1, 12);
+    expect(detailDifference('ghosts', others, plain)!.value).toBeCloseTo(0, 12);
+    const ofTwo = ({ task }: Result): boolean => task === 'two';
+    expect(detailDifference('kept', others.filter(ofTwo), plain.filter(ofTwo))).toBeNull();
+    expect(() => detailDifference('kept', few.slice(1), plain)).toThrow(RangeError);
   });
 
   it('of two rows are compared prompt by prompt', () => {
@@ -430,7 +473,12 @@ describe('the document', () => {
         ].join(''),
       ),
     );
-    expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \| 83\.3 \([^)]*\) \| – \|/);
+    expect(text).toMatch(/\| plain \| 83\.3 \([^)]*\) \| – \| 83\.3 \([^)]*\) \| – \| 70\.0 \| – \|/);
+    expect(text).toContain('| row | fine detail | points above `ralu-7x` | false detail |');
+    expect(text).toContain(
+      '| row plain-7 | 80.0 | +10.0 (+10.0 to +10.0) | 20.0 | 0.0 (0.0 to 0.0) | 1.0 | 0.0 (0.0 to 0.0) |',
+    );
+    expect(text).toContain('| row ralu-7x | 70.0 | – | 20.0 | – | 1.0 | – |');
     expect(text).toContain('| r = 0.25 | `ratio` | steps 7 |');
     expect(text).toContain('Nothing changes.');
     expect(text).toContain(
@@ -467,17 +515,30 @@ describe('the document', () => {
       said: {
         level: 0.05,
         seeds: 1,
-        claims: ['plain-7', 'late'].map((against) => ({
-          family: 'rivals',
-          row: 'ralu-7x',
-          against,
-          metric: 'hard' as const,
-          factor: 1,
-          margin: 0,
-          side: 'above' as const,
-          test: 'sign-flip' as const,
-          atNoMoreWork: true,
-        })),
+        claims: [
+          ...['plain-7', 'late'].map((against) => ({
+            family: 'rivals',
+            row: 'ralu-7x',
+            against,
+            metric: 'hard' as const,
+            factor: 1,
+            margin: 0,
+            side: 'above' as const,
+            test: 'sign-flip' as const,
+            atNoMoreWork: true,
+          })),
+          {
+            family: 'detail',
+            row: 'ralu-7x',
+            against: 'plain-7',
+            metric: 'detail' as const,
+            factor: 1,
+            margin: -0.02,
+            side: 'above' as const,
+            test: 'bootstrap' as const,
+            atNoMoreWork: false,
+          },
+        ],
       },
       pictures: PROMPTS,
     };
@@ -508,6 +569,9 @@ describe('the document', () => {
           String.raw`\| 7\.50 against 7\.50 \| sign-flip \| 0\.00[345]\d \| 0\.0(0[6-9]|10)\d* \| holds \|`,
         ].join(''),
       ),
+    );
+    expect(text).toContain(
+      '| detail | `ralu-7x` less than 2.0 points below `plain-7`, fine detail | -10.0 (-10.0 to -10.0) | 7.50 against 7.50 | bootstrap | 1.0000 | 1.0000 | **not shown** |',
     );
     expect(text).toMatch(
       /above `late`, hard tasks, at no more work \| – \| – \| sign-flip \| – \| – \| not measured \|/,

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { initialTokens } from '../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { makeDenoiser, type Pixels, type Run } from '../eval/denoiser.ts';
+import { MEASURES } from '../eval/detail-figures.ts';
 import type { Result } from '../eval/results.ts';
 import type { Row } from '../eval/row.ts';
 import { type Bench, type Item, itemsLeft, measure, type Prompt, takePrompts, timeLeft } from '../eval/run.ts';
@@ -74,6 +75,7 @@ describe('one picture', () => {
         correct: picture.data.at(-1) === prompt.seed,
         reason: 'bright',
         seen: { objects: [], background: ['red'], features: Float32Array.of(1, 2) },
+        detail: { things: [{ name: 'fox', correlation: 0.9, kept: 0.7, false: 0.2 }], ghosts: 0.01 },
       }),
   };
 
@@ -88,6 +90,8 @@ describe('one picture', () => {
       seed: 100,
       task: 'single',
       detector: 'd1',
+      measures: MEASURES,
+      detail: { things: [{ name: 'fox', kept: 0.7 }], ghosts: 0.01 },
       seen: { objects: [], background: ['red'] },
       correct: true,
       reason: 'bright',

@@ -1,4 +1,4 @@
-"""The evaluation's prompts. Needs the emoji: npm ci --prefix lab/train"""
+"""The evaluation's prompts. Needs the emoji: npm ci --prefix lab"""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Laws of the scenes that training and evaluation draw from. Needs the emoji: npm ci --prefix lab/train"""
+"""Laws of the scenes that training and evaluation draw from. Needs the emoji: npm ci --prefix lab"""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""What the detector learns from. Needs the emoji: npm ci --prefix lab/train"""
+"""What the detector learns from. Needs the emoji: npm ci --prefix lab"""
 
 import numpy as np
 

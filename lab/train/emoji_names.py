@@ -30,7 +30,7 @@ EVERYDAY = {
 
 
 def read_emojibase() -> list[dict]:
-    return json.loads((HERE / "node_modules/emojibase-data/en/data.json").read_text())
+    return json.loads((HERE.parent / "node_modules/emojibase-data/en/data.json").read_text())
 
 
 def emoji_of(hexcode: str) -> str:

@@ -35,15 +35,7 @@ BACKGROUNDS = {
     "pink": (246, 160, 198),
     "brown": (122, 82, 56),
 }
-COLOURS = {
-    "red": (224, 36, 44),
-    "orange": (250, 140, 24),
-    "yellow": (252, 212, 40),
-    "green": (60, 176, 72),
-    "blue": (44, 116, 240),
-    "purple": (134, 64, 200),
-    "pink": (250, 130, 190),
-}
+COLOURS = {name: tuple(rgb) for name, rgb in json.loads(Path(HERE, "colours.json").read_text()).items()}
 TASKS = {"single": 0.40, "two": 0.13, "position": 0.14, "counting": 0.14, "attribution": 0.12, "many": 0.07}
 
 
@@ -71,8 +63,8 @@ class Scene:
 # ---- sprites ----
 
 SOURCES = {
-    "fluent": ("node_modules/@lobehub/fluent-emoji-3d/assets", "{0}.webp"),
-    "noto": ("node_modules/asturur-noto-emoji/png/128", "emoji_u{0}.png"),
+    "fluent": ("../node_modules/@lobehub/fluent-emoji-3d/assets", "{0}.webp"),
+    "noto": ("../node_modules/asturur-noto-emoji/png/128", "emoji_u{0}.png"),
 }
 
 
