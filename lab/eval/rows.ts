@@ -2,6 +2,7 @@
 import type { ScheduleRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
 import { defaultPreset, presetsFor } from '../../src/job/presets.ts';
+import type { Solver } from '../../src/numerics/adams-bashforth.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import type { Calibration } from './calibrate.ts';
 import type { Ablation, AblationRow, Row } from './row.ts';
@@ -56,7 +57,15 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
         sample: plain({ steps }),
       }),
     ),
-    bottleneckRow(setting, budget(fastest)),
+    {
+      id: 'plain-7-ab2',
+      name: 'plain, 7 steps of Adams-Bashforth 2',
+      group: 'plain',
+      settings: { steps: 7, solver: 'ab2' },
+      sample: plain({ steps: 7, solver: 'ab2' }),
+    },
+    bottleneckRow(setting, budget(fastest), 'euler'),
+    bottleneckRow(setting, budget(fastest), 'ab2'),
     naiveRow(setting, budget(fastest)),
     taylorRow(facts, fastest, budget(fastest), { order: 1, form: 'taylor' }),
     taylorRow(facts, fastest, budget(fastest), { order: ORDER, form: 'taylor' }),
@@ -116,7 +125,7 @@ function raluRow(
     id,
     name,
     group: 'ralu',
-    settings: scheduleSettings(facts, options.schedule, { width, height }),
+    settings: { ...scheduleSettings(facts, options.schedule, { width, height }), ...choiceSettings(options) },
     sample: ralu(options),
   };
 }
@@ -136,6 +145,12 @@ function scheduleSettings(
     divergence: plan.divergence ?? 0,
   };
 }
+
+/** What departs from Euler's steps and Canny's edges. */
+const choiceSettings = ({ solver = 'euler', selection = 'canny', schedule }: RaluOptions): Row['settings'] => ({
+  ...(solver !== 'euler' && { solver }),
+  ...(schedule.ratios.every((ratio) => ratio === 0) ? { selection: 'none' } : selection !== 'canny' && { selection }),
+});
 
 /** The reference implementation, its published constants and its errors included. */
 function referenceRow(facts: ModelFacts, fitted: ScheduleRequest, preset: string, calibration: Calibration): Row {
@@ -167,17 +182,18 @@ type Shared = ReturnType<typeof settingFor>;
  * One full step, then about two thirds of what is left of the budget at the end, and low steps until the work is
  * reached.
  */
-function bottleneckRow({ lowCost }: Shared, budget: number): Row {
+function bottleneckRow({ lowCost }: Shared, budget: number, solver: Solver): Row {
   const high = Math.max(1, Math.round((budget - 1) * 0.65));
   const low = Math.max(1, Math.ceil((budget - 1 - high) / lowCost));
-  const options = { steps: [1, low, high] as const, ends: [0.1, 0.45] as const };
+  const options = { steps: [1, low, high] as const, ends: [0.1, 0.45] as const, solver };
+  const { steps, ends } = options;
   const reading =
     'three stages and a clean estimate resized and noised again are the paper’s; the filters, the level going up and how the work is shared out are ours';
   return {
-    id: 'bottleneck',
-    name: 'Bottleneck Sampling',
+    id: solver === 'euler' ? 'bottleneck' : `bottleneck-${solver}`,
+    name: solver === 'euler' ? 'Bottleneck Sampling' : 'Bottleneck Sampling by Adams-Bashforth 2',
     group: 'rival',
-    settings: { ...options, restart: bottleneckRestart(options.ends[1]) },
+    settings: { steps, ends, restart: bottleneckRestart(ends[1]), ...(solver !== 'euler' && { solver }) },
     reading,
     sample: bottleneck(options),
   };
@@ -320,12 +336,11 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
       title: 'What decides which tokens go early',
       axis: 'selection',
       rows: [
-        ...(['canny', 'sobel', 'random'] satisfies Selection[]).map((selection) =>
+        ...(['canny', 'latent', 'sobel', 'random'] satisfies Selection[]).map((selection) =>
           row('selection', selection, { selection }),
         ),
         row('selection', 'none', {
           schedule: { ...base, preset: null, ratios: base.ratios.map(() => 0) },
-          selection: 'random',
         }),
       ],
     },

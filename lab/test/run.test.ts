@@ -31,6 +31,7 @@ const run: Run = (job, { tokens, picture }) => {
   );
   return Promise.resolve({
     latents: tokens.latents,
+    clean: null,
     picture: picture ? { data, ...size } : null,
     computeMs: 7,
     textMs: 1,

@@ -10,11 +10,11 @@
  */
 
 import { modelShift } from '../../../src/job/model-shift.ts';
-import { cleanEstimate, shiftSigma } from '../../../src/numerics/flow.ts';
+import type { Solver } from '../../../src/numerics/adams-bashforth.ts';
+import { shiftSigma } from '../../../src/numerics/flow.ts';
 import { stageSigmas } from '../../../src/numerics/schedule.ts';
 import { gridIds } from '../../../src/numerics/tokens.ts';
 import type { Sampler } from '../sampler.ts';
-import { stepsAndVelocity } from './advance.ts';
 import { canvasOf, firstTokens } from './canvas.ts';
 import { renoised } from './late.ts';
 import { doubleLatents, halveLatents } from './resize.ts';
@@ -24,13 +24,15 @@ export interface BottleneckOptions {
   readonly steps: readonly [number, number, number];
   /** t at the end of the first and the second stage */
   readonly ends: readonly [number, number];
+  /** Euler's steps unless said otherwise; a stage begins with nothing remembered */
+  readonly solver?: Solver;
 }
 
 /** t at which the last stage starts. */
 export const bottleneckRestart = (end: number): number => 1 - shiftSigma(1 - end, 2);
 
 export const bottleneck =
-  ({ steps, ends }: BottleneckOptions): Sampler =>
+  ({ steps, ends, solver }: BottleneckOptions): Sampler =>
   async (denoiser) => {
     const { rows, cols, channels, shift } = canvasOf(denoiser);
     const { seed } = denoiser.job;
@@ -38,25 +40,26 @@ export const bottleneck =
     const lowShift = modelShift(denoiser.facts.shift, (rows * cols) / 4);
     const full = firstTokens(denoiser, 1);
 
-    const first = await stepsAndVelocity(
-      denoiser,
+    const first = await denoiser.stepsAndClean(
       full,
       stageSigmas({ start: 0, end: ends[0], steps: steps[0], shift }),
+      solver,
     );
-    const shrunk = halveLatents(cleanEstimate(first.latents, first.velocity, 1 - ends[0]), { channels, rows, cols });
+    const shrunk = halveLatents(first.clean, { channels, rows, cols });
     const low = {
       latents: renoised(shrunk, 1 - ends[0], { seed, stream: 1 }),
       imgIds: gridIds(small.rows, small.cols),
       scale: new Uint8Array(small.rows * small.cols).fill(2),
     };
 
-    const second = await stepsAndVelocity(
-      denoiser,
+    const second = await denoiser.stepsAndClean(
       low,
       stageSigmas({ start: ends[0], end: ends[1], steps: steps[1], shift: lowShift }),
+      solver,
     );
-    const grown = doubleLatents(cleanEstimate(second.latents, second.velocity, 1 - ends[1]), small, 'bilinear');
+    const grown = doubleLatents(second.clean, small, 'bilinear');
     const start = bottleneckRestart(ends[1]);
     const last = { ...full, latents: renoised(grown, 1 - start, { seed, stream: 2 }) };
-    return { ...last, latents: await denoiser.steps(last, stageSigmas({ start, end: 1, steps: steps[2], shift })) };
+    const sigmas = stageSigmas({ start, end: 1, steps: steps[2], shift });
+    return { ...last, latents: await denoiser.steps(last, sigmas, solver) };
   };

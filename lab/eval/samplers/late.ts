@@ -7,12 +7,10 @@
  * 1 and 2 and their figures.
  */
 
-import { cleanEstimate } from '../../../src/numerics/flow.ts';
 import { standardNormals } from '../../../src/numerics/normal.ts';
 import { stageSigmas } from '../../../src/numerics/schedule.ts';
 import { gridIds, type Tokens } from '../../../src/numerics/tokens.ts';
 import type { Sampler } from '../sampler.ts';
-import { stepsAndVelocity } from './advance.ts';
 import { canvasOf, firstTokens } from './canvas.ts';
 import { doubleLatents, type Kernel } from './resize.ts';
 
@@ -43,9 +41,9 @@ export const lateUpsampling =
       full = onFull(doubleLatents(await denoiser.steps(low, lowSigmas), small, kernel));
     } else {
       const sigma = 1 - end;
-      const { latents, velocity } = await stepsAndVelocity(denoiser, low, lowSigmas);
+      const { clean } = await denoiser.stepsAndClean(low, lowSigmas);
       full = onFull(
-        renoised(doubleLatents(cleanEstimate(latents, velocity, sigma), small, kernel), sigma, {
+        renoised(doubleLatents(clean, small, kernel), sigma, {
           seed: denoiser.job.seed,
           stream: 1,
         }),

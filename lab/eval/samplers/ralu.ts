@@ -6,19 +6,23 @@
 import { firstTokens, nextTokens } from '../../../src/job/boundary.ts';
 import type { Plan, ScheduleRequest, Upsampling } from '../../../src/job/job.ts';
 import { makePlan } from '../../../src/job/plan.ts';
+import type { Solver } from '../../../src/numerics/adams-bashforth.ts';
 import { rankPicture, selectAtBoundaries } from '../../../src/numerics/early.ts';
 import { cleanEstimate } from '../../../src/numerics/flow.ts';
 import { standardNormals } from '../../../src/numerics/normal.ts';
-import { rankTokens } from '../../../src/numerics/select.ts';
+import { latentScores, rankTokens } from '../../../src/numerics/select.ts';
 import { type Tokens, unpackLatents } from '../../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../../src/stage/contract.ts';
 import type { Denoiser, Job, Pixels } from '../denoiser.ts';
 import type { Sampler } from '../sampler.ts';
-import { type StartStage, stepsAndVelocity, walkStage } from './advance.ts';
+import { type StartStage, walkStage } from './advance.ts';
 import { canvasOf } from './canvas.ts';
 
-/** What decides which tokens go early: edges of the decoded picture (the product), of the latents, or chance. */
-export type Selection = 'canny' | 'sobel' | 'random';
+/**
+ * What decides which tokens go early: edges of the decoded picture or detail of the clean latents (the product's), the
+ * latents' gradient, or chance.
+ */
+export type Selection = 'canny' | 'latent' | 'sobel' | 'random';
 
 export interface RaluOptions {
   readonly schedule: ScheduleRequest;
@@ -28,8 +32,15 @@ export interface RaluOptions {
   /** the reference's clipped Canny input */
   readonly referenceGrey?: boolean;
   readonly selection?: Selection;
+  readonly solver?: Solver;
   /** velocities that are not all asked of the model; each stage starts with nothing remembered */
   readonly velocities?: StartStage;
+}
+
+/** The product's own choices that a plan depends on. */
+export interface PlanOptions {
+  readonly solver?: Solver;
+  readonly selection?: 'canny' | 'latent';
 }
 
 /** The job object's plan for this schedule. Throws RangeError where the product would refuse it. */
@@ -37,6 +48,7 @@ export function planFor(
   facts: ModelFacts,
   { width, height }: Pick<Job, 'width' | 'height'>,
   schedule: ScheduleRequest,
+  { solver = 'euler', selection = 'canny' }: PlanOptions = {},
 ): Plan {
   const request = {
     model: facts.id,
@@ -47,8 +59,8 @@ export function planFor(
     height,
     seed: 0,
     schedule,
-    solver: 'euler' as const,
-    selection: 'canny' as const,
+    solver,
+    selection,
     upsampling: 'latent' as const,
     reference: false,
     format: 'png' as const,
@@ -61,29 +73,42 @@ export function planFor(
   return plan.value;
 }
 
-/** The stages of a plan, one after the other. */
+/**
+ * The stages of a plan, one after the other. Where none of its tokens goes early, nothing is decoded or ranked. Throws
+ * RangeError for a solver beside velocities that are not all asked of the model: it needs them all.
+ */
 export function ralu({
   schedule,
   mode = 'latent',
   referenceVariance = false,
   referenceGrey: isClipped = false,
   selection = 'canny',
+  solver = 'euler',
   velocities,
 }: RaluOptions): Sampler {
+  if (velocities && solver !== 'euler')
+    throw new RangeError(`solver is ${solver}; expected euler where velocities are not all asked of the model`);
   // the plan of a size is fitted once, as the object keeps its fits
   const plans = new Map<string, Plan>();
   return async (denoiser) => {
     const { seed, width, height } = denoiser.job;
     const key = `${denoiser.facts.digest} ${width}x${height}`;
-    const plan = plans.get(key) ?? planFor(denoiser.facts, denoiser.job, schedule);
+    const plan =
+      plans.get(key) ??
+      planFor(denoiser.facts, denoiser.job, schedule, {
+        solver,
+        selection: selection === 'latent' ? 'latent' : 'canny',
+      });
     plans.set(key, plan);
     let tokens = firstTokens(plan, seed);
-    let selections: readonly Uint32Array[] = [];
+    const hasEarly = plan.selected.some((count) => count > 0);
+    let selections: readonly Uint32Array[] = plan.selected.map(() => new Uint32Array(0));
     for (const stage of plan.stages) {
       if (stage.stage > 1) tokens = nextTokens(plan, stage, { tokens, selections }, { seed, mode, referenceVariance });
-      const isSelected = stage.stage === 1 && plan.stages.length > 2;
+      const isSelected = stage.stage === 1 && hasEarly;
       const { latents, picture, clean } = await runStage(denoiser, tokens, stage.sigmas, {
         velocities,
+        solver,
         look: isSelected ? selection : null,
       });
       tokens = { ...tokens, latents };
@@ -91,7 +116,9 @@ export function ralu({
         const ranking = picture
           ? rankPicture(picture, { block: denoiser.facts.token_pixels, isClipped }).ranking
           : clean
-            ? rankBySobel(clean, denoiser)
+            ? selection === 'latent'
+              ? rankTokens(latentScores(clean, tokens.scale.length))
+              : rankBySobel(clean, denoiser)
             : rankByChance(tokens.scale.length, seed);
         selections = selectAtBoundaries(ranking, plan.selected);
       }
@@ -106,23 +133,28 @@ interface StageEnd {
   readonly clean: Float32Array | null;
 }
 
-/** One stage, with what the selection looks at. As few stage requests as its velocities allow. */
+/** One stage, with what the selection looks at. One stage request, unless it has velocities of its own. */
 async function runStage(
   denoiser: Denoiser,
   tokens: Tokens,
   sigmas: readonly number[],
-  { velocities, look }: { velocities: StartStage | undefined; look: Selection | null },
+  {
+    velocities,
+    solver,
+    look,
+  }: { readonly velocities: StartStage | undefined; readonly solver: Solver; readonly look: Selection | null },
 ): Promise<StageEnd> {
-  if (!velocities && look === 'canny') return { ...(await denoiser.stepsAndPicture(tokens, sigmas)), clean: null };
-  if (!velocities && look !== 'sobel')
-    return { latents: await denoiser.steps(tokens, sigmas), picture: null, clean: null };
-  const { latents, velocity } = velocities
-    ? await walkStage(tokens, sigmas, velocities(denoiser))
-    : await stepsAndVelocity(denoiser, tokens, sigmas);
-  const clean = look === null || look === 'random' ? null : cleanEstimate(latents, velocity, sigmas.at(-1)!);
-  if (look === 'canny' && clean)
-    return { latents, picture: await denoiser.decode({ ...tokens, latents: clean }), clean: null };
-  return { latents, picture: null, clean };
+  const needsClean = look === 'latent' || look === 'sobel';
+  if (!velocities) {
+    if (look === 'canny') return { ...(await denoiser.stepsAndPicture(tokens, sigmas, solver)), clean: null };
+    if (needsClean) return { ...(await denoiser.stepsAndClean(tokens, sigmas, solver)), picture: null };
+    return { latents: await denoiser.steps(tokens, sigmas, solver), picture: null, clean: null };
+  }
+  const { latents, velocity } = await walkStage(tokens, sigmas, velocities(denoiser));
+  if (look !== 'canny' && !needsClean) return { latents, picture: null, clean: null };
+  const clean = cleanEstimate(latents, velocity, sigmas.at(-1)!);
+  if (needsClean) return { latents, picture: null, clean };
+  return { latents, picture: await denoiser.decode({ ...tokens, latents: clean }), clean: null };
 }
 
 /**
