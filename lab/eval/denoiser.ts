@@ -9,6 +9,7 @@ import type { Solver } from '../../src/numerics/adams-bashforth.ts';
 import { type FlopFacts, stepFlops } from '../../src/numerics/flops.ts';
 import type { Tokens } from '../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
+import { type Encoder, encodeFlopsPerPixel, encodePixels } from './samplers/encode.ts';
 
 export interface Job {
   readonly prompt: string;
@@ -35,6 +36,7 @@ export interface Spent {
   /** floating-point operations of all evaluations, attention counted and not */
   readonly denoiseFlops: number;
   readonly denoiseFlopsWithoutAttention: number;
+  /** of all decoding, and of encoding */
   readonly decodeFlops: number;
   readonly textFlops: number;
   /** evaluations of the model by number of tokens, in the order they were first asked for */
@@ -80,6 +82,8 @@ export interface Denoiser {
    * 0 on the full grid: those brought it along.
    */
   decode(tokens: Tokens): Promise<Pixels>;
+  /** [n * D] latents of a picture; the work is counted, the milliseconds of this process are not. */
+  encode(picture: Pixels, encoder: Encoder): Float32Array;
   /** a snapshot */
   readonly spent: Spent;
 }
@@ -126,6 +130,7 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
   const warnings = new Set<string>();
   const ms = { compute: 0, text: 0, decode: 0 };
   let decodedPixels = 0;
+  let encodeFlops = 0;
   const fullTokens = (job.width / facts.token_pixels) * (job.height / facts.token_pixels);
 
   async function ask(request: RunRequest, isCounted: boolean): Promise<RunResult> {
@@ -195,6 +200,11 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
       return picture;
     },
 
+    encode(picture, encoder) {
+      encodeFlops += encodeFlopsPerPixel(encoder) * picture.width * picture.height;
+      return encodePixels(picture, encoder);
+    },
+
     get spent() {
       const evaluations = Array.from(counts, ([tokens, count]) => ({ tokens, count }));
       return {
@@ -202,7 +212,7 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
         textMs: ms.text,
         decodeMs: ms.decode,
         ...evaluationFlops(facts.flops, evaluations),
-        decodeFlops: facts.flops.decode_per_pixel * decodedPixels,
+        decodeFlops: facts.flops.decode_per_pixel * decodedPixels + encodeFlops,
         textFlops: facts.flops.text,
         evaluations,
         warnings: [...warnings],

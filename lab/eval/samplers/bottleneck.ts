@@ -3,7 +3,7 @@
  *
  * From the paper: three stages, full resolution first and last, a lower one between; at each change the clean estimate
  * is resized and noise is put back; each stage has its own shifted timesteps. Our reading, where its text leaves it
- * open: sizes are halved by means of four latent pixels and doubled bilinearly; going down keeps the level, going up
+ * open: sizes are halved by means of four latent pixels and doubled bilinearly, as latents or as a picture; going down keeps the level, going up
  * raises it as SD3's resolution shift does, sigma → 2 sigma / (1 + sigma), which gives every coarse structure its
  * signal-to-noise ratio back after four times the pixels; a stage's shift is the one the model states for its number of
  * tokens. Steps and ends are ours, chosen for equal work. Source: arXiv 2503.18940.
@@ -16,8 +16,9 @@ import { stageSigmas } from '../../../src/numerics/schedule.ts';
 import { gridIds } from '../../../src/numerics/tokens.ts';
 import type { Sampler } from '../sampler.ts';
 import { canvasOf, firstTokens } from './canvas.ts';
+import type { Encoder } from './encode.ts';
 import { renoised } from './late.ts';
-import { doubleLatents, halveLatents } from './resize.ts';
+import { doubleLatents, doublePixels, halveLatents } from './resize.ts';
 
 export interface BottleneckOptions {
   /** full, low, full */
@@ -26,13 +27,15 @@ export interface BottleneckOptions {
   readonly ends: readonly [number, number];
   /** Euler's steps unless said otherwise; a stage begins with nothing remembered */
   readonly solver?: Solver;
+  /** absent: sizes change as latents; else going up the clean estimate is doubled as a picture */
+  readonly pixels?: Encoder;
 }
 
 /** t at which the last stage starts. */
 export const bottleneckRestart = (end: number): number => 1 - shiftSigma(1 - end, 2);
 
 export const bottleneck =
-  ({ steps, ends, solver }: BottleneckOptions): Sampler =>
+  ({ steps, ends, solver, pixels }: BottleneckOptions): Sampler =>
   async (denoiser) => {
     const { rows, cols, channels, shift } = canvasOf(denoiser);
     const { seed } = denoiser.job;
@@ -52,12 +55,13 @@ export const bottleneck =
       scale: new Uint8Array(small.rows * small.cols).fill(2),
     };
 
-    const second = await denoiser.stepsAndClean(
-      low,
-      stageSigmas({ start: ends[0], end: ends[1], steps: steps[1], shift: lowShift }),
-      solver,
-    );
-    const grown = doubleLatents(second.clean, small, 'bilinear');
+    const lowSigmas = stageSigmas({ start: ends[0], end: ends[1], steps: steps[1], shift: lowShift });
+    const grown = pixels
+      ? denoiser.encode(
+          doublePixels((await denoiser.stepsAndPicture(low, lowSigmas, solver)).picture, 'bilinear'),
+          pixels,
+        )
+      : doubleLatents((await denoiser.stepsAndClean(low, lowSigmas, solver)).clean, small, 'bilinear');
     const start = bottleneckRestart(ends[1]);
     const last = { ...full, latents: renoised(grown, 1 - start, { seed, stream: 2 }) };
     const sigmas = stageSigmas({ start, end: 1, steps: steps[2], shift });
