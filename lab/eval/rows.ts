@@ -333,7 +333,7 @@ function selfLiftRow({ lowCost, pixelCost, encoder }: Shared, budget: number): R
     group: 'rival',
     settings: { steps: [lowOf(steps), steps - lowOf(steps)], rho, weights },
     reading:
-      'the two lifts, where and how far they are mixed, fresh noise and three quarters of the steps at low resolution are the paper’s; the bicubic filter, the fitted encoder and the number of steps are ours',
+      'the two lifts, where and how far they are mixed, fresh noise and three quarters of the steps at low resolution are the paper’s; the Lanczos filter, the fitted encoder and the number of steps are ours',
     sample: selfLift({ steps, lowSteps: lowOf(steps), rho, weights, encoder }),
   };
 }

@@ -788,7 +788,8 @@ describe('the rows', () => {
     expect(await latentsOf(sample)).toEqual(tokens.latents);
   });
 
-  // a full step is 4161, a low one 273, 19 tokens 381, 25 tokens 651: 7x has 6.39 full evaluations, 5x 8.03
+  // a full step is 4161, a low one 273, 19 tokens 381, 25 tokens 651: 7x has 6.39 full evaluations, 5x 8.03; going
+  // through pixels costs 1.08
   it.each([
     ['plain-50', [[64, 50]]],
     ['plain-7', [[64, 7]]],
@@ -802,15 +803,15 @@ describe('the rows', () => {
     [
       'bottleneck',
       [
-        [64, 5],
-        [16, 22],
+        [64, 4],
+        [16, 20],
       ],
     ],
     [
       'naive-late',
       [
-        [16, 17],
-        [64, 6],
+        [16, 14],
+        [64, 5],
       ],
     ],
     ['taylor-7x-order-2', [[64, 7]]],
@@ -818,8 +819,22 @@ describe('the rows', () => {
     [
       'speed',
       [
-        [16, 17],
-        [64, 6],
+        [16, 3],
+        [64, 7],
+      ],
+    ],
+    [
+      'mrflow',
+      [
+        [16, 66],
+        [64, 1],
+      ],
+    ],
+    [
+      'selflift',
+      [
+        [16, 14],
+        [64, 5],
       ],
     ],
     [

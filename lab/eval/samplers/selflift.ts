@@ -5,7 +5,7 @@
  * nearest neighbour, and beside that decoded, enlarged and encoded; where the two differ most, in a share rho of the
  * places, the first is drawn towards the second, by weights from 0.5 to 1 with the difference; fresh noise brings the
  * result back to the same level, and the schedule goes on; no evaluation is added. rho is 0.3 for its model of eight
- * steps. Ours: the bicubic filter for pixels, and the number of steps, for equal work. Source: SelfLift, arXiv
+ * steps. Ours: the Lanczos filter for pixels, and the number of steps, for equal work. Source: SelfLift, arXiv
  * 2609.02036, algorithm 1 and equations 3 to 10.
  */
 import type { Sampler } from '../sampler.ts';
@@ -35,7 +35,7 @@ export const selfLift =
     const { clean } = await denoiser.stepsAndClean(low, sigmas.subarray(0, lowSteps + 1));
     const direct = doubleLatents(clean, { channels, rows: rows / 2, cols: cols / 2 }, 'nearest');
     const picture = await denoiser.decode({ ...low, latents: clean });
-    const anchor = denoiser.encode(doublePixels(picture, 'bicubic'), encoder);
+    const anchor = denoiser.encode(doublePixels(picture, 'lanczos'), encoder);
     const lifted = correctedLift(direct, anchor, { channels, rho, weights });
     const full = fullGrid(denoiser, renoised(lifted, sigma, { seed: denoiser.job.seed, stream: 1 }));
     return { ...full, latents: await denoiser.steps(full, sigmas.subarray(lowSteps)) };

@@ -83,7 +83,7 @@ async function growPicture(
   const sigma = lowSigmas.at(-1)!;
   const { latents, clean } = await denoiser.stepsAndClean(low, lowSigmas);
   const picture = await denoiser.decode({ ...low, latents: clean });
-  const grown = denoiser.encode(doublePixels(picture, 'bicubic'), pixels);
+  const grown = denoiser.encode(doublePixels(picture, 'lanczos'), pixels);
   const noise = expandSpectrum(
     latents.map((value, i) => (value - (1 - sigma) * clean[i]!) / sigma),
     white,
