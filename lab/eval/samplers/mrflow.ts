@@ -6,7 +6,7 @@
  * Not the paper's: its enlarger is Real-ESRGAN, a network trained on photographs; here it is a Lanczos filter. The
  * number of low steps is ours, for equal work. Source: MrFlow, arXiv 2607.01642.
  */
-import { modelShift } from '../../../src/job/plan.ts';
+import { modelShift } from '../../../src/job/model-shift.ts';
 import type { Sampler } from '../sampler.ts';
 import { canvasOf, firstTokens, fullGrid, plainSigmas } from './canvas.ts';
 import type { Encoder } from './encode.ts';
