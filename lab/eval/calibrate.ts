@@ -6,14 +6,19 @@ import type { ModelFacts } from '../../src/stage/contract.ts';
 import type { Denoiser, Job } from './denoiser.ts';
 import { budgetOf } from './samplers/budget.ts';
 import { canvasOf } from './samplers/canvas.ts';
+import { type Decoded, type Encoder, fitEncoder } from './samplers/encode.ts';
 import { plain } from './samplers/plain.ts';
 import { planFor } from './samplers/ralu.ts';
 import { teaCache } from './samplers/reuse.ts';
 import { fitPowerLaw, type PowerLaw } from './samplers/spectrum.ts';
 import { presetSchedule } from './schedules.ts';
 
+/** What a calibration holds and how it is measured: raised with every change, so that none is taken for another. */
+export const CALIBRATION_VERSION = 2;
+
 /** Plain JSON, to be stored with the results it belongs to. */
 export interface Calibration {
+  readonly version: number;
   readonly width: number;
   readonly height: number;
   /**
@@ -25,6 +30,8 @@ export interface Calibration {
   readonly reuseEvaluations: number;
   /** SPEED: power of a cosine coefficient of the model's clean latents, by frequency */
   readonly spectrum: PowerLaw;
+  /** from pixels to latents, for rivals that resize pictures */
+  readonly encoder: Encoder;
 }
 
 const THRESHOLDS = { least: 1e-3, most: 10, halvings: 10 } as const;
@@ -42,8 +49,12 @@ export async function calibrate(
   if (!first) throw new RangeError('jobs has 0 entries; expected at least one to calibrate on');
   const { width, height } = first;
   const canvas = canvasOf({ facts, job: first });
-  const pictures: Float32Array[] = [];
-  for (const job of jobs) pictures.push((await plain({ steps: facts.steps })(open(job))).latents);
+  const pictures: Decoded[] = [];
+  for (const job of jobs) {
+    const denoiser = open(job);
+    const tokens = await plain({ steps: facts.steps })(denoiser);
+    pictures.push({ latents: tokens.latents, picture: await denoiser.decode(tokens) });
+  }
 
   const budget = budgetOf(facts, planFor(facts, first, presetSchedule(facts, defaultPreset(facts.steps))));
   const fullStep = stepFlops(facts.flops, canvas.rows * canvas.cols).total;
@@ -69,5 +80,16 @@ export async function calibrate(
       reuseEvaluations = found;
     }
   }
-  return { width, height, reuseThreshold: low, reuseEvaluations, spectrum: fitPowerLaw(pictures, canvas) };
+  return {
+    version: CALIBRATION_VERSION,
+    width,
+    height,
+    reuseThreshold: low,
+    reuseEvaluations,
+    spectrum: fitPowerLaw(
+      pictures.map(({ latents }) => latents),
+      canvas,
+    ),
+    encoder: fitEncoder(pictures, canvas.channels),
+  };
 }

@@ -5,9 +5,11 @@
  * reports. A stage request needs at least one step: a picture that no step of the sampler can carry rides on a step too
  * short to move a float, whose time and work are left out of the count.
  */
+import type { Solver } from '../../src/numerics/adams-bashforth.ts';
 import { type FlopFacts, stepFlops } from '../../src/numerics/flops.ts';
 import type { Tokens } from '../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
+import { type Encoder, encodeFlopsPerPixel, encodePixels } from './samplers/encode.ts';
 
 export interface Job {
   readonly prompt: string;
@@ -34,6 +36,7 @@ export interface Spent {
   /** floating-point operations of all evaluations, attention counted and not */
   readonly denoiseFlops: number;
   readonly denoiseFlopsWithoutAttention: number;
+  /** of all decoding, and of encoding */
   readonly decodeFlops: number;
   readonly textFlops: number;
   /** evaluations of the model by number of tokens, in the order they were first asked for */
@@ -55,10 +58,16 @@ export interface Denoiser {
     next: number,
   ): Promise<{ readonly latents: Float32Array; readonly velocity: Float32Array }>;
   /**
-   * [n * D] latents after Euler steps along `sigmas` [steps + 1], strictly decreasing, in one stage request. The tokens
-   * stay as they are.
+   * [n * D] latents after steps along `sigmas` [steps + 1], strictly decreasing, in one stage request: Euler's unless
+   * `solver` says otherwise. The tokens stay as they are.
    */
-  steps(tokens: Tokens, sigmas: ArrayLike<number>): Promise<Float32Array>;
+  steps(tokens: Tokens, sigmas: ArrayLike<number>, solver?: Solver): Promise<Float32Array>;
+  /** The same with the clean estimate at the last level, [n * D]. */
+  stepsAndClean(
+    tokens: Tokens,
+    sigmas: ArrayLike<number>,
+    solver?: Solver,
+  ): Promise<{ readonly latents: Float32Array; readonly clean: Float32Array }>;
   /**
    * The same with the picture of the clean estimate at the last level: half the image's size where every token is low,
    * else all of it; that of a mixed grid is decoded at half size and enlarged.
@@ -66,26 +75,35 @@ export interface Denoiser {
   stepsAndPicture(
     tokens: Tokens,
     sigmas: ArrayLike<number>,
+    solver?: Solver,
   ): Promise<{ readonly latents: Float32Array; readonly picture: Pixels }>;
   /**
-   * The picture of clean latents, sigma 0. Costs nothing where the very latents come from `steps` that ended at 0 on
-   * the full grid: those brought it along.
+   * The picture of clean latents, sigma 0. Costs nothing where the very latents come from Euler's `steps` that ended at
+   * 0 on the full grid: those brought it along.
    */
   decode(tokens: Tokens): Promise<Pixels>;
+  /** [n * D] latents of a picture; the work is counted, the milliseconds of this process are not. */
+  encode(picture: Pixels, encoder: Encoder): Float32Array;
   /** a snapshot */
   readonly spent: Spent;
 }
 
-/** One stage request: steps along `sigmas`, with a picture of the clean estimate where `picture` is set. */
+/**
+ * One stage request: steps along `sigmas`, with the clean estimate's latents where `clean` is set, and with its picture
+ * where `picture` is.
+ */
 export interface RunRequest {
   readonly tokens: Tokens;
   /** [steps + 1] strictly decreasing */
   readonly sigmas: Float32Array;
+  readonly solver: Solver;
+  readonly clean: boolean;
   readonly picture: boolean;
 }
 
 export interface RunResult {
   readonly latents: Float32Array;
+  readonly clean: Float32Array | null;
   readonly picture: Pixels | null;
   readonly computeMs: number;
   readonly textMs: number;
@@ -112,6 +130,7 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
   const warnings = new Set<string>();
   const ms = { compute: 0, text: 0, decode: 0 };
   let decodedPixels = 0;
+  let encodeFlops = 0;
   const fullTokens = (job.width / facts.token_pixels) * (job.height / facts.token_pixels);
 
   async function ask(request: RunRequest, isCounted: boolean): Promise<RunResult> {
@@ -130,9 +149,11 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
     return result;
   }
 
-  async function walk(tokens: Tokens, sigmas: Float32Array): Promise<Float32Array> {
+  async function walk(tokens: Tokens, sigmas: Float32Array, solver: Solver): Promise<Float32Array> {
     const isFinal = sigmas[sigmas.length - 1] === 0 && tokens.scale.length === fullTokens && !tokens.scale.includes(2);
-    const { latents, picture } = await ask({ tokens, sigmas, picture: isFinal }, true);
+    // the picture is of the clean estimate, and where Euler's last step ends at 0 that is the latents themselves
+    const hasPicture = isFinal && solver === 'euler';
+    const { latents, picture } = await ask({ tokens, sigmas, solver, clean: false, picture: hasPicture }, true);
     if (picture) pictures.set(latents, picture);
     return latents;
   }
@@ -143,14 +164,22 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
 
     async step(tokens, sigma, next) {
       const sigmas = Float32Array.of(sigma, next);
-      const latents = await walk(tokens, sigmas);
+      const latents = await walk(tokens, sigmas, 'euler');
       return { latents, velocity: velocityBetween(tokens.latents, latents, sigmas) };
     },
 
-    steps: (tokens, sigmas) => walk(tokens, Float32Array.from(sigmas)),
+    steps: (tokens, sigmas, solver = 'euler') => walk(tokens, Float32Array.from(sigmas), solver),
 
-    async stepsAndPicture(tokens, sigmas) {
-      const { latents, picture } = await ask({ tokens, sigmas: Float32Array.from(sigmas), picture: true }, true);
+    async stepsAndClean(tokens, sigmas, solver = 'euler') {
+      const request = { tokens, sigmas: Float32Array.from(sigmas), solver, clean: true, picture: false };
+      const { latents, clean } = await ask(request, true);
+      if (!clean) throw new Error('clean latents were asked for and none came');
+      return { latents, clean };
+    },
+
+    async stepsAndPicture(tokens, sigmas, solver = 'euler') {
+      const request = { tokens, sigmas: Float32Array.from(sigmas), solver, clean: false, picture: true };
+      const { latents, picture } = await ask(request, true);
       if (!picture) throw new Error('a picture was asked for and none came');
       return { latents, picture };
     },
@@ -158,10 +187,22 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
     async decode(tokens) {
       const kept = pictures.get(tokens.latents);
       if (kept) return kept;
-      const { picture } = await ask({ tokens, sigmas: Float32Array.of(STILL, 0), picture: true }, false);
+      const still = {
+        tokens,
+        sigmas: Float32Array.of(STILL, 0),
+        solver: 'euler',
+        clean: false,
+        picture: true,
+      } as const;
+      const { picture } = await ask(still, false);
       if (!picture) throw new Error('a picture was asked for and none came');
       pictures.set(tokens.latents, picture);
       return picture;
+    },
+
+    encode(picture, encoder) {
+      encodeFlops += encodeFlopsPerPixel(encoder) * picture.width * picture.height;
+      return encodePixels(picture, encoder);
     },
 
     get spent() {
@@ -171,7 +212,7 @@ export function makeDenoiser(facts: ModelFacts, job: Job, run: Run): Denoiser {
         textMs: ms.text,
         decodeMs: ms.decode,
         ...evaluationFlops(facts.flops, evaluations),
-        decodeFlops: facts.flops.decode_per_pixel * decodedPixels,
+        decodeFlops: facts.flops.decode_per_pixel * decodedPixels + encodeFlops,
         textFlops: facts.flops.text,
         evaluations,
         warnings: [...warnings],

@@ -12,7 +12,7 @@ import { startStage } from '../../scripts/local/stage.ts';
 import { defaultPreset } from '../../src/job/presets.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { type About, folderOf, latestFolder, loadAbout, resultsOf, saveAbout, thisSitting } from './about.ts';
-import { calibrate } from './calibrate.ts';
+import { CALIBRATION_VERSION, calibrate } from './calibrate.ts';
 import { parseClaims } from './claims.ts';
 import { type Denoiser, type Job, makeDenoiser } from './denoiser.ts';
 import { detailOf } from './detail.ts';
@@ -126,20 +126,20 @@ function modelOf(models: readonly ModelFacts[], { model, size }: EvalOptions): M
   return facts;
 }
 
-/** What is kept of this model at this size; where nothing is, the calibration is measured first. */
+/** What is kept of this model at this size; where nothing is, or its calibration is of another version, it is measured. */
 async function begin(
   folder: string,
   { facts, size, open }: { facts: ModelFacts; size: { width: number; height: number }; open: (job: Job) => Denoiser },
 ): Promise<About> {
   const kept = loadAbout(folder);
-  if (kept) return { ...kept, facts };
+  if (kept?.calibration.version === CALIBRATION_VERSION) return { ...kept, facts };
   say('calibrating: what the model must be known by before rows of equal work can be set up');
   const jobs = takePrompts(PROMPTS.A, CALIBRATION_PROMPTS).map(({ prompt, seed }) => ({
     prompt,
     seed: (seed ^ 0x5eed_cafe) >>> 0,
     ...size,
   }));
-  const about: About = { facts, calibration: await calibrate(facts, open, jobs), sittings: [] };
+  const about: About = { facts, calibration: await calibrate(facts, open, jobs), sittings: kept?.sittings ?? [] };
   saveAbout(folder, about);
   return about;
 }
@@ -219,6 +219,10 @@ async function report(
 ): Promise<string> {
   const about = loadAbout(folder);
   if (!about) throw new Error(`there are no results in ${folder}`);
+  if (about.calibration.version !== CALIBRATION_VERSION)
+    throw new UsageError(
+      '--report: the calibration kept is of another version; a run without --report measures it anew',
+    );
   const { facts, calibration, sittings } = about;
   const { rows, ablations } = chosen(options, about);
   const { set } = options;

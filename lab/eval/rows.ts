@@ -2,31 +2,38 @@
 import type { ScheduleRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
 import { defaultPreset, presetsFor, uncachedPresetsFor } from '../../src/job/presets.ts';
+import type { Solver } from '../../src/numerics/adams-bashforth.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import type { Calibration } from './calibrate.ts';
 import type { Ablation, AblationRow, Row } from './row.ts';
 import { anchorTokens } from './samplers/anchors.ts';
 import { blank } from './samplers/blank.ts';
 import { bottleneck, bottleneckRestart } from './samplers/bottleneck.ts';
-import { budgetOf, fewestSteps, intervalFor, share } from './samplers/budget.ts';
-import { canvasOf } from './samplers/canvas.ts';
+import { budgetOf, fewestSteps, fewestWith, intervalFor, share, throughPixels } from './samplers/budget.ts';
+import { canvasOf, plainSigmas } from './samplers/canvas.ts';
 import { lateUpsampling } from './samplers/late.ts';
+import { mrFlow } from './samplers/mrflow.ts';
 import { plain } from './samplers/plain.ts';
 import { planFor, type RaluOptions, ralu, type Selection } from './samplers/ralu.ts';
 import { KERNELS } from './samplers/resize.ts';
 import { teaCache } from './samplers/reuse.ts';
-import { growthFor, speed } from './samplers/speed.ts';
+import { selfLift } from './samplers/selflift.ts';
+import { grownLevel, growthLevel, lowSteps, speed } from './samplers/speed.ts';
 import { type TaylorOptions, taylorSeer } from './samplers/taylor.ts';
 import { fitShifts, type Matched, mismatched, presetSchedule } from './schedules.ts';
 import { BLANK } from './targets.ts';
 
-/** SPEED: signal power at the low grid's finest frequency, against the noise's, at which the grid grows. */
-const TOLERANCE = 0.1;
+/** SPEED's tolerance, as its code has it. */
+const DELTA = 0.01;
+/** MrFlow's level for the last step, as its code has it for FLUX.1-dev and twenty low steps. */
+const LAST_LEVEL = 0.15;
+/** SelfLift, as its paper has it for a model of eight steps: share of low steps, share of places, weights. */
+const LIFT = { low: 0.75, rho: 0.3, weights: [0.5, 1] } as const;
 /** TaylorSeer's highest difference, as its paper recommends for FLUX. */
 const ORDER = 2;
 
 /** Sizes, costs and budgets that all rows share. */
-function settingFor(facts: ModelFacts, { width, height }: Calibration) {
+function settingFor(facts: ModelFacts, { width, height, encoder }: Calibration) {
   const { rows, cols } = canvasOf({ facts, job: { prompt: '', seed: 0, width, height } });
   const fullTokens = rows * cols;
   const shift = modelShift(facts.shift, fullTokens);
@@ -35,7 +42,20 @@ function settingFor(facts: ModelFacts, { width, height }: Calibration) {
   const second = presets.at(-2)?.name ?? fastest;
   const budget = (preset: string) => budgetOf(facts, planFor(facts, { width, height }, presetSchedule(facts, preset)));
   const cost = (tokens: number) => share(facts, tokens, fullTokens);
-  return { width, height, fullTokens, shift, presets, fastest, second, budget, cost, lowCost: cost(fullTokens / 4) };
+  return {
+    width,
+    height,
+    fullTokens,
+    shift,
+    presets,
+    fastest,
+    second,
+    budget,
+    cost,
+    lowCost: cost(fullTokens / 4),
+    encoder,
+    pixelCost: throughPixels(facts, encoder, width * height, fullTokens),
+  };
 }
 
 /**
@@ -56,8 +76,16 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
         sample: plain({ steps }),
       }),
     ),
-    bottleneckRow(setting, budget(fastest)),
-    naiveRow(setting, budget(fastest)),
+    {
+      id: 'plain-7-ab2',
+      name: 'plain, 7 steps of Adams-Bashforth 2',
+      group: 'plain',
+      settings: { steps: 7, solver: 'ab2' },
+      sample: plain({ steps: 7, solver: 'ab2' }),
+    },
+    bottleneckRow(setting, budget(fastest), 'euler', 'pixels'),
+    bottleneckRow(setting, budget(fastest), 'ab2', 'pixels'),
+    naiveRow(setting, budget(fastest), 'pixels'),
     taylorRow(facts, fastest, budget(fastest), { order: 1, form: 'taylor' }),
     taylorRow(facts, fastest, budget(fastest), { order: ORDER, form: 'taylor' }),
     taylorRow(facts, fastest, budget(fastest), { order: 1, form: 'newton' }),
@@ -71,7 +99,9 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
         'the signal is the last seen change of the velocity; the paper’s, the first block’s input rescaled by a fitted polynomial, cannot be had from outside the model. It decides by itself when to evaluate, so prompts differ in work',
       sample: teaCache({ steps: facts.steps, threshold: calibration.reuseThreshold }),
     },
-    speedRow(setting, calibration, budget(fastest)),
+    speedRow(setting, calibration, budget(fastest), 'latents'),
+    mrFlowRow(setting, budget(fastest)),
+    selfLiftRow(setting, budget(fastest)),
     anchorRow(setting, budget(fastest)),
     ...presets.map(({ name }) =>
       raluRow(
@@ -118,7 +148,7 @@ function raluRow(
     id,
     name,
     group: 'ralu',
-    settings: scheduleSettings(facts, options.schedule, { width, height }),
+    settings: { ...scheduleSettings(facts, options.schedule, { width, height }), ...choiceSettings(options) },
     sample: ralu(options),
   };
 }
@@ -138,6 +168,12 @@ function scheduleSettings(
     divergence: plan.divergence ?? 0,
   };
 }
+
+/** What departs from Euler's steps and Canny's edges. */
+const choiceSettings = ({ solver = 'euler', selection = 'canny', schedule }: RaluOptions): Row['settings'] => ({
+  ...(solver !== 'euler' && { solver }),
+  ...(schedule.ratios.every((ratio) => ratio === 0) ? { selection: 'none' } : selection !== 'canny' && { selection }),
+});
 
 /** The reference implementation, its published constants and its errors included. */
 function referenceRow(facts: ModelFacts, fitted: ScheduleRequest, preset: string, calibration: Calibration): Row {
@@ -165,38 +201,53 @@ function blankRow(facts: ModelFacts, schedule: ScheduleRequest, preset: string, 
 
 type Shared = ReturnType<typeof settingFor>;
 
+/** What a rival resizes: latents as they are, or their picture, which is decoded and encoded again for its work. */
+type Resized = 'latents' | 'pixels';
+
 /**
  * One full step, then about two thirds of what is left of the budget at the end, and low steps until the work is
  * reached.
  */
-function bottleneckRow({ lowCost }: Shared, budget: number): Row {
-  const high = Math.max(1, Math.round((budget - 1) * 0.65));
-  const low = Math.max(1, Math.ceil((budget - 1 - high) / lowCost));
-  const options = { steps: [1, low, high] as const, ends: [0.1, 0.45] as const };
+function bottleneckRow({ lowCost, pixelCost, encoder }: Shared, budget: number, solver: Solver, up: Resized): Row {
+  const left = budget - 1 - (up === 'pixels' ? pixelCost : 0);
+  const high = Math.max(1, Math.round(left * 0.65));
+  const low = Math.max(1, Math.ceil((left - high) / lowCost));
+  const options = {
+    steps: [1, low, high] as const,
+    ends: [0.1, 0.45] as const,
+    solver,
+    ...(up === 'pixels' && { pixels: encoder }),
+  };
+  const { steps, ends } = options;
   const reading =
-    'three stages and a clean estimate resized and noised again are the paper’s; the filters, the level going up and how the work is shared out are ours';
+    'three stages and a clean estimate resized and noised again are the paper’s; the filters, going up through pixels and a fitted encoder, the level going up and how the work is shared out are ours';
   return {
-    id: 'bottleneck',
-    name: 'Bottleneck Sampling',
+    id: solver === 'euler' ? 'bottleneck' : `bottleneck-${solver}`,
+    name: solver === 'euler' ? 'Bottleneck Sampling' : 'Bottleneck Sampling by Adams-Bashforth 2',
     group: 'rival',
-    settings: { ...options, restart: bottleneckRestart(options.ends[1]) },
+    settings: { steps, ends, restart: bottleneckRestart(ends[1]), up, ...(solver !== 'euler' && { solver }) },
     reading,
     sample: bottleneck(options),
   };
 }
 
 /** Late is where the paper sees the artefact: t = 0.5. */
-function naiveRow({ lowCost, shift }: Shared, budget: number): Row {
+function naiveRow({ lowCost, pixelCost, encoder, shift }: Shared, budget: number, of: Resized): Row {
   const end = 0.5;
-  const [low = 1, full = 1] = fewestSteps(budget, { ends: [end, 1], costs: [lowCost, 1], shift });
-  const options = { steps: [low, full] as const, end, kernel: 'nearest', of: 'latents' } as const;
+  const [low = 1, full = 1] = fewestSteps(of === 'pixels' ? budget - pixelCost : budget, {
+    ends: [end, 1],
+    costs: [lowCost, 1],
+    shift,
+  });
+  const steps = [low, full] as const;
   return {
     id: 'naive-late',
     name: 'naive late upsampling',
     group: 'rival',
-    settings: options,
-    reading: 'no published method: what RALU’s paper shows the artefacts with',
-    sample: lateUpsampling(options),
+    settings: { steps, end, kernel: 'nearest', of },
+    reading:
+      'no published method: everything upsampled at t = 0.5; the clean estimate is enlarged as a picture by nearest neighbour, encoded by a fitted encoder, and fresh noise brings it back',
+    sample: lateUpsampling({ steps, end, kernel: 'nearest', of: of === 'pixels' ? { pixels: encoder } : of }),
   };
 }
 
@@ -227,19 +278,65 @@ function taylorRow(
   };
 }
 
-function speedRow({ lowCost, shift }: Shared, { spectrum }: Calibration, budget: number): Row {
-  const growth = growthFor(spectrum, TOLERANCE);
-  const [low = 1, full = 1] = fewestSteps(budget, { ends: [growth.end, 1], costs: [lowCost, 1], shift });
-  const options = { steps: [low, full] as const, growth };
+function speedRow(
+  { lowCost, pixelCost, encoder, shift }: Shared,
+  { spectrum }: Calibration,
+  budget: number,
+  grown: Resized,
+): Row {
+  const level = growthLevel(spectrum, DELTA);
+  const lowOf = (steps: number): number => lowSteps(plainSigmas(steps, shift), level);
+  const total = fewestWith(
+    grown === 'pixels' ? budget - pixelCost : budget,
+    2,
+    (steps) => lowOf(steps) * lowCost + steps - lowOf(steps),
+  );
+  const low = lowOf(total);
+  const sigma = plainSigmas(total, shift)[low]!;
   const reading =
-    'spectrum kept, the rest filled with noise, when to grow from the power spectrum: the paper’s; one growth, by cosine transform of latents, and the tolerance are ours';
+    'two scales, the cosine transform, the level at which the grid grows (equations 9 and 10, tolerance 0.01) and the level after it are the paper’s; the number of steps is ours';
   return {
     id: 'speed',
     name: 'SPEED, spectral growth',
     group: 'rival',
-    settings: { steps: options.steps, ...growth, tolerance: TOLERANCE, ...spectrum },
+    settings: {
+      steps: [low, total - low],
+      level,
+      end: 1 - sigma,
+      start: 1 - grownLevel(sigma),
+      delta: DELTA,
+      ...spectrum,
+    },
     reading,
-    sample: speed(options),
+    sample: speed({ steps: total, level, ...(grown === 'pixels' && { pixels: encoder }) }),
+  };
+}
+
+function mrFlowRow({ lowCost, pixelCost, encoder }: Shared, budget: number): Row {
+  const low = fewestWith(budget - pixelCost - 1, 1, (steps) => steps * lowCost);
+  return {
+    id: 'mrflow',
+    name: 'MrFlow, enlarged as pixels',
+    group: 'rival',
+    settings: { steps: [low, 1], sigma: LAST_LEVEL },
+    reading:
+      'low picture, enlarging as pixels, one full step from sigma = 0.15: the paper’s and its code’s; a Lanczos filter stands for their Real-ESRGAN and a fitted encoder for the autoencoder’s; the number of low steps is ours',
+    sample: mrFlow({ lowSteps: low, sigma: LAST_LEVEL, encoder }),
+  };
+}
+
+function selfLiftRow({ lowCost, pixelCost, encoder }: Shared, budget: number): Row {
+  const lowOf = (steps: number): number => Math.min(steps - 1, Math.max(1, Math.round(LIFT.low * steps)));
+  const steps = fewestWith(budget - pixelCost, 2, (count) => lowOf(count) * lowCost + count - lowOf(count));
+  const { rho, weights } = LIFT;
+  return {
+    id: 'selflift',
+    name: 'SelfLift-zero',
+    group: 'rival',
+    settings: { steps: [lowOf(steps), steps - lowOf(steps)], rho, weights },
+    reading:
+      'the two lifts, where and how far they are mixed, fresh noise and three quarters of the steps at low resolution are the paper’s; the Lanczos filter, the fitted encoder and the number of steps are ours',
+    sample: selfLift({ steps, lowSteps: lowOf(steps), rho, weights, encoder }),
   };
 }
 
@@ -322,12 +419,11 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
       title: 'What decides which tokens go early',
       axis: 'selection',
       rows: [
-        ...(['canny', 'sobel', 'random'] satisfies Selection[]).map((selection) =>
+        ...(['canny', 'latent', 'sobel', 'random'] satisfies Selection[]).map((selection) =>
           row('selection', selection, { selection }),
         ),
         row('selection', 'none', {
           schedule: { ...base, preset: null, ratios: base.ratios.map(() => 0) },
-          selection: 'random',
         }),
       ],
     },
@@ -344,6 +440,27 @@ export function makeAblations(facts: ModelFacts, calibration: Calibration): read
             ),
           ),
         }),
+      ),
+    },
+    {
+      id: 'resizing',
+      title: 'What rivals resize at equal work: latents, or pictures decoded and encoded again',
+      axis: 'rival',
+      rows: (['latents', 'pixels'] as const).flatMap((resized) =>
+        [
+          naiveRow(setting, setting.budget(fastest), resized),
+          bottleneckRow(setting, setting.budget(fastest), 'euler', resized),
+          speedRow(setting, calibration, setting.budget(fastest), resized),
+        ].map(
+          ({ id, name, settings, sample }): AblationRow => ({
+            id: `resizing-${id}-${resized}`,
+            name: `${name}, ${resized}`,
+            group: 'ablation',
+            value: `${id}, ${resized}`,
+            settings: { ...settings, resized },
+            sample,
+          }),
+        ),
       ),
     },
     ...(['clean', 'latents'] as const).map((of): Ablation => {

@@ -37,7 +37,7 @@ export function stageAt({ url, token }: { readonly url: string; readonly token: 
     models: async () => (await stage.models()).models,
     runOn:
       (facts) =>
-      async (job, { tokens, sigmas, picture }) => {
+      async (job, { tokens, sigmas, solver, clean, picture }) => {
         const options: StageOptions = {
           model: facts.id,
           prompt: job.prompt,
@@ -52,6 +52,8 @@ export function stageAt({ url, token }: { readonly url: string; readonly token: 
           preview: null,
           cache: null,
           traceparent: TRACE,
+          ...(solver !== 'euler' && { solver }),
+          ...(clean && { clean_latents: true }),
         };
         const body = encodeStageRequest(options, { ...tokens, sigmas });
         const side = tokens.scale.includes(1) ? 1 : 2;
@@ -75,12 +77,13 @@ export function stageAt({ url, token }: { readonly url: string; readonly token: 
         // nobody asks again, and the server would keep it for ten minutes
         await stage.cancel(id);
         if (!outcome.ok) throw new StageRunError(outcome.failure);
-        const { done, latents, rgb } = outcome.result;
+        const { done, latents, clean: cleanLatents, rgb } = outcome.result;
         if (done.model_digest !== facts.digest)
           throw new Error(`the stage server now has model ${done.model_digest}; expected ${facts.digest}`);
         if (!latents) throw new Error('a stage that ends in latents brought none');
         return {
           latents,
+          clean: cleanLatents,
           picture: rgb,
           computeMs: done.compute_ms,
           textMs: done.encode_text_ms,

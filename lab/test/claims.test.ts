@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
+import { CALIBRATION_VERSION } from '../eval/calibrate.ts';
 import { type Claim, parseClaims, tellClaims } from '../eval/claims.ts';
 import { bootstrapP, holm, signFlipP } from '../eval/p-values.ts';
 import promptsA from '../eval/prompts.json' with { type: 'json' };
@@ -226,6 +227,8 @@ describe('the claims that are written down', () => {
   it('are of rows that there are, four seeds or more a prompt, a thousand hard pictures a row', () => {
     const { claims, seeds } = parseClaims(text);
     const ids = makeRows(CLOSED_FORM_FACTS, {
+      version: CALIBRATION_VERSION,
+      encoder: { side: 8, weights: [], explained: [] },
       width: 128,
       height: 128,
       reuseThreshold: 0.2,

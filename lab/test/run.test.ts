@@ -32,6 +32,7 @@ const run: Run = (job, { tokens, picture }) => {
   );
   return Promise.resolve({
     latents: tokens.latents,
+    clean: null,
     picture: picture ? { data, ...size } : null,
     computeMs: 7,
     textMs: 1,

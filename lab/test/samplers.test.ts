@@ -4,7 +4,7 @@ import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-f
 import { nextTokens } from '../../src/job/boundary.ts';
 import type { Job as StoryJob } from '../../src/job/job.ts';
 import { FIRST_ROOM, isLastRoom, walkRoom } from '../../src/job/story.ts';
-import { eulerStep } from '../../src/numerics/flow.ts';
+import { cleanEstimate, eulerStep } from '../../src/numerics/flow.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
 import { fitSchedule } from '../../src/numerics/nt-matching.ts';
 import { gridIds, packLatents, sortByPosition } from '../../src/numerics/tokens.ts';
@@ -12,7 +12,7 @@ import { upsampleTokens } from '../../src/numerics/upsample.ts';
 import { encodeStageRequest } from '../../src/stage/client.ts';
 import { answerTo, runStageOn } from '../../test/contract/in-process.ts';
 import { maxDifference } from '../../test/numerics/golden.ts';
-import { type Calibration, calibrate } from '../eval/calibrate.ts';
+import { CALIBRATION_VERSION, type Calibration, calibrate } from '../eval/calibrate.ts';
 import { type Denoiser, type Job, makeDenoiser, type RunRequest } from '../eval/denoiser.ts';
 import type { Row } from '../eval/row.ts';
 import { makeAblations, makeRows } from '../eval/rows.ts';
@@ -20,16 +20,19 @@ import { walkStage } from '../eval/samplers/advance.ts';
 import { anchorTokens, firstAnchors, growAnchors, neighboursOf, spread } from '../eval/samplers/anchors.ts';
 import { blank } from '../eval/samplers/blank.ts';
 import { bottleneck, bottleneckRestart } from '../eval/samplers/bottleneck.ts';
-import { allocate, budgetOf, fewestSteps, intervalFor } from '../eval/samplers/budget.ts';
+import { allocate, budgetOf, fewestSteps, fewestWith, intervalFor } from '../eval/samplers/budget.ts';
 import { canvasOf, firstTokens, plainSigmas } from '../eval/samplers/canvas.ts';
 import { type DividedDifferences, divide, extrapolate } from '../eval/samplers/divided-differences.ts';
+import { encodeFlopsPerPixel, encodePixels, fitEncoder } from '../eval/samplers/encode.ts';
 import { lateUpsampling } from '../eval/samplers/late.ts';
+import { mrFlow } from '../eval/samplers/mrflow.ts';
 import { plain } from '../eval/samplers/plain.ts';
-import { planFor, ralu, sobelScores } from '../eval/samplers/ralu.ts';
-import { doubleLatents, halveLatents, KERNELS } from '../eval/samplers/resize.ts';
+import { type PlanOptions, planFor, ralu, sobelScores } from '../eval/samplers/ralu.ts';
+import { doubleLatents, doublePixels, halveLatents, KERNELS } from '../eval/samplers/resize.ts';
 import { teaCache } from '../eval/samplers/reuse.ts';
+import { correctedLift, selfLift } from '../eval/samplers/selflift.ts';
 import { expandSpectrum, fitPowerLaw } from '../eval/samplers/spectrum.ts';
-import { growthFor } from '../eval/samplers/speed.ts';
+import { grownLevel, growthLevel, lowSteps, speed } from '../eval/samplers/speed.ts';
 import { taylorSeer, taylorSteps } from '../eval/samplers/taylor.ts';
 import { fitShifts, mismatched, presetSchedule } from '../eval/schedules.ts';
 import { runOn } from './stage-in-process.ts';
@@ -38,7 +41,17 @@ const facts = CLOSED_FORM_FACTS;
 const JOB: Job = { prompt: 'a red apple', seed: 7, width: 128, height: 128 };
 const WIDE: Job = { prompt: 'a blue background', seed: 8, width: 128, height: 64 };
 const SMALL = { channels: 4, rows: 4, cols: 4 };
+/** A channel of latents is one colour, the constant beside: the means of squares of 8 x 8 pixels, but for the last. */
+const ENCODER = {
+  side: 8,
+  weights: Array.from({ length: 4 }, (_, c) =>
+    Array.from({ length: 193 }, (_, k) => (k === 0 ? 0.1 * c : (k - 1) % 3 === c ? 1 / 64 : 0)),
+  ),
+  explained: [1, 1, 1, 0],
+};
 const CALIBRATION: Calibration = {
+  version: CALIBRATION_VERSION,
+  encoder: ENCODER,
   width: 128,
   height: 128,
   reuseThreshold: 0.2,
@@ -68,7 +81,9 @@ const openLevel = (velocityAt: (sigma: number) => number, asked: RunRequest[]): 
     const picture = request.picture
       ? { data: new Uint8Array(3 * JOB.width * JOB.height), width: JOB.width, height: JOB.height }
       : null;
-    return Promise.resolve({ latents, picture, computeMs: 1, textMs: 0, decodeMs: 0, warnings: [] });
+    const last = new Float32Array(latents.length).fill(velocityAt(sigmas.at(-2)!));
+    const clean = request.clean ? cleanEstimate(latents, last, sigmas.at(-1)!) : null;
+    return Promise.resolve({ latents, clean, picture, computeMs: 1, textMs: 0, decodeMs: 0, warnings: [] });
   });
 /** What a sampler asks of a model that moves nothing: every clean estimate is the latents themselves. */
 const askedOfStill = async (sample: Row['sample']) => {
@@ -96,6 +111,9 @@ const OPTIONS = {
   preview: null,
   traceparent: '',
 };
+
+const mapped = <T extends Record<string, number>>(record: T, of: (value: number) => number): T =>
+  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, of(value)])) as T;
 
 /** The closed-form model's velocity of 'a red apple'. */
 const velocity = (latents: Float32Array, sigma: number) =>
@@ -224,7 +242,7 @@ describe('RALU', () => {
   /** The picture the job's own story makes, with its stages run in this process. */
   async function story(
     schedule: ReturnType<typeof presetSchedule>,
-    { reference }: { reference: boolean },
+    { reference = false, solver = 'euler', selection = 'canny' }: PlanOptions & { reference?: boolean },
   ): Promise<Uint8Array> {
     const { model } = closedFormModel();
     const request = {
@@ -236,8 +254,8 @@ describe('RALU', () => {
       height: JOB.height,
       seed: JOB.seed,
       schedule,
-      solver: 'euler' as const,
-      selection: 'canny' as const,
+      solver,
+      selection,
       upsampling: reference ? ('token' as const) : ('latent' as const),
       reference,
       format: 'png' as const,
@@ -248,7 +266,7 @@ describe('RALU', () => {
     let job: StoryJob = {
       id: 'job',
       request,
-      plan: planFor(facts, JOB, schedule),
+      plan: planFor(facts, JOB, schedule, { solver, selection }),
       room: FIRST_ROOM,
       tokens: null,
       rgb: null,
@@ -282,6 +300,28 @@ describe('RALU', () => {
       expect(data).toEqual(new Uint8Array(png.data));
     },
   );
+
+  it.each<PlanOptions & { ratio: number }>([
+    { solver: 'ab2', ratio: 0.3 },
+    { selection: 'latent', ratio: 0.3 },
+    { solver: 'ab2', selection: 'latent', ratio: 0.2 },
+    { ratio: 0 },
+  ])('makes it with %o too, for what the plan says', async ({ ratio, ...options }) => {
+    const schedule = { ...presetSchedule(facts, '7x'), preset: null, ratios: [ratio] };
+    const asked: { tokens: number; steps: number }[] = [];
+    const denoiser = open(JOB, asked);
+    const { data } = await denoiser.decode(await ralu({ schedule, ...options })(denoiser));
+    const plan = planFor(facts, JOB, schedule, options);
+    expect(data).toEqual(new Uint8Array(decodePng(await story(schedule, options)).data));
+    // after Adams-Bashforth's last step the picture needs a request of its own
+    expect(asked).toHaveLength(options.solver === 'ab2' ? 4 : 3);
+    expect(denoiser.spent).toMatchObject({ denoiseFlops: plan.flops.denoise, decodeFlops: plan.flops.decode });
+  });
+
+  it('takes no solver beside velocities that are not all asked of the model', () => {
+    const velocities = taylorSteps({ warmup: 1, interval: 2, order: 1, form: 'taylor' });
+    expect(() => ralu({ schedule: presetSchedule(facts, '7x'), solver: 'ab2', velocities })).toThrow(RangeError);
+  });
 
   it('asks for one stage request a stage, and spends what the plan says', async () => {
     const asked: { tokens: number; steps: number }[] = [];
@@ -346,14 +386,17 @@ describe('RALU', () => {
 
   it('other selections choose other tokens at the same work, and need no decoding', async () => {
     const schedule = presetSchedule(facts, '4x');
-    const [canny, sobel, random] = await Promise.all(
-      (['canny', 'sobel', 'random'] as const).map((selection) => latentsOf(ralu({ schedule, selection }))),
+    const [canny, sobel, random, latent] = await Promise.all(
+      (['canny', 'sobel', 'random', 'latent'] as const).map((selection) => latentsOf(ralu({ schedule, selection }))),
     );
     expect(maxDifference(canny!, random!)).toBeGreaterThan(0.1);
     expect(maxDifference(sobel!, random!)).toBeGreaterThan(0.1);
-    const denoiser = open();
-    await ralu({ schedule, selection: 'sobel' })(denoiser);
-    expect(denoiser.spent.decodeFlops).toBe(128 * 128);
+    expect(maxDifference(latent!, random!)).toBeGreaterThan(0.1);
+    for (const selection of ['sobel', 'latent', 'random'] as const) {
+      const denoiser = open();
+      await ralu({ schedule, selection })(denoiser);
+      expect(denoiser.spent.decodeFlops).toBe(128 * 128);
+    }
   });
 
   it('the latents’ Sobel sees an edge where it is', () => {
@@ -382,7 +425,7 @@ describe('the last stage alone', () => {
   });
 
   it('is what RALU makes of a boundary whose clean estimate is blank: the same mean and variance', async () => {
-    const { stages } = planFor(facts, JOB, schedule);
+    const { stages, numerics } = planFor(facts, JOB, schedule);
     const [, second, last] = stages;
     const end = second!.end;
     // at t = e a blank picture is (1 - e) times white noise, on the half-size grid
@@ -392,7 +435,7 @@ describe('the last stage alone', () => {
       scale: new Uint8Array(256).fill(2),
     };
     const restarted = nextTokens(
-      { numerics: 2, stages },
+      { stages, numerics },
       last!,
       { tokens: low, selections: null },
       { seed: 7, mode: 'latent', referenceVariance: false },
@@ -486,11 +529,22 @@ describe('spectral growth', () => {
     ).toBeLessThan(1e-5);
   });
 
-  it('grows at the level where the signal’s share at the low grid’s finest frequency is the tolerance', () => {
-    const law = { scale: 0.12, slope: 1.7 };
-    const { start, end } = growthFor(law, 0.1);
-    expect((start ** 2 * law.scale * 0.5 ** -law.slope) / (1 - start) ** 2).toBeCloseTo(0.1, 9);
-    expect((2 * (1 - end)) / (1 + (1 - end))).toBeCloseTo(1 - start, 9);
+  it('grows where the paper’s power law of FLUX has it: after 18 of 50 steps at tolerance 0.01, after 28 at 0.05', () => {
+    // A = 203.615097 and beta = 1.915461 at 32 of at most 64 cycles; step counts as published for 1024 x 1024
+    const law = { scale: 203.615097 * 64 ** -1.915461, slope: 1.915461 };
+    const schedule = plainSigmas(50, Math.exp(1.15));
+    expect(lowSteps(schedule, growthLevel(law, 0.01))).toBe(18);
+    expect(lowSteps(schedule, growthLevel(law, 0.05))).toBe(28);
+    expect(() => growthLevel(law, 1)).toThrow(RangeError);
+  });
+
+  it('has a step on either side of the growth, and goes on from the level it arrives at', async () => {
+    const sigmas = plainSigmas(6, 1);
+    expect([lowSteps(sigmas, 1), lowSteps(sigmas, 0.5), lowSteps(sigmas, 0.001)]).toEqual([1, 3, 5]);
+    const [low, full] = await askedOfStill(speed({ steps: 6, level: 0.5 }));
+    expect([...low!.sigmas]).toEqual([...Float32Array.from(sigmas.subarray(0, 4))]);
+    expect([...full!.sigmas]).toEqual([...Float32Array.of(grownLevel(0.5), ...sigmas.subarray(4))]);
+    expect(grownLevel(0.5)).toBeCloseTo(2 / 3, 12);
   });
 
   it('finds the slope of a spectrum: white noise has none', () => {
@@ -501,6 +555,119 @@ describe('spectral growth', () => {
     });
     expect(Math.abs(slope)).toBeLessThan(0.1);
     expect(Math.abs(scale - 1)).toBeLessThan(0.1);
+  });
+});
+
+describe('pictures back to latents', () => {
+  /** Latents of a picture by rule, so that a fit can find the rule. */
+  const noisePicture = (seed: number) => {
+    const noise = standardNormals({ seed, stream: 0, count: 3 * 64 * 64 });
+    return {
+      data: Uint8Array.from(noise, (value) => Math.min(255, Math.max(0, 128 + 40 * value))),
+      width: 64,
+      height: 64,
+    };
+  };
+  const pairs = Array.from({ length: 9 }, (_, seed) => {
+    const picture = noisePicture(seed);
+    return { picture, latents: encodePixels(picture, ENCODER) };
+  });
+
+  it('the fit finds a linear rule, and says how much of a channel it explains on pictures it has not seen', () => {
+    const fit = fitEncoder(pairs, 4);
+    const fresh = noisePicture(99);
+    expect(maxDifference(encodePixels(fresh, fit), encodePixels(fresh, ENCODER))).toBeLessThan(1e-3);
+    expect(fit.explained.every((share) => share > 0.999 && share <= 1)).toBe(true);
+    // a channel that no picture shows
+    const hidden = pairs.map(({ picture, latents }, seed) => {
+      const noise = standardNormals({ seed, stream: 1, count: latents.length });
+      return { picture, latents: latents.map((value, i) => (Math.floor(i / 4) % 4 === 1 ? noise[i]! : value)) };
+    });
+    const { explained } = fitEncoder(hidden, 4);
+    expect(explained[1]).toBeLessThan(0);
+    expect(explained[0]).toBeGreaterThan(0.999);
+  });
+
+  it('the work of encoding is counted beside that of decoding', async () => {
+    const denoiser = open();
+    const picture = await denoiser.decode(await plain({ steps: 1 })(denoiser));
+    expect(denoiser.encode(picture, ENCODER)).toEqual(encodePixels(picture, ENCODER));
+    expect(encodeFlopsPerPixel(ENCODER)).toBe((2 * 4 * 193) / 64);
+    expect(denoiser.spent.decodeFlops).toBe(128 * 128 * (1 + (2 * 4 * 193) / 64));
+  });
+
+  it('a picture is doubled as latents are, plane by plane, in whole numbers', () => {
+    const data = Uint8Array.from({ length: 3 * 2 * 2 }, (_, i) => 20 * i);
+    expect([...doublePixels({ data, width: 2, height: 2 }, 'nearest').data.subarray(0, 12)]).toEqual([
+      0, 20, 40, 0, 20, 40, 60, 80, 100, 60, 80, 100,
+    ]);
+    // bilinear: a quarter of the way from 0 to 60
+    expect(doublePixels({ data, width: 2, height: 2 }, 'bilinear').data[3]).toBe(15);
+  });
+
+  it('late upsampling and Bottleneck Sampling double the picture of the clean estimate', async () => {
+    const end = 0.4;
+    const options = { steps: [2, 1], end, kernel: 'nearest' } as const;
+    const denoiser = open();
+    const picture = (await denoiser.stepsAndPicture(firstTokens(denoiser, 2), lowOf(end, 2))).picture;
+    const clean = encodePixels(doublePixels(picture, 'nearest'), ENCODER);
+    const full = mix(1 - 0.6, clean, normals(1, 64 * 16));
+    const expected = eulerStep(full.slice(), velocity(full, Math.fround(0.6)), Math.fround(0.6), 0);
+    expect(
+      maxDifference(await latentsOf(lateUpsampling({ ...options, of: { pixels: ENCODER } })), expected),
+    ).toBeLessThan(1e-5);
+    const ways = [{}, { pixels: ENCODER }].map((way) => bottleneck({ steps: [1, 2, 2], ends: [0.1, 0.45], ...way }));
+    const [latents, pixels] = await Promise.all(ways.map((way) => latentsOf(way)));
+    expect(maxDifference(latents!, pixels!)).toBeGreaterThan(0.1);
+    function lowOf(to: number, steps: number) {
+      const u = (sigma: number) => sigma / (3 - 2 * sigma);
+      return Array.from({ length: steps + 1 }, (_, i) => 1 + (u(1 - to) - 1) * (i / steps)).map(
+        (v) => (3 * v) / (1 + 2 * v),
+      );
+    }
+  });
+
+  it('MrFlow ends the low run in a picture and takes one full step from a low level', async () => {
+    const asked: { tokens: number; steps: number }[] = [];
+    const denoiser = open(JOB, asked);
+    await mrFlow({ lowSteps: 12, sigma: 0.15, encoder: ENCODER })(denoiser);
+    expect(asked).toEqual([
+      { tokens: 16, steps: 12 },
+      { tokens: 64, steps: 1 },
+    ]);
+  });
+});
+
+describe('SelfLift', () => {
+  const [direct, anchor] = [normals(3, 16 * 16), normals(4, 16 * 16)] as const;
+  const lift = (rho: number, weights: [number, number]) => correctedLift(direct, anchor, { channels: 4, rho, weights });
+
+  it('corrects nothing at rho 0 and all at rho 1', () => {
+    expect(lift(0, [1, 1])).toEqual(direct);
+    expect(maxDifference(lift(1, [1, 1]), anchor)).toBeLessThan(1e-6);
+  });
+
+  it('draws the places that differ most towards the picture’s latents, the more the more they differ', () => {
+    const lifted = lift(0.25, [0.5, 1]);
+    // [place]: sum of differences over channels, and the share that was taken
+    const places = Array.from({ length: 64 }, (_, place) => {
+      const at = [0, 1, 2, 3].map((c) => 16 * Math.floor(place / 4) + 4 * c + (place % 4));
+      const shares = at.map((i) => (lifted[i]! - direct[i]!) / (anchor[i]! - direct[i]!));
+      expect(Math.max(...shares) - Math.min(...shares)).toBeLessThan(1e-4);
+      return { difference: at.reduce((sum, i) => sum + Math.abs(anchor[i]! - direct[i]!), 0), share: shares[0]! };
+    }).sort((a, b) => a.difference - b.difference);
+    expect(places.slice(0, 48).every(({ share }) => share === 0)).toBe(true);
+    expect(places[48]!.share).toBeCloseTo(0.5, 4);
+    expect(places[63]!.share).toBeCloseTo(1, 4);
+    for (let i = 49; i < 64; i++) expect(places[i]!.share).toBeGreaterThan(places[i - 1]!.share - 1e-4);
+  });
+
+  it('adds no evaluation to the schedule, and goes on at the level where it was', async () => {
+    const options = { steps: 8, lowSteps: 6, rho: 0.3, weights: [0.5, 1], encoder: ENCODER } as const;
+    expect(await evaluationsOf(selfLift(options))).toEqual([
+      [16, 6],
+      [64, 2],
+    ]);
   });
 });
 
@@ -573,7 +740,7 @@ describe('high, low, high and late', () => {
     const asked: { tokens: number; steps: number }[] = [];
     const denoiser = open(WIDE, asked);
     const tokens = await bottleneck({ steps: [2, 3, 4], ends: [0.1, 0.5] })(denoiser);
-    expect(asked.map(({ tokens: n }) => n)).toEqual([32, 32, 8, 8, 32]);
+    expect(asked.map(({ tokens: n }) => n)).toEqual([32, 8, 32]);
     expect(tokens.imgIds).toEqual(gridIds(4, 8));
     expect(denoiser.spent.evaluations.map(({ tokens: n, count }) => [n, count])).toEqual([
       [32, 6],
@@ -632,6 +799,12 @@ describe('equal work', () => {
     expect(() => intervalFor(50.1, 50)).toThrow(RangeError);
   });
 
+  it('the fewest steps whose work reaches a budget, and no more than 200', () => {
+    expect(fewestWith(6.3, 2, (steps) => steps / 2)).toBe(13);
+    expect(fewestWith(0.1, 2, (steps) => steps / 2)).toBe(2);
+    expect(() => fewestWith(101, 2, (steps) => steps / 2)).toThrow(RangeError);
+  });
+
   it('a preset’s budget is its steps and its extra decoding, in full evaluations', () => {
     // 2 steps at 16 tokens, 3 at 19, 5 at 64, one picture of 64 x 64; a step of n tokens is 1 + n + n²
     expect(budgetOf(facts, planFor(facts, JOB, presetSchedule(facts, '7x')))).toBeCloseTo(
@@ -659,8 +832,11 @@ describe('schedules of the ablations', () => {
 });
 
 describe('the rows', () => {
-  const rows = makeRows(facts, CALIBRATION);
-  const ablations = makeAblations(facts, CALIBRATION);
+  // steps and decoding a thousand times as dear, so that encoding is as cheap beside them as on a real model
+  const { text, ...rest } = facts.flops;
+  const dear = { ...facts, flops: { text, ...mapped(rest, (value) => 1000 * value) } };
+  const rows = makeRows(dear, CALIBRATION);
+  const ablations = makeAblations(dear, CALIBRATION);
   const all: readonly Row[] = [...rows, ...ablations.flatMap((ablation) => ablation.rows)];
 
   it('have names of their own', () => {
@@ -677,10 +853,12 @@ describe('the rows', () => {
     expect(await latentsOf(sample)).toEqual(tokens.latents);
   });
 
-  // a full step is 4161, a low one 273, 19 tokens 381, 25 tokens 651: 7x has 6.39 full evaluations, 5x 8.03
+  // a full step is 4161, a low one 273, 19 tokens 381, 25 tokens 651: 7x has 6.39 full evaluations, 5x 8.03; going
+  // through pixels costs 1.08
   it.each([
     ['plain-50', [[64, 50]]],
     ['plain-7', [[64, 7]]],
+    ['plain-7-ab2', [[64, 7]]],
     ['plain-5', [[64, 5]]],
     ['plain-4', [[64, 4]]],
     ['plain-3', [[64, 3]]],
@@ -690,15 +868,15 @@ describe('the rows', () => {
     [
       'bottleneck',
       [
-        [64, 5],
-        [16, 22],
+        [64, 4],
+        [16, 20],
       ],
     ],
     [
       'naive-late',
       [
-        [16, 17],
-        [64, 6],
+        [16, 14],
+        [64, 5],
       ],
     ],
     ['taylor-7x-order-2', [[64, 7]]],
@@ -706,8 +884,22 @@ describe('the rows', () => {
     [
       'speed',
       [
-        [16, 17],
-        [64, 6],
+        [16, 3],
+        [64, 7],
+      ],
+    ],
+    [
+      'mrflow',
+      [
+        [16, 66],
+        [64, 1],
+      ],
+    ],
+    [
+      'selflift',
+      [
+        [16, 14],
+        [64, 5],
       ],
     ],
     [
@@ -755,18 +947,20 @@ describe('the rows', () => {
   });
 
   it('rivals at the work of 7x do not work less, nor a whole step more', async () => {
-    const budget = budgetOf(facts, planFor(facts, JOB, presetSchedule(facts, '7x')));
-    for (const { id, group, sample } of rows) {
-      if (group !== 'rival' || id.includes('5x') || id.startsWith('teacache')) continue;
-      const denoiser = open();
-      await sample(denoiser);
-      expect(denoiser.spent.denoiseFlops / 4161, id).toBeGreaterThanOrEqual(budget);
-      expect(denoiser.spent.denoiseFlops / 4161, id).toBeLessThan(budget + 1);
+    const budget = budgetOf(dear, planFor(dear, JOB, presetSchedule(dear, '7x')));
+    for (const { id, group, sample } of [...rows, ...ablations.find(({ id: name }) => name === 'resizing')!.rows]) {
+      if (group === 'plain' || group === 'ralu' || id.includes('5x') || id.startsWith('teacache')) continue;
+      const denoiser = makeDenoiser(dear, JOB, runOn(closedFormModel().model));
+      await denoiser.decode(await sample(denoiser));
+      const { denoiseFlops, decodeFlops } = denoiser.spent;
+      const work = (denoiseFlops + decodeFlops - 1000 * 128 * 128) / 4_161_000;
+      expect(work, id).toBeGreaterThanOrEqual(budget);
+      expect(work, id).toBeLessThan(budget + 1);
     }
   });
 
   it('work on a shape that is not square', async () => {
-    for (const { sample } of makeRows(facts, { ...CALIBRATION, height: 64 }))
+    for (const { sample } of makeRows(dear, { ...CALIBRATION, height: 64 }))
       expect((await sample(open(WIDE))).imgIds).toEqual(gridIds(4, 8));
   });
 });

@@ -7,7 +7,7 @@ import type { Run } from '../eval/denoiser.ts';
 
 /** `asked` collects the requests' tokens and steps. */
 export function runOn(model: Model, asked: { tokens: number; steps: number }[] = []): Run {
-  return async (job, { tokens, sigmas, picture }) => {
+  return async (job, { tokens, sigmas, solver, clean, picture }) => {
     const options: StageOptions = {
       model: model.facts.id,
       prompt: job.prompt,
@@ -22,12 +22,15 @@ export function runOn(model: Model, asked: { tokens: number; steps: number }[] =
       preview: null,
       cache: null,
       traceparent: '',
+      solver,
+      clean_latents: clean,
     };
     asked.push({ tokens: tokens.scale.length, steps: sigmas.length - 1 });
     const { done, tensors } = await answerTo(model, encodeStageRequest(options, { ...tokens, sigmas }));
     const side = tokens.scale.includes(1) ? 1 : 2;
     return {
       latents: tensors.latents!.data as Float32Array,
+      clean: clean ? (tensors.clean_latents!.data as Float32Array) : null,
       picture: picture
         ? { data: tensors.rgb!.data as Uint8Array, width: job.width / side, height: job.height / side }
         : null,

@@ -50,15 +50,3 @@ export async function walkStage(tokens: Tokens, sigmas: ArrayLike<number>, advan
     );
   return state;
 }
-
-/** Latents after Euler steps along `sigmas`, and the last velocity: all steps but the last in one stage request. */
-export async function stepsAndVelocity(
-  denoiser: Denoiser,
-  tokens: Tokens,
-  sigmas: ArrayLike<number>,
-): Promise<Advanced> {
-  const levels = Float32Array.from(sigmas);
-  const last = levels.length - 2;
-  const latents = last === 0 ? tokens.latents : await denoiser.steps(tokens, levels.subarray(0, last + 1));
-  return denoiser.step({ ...tokens, latents }, levels[last]!, levels[last + 1]!);
-}

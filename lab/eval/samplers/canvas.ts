@@ -4,7 +4,7 @@
  */
 import { modelShift } from '../../../src/job/model-shift.ts';
 import { buildSchedule } from '../../../src/numerics/schedule.ts';
-import { initialTokens, type Tokens } from '../../../src/numerics/tokens.ts';
+import { gridIds, initialTokens, type Tokens } from '../../../src/numerics/tokens.ts';
 import type { Denoiser } from '../denoiser.ts';
 
 export interface Canvas {
@@ -36,6 +36,12 @@ export function canvasOf({ facts, job }: Pick<Denoiser, 'facts' | 'job'>): Canva
 export function firstTokens(denoiser: Pick<Denoiser, 'facts' | 'job'>, side: 1 | 2): Tokens {
   const { rows, cols, width } = canvasOf(denoiser);
   return initialTokens({ rows: rows / side, cols: cols / side, values: width, seed: denoiser.job.seed, scale: side });
+}
+
+/** Latents [n * D] as the tokens of the full grid. */
+export function fullGrid(denoiser: Pick<Denoiser, 'facts' | 'job'>, latents: Float32Array): Tokens {
+  const { rows, cols } = canvasOf(denoiser);
+  return { latents, imgIds: gridIds(rows, cols), scale: new Uint8Array(rows * cols).fill(1) };
 }
 
 /** [steps + 1] the model's own noise levels, 1 to 0. */

@@ -3,18 +3,16 @@
  *
  * `latents`: the noisy latents themselves are interpolated and the run goes on at the same level, so their noise is no
  * longer white (the paper's mismatch). `clean`: the clean estimate is interpolated and fresh white noise brings it to
- * the same level, which leaves what the paper calls aliasing alone to be seen. Source: RALU, arXiv 2507.08422, remarks
- * 1 and 2 and their figures.
+ * the same level, which leaves what the paper calls aliasing alone to be seen. `pixels`: as `clean`, but what is
+ * interpolated is the clean estimate's picture. Source: RALU, arXiv 2507.08422, remarks 1 and 2 and their figures.
  */
 
-import { cleanEstimate } from '../../../src/numerics/flow.ts';
 import { standardNormals } from '../../../src/numerics/normal.ts';
 import { stageSigmas } from '../../../src/numerics/schedule.ts';
-import { gridIds, type Tokens } from '../../../src/numerics/tokens.ts';
 import type { Sampler } from '../sampler.ts';
-import { stepsAndVelocity } from './advance.ts';
-import { canvasOf, firstTokens } from './canvas.ts';
-import { doubleLatents, type Kernel } from './resize.ts';
+import { canvasOf, firstTokens, fullGrid } from './canvas.ts';
+import type { Encoder } from './encode.ts';
+import { doubleLatents, doublePixels, type Kernel } from './resize.ts';
 
 export interface LateOptions {
   /** low steps, full steps */
@@ -22,7 +20,8 @@ export interface LateOptions {
   /** t at which everything is upsampled */
   readonly end: number;
   readonly kernel: Kernel;
-  readonly of: 'latents' | 'clean';
+  /** what is interpolated; the picture comes back through an encoder */
+  readonly of: 'latents' | 'clean' | { readonly pixels: Encoder };
 }
 
 /** The model's own schedule, cut at `end`. */
@@ -33,24 +32,19 @@ export const lateUpsampling =
     const small = { channels, rows: rows / 2, cols: cols / 2 };
     const low = firstTokens(denoiser, 2);
     const lowSigmas = stageSigmas({ start: 0, end, steps: steps[0], shift });
-    const onFull = (latents: Float32Array): Tokens => ({
-      latents,
-      imgIds: gridIds(rows, cols),
-      scale: new Uint8Array(rows * cols).fill(1),
-    });
-    let full: Tokens;
+    const brought = (clean: Float32Array): Float32Array =>
+      renoised(clean, 1 - end, { seed: denoiser.job.seed, stream: 1 });
+    let latents: Float32Array;
     if (of === 'latents') {
-      full = onFull(doubleLatents(await denoiser.steps(low, lowSigmas), small, kernel));
+      latents = doubleLatents(await denoiser.steps(low, lowSigmas), small, kernel);
+    } else if (of === 'clean') {
+      const { clean } = await denoiser.stepsAndClean(low, lowSigmas);
+      latents = brought(doubleLatents(clean, small, kernel));
     } else {
-      const sigma = 1 - end;
-      const { latents, velocity } = await stepsAndVelocity(denoiser, low, lowSigmas);
-      full = onFull(
-        renoised(doubleLatents(cleanEstimate(latents, velocity, sigma), small, kernel), sigma, {
-          seed: denoiser.job.seed,
-          stream: 1,
-        }),
-      );
+      const { picture } = await denoiser.stepsAndPicture(low, lowSigmas);
+      latents = brought(denoiser.encode(doublePixels(picture, kernel), of.pixels));
     }
+    const full = fullGrid(denoiser, latents);
     return {
       ...full,
       latents: await denoiser.steps(full, stageSigmas({ start: end, end: 1, steps: steps[1], shift })),

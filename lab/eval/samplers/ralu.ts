@@ -6,20 +6,24 @@
 import { firstTokens, nextTokens } from '../../../src/job/boundary.ts';
 import type { Plan, ScheduleRequest, Upsampling } from '../../../src/job/job.ts';
 import { makePlan } from '../../../src/job/plan.ts';
+import type { Solver } from '../../../src/numerics/adams-bashforth.ts';
 import { rankPicture, selectAtBoundaries } from '../../../src/numerics/early.ts';
 import { cleanEstimate } from '../../../src/numerics/flow.ts';
 import { standardNormals } from '../../../src/numerics/normal.ts';
-import { rankTokens } from '../../../src/numerics/select.ts';
+import { latentScores, rankTokens } from '../../../src/numerics/select.ts';
 import { type Tokens, unpackLatents } from '../../../src/numerics/tokens.ts';
 import type { ModelFacts } from '../../../src/stage/contract.ts';
 import type { Denoiser, Job, Pixels } from '../denoiser.ts';
 import type { Sampler } from '../sampler.ts';
-import { type StartStage, stepsAndVelocity, walkStage } from './advance.ts';
+import { type StartStage, walkStage } from './advance.ts';
 import { canvasOf } from './canvas.ts';
 import { taylorSteps } from './taylor.ts';
 
-/** What decides which tokens go early: edges of the decoded picture (the product), of the latents, or chance. */
-export type Selection = 'canny' | 'sobel' | 'random';
+/**
+ * What decides which tokens go early: edges of the decoded picture or detail of the clean latents (the product's), the
+ * latents' gradient, or chance.
+ */
+export type Selection = 'canny' | 'latent' | 'sobel' | 'random';
 
 export interface RaluOptions {
   readonly schedule: ScheduleRequest;
@@ -31,6 +35,13 @@ export interface RaluOptions {
   readonly selection?: Selection;
   /** decodes the clean estimate after every stage but the last, as a job with all its previews does */
   readonly previews?: boolean;
+  readonly solver?: Solver;
+}
+
+/** The product's own choices that a plan depends on. */
+export interface PlanOptions {
+  readonly solver?: Solver;
+  readonly selection?: 'canny' | 'latent';
 }
 
 /** The job object's plan for this schedule. Throws RangeError where the product would refuse it. */
@@ -38,6 +49,7 @@ export function planFor(
   facts: ModelFacts,
   { width, height }: Pick<Job, 'width' | 'height'>,
   schedule: ScheduleRequest,
+  { solver = 'euler', selection = 'canny' }: PlanOptions = {},
 ): Plan {
   const request = {
     model: facts.id,
@@ -48,8 +60,8 @@ export function planFor(
     height,
     seed: 0,
     schedule,
-    solver: 'euler' as const,
-    selection: 'canny' as const,
+    solver,
+    selection,
     upsampling: 'latent' as const,
     reference: false,
     format: 'png' as const,
@@ -62,7 +74,10 @@ export function planFor(
   return plan.value;
 }
 
-/** The stages of a plan, one after the other. */
+/**
+ * The stages of a plan, one after the other. Where none of its tokens goes early, nothing is decoded or ranked. Throws
+ * RangeError for a solver beside velocities that are not all asked of the model: it needs them all.
+ */
 export function ralu({
   schedule,
   mode = 'latent',
@@ -70,23 +85,33 @@ export function ralu({
   referenceGrey: isClipped = false,
   selection = 'canny',
   previews: isShown = false,
+  solver = 'euler',
 }: RaluOptions): Sampler {
   const velocities = schedule.cache ? taylorSteps({ ...schedule.cache, form: 'taylor' }) : null;
+  if (velocities && solver !== 'euler')
+    throw new RangeError(`solver is ${solver}; expected euler where some steps are forecast`);
   // the plan of a size is fitted once, as the object keeps its fits
   const plans = new Map<string, Plan>();
   return async (denoiser) => {
     const { seed, width, height } = denoiser.job;
     const key = `${denoiser.facts.digest} ${width}x${height}`;
-    const plan = plans.get(key) ?? planFor(denoiser.facts, denoiser.job, schedule);
+    const plan =
+      plans.get(key) ??
+      planFor(denoiser.facts, denoiser.job, schedule, {
+        solver,
+        selection: selection === 'latent' ? 'latent' : 'canny',
+      });
     plans.set(key, plan);
     let tokens = firstTokens(plan, seed);
-    let selections: readonly Uint32Array[] = [];
+    const hasEarly = plan.selected.some((count) => count > 0);
+    let selections: readonly Uint32Array[] = plan.selected.map(() => new Uint32Array(0));
     const previews: Pixels[] = [];
     for (const stage of plan.stages) {
       if (stage.stage > 1) tokens = nextTokens(plan, stage, { tokens, selections }, { seed, mode, referenceVariance });
-      const isSelected = stage.stage === 1 && plan.stages.length > 2;
+      const isSelected = stage.stage === 1 && hasEarly;
       const { latents, picture, clean } = await runStage(denoiser, tokens, stage.sigmas, {
         velocities,
+        solver,
         look: isSelected ? selection : null,
         isShown: isShown && stage.stage < plan.stages.length,
       });
@@ -97,12 +122,14 @@ export function ralu({
           selection === 'canny' && picture
             ? rankPicture(picture, { block: denoiser.facts.token_pixels, isClipped }).ranking
             : clean
-              ? rankBySobel(clean, denoiser)
+              ? selection === 'latent'
+                ? rankTokens(latentScores(clean, tokens.scale.length))
+                : rankBySobel(clean, denoiser)
               : rankByChance(tokens.scale.length, seed);
         selections = selectAtBoundaries(ranking, plan.selected);
       }
     }
-    return { ...tokens, ...(selections[0] && { early: selections[0] }), ...(isShown && { previews }) };
+    return { ...tokens, ...(selections[0]?.length && { early: selections[0] }), ...(isShown && { previews }) };
   };
 }
 
@@ -113,8 +140,8 @@ interface StageEnd {
 }
 
 /**
- * One stage, with what the selection looks at and the picture that is shown. As few stage requests as its velocities
- * allow.
+ * One stage, with what the selection looks at and the picture that is shown. One stage request, unless it has velocities
+ * of its own or needs both the clean latents and their picture.
  */
 async function runStage(
   denoiser: Denoiser,
@@ -122,21 +149,37 @@ async function runStage(
   sigmas: readonly number[],
   {
     velocities,
+    solver,
     look,
     isShown,
-  }: { readonly velocities: StartStage | null; readonly look: Selection | null; readonly isShown: boolean },
+  }: {
+    readonly velocities: StartStage | null;
+    readonly solver: Solver;
+    readonly look: Selection | null;
+    readonly isShown: boolean;
+  },
 ): Promise<StageEnd> {
+  const needsClean = look === 'latent' || look === 'sobel';
   const isDecoded = isShown || look === 'canny';
-  if (!velocities && look !== 'sobel') {
-    if (isDecoded) return { ...(await denoiser.stepsAndPicture(tokens, sigmas)), clean: null };
-    return { latents: await denoiser.steps(tokens, sigmas), picture: null, clean: null };
+  if (!velocities && !needsClean) {
+    if (isDecoded) return { ...(await denoiser.stepsAndPicture(tokens, sigmas, solver)), clean: null };
+    return { latents: await denoiser.steps(tokens, sigmas, solver), picture: null, clean: null };
   }
-  const { latents, velocity } = velocities
-    ? await walkStage(tokens, sigmas, velocities(denoiser))
-    : await stepsAndVelocity(denoiser, tokens, sigmas);
-  const clean = cleanEstimate(latents, velocity, sigmas.at(-1)!);
+  const { latents, clean } = velocities
+    ? await walkToClean(denoiser, tokens, sigmas, velocities)
+    : await denoiser.stepsAndClean(tokens, sigmas, solver);
   const picture = isDecoded ? await denoiser.decode({ ...tokens, latents: clean }) : null;
-  return { latents, picture, clean: look === 'sobel' ? clean : null };
+  return { latents, picture, clean: needsClean ? clean : null };
+}
+
+async function walkToClean(
+  denoiser: Denoiser,
+  tokens: Tokens,
+  sigmas: readonly number[],
+  velocities: StartStage,
+): Promise<{ readonly latents: Float32Array; readonly clean: Float32Array }> {
+  const { latents, velocity } = await walkStage(tokens, sigmas, velocities(denoiser));
+  return { latents, clean: cleanEstimate(latents, velocity, sigmas.at(-1)!) };
 }
 
 /**

@@ -1,8 +1,9 @@
 /**
- * Latents on a grid twice as fine, or half: separable filters on latent pixels, pixel centres at halves, borders
- * replicated. Pure.
+ * Latents and pictures on a grid twice as fine, and latents on half of it: separable filters, pixel centres at halves,
+ * borders replicated. Pure.
  */
 import { packLatents, unpackLatents } from '../../../src/numerics/tokens.ts';
+import type { Pixels } from '../denoiser.ts';
 
 /** Names of the filters, from no smoothing to the sharpest cut. */
 export type Kernel = 'nearest' | 'bilinear' | 'bicubic' | 'lanczos';
@@ -72,13 +73,14 @@ function doubleLines(
   }
 }
 
-/**
- * [2 rows * 2 cols * D] packed latents of [rows * cols * D]. Law: a constant stays itself; `nearest` is src/numerics'
- * latent mode.
- */
-export function doubleLatents(packed: Float32Array, { channels, rows, cols }: GridSize, kernel: Kernel): Float32Array {
-  const [height, width] = [2 * rows, 2 * cols];
-  const image = unpackLatents(packed, { channels, rows, cols });
+interface ImageSize {
+  readonly channels: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** [channels][2 height][2 width] of [channels][height][width]. */
+function doubleImage(image: Float32Array, { channels, height, width }: ImageSize, kernel: Kernel): Float32Array {
   const tall = new Float32Array(2 * image.length);
   const columns = Array.from({ length: channels * width }, (_, n) => ({ c: Math.floor(n / width), x: n % width }));
   doubleLines(
@@ -100,7 +102,29 @@ export function doubleLatents(packed: Float32Array, { channels, rows, cols }: Gr
     { length: width, step: 1, starts: lines.map((n) => n * width), targets: lines.map((n) => n * 2 * width) },
     kernel,
   );
-  return packLatents(wide, { channels, rows: 2 * rows, cols: 2 * cols });
+  return wide;
+}
+
+/**
+ * [2 rows * 2 cols * D] packed latents of [rows * cols * D]. Law: a constant stays itself; `nearest` is src/numerics'
+ * latent mode.
+ */
+export function doubleLatents(packed: Float32Array, { channels, rows, cols }: GridSize, kernel: Kernel): Float32Array {
+  const image = unpackLatents(packed, { channels, rows, cols });
+  const fine = doubleImage(image, { channels, height: 2 * rows, width: 2 * cols }, kernel);
+  return packLatents(fine, { channels, rows: 2 * rows, cols: 2 * cols });
+}
+
+/** A picture twice as wide and twice as high. Law: as doubleLatents does it, then cut to whole numbers from 0 to 255. */
+export function doublePixels({ data, width, height }: Pixels, kernel: Kernel): Pixels {
+  const size = width * height;
+  const planes = new Float32Array(3 * size);
+  for (let i = 0; i < planes.length; i++) planes[i] = data[3 * (i % size) + Math.floor(i / size)]!;
+  const fine = doubleImage(planes, { channels: 3, height, width }, kernel);
+  // rounds half to even and cuts at the ends
+  const bytes = new Uint8ClampedArray(fine.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = fine[(i % 3) * 4 * size + Math.floor(i / 3)]!;
+  return { data: new Uint8Array(bytes.buffer), width: 2 * width, height: 2 * height };
 }
 
 /** [rows / 2 * cols / 2 * D] packed latents, each pixel the mean of four. Law: undoes doubleLatents' `nearest`. */
