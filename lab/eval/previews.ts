@@ -39,8 +39,8 @@ export interface Kept {
 
 /**
  * Which things of `first` are in `last`. A thing of `last` stands for one of `first` only: nearest pairs first.
- * `distance` is between centres, in shorter sides of the picture. Laws: near <= named <= things <= seen, placed <= seen;
- * a picture keeps all its own things.
+ * `distance` is between centres, in shorter sides of the picture. Laws: near <= named <= things <= seen; placed <=
+ * seen; a picture keeps all its own things.
  */
 export function thingsKept(first: Pick<Seen, 'objects'>, last: Pick<Seen, 'objects'>, distance: number): Kept {
   const sameName = pairsOf(first.objects, last.objects, (a, b) => a.name !== null && a.name === b.name);

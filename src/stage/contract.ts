@@ -205,7 +205,7 @@ export const stageOptions = z.strictObject({
   /** pixels of the final image, whatever grid this stage runs on */
   width: positiveInt,
   height: positiveInt,
-  /** `clean`: the clean estimate, at half size unless ids count full tokens; `image`: the finished picture, encoded */
+  /** `clean`: the clean estimate, at half size unless ids count full tokens; `image`: the image, encoded */
   decode: decodeKind,
   /**
    * whether the pixels of a clean estimate come back: only the stage before the selection needs them, and at 1024² they
