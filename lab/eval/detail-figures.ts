@@ -45,8 +45,8 @@ export function figureOf(detail: Detail, figure: DetailFigure): number | null {
 
 /**
  * The figure of one picture less `factor` times that of another of the same prompt: of detail, the mean over the names
- * that were fitted in both, null where there is none; of ghosts, null where either has none. So a thing that only one of them shows counts for neither. Law:
- * with factor 1 it changes its sign when the pictures change places.
+ * that were fitted in both, null where there is none; of ghosts, null where either has none. So a thing that only one
+ * of them shows counts for neither. Law: with factor 1 it changes its sign when the pictures change places.
  */
 export function figureDifference(mine: Detail, other: Detail, figure: DetailFigure, factor = 1): number | null {
   if (figure === 'ghosts')

@@ -21,8 +21,8 @@ const STANDS_OUT = 32;
 const MARGIN = 1 / 32;
 
 /**
- * What the picture has of the things `asked` for among those `seen`, each as it is or in the colour it was seen in. Fine detail is what a blur of 1 2 1 takes away:
- * half of what has four pixels a period, all of what has two.
+ * What the picture has of the things `asked` for among those `seen`, each as it is or in the colour it was seen in.
+ * Fine detail is what a blur of 1 2 1 takes away: half of what has four pixels a period, all of what has two.
  *
  *   kept = <picture, sprite> / <sprite, sprite>   false = |picture - kept sprite|² / <sprite, sprite>
  *

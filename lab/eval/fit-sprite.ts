@@ -253,7 +253,9 @@ function attempt({ window, blurred, background }: Part, sprite: Sprite, placed: 
   return { placed, planes, map, added, error };
 }
 
-/** One colour of what a sprite adds to the background: weights times its red, green, blue and alpha, less what it hides. */
+/**
+ * One colour of what a sprite adds to the background: weights times its red, green, blue and alpha, less what it hides.
+ */
 function blend(
   planes: readonly Float32Array[],
   weights: Float64Array,

@@ -126,7 +126,9 @@ function modelOf(models: readonly ModelFacts[], { model, size }: EvalOptions): M
   return facts;
 }
 
-/** What is kept of this model at this size; where nothing is, or its calibration is of another version, it is measured. */
+/**
+ * What is kept of this model at this size; where nothing is, or its calibration is of another version, it is measured.
+ */
 async function begin(
   folder: string,
   { facts, size, open }: { facts: ModelFacts; size: { width: number; height: number }; open: (job: Job) => Denoiser },

@@ -13,8 +13,8 @@ type Triple = readonly [number, number, number];
 
 /**
  * [n, 4] red, green, blue, levels 0 to 255, times alpha: the commonest hue becomes that of `colour`; relative
- * saturation and brightness stay, and so does everything of another hue. Law: alpha is the same. Throws RangeError for a
- * colour that is not one of colours.json.
+ * saturation and brightness stay, and so does everything of another hue. Law: alpha is the same. Throws RangeError for
+ * a colour that is not one of colours.json.
  */
 export function recolour(pixels: Float32Array, colour: string): Float32Array {
   const rgb = (colours as unknown as Readonly<Record<string, Triple>>)[colour];

@@ -33,8 +33,8 @@ export const fitShifts = (problem: MatchingProblem, z: readonly number[]): Match
 
 /**
  * Worse matches on purpose: the Z that is given, and shifts between the best for it and even steps, h ^ (1 - λ), with λ
- * found by halving so that the exact divergence is the target's. A target below the best divergence gives the best. Law:
- * divergence is the target to 1e-6.
+ * found by halving so that the exact divergence is the target's. A target below the best divergence gives the best.
+ * Law: divergence is the target to 1e-6.
  */
 export function mismatched(problem: MatchingProblem, z: readonly number[], target: number): Matched {
   const fit = fitShifts(problem, z);

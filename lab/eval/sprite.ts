@@ -72,7 +72,9 @@ export async function openSprites(names: readonly string[] = Object.keys(objects
   };
 }
 
-/** The visible part, centred in a square of 256 that it fills in width or height; [256, 256, 4], colours times alpha. */
+/**
+ * The visible part, centred in a square of 256 that it fills in width or height; [256, 256, 4], colours times alpha.
+ */
 async function cutToSquare(file: Uint8Array): Promise<Copy> {
   const { data, info } = await sharp(file).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
   let [left, top, right, bottom] = [info.width, info.height, 0, 0];

@@ -55,7 +55,9 @@ export interface Summary {
     readonly denoiseSeconds: number;
     readonly denoiseTflops: number;
   };
-  /** means over the pictures in which a sprite fits, of ghosts where all that were asked for do; null where none does */
+  /**
+   * means over the pictures in which a sprite fits, of ghosts where all that were asked for do; null where none does
+   */
   readonly detail: Readonly<Record<DetailFigure, number | null>>;
   /** mean over the pictures that have edges */
   readonly gradient: number | null;

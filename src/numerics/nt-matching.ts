@@ -60,8 +60,8 @@ export function exactDivergence(candidate: MatchingCandidate, problem: MatchingP
 /**
  * The shifts in shiftRange and Z in `zRanges` [K - 1] of least exact divergence, for K = steps.length >= 2 stages; Z in
  * [2, 10] at every boundary when `zRanges` is left out: above 10 the divergence barely falls while the restart nears
- * pure noise. Deterministic: the minimiser runs from the reference's start and from a few others, and the best end is kept. Law: no worse than the best with one Z for all boundaries. Throws RangeError naming field, value and
- * rule.
+ * pure noise. Deterministic: the minimiser runs from the reference's start and from a few others, and the best end is
+ * kept. Law: no worse than the best with one Z for all boundaries. Throws RangeError naming field, value and rule.
  */
 export function fitSchedule({
   zRanges,

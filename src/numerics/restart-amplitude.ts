@@ -31,7 +31,9 @@ export interface Amplitude {
   readonly wanted: number;
 }
 
-/** Amplitudes at one boundary: of tokens on the full grid after it, and of those still low; null where there are none. */
+/**
+ * Amplitudes at one boundary: of tokens on the full grid after it, and of those still low; null where there are none.
+ */
 export interface BoundaryAmplitude {
   readonly upsampled: Amplitude | null;
   readonly kept: Amplitude | null;
@@ -58,7 +60,10 @@ export function restartAmplitude(width: number, end: number, z: number): number 
   return loudest(width, end) / z;
 }
 
-/** The largest Z that keeps the amplitude at `wanted` or above. Laws: restartAmplitude undoes it; it doubles with the width. */
+/**
+ * The largest Z that keeps the amplitude at `wanted` or above. Laws: restartAmplitude undoes it; it doubles with the
+ * width.
+ */
 export function zBound(width: number, end: number, wanted: number): number {
   return loudest(width, end) / requirePositive('wanted', wanted);
 }
@@ -81,8 +86,8 @@ export function boundaryAmplitudes(restarts: Restarts, z: readonly number[]): Bo
 }
 
 /**
- * [K - 1] where the Z of each boundary may lie: from 2 to the largest that keeps every kind of token there at its wanted
- * amplitude, at most 10. Where even 2 falls short, only 2 is left. Throws RangeError.
+ * [K - 1] where the Z of each boundary may lie: from 2 to the largest that keeps every kind of token there at its
+ * wanted amplitude, at most 10. Where even 2 falls short, only 2 is left. Throws RangeError.
  */
 export function amplitudeRanges(restarts: Restarts): Range[] {
   const { least, most } = Z_RANGE;

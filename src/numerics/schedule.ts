@@ -95,8 +95,8 @@ export function checkStages(steps: readonly number[], ends: readonly number[]): 
 }
 
 /**
- * The whole schedule of K = steps.length stages. `z` [K - 1] is the renoise strength of each boundary, at least 2; K = 1
- * is the plain model, which has none. Throws RangeError naming field, value and rule.
+ * The whole schedule of K = steps.length stages. `z` [K - 1] is the renoise strength of each boundary, at least 2; K =
+ * 1 is the plain model, which has none. Throws RangeError naming field, value and rule.
  */
 export function buildSchedule({
   steps,

@@ -3,10 +3,10 @@
  *
  * From the paper: three stages, full resolution first and last, a lower one between; at each change the clean estimate
  * is resized and noise is put back; each stage has its own shifted timesteps. Our reading, where its text leaves it
- * open: sizes are halved by means of four latent pixels and doubled bilinearly, as latents or as a picture; going down keeps the level, going up
- * raises it as SD3's resolution shift does, sigma → 2 sigma / (1 + sigma), which gives every coarse structure its
- * signal-to-noise ratio back after four times the pixels; a stage's shift is the one the model states for its number of
- * tokens. Steps and ends are ours, chosen for equal work. Source: arXiv 2503.18940.
+ * open: sizes are halved by means of four latent pixels and doubled bilinearly, as latents or as a picture; going down
+ * keeps the level, going up raises it as SD3's resolution shift does, sigma → 2 sigma / (1 + sigma), which gives every
+ * coarse structure its signal-to-noise ratio back after four times the pixels; a stage's shift is the one the model
+ * states for its number of tokens. Steps and ends are ours, chosen for equal work. Source: arXiv 2503.18940.
  */
 
 import { modelShift } from '../../../src/job/model-shift.ts';

@@ -55,8 +55,8 @@ export function fewestSteps(
 }
 
 /**
- * The fewest steps, at least `least`, whose work is not below `budget`, in full-size evaluations. Throws RangeError when
- * 200 steps are not enough.
+ * The fewest steps, at least `least`, whose work is not below `budget`, in full-size evaluations. Throws RangeError
+ * when 200 steps are not enough.
  */
 export function fewestWith(budget: number, least: number, workOf: (steps: number) => number): number {
   for (let steps = least; steps <= 200; steps++) if (workOf(steps) >= budget) return steps;

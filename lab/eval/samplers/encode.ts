@@ -6,9 +6,9 @@
  * A rival that resizes goes through pixels then: decode, resize, encode.
  */
 import { Matrix, solve } from 'ml-matrix';
+import type { Rgb } from '../../../src/job/job.ts';
 import { requireLength } from '../../../src/numerics/bounds.ts';
 import { packLatents, unpackLatents } from '../../../src/numerics/tokens.ts';
-import type { Pixels } from '../denoiser.ts';
 
 /** Plain JSON, to be stored with the calibration it belongs to. */
 export interface Encoder {
@@ -23,7 +23,7 @@ export interface Encoder {
 /** A picture and the clean latents [n * D] that it was decoded from. */
 export interface Decoded {
   readonly latents: Float32Array;
-  readonly picture: Pixels;
+  readonly picture: Rgb;
 }
 
 /** Every third picture is kept back, to tell how well the encoder does on what it has not seen. */
@@ -71,7 +71,7 @@ export function fitEncoder(pictures: readonly Decoded[], channels: number): Enco
  * [n * D] packed latents of a picture, whose sides are multiples of two latent pixels. Law: what the fit explains
  * wholly it gives back.
  */
-export function encodePixels(picture: Pixels, { side, weights }: Pick<Encoder, 'side' | 'weights'>): Float32Array {
+export function encodePixels(picture: Rgb, { side, weights }: Pick<Encoder, 'side' | 'weights'>): Float32Array {
   const patches = patchesOf(picture, side);
   const image = new Float32Array(weights.length * patches.length);
   for (const [c, weight] of weights.entries()) {
@@ -116,13 +116,13 @@ function explainedBy(
   });
 }
 
-const gridOf = ({ width, height }: Pixels, side: number): { rows: number; cols: number } => ({
+const gridOf = ({ width, height }: Rgb, side: number): { rows: number; cols: number } => ({
   rows: height / side / 2,
   cols: width / side / 2,
 });
 
 /** The squares of a picture, row by row: each [1 + 3 * side * side], 1 and then the pixels in [-1, 1]. */
-function patchesOf({ data, width, height }: Pixels, side: number): readonly Float32Array[] {
+function patchesOf({ data, width, height }: Rgb, side: number): readonly Float32Array[] {
   requireLength('picture', data.length, 3 * width * height);
   const cols = width / side;
   return Array.from({ length: cols * (height / side) }, (_, at) => {

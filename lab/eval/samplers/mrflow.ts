@@ -2,8 +2,8 @@
  * MrFlow: the whole picture at low resolution, enlarged as pixels, and a last step at full size.
  *
  * From the paper and its code: the low run ends in a clean picture and walks the schedule of its own size; the picture
- * is enlarged twice, encoded, and brought to a low level, 0.12 to 0.15, with fresh noise; one full step from there to 0.
- * Not the paper's: its enlarger is Real-ESRGAN, a network trained on photographs; here it is a Lanczos filter. The
+ * is enlarged twice, encoded, and brought to a low level, 0.12 to 0.15, with fresh noise; one full step from there to
+ * 0. Not the paper's: its enlarger is Real-ESRGAN, a network trained on photographs; here it is a Lanczos filter. The
  * number of low steps is ours, for equal work. Source: MrFlow, arXiv 2607.01642.
  */
 import { modelShift } from '../../../src/job/model-shift.ts';

@@ -140,8 +140,8 @@ interface StageEnd {
 }
 
 /**
- * One stage, with what the selection looks at and the picture that is shown. One stage request, unless it has velocities
- * of its own or needs both the clean latents and their picture.
+ * One stage, with what the selection looks at and the picture that is shown. One stage request, unless it has
+ * velocities of its own or needs both the clean latents and their picture.
  */
 async function runStage(
   denoiser: Denoiser,

@@ -115,7 +115,9 @@ export function doubleLatents(packed: Float32Array, { channels, rows, cols }: Gr
   return packLatents(fine, { channels, rows: 2 * rows, cols: 2 * cols });
 }
 
-/** A picture twice as wide and twice as high. Law: as doubleLatents does it, then cut to whole numbers from 0 to 255. */
+/**
+ * A picture twice as wide and twice as high. Law: as doubleLatents does it, then cut to whole numbers from 0 to 255.
+ */
 export function doublePixels({ data, width, height }: Pixels, kernel: Kernel): Pixels {
   const size = width * height;
   const planes = new Float32Array(3 * size);

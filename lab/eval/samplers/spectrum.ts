@@ -84,9 +84,9 @@ export interface PowerLaw {
 }
 
 /**
- * Power a coefficient of clean latents [rows * cols * D], fitted as scale * f^-slope: f = √((k / height)² + (l / width)²)
- * in (0, 1), 1 the finest that a side of the grid holds. Least squares in the logarithms of the means over equal bands,
- * each weighed by its coefficients, all pictures together.
+ * Power a coefficient of clean latents [rows * cols * D], fitted as scale * f^-slope: f = √((k / height)² + (l /
+ * width)²) in (0, 1), 1 the finest that a side of the grid holds. Least squares in the logarithms of the means over
+ * equal bands, each weighed by its coefficients, all pictures together.
  */
 export function fitPowerLaw(pictures: readonly Float32Array[], { channels, rows, cols }: GridSize): PowerLaw {
   const [height, width] = [2 * rows, 2 * cols];

@@ -2,10 +2,10 @@
  * SPEED: low resolution while the finer frequencies are still noise, then spectral growth.
  *
  * From the paper and its code: two scales, half and full size, one schedule of the model's own; the frequency omega is
- * noise until the level t at which its error falls to δ, t = 1 / (1 + sqrt(δ / (P (1 + P - δ)))), P the power law of the
- * model's clean latents at the low grid's finest frequency; the growth comes at the first level of the schedule at or
- * below t, by cosine transform, with noise above; the level becomes 2 t / (1 + t), and the next step goes from there to
- * the schedule's next level; δ = 0.01. Ours: the number of steps, for equal work. `pixels` is ours too: the clean
+ * noise until the level t at which its error falls to δ, t = 1 / (1 + sqrt(δ / (P (1 + P - δ)))), P the power law of
+ * the model's clean latents at the low grid's finest frequency; the growth comes at the first level of the schedule at
+ * or below t, by cosine transform, with noise above; the level becomes 2 t / (1 + t), and the next step goes from there
+ * to the schedule's next level; δ = 0.01. Ours: the number of steps, for equal work. `pixels` is ours too: the clean
  * estimate grows as a picture, its noise by the paper's expansion. Source: arXiv 2605.18736, equations 5, 6, 9 and 10.
  */
 import { standardNormals } from '../../../src/numerics/normal.ts';
