@@ -42,7 +42,7 @@ function settingsOf(options: PreviewOptions, facts: ModelFacts, size: { width: n
     ? chooseSchedule({ N: steps, e: ends ?? undefined, r: ratios ?? undefined }, facts, size)
     : {
         ok: true as const,
-        value: presetSchedule(facts, preset ?? defaultPreset(facts.steps), ratios ? { r: ratios } : {}),
+        value: presetSchedule(facts, preset ?? defaultPreset(facts), ratios ? { r: ratios } : {}),
       };
   if (!asked.ok) throw new UsageError(`${asked.refusal.field} is ${asked.refusal.value}; ${asked.refusal.rule}`);
   const base = asked.value;

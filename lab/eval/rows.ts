@@ -37,9 +37,10 @@ function settingFor(facts: ModelFacts, { width, height, encoder }: Calibration) 
   const { rows, cols } = canvasOf({ facts, job: { prompt: '', seed: 0, width, height } });
   const fullTokens = rows * cols;
   const shift = modelShift(facts.shift, fullTokens);
-  const presets = uncachedPresetsFor(facts.steps);
-  const fastest = defaultPreset(facts.steps);
-  const second = presets.at(-2)?.name ?? fastest;
+  const presets = uncachedPresetsFor(facts);
+  // rivals have the work of the published ones, which the model's own keep within
+  const fastest = defaultPreset(facts, { published: true });
+  const second = presets.filter(({ published }) => published).at(-2)?.name ?? fastest;
   const budget = (preset: string) => budgetOf(facts, planFor(facts, { width, height }, presetSchedule(facts, preset)));
   const cost = (tokens: number) => share(facts, tokens, fullTokens);
   return {
@@ -121,7 +122,7 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
           calibration,
         ),
       ),
-    ...presetsFor(facts.steps).flatMap(({ name, cache }) => {
+    ...presetsFor(facts).flatMap(({ name, cache }) => {
       if (!cache) return [];
       const { warmup, interval, order } = cache;
       const [base] = name.split('-');
@@ -134,7 +135,7 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
       return [{ ...row, settings: { ...row.settings, warmup, interval, order } }];
     }),
     referenceRow(facts, schedule, fastest, calibration),
-    blankRow(facts, schedule, fastest, calibration),
+    blankRow(facts, defaultPreset(facts), calibration),
   ];
 }
 
@@ -165,6 +166,7 @@ function scheduleSettings(
     r: schedule.ratios,
     h: plan.stages.map(({ shift }) => shift),
     Z: plan.z,
+    numerics: plan.numerics,
     divergence: plan.divergence ?? 0,
   };
 }
@@ -177,7 +179,7 @@ const choiceSettings = ({ solver = 'euler', selection = 'canny', schedule }: Ral
 
 /** The reference implementation, its published constants and its errors included. */
 function referenceRow(facts: ModelFacts, fitted: ScheduleRequest, preset: string, calibration: Calibration): Row {
-  const isPublished = presetsFor(facts.steps).some(({ name, published }) => name === preset && published);
+  const isPublished = presetsFor(facts).some(({ name, published }) => name === preset && published);
   const schedule = isPublished ? presetSchedule(facts, preset, { published: true }) : fitted;
   return raluRow(
     facts,
@@ -188,7 +190,8 @@ function referenceRow(facts: ModelFacts, fitted: ScheduleRequest, preset: string
 }
 
 /** The control: the preset's last stage, from noise in which there is no picture. */
-function blankRow(facts: ModelFacts, schedule: ScheduleRequest, preset: string, { width, height }: Calibration): Row {
+function blankRow(facts: ModelFacts, preset: string, { width, height }: Calibration): Row {
+  const schedule = presetSchedule(facts, preset);
   const { start, steps, shift } = planFor(facts, { width, height }, schedule).stages.at(-1)!;
   return {
     id: BLANK,

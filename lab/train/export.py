@@ -232,6 +232,8 @@ def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int
         "sizes": [{"width": width, "height": height} for width, height in sizes],
         "shift": [{"tokens": max(width * height for width, height in sizes) // 256, "shift": transformer.SHIFT}],
         "steps": STEPS,
+        # chosen on the evaluation's set A (docs/method.md)
+        "presets": [{"name": "7x-two-stage", "N": [3, 6], "e": [0.2, 1], "r": []}],
         "guidance": None,
         "negative_prompt": False,
         "text_tokens": text.MAX_TOKENS,

@@ -9,7 +9,7 @@ import {
   type RequestInput,
   renamed,
 } from '../job/plan-request.ts';
-import { PLAIN, uncachedPresetsFor } from '../job/presets.ts';
+import { PLAIN, type PresetFacts, uncachedPresetsFor } from '../job/presets.ts';
 import { type Planned, type Refusal, refuse, type ScheduleInput } from '../job/schedule-request.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
@@ -94,7 +94,7 @@ export function planImages(
   const format = body.output_format ?? preferred;
   if (compression !== DEFAULT_COMPRESSION && format === 'png')
     return refuse('output_compression', compression, 'belongs to webp and jpeg; png is lossless');
-  const schedule = scheduleOf(body, model.value.steps);
+  const schedule = scheduleOf(body, model.value);
   if (!schedule.ok) return schedule;
   const [, width, height] = SIZE.exec(body.size ?? '') ?? [];
   const { on_disconnect: _, ...options } = body.ralu ?? {};
@@ -115,11 +115,11 @@ export function planImages(
 }
 
 /**
- * The preset that a quality means for a model with this plain run: `low` its fastest, `medium` the one in the middle,
- * `high` its most careful; undefined where it chooses none.
+ * The preset that a quality means for a model: `low` its last, `medium` the one in the middle,
+ * `high` its first; undefined where it chooses none.
  */
-function presetOf(quality: ImageRequest['quality'], plainSteps: number): string | undefined {
-  const names = uncachedPresetsFor(plainSteps).map(({ name }) => name);
+function presetOf(quality: ImageRequest['quality'], facts: PresetFacts): string | undefined {
+  const names = uncachedPresetsFor(facts).map(({ name }) => name);
   switch (quality) {
     case 'low':
       return names.at(-1) ?? PLAIN;
@@ -139,8 +139,8 @@ function presetOf(quality: ImageRequest['quality'], plainSteps: number): string 
 }
 
 /** The schedule that `quality` or `steps` choose. The ways to choose one exclude each other. */
-function scheduleOf({ quality, steps, ralu }: ImageRequest, plainSteps: number): Planned<ScheduleInput> {
-  const preset = presetOf(quality, plainSteps);
+function scheduleOf({ quality, steps, ralu }: ImageRequest, facts: PresetFacts): Planned<ScheduleInput> {
+  const preset = presetOf(quality, facts);
   const own = (['preset', 'N', 'e', 'h', 'Z'] as const).find((field) => ralu?.[field] !== undefined);
   if (preset !== undefined && own) return refuse('quality', quality, `chooses a preset, and so does ralu.${own}`);
   if (preset !== undefined && steps !== undefined)

@@ -5,7 +5,7 @@ import { openFleet } from '../fleet/fleet.ts';
 import { modelsOf } from '../fleet/models.ts';
 import type { Plan } from '../job/job.ts';
 import { needsOf } from '../job/plan.ts';
-import { PLAIN, presetsFor } from '../job/presets.ts';
+import { PLAIN, type PresetFacts, presetsFor } from '../job/presets.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { modelFacts, type Queue, temporalCache } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
@@ -65,10 +65,10 @@ const listModels = createRoute({
   },
 });
 
-/** The plain run and the presets of a model with so many plain steps; the last is what a job without a preset gets. */
-const viewPresets = (plainSteps: number): z.infer<typeof presetView>[] => [
-  { name: PLAIN, N: [plainSteps], e: [1], r: [], cache: null },
-  ...presetsFor(plainSteps).map(({ name, steps, ends, ratios, cache }) => ({
+/** The plain run and the presets of a model; the last is what a job without a preset gets. */
+const viewPresets = (facts: PresetFacts): z.infer<typeof presetView>[] => [
+  { name: PLAIN, N: [facts.steps], e: [1], r: [], cache: null },
+  ...presetsFor(facts).map(({ name, steps, ends, ratios, cache }) => ({
     name,
     N: [...steps],
     e: [...ends],
@@ -82,7 +82,7 @@ export function routeModels(app: OpenAPIHono<AppEnv>): void {
     const models = await availableModels(c.env);
     const data = models.map((facts) => ({
       ...facts,
-      presets: viewPresets(facts.steps),
+      presets: viewPresets(facts),
       object: 'model' as const,
       created: 0,
       owned_by: 'ralu',

@@ -200,7 +200,7 @@ function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null 
     };
   const { cache } = request.schedule;
   if (request.reference && cache)
-    return presetsFor(facts.steps).some((own) => own.name === preset && own.cache)
+    return presetsFor(facts).some((own) => own.name === preset && own.cache)
       ? { field: 'preset', value: preset, rule: 'the reference evaluates every step: ask for a preset without a cache' }
       : { field: 'cache', value: cache, rule: 'the reference evaluates every step: leave it out' };
   if (cache && request.solver !== 'euler')

@@ -1,8 +1,9 @@
 /**
- * The published schedules, by name. Each belongs to models whose plain run has that many steps. Source: RALU, arXiv
- * 2507.08422 v3, supplement.
+ * Schedules by name: the published ones, each for models whose plain run has that many steps, and those of a model's
+ * own. Source of the published: RALU, arXiv 2507.08422 v3, supplement.
  */
 import type { TemporalCache } from '../numerics/taylor.ts';
+import type { ModelFacts } from '../stage/contract.ts';
 
 export interface Preset {
   readonly name: string;
@@ -81,16 +82,33 @@ export const PRESETS: readonly Preset[] = [
 /** The name of the plain full-resolution run, which every model has. */
 export const PLAIN = 'plain';
 
-/** The presets of a model whose plain run has `plainSteps` steps. */
-export const presetsFor = (plainSteps: number): readonly Preset[] =>
-  PRESETS.filter((preset) => preset.plainSteps === plainSteps);
+/** What decides the presets of a model. */
+export type PresetFacts = Pick<ModelFacts, 'steps' | 'presets'>;
 
-/** Those of them that evaluate every step, the most careful first. */
-export const uncachedPresetsFor = (plainSteps: number): readonly Preset[] =>
-  presetsFor(plainSteps).filter(({ cache }) => cache === null);
+/** The presets of a model: those published for its plain steps, then its own. A name that is taken counts once. */
+export function presetsFor({ steps: plainSteps, presets = [] }: PresetFacts): readonly Preset[] {
+  const published = PRESETS.filter((preset) => preset.plainSteps === plainSteps);
+  const own = presets
+    .filter(({ name }) => name !== PLAIN && !published.some((preset) => preset.name === name))
+    .map(({ name, N, e, r }) => ({ name, plainSteps, steps: N, ends: e, ratios: r, published: null, cache: null }));
+  return [...published, ...own];
+}
+
+/** Those of them that evaluate every step. */
+export const uncachedPresetsFor = (facts: PresetFacts): readonly Preset[] =>
+  presetsFor(facts).filter(({ cache }) => cache === null);
+
+/** What a request asks for that not every preset has: h and Z as published, or tokens that go early. */
+export interface Wanted {
+  readonly published?: boolean;
+  readonly selected?: boolean;
+}
 
 /**
- * What a request without a preset gets: the fastest one for its model that evaluates every step; `plain` where a model
- * has none. Law: it is the last of presetsFor.
+ * What a request gets that names no preset: the last one of its model that evaluates every step and has what it asks
+ * for; `plain` where none does. Law: asked for nothing, it is the last of presetsFor.
  */
-export const defaultPreset = (plainSteps: number): string => uncachedPresetsFor(plainSteps).at(-1)?.name ?? PLAIN;
+export const defaultPreset = (facts: PresetFacts, { published = false, selected = false }: Wanted = {}): string =>
+  uncachedPresetsFor(facts).findLast(
+    (preset) => (!published || preset.published) && (!selected || preset.steps.length > 2),
+  )?.name ?? PLAIN;

@@ -7,7 +7,7 @@ import type { TemporalCache } from '../numerics/taylor.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import type { ScheduleRequest } from './job.ts';
 import { modelShift } from './model-shift.ts';
-import { defaultPreset, PLAIN, type Preset, presetsFor } from './presets.ts';
+import { defaultPreset, PLAIN, type Preset, presetsFor, type Wanted } from './presets.ts';
 
 /** What a request may be refused for once the model is known. */
 export interface Refusal {
@@ -34,6 +34,7 @@ export interface ScheduleInput {
   readonly Z?: number | readonly number[] | undefined;
   readonly r?: number | readonly number[] | undefined;
   readonly published?: boolean | undefined;
+  readonly reference?: boolean | undefined;
   /** canny when absent; `none` upsamples nothing early */
   readonly selection?: Selection | undefined;
   readonly z_max?: number | undefined;
@@ -93,7 +94,7 @@ function presetSchedule(
   zMax: number | null,
 ): Planned<ScheduleRequest> {
   const isPlainOnly = !canBeStaged(size, facts.token_pixels);
-  const name = input.preset ?? (isPlainOnly ? PLAIN : defaultPreset(facts.steps));
+  const name = input.preset ?? (isPlainOnly ? PLAIN : defaultPreset(facts, wantedOf(input)));
   if (name === PLAIN) {
     // who did not ask for the plain run hears why it is the only one
     const field = (['r', 'published', 'z_max'] as const).find(
@@ -122,7 +123,7 @@ function presetSchedule(
       },
     };
   }
-  const presets = presetsFor(facts.steps);
+  const presets = presetsFor(facts);
   const preset = presets.find((candidate) => candidate.name === name);
   if (!preset)
     return refuse('preset', name, `must be one of ${[PLAIN, ...presets.map((known) => known.name)].join(', ')}`);
@@ -152,6 +153,12 @@ function presetSchedule(
     },
   };
 }
+
+/** What a request without a preset needs of one. `published` and `reference` mean the paper's own schedules. */
+const wantedOf = ({ published, reference, r, selection }: ScheduleInput): Wanted => ({
+  published: Boolean(published || reference),
+  selected: r !== undefined || selection === 'canny' || selection === 'latent',
+});
 
 function customSchedule(
   { N, e, h, Z, r, selection, cache }: ScheduleInput,

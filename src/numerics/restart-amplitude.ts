@@ -17,10 +17,10 @@ import type { Range } from './minimize.ts';
  * The least amplitude wanted at a restart, for things of `share` of the picture's shorter side: of tokens on the full
  * grid at a boundary before the last, of tokens still low there, and of all tokens at the last boundary.
  *
- * Provisional: what Z = 2 gives the 7x preset at 256 x 256 pixels, where the bundled model keeps its layout; FLUX at
- * 1024 x 1024 as published has 2.0, 1.0 and 3.5.
+ * Measured on the bundled model (docs/method.md): below them the things of the first preview begin to stand elsewhere in
+ * the final picture. FLUX at 1024 x 1024 as published has 2.0, 1.0 and 3.5.
  */
-export const WANTED_AMPLITUDE = { share: 0.4, upsampled: 1.6, kept: 0.8, last: 2.7 } as const;
+export const WANTED_AMPLITUDE = { share: 0.4, upsampled: 1.6, kept: 1, last: 1.6 } as const;
 
 /** Z of a fit when nothing else bounds it: the method needs 2; above 10 the divergence barely falls. */
 const Z_RANGE: Range = { least: 2, most: 10 };

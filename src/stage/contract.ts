@@ -24,6 +24,8 @@ const MAX_MODELS = 256;
 const MAX_ALIASES = 64;
 const MAX_SIZES = 256;
 const MAX_SHIFTS = 256;
+const MAX_PRESETS = 32;
+const MAX_PRESET_STAGES = 8;
 const MAX_SCRIPTS = 64;
 const MAX_WARNINGS = 64;
 /** Longest name, and longest sentence, characters. */
@@ -58,6 +60,22 @@ const flopFacts: z.ZodType<FlopFacts> = z.object({
 /** Range of a number a model accepts, or null where the model has no such input. */
 const range = z.object({ min: z.number(), max: z.number(), default: z.number() }).nullable();
 
+/** A schedule of a model's own: steps and ends of its stages, and the shares of tokens upsampled early between them. */
+const modelPreset = z
+  .object({
+    name,
+    N: z.array(positiveInt).min(2).max(MAX_PRESET_STAGES),
+    e: z.array(z.number().positive()).max(MAX_PRESET_STAGES),
+    r: z.array(z.number().min(0).max(1)).max(MAX_PRESET_STAGES),
+  })
+  .refine(({ N, e }) => e.length === N.length, { path: ['e'], error: 'must have as many values as N' })
+  .refine(({ e }) => e.at(-1) === 1 && e.every((end, k) => end > (e[k - 1] ?? 0)), {
+    path: ['e'],
+    error: 'must rise to 1',
+  })
+  .refine(({ N, r }) => r.length === N.length - 2, { path: ['r'], error: 'must have two values less than N' })
+  .refine(({ r }) => r.every((share, k) => share >= (r[k - 1] ?? 0)), { path: ['r'], error: 'must not fall' });
+
 /**
  * What a stage server says of one model at `GET /v1/models`. Everything the plan needs, so the Worker knows no model by
  * name. The rule `checkSizes` belongs to it.
@@ -91,6 +109,11 @@ export const modelFacts = z.object({
     ),
   /** steps of the plain full-resolution run that everything is compared with */
   steps: positiveInt,
+  /**
+   * schedules of its own beside those published for models with as many steps, the most careful first; the last is what
+   * a job gets that asks for none
+   */
+  presets: z.array(modelPreset).max(MAX_PRESETS).optional(),
   guidance: range,
   negative_prompt: z.boolean(),
   /** longest prompt in the model's own text tokens, and most image tokens a stage may have */
