@@ -56,10 +56,7 @@ export async function calibrate(
     pictures.push({ latents: tokens.latents, picture: await denoiser.decode(tokens) });
   }
 
-  const budget = budgetOf(
-    facts,
-    planFor(facts, first, presetSchedule(facts, defaultPreset(facts, { published: true }))),
-  );
+  const budget = budgetOf(facts, planFor(facts, first, presetSchedule(facts, defaultPreset(facts))));
   const fullStep = stepFlops(facts.flops, canvas.rows * canvas.cols).total;
   const evaluationsAt = async (threshold: number): Promise<number> => {
     let total = 0;

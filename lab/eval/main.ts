@@ -96,8 +96,7 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
       size,
       open,
       detector: detector.digest,
-      earlyCount:
-        planFor(facts, size, presetSchedule(facts, defaultPreset(facts, { published: true }))).selected[0] ?? 0,
+      earlyCount: planFor(facts, size, presetSchedule(facts, defaultPreset(facts))).selected[0] ?? 0,
       plainPicture: (prompt) => loadPicture(pictureOf(folder, rows[0]!.id, prompt)),
       judge: async (prompt, picture) => {
         const seen = await detector.look(picture);

@@ -1,7 +1,7 @@
 /** The ways of sampling that the evaluation compares: the table's rows, and the settings that its ablations vary. */
 import type { ScheduleRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
-import { defaultPreset, presetsFor, uncachedPresetsFor } from '../../src/job/presets.ts';
+import { defaultPreset, presetsFor, usualPresetsFor } from '../../src/job/presets.ts';
 import type { Solver } from '../../src/numerics/adams-bashforth.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import type { Calibration } from './calibrate.ts';
@@ -37,10 +37,9 @@ function settingFor(facts: ModelFacts, { width, height, encoder }: Calibration) 
   const { rows, cols } = canvasOf({ facts, job: { prompt: '', seed: 0, width, height } });
   const fullTokens = rows * cols;
   const shift = modelShift(facts.shift, fullTokens);
-  const presets = uncachedPresetsFor(facts);
-  // rivals have the work of the published ones, which the model's own keep within
-  const fastest = defaultPreset(facts, { published: true });
-  const second = presets.filter(({ published }) => published).at(-2)?.name ?? fastest;
+  const presets = presetsFor(facts).filter(({ cache }) => cache === null);
+  const fastest = defaultPreset(facts);
+  const second = usualPresetsFor(facts).at(-2)?.name ?? fastest;
   const budget = (preset: string) => budgetOf(facts, planFor(facts, { width, height }, presetSchedule(facts, preset)));
   const cost = (tokens: number) => share(facts, tokens, fullTokens);
   return {
@@ -135,7 +134,7 @@ export function makeRows(facts: ModelFacts, calibration: Calibration): readonly 
       return [{ ...row, settings: { ...row.settings, warmup, interval, order } }];
     }),
     referenceRow(facts, schedule, fastest, calibration),
-    blankRow(facts, defaultPreset(facts), calibration),
+    blankRow(facts, fastest, calibration),
   ];
 }
 

@@ -9,7 +9,7 @@ import {
   type RequestInput,
   renamed,
 } from '../job/plan-request.ts';
-import { PLAIN, type PresetFacts, uncachedPresetsFor } from '../job/presets.ts';
+import { PLAIN, type PresetFacts, usualPresetsFor } from '../job/presets.ts';
 import { type Planned, type Refusal, refuse, type ScheduleInput } from '../job/schedule-request.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
@@ -115,11 +115,11 @@ export function planImages(
 }
 
 /**
- * The preset that a quality means for a model: `low` its last, `medium` the one in the middle,
- * `high` its first; undefined where it chooses none.
+ * The preset that a quality means for a model: `low` its fastest, `medium` the one in the middle,
+ * `high` its most careful; undefined where it chooses none.
  */
 function presetOf(quality: ImageRequest['quality'], facts: PresetFacts): string | undefined {
-  const names = uncachedPresetsFor(facts).map(({ name }) => name);
+  const names = usualPresetsFor(facts).map(({ name }) => name);
   switch (quality) {
     case 'low':
       return names.at(-1) ?? PLAIN;

@@ -22,6 +22,7 @@ export interface RequestInput extends ScheduleInput {
   readonly seed?: number | undefined;
   readonly solver?: Solver | undefined;
   readonly upsampling?: Upsampling | undefined;
+  readonly reference?: boolean | undefined;
   readonly guidance?: number | undefined;
   readonly output_format?: ImageFormat | undefined;
   readonly quality?: number | undefined;

@@ -85,30 +85,29 @@ export const PLAIN = 'plain';
 /** What decides the presets of a model. */
 export type PresetFacts = Pick<ModelFacts, 'steps' | 'presets'>;
 
-/** The presets of a model: those published for its plain steps, then its own. A name that is taken counts once. */
+/**
+ * The presets of a model: its own, then those published for its plain steps. A name that is taken by one of these is
+ * the published schedule's.
+ */
 export function presetsFor({ steps: plainSteps, presets = [] }: PresetFacts): readonly Preset[] {
   const published = PRESETS.filter((preset) => preset.plainSteps === plainSteps);
   const own = presets
     .filter(({ name }) => name !== PLAIN && !published.some((preset) => preset.name === name))
     .map(({ name, N, e, r }) => ({ name, plainSteps, steps: N, ends: e, ratios: r, published: null, cache: null }));
-  return [...published, ...own];
-}
-
-/** Those of them that evaluate every step. */
-export const uncachedPresetsFor = (facts: PresetFacts): readonly Preset[] =>
-  presetsFor(facts).filter(({ cache }) => cache === null);
-
-/** What a request asks for that not every preset has: h and Z as published, or tokens that go early. */
-export interface Wanted {
-  readonly published?: boolean;
-  readonly selected?: boolean;
+  return [...own, ...published];
 }
 
 /**
- * What a request gets that names no preset: the last one of its model that evaluates every step and has what it asks
- * for; `plain` where none does. Law: asked for nothing, it is the last of presetsFor.
+ * Those that are chosen from where none is named, the most careful first: the published ones that evaluate every step,
+ * or the model's own where nothing is published for it.
  */
-export const defaultPreset = (facts: PresetFacts, { published = false, selected = false }: Wanted = {}): string =>
-  uncachedPresetsFor(facts).findLast(
-    (preset) => (!published || preset.published) && (!selected || preset.steps.length > 2),
-  )?.name ?? PLAIN;
+export function usualPresetsFor(facts: PresetFacts): readonly Preset[] {
+  const published = PRESETS.filter(({ plainSteps, cache }) => plainSteps === facts.steps && cache === null);
+  return published.length > 0 ? published : presetsFor(facts);
+}
+
+/**
+ * What a request without a preset gets: the last of the usual ones, which is the fastest; `plain` where a model has
+ * none. Law: it is the last of presetsFor.
+ */
+export const defaultPreset = (facts: PresetFacts): string => usualPresetsFor(facts).at(-1)?.name ?? PLAIN;

@@ -7,7 +7,7 @@ import type { TemporalCache } from '../numerics/taylor.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import type { ScheduleRequest } from './job.ts';
 import { modelShift } from './model-shift.ts';
-import { defaultPreset, PLAIN, type Preset, presetsFor, type Wanted } from './presets.ts';
+import { defaultPreset, PLAIN, type Preset, presetsFor } from './presets.ts';
 
 /** What a request may be refused for once the model is known. */
 export interface Refusal {
@@ -34,7 +34,6 @@ export interface ScheduleInput {
   readonly Z?: number | readonly number[] | undefined;
   readonly r?: number | readonly number[] | undefined;
   readonly published?: boolean | undefined;
-  readonly reference?: boolean | undefined;
   /** canny when absent; `none` upsamples nothing early */
   readonly selection?: Selection | undefined;
   readonly z_max?: number | undefined;
@@ -94,7 +93,7 @@ function presetSchedule(
   zMax: number | null,
 ): Planned<ScheduleRequest> {
   const isPlainOnly = !canBeStaged(size, facts.token_pixels);
-  const name = input.preset ?? (isPlainOnly ? PLAIN : defaultPreset(facts, wantedOf(input)));
+  const name = input.preset ?? (isPlainOnly ? PLAIN : defaultPreset(facts));
   if (name === PLAIN) {
     // who did not ask for the plain run hears why it is the only one
     const field = (['r', 'published', 'z_max'] as const).find(
@@ -153,12 +152,6 @@ function presetSchedule(
     },
   };
 }
-
-/** What a request without a preset needs of one. `published` and `reference` mean the paper's own schedules. */
-const wantedOf = ({ published, reference, r, selection }: ScheduleInput): Wanted => ({
-  published: Boolean(published || reference),
-  selected: r !== undefined || selection === 'canny' || selection === 'latent',
-});
 
 function customSchedule(
   { N, e, h, Z, r, selection, cache }: ScheduleInput,

@@ -17,8 +17,8 @@ import type { Range } from './minimize.ts';
  * The least amplitude wanted at a restart, for things of `share` of the picture's shorter side: of tokens on the full
  * grid at a boundary before the last, of tokens still low there, and of all tokens at the last boundary.
  *
- * Measured on the bundled model (docs/method.md): below them the things of the first preview begin to stand elsewhere in
- * the final picture. FLUX at 1024 x 1024 as published has 2.0, 1.0 and 3.5.
+ * Measured on the bundled model (docs/method.md): below them the things of the first preview begin to stand elsewhere
+ * in the final picture. FLUX at 1024 x 1024 as published has 2.0, 1.0 and 3.5.
  */
 export const WANTED_AMPLITUDE = { share: 0.4, upsampled: 1.6, kept: 1, last: 1.6 } as const;
 

@@ -26,6 +26,9 @@ const MAX_SIZES = 256;
 const MAX_SHIFTS = 256;
 const MAX_PRESETS = 32;
 const MAX_PRESET_STAGES = 8;
+const MAX_PRESET_STEPS = 1000;
+/** shortest stage of a preset on the clock from 0 to 1 */
+const LEAST_STAGE = 0.001;
 const MAX_SCRIPTS = 64;
 const MAX_WARNINGS = 64;
 /** Longest name, and longest sentence, characters. */
@@ -69,9 +72,13 @@ const modelPreset = z
     r: z.array(z.number().min(0).max(1)).max(MAX_PRESET_STAGES),
   })
   .refine(({ N, e }) => e.length === N.length, { path: ['e'], error: 'must have as many values as N' })
-  .refine(({ e }) => e.at(-1) === 1 && e.every((end, k) => end > (e[k - 1] ?? 0)), {
+  .refine(({ N }) => N.reduce((sum, steps) => sum + steps, 0) <= MAX_PRESET_STEPS, {
+    path: ['N'],
+    error: `must not be more than ${MAX_PRESET_STEPS} steps together`,
+  })
+  .refine(({ e }) => e.at(-1) === 1 && e.every((end, k) => end - (e[k - 1] ?? 0) >= LEAST_STAGE), {
     path: ['e'],
-    error: 'must rise to 1',
+    error: `must rise to 1, by at least ${LEAST_STAGE} each time`,
   })
   .refine(({ N, r }) => r.length === N.length - 2, { path: ['r'], error: 'must have two values less than N' })
   .refine(({ r }) => r.every((share, k) => share >= (r[k - 1] ?? 0)), { path: ['r'], error: 'must not fall' });

@@ -41,6 +41,37 @@ describe('the sizes of a model', () => {
   });
 });
 
+describe('the presets of a model’s own', () => {
+  const preset = { name: 'own', N: [3, 1, 6], e: [0.2, 0.3, 1], r: [0.1] };
+  const faultIn = (changes: object) => faultOf(list({ presets: [preset, { ...preset, ...changes }] }));
+
+  test('are schedules of two stages or more', () => {
+    expect(faultIn({})).toBe(undefined);
+    expect(modelList.parse(list({ presets: [preset] })).models[0]?.presets).toEqual([preset]);
+    expect(faultIn({ N: [3, 6], e: [0.2, 1], r: [] })).toBe(undefined);
+  });
+
+  test.each([
+    ['N', { N: [10], e: [1], r: [] }],
+    ['N', { N: [900, 50, 51] }],
+    ['N.0', { N: [0, 1, 6] }],
+    ['e', { e: [0.2, 1] }],
+    ['e', { e: [0.3, 0.2, 1] }],
+    ['e', { e: [0.2, 0.2005, 1] }],
+    ['e', { e: [0.2, 0.3, 0.9] }],
+    ['r', { r: [] }],
+    ['r', { N: [1, 1, 1, 1], e: [0.1, 0.2, 0.3, 1], r: [0.2, 0.1] }],
+    ['r.0', { r: [1.5] }],
+    ['name', { name: '' }],
+  ])('are refused by %s: %o', (field, changes) => {
+    expect(faultIn(changes)).toContain(`models.0.presets.1.${field}: `);
+  });
+
+  test('are at most 32', () => {
+    expect(faultOf(list({ presets: Array(33).fill(preset) }))).toContain('models.0.presets: ');
+  });
+});
+
 describe('a list of models', () => {
   test('that states no contract is of version 1, and its engines are unknown', () => {
     expect(modelList.parse(list({}))).toEqual({

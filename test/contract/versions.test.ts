@@ -52,7 +52,8 @@ afterAll(async () => {
 describe('a Worker of version 1 at this server', () => {
   test('reads its models, the facts it has always known', async () => {
     const list = modelList1.parse(await (await call(server, 'GET', 'v1/models')).json());
-    expect(list).toEqual({ models: [FACTS] });
+    const { scripts: _, ...known } = FACTS;
+    expect(list).toEqual({ models: [known] });
   });
 
   test.each(oldRequests.map(({ file }) => [file] as const))('has %s done, and reads every message', async (file) => {

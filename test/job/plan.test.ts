@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { JobRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
 import { needsOf, viewPlan } from '../../src/job/plan.ts';
-import { defaultPreset, PRESETS, presetsFor, uncachedPresetsFor } from '../../src/job/presets.ts';
+import { defaultPreset, PRESETS, presetsFor, usualPresetsFor } from '../../src/job/presets.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import { amplitudeRanges } from '../../src/numerics/restart-amplitude.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
@@ -64,7 +64,7 @@ describe('the plan', () => {
   });
 
   test('is fitted unless h and Z are given, and then at least as well as published', () => {
-    for (const { name, published } of uncachedPresetsFor({ steps: 50 })) {
+    for (const { name, published } of usualPresetsFor({ steps: 50 })) {
       const fitted = value(planFor({ preset: name }));
       const given = value(planFor({ preset: name, published: true }));
       expect(given.stages.map(({ shift }) => shift)).toEqual(published?.shifts);
@@ -434,6 +434,32 @@ describe('presets', () => {
       expect([last.name, last.cache]).toEqual([defaultPreset({ steps: plainSteps }), null]);
     }
     expect(defaultPreset({ steps: 50 })).toBe('7x');
+  });
+
+  test('of a model’s own are asked for by name; the published ones stay the default', () => {
+    const own = { name: 'own', N: [3, 6], e: [0.2, 1], r: [] };
+    const facts: ModelFacts = { ...FLUX, presets: [own, { ...own, name: '7x' }, { ...own, name: 'plain' }] };
+    expect(presetsFor(facts).map(({ name, steps }) => [name, steps])).toEqual([
+      ['own', [3, 6]],
+      ...presetsFor({ steps: 50 }).map(({ name, steps }) => [name, steps]),
+    ]);
+    expect(defaultPreset(facts)).toBe('7x');
+    const plan = value(planOn(facts, { preset: 'own' }));
+    expect(plan.stages.map(({ tokens, steps, end }) => [tokens, steps, end])).toEqual([
+      [1024, 3, 0.2],
+      [4096, 6, 1],
+    ]);
+    expect(plan.numerics).toBe(2);
+    expect(chooseSchedule({ preset: 'own', published: true }, facts, FLUX.sizes[0]!)).toMatchObject({
+      ok: false,
+      refusal: { field: 'published', rule: 'preset own has no published h and Z' },
+    });
+  });
+
+  test('of a model’s own are the default where nothing is published for its steps', () => {
+    const own = { name: 'own', N: [3, 6], e: [0.2, 1], r: [] };
+    expect(defaultPreset({ steps: 20, presets: [own, { ...own, name: 'faster' }] })).toBe('faster');
+    expect(defaultPreset({ steps: 20 })).toBe('plain');
   });
 
   test('have names of their own and schedules of one length that end at 1', () => {

@@ -308,6 +308,7 @@ describe('the doors', () => {
     const cache = { kind: 'taylor_velocity', interval: 2, order: 2 };
     expect(list.data[0]?.presets.map((preset) => [preset.name, preset.cache])).toEqual([
       ['plain', null],
+      ['7x-two-stage', null],
       ['4x', null],
       ['5x', null],
       ['5x-taylor-3', { ...cache, warmup: 3 }],
