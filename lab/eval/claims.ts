@@ -31,13 +31,13 @@ export interface Claim {
   readonly test: (typeof TESTS)[number];
   /** whether `row` may take no more TFLOPs than `against` */
   readonly atNoMoreWork: boolean;
+  /** of each prompt of its tasks, the hard ones but for a mean of all: neither fewer nor more are looked at */
+  readonly seeds: number;
 }
 
 export interface Claims {
   /** greatest corrected p at which a claim holds */
   readonly level: number;
-  /** of each prompt: neither fewer nor more are looked at */
-  readonly seeds: number;
   readonly claims: readonly Claim[];
 }
 
@@ -60,12 +60,11 @@ export interface Told {
  * of what is not symmetric when both rows do equally well (a factor other than 1, a margin other than 0).
  */
 export function parseClaims(text: string): Claims {
-  const { level, seeds, claims } = JSON.parse(text) as Claims;
+  const { level, claims } = JSON.parse(text) as Claims;
   const refuse = (field: string, value: unknown, rule: string): never => {
     throw new RangeError(`${field} is ${JSON.stringify(value)}; expected ${rule}`);
   };
   if (!(level > 0 && level < 1)) refuse('level', level, 'a number between 0 and 1');
-  if (!Number.isInteger(seeds) || seeds < 1) refuse('seeds', seeds, 'a whole number from 1');
   if (!Array.isArray(claims)) refuse('claims', claims, 'a list');
   const known = new Set<string>();
   for (const [i, claim] of claims.entries()) {
@@ -80,6 +79,7 @@ export function parseClaims(text: string): Claims {
       if (typeof claim[name] !== 'string' || claim[name] === '') refuse(field(name), claim[name], 'a name');
     for (const name of ['factor', 'margin'] as const)
       if (!Number.isFinite(claim[name])) refuse(field(name), claim[name], 'a number');
+    if (!Number.isInteger(claim.seeds) || claim.seeds < 1) refuse(field('seeds'), claim.seeds, 'a whole number from 1');
     if (typeof claim.atNoMoreWork !== 'boolean') refuse(field('atNoMoreWork'), claim.atNoMoreWork, 'true or false');
     if (claim.test === 'sign-flip' && (claim.factor !== 1 || claim.margin !== 0))
       refuse(field('test'), claim.test, 'bootstrap with a factor other than 1 or a margin other than 0');
@@ -87,7 +87,15 @@ export function parseClaims(text: string): Claims {
     if (known.has(key)) refuse(`claims[${i}]`, key, 'each two rows, metric and side once');
     known.add(key);
   }
-  return { level, seeds, claims };
+  return { level, claims };
+}
+
+/** A prompt under its `nth` seed, of those that claims may be about. */
+export interface Pictured {
+  readonly id: string;
+  readonly task: string;
+  readonly seed: number;
+  readonly nth: number;
 }
 
 /**
@@ -97,16 +105,18 @@ export function parseClaims(text: string): Claims {
 export function tellClaims(
   { level, claims }: Claims,
   results: readonly Result[],
-  pictures: readonly { readonly id: string; readonly seed: number }[],
+  pictures: readonly Pictured[],
 ): Told[] {
   const byRow = Map.groupBy(results, ({ row }) => row);
-  const keys = pictures.map(({ id, seed }) => pictureKey({ prompt: id, seed }));
-  const all = (row: string): Result[] | null => {
+  const all = (row: string, { metric, seeds }: Claim): Result[] | null => {
+    const keys = pictures
+      .filter(({ task, nth }) => nth < seeds && (metric === 'mean' || HARD.has(task)))
+      .map(({ id, seed }) => pictureKey({ prompt: id, seed }));
     const byKey = new Map((byRow.get(row) ?? []).map((result) => [pictureKey(result), result]));
     const found = keys.flatMap((key) => byKey.get(key) ?? []);
     return found.length > 0 && found.length === keys.length ? found : null;
   };
-  const measured = claims.map((claim) => measure(claim, all(claim.row), all(claim.against)));
+  const measured = claims.map((claim) => measure(claim, all(claim.row, claim), all(claim.against, claim)));
   const corrected = new Array<number>(claims.length);
   for (const family of Map.groupBy(claims.keys(), (i) => claims[i]!.family).values())
     for (const [at, p] of holm(family.map((i) => measured[i]!.p)).entries()) corrected[family[at]!] = p;
@@ -150,9 +160,7 @@ function differences({ metric, factor }: Claim, mine: readonly Result[], others:
     const value =
       metric === 'detail'
         ? figureDifference(detail, other.detail, 'kept', factor)
-        : metric === 'mean' || HARD.has(task)
-          ? Number(correct) - factor * Number(other.correct)
-          : null;
+        : Number(correct) - factor * Number(other.correct);
     return value === null ? [] : [{ prompt, task, value }];
   });
   return [...Map.groupBy(pictures, ({ task }) => task).values()].map((ofTask) =>

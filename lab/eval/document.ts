@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ablationChart, rowsChart } from './charts.ts';
-import { type Claims, tellClaims } from './claims.ts';
+import { type Claims, type Pictured, tellClaims } from './claims.ts';
 import type { Moments } from './frechet.ts';
 import { type Report, type ReportAblation, type ReportRow, renderReport } from './report.ts';
 import { currentResults, pictureKey, type Result } from './results.ts';
@@ -30,7 +30,7 @@ export interface DocumentInput {
   readonly claims: {
     readonly digest: string;
     readonly said: Claims;
-    readonly pictures: readonly { readonly id: string; readonly seed: number }[];
+    readonly pictures: readonly Pictured[];
   } | null;
   readonly model: Report['model'];
   readonly size: Report['size'];

@@ -32,6 +32,7 @@ import { type Seeded, withSeeds } from './seeds.ts';
 import { type PromptSet, promptsOf } from './sets.ts';
 import { openSprites } from './sprite.ts';
 import { stageAt } from './stage-run.ts';
+import { HARD } from './tasks.ts';
 
 interface EvalPrompt extends Prompt {
   readonly expect: Expectation;
@@ -50,27 +51,32 @@ const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const pictureOf = (folder: string, row: string, { id, nth }: Seeded<EvalPrompt>): string =>
   join(folder, 'pictures', row, nth === 0 ? `${id}.png` : `${id}-seed-${nth}.png`);
 /** The prompts that the options ask for, each under as many seeds. */
-const askedPrompts = ({ set, prompts, seeds }: EvalOptions): Seeded<EvalPrompt>[] =>
-  withSeeds(takePrompts(PROMPTS[set], prompts), seeds);
+const askedPrompts = ({ set, tasks, prompts, seeds }: EvalOptions): Seeded<EvalPrompt>[] =>
+  withSeeds(
+    takePrompts(
+      PROMPTS[set].filter(({ task }) => tasks === 'all' || HARD.has(task)),
+      prompts,
+    ),
+    seeds,
+  );
 
 /** What set B is to confirm, and a digest that tells whether it has changed since. */
 function loadClaims() {
   const text = readFileSync(new URL('./claims.json', import.meta.url), 'utf8');
   const said = parseClaims(text);
   const digest = createHash('sha256').update(text).digest('hex').slice(0, 12);
-  return { said, digest, pictures: withSeeds(takePrompts(PROMPTS.B, Number.POSITIVE_INFINITY), said.seeds) };
+  return { said, digest, pictures: withSeeds(PROMPTS.B, Math.max(...said.claims.map(({ seeds }) => seeds))) };
 }
 
-/** The rows and ablations that the options name; the plain run is always the first. */
+/** The rows and ablations that the options name, and the plain run, with which a document compares them. */
 function chosen(
   { rows: ids, ablations }: EvalOptions,
   { facts, calibration }: About,
-): { rows: readonly Row[]; ablations: readonly Ablation[] } {
+): { plain: Row; rows: readonly Row[]; ablations: readonly Ablation[] } {
   const all = makeRows(facts, calibration);
-  const [plain] = all;
-  const rows = choose(all, ids, '--rows');
   return {
-    rows: plain && !rows.includes(plain) ? [plain, ...rows] : rows,
+    plain: all[0]!,
+    rows: choose(all, ids, '--rows'),
     ablations: choose(makeAblations(facts, calibration), ablations, '--ablations'),
   };
 }
@@ -88,7 +94,7 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
     const open = (job: Job): Denoiser => makeDenoiser(facts, job, stage.runOn(facts));
     const folder = folderOf(facts, size);
     const about = await begin(folder, { facts, size, open });
-    const { rows, ablations } = chosen(options, about);
+    const { plain, rows, ablations } = chosen(options, about);
     const sitting = { set: options.set, ...(options.set === 'B' && { claims: loadClaims().digest }) };
     saveAbout(folder, { ...about, sittings: [...about.sittings, thisSitting(process.argv.slice(2), sitting)] });
 
@@ -97,7 +103,7 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
       open,
       detector: detector.digest,
       earlyCount: planFor(facts, size, presetSchedule(facts, defaultPreset(facts))).selected[0] ?? 0,
-      plainPicture: (prompt) => loadPicture(pictureOf(folder, rows[0]!.id, prompt)),
+      plainPicture: (prompt) => loadPicture(pictureOf(folder, plain.id, prompt)),
       judge: async (prompt, picture) => {
         const seen = await detector.look(picture);
         const detail = detailOf(picture, seen.objects, { asked: prompt.names, sprites });
@@ -106,6 +112,7 @@ async function run(options: EvalOptions, detector: Detector): Promise<string> {
     };
     await runRows(bench, {
       folder,
+      plain,
       rows: [...rows, ...ablations.flatMap((ablation) => ablation.rows)],
       prompts: askedPrompts(options),
       showcase: showcaseOf(options.set),
@@ -154,11 +161,13 @@ async function runRows(
   bench: Bench<Seeded<EvalPrompt>>,
   {
     folder,
+    plain,
     rows,
     prompts,
     showcase,
   }: {
     folder: string;
+    plain: Row;
     rows: readonly Row[];
     prompts: readonly Seeded<EvalPrompt>[];
     showcase: readonly Seeded<EvalPrompt>[];
@@ -178,7 +187,7 @@ async function runRows(
     const start = performance.now();
     const { result, picture } = await measure(bench, row, prompt);
     // the picture first: where its line is kept, it is there
-    if (row === rows[0] || showcase.some(({ id, nth }) => id === prompt.id && nth === prompt.nth))
+    if (row.id === plain.id || showcase.some(({ id, nth }) => id === prompt.id && nth === prompt.nth))
       await savePicture(pictureOf(folder, row.id, prompt), picture);
     add(result);
     took.set(row.id, [...(took.get(row.id) ?? []), performance.now() - start]);
@@ -226,14 +235,14 @@ async function report(
       '--report: the calibration kept is of another version; a run without --report measures it anew',
     );
   const { facts, calibration, sittings } = about;
-  const { rows, ablations } = chosen(options, about);
+  const { plain, rows, ablations } = chosen(options, about);
   const { set } = options;
   const showcase = showcaseOf(set);
   // what is written by hand is about set A, but for the detector
   const { detector, ...sentences } = sentencesAbout(facts);
   return writeDocument(
     {
-      rows,
+      rows: [plain, ...rows.filter((row) => row !== plain)],
       ablations,
       results: judgedAnew(openResults(resultsOf(folder)).results, askedPrompts(options)),
       showcase,

@@ -10,9 +10,10 @@ With --set B the prompts are fresh ones, kept for confirmation: it writes docs/e
 A run that was stopped goes on where it was: what is measured is kept under .ralu/eval, by model and size. Delete that folder to measure anew.
 
   --size <WxH>              pixels (the model's default)
-  --rows <ids>              only these rows of the table, comma-separated (all); the first of all rows, plain, is always among them
+  --rows <ids>              only these rows of the table, comma-separated (all)
   --ablations <ids>         all, none, or some, comma-separated (all; of set B none)
   --set <A|B>               A: settings are chosen on it; B: claims are confirmed on it, once (A)
+  --tasks <all|hard>        hard: two objects, counting, position and colours of two alone (all)
   --prompts <n>             the first n prompts of each task (all)
   --seeds <n>               pictures of each prompt under a row, each with a seed of its own, 1 to 64 (1; with --report all that are kept)
   --model <id>              a model of the stage server (its first)
@@ -26,6 +27,7 @@ export interface EvalOptions {
   /** null: all */
   readonly rows: readonly string[] | null;
   readonly ablations: readonly string[] | null;
+  readonly tasks: 'all' | 'hard';
   /** of each task */
   readonly prompts: number;
   readonly set: PromptSet;
@@ -44,6 +46,7 @@ export function parseOptions(args: readonly string[]): EvalOptions | null {
       rows: { type: 'string' },
       ablations: { type: 'string' },
       set: { type: 'string', default: 'A' },
+      tasks: { type: 'string', default: 'all' },
       prompts: { type: 'string' },
       seeds: { type: 'string' },
       model: { type: 'string' },
@@ -55,12 +58,15 @@ export function parseOptions(args: readonly string[]): EvalOptions | null {
   if (values.help) return null;
   const set = SETS.find((name) => name === values.set);
   if (!set) throw new UsageError(`--set must be ${SETS.join(' or ')}, got "${values.set}"`);
+  if (values.tasks !== 'all' && values.tasks !== 'hard')
+    throw new UsageError(`--tasks must be all or hard, got "${values.tasks}"`);
   const ablations = values.ablations ?? (set === 'A' ? 'all' : 'none');
   return {
     size: values.size === undefined ? null : pixelSize('--size', values.size),
     rows: values.rows === undefined ? null : names(values.rows),
     ablations: ablations === 'all' ? null : ablations === 'none' ? [] : names(ablations),
     set,
+    tasks: values.tasks,
     prompts:
       values.prompts === undefined ? Number.POSITIVE_INFINITY : wholeNumber('--prompts', values.prompts, { min: 1 }),
     seeds:

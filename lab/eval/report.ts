@@ -142,13 +142,14 @@ function claimSections({ claims, sittings }: Report): string[] {
       isAsBefore
         ? 'That is the file that was there whenever pictures of this set were made.'
         : '**The file has changed since pictures of this set were first made: this is no confirmation.**',
-      `Each is about all prompts under ${said.seeds} seeds. A p is one-sided and over prompts, all pictures of a prompt together: by sign flips, or by the bootstrap. It is corrected after Holm within its family; a claim that was not measured counts there with 1. A claim holds from a corrected p of ${said.level} down, and where it is claimed at no more work, only so. Inference is for these prompts.`,
+      `Each is about all prompts of its tasks, the hard ones unless it is about a mean of all, under as many seeds as it says. A p is one-sided and over prompts, all pictures of a prompt together: by sign flips, or by the bootstrap. It is corrected after Holm within its family; a claim that was not measured counts there with 1. A claim holds from a corrected p of ${said.level} down, and where it is claimed at no more work, only so. Inference is for these prompts.`,
     ].join(' '),
     table(
-      ['family', 'claim', 'measured, points', 'TFLOPs', 'test', 'p', 'corrected', ''],
+      ['family', 'claim', 'seeds', 'measured, points', 'TFLOPs', 'test', 'p', 'corrected', ''],
       told.map(({ claim, difference: found, p, corrected, flops, holds }) => [
         claim.family,
         claimText(claim),
+        String(claim.seeds),
         difference(found),
         flops ? `${significant(flops.row)} against ${significant(flops.against)}` : '–',
         claim.test,
@@ -171,7 +172,7 @@ function claimText({ row, against, metric, factor, margin, side, atNoMoreWork }:
       : isAbove === margin > 0
         ? `more than ${margins} points ${side} ${other}`
         : `less than ${margins} points ${isAbove ? 'below' : 'above'} ${other}`;
-  const about = { mean: 'mean of all tasks', hard: 'hard tasks', detail: 'fine detail' }[metric];
+  const about = { mean: 'mean of all tasks', hard: 'hard tasks', detail: 'fine detail in hard tasks' }[metric];
   return `\`${row}\` ${where}, ${about}${atNoMoreWork ? ', at no more work' : ''}`;
 }
 

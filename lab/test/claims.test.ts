@@ -11,6 +11,7 @@ import promptsB from '../eval/prompts-b.json' with { type: 'json' };
 import type { Result } from '../eval/results.ts';
 import { makeRows } from '../eval/rows.ts';
 import { withSeeds } from '../eval/seeds.ts';
+import { HARD } from '../eval/tasks.ts';
 
 describe('Holm’s correction', () => {
   it('is that of a hand and of R: p.adjust(p, "holm")', () => {
@@ -118,10 +119,11 @@ const claim = (against: string, more: Partial<Claim> = {}): Claim => ({
   side: 'above',
   test: 'sign-flip',
   atNoMoreWork: true,
+  seeds: 2,
   ...more,
 });
 const tell = (claims: readonly Claim[], ...rows: readonly (readonly Result[])[]) =>
-  tellClaims({ level: 0.05, seeds: 2, claims }, rows.flat(), PICTURES);
+  tellClaims({ level: 0.05, claims }, rows.flat(), PICTURES);
 const mine = resultsOf('mine', (i) => i < 8);
 
 describe('claims', () => {
@@ -214,10 +216,35 @@ describe('claims', () => {
 
   it('are told of all their pictures or not at all, and of no others', () => {
     const worse = resultsOf('worse', (i) => i < 4);
-    expect(tell([claim('worse')], mine, worse.slice(1))[0]!.holds).toBeNull();
+    const without = (results: readonly Result[], isLeftOut: (result: Result) => boolean) => {
+      const at = results.findIndex(isLeftOut);
+      expect(at).toBeGreaterThanOrEqual(0);
+      return results.toSpliced(at, 1);
+    };
+    const told = tell([claim('worse')], mine, worse);
+    const isHard = ({ task }: Result) => HARD.has(task);
+    expect(tell([claim('worse')], mine, without(worse, isHard))[0]!.holds).toBeNull();
+    // of the hard tasks, and of as many seeds as it says: others may be missing
+    expect(
+      tell(
+        [claim('worse')],
+        mine,
+        without(worse, (result) => !isHard(result)),
+      ),
+    ).toEqual(told);
+    const second = ({ seed, task }: Result) =>
+      HARD.has(task) && PICTURES.some((one) => one.seed === seed && one.nth === 1);
+    expect(tell([claim('worse', { seeds: 1 })], mine, without(worse, second))[0]!.holds).not.toBeNull();
+    expect(
+      tell(
+        [claim('worse', { metric: 'mean' })],
+        mine,
+        without(worse, (result) => !isHard(result)),
+      )[0]!.holds,
+    ).toBeNull();
     const others = [...mine, ...worse].map((result) => ({ ...result, seed: 77, correct: result.row === 'worse' }));
     expect(tell([claim('worse')], mine, worse, others)).toEqual(tell([claim('worse')], mine, worse));
-    expect(tellClaims({ level: 0.05, seeds: 2, claims: [claim('worse')] }, [], [])[0]!.holds).toBeNull();
+    expect(tellClaims({ level: 0.05, claims: [claim('worse')] }, [], [])[0]!.holds).toBeNull();
   });
 });
 
@@ -225,34 +252,41 @@ describe('the claims that are written down', () => {
   const text = readFileSync(new URL('../eval/claims.json', import.meta.url), 'utf8');
 
   it('are of rows that there are, four seeds or more a prompt, a thousand hard pictures a row', () => {
-    const { claims, seeds } = parseClaims(text);
-    const ids = makeRows(CLOSED_FORM_FACTS, {
-      version: CALIBRATION_VERSION,
-      encoder: { side: 8, weights: [], explained: [] },
-      width: 128,
-      height: 128,
-      reuseThreshold: 0.2,
-      reuseEvaluations: 6,
-      spectrum: { scale: 0.1, slope: 2 },
-    }).map(({ id }) => id);
+    const { claims } = parseClaims(text);
+    const presets = [{ name: '7x-two-stage', N: [3, 6], e: [0.2, 1], r: [] }];
+    const ids = makeRows(
+      { ...CLOSED_FORM_FACTS, presets },
+      {
+        version: CALIBRATION_VERSION,
+        encoder: { side: 8, weights: [], explained: [] },
+        width: 128,
+        height: 128,
+        reuseThreshold: 0.2,
+        reuseEvaluations: 6,
+        spectrum: { scale: 0.1, slope: 2 },
+      },
+    ).map(({ id }) => id);
     for (const { row, against } of claims) expect(ids).toEqual(expect.arrayContaining([row, against]));
-    expect(seeds).toBeGreaterThanOrEqual(4);
     const hard = promptsB.filter(({ task }) => task !== 'single' && task !== 'background');
-    expect(seeds * hard.length).toBeGreaterThanOrEqual(1000);
+    for (const { metric, seeds } of claims) {
+      if (metric === 'mean') continue;
+      expect(seeds).toBeGreaterThanOrEqual(4);
+      expect(seeds * hard.length).toBeGreaterThanOrEqual(1000);
+    }
   });
 
   it('are refused by field where they make no sense', () => {
     const refused = (more: object) => () =>
-      parseClaims(JSON.stringify({ level: 0.05, seeds: 4, claims: [{ ...claim('a'), ...more }] }));
+      parseClaims(JSON.stringify({ level: 0.05, claims: [{ ...claim('a'), ...more }] }));
     expect(refused({})).not.toThrow();
     expect(refused({ metric: 'beauty' })).toThrow('claims[0].metric is "beauty"; expected mean or hard');
     expect(refused({ factor: 0.97 })).toThrow('claims[0].test is "sign-flip"; expected bootstrap');
     expect(refused({ row: '' })).toThrow('claims[0].row is ""; expected a name');
     expect(refused({ margin: 'much' })).toThrow('claims[0].margin is "much"; expected a number');
     expect(refused({ atNoMoreWork: 1 })).toThrow('claims[0].atNoMoreWork is 1; expected true or false');
-    const of = (more: object) => () => parseClaims(JSON.stringify({ level: 0.05, seeds: 4, claims: [], ...more }));
+    const of = (more: object) => () => parseClaims(JSON.stringify({ level: 0.05, claims: [], ...more }));
     expect(of({ level: 5 })).toThrow('level is 5; expected a number between 0 and 1');
-    expect(of({ seeds: 0.5 })).toThrow('seeds is 0.5; expected a whole number from 1');
+    expect(refused({ seeds: 0.5 })).toThrow('claims[0].seeds is 0.5; expected a whole number from 1');
     expect(of({ claims: 3 })).toThrow('claims is 3; expected a list');
     expect(of({ claims: [claim('a'), claim('a')] })).toThrow('claims[1]');
   });

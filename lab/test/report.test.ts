@@ -514,7 +514,6 @@ describe('the document', () => {
       digest: 'abc',
       said: {
         level: 0.05,
-        seeds: 1,
         claims: [
           ...['plain-7', 'late'].map((against) => ({
             family: 'rivals',
@@ -526,6 +525,7 @@ describe('the document', () => {
             side: 'above' as const,
             test: 'sign-flip' as const,
             atNoMoreWork: true,
+            seeds: 1,
           })),
           {
             family: 'detail',
@@ -537,10 +537,11 @@ describe('the document', () => {
             side: 'above' as const,
             test: 'bootstrap' as const,
             atNoMoreWork: false,
+            seeds: 1,
           },
         ],
       },
-      pictures: PROMPTS,
+      pictures: PROMPTS.map((prompt) => ({ ...prompt, nth: 0 })),
     };
     const textOf = async (sitting: string) => {
       const out = join(folder, 'confirmed');
@@ -565,16 +566,16 @@ describe('the document', () => {
     expect(text).toMatch(
       new RegExp(
         [
-          String.raw`\| rivals \| \`ralu-7x\` above \`plain-7\`, hard tasks, at no more work \| \+33\.3 \([^)]*\) `,
+          String.raw`\| rivals \| \`ralu-7x\` above \`plain-7\`, hard tasks, at no more work \| 1 \| \+33\.3 \([^)]*\) `,
           String.raw`\| 7\.50 against 7\.50 \| sign-flip \| 0\.00[345]\d \| 0\.0(0[6-9]|10)\d* \| holds \|`,
         ].join(''),
       ),
     );
     expect(text).toContain(
-      '| detail | `ralu-7x` less than 2.0 points below `plain-7`, fine detail | -10.0 (-10.0 to -10.0) | 7.50 against 7.50 | bootstrap | 1.0000 | 1.0000 | **not shown** |',
+      '| detail | `ralu-7x` less than 2.0 points below `plain-7`, fine detail in hard tasks | 1 | -10.0 (-10.0 to -10.0) | 7.50 against 7.50 | bootstrap | 1.0000 | 1.0000 | **not shown** |',
     );
     expect(text).toMatch(
-      /above `late`, hard tasks, at no more work \| – \| – \| sign-flip \| – \| – \| not measured \|/,
+      /above `late`, hard tasks, at no more work \| 1 \| – \| – \| sign-flip \| – \| – \| not measured \|/,
     );
     expect(text).toMatch(/\| row plain-7 \|.*\| – \|\n/);
     expect(await textOf('abd')).toContain('**The file has changed since pictures of this set were first made');
@@ -593,6 +594,7 @@ describe('the command line', () => {
       size: null,
       rows: null,
       ablations: null,
+      tasks: 'all',
       prompts: Number.POSITIVE_INFINITY,
       seeds: 1,
       set: 'A',
@@ -609,7 +611,7 @@ describe('the command line', () => {
       prompts: 3,
       isReportOnly: true,
     });
-    expect(parseOptions(['--seeds', '4'])).toMatchObject({ seeds: 4 });
+    expect(parseOptions(['--seeds', '4', '--tasks', 'hard'])).toMatchObject({ seeds: 4, tasks: 'hard' });
     // a report is of every seed that is kept, unless it is told how many
     expect(parseOptions(['--report'])).toMatchObject({ seeds: 64 });
     expect(parseOptions(['--report', '--seeds', '1'])).toMatchObject({ seeds: 1 });
@@ -622,6 +624,7 @@ describe('the command line', () => {
   it('refuses what makes no sense, and says why', () => {
     for (const [args, why] of [
       [['--size', 'big'], '--size must look like 256x256'],
+      [['--tasks', 'easy'], '--tasks must be all or hard, got "easy"'],
       [['--prompts', '0'], '--prompts must be a whole number from 1, got "0"'],
       [['--seeds', '65'], '--seeds must be a whole number from 1 to 64, got "65"'],
       [['--set', 'C'], '--set must be A or B, got "C"'],
