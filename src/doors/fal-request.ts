@@ -30,8 +30,8 @@ export function planFalRequest(
   model: ModelFacts,
   tools: PlanningTools,
 ): Planned<readonly PlannedJob[]> {
-  if (steps !== undefined && (input.preset !== undefined || input.N !== undefined))
-    return refuse('num_inference_steps', steps, 'cannot be given together with a preset or N');
+  if (steps !== undefined && (input.preset !== undefined || input.N !== undefined || input.speed !== undefined))
+    return refuse('num_inference_steps', steps, 'cannot be given together with a preset, N or speed');
   if (guidance_scale !== undefined && input.guidance !== undefined)
     return refuse('guidance_scale', guidance_scale, 'cannot be given together with guidance');
   const planned = planRequest(

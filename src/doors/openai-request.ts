@@ -21,6 +21,7 @@ export const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
 
 /** What only this service has. */
 export interface RaluOptions extends ScheduleInput {
+  readonly speed?: number | undefined;
   readonly solver?: Solver | undefined;
   readonly upsampling?: Upsampling | undefined;
   readonly reference?: boolean | undefined;
@@ -141,7 +142,7 @@ function presetOf(quality: ImageRequest['quality'], facts: PresetFacts): string 
 /** The schedule that `quality` or `steps` choose. The ways to choose one exclude each other. */
 function scheduleOf({ quality, steps, ralu }: ImageRequest, facts: PresetFacts): Planned<ScheduleInput> {
   const preset = presetOf(quality, facts);
-  const own = (['preset', 'N', 'e', 'h', 'Z'] as const).find((field) => ralu?.[field] !== undefined);
+  const own = (['preset', 'N', 'e', 'h', 'Z', 'speed'] as const).find((field) => ralu?.[field] !== undefined);
   if (preset !== undefined && own) return refuse('quality', quality, `chooses a preset, and so does ralu.${own}`);
   if (preset !== undefined && steps !== undefined)
     return refuse('steps', steps, 'cannot be given together with quality');
@@ -159,6 +160,7 @@ const OPTIONS: Readonly<Record<Exclude<keyof RaluOptions, 'on_disconnect'>, true
   Z: true,
   r: true,
   z_max: true,
+  speed: true,
   published: true,
   solver: true,
   cache: true,

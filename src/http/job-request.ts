@@ -64,6 +64,10 @@ export const jobBody = z
       .number()
       .optional()
       .openapi({ description: 'upper bound of every fitted Z; without it the size of the picture decides' }),
+    speed: z.number().min(1).max(50).optional().openapi({
+      description: 'how many times less denoising than the plain run, at least: chooses N; with `e` or without',
+      example: 7,
+    }),
     published: z
       .boolean()
       .optional()

@@ -8,6 +8,7 @@ import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, Plan, Upsampling } from './job.ts';
 import { type FitMemo, makePlan } from './plan.ts';
 import { chooseSchedule, MAX_STAGES, type Planned, refuse, type ScheduleInput } from './schedule-request.ts';
+import { atSpeed, fastestSchedule } from './speed.ts';
 
 const DEFAULT_QUALITY = 90;
 const NUM_SEEDS = 2 ** 32;
@@ -20,6 +21,8 @@ export interface RequestInput extends ScheduleInput {
   readonly height?: number | undefined;
   /** 0 … 2³² - 1 */
   readonly seed?: number | undefined;
+  /** how many times less denoising than the plain run, at least; decides N */
+  readonly speed?: number | undefined;
   readonly solver?: Solver | undefined;
   readonly upsampling?: Upsampling | undefined;
   readonly reference?: boolean | undefined;
@@ -72,12 +75,14 @@ export function planRequest(
   if (input.quality !== undefined && format === 'png')
     return refuse('quality', input.quality, 'belongs to webp and jpeg; png is lossless');
   const size = chooseSize(input, facts);
-  const schedule = chooseSchedule(input, facts, size);
+  const { speed } = input;
+  const schedule =
+    speed === undefined ? chooseSchedule(input, facts, size) : fastestSchedule(speed, input, facts, size);
   if (!schedule.ok) return schedule;
   const solver = input.solver ?? 'euler';
   if (input.published && solver !== 'euler')
     return refuse('solver', solver, 'the published schedule steps by euler: leave it out or say euler');
-  const request: JobRequest = {
+  const asked: JobRequest = {
     model: facts.id,
     prompt: input.prompt,
     negativePrompt: input.negative_prompt ?? '',
@@ -94,6 +99,10 @@ export function planRequest(
     allowEngineChange: input.allow_engine_change ?? tools.allowEngineChange,
     previews,
   };
+  const chosen: Planned<JobRequest> =
+    speed === undefined ? { ok: true, value: asked } : atSpeed(speed, asked, facts, tools);
+  if (!chosen.ok) return chosen;
+  const request = chosen.value;
   const plan = makePlan(request, facts, tools);
   if (!plan.ok) return plan;
   const jobs = Array.from({ length: count }, (_, i) => ({

@@ -4,6 +4,7 @@
  */
 import { planWork, type StageWork, viewPlannedWork } from '../billing/work.ts';
 import type { Needs } from '../fleet/choose.ts';
+import { fitSteps, type StepsFit, type StepsProblem } from '../numerics/fit-steps.ts';
 import { canBeStaged, tokenGrid } from '../numerics/grid.ts';
 import type { Range } from '../numerics/minimize.ts';
 import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
@@ -20,8 +21,9 @@ import { type Planned, plainOnlyRule, type Refusal } from './schedule-request.ts
 import { promptWarnings } from './scripts.ts';
 import { selectionOf } from './selection.ts';
 
-/** h and Z of a schedule: fitted by NT-Matching unless they are given. */
+/** h and Z of a schedule: fitted by NT-Matching unless they are given. N too where the work was given. */
 export interface Fit {
+  readonly steps: readonly number[];
   readonly shifts: readonly number[];
   readonly z: readonly number[];
   readonly divergence: number | null;
@@ -36,16 +38,24 @@ export interface Fit {
 export type FitMemo = Map<string, Fit>;
 const MEMO_SIZE = 256;
 
+export interface FitTools {
+  readonly memo: FitMemo;
+  /** milliseconds; only measures the fit */
+  readonly clock: () => number;
+}
+
 function matchTimesteps(
   schedule: ScheduleRequest,
   { shift, zRanges }: { readonly shift: number; readonly zRanges: readonly Range[] },
-  { memo, clock }: { readonly memo: FitMemo; readonly clock: () => number },
+  tools: FitTools,
 ): Fit {
   const { steps, ends } = schedule;
-  if (steps.length === 1) return { shifts: schedule.shifts ?? [shift], z: [], divergence: null, fitted: false, ms: 0 };
+  if (steps.length === 1)
+    return { steps, shifts: schedule.shifts ?? [shift], z: [], divergence: null, fitted: false, ms: 0 };
   const problem = { steps, ends, modelShift: shift };
   if (schedule.shifts && schedule.z !== null) {
     return {
+      steps,
       shifts: schedule.shifts,
       z: schedule.z,
       divergence: exactDivergence({ shifts: schedule.shifts, z: schedule.z }, problem),
@@ -53,12 +63,22 @@ function matchTimesteps(
       ms: 0,
     };
   }
-  const key = JSON.stringify([steps, ends, shift, zRanges]);
+  return remember({ ...problem, zRanges }, (whole) => ({ steps, ...fitSchedule(whole) }), tools);
+}
+
+/** The N, h and Z of a budget of work, remembered with their fit. Throws RangeError as fitSteps does. */
+export function matchSteps(problem: StepsProblem, tools: FitTools): Fit {
+  return remember(problem, fitSteps, tools);
+}
+
+/** What `search` makes of a problem, or made of it before. */
+function remember<Problem>(problem: Problem, search: (problem: Problem) => StepsFit, { memo, clock }: FitTools): Fit {
+  const key = JSON.stringify(problem);
   const kept = memo.get(key);
   if (kept) return kept;
   const begin = clock();
-  const { shifts, z, divergence } = fitSchedule({ ...problem, zRanges });
-  const made = { shifts: Array.from(shifts), z, divergence, fitted: true, ms: clock() - begin };
+  const { steps, shifts, z, divergence } = search(problem);
+  const made = { steps, shifts, z, divergence, fitted: true, ms: clock() - begin };
   if (memo.size >= MEMO_SIZE) memo.delete(memo.keys().next().value as string);
   memo.set(key, made);
   return made;
@@ -67,14 +87,9 @@ function matchTimesteps(
 /**
  * The plan of a request on a model. Refuses a size the model does not offer, stages on a size with an odd number of
  * tokens on a side, guidance or a negative prompt the model does not take, a cache with a solver other than Euler, and
- * a reference run in latent mode, with a solver other than Euler, a selection other than Canny's, or a cache. `clock`
- * gives milliseconds and only measures the fit.
+ * a reference run in latent mode, with a solver other than Euler, a selection other than Canny's, or a cache.
  */
-export function makePlan(
-  request: JobRequest,
-  facts: ModelFacts,
-  tools: { readonly memo: FitMemo; readonly clock: () => number },
-): Planned<Plan> {
+export function makePlan(request: JobRequest, facts: ModelFacts, tools: FitTools): Planned<Plan> {
   const refusal = refuseForModel(request, facts);
   if (refusal) return { ok: false, refusal };
 
@@ -145,7 +160,10 @@ function restartsOf(
 }
 
 /** Where a fitted Z may lie at each boundary: as high as the caller says, or as the amplitudes allow. */
-function zRangesOf({ ends, zMax }: ScheduleRequest, grid: Pick<Plan, 'rows' | 'cols' | 'selected'>): readonly Range[] {
+export function zRangesOf(
+  { ends, zMax }: ScheduleRequest,
+  grid: Pick<Plan, 'rows' | 'cols' | 'selected'>,
+): readonly Range[] {
   if (zMax === null) return amplitudeRanges(restartsOf(ends, grid));
   return ends.slice(1).map(() => ({ least: 2, most: zMax }));
 }

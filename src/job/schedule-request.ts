@@ -42,7 +42,7 @@ export interface ScheduleInput {
 }
 
 /** Most steps a job may have in all its stages: far above any useful schedule, low enough to bound the plan. */
-const MAX_STEPS = 1000;
+export const MAX_STEPS = 1000;
 export const MAX_STAGES = 8;
 /**
  * Shortest stage on the clock: below it densities run out of digits, and a thousand sigmas fall together in float32, in

@@ -93,6 +93,18 @@ describe('each door', () => {
     expect(names).toEqual(['7x', '5x', '4x']);
   });
 
+  test('plans the same steps for a speed', () => {
+    const input = { prompt: 'a fox', speed: 7, seed: 7 };
+    const own = value(planRequest(input, FACTS, tools));
+    const { request, plan } = own[0] as (typeof own)[0];
+    expect(plan.flops.plain / plan.flops.denoise).toBeGreaterThanOrEqual(7);
+    expect(value(planFalRequest(input, FACTS, tools))).toEqual(own);
+    expect(value(planPrediction(input, { field: 'version', name: 'flux' }, [FACTS], tools))).toEqual(own);
+    expect(value(planImages({ prompt: 'a fox', seed: 7, ralu: { speed: 7 } }, [FACTS], tools))).toMatchObject([
+      { request: { schedule: request.schedule } },
+    ]);
+  });
+
   test.each<[string, Partial<ImageRequest>]>([
     ['size', { size: '16x16' }],
     ['guidance', { guidance: 11 }],
@@ -107,6 +119,10 @@ describe('each door', () => {
     ['ralu.preset', { ralu: { preset: '9x' } }],
     ['ralu.e', { ralu: { N: [1] } }],
     ['ralu.z_max', { ralu: { z_max: 1 } }],
+    ['ralu.speed', { ralu: { speed: 45 } }],
+    ['ralu.speed', { ralu: { speed: 7, preset: '7x' } }],
+    ['quality', { quality: 'low', ralu: { speed: 7 } }],
+    ['steps', { steps: 3, ralu: { speed: 7 } }],
     ['ralu.upsampling', { ralu: { reference: true, upsampling: 'latent' } }],
     ['ralu.selection', { ralu: { published: true, selection: 'none' } }],
     ['ralu.solver', { ralu: { published: true, solver: 'ab2' } }],
@@ -121,6 +137,7 @@ describe('each door', () => {
     ['input.width, input.height', { width: 16 }, undefined],
     ['input.preset', { preset: '9x' }, undefined],
     ['input.e', { N: [1] }, 'flux'],
+    ['input.speed', { speed: 45 }, 'flux'],
     ['version', {}, 'nobody'],
     ['version', {}, 'black/flux:sha256'],
     [null, {}, 'flux'],
@@ -147,6 +164,8 @@ describe('each door', () => {
     ['guidance', { guidance: 11 }],
     ['guidance_scale', { guidance_scale: 2, guidance: 2 }],
     ['e', { N: [1] }],
+    ['speed', { speed: 45 }],
+    ['num_inference_steps', { num_inference_steps: 9, speed: 7 }],
   ])('fal’s names %s', (field, extra) => {
     expect(fieldOf(planFalRequest({ prompt: 'a fox', ...extra }, FACTS, tools))).toBe(field);
   });

@@ -331,6 +331,14 @@ describe('the doors', () => {
     expect(cached!.plan.tflops.ratio).toBeGreaterThan(1.4 * whole!.plan.tflops.ratio);
   });
 
+  test('a quote of a speed has as many steps as that leaves', async () => {
+    const quote = await (await post('/v1/jobs/quote', { prompt: 'a fox', seed: 1, speed: 7 })).json<Quote>();
+    expect(quote.preset).toBeNull();
+    expect(quote.plan.stages.map(({ end }) => end)).toEqual([0.2, 1]);
+    expect(quote.plan.tflops.ratio).toBeGreaterThanOrEqual(7);
+    expect(quote.plan.tflops.ratio).toBeLessThan(8);
+  });
+
   test('a job that names no size gets the model’s first', async () => {
     const job = await createJob({ prompt: 'a fox' });
     expect(job).toMatchObject({ width: 256, height: 256 });
@@ -412,6 +420,11 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['Z for one stage', { prompt, N: [5], e: [1], Z: 4 }, 'Z'],
     ['z_max with nothing to fit', { prompt, preset: 'plain', z_max: 5 }, 'z_max'],
     ['z_max below 2', { prompt, z_max: 1 }, 'z_max'],
+    ['a speed and N', { prompt, speed: 7, N: [1, 2], e: [0.2, 1] }, 'speed'],
+    ['a speed and a preset', { prompt, speed: 7, preset: '7x' }, 'speed'],
+    ['a speed below 1', { prompt, speed: 0.5 }, 'speed'],
+    ['a speed above 50', { prompt, speed: 51 }, 'speed'],
+    ['a speed that leaves no step for each stage', { prompt, speed: 45 }, 'speed'],
     ['preset and N', { prompt, preset: '7x', N: [1], e: [1] }, 'N'],
     ['published constants of a custom schedule', { prompt, N: [1], e: [1], published: true }, 'published'],
     ['published constants of the plain run', { prompt, preset: 'plain', published: true }, 'published'],
