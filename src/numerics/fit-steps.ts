@@ -53,9 +53,10 @@ export const mostSpeed = ({ costs, plain }: Omit<Budget, 'speed'>): number => pl
  * The whole N of least divergence with plain / Σ N_k cost_k >= speed, among those that leave no room for one more step
  * of the first stage, the cheapest; with its fit. The counts of the later stages are listed and the first is filled up.
  *
- * Up to 12 such N are all fitted. Of more, 12 are, each time the one of the lowest bound: its divergence under shifts and
- * Z that were fitted to another N, which its own can only lower. Of more than 1000, only every second count of each later
- * stage is listed, or every fourth, and so on. Deterministic; of two with one divergence it is the one of fewer steps.
+ * Up to 12 such N are all fitted. Of more, 12 are, each time the one of the lowest bound: its divergence under shifts
+ * and Z that were fitted to another N, which its own can only lower. Of more than 1000, only every second count of each
+ * later stage is listed, or every fourth, and so on. Deterministic; of two with one divergence it is the one of fewer
+ * steps.
  *
  * Laws: where there are at most 12 it is the best of them all; at the speed of any N it is then no worse than that N.
  * Throws RangeError naming field, value and rule: `speed` is at most mostSpeed.
