@@ -3,9 +3,10 @@
  * Nothing here awaits.
  */
 import type { StageUsage } from '../src/billing/receipt.ts';
+import { pictures } from '../src/billing/work.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import { knownReason } from '../src/job/failures.ts';
-import type { Job, JobRecord } from '../src/job/job.ts';
+import type { Job, JobRecord, Plan } from '../src/job/job.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import { workOf } from '../src/job/record.ts';
 import type { Webhook } from '../src/job/webhook.ts';
@@ -154,6 +155,7 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
     ...record.plan,
     features: record.plan.features ?? [],
     numerics: record.plan.numerics ?? 1,
+    flops: record.plan.numerics === undefined ? asCounted(record.plan) : record.plan.flops,
     z: eachBoundary(record.plan.z, numBoundaries),
     stages: record.plan.stages.map(evaluated),
     warnings: record.plan.warnings ?? [],
@@ -164,6 +166,13 @@ function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
 /** Z of each boundary; an earlier version stored one for all of them, and null where there are none. */
 function eachBoundary(z: readonly number[] | number | null, numBoundaries: number): readonly number[] {
   return typeof z === 'number' ? new Array<number>(numBoundaries).fill(z) : (z ?? []);
+}
+
+/** The work of a plan that an earlier version stored: it counted the picture of a mixed grid as a whole one. */
+function asCounted({ stages, flops }: Plan): Plan['flops'] {
+  const fullTokens = stages.at(-1)?.tokens ?? 0;
+  const then = stages.map(({ decode, tokens }) => (decode === 'none' ? 0 : tokens === fullTokens / 4 ? 1 / 4 : 1));
+  return { ...flops, decode: (flops.decode * pictures(stages)) / then.reduce((sum, share) => sum + share, 0) };
 }
 
 export function insertRow(sql: SqlStorage, row: JobRecord): void {
@@ -212,8 +221,8 @@ function toEvent(
   row: { readonly seq: number; readonly type: string; readonly data: string; readonly at: number },
 ): StoredEvent {
   const event = { ...row, data: JSON.parse(row.data) } as StoredEvent;
-  // an earlier version told less of the plan than there is to tell
-  if (event.type !== 'plan' || event.data.amplitude !== undefined) return event;
+  // an earlier version told less of the plan than there is to tell; the warnings came last
+  if (event.type !== 'plan' || event.data.warnings !== undefined) return event;
   const { plan, request } = readRow(sql) as JobRecord;
   return { ...event, data: { ...event.data, ...viewPlan(plan, request) } };
 }

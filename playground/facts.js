@@ -114,8 +114,8 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
       ),
     );
   }
-  // the receipt repeats the plan's; a plan stored by an earlier version has none
-  for (const warning of receipt?.warnings ?? plan.warnings ?? [])
+  // the receipt repeats the plan's
+  for (const warning of receipt?.warnings ?? plan.warnings)
     parts.push(element('p', { className: 'warning' }, `Note: ${warning}.`));
   host.replaceChildren(...parts);
 }

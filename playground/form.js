@@ -55,7 +55,7 @@ function drawModel() {
     ...sizes.map(({ width, height }) => element('option', { value: `${width}x${height}` }, `${width} × ${height}`)),
   );
   if (sizes.some(({ width, height }) => `${width}x${height}` === before)) size.value = before;
-  // fastest first
+  // the default first
   presetChoices.replaceChildren(
     ...[...presets].reverse().map(({ name, N, cache }, index) => {
       const steps = N.length === 1 ? counted(N[0] ?? 0, 'step') : `${N.join(' + ')} steps`;

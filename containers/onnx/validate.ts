@@ -287,7 +287,7 @@ function findCover(
 
 /**
  * What keeps the tokens from covering each of rows x cols cells exactly once, or null when they do. A token at id (r,
- * c) covers scale x scale cells from (r, c) * unit.
+ * c) covers scale x scale cells from (r, c) * unit, which is a multiple of its scale.
  */
 export function coverFault(imgIds: Float32Array, scale: Uint8Array, { rows, cols, unit }: Cover): string | null {
   const taken = new Uint8Array(rows * cols);
@@ -299,6 +299,9 @@ export function coverFault(imgIds: Float32Array, scale: Uint8Array, { rows, cols
       Number.isInteger(col) &&
       row >= 0 &&
       col >= 0 &&
+      // low tokens are those of the small grid
+      row % side === 0 &&
+      col % side === 0 &&
       row + side <= rows &&
       col + side <= cols;
     if (!isInside) return `token ${i} of scale ${side} lies at cell (${row}, ${col})`;

@@ -43,8 +43,8 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
     [
       'stage',
       'tokens',
-      '× steps',
-      '= token steps',
+      '× evaluations',
+      '= token evaluations',
       'TFLOPs',
       'denoise',
       'text',
@@ -56,8 +56,8 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
     ...stages.map((s) => [
       String(s.stage),
       String(s.tokens),
-      String(s.steps),
-      String(s.tokens * s.steps),
+      String(s.evaluations),
+      String(s.tokens * s.evaluations),
       figures(s.tflops),
       ms(s.compute_ms),
       ms(s.text_ms),
@@ -69,8 +69,8 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
     [
       'all',
       '',
-      String(total((s) => s.steps)),
-      String(total((s) => s.tokens * s.steps)),
+      String(total((s) => s.evaluations)),
+      String(total((s) => s.tokens * s.evaluations)),
       figures(tflops.denoise),
       ms(denoiseMs(receipt)),
       ms(total((s) => s.text_ms)),

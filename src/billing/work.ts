@@ -170,7 +170,7 @@ const viewSums = (work: Work, plain: Work): Omit<WorkView, 'ratio' | 'ratio_with
 });
 
 /** Pixels that `stages` decode, in full pictures: a clean estimate is decoded at half the image's width and height. */
-const pictures = (stages: readonly StageShape[]): number => sum(stages.map(({ decode }) => PICTURES[decode]));
+export const pictures = (stages: readonly StageShape[]): number => sum(stages.map(({ decode }) => PICTURES[decode]));
 const PICTURES = { none: 0, clean: 1 / 4, image: 1 } as const satisfies Record<StageShape['decode'], number>;
 
 function lastOf(stages: readonly StageShape[]): StageShape {

@@ -73,10 +73,12 @@ const sum = (values: readonly number[]): number => values.reduce((total, value) 
 
 /**
  * `usage` as OpenAI's clients expect it. Output tokens are the work in this method's unit: image tokens, once for every
- * step that carried them. The prompt is not counted.
+ * evaluation of the model that carried them. The prompt is not counted.
  */
 export function usageOf(receipts: readonly Receipt[]) {
-  const image_tokens = sum(receipts.flatMap(({ stages }) => stages.map(({ tokens, steps }) => tokens * steps)));
+  const image_tokens = sum(
+    receipts.flatMap(({ stages }) => stages.map(({ tokens, evaluations }) => tokens * evaluations)),
+  );
   return {
     input_tokens: 0,
     input_tokens_details: { image_tokens: 0, text_tokens: 0 },

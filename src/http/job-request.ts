@@ -41,11 +41,10 @@ export const jobBody = z
       .max(MAX_SEED)
       .optional()
       .openapi({ description: 'drawn at random when absent; always echoed' }),
-    preset: z
-      .string()
-      .min(1)
-      .optional()
-      .openapi({ description: '`plain`, or one of the model’s presets; the fastest when absent', example: '7x' }),
+    preset: z.string().min(1).optional().openapi({
+      description: '`plain`, or one of the model’s presets; the last that the model lists when absent',
+      example: '7x',
+    }),
     N: numbers.optional().openapi({ description: 'custom schedule: steps of each stage', example: [2, 3, 5] }),
     e: numbers.optional().openapi({
       description: 'custom schedule: end of each stage on the clock 0 (noise) to 1',

@@ -16,8 +16,7 @@ const line = (...text: Text): readonly Text[] => [text];
 function textsOf(event: StoredEvent): readonly Text[] {
   switch (event.type) {
     case 'plan': {
-      // a plan stored by a program that warned of nothing has no warnings
-      const { stages, tflops, model, warnings = [] } = event.data;
+      const { stages, tflops, model, warnings } = event.data;
       const work = tflops.ratio === 1 ? '' : `, ${tflops.ratio.toFixed(2)} times less denoising than the plain run`;
       return [
         ['INFO', `${model}: ${count(stages.length, 'stage')}${work}`],

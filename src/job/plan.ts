@@ -17,7 +17,7 @@ import { type ModelFacts, neededFeatures } from '../stage/contract.ts';
 import type { JobRequest, Plan, PlanView, ScheduleRequest } from './job.ts';
 import { modelShift } from './model-shift.ts';
 import { presetsFor } from './presets.ts';
-import { type Planned, plainOnlyRule, type Refusal } from './schedule-request.ts';
+import { type Planned, plainOnlyRule, type Refusal, refuseSize } from './schedule-request.ts';
 import { promptWarnings } from './scripts.ts';
 import { selectionOf } from './selection.ts';
 
@@ -176,14 +176,8 @@ function decodeAfter(k: number, { schedule, previews }: JobRequest, selection: S
 }
 
 function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null {
-  const sizes = facts.sizes.map(({ width, height }) => `${width}x${height}`);
-  if (!sizes.includes(`${request.width}x${request.height}`)) {
-    return {
-      field: 'width, height',
-      value: `${request.width}x${request.height}`,
-      rule: `model ${facts.id} offers ${sizes.join(', ')}`,
-    };
-  }
+  const refusal = refuseSize(request, facts);
+  if (refusal) return refusal;
   const { preset, steps } = request.schedule;
   if (steps.length > 1 && !canBeStaged(request, facts.token_pixels))
     return {

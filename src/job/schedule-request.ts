@@ -53,6 +53,13 @@ const MIN_STAGE = 1e-3;
 const FEW_STEPS = 4;
 const NOTHING_TO_FIT = 'bounds a fitted Z, and this schedule has none to fit';
 
+/** Why a model does not make this size; null where it does. */
+export function refuseSize({ width, height }: Size, { id, sizes }: Pick<ModelFacts, 'id' | 'sizes'>): Refusal | null {
+  if (sizes.some((size) => size.width === width && size.height === height)) return null;
+  const offered = sizes.map((size) => `${size.width}x${size.height}`);
+  return { field: 'width, height', value: `${width}x${height}`, rule: `model ${id} offers ${offered.join(', ')}` };
+}
+
 /** Why a size is for the plain run alone, for those whose token grid has an odd side. */
 export const plainOnlyRule = ({ width, height }: Size, tokenPixels: number): string =>
   `${width}x${height} has ${width / tokenPixels} x ${height / tokenPixels} tokens; stages need an even number on both sides: ask for preset ${PLAIN} or another size`;
@@ -64,7 +71,8 @@ export const plainOnlyRule = ({ width, height }: Size, tokenPixels: number): str
  * least 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in shiftRange of the
  * model's shift at that size; Z, one value or K - 1, and z_max lie in [2, 100]; h and Z come together; selection none
  * has no r above 0, and latent needs a boundary to select at; a cache leaves the longest stage something to forecast.
- * Whether the size takes the stages that were asked for is for makePlan to say.
+ * A custom schedule is for a size that the model makes. Whether the size takes the stages that were asked for is for
+ * makePlan to say.
  */
 export function chooseSchedule(input: ScheduleInput, facts: ModelFacts, size: Size): Planned<ScheduleRequest> {
   const custom = (['N', 'e', 'h', 'Z'] as const).filter((field) => input[field] !== undefined);
@@ -80,6 +88,9 @@ export function chooseSchedule(input: ScheduleInput, facts: ModelFacts, size: Si
   }
   if (custom.length > 0) {
     if (input.published) return refuse('published', true, 'belongs to a preset, not to a custom schedule');
+    // no other size has a shift that can be relied on
+    const refusal = refuseSize(size, facts);
+    if (refusal) return { ok: false, refusal };
     const tokens = (size.width / facts.token_pixels) * (size.height / facts.token_pixels);
     return customSchedule(input, { zMax, shifts: shiftRange(modelShift(facts.shift, tokens)) });
   }

@@ -27,7 +27,7 @@ const MAX_SHIFTS = 256;
 const MAX_PRESETS = 32;
 const MAX_PRESET_STAGES = 8;
 const MAX_PRESET_STEPS = 1000;
-/** shortest stage of a preset on the clock from 0 to 1 */
+/** shortest stage of a preset on the clock from 0 to 1, but for rounding */
 const LEAST_STAGE = 0.001;
 const MAX_SCRIPTS = 64;
 const MAX_WARNINGS = 64;
@@ -76,7 +76,7 @@ const modelPreset = z
     path: ['N'],
     error: `must not be more than ${MAX_PRESET_STEPS} steps together`,
   })
-  .refine(({ e }) => e.at(-1) === 1 && e.every((end, k) => end - (e[k - 1] ?? 0) >= LEAST_STAGE), {
+  .refine(({ e }) => e.at(-1) === 1 && e.every((end, k) => end - (e[k - 1] ?? 0) >= LEAST_STAGE * (1 - 1e-9)), {
     path: ['e'],
     error: `must rise to 1, by at least ${LEAST_STAGE} each time`,
   })
@@ -117,10 +117,14 @@ export const modelFacts = z.object({
   /** steps of the plain full-resolution run that everything is compared with */
   steps: positiveInt,
   /**
-   * schedules of its own beside those published for models with as many steps, the most careful first; the last is what
-   * a job gets that asks for none
+   * schedules of its own beside those published for models with as many steps, the most careful first. A job gets one
+   * by its name; where nothing is published for the model, the last is what a job gets that names none
    */
-  presets: z.array(modelPreset).max(MAX_PRESETS).optional(),
+  presets: z
+    .array(modelPreset)
+    .max(MAX_PRESETS)
+    .refine((presets) => new Set(presets.map((preset) => preset.name)).size === presets.length, 'names must differ')
+    .optional(),
   guidance: range,
   negative_prompt: z.boolean(),
   /** longest prompt in the model's own text tokens, and most image tokens a stage may have */

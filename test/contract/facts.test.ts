@@ -43,12 +43,15 @@ describe('the sizes of a model', () => {
 
 describe('the presets of a model’s own', () => {
   const preset = { name: 'own', N: [3, 1, 6], e: [0.2, 0.3, 1], r: [0.1] };
-  const faultIn = (changes: object) => faultOf(list({ presets: [preset, { ...preset, ...changes }] }));
+  const other = { ...preset, name: 'other' };
+  const faultIn = (changes: object) => faultOf(list({ presets: [preset, { ...other, ...changes }] }));
 
   test('are schedules of two stages or more', () => {
     expect(faultIn({})).toBe(undefined);
     expect(modelList.parse(list({ presets: [preset] })).models[0]?.presets).toEqual([preset]);
     expect(faultIn({ N: [3, 6], e: [0.2, 1], r: [] })).toBe(undefined);
+    // the difference of these two is a hair less than 0.001
+    expect(faultIn({ e: [0.008, 0.009, 1] })).toBe(undefined);
   });
 
   test.each([
@@ -68,7 +71,13 @@ describe('the presets of a model’s own', () => {
   });
 
   test('are at most 32', () => {
-    expect(faultOf(list({ presets: Array(33).fill(preset) }))).toContain('models.0.presets: ');
+    const presets = Array.from({ length: 33 }, (_, i) => ({ ...preset, name: `own-${i}` }));
+    expect(faultOf(list({ presets: presets.slice(1) }))).toBe(undefined);
+    expect(faultOf(list({ presets }))).toContain('models.0.presets: ');
+  });
+
+  test('have different names', () => {
+    expect(faultIn({ name: 'own' })).toBe('models.0.presets: names must differ');
   });
 });
 

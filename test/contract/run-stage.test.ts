@@ -240,11 +240,27 @@ describe('a grid is covered', () => {
     ['a token before the first row', [0, -1, 0], /cell \(-2, 0\)/],
     ['a token half outside', [0, 1.5, 0], /cell \(3, 0\)/],
     ['a token after the last column', [0, 0, 4], /cell \(0, 8\)/],
-    ['a place taken twice', [0, 0, 0.5], /again/],
+    ['a place taken twice', [0, 0, 1], /again/],
   ] as const)('not by %s', (_, [frame, row, col], says) => {
     const { imgIds, scale } = tokensOf(CLOSED_FORM_FACTS, 'low');
     imgIds.set([frame, row, col], 0);
     expect(coverFault(imgIds, scale, cover)).toMatch(says);
+  });
+
+  test('not by a low token between two places of the small grid, though each cell is covered once', () => {
+    // ██ low tokens, · full ones: ·██··██· in both rows of cells
+    const cols = [0, 0.5, 1.5, 2, 2.5, 3.5];
+    const tokens = cols.flatMap((col) =>
+      col % 2 === 0.5
+        ? [[2, 0, col]]
+        : [
+            [1, 0, col],
+            [1, 0.5, col],
+          ],
+    );
+    const imgIds = Float32Array.from(tokens.flatMap(([, row, col]) => [0, row!, col!]));
+    const scale = Uint8Array.from(tokens, ([side]) => side!);
+    expect(coverFault(imgIds, scale, { rows: 2, cols: 8, unit: 2 })).toBe('token 2 of scale 2 lies at cell (0, 1)');
   });
 
   test('not by nothing', () => {

@@ -41,7 +41,7 @@ describe.each(['native', 'wasm'])('generate with the %s engine', (engine) => {
     expect(stdout).toMatch(/^model .*seed 7, preset 7x$/m);
     expect(stdout).toContain(engine);
     expect(stdout).toMatch(/^schedule +h [\d., ]+ · Z [\d., ]+ · restarts s [\d., ]+ · divergence 0\.\d+$/m);
-    // tokens, steps and token steps of each stage, as the server reported them
+    // tokens, evaluations and both multiplied, of each stage, as the server reported them
     expect(stdout).toMatch(/^ +1 +64 +2 +128 /m);
     expect(stdout).toMatch(/^ +3 +256 +5 +1280 /m);
     expect(stdout).toMatch(

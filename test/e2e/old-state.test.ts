@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { createStageServer } from '../../containers/onnx/app.ts';
 import { type Listening, listen } from '../../containers/onnx/listen.ts';
 import { fetchImage, follow, getJob } from '../../scripts/generate/client.ts';
-import { closedFormModel } from '../../scripts/local/closed-form-model.ts';
+import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { type Stack, startStack } from '../../scripts/local/stack.ts';
 
 /**
@@ -71,6 +71,15 @@ describe('what an earlier version stored', () => {
     expect(await fetchImage(stack, jobs.cut)).toEqual(expected);
     const { receipt } = await getJob(stack, jobs.cut);
     expect(receipt?.stages.map(({ stage }) => stage)).toEqual([1, 2, 3]);
+  });
+
+  test('its previews count as a quarter of a picture each, and the plain run decodes one picture', async () => {
+    const { plan, receipt, width, height } = await getJob(stack, jobs.cut);
+    const picture = (CLOSED_FORM_FACTS.flops.decode_per_pixel * width * height) / 1e12;
+    const { plain, plain_total, decode, text } = plan.tflops;
+    expect(decode).toBeCloseTo(1.5 * picture, 15);
+    expect(plain_total).toBeCloseTo(plain + picture + text, 15);
+    expect(receipt?.tflops.decode).toBe(decode);
   });
 
   test('its one Z is shown at each boundary, with the amplitudes there, in the plan and in the event of that time', async () => {

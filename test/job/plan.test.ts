@@ -408,6 +408,19 @@ describe('a size whose token grid has an odd side', () => {
       refusal: { field: 'width, height', value: '1000x768' },
     });
   });
+
+  test('is refused for a schedule of one’s own too, however far from the model’s sizes', () => {
+    // FLUX's own rule says no finite number there
+    const shift = [
+      { tokens: 256, shift: Math.exp(0.5) },
+      { tokens: 4096, shift: Math.exp(1.15) },
+    ];
+    const size = { width: 1_000_000, height: 1_000_000 };
+    expect(chooseSchedule({ N: [4, 6], e: [0.3, 1] }, { ...FLUX, shift }, size)).toMatchObject({
+      ok: false,
+      refusal: { field: 'width, height', value: '1000000x1000000' },
+    });
+  });
 });
 
 describe('a model’s shift', () => {

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { parseOptions } from '../../scripts/generate/options.ts';
+import { describeReceipt } from '../../scripts/generate/receipt.ts';
 import { UsageError } from '../../scripts/local/command-line.ts';
+import { makeReceipt } from '../../src/billing/receipt.ts';
+import { viewPlan } from '../../src/job/plan.ts';
+import { FLUX, planOn, requestOn, value } from '../job/requests.ts';
 
 describe('options of generate', () => {
   it('are the request, and a file in a folder that git ignores, named after the prompt', () => {
@@ -46,5 +50,46 @@ describe('options of generate', () => {
       expect(() => parseOptions(args, {}), args.join(' ')).toThrow(UsageError);
       expect(() => parseOptions(args, {}), args.join(' ')).toThrow(why);
     }
+  });
+});
+
+describe('the receipt of generate', () => {
+  it('counts evaluations of the model, not forecast steps', () => {
+    const input = { preset: '5x-taylor-2' };
+    const plan = value(planOn(FLUX, input));
+    const request = requestOn(FLUX, input);
+    const receipt = makeReceipt({
+      jobId: 'j',
+      model: 'm',
+      modelDigest: 'd',
+      seed: 1,
+      preset: '5x-taylor-2',
+      solver: 'euler',
+      cache: request.schedule.cache,
+      selection: 'canny',
+      work: plan,
+      warnings: [],
+      usage: plan.stages.map(({ stage, tokens, steps, evaluations }) => ({
+        stage,
+        tokens,
+        steps,
+        evaluations,
+        attempts: 1,
+        computeMs: 10,
+        textMs: 1,
+        decodeMs: 2,
+        encodeMs: 3,
+        wallMs: 20,
+        textTokens: 12,
+        engine: 'e',
+        engineClass: 'e',
+        warnings: [],
+      })),
+      rooms: [],
+      totalMs: 100,
+    });
+    const text = describeReceipt(receipt, viewPlan(plan, request));
+    expect(text).toMatch(/^ +3 +4096 +4 +16384 /m); // of six steps
+    expect(text).toMatch(/^ +all +10 /m); // of fifteen
   });
 });

@@ -308,16 +308,16 @@ describe('events', () => {
     ]);
   });
 
-  test('usage counts a token once for every step that carried it', () => {
+  test('usage counts a token once for every evaluation that carried it, and not for a forecast step', () => {
     const receipt = (stages: object[]) => ({ stages }) as unknown as Parameters<typeof usageOf>[0][0];
     const receipts = [
       receipt([
-        { tokens: 64, steps: 2 },
-        { tokens: 256, steps: 5 },
+        { tokens: 64, steps: 2, evaluations: 2 },
+        { tokens: 256, steps: 5, evaluations: 3 },
       ]),
-      receipt([{ tokens: 10, steps: 1 }]),
+      receipt([{ tokens: 10, steps: 1, evaluations: 1 }]),
     ];
-    expect(usageOf(receipts)).toMatchObject({ output_tokens: 64 * 2 + 256 * 5 + 10, input_tokens: 0 });
+    expect(usageOf(receipts)).toMatchObject({ output_tokens: 64 * 2 + 256 * 3 + 10, input_tokens: 0 });
   });
 });
 
