@@ -6,14 +6,14 @@
  * RALU has above this row is what its first stages are worth.
  */
 import type { PlannedStage } from '../../../src/job/job.ts';
-import { standardNormals } from '../../../src/numerics/normal.ts';
+import { normalsAtPlaces } from '../../../src/numerics/normal.ts';
 import { gridIds, type Tokens } from '../../../src/numerics/tokens.ts';
 import type { Sampler } from '../sampler.ts';
 import { canvasOf } from './canvas.ts';
 import { planFor, type RaluOptions } from './ralu.ts';
 
 /**
- * The last stage of the plan of `schedule`, from noise of the stream that its boundary draws from. Throws RangeError
+ * The last stage of the plan of `schedule`, from the white noise that its boundary has at each place. Throws RangeError
  * where the product refuses the schedule.
  */
 export function blank({ schedule }: Pick<RaluOptions, 'schedule'>): Sampler {
@@ -24,14 +24,16 @@ export function blank({ schedule }: Pick<RaluOptions, 'schedule'>): Sampler {
     const key = `${denoiser.facts.digest} ${denoiser.job.width}x${denoiser.job.height}`;
     const stage = stages.get(key) ?? planFor(denoiser.facts, denoiser.job, schedule).stages.at(-1)!;
     stages.set(key, stage);
-    const noise = standardNormals({
+    const imgIds = gridIds(rows, cols);
+    const noise = normalsAtPlaces({
       seed: denoiser.job.seed,
       stream: stage.stage - 1,
-      count: rows * cols * width,
+      places: Uint32Array.from(imgIds.filter((_, i) => i % 3 !== 0)),
+      width,
     });
     const tokens: Tokens = {
       latents: noise.map((value) => stage.sigmas[0]! * value),
-      imgIds: gridIds(rows, cols),
+      imgIds,
       scale: new Uint8Array(rows * cols).fill(1),
     };
     return { ...tokens, latents: await denoiser.steps(tokens, stage.sigmas) };
