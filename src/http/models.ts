@@ -37,6 +37,7 @@ const presetView = z
     cache: temporalCache.nullable(),
   })
   .openapi('Preset', { description: 'a schedule by name: steps, ends and shares of its stages, and their cache' });
+
 /** The queue at the stage server that a plan's first stage would go to; null where there is none or it does not say. */
 export async function queueAt(env: Env, plan: Plan): Promise<Queue | null> {
   const fleet = openFleet(env, caches.default, Date.now);
