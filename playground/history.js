@@ -11,6 +11,8 @@ const list = byId('history', HTMLOListElement);
 const older = byId('older', HTMLButtonElement);
 const card = byId('history-card', HTMLElement);
 
+/** what was erased here: a list that was on its way meanwhile still holds it @type {Set<string>} */
+const erased = new Set();
 /** @type {string | null} */
 let cursor = null;
 /** @type {(error: unknown) => void} */
@@ -41,9 +43,12 @@ function makeItem(job) {
     if (!confirm(`Erase “${prompt}”? Its picture and everything about it will be gone.`)) return;
     try {
       await eraseJob(id);
-      const next = item.nextElementSibling ?? item.previousElementSibling;
-      item.remove();
-      /** @type {HTMLElement | null | undefined} */ (next?.querySelector('a'))?.focus();
+      erased.add(id);
+      // the list may have been drawn anew while the job was being erased
+      const shown = list.querySelector(`[data-job="${id}"]`);
+      const next = shown?.nextElementSibling ?? shown?.previousElementSibling;
+      shown?.remove();
+      next?.querySelector('a')?.focus();
       card.hidden = list.children.length === 0;
     } catch (error) {
       report(error);
@@ -64,7 +69,7 @@ export function markInHistory(job) {
 /** @param {string | null} after */
 async function load(after) {
   const page = await listJobs(after);
-  const items = page.data.map(makeItem);
+  const items = page.data.filter(({ id }) => !erased.has(id)).map(makeItem);
   if (after === null) list.replaceChildren(...items);
   else list.append(...items);
   cursor = page.next_cursor;

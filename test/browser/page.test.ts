@@ -375,6 +375,40 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     ).toBe(404);
   });
 
+  test('a list of the history that is told late neither hides that a job was erased nor brings it back', async () => {
+    await open();
+    await ask('a red apple', { seed: 6 });
+    await isDone();
+    const { id } = await jobShown();
+    const item = at(`#history li[data-job="${id}"]`);
+    await says('#history li:first-child', 'seed 6');
+    const drawAnew = (seed: number): Promise<unknown> =>
+      Promise.all([page.waitForRequest('**/v1/jobs?limit=*'), ask('a yellow banana', { seed })]);
+    const erasing = door();
+    await page.route(`**/v1/jobs/${id}`, async (route) => {
+      await erasing.fault.until;
+      await route.continue();
+    });
+    page.once('dialog', (dialog) => void dialog.accept());
+    await Promise.all([page.waitForRequest(`**/v1/jobs/${id}`), item.locator('button').click()]);
+    await drawAnew(7);
+    await says('#history li:first-child', 'seed 7');
+
+    const listing = door();
+    await page.route('**/v1/jobs?limit=*', async (route) => {
+      const list = await route.fetch();
+      await listing.fault.until;
+      await route.fulfill({ response: list });
+    });
+    await isDone();
+    await drawAnew(8);
+    erasing.open();
+    await item.waitFor({ state: 'detached' });
+    listing.open();
+    await says('#history li:first-child', 'seed 8');
+    expect(await item.count()).toBe(0);
+  });
+
   test('the request as code runs as it stands, and holds no key', async () => {
     await open();
     await at('#prompt').fill('an "apple" that isn’t $RED & it\'s \\ fine');
