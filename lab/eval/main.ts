@@ -29,7 +29,7 @@ import { type Bench, itemsLeft, measure, type Prompt, takePrompts, timeLeft } fr
 import { planFor } from './samplers/ralu.ts';
 import { presetSchedule } from './schedules.ts';
 import { type Seeded, withSeeds } from './seeds.ts';
-import { type PromptSet, promptsOf } from './sets.ts';
+import { type PromptSet, promptsOf, sentencesOf } from './sets.ts';
 import { openSprites } from './sprite.ts';
 import { stageAt } from './stage-run.ts';
 import { HARD } from './tasks.ts';
@@ -214,10 +214,13 @@ function judgedAnew(results: readonly Result[], prompts: readonly EvalPrompt[]):
   }));
 }
 
-/** The conclusions written by hand, where they are about this model; of another they would say what nobody has seen. */
-function sentencesAbout({ digest }: ModelFacts): Readonly<Record<string, string>> {
+/**
+ * The conclusions about a set that are written by hand, where they are about this model; of another they would say what
+ * nobody has seen.
+ */
+function sentencesAbout(set: PromptSet, { digest }: ModelFacts): Readonly<Record<string, string>> {
   const { digest: about, ...sentences } = readJson<Readonly<Record<string, string>> & { readonly digest: string }>(
-    'sentences.json',
+    sentencesOf[set],
   );
   return digest.startsWith(about) ? sentences : {};
 }
@@ -238,8 +241,6 @@ async function report(
   const { plain, rows, ablations } = chosen(options, about);
   const { set } = options;
   const showcase = showcaseOf(set);
-  // what is written by hand is about set A, but for the detector
-  const { detector, ...sentences } = sentencesAbout(facts);
   return writeDocument(
     {
       rows: [plain, ...rows.filter((row) => row !== plain)],
@@ -254,7 +255,7 @@ async function report(
       model: { id: facts.id, digest: facts.digest },
       size: { width: calibration.width, height: calibration.height },
       sittings: sittings.filter((sitting) => (sitting.set ?? 'A') === set),
-      sentences: { ...(set === 'A' && sentences), ...(detector && { detector }) },
+      sentences: sentencesAbout(set, facts),
     },
     resolve(ROOT, options.out),
   );
