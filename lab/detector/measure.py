@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import look
+import measured_scenes
 import nets
 import sprites
 from sprites import scenes
@@ -33,7 +34,7 @@ def picked(style: str, count: int, seed: int, held: bool) -> list[scenes.Scene]:
     """Scenes that mix a held-out combination, or that mix none."""
     rng, found = random.Random(seed), []
     while len(found) < count:
-        scene = scenes.sample(rng, style=style)
+        scene = measured_scenes.sample(rng, sprites.VOCABULARY, style=style)
         if bool(scenes.held_out(scene)) == held:
             found.append(scene)
     return found
@@ -83,7 +84,7 @@ def accuracy(detector: look.Detector, picked_scenes: list[scenes.Scene], style: 
     )
     wrong = {}
     for scene in picked_scenes:
-        seen = detector.look(roughly(scenes.draw(scene, SIZE, SIZE, style)))
+        seen = detector.look(roughly(scenes.draw(scene, SIZE, SIZE, sprites.VOCABULARY, style)))
         left = [each for each in seen["objects"] if each["name"]]
         total["backgrounds"] += seen["background"] == scene.background
         total["counts"] += sorted(each["name"] for each in left) == sorted(thing.name for thing in scene.things)
@@ -160,7 +161,7 @@ def name_threshold(detector: look.Detector) -> float:
         each["score"]
         for style in sprites.STYLES
         for scene in picked(style, 100, 12, False)
-        for each in detector.look(scenes.draw(scene, SIZE, SIZE, style), raw=True)["objects"]
+        for each in detector.look(scenes.draw(scene, SIZE, SIZE, sprites.VOCABULARY, style), raw=True)["objects"]
     ]
     least = max(0.3, min(0.9, float(np.quantile(scores, 1 - FALSE_ACCEPTS))))
     print(
@@ -193,7 +194,7 @@ def reference(detector: look.Detector, out: str) -> dict:
     """
     prompts, rng = make_prompts.entries(), random.Random(7)
     features = [
-        detector.features(scenes.draw(make_prompts.scene_of(entry, rng), size, size))
+        detector.features(scenes.draw(make_prompts.scene_of(entry, rng), size, size, sprites.VOCABULARY))
         for size in (256, 512)
         for _ in range(LAYOUTS // 2)
         for entry in prompts
@@ -209,13 +210,16 @@ def reference(detector: look.Detector, out: str) -> dict:
         found = np.stack([detector.features(rgb) for rgb in pictures]).astype(np.float64)
         return round(frechet(all_, gaussian(found)), 4)
 
-    real = [scenes.draw(make_prompts.scene_of(entry, rng), SIZE, SIZE) for entry in prompts]
+    def drawn(entry: dict, style: str) -> np.ndarray:
+        return scenes.draw(make_prompts.scene_of(entry, rng), SIZE, SIZE, sprites.VOCABULARY, style)
+
+    real = [drawn(entry, "fluent") for entry in prompts]
     return {
         "pictures": len(features),
         f"distances of {len(prompts)} pictures": {
             "real": of(real),
             "real, soft": of(map(soft, real)),
-            "real in Noto": of(scenes.draw(make_prompts.scene_of(entry, rng), SIZE, SIZE, "noto") for entry in prompts),
+            "real in Noto": of(drawn(entry, "noto") for entry in prompts),
             "things to refuse": of(rgb for rgb, _ in refused_pictures("train", len(prompts) * 10 // 11, 5)),
         },
     }
@@ -236,10 +240,10 @@ def fixtures(detector: look.Detector, folder: str) -> None:
         ]
     ):
         while True:
-            scene = scenes.sample(rng, width / height, task)
+            scene = measured_scenes.sample(rng, sprites.VOCABULARY, width / height, task)
             if scenes.held_out(scene) or task == "single":
                 break
-        rgb = scenes.draw(scene, width, height)
+        rgb = scenes.draw(scene, width, height, sprites.VOCABULARY)
         if number == 1:
             rgb = soft(rgb)
         Image.fromarray(rgb).save(os.path.join(folder, f"{task}.png"), optimize=True)
@@ -261,7 +265,7 @@ def fixtures(detector: look.Detector, folder: str) -> None:
 def main(out: str) -> None:
     begin = time.time()
     facts = {
-        "names": scenes.NAMES,
+        "names": sprites.VOCABULARY.names,
         "colours": sprites.COLOURS,
         "backgrounds": scenes.BACKGROUNDS,
         "thresholds": dict(THRESHOLDS),

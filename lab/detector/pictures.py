@@ -3,7 +3,9 @@ generator would: soft, noisy, off in colour, slightly bent.
 """
 
 import math
+import os
 import random
+import sys
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +16,9 @@ from PIL import Image
 import nets
 import sprites
 from sprites import scenes
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../train"))
+import layouts
 
 
 def blur(x: torch.Tensor, side: float) -> torch.Tensor:
@@ -119,7 +124,7 @@ class Crops:
                 colours[i, sprites.COLOURS.index(self.tints[k])] = 1
             else:
                 natural, recoloured = self.by_name[
-                    ("fluent" if rng.random() < 0.6 else "noto", scenes.NAMES[rng.integers(64)])
+                    ("fluent" if rng.random() < 0.6 else "noto", sprites.VOCABULARY.names[rng.integers(64)])
                 ]
                 index[i] = rng.choice(recoloured if recoloured and rng.random() < 0.6 else natural)
                 variant = self.variants[index[i]]
@@ -129,7 +134,7 @@ class Crops:
                     else:
                         scale[i], shift[i] = rng.uniform(2, 3), rng.uniform(-0.5, 0.5, 2)
                 else:
-                    names[i] = scenes.NAMES.index(variant.name)
+                    names[i] = sprites.VOCABULARY.names.index(variant.name)
                     colours[i, [sprites.COLOURS.index(each) for each in variant.colours]] = 1
         ends = torch.from_numpy(np.stack([self.background(i) for i in index]).astype(np.float32))
         ramp = torch.linspace(0, 1, nets.CROP)[None, None, :, None]
@@ -193,7 +198,7 @@ class Small:
             chosen = []
             for _ in spots:
                 natural, recoloured = crops.by_name[
-                    ("fluent" if rng.random() < 0.6 else "noto", scenes.NAMES[rng.integers(64)])
+                    ("fluent" if rng.random() < 0.6 else "noto", sprites.VOCABULARY.names[rng.integers(64)])
                 ]
                 chosen.append(
                     rng.choice(recoloured if recoloured and rng.random() < 0.4 else natural)
@@ -228,9 +233,7 @@ class Small:
         picture, things = Image.fromarray(np.ascontiguousarray(canvas)), []
         for k, (x, y, side) in zip(chosen, spots, strict=True):
             edge, at = round(side), (round(x - side / 2), round(y - side / 2))
-            sprite = Image.fromarray(crops.bank[k].permute(1, 2, 0).numpy()).resize(
-                (edge, edge), Image.BICUBIC, reducing_gap=2
-            )
+            sprite = Image.fromarray(crops.bank[k].permute(1, 2, 0).numpy()).resize((edge, edge), Image.BICUBIC)
             if rng.random() < 0.3:
                 sprite = sprite.transpose(Image.FLIP_LEFT_RIGHT)
             picture.paste(sprite, at, sprite)
@@ -251,8 +254,8 @@ class Small:
             elif rng.random() < 0.1:
                 spans = (0.88, 0.95)
             return [
-                tuple(short * v for v in scenes.settle(cell, *spans, ours))
-                for cell in scenes.place(count, width / height, ours.random() < 0.5, ours)
+                tuple(short * v for v in layouts.settle(cell, *spans, ours))
+                for cell in layouts.place(count, width / height, ours.random() < 0.5, ours)
             ]
         found = []
         for _ in range(int(rng.integers(0, 14))):

@@ -11,14 +11,16 @@ import random
 import sys
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../train"))
 import scenes
+import vocabulary
 
+VOCABULARY = vocabulary.load("fluent-64")  # the things the detector knows
 STYLES = ["fluent", "noto"]
 COLOURS = [*scenes.COLOURS, "none"]  # none: as it is, and that has no name among the seven
 # a thing has its name in any colour; which one is not asked for these
@@ -44,7 +46,7 @@ ALIKE = set(
 
 def shrink(image: Image.Image) -> np.ndarray:
     """uint8 [SIDE, SIDE, 4]."""
-    return np.asarray(image.resize((SIDE, SIDE), Image.BICUBIC, reducing_gap=2))
+    return np.asarray(image.resize((SIDE, SIDE), Image.BICUBIC))
 
 
 @dataclass
@@ -63,8 +65,8 @@ class Variant:
 def drawn(name: str, colour: str | None, style: str) -> Image.Image:
     """RGBA 256 x 256, also in the other hues."""
     if colour not in OTHER_HUES:
-        return scenes.sprite(name, colour, style)
-    return scenes.recolour(scenes.sprite(name, None, style), OTHER_HUES[colour])
+        return scenes.sprite(VOCABULARY, name, colour, style)
+    return scenes.recolour(scenes.sprite(VOCABULARY, name, None, style), OTHER_HUES[colour])
 
 
 def right_colours(name: str, colour: str | None, style: str) -> list[str]:
@@ -73,16 +75,13 @@ def right_colours(name: str, colour: str | None, style: str) -> list[str]:
     """
     if colour:
         return [colour]
-    word = scenes.natural_colour(name, style)
+    word = scenes.natural_colour(VOCABULARY, name, style)
     if word in scenes.COLOURS:
         return [word]
-    if not scenes.can_recolour(name, style):
+    if not scenes.can_recolour(VOCABULARY, name, style):
         return ["none"]
-    near = [
-        each
-        for each in scenes.COLOURS
-        if np.square(scenes.main_rgb(name, each, style) - scenes.main_rgb(name, None, style)).sum() < 70**2
-    ]
+    main = partial(scenes.main_rgb, VOCABULARY, name, style=style)
+    near = [each for each in scenes.COLOURS if np.square(main(each) - main(None)).sum() < 70**2]
     return ["none", *near]
 
 
@@ -90,10 +89,10 @@ def right_colours(name: str, colour: str | None, style: str) -> list[str]:
 def variants() -> list[Variant]:
     found = []
     for style in STYLES:
-        for name in scenes.NAMES:
+        for name in VOCABULARY.names:
             colours = (
                 [None, *(each for each in scenes.COLOURS if not scenes.is_held("colour", name, each))]
-                if scenes.can_recolour(name, style)
+                if scenes.can_recolour(VOCABULARY, name, style)
                 else [None]
             )
             found += [Variant(name, style, colour, right_colours(name, colour, style)) for colour in colours]
@@ -109,7 +108,7 @@ def on_backgrounds(variant: Variant) -> np.ndarray:
     rgb = (
         np.array(OTHER_HUES[variant.colour])
         if variant.colour in OTHER_HUES
-        else scenes.main_rgb(variant.name, variant.colour, variant.style)
+        else scenes.main_rgb(VOCABULARY, variant.name, variant.colour, variant.style)
     )
     return np.array(
         [
@@ -126,7 +125,7 @@ def on_backgrounds(variant: Variant) -> np.ndarray:
 @lru_cache(None)
 def others(part: str, style: str = "fluent") -> list[Image.Image]:
     """Emoji that are none of the 64 and do not look like one: a quarter is kept for `test`."""
-    ours, codes = {code.split("-")[0] for code in scenes.OBJECTS.values()}, []
+    ours, codes = {code.split("-")[0] for code in VOCABULARY.objects.values()}, []
     for file in sorted(os.listdir(os.path.join(scenes.HERE, os.path.dirname(os.path.join(*scenes.SOURCES["fluent"]))))):
         code = file.removesuffix(".webp")
         if "-" in code.removesuffix("-fe0f") or code.removesuffix("-fe0f") in ours:
@@ -279,7 +278,7 @@ def refused(part: str, kind: str, rng: np.random.Generator) -> np.ndarray:
 
 @lru_cache(None)
 def small_sprite(name: str, colour: str | None, style: str) -> Image.Image:
-    return drawn(name, colour, style).resize((128, 128), Image.BICUBIC, reducing_gap=2)
+    return drawn(name, colour, style).resize((128, 128), Image.BICUBIC)
 
 
 REFUSED = {"other": 0.36, "shape": 0.12, "shredded": 0.14, "blended": 0.1, "halves": 0.1, "erased": 0.1, "melted": 0.08}

@@ -17,12 +17,13 @@ import os
 import random
 import sys
 
-import numpy as np
-
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../train"))
+import layouts
 import scenes
+import vocabulary
 import words
 
+VOCABULARY = vocabulary.load("fluent-64")  # of the embedded model
 HERE = os.path.dirname(os.path.abspath(__file__))
 EACH = 44
 COUNT_WORDS = ["{word} {many}", "{number} {many}", "a picture of {word} {many}"]
@@ -33,8 +34,7 @@ FRESH_OPENINGS = ["a photo of ", "an image of ", "a drawing of "]
 
 
 def is_lost(name: str, colour: str | None, background: str) -> bool:
-    """As `scenes.sample` has it: its main colour is nearly the background's."""
-    return np.square(scenes.main_rgb(name, colour) - scenes.BACKGROUNDS[background]).sum() < 75**2
+    return scenes.is_lost(VOCABULARY, name, colour, background)
 
 
 class Prompts:
@@ -60,7 +60,7 @@ class Prompts:
         self.add("two", f"{words.article(x)} and {words.article(y)}", [x, y], objects=[{"name": x}, {"name": y}])
 
     def counting(self, name: str, n: int, form: str) -> None:
-        text = form.format(word=words.COUNTS[n][0], number=n, many=words.plural(name))
+        text = form.format(word=words.COUNTS[n][0], number=n, many=VOCABULARY.plural(name))
         self.add("counting", text, [name], objects=[{"name": name, "count": n}])
 
     def background(self, name: str, colour: str, form: str, opening: str = "") -> None:
@@ -89,7 +89,7 @@ class Prompts:
 
 
 def visible() -> list[str]:
-    return [name for name in scenes.NAMES if not is_lost(name, None, "white")]
+    return [name for name in VOCABULARY.names if not is_lost(name, None, "white")]
 
 
 def held_counts() -> list[tuple[str, int]]:
@@ -99,7 +99,9 @@ def held_counts() -> list[tuple[str, int]]:
 def held_on(colour: str) -> list[str]:
     """Things that training never shows on this background, and that can be seen there."""
     return [
-        name for name in scenes.NAMES if scenes.is_held("background", name, colour) and not is_lost(name, None, colour)
+        name
+        for name in VOCABULARY.names
+        if scenes.is_held("background", name, colour) and not is_lost(name, None, colour)
     ]
 
 
@@ -113,7 +115,7 @@ def held_colours() -> list[tuple[str, str]]:
 
 
 def recolourable() -> list[str]:
-    return [name for name in scenes.NAMES if scenes.can_recolour(name)]
+    return [name for name in VOCABULARY.names if scenes.can_recolour(VOCABULARY, name)]
 
 
 def with_another(name: str, colour: str, rng: random.Random) -> list[tuple[str, str]]:
@@ -234,7 +236,7 @@ def scene_of(entry: dict, rng: random.Random) -> scenes.Scene:
     if entry["task"] == "counting":
         names, colours = (each * expect["objects"][0]["count"] for each in (names, colours))
     across = {"left": True, "above": False}.get(expect.get("relation"), rng.random() < 0.5)
-    spots = [scenes.settle(cell, *scenes.FIXED, rng) for cell in scenes.place(len(names), 1, across, rng)]
+    spots = [layouts.settle(cell, *layouts.FIXED, rng) for cell in layouts.place(len(names), 1, across, rng)]
     if entry["task"] in ("two", "attribution"):
         rng.shuffle(spots)
     background = expect.get("background", ["white"])

@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
-import objects from '../train/objects.json' with { type: 'json' };
+import vocabulary from '../train/vocabularies/fluent-64.json' with { type: 'json' };
 import { recolour } from './recolour.ts';
 
 const FOLDER = new URL('../node_modules/@lobehub/fluent-emoji-3d/assets/', import.meta.url);
@@ -49,12 +49,12 @@ export type Sprites = (name: string, colour: string | null) => Sprite;
 const MOST_COLOURED = 16;
 
 /** The sprites of `names`, all of the scenes' when left out. Rejects when the package is not installed. */
-export async function openSprites(names: readonly string[] = Object.keys(objects)): Promise<Sprites> {
-  const codes: Readonly<Record<string, string>> = objects;
+export async function openSprites(names: readonly string[] = Object.keys(vocabulary.objects)): Promise<Sprites> {
+  const codes: Readonly<Record<string, string>> = vocabulary.objects;
   const plain = new Map<string, Sprite>();
   for (const name of names) {
     const code = codes[name];
-    if (code === undefined) throw new RangeError(`name is ${name}; expected one of objects.json`);
+    if (code === undefined) throw new RangeError(`name is ${name}; expected one of fluent-64.json`);
     plain.set(name, copies(await cutToSquare(await readFile(new URL(`${code}.webp`, FOLDER)))));
   }
   const coloured = new Map<string, Sprite>();

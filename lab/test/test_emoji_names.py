@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 import emoji_names as names
-import words
+import vocabulary
 
 MODEL = Path(__file__).parents[2] / "models/fluent-scenes"
 WORDS = names.words_of(json.loads((MODEL / "tokenizer.json").read_text()))
-TABLE = names.emoji_names(names.read_emojibase(), WORDS)
+VOCABULARY = vocabulary.load("fluent-64")
+TABLE = names.emoji_names(names.read_emojibase(), WORDS, VOCABULARY)
 
 
 def entry(label: str, group: int = 4, hexcode: str = "1F000", type_: int = 1) -> dict:
@@ -19,9 +20,8 @@ def entry(label: str, group: int = 4, hexcode: str = "1F000", type_: int = 1) ->
 
 
 def test_every_object_goes_by_the_name_it_was_trained_with():
-    for name, code in names.OBJECTS.items():
+    for name, code in VOCABULARY.objects.items():
         assert TABLE[names.emoji_of(code.removesuffix("-fe0f"))] == name
-    assert set(words.ALSO) <= set(names.OBJECTS)
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_every_object_goes_by_the_name_it_was_trained_with():
     ],
 )
 def test_others_go_by_their_label_in_words_that_are_known(label: str, known: set[str], name: str):
-    assert names.name_of(entry(label), known) == name
+    assert names.name_of(entry(label), known, VOCABULARY) == name
 
 
 def test_the_face_of_an_animal_is_the_animal_and_that_of_a_person_is_a_face():
-    assert names.name_of(entry("tiger face", names.ANIMALS), set()) == "tiger"
-    assert names.name_of(entry("grinning face", 0), set()) == "grinning face"
+    assert names.name_of(entry("tiger face", names.ANIMALS), set(), VOCABULARY) == "tiger"
+    assert names.name_of(entry("grinning face", 0), set(), VOCABULARY) == "grinning face"
 
 
 def test_only_symbols_that_are_text_of_themselves_need_the_emoji_presentation():
@@ -57,6 +57,7 @@ def test_only_symbols_that_are_text_of_themselves_need_the_emoji_presentation():
             entry("medium skin tone", 2, "1F3FD"),
         ],
         set(),
+        VOCABULARY,
     )
     assert made == {"\u27a1\ufe0f": "right arrow", "3\u20e3": "3", "\u2602": "umbrella"}
 

@@ -9,7 +9,7 @@ import sprites
 def test_no_object_is_shown_in_a_colour_or_on_a_background_kept_for_the_evaluation():
     found = sprites.variants()
     assert {(each.name, each.style) for each in found} == {
-        (name, style) for name in scenes.NAMES for style in sprites.STYLES
+        (name, style) for name in sprites.VOCABULARY.names for style in sprites.STYLES
     }
     for variant in found:
         # the other hues are asked for nowhere, so none of them is kept

@@ -12,9 +12,11 @@ import json
 import re
 from pathlib import Path
 
+import vocabulary as vocabularies
+from vocabulary import Vocabulary
+
 HERE = Path(__file__).parent
 FILE = "emoji.json"
-OBJECTS: dict[str, str] = json.loads((HERE / "objects.json").read_text())
 
 # groups of emojibase: parts of sequences; animals; symbols
 COMPONENTS, ANIMALS, SYMBOLS = (None, 2), 3, 8
@@ -50,9 +52,9 @@ def is_known(name: str, words: set[str]) -> bool:
     return all(part in words for part in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", name.lower()))
 
 
-def name_of(entry: dict, words: set[str]) -> str:
+def name_of(entry: dict, words: set[str], vocabulary: Vocabulary) -> str:
     """The name a model was trained with, else the first of its other names that is known, else its label."""
-    trained = {code.removesuffix("-fe0f").upper(): name for name, code in OBJECTS.items()}
+    trained = {code.removesuffix("-fe0f").upper(): name for name, code in vocabulary.objects.items()}
     own = trained.get(entry["hexcode"].removesuffix("-FE0F"))
     label = plain(entry["label"])
     if entry["group"] == ANIMALS:
@@ -61,7 +63,7 @@ def name_of(entry: dict, words: set[str]) -> str:
     return next((name for name in [own, *names] if name and is_known(name, words)), label)
 
 
-def emoji_names(entries: list[dict], words: set[str]) -> dict[str, str]:
+def emoji_names(entries: list[dict], words: set[str], vocabulary: Vocabulary) -> dict[str, str]:
     """Names by sequence. `words` are the tokens of the vocabulary that begin a word."""
     names = {}
     for entry in entries:
@@ -69,7 +71,7 @@ def emoji_names(entries: list[dict], words: set[str]) -> dict[str, str]:
             continue
         sequence = emoji_of(entry["hexcode"]).replace(EMOJI_STYLE, "")
         is_text = entry["group"] == SYMBOLS and entry["type"] == 0
-        names[sequence + EMOJI_STYLE if is_text else sequence] = name_of(entry, words)
+        names[sequence + EMOJI_STYLE if is_text else sequence] = name_of(entry, words, vocabulary)
     return names
 
 
@@ -78,9 +80,10 @@ def words_of(tokenizer: dict) -> set[str]:
     return {token for token in tokenizer["model"]["vocab"] if not token.startswith("##")}
 
 
-def write_names(folder: Path) -> bytes:
+def write_names(folder: Path, vocabulary: Vocabulary) -> bytes:
     """Writes the names beside the tokenizer in `folder`, a line each, and returns the file's bytes."""
-    names = emoji_names(read_emojibase(), words_of(json.loads((folder / "tokenizer.json").read_text())))
+    words = words_of(json.loads((folder / "tokenizer.json").read_text()))
+    names = emoji_names(read_emojibase(), words, vocabulary)
     content = (json.dumps(names, indent=0, ensure_ascii=False) + "\n").encode()
     (folder / FILE).write_bytes(content)
     return content
@@ -94,9 +97,11 @@ def listed(content: bytes) -> dict:
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--model", default="models/fluent-scenes", help="a folder with tokenizer.json and manifest.json")
-    folder = Path(args.parse_args().model)
+    args.add_argument("--vocabulary", default="fluent-64", help="the one of lab/train/vocabularies it was trained on")
+    a = args.parse_args()
+    folder = Path(a.model)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"][FILE] = listed(write_names(folder))
+    manifest["files"][FILE] = listed(write_names(folder, vocabularies.load(a.vocabulary)))
     manifest["tokenizer"]["emoji"] = FILE
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 

@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 import words
+from layouts import place, settle
+from vocabulary import Vocabulary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-OBJECTS: dict[str, str] = json.loads(Path(HERE, "objects.json").read_text())  # name → code point of its emoji
-NAMES = list(OBJECTS)
 BACKGROUNDS = {
     "white": (255, 255, 255),
     "black": (26, 26, 30),
@@ -69,12 +69,12 @@ SOURCES = {
 
 
 @lru_cache(None)
-def sprite(name: str, colour: str | None = None, style: str = "fluent") -> Image.Image:
+def sprite(vocabulary: Vocabulary, name: str, colour: str | None = None, style: str = "fluent") -> Image.Image:
     """RGBA 256 x 256, cut to its visible part and centred, recoloured when `colour` is given. Raises FileNotFoundError
     when the style has no such emoji.
     """
     folder, pattern = SOURCES[style]
-    code = OBJECTS[name] if style == "fluent" else OBJECTS[name].replace("-fe0f", "")
+    code = vocabulary.objects[name] if style == "fluent" else vocabulary.objects[name].replace("-fe0f", "")
     image = Image.open(os.path.join(HERE, folder, pattern.format(code))).convert("RGBA")
     image = image.crop(image.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox())
     scale = 256 / max(image.size)
@@ -102,8 +102,8 @@ def dominant(image: Image.Image) -> tuple[float, np.ndarray, np.ndarray]:
 
 
 @lru_cache(None)
-def can_recolour(name: str, style: str = "fluent") -> bool:
-    return dominant(sprite(name, None, style))[0] > 0.55
+def can_recolour(vocabulary: Vocabulary, name: str, style: str = "fluent") -> bool:
+    return dominant(sprite(vocabulary, name, None, style))[0] > 0.55
 
 
 def recolour(image: Image.Image, rgb: tuple[int, int, int]) -> Image.Image:
@@ -126,40 +126,46 @@ def recolour(image: Image.Image, rgb: tuple[int, int, int]) -> Image.Image:
 
 
 @lru_cache(None)
-def main_rgb(name: str, colour: str | None = None, style: str = "fluent") -> np.ndarray:
+def main_rgb(vocabulary: Vocabulary, name: str, colour: str | None = None, style: str = "fluent") -> np.ndarray:
     """Mean colour [3] of the pixels of its commonest hue, of all visible ones where no hue dominates."""
-    image = sprite(name, colour, style)
+    image = sprite(vocabulary, name, colour, style)
     share, mask, _ = dominant(image)
     return np.asarray(image.convert("RGB"))[mask if share > 0.45 else np.asarray(image.getchannel("A")) > 128].mean(0)
 
 
 @lru_cache(None)
-def natural_colour(name: str, style: str = "fluent") -> str | None:
+def natural_colour(vocabulary: Vocabulary, name: str, style: str = "fluent") -> str | None:
     """The colour word that holds for it as it is; None where no hue dominates or none of the words is near."""
     palette = {each: np.array(rgb) for each, rgb in (COLOURS | {"brown": BACKGROUNDS["brown"]}).items()}
-    rgb = main_rgb(name, None, style)
+    rgb = main_rgb(vocabulary, name, None, style)
     word = min(palette, key=lambda each: np.square(palette[each] - rgb).sum())
-    return (
-        word if dominant(sprite(name, None, style))[0] > 0.7 and np.square(palette[word] - rgb).sum() < 75**2 else None
-    )
+    is_plain = dominant(sprite(vocabulary, name, None, style))[0] > 0.7
+    return word if is_plain and np.square(palette[word] - rgb).sum() < 75**2 else None
+
+
+@lru_cache(None)
+def is_lost(vocabulary: Vocabulary, name: str, colour: str | None, background: str, style: str = "fluent") -> bool:
+    """Whether its main colour is nearly that of the background."""
+    distance = np.square(main_rgb(vocabulary, name, colour, style) - BACKGROUNDS[background]).sum()
+    return bool(distance < 75**2)
 
 
 # ---- drawing ----
 
 
-def placed(thing: Thing, short: int, style: str = "fluent") -> tuple[Image.Image, tuple[int, int]]:
+def placed(
+    thing: Thing, short: int, vocabulary: Vocabulary, style: str = "fluent"
+) -> tuple[Image.Image, tuple[int, int]]:
     """Its sprite at its size in a picture whose shorter side is `short`, and its upper left corner there."""
     side = max(1, round(thing.side * short))
-    image = sprite(thing.name, thing.colour, style)
+    image = sprite(vocabulary, thing.name, thing.colour, style)
     if thing.flip:
         image = image.transpose(Image.FLIP_LEFT_RIGHT)
-    return image.resize((side, side), Image.BICUBIC, reducing_gap=2), (
-        round(thing.x * short - side / 2),
-        round(thing.y * short - side / 2),
-    )
+    corner = round(thing.x * short - side / 2), round(thing.y * short - side / 2)
+    return image.resize((side, side), Image.BICUBIC, reducing_gap=2), corner
 
 
-def draw(scene: Scene, width: int, height: int, style: str = "fluent") -> np.ndarray:
+def draw(scene: Scene, width: int, height: int, vocabulary: Vocabulary, style: str = "fluent") -> np.ndarray:
     """uint8 [height, width, 3]."""
     short = min(width, height)
     ends = [np.clip(np.array(BACKGROUNDS[name], np.float32) + scene.jitter, 0, 255) for name in scene.background]
@@ -167,7 +173,7 @@ def draw(scene: Scene, width: int, height: int, style: str = "fluent") -> np.nda
     canvas = np.broadcast_to(ends[0] * (1 - ramp) + ends[-1] * ramp, (height, width, 3)).round().astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(canvas))
     for thing in scene.things:
-        image, corner = placed(thing, short, style)
+        image, corner = placed(thing, short, vocabulary, style)
         picture.paste(image, corner, image)
     return np.asarray(picture)
 
@@ -195,56 +201,19 @@ def held_out(scene: Scene) -> list[tuple]:
 
 # ---- sampling ----
 
-FIXED = (0.8, 0.8)  # least and greatest side of an object in a scene that is not free, of its cell
-
-
-def place(count: int, aspect: float, across: bool, rng: random.Random) -> list[tuple[float, float, float]]:
-    """Centre and greatest side of `count` things that cannot touch: reading order; `across` puts two side by side
-    rather than one above the other.
-    """
-    w, h = max(aspect, 1), max(1 / aspect, 1)
-    if count == 1:
-        cells = [(w / 2, h / 2, 1)]
-    elif aspect > 1.5:
-        cells = [((i + 0.5) * w / count, h / 2, min(w / count, 1)) for i in range(count)]
-    elif aspect < 0.67:
-        cells = [(w / 2, (i + 0.5) * h / count, min(h / count, 1)) for i in range(count)]
-    elif count == 2:
-        cells = [(0.25, 0.5, 0.5), (0.75, 0.5, 0.5)] if across else [(0.5, 0.25, 0.5), (0.5, 0.75, 0.5)]
-    elif count == 3:
-        cells = (
-            [(0.25, 0.25, 0.5), (0.75, 0.25, 0.5), (0.5, 0.75, 0.5)]
-            if rng.random() < 0.5
-            else [(0.5, 0.25, 0.5), (0.25, 0.75, 0.5), (0.75, 0.75, 0.5)]
-        )
-    else:
-        cells = [(0.25, 0.25, 0.5), (0.75, 0.25, 0.5), (0.25, 0.75, 0.5), (0.75, 0.75, 0.5)]
-    return cells
-
-
-def settle(cell: tuple[float, float, float], low: float, high: float, rng: random.Random) -> tuple[float, float, float]:
-    """A side between `low` and `high` of the cell, and a centre that keeps it inside both the cell and the picture."""
-    x, y, room = cell
-    side = rng.uniform(low, high) * room
-    slack = (room - side) / 2 * 0.4 if low < high else 0  # a side without choice has a place without choice
-    return x + rng.uniform(-slack, slack), y + rng.uniform(-slack, slack), side
-
 
 def sample(
-    rng: random.Random, aspect: float = 1, task: str | None = None, style: str = "fluent", is_free: bool = True
+    rng: random.Random, vocabulary: Vocabulary, aspect: float = 1, task: str | None = None, style: str = "fluent"
 ) -> Scene:
-    """A scene for pictures of this width / height. Objects never overlap and never vanish into their background. Unless
-    it is free every object fills its cell alike, the same way round: a thing then looks the same in every scene that
-    has as many, which a short training learns many times sooner.
-    """
+    """A scene for pictures of this width / height. Objects never overlap and never vanish into their background."""
     task = task or rng.choices(list(TASKS), TASKS.values())[0]
     count = {"single": 1, "counting": rng.choices((2, 3, 4), (4, 3, 3))[0], "many": rng.choice((3, 4))}.get(task, 2)
     kinds = 1 if task in ("single", "counting") else count
     pairs = task == "many" and rng.random() < 0.4  # `two apples and a fox`
     if pairs:
         kinds = count - 1
-    names = rng.sample(NAMES, kinds)
-    can = [name for name in NAMES if can_recolour(name, style)]
+    names = rng.sample(vocabulary.names, kinds)
+    can = [name for name in vocabulary.names if can_recolour(vocabulary, name, style)]
     if task == "attribution":
         names = rng.sample(can, 2)
     chance = {"single": 0.35, "attribution": 1}.get(task, 0.15)
@@ -255,32 +224,34 @@ def sample(
     if rng.random() < 0.25:
         background = ["white"]
     for name, colour in zip(names, colours, strict=True):  # something lost in its background teaches nothing
-        if any(np.square(main_rgb(name, colour, style) - BACKGROUNDS[end]).sum() < 75**2 for end in background):
-            return sample(rng, aspect, task, style, is_free)
+        if any(is_lost(vocabulary, name, colour, end, style) for end in background):
+            return sample(rng, vocabulary, aspect, task, style)
 
     across = rng.random() < 0.5
     sizes = [
         rng.choices(
             (None, "small", "large"),
-            (1, 0, 0) if not is_free else (8, 1, 1) if task == "single" else (12, 1, 1) if task == "two" else (1, 0, 0),
+            (8, 1, 1) if task == "single" else (12, 1, 1) if task == "two" else (1, 0, 0),
         )[0]
         for _ in names
     ]
     of = [0, 0, *range(1, kinds)] if pairs else [0] * count if kinds == 1 else list(range(kinds))
-    usual = FIXED if not is_free else (0.74, 0.86) if count == 1 else (0.78, 0.92)
+    usual = (0.74, 0.86) if count == 1 else (0.78, 0.92)
     spans = {None: usual, "small": (0.3, 0.42) if count == 1 else (0.45, 0.58), "large": (0.88, 0.95)}
     things = []
     for cell, k in zip(place(count, aspect, across, rng), of, strict=True):
         x, y, side = settle(cell, *spans[sizes[k]], rng)
-        things.append(Thing(names[k], x, y, side, colours[k], is_free and rng.random() < 0.3 and task != "counting"))
+        things.append(Thing(names[k], x, y, side, colours[k], rng.random() < 0.3 and task != "counting"))
 
     def phrase(k: int, number: int = 1) -> str:
-        colour = colours[k] or (natural_colour(names[k], style) if task == "single" and rng.random() < 0.2 else None)
+        colour = colours[k] or (
+            natural_colour(vocabulary, names[k], style) if task == "single" and rng.random() < 0.2 else None
+        )
         size = sizes[k] and rng.choice({"small": ["small", "tiny"], "large": ["large", "big"]}[sizes[k]])
         adjectives = [each for each in (size, colour) if each]
-        noun = words.named(names[k], rng)
+        noun = vocabulary.named(names[k], rng)
         if number > 1:
-            return f"{rng.choice(words.COUNTS[number])} {' '.join([*adjectives, words.plural(noun)])}"
+            return f"{rng.choice(words.COUNTS[number])} {' '.join([*adjectives, vocabulary.plural(noun)])}"
         bare = " ".join([*adjectives, noun])
         return words.article(bare) if number == 1 else bare
 
@@ -313,7 +284,7 @@ def sample(
     )
 
 
-def training_scene(rng: random.Random, aspect: float = 1, is_free: bool = True) -> Scene:
-    while held_out(scene := sample(rng, aspect, is_free=is_free)):
+def training_scene(rng: random.Random, vocabulary: Vocabulary, aspect: float = 1) -> Scene:
+    while held_out(scene := sample(rng, vocabulary, aspect)):
         pass
     return scene

@@ -1,36 +1,5 @@
-"""English for scenes: the names a thing goes by, articles, plurals, and the phrases a caption is built from."""
+"""English for scenes: articles, plurals by rule, and the phrases a caption is built from."""
 
-import random
-
-# what people also call it; from the labels and tags of emojibase, kept where they mean this thing and no other
-ALSO = {
-    "dog": ["puppy"],
-    "cat": ["kitten"],
-    "rabbit": ["bunny"],
-    "chicken": ["hen"],
-    "ladybug": ["lady beetle"],
-    "bee": ["honeybee"],
-    "fish": ["tropical fish"],
-    "tangerine": ["mandarin"],
-    "pizza": ["slice of pizza"],
-    "hamburger": ["burger"],
-    "doughnut": ["donut"],
-    "car": ["automobile"],
-    "airplane": ["plane"],
-    "rocket": ["space rocket"],
-    "sailboat": ["sailing boat"],
-    "bicycle": ["bike"],
-    "gift": ["present", "wrapped gift"],
-    "clock": ["alarm clock"],
-    "guitar": ["electric guitar"],
-    "football": ["soccer ball"],
-    "hat": ["top hat"],
-    "shirt": ["t-shirt"],
-    "pig": ["piglet"],
-    "cherry": ["pair of cherries"],
-    "house": ["home"],
-    "lion": ["lion head"],
-}
 COUNTS = {2: ["two", "2", "a pair of"], 3: ["three", "3"], 4: ["four", "4"]}
 OPENINGS = [
     "",
@@ -84,11 +53,6 @@ def plural(noun: str) -> str:
 
 def article(phrase: str) -> str:
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
-
-
-def named(name: str, rng: random.Random) -> str:
-    """The plain name, or now and then another one it goes by."""
-    return rng.choice(ALSO[name]) if name in ALSO and rng.random() < 0.25 else name
 
 
 def listing(phrases: list[str]) -> str:
