@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 import words
-from layouts import place, settle
+from layouts import lay_out
 from vocabulary import Vocabulary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -68,7 +68,7 @@ SOURCES = {
 }
 
 
-@lru_cache(None)
+@lru_cache(512)
 def sprite(vocabulary: Vocabulary, name: str, colour: str | None = None, style: str = "fluent") -> Image.Image:
     """RGBA 256 x 256, cut to its visible part and centred, recoloured when `colour` is given. Raises FileNotFoundError
     when the style has no such emoji.
@@ -156,7 +156,9 @@ def is_lost(vocabulary: Vocabulary, name: str, colour: str | None, background: s
 def placed(
     thing: Thing, short: int, vocabulary: Vocabulary, style: str = "fluent"
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Its sprite at its size in a picture whose shorter side is `short`, and its upper left corner there."""
+    """Its sprite at its size in a picture whose shorter side is `short`, and its upper left corner there. Pillow makes
+    one of up to 64 pixels in two steps, the mean of whole cells of pixels first.
+    """
     side = max(1, round(thing.side * short))
     image = sprite(vocabulary, thing.name, thing.colour, style)
     if thing.flip:
@@ -202,89 +204,103 @@ def held_out(scene: Scene) -> list[tuple]:
 # ---- sampling ----
 
 
+@lru_cache(None)
+def recolourable(vocabulary: Vocabulary, style: str = "fluent") -> list[str]:
+    return [name for name in vocabulary.names if can_recolour(vocabulary, name, style)]
+
+
+def vanishes(vocabulary: Vocabulary, thing: Thing, background: list[str], style: str = "fluent") -> bool:
+    """Whether its main colour is nearly that of the background, a graded one at any height."""
+    colour, begin = main_rgb(vocabulary, thing.name, thing.colour, style), np.array(BACKGROUNDS[background[0]])
+    span, away = BACKGROUNDS[background[-1]] - begin, colour - begin
+    at = min(max(float(span @ away) / max(float(span @ span), 1), 0), 1)
+    return bool(np.square(away - at * span).sum() < 75**2)
+
+
+def choose(rng: random.Random, vocabulary: Vocabulary, task: str, style: str) -> tuple[list[Thing], list[int]]:
+    """One thing of every kind a scene has, without place or size, and how many of each."""
+    counts = {
+        "single": [1],
+        "counting": [rng.choices((2, 3, 4), (4, 3, 3))[0]],
+        "many": rng.choice(([1, 1, 1], [1, 1, 1], [1, 1, 1, 1], [2, 1], [2, 1], [2, 1, 1], [3, 1], [2, 2])),
+    }.get(task, [1, 1])
+    rng.shuffle(counts)
+    can = recolourable(vocabulary, style)
+    names = rng.sample(can if task == "attribution" else vocabulary.names, len(counts))
+    chance = {"single": 0.35, "counting": 0.25, "many": 0.25, "attribution": 1}.get(task, 0.15)
+    colours = rng.sample(list(COLOURS), len(counts))
+    if task != "attribution":
+        colours = [
+            rng.choice(list(COLOURS)) if rng.random() < chance and can_recolour(vocabulary, name, style) else None
+            for name in names
+        ]
+    things = [Thing(name, 0, 0, 0, colour, rng.random() < 0.3) for name, colour in zip(names, colours, strict=True)]
+    return things, counts
+
+
 def sample(
     rng: random.Random, vocabulary: Vocabulary, aspect: float = 1, task: str | None = None, style: str = "fluent"
 ) -> Scene:
-    """A scene for pictures of this width / height. Objects never overlap and never vanish into their background."""
+    """A scene for pictures of this width / height, laid out by `layouts.lay_out`. The caption says what is there: how
+    many of what, their colours where they are recoloured, sizes where they are unusual, and the background unless
+    it is white. Who stands where is said in task `position` alone. Things never vanish into their background.
+    """
     task = task or rng.choices(list(TASKS), TASKS.values())[0]
-    count = {"single": 1, "counting": rng.choices((2, 3, 4), (4, 3, 3))[0], "many": rng.choice((3, 4))}.get(task, 2)
-    kinds = 1 if task in ("single", "counting") else count
-    pairs = task == "many" and rng.random() < 0.4  # `two apples and a fox`
-    if pairs:
-        kinds = count - 1
-    names = rng.sample(vocabulary.names, kinds)
-    can = [name for name in vocabulary.names if can_recolour(vocabulary, name, style)]
-    if task == "attribution":
-        names = rng.sample(can, 2)
-    chance = {"single": 0.35, "attribution": 1}.get(task, 0.15)
-    colours = [rng.choice(list(COLOURS)) if name in can and rng.random() < chance else None for name in names]
-    if task == "attribution":
-        colours = rng.sample(list(COLOURS), 2)
-    background = rng.sample(list(BACKGROUNDS), 2) if rng.random() < 0.12 else [rng.choice(list(BACKGROUNDS))]
+    things, counts = choose(rng, vocabulary, task, style)
+    backgrounds = list(BACKGROUNDS)
+    background = rng.sample(backgrounds, 2) if rng.random() < 0.15 else [rng.choice(backgrounds)]
     if rng.random() < 0.25:
         background = ["white"]
-    for name, colour in zip(names, colours, strict=True):  # something lost in its background teaches nothing
-        if any(is_lost(vocabulary, name, colour, end, style) for end in background):
-            return sample(rng, vocabulary, aspect, task, style)
+    if any(vanishes(vocabulary, thing, background, style) for thing in things):
+        return sample(rng, vocabulary, aspect, task, style)
 
-    across = rng.random() < 0.5
-    sizes = [
-        rng.choices(
-            (None, "small", "large"),
-            (8, 1, 1) if task == "single" else (12, 1, 1) if task == "two" else (1, 0, 0),
-        )[0]
-        for _ in names
-    ]
-    of = [0, 0, *range(1, kinds)] if pairs else [0] * count if kinds == 1 else list(range(kinds))
-    usual = (0.74, 0.86) if count == 1 else (0.78, 0.92)
-    spans = {None: usual, "small": (0.3, 0.42) if count == 1 else (0.45, 0.58), "large": (0.88, 0.95)}
-    things = []
-    for cell, k in zip(place(count, aspect, across, rng), of, strict=True):
-        x, y, side = settle(cell, *spans[sizes[k]], rng)
-        things.append(Thing(names[k], x, y, side, colours[k], rng.random() < 0.3 and task != "counting"))
+    chances = {"single": (6, 2, 2), "counting": (1, 0, 0), "position": (1, 0, 0)}.get(task, (8, 1, 1))
+    sizes = [rng.choices((None, "small", "large"), chances)[0] for _ in things]
+    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
+    spots = lay_out(sizes, kinds, aspect, rng, task)
+    if not spots:
+        sizes = [None] * len(things)
+        spots = lay_out(sizes, kinds, aspect, rng, task)
 
-    def phrase(k: int, number: int = 1) -> str:
-        colour = colours[k] or (
-            natural_colour(vocabulary, names[k], style) if task == "single" and rng.random() < 0.2 else None
-        )
-        size = sizes[k] and rng.choice({"small": ["small", "tiny"], "large": ["large", "big"]}[sizes[k]])
-        adjectives = [each for each in (size, colour) if each]
-        noun = vocabulary.named(names[k], rng)
-        if number > 1:
-            return f"{rng.choice(words.COUNTS[number])} {' '.join([*adjectives, vocabulary.plural(noun)])}"
-        bare = " ".join([*adjectives, noun])
-        return words.article(bare) if number == 1 else bare
+    def phrase(kind: int, is_bare: bool = False) -> str:
+        thing, count = things[kind], counts[kind]
+        colour = thing.colour
+        if task == "single" and not colour and rng.random() < 0.2:
+            colour = natural_colour(vocabulary, thing.name, style)
+        size = sizes[kind] and rng.choice(words.SIZES[sizes[kind]])
+        noun = vocabulary.named(thing.name, rng)
+        text = " ".join(each for each in (size, colour, noun if count == 1 else vocabulary.plural(noun)) if each)
+        if count == 1:
+            return text if is_bare else words.article(text)
+        numbers = [each for each in words.COUNTS[count] if each != "a pair of" or not noun.startswith("pair of ")]
+        return f"{rng.choice(numbers)} {text}"
 
     if task == "single":
-        text = phrase(0, 0 if rng.random() < 0.25 else 1)
+        text = phrase(0, rng.random() < 0.25)
     elif task == "counting":
-        text = phrase(0, count)
-    elif pairs:
-        text = words.listing([phrase(0, 2), *(phrase(k) for k in range(1, kinds))])
+        text = phrase(0)
     elif task == "many":
-        text = words.listing([phrase(k) for k in range(kinds)])
-    elif task == "position":
-        text = rng.choice(
-            words.LEFT if things[1].x - things[0].x > abs(things[1].y - things[0].y) else words.ABOVE
-        ).format(phrase(0), phrase(1))
+        text = words.listing([phrase(kind) for kind in range(len(things))])
     else:
-        text = rng.choice(words.SIDE_BY_SIDE).format(phrase(0), phrase(1))
-        if rng.random() < 0.5:
-            # who stands where is not said
-            things = [
-                Thing(b.name, a.x, a.y, b.side, b.colour, b.flip) for a, b in zip(things, reversed(things), strict=True)
-            ]
+        dx, dy = spots[1][0] - spots[0][0], spots[1][1] - spots[0][1]
+        forms = words.SIDE_BY_SIDE if abs(dx) >= 2 * abs(dy) else words.TOGETHER
+        if task == "position":
+            forms = words.LEFT if dx > abs(dy) else words.ABOVE
+        text = rng.choice(forms).format(phrase(0), phrase(1))
     text = rng.choice(words.OPENINGS) + text
     if len(background) == 2:
         text += rng.choice(words.GRADED).format(*background)
     elif background[0] != "white" or rng.random() < 0.4:
         text += rng.choice(words.PLAIN).format(background[0], words.article(background[0]))
-    return Scene(
-        task, text, things, background, [rng.uniform(-6, 6) for _ in range(3)] if background != ["white"] else [0, 0, 0]
-    )
+    placed_things = [
+        replace(things[kind], x=x, y=y, side=side) for kind, (x, y, side) in zip(kinds, spots, strict=True)
+    ]
+    jitter = [rng.uniform(-6, 6) for _ in range(3)] if background != ["white"] else [0, 0, 0]
+    return Scene(task, text, placed_things, background, jitter)
 
 
-def training_scene(rng: random.Random, vocabulary: Vocabulary, aspect: float = 1) -> Scene:
-    while held_out(scene := sample(rng, vocabulary, aspect)):
+def training_scene(rng: random.Random, vocabulary: Vocabulary, aspect: float = 1, task: str | None = None) -> Scene:
+    """One that mixes no held-out combination."""
+    while held_out(scene := sample(rng, vocabulary, aspect, task)):
         pass
     return scene

@@ -12,8 +12,6 @@ import torch
 import torch.nn as nn
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-import scenes
-
 START, UNKNOWN = "[START]", "[UNK]"
 WIDTH, MAX_TOKENS = 256, 64
 USUAL_TOKENS = 10  # the median of the training captions
@@ -21,14 +19,10 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 MARKS = ",.!?'-&:;()\""
 
 
-def caption_words(count: int = 60_000) -> list[str]:
-    """Every word of the training captions, in alphabetical order."""
-    rng = random.Random(2)
-    return sorted({word for _ in range(count) for word in re.findall(r"[a-z0-9]+", scenes.training_scene(rng).caption)})
-
-
 def build_tokenizer(words: list[str]) -> Tokenizer:
-    """Pieces are what the words are made of: the 400 commonest beginnings and ends of two to four letters."""
+    """The words, `prompts.caption_words` of a vocabulary, stay whole. Pieces are what they are made of: the commonest
+    400 beginnings and ends of two to four letters.
+    """
     counts: dict[str, int] = {}
     for word in words:
         for length in (2, 3, 4):

@@ -1,5 +1,8 @@
 """English for scenes: articles, plurals by rule, and the phrases a caption is built from."""
 
+import re
+
+SIZES = {"small": ["small", "tiny"], "large": ["large", "big"]}
 COUNTS = {2: ["two", "2", "a pair of"], 3: ["three", "3"], 4: ["four", "4"]}
 OPENINGS = [
     "",
@@ -37,6 +40,9 @@ LEFT = [
 ]
 ABOVE = ["{0} above {1}", "{0} over {1}", "{1} below {0}", "{1} under {0}", "{0} at the top and {1} at the bottom"]
 SIDE_BY_SIDE = ["{0} and {1}", "{0} and {1}", "{0} with {1}", "{0} next to {1}"]
+TOGETHER = SIDE_BY_SIDE[:3]  # true wherever the two stand
+# words that begin with another sound than their first letter says
+CONSONANTS, VOWELS = re.compile(r"(uni|eu|use|ufo|ukulele|one\b)"), re.compile(r"(hour|heir|honest)")
 
 
 def plural(noun: str) -> str:
@@ -52,7 +58,9 @@ def plural(noun: str) -> str:
 
 
 def article(phrase: str) -> str:
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+    """The phrase with `a` or `an`, by how it is spoken: `a unicorn`, `an hourglass`."""
+    is_vowel = VOWELS.match(phrase) or (phrase[0] in "aeiou" and not CONSONANTS.match(phrase))
+    return ("an " if is_vowel else "a ") + phrase
 
 
 def listing(phrases: list[str]) -> str:
