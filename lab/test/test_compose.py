@@ -56,9 +56,13 @@ def fixed(width: int, height: int) -> list[scenes.Scene]:
         scenes.Scene("two", "", [thing("apple", 0.5, 0.5, 80), thing("apple", 0.5, 0.5, 80, "blue")], ["gray"]),
         scenes.Scene("many", "", [thing("key", (i % 3 + 0.5) / 3, (i // 3 + 0.5) / 3, 40) for i in range(9)], ["blue"]),
     ]
-    found += [
-        scenes.Scene("single", "", [thing("fish", 0.47, 0.52, side, None, side % 2 == 0)], ["purple"]) for side in SIDES
+    sized = [
+        thing("fish", rng.random(), rng.random(), side, None, side % 2 == 0) for side in sorted(SIDES, reverse=True)
     ]
+    if (width, height) == SHAPES[0]:
+        found += [scenes.Scene("single", "", [each], ["purple"]) for each in sized]
+    else:  # smaller ones over greater ones
+        found += [scenes.Scene("many", "", sized[at : at + 10], ["purple"]) for at in (0, 10)]
     return found
 
 
