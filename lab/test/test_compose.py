@@ -147,7 +147,7 @@ def test_the_size_of_its_steps_changes_nothing(packs: dict, compositor: compose.
 def test_what_it_does_not_have_is_refused(packs: dict, compositor: compose.Compositor):
     arrays = packs[64, 16]
     for index in ([60], [-1], [], [[0]]):
-        with pytest.raises(IndexError, match="expected one or more from 0 to 59"):
+        with pytest.raises(IndexError, match="expected a list of one or more from 0 to 59"):
             compositor.compose(arrays, np.array(index))
     robot = scenes.Scene("single", "", [scenes.Thing("robot", 0.5, 0.5, 0.5, "pink")], ["white"])
     with pytest.raises(ValueError, match=rf"sprite {OBJECTS.names.index('robot')} in colour \d is not in the atlas"):

@@ -95,7 +95,7 @@ def coverage(alpha: torch.Tensor) -> torch.Tensor:
 
 class Compositor:
     """Composes scenes on a device. It keeps the atlas there, 512 KiB a pair of object and colour, and the matrices of
-    the sides that it has met, at most 256 KiB a 32 pixels of side.
+    the sides that it has met, at most 2 KiB a pixel of each.
     """
 
     def __init__(self, atlas: Atlas, device: str | torch.device = "cpu"):
@@ -112,24 +112,23 @@ class Compositor:
         however many they are, unless their things cover more than the pictures' area. Raises ValueError when they are
         not packed scenes or the atlas lacks what they show, IndexError when there is no such scene.
         """
-        packed.check(scenes, len(self.row))
-        index = np.asarray(index, np.int64)
-        count, width, height = len(scenes["sprite"]), int(scenes["width"]), int(scenes["height"])
-        if index.ndim != 1 or not index.size or index.min() < 0 or index.max() >= count:
-            raise IndexError(f"index has shape {index.shape}; expected one or more from 0 to {count - 1}")
-        some = max(1, PIXELS // (width * height))
-        made = [self.composed(scenes, index[at : at + some]) for at in range(0, len(index), some)]
+        chosen = packed.some(scenes, index)
+        packed.check(chosen, len(self.row))
+        count, together = len(chosen["sprite"]), max(1, PIXELS // (int(scenes["width"]) * int(scenes["height"])))
+        made = [
+            self.composed(packed.some(chosen, range(at, min(count, at + together)))) for at in range(0, count, together)
+        ]
         return Batch(torch.cat([each.pictures for each in made]), torch.cat([each.things for each in made]))
 
     def on_device(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
-    def composed(self, scenes: dict[str, np.ndarray], index: np.ndarray) -> Batch:
+    def composed(self, scenes: dict[str, np.ndarray]) -> Batch:
         width, height = int(scenes["width"]), int(scenes["height"])
-        things = self.things(scenes, index)
+        things = self.things(scenes)
         resized = self.resized(things)
-        pictures = self.backgrounds(scenes["ends"][index], width, height)
-        most = torch.full((len(index), height * width // packed.TOKEN**2), LEAST, device=self.device)
+        pictures = self.backgrounds(scenes["ends"], width, height)
+        most = torch.full((len(pictures), height * width // packed.TOKEN**2), LEAST, device=self.device)
         labels = torch.zeros(*most.shape, 2, dtype=torch.int64, device=self.device)
         # one value more at the end takes what falls outside
         canvas = torch.cat([pictures.view(-1, 3), pictures.new_zeros(1, 3)])
@@ -159,9 +158,9 @@ class Compositor:
             most[scene] = torch.maximum(most[scene], share)
         return Batch(canvas[:-1].view(pictures.shape), labels)
 
-    def things(self, scenes: dict[str, np.ndarray], index: np.ndarray) -> Things:
-        scene, slot = np.nonzero(scenes["sprite"][index] >= 0)
-        sprite, colour, side, left, top, flip = (scenes[field][index][scene, slot] for field in packed.FIELDS)
+    def things(self, scenes: dict[str, np.ndarray]) -> Things:
+        scene, slot = np.nonzero(scenes["sprite"] >= 0)
+        sprite, colour, side, left, top, flip = (scenes[field][scene, slot] for field in packed.FIELDS)
         row = self.row[sprite, colour]
         if (row < 0).any():
             first = int(np.flatnonzero(row < 0)[0])

@@ -78,6 +78,14 @@ def pack_scenes(
     return result
 
 
+def some(packed: dict[str, np.ndarray], index: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+    """The packed scenes at `index`, in its order. Raises IndexError when there is no such scene."""
+    index, count = np.asarray(index), min(len(each) for each in packed.values() if each.ndim)
+    if index.ndim != 1 or not index.size or index.min() < 0 or index.max() >= count:
+        raise IndexError(f"index is {index}; expected a list of one or more from 0 to {count - 1}")
+    return {field: each[index] if each.ndim else each for field, each in packed.items()}
+
+
 def check(packed: dict[str, np.ndarray], objects: int) -> None:
     """Raises ValueError that names the array when `packed` is none that `pack_scenes` makes with so many objects."""
     missing = {"width", "height", *FIELDS, "ends"} - set(packed)
