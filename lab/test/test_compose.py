@@ -144,6 +144,22 @@ def test_the_size_of_its_steps_changes_nothing(packs: dict, compositor: compose.
     assert torch.equal(full.things, small.things)
 
 
+@pytest.mark.parametrize(("alpha", "label"), [(102, [0, 0]), (103, [1, 0])])
+def test_a_thing_counts_where_it_covers_more_than_two_fifths(alpha: int, label: list[int]):
+    row = np.full((64, 8), -1, np.int32)
+    row[0, 0] = 0
+    plain = compose.Compositor(atlas.Atlas(np.full((1, 256, 256, 4), alpha, np.uint8), row))
+    scene = scenes.Scene("single", "", [scenes.Thing(OBJECTS.names[0], 0.5, 0.5, 1)], ["white"])
+    batch = plain.compose(packed.pack_scenes([scene], 16, 16, OBJECTS), [0])
+    assert batch.things.tolist() == [[label]]
+
+
+def test_coverage_is_pillows_box_filter():
+    alpha = np.random.default_rng(2).integers(0, 256, (40, 48, 32), np.uint8)
+    expected = [np.asarray(Image.fromarray(each).resize((2, 3), Image.BOX)).flatten() for each in alpha]
+    assert np.array_equal(compose.coverage(torch.from_numpy(alpha).int()).numpy(), expected)
+
+
 def test_what_it_does_not_have_is_refused(packs: dict, compositor: compose.Compositor):
     arrays = packs[64, 16]
     for index in ([60], [-1], [], [[0]]):
