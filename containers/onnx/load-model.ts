@@ -16,9 +16,27 @@ import type { Model } from './model.ts';
 
 const MANIFEST = 'manifest.json';
 
+/** Most files of a graph beside its own, and most words that a tokenizer's list of unlearned ones has. */
+const MAX_PARTS = 64;
+const MAX_UNLEARNED = 8192;
+
 /** a file beside the manifest, never a path */
-const fileName = z.string().regex(/^[\w-][\w.-]*$/);
-const graph = z.strictObject({ file: fileName, inputs: z.array(z.string()), outputs: z.array(z.string()) });
+const fileName = z.string().regex(/^[\w-][\w.-]*$/, {
+  error: ({ input }) => `${input} must be the name of a file, of letters, digits, dots, dashes and underscores`,
+});
+/** `parts`: the files that hold the graph's large constants, by the names under which the graph knows them */
+const graph = z
+  .strictObject({
+    file: fileName,
+    parts: z.array(fileName).max(MAX_PARTS).default([]),
+    inputs: z.array(z.string()),
+    outputs: z.array(z.string()),
+  })
+  .superRefine(({ file, parts }, context) => {
+    for (const [i, part] of parts.entries())
+      if (part === file || parts.indexOf(part) < i)
+        context.addIssue({ code: 'custom', path: ['parts', i], message: `${part} must stand in the graph once` });
+  });
 
 /**
  * `manifest.json`. `files` lists every file that decides the output, so the manifest's own hash stands for all of them:
@@ -30,19 +48,28 @@ const manifest = z
     facts: modelFacts.omit({ digest: true }).superRefine(checkSizes),
     /**
      * `whole_words`: every word the model has learned is one token, so that a caller can be told which words are read
-     * in pieces; `emoji`: the file with the names that emoji are read as
+     * in pieces; `unlearned`: words that are one token and that the model has not learned to draw; `emoji`: the file
+     * with the names that emoji are read as
      */
-    tokenizer: z.strictObject({ file: fileName, whole_words: z.boolean(), emoji: fileName.optional() }),
-    graphs: z.strictObject({ text_encoder: graph, transformer: graph, decoder: graph }),
+    tokenizer: z.strictObject({
+      file: fileName,
+      whole_words: z.boolean(),
+      unlearned: z.array(z.string().min(1).max(100)).max(MAX_UNLEARNED).default([]),
+      emoji: fileName.optional(),
+    }),
+    /** `encoder`: pictures to latents; nothing asks for it yet, so it is checked and not run */
+    graphs: z.strictObject({ text_encoder: graph, transformer: graph, decoder: graph, encoder: graph.optional() }),
     files: z.record(fileName, z.strictObject({ bytes: z.int().positive(), sha256: z.hex().length(64) })),
   })
   .superRefine(({ files, tokenizer, graphs }, context) => {
-    for (const name of [tokenizer.file, tokenizer.emoji, ...Object.values(graphs).map(({ file }) => file)]) {
+    const used = Object.values(graphs).flatMap((each) => (each ? [each.file, ...each.parts] : []));
+    for (const name of [tokenizer.file, tokenizer.emoji, ...used]) {
       if (name !== undefined && !files[name])
         context.addIssue({ code: 'custom', path: ['files', name], message: 'used by the model but not listed' });
     }
   });
 type Manifest = z.infer<typeof manifest>;
+type GraphEntry = z.infer<typeof graph>;
 
 /** What each graph may ask for, and what it must answer with: the names of FLUX's own ONNX exports. */
 const INPUTS = {
@@ -57,11 +84,13 @@ const INPUTS = {
     'guidance',
   ],
   decoder: ['latent_sample'],
+  encoder: ['sample'],
 } as const;
 const OUTPUTS = {
   text_encoder: ['encoder_hidden_states', 'pooled_projections'],
   transformer: ['out_hidden_states'],
   decoder: ['sample'],
+  encoder: ['latent_sample'],
 } as const;
 type GraphName = keyof typeof INPUTS;
 
@@ -87,6 +116,10 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
   );
   const bytesOf = (name: string): Uint8Array => contents.get(name) as Uint8Array; // parseManifest saw that it is listed
 
+  for (const name of Object.keys(INPUTS) as GraphName[]) {
+    const entry = entries[name];
+    if (entry) checkNames(join(folder, entry.file), name, entry);
+  }
   const tokenizerFile = parseJson(join(folder, tokenizer.file), bytesOf(tokenizer.file));
   const emoji =
     tokenizer.emoji === undefined ? undefined : parseEmoji(join(folder, tokenizer.emoji), bytesOf(tokenizer.emoji));
@@ -95,23 +128,26 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
   const close = async (): Promise<void> => {
     await Promise.all(open.splice(0).map((each) => each.close()));
   };
-  const openGraph = async (name: GraphName): Promise<Graph> => {
+  const openGraph = async (name: Exclude<GraphName, 'encoder'>): Promise<Graph> => {
     const entry = entries[name];
+    const parts = entry.parts.map((part) => ({ name: part, bytes: bytesOf(part) }));
     // of the three only the transformer runs many times in a row
-    const loaded = await engine.load(bytesOf(entry.file), { spins: name === 'transformer' }).catch((cause: unknown) => {
+    const options = { parts, spins: name === 'transformer' };
+    const loaded = await engine.load(bytesOf(entry.file), options).catch((cause: unknown) => {
       throw new Error(
         `${join(folder, entry.file)}: ${engine.engineClass} cannot load it: ${cause instanceof Error ? cause.message : cause}`,
         { cause },
       );
     });
     open.push(loaded);
-    checkNames(join(folder, entry.file), name, entry, loaded);
+    checkSameNames(join(folder, entry.file), entry, loaded);
     return loaded;
   };
   try {
     const tokenizerThread = await startTokenizer(tokenizerFile, {
       maxTokens: facts.text_tokens,
       wholeWords: tokenizer.whole_words,
+      unlearned: tokenizer.unlearned,
       emoji,
     }).catch((cause: unknown) => {
       throw new Error(`${join(folder, tokenizer.file)}: ${cause instanceof Error ? cause.message : cause}`, { cause });
@@ -121,6 +157,7 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
     const textEncoder = await openGraph('text_encoder');
     const transformer = await openGraph('transformer');
     const decoder = await openGraph('decoder');
+    contents.clear(); // the engine has copies
     return {
       facts: { ...facts, digest: sha256(manifestBytes) },
       engine: engine.engineClass,
@@ -209,7 +246,7 @@ function toBytes(planes: Float32Array, area: number): Uint8Array {
 
 function output(outputs: Readonly<Record<string, FloatTensor>>, name: string): FloatTensor {
   const tensor = outputs[name];
-  if (!tensor) throw new RangeError(`the graph has no output ${name}`); // checkNames saw it
+  if (!tensor) throw new RangeError(`the graph has no output ${name}`); // checkNames and checkSameNames saw it
   return tensor;
 }
 
@@ -270,27 +307,24 @@ function parseJson(path: string, bytes: Uint8Array): unknown {
   }
 }
 
-/**
- * Throws unless the graph is the one the manifest describes, asks for nothing unknown and answers with what is needed.
- */
-function checkNames(
-  path: string,
-  name: GraphName,
-  entry: Manifest['graphs'][GraphName],
-  { inputNames, outputNames }: Graph,
-): void {
-  const sameNames = (got: readonly string[], want: readonly string[]): boolean =>
+/** Throws unless the manifest's graph asks for nothing unknown and answers with what is needed. */
+function checkNames(path: string, name: GraphName, { inputs, outputs }: GraphEntry): void {
+  const known: readonly string[] = INPUTS[name];
+  const stranger = inputs.find((each) => !known.includes(each));
+  if (stranger !== undefined) throw new Error(`${path}: wants an input ${stranger}, expected only ${known.join(', ')}`);
+  const missing = OUTPUTS[name].find((each) => !outputs.includes(each));
+  if (missing !== undefined) throw new Error(`${path}: has no output ${missing}`);
+}
+
+/** Throws unless the graph is the one the manifest describes. */
+function checkSameNames(path: string, { inputs, outputs }: GraphEntry, { inputNames, outputNames }: Graph): void {
+  const areSame = (got: readonly string[], want: readonly string[]): boolean =>
     got.length === want.length && want.every((each) => got.includes(each));
-  if (!sameNames(inputNames, entry.inputs) || !sameNames(outputNames, entry.outputs)) {
+  if (!areSame(inputNames, inputs) || !areSame(outputNames, outputs)) {
     throw new Error(
-      `${path}: has ${inputNames.join(', ')} → ${outputNames.join(', ')}, the manifest says ${entry.inputs.join(', ')} → ${entry.outputs.join(', ')}`,
+      `${path}: has ${inputNames.join(', ')} → ${outputNames.join(', ')}, the manifest says ${inputs.join(', ')} → ${outputs.join(', ')}`,
     );
   }
-  const known: readonly string[] = INPUTS[name];
-  const stranger = inputNames.find((each) => !known.includes(each));
-  if (stranger !== undefined) throw new Error(`${path}: wants an input ${stranger}, expected only ${known.join(', ')}`);
-  const missing = OUTPUTS[name].find((each) => !outputNames.includes(each));
-  if (missing !== undefined) throw new Error(`${path}: has no output ${missing}`);
 }
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');

@@ -1,5 +1,5 @@
-"""The trained model → the folder that the stage server loads: three ONNX graphs, tokenizer.json, emoji.json,
-manifest.json.
+"""The trained model → the folder that the stage server loads: four ONNX graphs, tokenizer.json, emoji.json,
+manifest.json. A graph that is too large for a file has parts beside it (graph_files.py).
 
     python lab/train/export.py (needs transformer.py's files)
 
@@ -14,6 +14,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,12 @@ from tokenizers import Tokenizer
 import autoencoder
 import emoji_names
 import flux_graph
+import graph_files
 import latents
 import scenes
 import text
 import transformer
+import words
 
 ID = "fluent-scenes"
 STEPS = 50
@@ -39,6 +42,17 @@ GROUP = 32
 TOLERANCE = 2e-5  # of ONNX Runtime from PyTorch, largest difference relative to the largest value
 COST = 0.03  # of the weights' storage, mean difference relative to the mean value
 LARGEST = 16 * 2**20  # bytes of a file in git
+LATENTS = 1e-5  # of the encoder in ONNX Runtime from PyTorch, largest difference relative to the largest value
+EXAMPLES = [  # prompts to begin with; none mixes a held-out combination
+    "a fox on a pink background",
+    "a blue apple",
+    "two lemons on a green background",
+    "four stars on black",
+    "an apple to the left of a banana",
+    "an owl above a star on a blue background",
+    "a cat and a dog on a green background",
+    "a rocket on a background fading from blue to purple",
+]
 
 PROMPTS = ["a red apple", "Two foxes to the left of a tiny zebra, on a background fading from blue to pink!"]
 GRIDS = {64: latents.grid_ids(8, 8), 128: latents.grid_ids(32, 32)[-128:], 256: latents.grid_ids(16, 16)}
@@ -135,7 +149,7 @@ def strip(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def exported(module: nn.Module, inputs: dict, dynamic: dict, outputs: list[str], path: str) -> onnx.ModelProto:
-    """One module as PyTorch exports it; `inputs` and `dynamic` are by name."""
+    """One module as PyTorch exports it; `inputs`, in its order, and `dynamic` are by name."""
     torch.onnx.export(
         module.eval(),
         tuple(inputs.values()),
@@ -146,22 +160,41 @@ def exported(module: nn.Module, inputs: dict, dynamic: dict, outputs: list[str],
         verbose=False,
         input_names=list(inputs),
         output_names=outputs,
-        dynamic_shapes=dynamic,
+        dynamic_shapes=tuple(dynamic[name] for name in inputs),
     )
     return strip(onnx.load(path))
 
 
-def write(model: onnx.ModelProto, path: str) -> dict:
-    """Writes one graph; its entry in the manifest."""
+def write(model: onnx.ModelProto, path: str, largest: int = LARGEST) -> dict:
+    """Writes one graph, in parts where it is above `largest` bytes; its entry in the manifest."""
     model = shrink(model)
     onnx.checker.check_model(model, full_check=True)
-    with open(path, "wb") as file:
-        file.write(model.SerializeToString(deterministic=True))
-    return {
-        "file": os.path.basename(path),
-        "inputs": [value.name for value in model.graph.input],
-        "outputs": [value.name for value in model.graph.output],
-    }
+    return graph_files.write(model, path, largest)
+
+
+def write_encoder(encoder: nn.Module, path: str, largest: int = LARGEST) -> dict:
+    """Writes the graph from sample [1, 3, 8h, 8w] in [-1, 1] to latent_sample [1, 16, h, w], the latents as the
+    transformer knows them, in float32, since it is small; its entry in the manifest. Asserts that it equals PyTorch.
+    """
+    model = exported(
+        encoder,
+        {"sample": torch.randn(1, 3, 144, 176)},
+        # a multiple of the patch's side
+        {"sample": {2: 8 * torch.export.Dim("h"), 3: 8 * torch.export.Dim("w")}},
+        ["latent_sample"],
+        path,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    entry = graph_files.write(model, path, largest)
+    session = onnxruntime.InferenceSession(path)
+    for height, width in ((8, 8), (64, 64), (128, 256)):
+        sample = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(height)) * 2 - 1
+        want = encoder(sample).numpy()
+        got = session.run(None, {"sample": sample.numpy()})[0]
+        assert got.shape == want.shape == (1, 16, height // 8, width // 8), (got.shape, want.shape)
+        difference = float(np.abs(got - want).max() / np.abs(want).max())
+        assert difference <= LATENTS, difference
+    return entry
 
 
 # ---- facts ----
@@ -239,12 +272,24 @@ def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int
         "text_tokens": text.MAX_TOKENS,
         "max_tokens": max(width * height for width, height in sizes) // 256,
         "scripts": ["Latin"],
+        "vocabulary": {
+            "objects": scenes.NAMES,
+            "colours": list(scenes.COLOURS),
+            "backgrounds": list(scenes.BACKGROUNDS),
+            "counts": [names[0] for names in words.COUNTS.values()],
+        },
+        "examples": EXAMPLES,
         "flops": flop_facts(model, decoder),
         "licence": "MIT",
         "card": f"{can}: {len(scenes.NAMES)} objects, {len(scenes.COLOURS)} colours,"
         f" {len(scenes.BACKGROUNDS)} backgrounds."
         f" FLUX's architecture with {millions:.1f} M parameters, trained on Fluent emoji (MIT).",
     }
+
+
+def unlearned(tokenizer: dict, learned: list[str]) -> list[str]:
+    """Tokens of a `tokenizer.json` that are a word's beginning, or all of it, and no word of the captions."""
+    return sorted(token for token in emoji_names.words_of(tokenizer) - set(learned) if re.fullmatch("[a-z0-9]+", token))
 
 
 # ---- numbers to compare with ----
@@ -418,6 +463,7 @@ def main():
             ),
             at("decoder.onnx"),
         ),
+        "encoder": write_encoder(autoencoder.encoder(a.source), at("encoder.onnx")),
     }
     write_json(at("tokenizer.json"), json.loads(tokenizer.to_str()))
     tensors = reference(model, decoder, tokenizer)
@@ -426,15 +472,20 @@ def main():
     assert mean < COST, mean
 
     emoji_names.write_names(Path(a.out))
-    listed = [*(graph["file"] for graph in graphs.values()), "tokenizer.json", emoji_names.FILE]
-    files = {name: Path(at(name)).read_bytes() for name in listed}
+    of_graphs = [name for graph in graphs.values() for name in (graph["file"], *graph.get("parts", []))]
+    files = {name: Path(at(name)).read_bytes() for name in (*of_graphs, "tokenizer.json", emoji_names.FILE)}
     assert all(len(content) <= LARGEST for content in files.values()), "a file is above 16 MiB"
     write_json(
         at("manifest.json"),
         {
             "format": 1,
             "facts": facts(model, decoder, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")], a.can),
-            "tokenizer": {"file": "tokenizer.json", "whole_words": True, "emoji": emoji_names.FILE},
+            "tokenizer": {
+                "file": "tokenizer.json",
+                "whole_words": True,
+                "unlearned": unlearned(json.loads(tokenizer.to_str()), text.caption_words()),
+                "emoji": emoji_names.FILE,
+            },
             "graphs": graphs,
             "files": {name: emoji_names.listed(content) for name, content in files.items()},
         },

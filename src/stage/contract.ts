@@ -30,6 +30,11 @@ const MAX_PRESET_STEPS = 1000;
 /** shortest stage of a preset on the clock from 0 to 1, but for rounding */
 const LEAST_STAGE = 0.001;
 const MAX_SCRIPTS = 64;
+/** Most words of each kind in a vocabulary, and the longest, characters. */
+const MAX_WORDS = 2048;
+const MAX_WORD = 100;
+const MAX_EXAMPLES = 16;
+const MAX_EXAMPLE = 500;
 const MAX_WARNINGS = 64;
 /** Longest name, and longest sentence, characters. */
 const MAX_NAME = 200;
@@ -83,6 +88,20 @@ const modelPreset = z
   .refine(({ N, r }) => r.length === N.length - 2, { path: ['r'], error: 'must have two values less than N' })
   .refine(({ r }) => r.every((share, k) => share >= (r[k - 1] ?? 0)), { path: ['r'], error: 'must not fall' });
 
+/** A text to show and to put into a prompt: at most `max` characters on one line, without spaces around it. */
+const line = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .regex(/^\S(.*\S)?$/, 'must be one line without spaces around it');
+
+const areDifferent = (values: readonly string[]): boolean => new Set(values).size === values.length;
+
+const words = z.array(line(MAX_WORD)).max(MAX_WORDS).refine(areDifferent, 'words must differ');
+
+/** Words that a model has learned, by what they say; a list is empty where it has no such words. */
+const vocabulary = z.object({ objects: words, colours: words, backgrounds: words, counts: words });
+
 /**
  * What a stage server says of one model at `GET /v1/models`. Everything the plan needs, so the Worker knows no model by
  * name. The rule `checkSizes` belongs to it.
@@ -123,7 +142,7 @@ export const modelFacts = z.object({
   presets: z
     .array(modelPreset)
     .max(MAX_PRESETS)
-    .refine((presets) => new Set(presets.map((preset) => preset.name)).size === presets.length, 'names must differ')
+    .refine((presets) => areDifferent(presets.map((preset) => preset.name)), 'names must differ')
     .optional(),
   guidance: range,
   negative_prompt: z.boolean(),
@@ -142,6 +161,10 @@ export const modelFacts = z.object({
     .max(MAX_SCRIPTS)
     .nullable()
     .default(null),
+  /** what it can draw, for those who write prompts; a model that reads any text states none */
+  vocabulary: vocabulary.optional(),
+  /** prompts to begin with, that it follows well */
+  examples: z.array(line(MAX_EXAMPLE)).min(1).max(MAX_EXAMPLES).refine(areDifferent, 'prompts must differ').optional(),
   flops: flopFacts,
   /** SHA-256 over everything that decides the model's output */
   digest: name,

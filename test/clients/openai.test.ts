@@ -165,8 +165,9 @@ describe('images.generate', () => {
 
   test('hard-coded names of others mean the first model, and the list of models says so', async () => {
     const { data } = await client.models.list();
-    const [first] = data as [OpenAI.Model & { aliases: string[] }];
+    const [first] = data as [OpenAI.Model & { aliases: string[]; examples: string[] }];
     expect(first.aliases).toContain('gpt-image-1');
+    expect(first.examples).toContain('a fox on a pink background');
     expect(methodOf(await generate({ model: 'gpt-image-1' }))).toMatchObject({ model: first.id });
   });
 });

@@ -81,6 +81,50 @@ describe('the presets of a model’s own', () => {
   });
 });
 
+describe('the vocabulary and the examples of a model', () => {
+  const vocabulary = { objects: ['fox', 'ice cream'], colours: ['red'], backgrounds: [], counts: ['two'] };
+  const examples = ['a red fox', 'two ice creams'];
+  const faultIn = (changes: object) => faultOf(list({ vocabulary: { ...vocabulary, ...changes }, examples }));
+
+  test('come as they are stated, or not at all', () => {
+    const [stated] = modelList.parse(list({ vocabulary, examples })).models;
+    expect(stated?.vocabulary).toEqual(vocabulary);
+    expect(stated?.examples).toEqual(examples);
+    const [silent] = modelList.parse(list({})).models;
+    expect(silent).not.toHaveProperty('vocabulary');
+    expect(silent).not.toHaveProperty('examples');
+  });
+
+  const ONE_LINE = 'must be one line without spaces around it';
+  const numbered = (length: number) => Array.from({ length }, (_, i) => `word ${i}`);
+  test.each([
+    ['objects', { objects: numbered(2049) }, 'Too big: expected array to have <=2048 items'],
+    ['objects', { objects: ['fox', 'fox'] }, 'words must differ'],
+    ['colours.1', { colours: ['red', 'x'.repeat(101)] }, 'Too big: expected string to have <=100 characters'],
+    ['colours.0', { colours: [''] }, ONE_LINE],
+    ['backgrounds.0', { backgrounds: [' pink'] }, ONE_LINE],
+    ['backgrounds.0', { backgrounds: ['pink\nblue'] }, ONE_LINE],
+    ['counts', { counts: undefined }, 'Invalid input: expected array, received undefined'],
+  ])('have bounds: %s is refused', (field, changes, rule) => {
+    expect(faultIn(changes)).toBe(`models.0.vocabulary.${field}: ${rule}`);
+  });
+
+  test.each([
+    ['examples', [], 'Too small: expected array to have >=1 items'],
+    ['examples', numbered(17), 'Too big: expected array to have <=16 items'],
+    ['examples', ['a fox', 'a fox'], 'prompts must differ'],
+    ['examples.1', ['a fox', 'x'.repeat(501)], 'Too big: expected string to have <=500 characters'],
+    ['examples.0', ['a fox '], ONE_LINE],
+  ])('%s have bounds: %j', (field, examples, rule) => {
+    expect(faultOf(list({ examples }))).toBe(`models.0.${field}: ${rule}`);
+  });
+
+  test('at their bounds are taken', () => {
+    expect(faultIn({ objects: numbered(2048), colours: ['x'.repeat(100)] })).toBe(undefined);
+    expect(faultOf(list({ examples: [...numbered(15), 'x'.repeat(500)] }))).toBe(undefined);
+  });
+});
+
 describe('a list of models', () => {
   test('that states no contract is of version 1, and its engines are unknown', () => {
     expect(modelList.parse(list({}))).toEqual({

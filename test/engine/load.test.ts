@@ -3,6 +3,7 @@
  * as promised.
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -85,14 +86,37 @@ describe('a model folder is refused', () => {
   });
 
   it('when a graph is not the one the manifest describes', async () => {
-    const dir = copyOf((_, { graphs }) => graphs.decoder?.inputs.push('guidance'));
+    const dir = copyOf((_, { graphs }) => graphs.decoder?.outputs.push('depth'));
     await expect(loadModel({ dir })).rejects.toThrow(
-      /decoder\.onnx: has latent_sample → sample, the manifest says latent_sample, guidance → sample/,
+      /decoder\.onnx: has latent_sample → sample, the manifest says latent_sample → sample, depth/,
     );
     const swapped = copyOf((_, { graphs }) => Object.assign(graphs, { text_encoder: graphs.decoder }));
     await expect(loadModel({ dir: swapped })).rejects.toThrow(
       /decoder\.onnx: wants an input latent_sample, expected only input_ids/,
     );
+  });
+
+  it('when its encoder is not listed, is another file, or has other inputs and outputs', async () => {
+    const withEncoder = (change: (folder: string, manifest: Manifest) => void = () => undefined): string =>
+      copyOf((folder, manifest) => {
+        manifest.graphs.encoder = { file: 'encoder.onnx', inputs: ['sample'], outputs: ['latent_sample'] };
+        writeFileSync(join(folder, 'encoder.onnx'), 'a graph');
+        manifest.files['encoder.onnx'] = {
+          bytes: 7,
+          sha256: createHash('sha256').update('a graph').digest('hex'),
+        };
+        change(folder, manifest);
+      });
+    const unlisted = withEncoder((_, { files }) => delete files['encoder.onnx']);
+    await expect(loadModel({ dir: unlisted })).rejects.toThrow(
+      /files\.encoder\.onnx: used by the model but not listed/,
+    );
+    const other = withEncoder((folder) => writeFileSync(join(folder, 'encoder.onnx'), 'another'));
+    await expect(loadModel({ dir: other })).rejects.toThrow(/encoder\.onnx: has SHA-256 /);
+    const wrong = withEncoder((_, { graphs }) => graphs.encoder?.inputs.push('mask'));
+    await expect(loadModel({ dir: wrong })).rejects.toThrow(/encoder\.onnx: wants an input mask, expected only sample/);
+    // nothing runs it, so that it is no graph does not matter
+    await (await loadModel({ dir: withEncoder() })).close();
   });
 
   it('when there is none, or more than one to choose from', async () => {

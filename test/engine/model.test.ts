@@ -65,7 +65,11 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
 
   it.each(prompts.map((text, i) => [text, i] as const))('encodes "%s" as PyTorch does', async (text, i) => {
     const encoded = await model.encodeText(text);
-    expect(encoded.warnings).toEqual(text.includes('zebra') ? ['reads in pieces words it has not learned: zebra'] : []);
+    expect(encoded.warnings).toEqual(
+      text.includes('tiny zebra')
+        ? ['reads in pieces words it has not learned: zebra', 'reads words it has not learned to draw: tiny']
+        : [],
+    );
     expect(encoded.numTokens).toBe(reference.tensors[`text.${i}.hidden`]?.shape[0]);
     expect(relativeDifference(encoded.hidden, floats(`text.${i}.hidden`))).toBeLessThanOrEqual(TOLERANCE);
     expect(relativeDifference(encoded.pooled, floats(`text.${i}.pooled`))).toBeLessThanOrEqual(TOLERANCE);
@@ -109,6 +113,21 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
     const encoded = await model.encodeText('a Xyzzy red, xyzzy apple plugh');
     expect(encoded.warnings).toEqual(['reads in pieces words it has not learned: xyzzy, plugh']);
     expect(encoded.numTokens).toBeGreaterThan((await model.encodeText('a red, apple')).numTokens + 3);
+  });
+
+  it('names words of size, single letters and beginnings of words, which it reads and has not learned to draw', async () => {
+    for (const word of ['small', 'tiny', 'large', 'big', 'x', '7', 'sail'])
+      expect((await model.encodeText(`a ${word} fox`)).warnings).toEqual([
+        `reads words it has not learned to draw: ${word}`,
+      ]);
+  });
+
+  it('has learned the words it states and those of its examples', async () => {
+    const { vocabulary, examples = [] } = model.facts;
+    const words = Object.values(vocabulary ?? {}).flat();
+    expect(words.length).toBeGreaterThan(80);
+    expect(examples).toHaveLength(8);
+    for (const text of [...words, ...examples]) expect((await model.encodeText(text)).warnings).toEqual([]);
   });
 
   it('skips what it has no letters for and names it; an emoji is read as its name', async () => {

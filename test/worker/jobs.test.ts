@@ -303,6 +303,23 @@ describe('the doors', () => {
     expect(list.data[0]).toMatchObject({ object: 'model', owned_by: 'ralu', sizes: expect.arrayContaining([SMALL]) });
   });
 
+  test('a model is listed with the words it has learned and prompts to begin with', async () => {
+    const list = await (await call('/v1/models')).json<{
+      data: { vocabulary: Record<string, string[]>; examples: string[] }[];
+    }>();
+    const { vocabulary, examples } = list.data[0]!;
+    expect(Object.entries(vocabulary).map(([kind, words]) => [kind, words.length])).toEqual([
+      ['objects', 64],
+      ['colours', 7],
+      ['backgrounds', 11],
+      ['counts', 3],
+    ]);
+    expect(vocabulary.counts).toEqual(['two', 'three', 'four']);
+    expect(vocabulary.objects).toContain('ice cream');
+    expect(examples).toHaveLength(8);
+    expect(examples).toContain('two lemons on a green background');
+  });
+
   test('presets are listed from the plain run to the default, with the cache of those that forecast', async () => {
     const list = await (await call('/v1/models')).json<{ data: { presets: { name: string; cache: unknown }[] }[] }>();
     const cache = { kind: 'taylor_velocity', interval: 2, order: 2 };

@@ -24,7 +24,15 @@ export interface Graph {
   close(): Promise<void>;
 }
 
+/** A file that holds constants of a graph, under the name by which the graph knows it. */
+export interface GraphPart {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
 export interface GraphOptions {
+  /** the files that the graph keeps constants in (ONNX's external data); none when absent */
+  readonly parts?: readonly GraphPart[];
   /**
    * Whether the graph's threads wait for the next run awake. That is faster for a graph that runs many times in a row,
    * and takes the cores from the next graph where it does not. False when absent.
@@ -41,7 +49,10 @@ export interface Engine {
   readonly engineClass: string;
   /** whether two engines of this class give the same bytes for the same input */
   readonly isDeterministic: boolean;
-  /** A graph of the bytes of an `.onnx` file. Rejects when the engine cannot read or run it. */
+  /**
+   * A graph of the bytes of an `.onnx` file and its parts, which are copied. Rejects when the engine cannot read or run
+   * it, and when it keeps constants in a file that is not among the parts.
+   */
   load(bytes: Uint8Array, options?: GraphOptions): Promise<Graph>;
 }
 

@@ -1,7 +1,13 @@
 /** ONNX Runtime as a native library, from the package onnxruntime-node: the fast engine. */
 import type { Device, Engine } from './engine.ts';
-import { loadGraph } from './onnx.ts';
+import { externalData, loadGraph } from './onnx.ts';
 import { describeProcessor, readProcessor } from './processor.ts';
+
+/**
+ * A part that no graph has. Where the library is given no parts, it reads those that a graph names from the working
+ * directory, and nobody has checked them.
+ */
+const NO_PART = { path: '/', data: new Uint8Array(1) };
 
 /**
  * The native engine with `threads` threads. Rejects where the package has no binary for this platform. Equal classes
@@ -24,9 +30,10 @@ export async function openNative({
     engineClass: device === 'cpu' ? `${library} ${describeProcessor(readProcessor())} threads=${threads}` : library,
     // the library does not say which GPU it runs on, and its CUDA kernels may add up in any order
     isDeterministic: device === 'cpu',
-    load: (bytes, { spins = false } = {}) =>
+    load: (bytes, { parts = [], spins = false } = {}) =>
       loadGraph(runtime, bytes, {
         executionProviders: [device],
+        externalData: [...externalData(parts), NO_PART],
         intraOpNumThreads: threads,
         extra: { session: { intra_op: { allow_spinning: spins ? '1' : '0' } } },
       }),

@@ -1,6 +1,6 @@
 /** ONNX Runtime's two packages share one API; this makes a `Graph` of a session of either. */
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-web';
-import type { FloatTensor, Graph, Tensor } from './engine.ts';
+import type { FloatTensor, Graph, GraphPart, Tensor } from './engine.ts';
 
 /** The part of onnxruntime-node and onnxruntime-web that is used. */
 export interface OnnxRuntime {
@@ -37,6 +37,10 @@ export async function loadGraph(
     close: () => session.release(),
   };
 }
+
+/** Parts of a graph as the runtimes take them. */
+export const externalData = (parts: readonly GraphPart[]): { path: string; data: Uint8Array }[] =>
+  parts.map(({ name, bytes }) => ({ path: name, data: bytes }));
 
 function toOrt({ Tensor }: OnnxRuntime, name: string, tensor: Tensor | undefined): OrtTensor {
   if (!tensor) throw new RangeError(`the graph wants an input ${name} and was given none`);

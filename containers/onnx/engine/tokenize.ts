@@ -31,6 +31,8 @@ export interface TokenizeOptions {
   readonly maxTokens: number;
   /** whether every word the model has learned is one token, so that a word in pieces is one it has not */
   readonly wholeWords: boolean;
+  /** words that are one token and that the model has not learned to draw, as the tokenizer normalises them */
+  readonly unlearned?: readonly string[] | undefined;
   /** what emoji are read as; as the tokenizer reads them when left out */
   readonly emoji?: EmojiNames | undefined;
 }
@@ -44,14 +46,15 @@ export interface TokenizedPrompt {
 /**
  * A function from prompt to at most `maxTokens` ids, for the contents of a Hugging Face `tokenizer.json`. First, names
  * take the place of emoji that have one. Tokens the vocabulary does not know are left out before the rest is cut; both
- * are named in the warnings, and with `wholeWords` also the words that are read in pieces. Where the beginning of a
- * long prompt fills the limit, the rest is not read: the warnings then name the words of the beginning only. Laws:
- * without warnings, decoding the ids gives back the normalised prompt, after what the tokenizer itself puts before it;
- * the ids are those of the whole prompt with its names. Throws when the contents are no tokenizer.
+ * are named in the warnings, with `wholeWords` also the words that are read in pieces, and those that are `unlearned`.
+ * Where the beginning of a long prompt fills the limit, the rest is not read: the warnings then name the words of the
+ * beginning only. Laws: without warnings, decoding the ids gives back the normalised prompt, after what the tokenizer
+ * itself puts before it; the ids are those of the whole prompt with its names. Throws when the contents are no
+ * tokenizer.
  */
 export function makeTokenize(
   contents: unknown,
-  { maxTokens, wholeWords, emoji = {} }: TokenizeOptions,
+  { maxTokens, wholeWords, unlearned = [], emoji = {} }: TokenizeOptions,
 ): (prompt: string) => TokenizedPrompt {
   const unknownToken = tokenizerFile.parse(contents).model.unk_token ?? undefined;
   const tokenizer = new Tokenizer(contents as object, {});
@@ -61,6 +64,7 @@ export function makeTokenize(
   const isKnown = (id: number): boolean => id !== unknownId;
   /** what the tokenizer itself adds to every text */
   const numAdded = tokenizer.encode('').ids.filter(isKnown).length;
+  const unlearnedWords = new Set(unlearned);
   const readEmoji = makeReadEmoji(emoji);
   const headLength = longestHead([...tokenizer.get_vocab().keys()], maxTokens);
 
@@ -88,7 +92,7 @@ export function makeTokenize(
     const isRest = text.length < prompt.length;
     const warnings: string[] = [];
     const someUnknown = known.length < ids.length;
-    const words = someUnknown || wholeWords ? wordsOf(text) : [];
+    const words = someUnknown || wholeWords || unlearnedWords.size > 0 ? wordsOf(text) : [];
     const tokensOf = (word: string): readonly string[] => tokenizer.model?.([word]) ?? [];
     if (someUnknown) {
       const skipped = words.filter((word) => tokensOf(word).some((token) => token === unknownToken));
@@ -96,6 +100,8 @@ export function makeTokenize(
     }
     const inPieces = wholeWords ? words.filter((word) => tokensOf(word).length > 1) : [];
     if (inPieces.length > 0) warnings.push(`reads in pieces words it has not learned: ${quote(inPieces.join(', '))}`);
+    const notLearned = words.filter((word) => unlearnedWords.has(word));
+    if (notLearned.length > 0) warnings.push(`reads words it has not learned to draw: ${quote(notLearned.join(', '))}`);
     if (known.length <= numAdded)
       warnings.push('the prompt holds no word the model knows, so the picture does not follow it');
     if (known.length > maxTokens) {
