@@ -1,7 +1,7 @@
 """The trained model → the folder that the stage server loads: four ONNX graphs, tokenizer.json, emoji.json,
 manifest.json. A graph that is too large for a file has parts beside it (graph_files.py).
 
-    python lab/train/export.py (needs transformer.py's files)
+    python lab/train/export.py (needs what prepare.py and train.py wrote)
 
 The moving average of the weights is what ships. Attention's and the MLPs' matrices are kept in int8 with one scale for
 32 inputs of an output, everything else that is large in fp16; behind both the graph casts back, and the runtime folds
@@ -26,15 +26,17 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
-import autoencoder
 import emoji_names
 import flux_graph
 import graph_files
 import latents
+import prompts
 import scenes
 import text
+import trained
 import transformer
-import words
+import vocabulary
+from vocabulary import Vocabulary
 
 ID = "fluent-scenes"
 STEPS = 50
@@ -42,17 +44,8 @@ GROUP = 32
 TOLERANCE = 2e-5  # of ONNX Runtime from PyTorch, largest difference relative to the largest value
 COST = 0.03  # of the weights' storage, mean difference relative to the mean value
 LARGEST = 16 * 2**20  # bytes of a file in git
+ALL = 40_000_000  # bytes of the folder's files
 LATENTS = 1e-5  # of the encoder in ONNX Runtime from PyTorch, largest difference relative to the largest value
-EXAMPLES = [  # prompts to begin with; none mixes a held-out combination
-    "a fox on a pink background",
-    "a blue apple",
-    "two lemons on a green background",
-    "four stars on black",
-    "an apple to the left of a banana",
-    "an owl above a star on a blue background",
-    "a cat and a dog on a green background",
-    "a rocket on a background fading from blue to purple",
-]
 
 PROMPTS = ["a red apple", "Two foxes to the left of a tiny zebra, on a background fading from blue to pink!"]
 GRIDS = {64: latents.grid_ids(8, 8), 128: latents.grid_ids(32, 32)[-128:], 256: latents.grid_ids(16, 16)}
@@ -87,8 +80,10 @@ def from_int8(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 
 def is_int8(name: str, weight: torch.Tensor) -> bool:
-    """Modulations are not: each of their errors reaches every token."""
-    return weight.ndim == 2 and "transformer_blocks." in name and "norm" not in name
+    """Matrices inside the blocks of transformer and text encoder. Modulations are not: each of their errors reaches
+    every token.
+    """
+    return weight.ndim == 2 and ("transformer_blocks." in name or "layers." in name) and "norm" not in name
 
 
 @torch.no_grad()
@@ -255,7 +250,9 @@ def flop_facts(model: transformer.Velocity, decoder: nn.Module) -> dict:
     }
 
 
-def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int, int]], can: str) -> dict:
+def facts(
+    model: transformer.Velocity, decoder: nn.Module, known: Vocabulary, sizes: list[tuple[int, int]], can: str
+) -> dict:
     millions = sum(p.numel() for p in model.transformer.parameters()) / 1e6
     return {
         "id": ID,
@@ -272,16 +269,11 @@ def facts(model: transformer.Velocity, decoder: nn.Module, sizes: list[tuple[int
         "text_tokens": text.MAX_TOKENS,
         "max_tokens": max(width * height for width, height in sizes) // 256,
         "scripts": ["Latin"],
-        "vocabulary": {
-            "objects": scenes.NAMES,
-            "colours": list(scenes.COLOURS),
-            "backgrounds": list(scenes.BACKGROUNDS),
-            "counts": [names[0] for names in words.COUNTS.values()],
-        },
-        "examples": EXAMPLES,
+        "vocabulary": prompts.stated(known),
+        "examples": prompts.examples(known, seed=0),
         "flops": flop_facts(model, decoder),
         "licence": "MIT",
-        "card": f"{can}: {len(scenes.NAMES)} objects, {len(scenes.COLOURS)} colours,"
+        "card": f"{can}: {len(known.names)} objects, {len(scenes.COLOURS)} colours,"
         f" {len(scenes.BACKGROUNDS)} backgrounds."
         f" FLUX's architecture with {millions:.1f} M parameters, trained on Fluent emoji (MIT).",
     }
@@ -332,7 +324,7 @@ def reference(model: transformer.Velocity, decoder: nn.Module, tokenizer: Tokeni
     return {key: value.contiguous().numpy() for key, value in tensors.items()}
 
 
-def check(folder: str, tensors: dict, model: transformer.Velocity, vocabulary: int) -> float:
+def check(folder: str, tensors: dict, model: transformer.Velocity, tokens: int) -> float:
     """The largest relative difference of the written graphs in ONNX Runtime from PyTorch; asserts the tolerance."""
     graphs = {
         name: onnxruntime.InferenceSession(os.path.join(folder, f"{name}.onnx"))
@@ -348,7 +340,7 @@ def check(folder: str, tensors: dict, model: transformer.Velocity, vocabulary: i
 
     # every length, because an exporter may have taken the example's for a constant
     for t in range(1, text.MAX_TOKENS + 1):
-        input_ids = torch.randint(0, vocabulary, (1, t))
+        input_ids = torch.randint(0, tokens, (1, t))
         found = graphs["text_encoder"].run(None, {"input_ids": input_ids.numpy()})
         for got, want in zip(found, model.text(input_ids), strict=True):
             compare(got, want.numpy())
@@ -396,14 +388,6 @@ def storage_cost(
 # ---- the folder ----
 
 
-def load(folder: str) -> tuple[transformer.Velocity, nn.Module, Tokenizer]:
-    tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
-    content = torch.load(os.path.join(folder, "transformer.pt"), map_location="cpu", weights_only=True)
-    model = transformer.Velocity(tokenizer.get_vocab_size())
-    model.load_state_dict(content["average"])
-    return model.eval(), autoencoder.decoder(folder), tokenizer
-
-
 def write_json(path: str, value) -> None:
     with open(path, "w") as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -411,8 +395,9 @@ def write_json(path: str, value) -> None:
 
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument("--from", default=".ralu/train", dest="source")
-    args.add_argument("--out", default=f"models/{ID}")
+    args.add_argument("--data", type=Path, default=Path(".ralu/train/data"), help="what prepare.py wrote")
+    args.add_argument("--from", type=Path, default=Path(".ralu/train/out"), dest="source", help="what came back")
+    args.add_argument("--out", default=".ralu/model", help="the model's folder")
     args.add_argument(
         "--sizes", default="512x512,256x256,512x256,256x512", help="WIDTHxHEIGHT offered; the first is the default"
     )
@@ -436,8 +421,9 @@ def main():
     def at(name: str) -> str:
         return os.path.join(a.out, name)
 
-    trained = load(a.source)[0]
-    model, decoder, tokenizer = load(a.source)
+    as_trained = trained.load(a.data, a.source)[0]
+    model, encoder, decoder, tokenizer, _ = trained.load(a.data, a.source)
+    known = vocabulary.load(json.loads((a.data / "recipe.json").read_text())["vocabulary"])
     keep(model)
     keep(decoder)
 
@@ -463,27 +449,31 @@ def main():
             ),
             at("decoder.onnx"),
         ),
-        "encoder": write_encoder(autoencoder.encoder(a.source), at("encoder.onnx")),
+        "encoder": write_encoder(encoder, at("encoder.onnx")),
     }
     write_json(at("tokenizer.json"), json.loads(tokenizer.to_str()))
     tensors = reference(model, decoder, tokenizer)
     worst = check(a.out, tensors, model, tokenizer.get_vocab_size())
-    largest, mean = storage_cost(trained, model, tensors, tokenizer)
+    largest, mean = storage_cost(as_trained, model, tensors, tokenizer)
     assert mean < COST, mean
 
-    emoji_names.write_names(Path(a.out))
+    emoji_names.write_names(Path(a.out), known)
     of_graphs = [name for graph in graphs.values() for name in (graph["file"], *graph.get("parts", []))]
     files = {name: Path(at(name)).read_bytes() for name in (*of_graphs, "tokenizer.json", emoji_names.FILE)}
     assert all(len(content) <= LARGEST for content in files.values()), "a file is above 16 MiB"
+    total = sum(len(content) for content in files.values())
+    assert total <= ALL, f"the files have {total} bytes, above {ALL}"
     write_json(
         at("manifest.json"),
         {
             "format": 1,
-            "facts": facts(model, decoder, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")], a.can),
+            "facts": facts(
+                model, decoder, known, [tuple(map(int, size.split("x"))) for size in a.sizes.split(",")], a.can
+            ),
             "tokenizer": {
                 "file": "tokenizer.json",
                 "whole_words": True,
-                "unlearned": unlearned(json.loads(tokenizer.to_str()), text.caption_words()),
+                "unlearned": unlearned(json.loads(tokenizer.to_str()), prompts.caption_words(known)),
                 "emoji": emoji_names.FILE,
             },
             "graphs": graphs,

@@ -10,13 +10,13 @@ from vocabulary import Vocabulary
 TASKS = ["single", "two", "position", "counting", "attribution", "many", "single", "counting"]
 
 
-def stated(vocabulary: Vocabulary) -> dict[str, list]:
-    """The names of the objects, the colours they can have, the backgrounds, and how many of a kind, as plain lists."""
+def stated(vocabulary: Vocabulary) -> dict[str, list[str]]:
+    """The names of the objects, their colours, the backgrounds, and words for how many of a kind, as plain lists."""
     return {
         "objects": vocabulary.names,
         "colours": list(scenes.COLOURS),
         "backgrounds": list(scenes.BACKGROUNDS),
-        "counts": [1, *words.COUNTS],
+        "counts": [names[0] for names in words.COUNTS.values()],
     }
 
 

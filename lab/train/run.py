@@ -1,29 +1,8 @@
-"""What every training run shares: a clock that survives a restart, an exponential moving average of weights,
-checkpoints that are never half written.
-"""
+"""What training the decoder and training the transformer share."""
 
 import contextlib
-import os
-import time
 
 import torch
-
-
-class Clock:
-    """Progress 0 → 1 over `minutes` of computing, so a schedule fits the time there is on any machine; waiting between
-    two starts does not count.
-    """
-
-    def __init__(self, minutes: float, spent: float = 0):
-        self.budget, self.before, self.since = minutes * 60, spent, time.time()
-
-    @property
-    def spent(self) -> float:
-        return self.before + time.time() - self.since
-
-    @property
-    def progress(self) -> float:
-        return min(1.0, self.spent / self.budget)
 
 
 def warm_then_fall(progress: float, step: int, warmup: int, hold: float = 0.5) -> float:
@@ -35,11 +14,8 @@ class EMA:
     """Exponential moving average of a module's parameters, in fp32; young averages forget faster."""
 
     def __init__(self, module: torch.nn.Module, decay: float):
-        self.decay, self.values, self.updates = (
-            decay,
-            {k: v.detach().clone().float() for k, v in module.state_dict().items()},
-            0,
-        )
+        self.decay, self.updates = decay, 0
+        self.values = {k: v.detach().clone().float() for k, v in module.state_dict().items()}
 
     @torch.no_grad()
     def update(self, module: torch.nn.Module) -> None:
@@ -47,11 +23,6 @@ class EMA:
         share = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         state = module.state_dict()
         torch._foreach_lerp_(list(self.values.values()), [state[k].float() for k in self.values], share)
-
-
-def save(path: str, content: dict) -> None:
-    torch.save(content, path + ".part")
-    os.replace(path + ".part", path)
 
 
 def device() -> str:
