@@ -151,5 +151,5 @@ def test_what_a_model_states_are_plain_lists():
     assert said["objects"][:2] == ["dog", "cat"]
     assert said["colours"] == ["red", "orange", "yellow", "green", "blue", "purple", "pink"]
     assert len(said["backgrounds"]) == 11
-    assert said["counts"] == [1, 2, 3, 4]
+    assert said["counts"] == ["two", "three", "four"]
     assert json.loads(json.dumps(said)) == said

@@ -120,7 +120,9 @@ def main():
     args.add_argument("--vocabulary", default="fluent-449", help="a file of lab/train/vocabularies")
     args.add_argument("--scale", type=float, default=1.0, help="scenes relative to curriculum.SCENES")
     args.add_argument(
-        "--has", default="torch", help="packages the machine has, with what they need; none: fetches no wheels"
+        "--has",
+        default="torch,numpy,pillow",
+        help="packages the machine has, with what they need; none: fetches no wheels",
     )
     args.add_argument(
         "--all-bytes", type=int, default=64 * 2**20, help="what may travel there, the repository included"
