@@ -227,9 +227,9 @@ SETS = {"prompts.json": entries, "prompts-b.json": fresh_entries}
 
 
 def scene_of(entry: dict, rng: random.Random) -> scenes.Scene:
-    """A square scene as the prompt asks for, laid out as in the training of the embedded model: not free. To measure a
-    model of the gpu recipe, whose scenes are free, lay these out free as `scenes.sample` does and compute the Fréchet
-    reference anew (`detector/train.py --only measure`).
+    """A square scene as the prompt asks for, laid out as in the training of the embedded model: every thing fills its
+    cell alike. A model trained on the free scenes of `scenes.sample` must be measured against such ones: lay these out
+    so, and compute the Fréchet reference anew.
     """
     expect, names = entry["expect"], entry["names"]
     colours = [each.get("colour") for each in expect["objects"]] or [None] * len(names)
