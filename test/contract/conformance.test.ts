@@ -19,7 +19,7 @@ conformance('the stage server with a model that has guidance, and a size for pla
       facts: {
         id: 'guided',
         aliases: [],
-        guidance: { min: 0, max: 10, default: 3.5 },
+        guidance: { kind: 'embedded', min: 0, max: 10, default: 3.5 },
         sizes: [
           { width: 128, height: 64 },
           { width: 80, height: 48 },

@@ -9,6 +9,7 @@ import type { ModelFacts } from '../../src/stage/contract.ts';
 export const FLUX: ModelFacts = {
   id: 'flux-1-dev',
   aliases: ['flux'],
+  family: 'flux.1',
   channels: 16,
   token_pixels: 16,
   sizes: [
@@ -18,9 +19,12 @@ export const FLUX: ModelFacts = {
     { width: 848, height: 480 },
     { width: 720, height: 720 },
   ],
+  size_rule: null,
+  upsampling: ['latent', 'token'],
+  caches: ['taylor_velocity'],
   shift: [{ tokens: 4096, shift: 3 }],
   steps: 50,
-  guidance: { min: 1, max: 10, default: 3.5 },
+  guidance: { kind: 'embedded', min: 1, max: 10, default: 3.5 },
   negative_prompt: false,
   text_tokens: 512,
   max_tokens: 6400,
