@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { JobRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
 import { needsOf, viewPlan } from '../../src/job/plan.ts';
+import { planRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import { defaultPreset, PRESETS, presetsFor, usualPresetsFor } from '../../src/job/presets.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import { amplitudeRanges } from '../../src/numerics/restart-amplitude.ts';
@@ -459,6 +460,73 @@ describe('a model’s shift', () => {
     for (const tokens of [256, 1000, 4096, 5000]) expect(modelShift(more, tokens)).toBe(modelShift(points, tokens));
     expect(modelShift(more, 160)).toBeCloseTo(Math.exp(0.25), 12);
     expect(modelShift(more, 32)).toBeCloseTo(Math.exp(-0.5 / 6), 12);
+  });
+});
+
+describe('a size by rule', () => {
+  const RULED: ModelFacts = {
+    ...FLUX,
+    sizes: [{ width: 1024, height: 1024 }],
+    size_rule: { multiple: 16, min_pixels: 65_536, max_pixels: 1_638_400, max_aspect: 4 },
+  };
+
+  test.each([
+    [{ width: 1152, height: 896 }, 72 * 56, '7x'],
+    [{ width: 512, height: 1024 }, 32 * 64, '7x'],
+    [{ width: 1136, height: 896 }, 71 * 56, 'plain'],
+  ])('of %o is planned like one of the list', (size, tokens, preset) => {
+    const { schedule } = requestOn(RULED, {}, size);
+    expect(schedule.preset).toBe(preset);
+    expect(value(planOn(RULED, {}, size)).stages.at(-1)?.tokens).toBe(tokens);
+  });
+
+  test.each([
+    { width: 1000, height: 1024 },
+    { width: 240, height: 256 },
+    { width: 1296, height: 1280 },
+    { width: 1040, height: 256 },
+    { width: 1024 * 1024, height: 16 },
+  ])('of %o is refused, with the list and the rule, by a preset and by lists', (size) => {
+    const refusal = {
+      field: 'width, height',
+      value: `${size.width}x${size.height}`,
+      rule: 'model flux-1-dev offers 1024x1024, or any size with sides that are multiples of 16, 65536 to 1638400 pixels, and the longer side at most 4 times the shorter',
+    };
+    const schedule = requestOn(RULED, { preset: '7x' }).schedule;
+    expect(planOn(RULED, {}, { ...size, schedule })).toEqual({ ok: false, refusal });
+    expect(chooseSchedule({ N: [2, 3], e: [0.2, 1] }, RULED, size)).toEqual({ ok: false, refusal });
+  });
+});
+
+describe('upsampling', () => {
+  const tools = { memo: new Map(), clock: () => 0, allowEngineChange: false, draw: () => 0 };
+  const planned = (upsampling: ModelFacts['upsampling'], input: Partial<RequestInput>) =>
+    planRequest({ prompt: 'a fox', preset: '7x', ...input }, { ...FLUX, upsampling }, tools);
+  const modeOf = (upsampling: ModelFacts['upsampling'], input: Partial<RequestInput> = {}) =>
+    value(planned(upsampling, input))[0]!.request.upsampling;
+
+  test('is the first that the model states, and token for a reference run', () => {
+    expect(modeOf(['latent', 'token'])).toBe('latent');
+    expect(modeOf(['token', 'latent'])).toBe('token');
+    expect(modeOf(['token'])).toBe('token');
+    expect(modeOf(['token', 'latent'], { upsampling: 'latent' })).toBe('latent');
+    expect(modeOf(['latent', 'token'], { reference: true })).toBe('token');
+    expect(modeOf(['token'], { reference: true })).toBe('token');
+  });
+
+  test.each<[ModelFacts['upsampling'], Partial<RequestInput>, string, unknown, string]>([
+    [['token'], { upsampling: 'latent' }, 'upsampling', 'latent', 'model flux-1-dev takes token'],
+    [['latent'], { upsampling: 'token' }, 'upsampling', 'token', 'model flux-1-dev takes latent'],
+    [['token'], { upsampling: 'latent', preset: 'plain' }, 'upsampling', 'latent', 'model flux-1-dev takes token'],
+    [
+      ['latent'],
+      { reference: true },
+      'reference',
+      true,
+      'the reference repeats tokens, and model flux-1-dev takes upsampling latent',
+    ],
+  ])('of a model with %j is refused for %j', (modes, input, field, got, rule) => {
+    expect(planned(modes, input)).toEqual({ ok: false, refusal: { field, value: got, rule } });
   });
 });
 
