@@ -4,19 +4,13 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
-import {
-  CONTRACT_VERSION,
-  FEATURES,
-  MAX_MESSAGE_BYTES,
-  type ModelList,
-  type StageProblem,
-} from '../../src/stage/contract.ts';
+import { CONTRACT_VERSION, MAX_MESSAGE_BYTES, type ModelList, type StageProblem } from '../../src/stage/contract.ts';
 import { type Log, logToStderr } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import type { Model } from './model.ts';
 import packageJson from './package.json' with { type: 'json' };
 import { createStages, type RunningStage, type StageLimits, type Stages } from './stages.ts';
-import { parseStage } from './validate.ts';
+import { parseStage, SUPPORTED } from './validate.ts';
 
 export interface StageServerOptions extends StageLimits {
   /** how long a running stage may go on after `close` */
@@ -53,8 +47,8 @@ const MAX_RETRY_SECONDS = 30;
 
 /**
  * A stage server for these models; it answers as `starting` until their promise settles. Throws RangeError when the
- * token is empty; `ready` rejects with one when two models share a name or a model takes negative prompts, which
- * `Model.velocity` has no way to hear of yet.
+ * token is empty; `ready` rejects with one when two models share a name, or a model states negative prompts,
+ * classifier-free guidance or a cache of blocks, none of which `Model.velocity` has a way to hear of.
  */
 export function createStageServer({
   models,
@@ -111,10 +105,14 @@ export function createStageServer({
   });
 
   const digestOf = (text: string) => createHash('sha256').update(text).digest();
-  const expected = digestOf(`Bearer ${token}`);
+  // digests have one length, so the comparison takes the same time whatever was sent
+  const isSent = (header: string | undefined, expected: string) =>
+    timingSafeEqual(digestOf(header ?? ''), digestOf(expected));
   app.use(async (c, next) => {
-    // digests have one length, so the comparison takes the same time whatever was sent
-    if (timingSafeEqual(digestOf(c.req.header('authorization') ?? ''), expected)) return next();
+    const isBearer = isSent(c.req.header('authorization'), `Bearer ${token}`);
+    // gateways take `Authorization` for themselves
+    const isOwn = isSent(c.req.header('x-stage-token'), token);
+    if (isBearer || isOwn) return next();
     c.header('www-authenticate', 'Bearer');
     return problem(c, 401, { code: 'unauthorized', message: 'expected a bearer token that this server knows' });
   });
@@ -198,7 +196,7 @@ export function createStageServer({
 }
 
 const listOf = (models: readonly Model[]): ModelList => ({
-  contract: { version: CONTRACT_VERSION, features: [...FEATURES] },
+  contract: { version: CONTRACT_VERSION, features: [...SUPPORTED] },
   models: models.map(({ facts, engine, isDeterministic }) => ({
     ...facts,
     engine_class: engine,
@@ -209,8 +207,12 @@ const listOf = (models: readonly Model[]): ModelList => ({
 function nameModels(models: readonly Model[]): Map<string, Model> {
   const byName = new Map<string, Model>();
   for (const model of models) {
-    if (model.facts.negative_prompt)
-      throw new RangeError(`${model.facts.id}: a model that takes negative prompts cannot be served yet`);
+    const { id, negative_prompt, guidance, caches } = model.facts;
+    if (negative_prompt) throw new RangeError(`${id}: a model that takes negative prompts cannot be served here`);
+    if (guidance?.kind === 'cfg')
+      throw new RangeError(`${id}: a model with classifier-free guidance cannot be served here`);
+    if (caches.includes('taylor_blocks'))
+      throw new RangeError(`${id}: a model with a cache of blocks cannot be served here`);
     for (const name of [model.facts.id, ...model.facts.aliases]) {
       if (byName.has(name)) throw new RangeError(`two models are called ${name}`);
       byName.set(name, model);

@@ -20,6 +20,9 @@ const MANIFEST = 'manifest.json';
 const MAX_PARTS = 64;
 const MAX_UNLEARNED = 8192;
 
+/** Graphs are of FLUX.1's shape, so what is published for that family holds for a model that states no other. */
+const FAMILY = 'flux.1';
+
 /** a file beside the manifest, never a path */
 const fileName = z.string().regex(/^[\w-][\w.-]*$/, {
   error: ({ input }) => `${input} must be the name of a file, of letters, digits, dots, dashes and underscores`,
@@ -45,7 +48,10 @@ const graph = z
 const manifest = z
   .strictObject({
     format: z.literal(1),
-    facts: modelFacts.omit({ digest: true }).superRefine(checkSizes),
+    facts: modelFacts
+      .omit({ digest: true })
+      .extend({ family: modelFacts.shape.family.default(FAMILY) })
+      .superRefine(checkSizes),
     /**
      * `whole_words`: every word the model has learned is one token, so that a caller can be told which words are read
      * in pieces; `unlearned`: words that are one token and that the model has not learned to draw; `emoji`: the file

@@ -4,7 +4,9 @@
  *   400   the bytes are no stage request: not safetensors, a field or tensor missing, of another type or rank
  *   422   this server or this model cannot do it: a value out of range, an unknown model, a grid with holes
  */
+import { describeSizes, makesSize } from '../../src/numerics/grid.ts';
 import {
+  FEATURES,
   parseMetadata,
   REQUEST_TEXTS,
   type StageOptions,
@@ -14,6 +16,9 @@ import {
 } from '../../src/stage/contract.ts';
 import { decodeMessage, type Message, SafetensorsError } from '../../src/stage/safetensors.ts';
 import type { Model } from './model.ts';
+
+/** Optional parts of the contract that are supported here: all but a cache of blocks, which lie inside the graph. */
+export const SUPPORTED = FEATURES.filter((feature) => feature !== 'cache.taylor_blocks');
 
 /** How many steps one stage may ask for; the plain runs of today's models take 50. */
 export const MAX_STEPS = 1000;
@@ -97,6 +102,13 @@ function parseOptions(metadata: Readonly<Record<string, string>>): Parsed<StageO
     }
   }
   const options = stageOptions.safeParse(parseMetadata(metadata, REQUEST_TEXTS));
+  if (options.success && options.data.cache?.kind === 'taylor_blocks')
+    return refuse(
+      400,
+      'bad_metadata',
+      'cache.kind',
+      'metadata cache.kind: got taylor_blocks, expected taylor_velocity',
+    );
   if (options.success) return { ok: true, value: options.data };
   const issue = options.error.issues[0];
   const field = issue?.code === 'unrecognized_keys' ? (issue.keys[0] ?? '') : (issue?.path.join('.') ?? '');
@@ -153,15 +165,13 @@ function checkOptions(
   { width, height, guidance, negative_prompt, decode, rgb, preview, clean_latents, solver, cache }: StageOptions,
   { facts }: Model,
 ): Refusal | null {
-  if (!facts.sizes.some((size) => size.width === width && size.height === height)) {
-    const offered = facts.sizes.map((size) => `${size.width}x${size.height}`).join(', ');
+  if (!makesSize({ width, height }, facts))
     return refuse(
       422,
       'unsupported_size',
       'width',
-      `${facts.id} does not make ${width}x${height}, expected one of: ${offered}`,
+      `${facts.id} does not make ${width}x${height}, expected one of: ${describeSizes(facts)}`,
     );
-  }
   if (guidance !== null && facts.guidance === null)
     return refuse(422, 'unsupported_option', 'guidance', `${facts.id} has no guidance, got ${guidance}, expected null`);
   if (guidance !== null && facts.guidance && !(guidance >= facts.guidance.min && guidance <= facts.guidance.max)) {
@@ -186,6 +196,8 @@ function checkOptions(
     return refuse(422, 'unsupported_option', 'clean_latents', 'clean_latents needs decode none or clean, got image');
   if (preview && decode === 'none')
     return refuse(422, 'unsupported_option', 'preview', 'a preview needs decode clean or image, got none');
+  if (cache && !facts.caches.includes(cache.kind))
+    return refuse(422, 'unsupported_option', 'cache', `${facts.id} cannot be run with a cache ${cache.kind}`);
   if (cache && solver === 'ab2')
     return refuse(422, 'unsupported_option', 'cache', 'a cache needs solver euler, got ab2');
   return null;

@@ -11,12 +11,16 @@ const TEXT_TOKENS = 6;
 export const CLOSED_FORM_FACTS: ModelFacts = {
   id: 'closed-form',
   aliases: ['cf'],
+  family: 'flux.1',
   channels: 4,
   token_pixels: 16,
   sizes: [
     { width: 128, height: 128 },
     { width: 128, height: 64 },
   ],
+  size_rule: null,
+  upsampling: ['latent', 'token'],
+  caches: ['taylor_velocity'],
   shift: [{ tokens: 64, shift: 3 }],
   steps: 50,
   guidance: null,

@@ -6,11 +6,12 @@ import type { BoundaryAmplitude } from '../numerics/restart-amplitude.ts';
 import type { Selection } from '../numerics/select.ts';
 import type { TemporalCache } from '../numerics/taylor.ts';
 import type { Tokens } from '../numerics/tokens.ts';
+import type { UpsampleMode } from '../numerics/upsample.ts';
 import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
 import type { FailureReason } from './failures.ts';
 import type { Webhook } from './webhook.ts';
 
-export type Upsampling = 'latent' | 'token';
+export type Upsampling = UpsampleMode;
 
 /**
  * A request after validation: every default filled in, the seed drawn. Nothing in it depends on a clock or a machine

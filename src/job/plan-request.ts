@@ -92,7 +92,7 @@ export function planRequest(
     schedule: schedule.value,
     solver,
     selection: input.selection ?? 'canny',
-    upsampling: input.upsampling ?? (input.reference ? 'token' : 'latent'),
+    upsampling: input.upsampling ?? (input.reference ? 'token' : facts.upsampling[0]!),
     reference: input.reference ?? false,
     format,
     quality: input.quality ?? DEFAULT_QUALITY,

@@ -5,6 +5,7 @@
 import { planWork, type StageWork, viewPlannedWork } from '../billing/work.ts';
 import type { Needs } from '../fleet/choose.ts';
 import { fitSteps, type StepsFit, type StepsProblem } from '../numerics/fit-steps.ts';
+import { type FlopFacts, oneBranch } from '../numerics/flops.ts';
 import { canBeStaged, tokenGrid } from '../numerics/grid.ts';
 import type { Range } from '../numerics/minimize.ts';
 import { exactDivergence, fitSchedule } from '../numerics/nt-matching.ts';
@@ -86,8 +87,9 @@ function remember<Problem>(problem: Problem, search: (problem: Problem) => Steps
 
 /**
  * The plan of a request on a model. Refuses a size the model does not offer, stages on a size with an odd number of
- * tokens on a side, guidance or a negative prompt the model does not take, a cache with a solver other than Euler, and
- * a reference run in latent mode, with a solver other than Euler, a selection other than Canny's, or a cache.
+ * tokens on a side, guidance, a negative prompt or an upsampling the model does not take, a cache with a solver other
+ * than Euler, and a reference run in latent mode or on a model without token mode, with a solver other than Euler, a
+ * selection other than Canny's, or a cache.
  */
 export function makePlan(request: JobRequest, facts: ModelFacts, tools: FitTools): Planned<Plan> {
   const refusal = refuseForModel(request, facts);
@@ -107,7 +109,7 @@ export function makePlan(request: JobRequest, facts: ModelFacts, tools: FitTools
 
   const counts = tokenCounts(rows * cols, isPlain ? null : selected);
   const selection = selectionOf(request, { selected });
-  const work = planWork(facts.flops, {
+  const work = planWork(workPerStep(request, facts), {
     stages: evaluations.map((count, k) => ({
       stage: k + 1,
       tokens: counts[k] as number,
@@ -150,6 +152,13 @@ export function makePlan(request: JobRequest, facts: ModelFacts, tools: FitTools
     },
   };
 }
+
+/**
+ * The floating-point work of a model under the guidance of a request. Classifier-free guidance evaluates twice a step
+ * and encodes two texts, and so do the model's own figures count it; at 1 or below there is one of each.
+ */
+const workPerStep = ({ guidance }: Pick<JobRequest, 'guidance'>, facts: ModelFacts): FlopFacts =>
+  facts.guidance?.kind === 'cfg' && guidance !== null && guidance <= 1 ? oneBranch(facts.flops) : facts.flops;
 
 /** What decides the amplitudes of things at the restarts: a token has two latent pixels on a side. */
 function restartsOf(
@@ -200,6 +209,18 @@ function refuseForModel(request: JobRequest, facts: ModelFacts): Refusal | null 
   }
   if (request.negativePrompt !== '' && !facts.negative_prompt)
     return { field: 'negative_prompt', value: '(text)', rule: `model ${facts.id} takes no negative prompt` };
+  if (request.reference && !facts.upsampling.includes('token'))
+    return {
+      field: 'reference',
+      value: true,
+      rule: `the reference repeats tokens, and model ${facts.id} takes upsampling ${facts.upsampling.join(', ')}`,
+    };
+  if (!facts.upsampling.includes(request.upsampling))
+    return {
+      field: 'upsampling',
+      value: request.upsampling,
+      rule: `model ${facts.id} takes ${facts.upsampling.join(', ')}`,
+    };
   if (request.reference && request.upsampling === 'latent')
     return { field: 'upsampling', value: 'latent', rule: 'the reference repeats tokens: leave it out or say token' };
   if (request.reference && request.solver !== 'euler')

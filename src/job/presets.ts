@@ -1,6 +1,6 @@
 /**
- * Schedules by name: the published ones, each for models whose plain run has that many steps, and those of a model's
- * own. Source of the published: RALU, arXiv 2507.08422 v3, supplement.
+ * Schedules by name: the published ones, each for the models of a family whose plain run has that many steps, and those
+ * of a model's own. Source of the published: RALU, arXiv 2507.08422 v3, supplement.
  */
 import type { TemporalCache } from '../numerics/taylor.ts';
 import type { ModelFacts } from '../stage/contract.ts';
@@ -18,7 +18,14 @@ export interface Preset {
   readonly cache: TemporalCache | null;
 }
 
+/** A published schedule: for whom it is, and a cache of whatever kind the model can be run with. */
+export interface PublishedPreset extends Omit<Preset, 'cache'> {
+  readonly families: readonly string[];
+  readonly cache: Omit<TemporalCache, 'kind'> | null;
+}
+
 const FIVE = {
+  families: ['flux.1'],
   plainSteps: 50,
   steps: [4, 5, 6],
   ends: [0.3, 0.45, 1],
@@ -30,12 +37,13 @@ const FIVE = {
  * The paper's TaylorSeer inside every stage of 5x, told apart by its W. The paper does not define W: here it is the
  * warm-up. Interval and order are TaylorSeer's own for FLUX.
  */
-const taylor = (warmup: number): TemporalCache => ({ kind: 'taylor_velocity', interval: 2, order: 2, warmup });
+const taylor = (warmup: number): PublishedPreset['cache'] => ({ interval: 2, order: 2, warmup });
 
-export const PRESETS: readonly Preset[] = [
+export const PRESETS: readonly PublishedPreset[] = [
   // FLUX.1-dev
   {
     name: '4x',
+    families: ['flux.1'],
     plainSteps: 50,
     steps: [5, 6, 7],
     ends: [0.3, 0.45, 1],
@@ -49,6 +57,7 @@ export const PRESETS: readonly Preset[] = [
   // the paper's text says r = .2 for 7x; its TFLOPs fit only .1
   {
     name: '7x',
+    families: ['flux.1'],
     plainSteps: 50,
     steps: [2, 3, 5],
     ends: [0.2, 0.3, 1],
@@ -59,6 +68,7 @@ export const PRESETS: readonly Preset[] = [
   // Stable Diffusion 3 Medium
   {
     name: '2x',
+    families: ['sd3'],
     plainSteps: 28,
     steps: [5, 6, 9],
     ends: [0.2, 0.3, 1],
@@ -68,6 +78,7 @@ export const PRESETS: readonly Preset[] = [
   },
   {
     name: '3x',
+    families: ['sd3'],
     plainSteps: 28,
     steps: [3, 3, 6],
     ends: [0.25, 0.3, 1],
@@ -76,24 +87,55 @@ export const PRESETS: readonly Preset[] = [
     cache: null,
   },
   // FLUX.1-schnell and SD3.5 Large Turbo
-  { name: 'few', plainSteps: 4, steps: [1, 1, 2], ends: [0.3, 0.45, 1], ratios: [0.3], published: null, cache: null },
+  {
+    name: 'few',
+    families: ['flux.1', 'sd3'],
+    plainSteps: 4,
+    steps: [1, 1, 2],
+    ends: [0.3, 0.45, 1],
+    ratios: [0.3],
+    published: null,
+    cache: null,
+  },
 ];
 
 /** The name of the plain full-resolution run, which every model has. */
 export const PLAIN = 'plain';
 
 /** What decides the presets of a model. */
-export type PresetFacts = Pick<ModelFacts, 'steps' | 'presets'>;
+export type PresetFacts = Pick<ModelFacts, 'family' | 'steps' | 'caches' | 'presets'>;
 
 /**
- * The presets of a model: its own, then those published for its plain steps. A name that is taken by one of these is
- * the published schedule's.
+ * Those published for a model's family and plain steps. A cache is of the first kind that the model can be run with; a
+ * model with no such kind has no presets with a cache.
  */
-export function presetsFor({ steps: plainSteps, presets = [] }: PresetFacts): readonly Preset[] {
-  const published = PRESETS.filter((preset) => preset.plainSteps === plainSteps);
-  const own = presets
+function publishedFor({ family, steps: plainSteps, caches: [kind] }: PresetFacts): readonly Preset[] {
+  return PRESETS.filter(
+    (preset) =>
+      family !== null &&
+      preset.families.includes(family) &&
+      preset.plainSteps === plainSteps &&
+      (kind || !preset.cache),
+  ).map(({ families: _, cache, ...preset }) => ({ ...preset, cache: cache && kind ? { kind, ...cache } : null }));
+}
+
+/**
+ * The presets of a model: its own, then those published for its family and plain steps. A name that is taken by one of
+ * these is the published schedule's.
+ */
+export function presetsFor(facts: PresetFacts): readonly Preset[] {
+  const published = publishedFor(facts);
+  const own = (facts.presets ?? [])
     .filter(({ name }) => name !== PLAIN && !published.some((preset) => preset.name === name))
-    .map(({ name, N, e, r }) => ({ name, plainSteps, steps: N, ends: e, ratios: r, published: null, cache: null }));
+    .map(({ name, N, e, r }) => ({
+      name,
+      plainSteps: facts.steps,
+      steps: N,
+      ends: e,
+      ratios: r,
+      published: null,
+      cache: null,
+    }));
   return [...own, ...published];
 }
 
@@ -102,7 +144,7 @@ export function presetsFor({ steps: plainSteps, presets = [] }: PresetFacts): re
  * or the model's own where nothing is published for it.
  */
 export function usualPresetsFor(facts: PresetFacts): readonly Preset[] {
-  const published = PRESETS.filter(({ plainSteps, cache }) => plainSteps === facts.steps && cache === null);
+  const published = publishedFor(facts).filter(({ cache }) => cache === null);
   return published.length > 0 ? published : presetsFor(facts);
 }
 

@@ -1,6 +1,6 @@
 /** Which schedule a request asks for: a preset's or its own lists, checked against the rules. Pure. */
 import { shiftRange } from '../numerics/divergence.ts';
-import { canBeStaged, type Size } from '../numerics/grid.ts';
+import { canBeStaged, describeSizes, makesSize, type Size } from '../numerics/grid.ts';
 import type { Range } from '../numerics/minimize.ts';
 import type { Selection } from '../numerics/select.ts';
 import type { TemporalCache } from '../numerics/taylor.ts';
@@ -54,10 +54,16 @@ const FEW_STEPS = 4;
 const NOTHING_TO_FIT = 'bounds a fitted Z, and this schedule has none to fit';
 
 /** Why a model does not make this size; null where it does. */
-export function refuseSize({ width, height }: Size, { id, sizes }: Pick<ModelFacts, 'id' | 'sizes'>): Refusal | null {
-  if (sizes.some((size) => size.width === width && size.height === height)) return null;
-  const offered = sizes.map((size) => `${size.width}x${size.height}`);
-  return { field: 'width, height', value: `${width}x${height}`, rule: `model ${id} offers ${offered.join(', ')}` };
+export function refuseSize(
+  { width, height }: Size,
+  facts: Pick<ModelFacts, 'id' | 'sizes' | 'size_rule'>,
+): Refusal | null {
+  if (makesSize({ width, height }, facts)) return null;
+  return {
+    field: 'width, height',
+    value: `${width}x${height}`,
+    rule: `model ${facts.id} offers ${describeSizes(facts)}`,
+  };
 }
 
 /** Why a size is for the plain run alone, for those whose token grid has an odd side. */
@@ -70,7 +76,8 @@ export const plainOnlyRule = ({ width, height }: Size, tokenPixels: number): str
  * and e have one length, 1 … 8; N are positive, at most 1000 together; e rises by at least 0.001 each time, from at
  * least 0.001, and ends at 1; r has K - 2 values in [0, 1] that do not fall; h has K values in shiftRange of the
  * model's shift at that size; Z, one value or K - 1, and z_max lie in [2, 100]; h and Z come together; selection none
- * has no r above 0, and latent needs a boundary to select at; a cache leaves the longest stage something to forecast.
+ * has no r above 0, and latent needs a boundary to select at; a cache is of a kind that the model can be run with, and
+ * leaves the longest stage something to forecast.
  * A custom schedule is for a size that the model makes. Whether the size takes the stages that were asked for is for
  * makePlan to say.
  */
@@ -92,7 +99,7 @@ export function chooseSchedule(input: ScheduleInput, facts: ModelFacts, size: Si
     const refusal = refuseSize(size, facts);
     if (refusal) return { ok: false, refusal };
     const tokens = (size.width / facts.token_pixels) * (size.height / facts.token_pixels);
-    return customSchedule(input, { zMax, shifts: shiftRange(modelShift(facts.shift, tokens)) });
+    return customSchedule(input, facts, { zMax, shifts: shiftRange(modelShift(facts.shift, tokens)) });
   }
   return presetSchedule(input, facts, size, zMax);
 }
@@ -117,7 +124,7 @@ function presetSchedule(
     if (input.z_max !== undefined) return refuse('z_max', input.z_max, NOTHING_TO_FIT);
     if (input.selection === 'latent')
       return refuse('selection', 'latent', 'the plain run has no boundary to select tokens at');
-    const cache = chooseCache(input, [facts.steps], facts);
+    const cache = choosePresetCache(input, [facts.steps], facts);
     if (!cache.ok) return cache;
     return {
       ok: true,
@@ -146,7 +153,7 @@ function presetSchedule(
     return refuse('cache', input.cache, 'the published schedule evaluates every step: leave it out');
   const ratios = chooseRatios(input, preset.steps.length, preset);
   if (!ratios.ok) return ratios;
-  const cache = chooseCache(input, preset.steps, facts);
+  const cache = choosePresetCache(input, preset.steps, facts);
   if (!cache.ok) return cache;
   const fixed = input.published ? preset.published : null;
   return {
@@ -166,6 +173,7 @@ function presetSchedule(
 
 function customSchedule(
   { N, e, h, Z, r, selection, cache }: ScheduleInput,
+  facts: ModelFacts,
   { zMax, shifts }: { readonly zMax: number | null; readonly shifts: Range },
 ): Planned<ScheduleRequest> {
   if (N === undefined) return refuse('N', undefined, 'is required for a custom schedule: steps of each stage');
@@ -198,7 +206,7 @@ function customSchedule(
     );
   const ratios = chooseRatios({ r, selection }, numStages, null);
   if (!ratios.ok) return ratios;
-  const forecast = chooseCache({ cache }, N, null);
+  const forecast = chooseCache({ cache }, N, facts);
   if (!forecast.ok) return forecast;
   return {
     ok: true,
@@ -249,15 +257,21 @@ function chooseRatios(
   return { ok: true, value: list };
 }
 
-/** The cache asked for, with stages of these steps. `facts` where they are a preset's. */
+/** The cache asked for, with stages of a preset's steps. */
+const choosePresetCache: typeof chooseCache = (input, steps, facts) =>
+  input.cache && facts.steps <= FEW_STEPS
+    ? refuse('cache', input.cache, `presets of ${facts.steps} steps have too few to forecast from: leave it out`)
+    : chooseCache(input, steps, facts);
+
+/** The cache asked for, with stages of these steps. */
 function chooseCache(
   { cache }: Pick<ScheduleInput, 'cache'>,
   steps: readonly number[],
-  facts: Pick<ModelFacts, 'steps'> | null,
+  { id, caches }: Pick<ModelFacts, 'id' | 'caches' | 'steps'>,
 ): Planned<TemporalCache | null> {
   if (!cache) return { ok: true, value: null };
-  if (facts && facts.steps <= FEW_STEPS)
-    return refuse('cache', cache, `presets of ${facts.steps} steps have too few to forecast from: leave it out`);
+  if (caches.length === 0) return refuse('cache', cache, `model ${id} evaluates every step: leave it out`);
+  if (!caches.includes(cache.kind)) return refuse('cache.kind', cache.kind, `model ${id} takes ${caches.join(', ')}`);
   const longest = Math.max(...steps);
   const stage = `the longest stage has ${longest} step${longest === 1 ? '' : 's'}`;
   if (cache.warmup >= longest)

@@ -20,6 +20,20 @@ export interface FlopFacts {
   readonly text: number;
 }
 
+/**
+ * The work of a model that evaluates once a step, from figures that count the two branches of classifier-free guidance:
+ * half of each step and of the text, all of a decode.
+ */
+export const oneBranch = (facts: FlopFacts): FlopFacts => ({
+  per_token: facts.per_token / 2,
+  per_token_squared: facts.per_token_squared / 2,
+  fixed: facts.fixed / 2,
+  attention_per_token: facts.attention_per_token / 2,
+  attention_fixed: facts.attention_fixed / 2,
+  decode_per_pixel: facts.decode_per_pixel,
+  text: facts.text / 2,
+});
+
 export interface StepFlops {
   readonly total: number;
   /** the paper's convention: its profiler counts fused attention as zero */

@@ -1,13 +1,13 @@
 /**
- * TaylorSeer on the velocity: steps between evaluations take a velocity that is forecast from those before.
+ * TaylorSeer: steps between evaluations take features that are forecast from those before.
  *
  *   F(k + j) ≈ Σ_{i ≤ order} D_i · j^i / i!
  *   D_0 = F(k),  D_i = (D_{i-1} - the same one evaluation ago) / distance
  *
  * Here k is the last evaluated step, and `distance` counts the steps from the evaluation before it to k, so evaluations
  * may be spaced unevenly, as they are after a warm-up. The paper forecasts the features of every block inside the
- * model; here it is the velocity, all that a tokens-in, velocity-out model shows. Source: TaylorSeer, arXiv 2503.06923,
- * eq. 5-7. Pure.
+ * model, which only a server that runs its blocks one by one can do; the functions here do it to the velocity, all that
+ * a tokens-in, velocity-out model shows. Source: TaylorSeer, arXiv 2503.06923, eq. 5-7. Pure.
  */
 import { requireInteger, requireLength } from './bounds.ts';
 
@@ -17,9 +17,13 @@ export interface EvaluatedSteps {
   readonly interval: number;
 }
 
+/** What is forecast: the velocity, or inside the model the features of each of its blocks, as the paper has it. */
+export const CACHE_KINDS = ['taylor_velocity', 'taylor_blocks'] as const;
+export type CacheKind = (typeof CACHE_KINDS)[number];
+
 /** How a stage saves evaluations: what is not evaluated is forecast from differences up to `order`. */
 export interface TemporalCache extends EvaluatedSteps {
-  readonly kind: 'taylor_velocity';
+  readonly kind: CacheKind;
   readonly order: number;
 }
 

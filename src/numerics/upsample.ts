@@ -11,7 +11,8 @@
 import { requireInteger } from './bounds.ts';
 import { type Tokens, tokenWidth } from './tokens.ts';
 
-export type UpsampleMode = 'latent' | 'token';
+export const UPSAMPLE_MODES = ['latent', 'token'] as const;
+export type UpsampleMode = (typeof UPSAMPLE_MODES)[number];
 
 /** `target` with the values of child 0 … 3 of a token `parent` [D] written from index `at` on. */
 function fillChild(

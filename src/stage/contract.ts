@@ -6,17 +6,24 @@ import { z } from 'zod';
 import { SOLVERS } from '../numerics/adams-bashforth.ts';
 import type { FlopFacts } from '../numerics/flops.ts';
 import { hasTokenGrid } from '../numerics/grid.ts';
-import type { TemporalCache } from '../numerics/taylor.ts';
+import { CACHE_KINDS, type TemporalCache } from '../numerics/taylor.ts';
+import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
 
 /**
  * Version of this contract. A server states the version it speaks with its models; one that states none speaks
  * version 1. Everything that came after version 1 is optional for both sides: a server names the features it
  * supports, and it is sent nothing else.
  */
-export const CONTRACT_VERSION = 2;
+export const CONTRACT_VERSION = 3;
 
 /** Features that came after version 1, by the names under which a server states them. */
-export const FEATURES = ['account_tag', 'solver.ab2', 'clean_latents', 'cache.taylor_velocity'] as const;
+export const FEATURES = [
+  'account_tag',
+  'solver.ab2',
+  'clean_latents',
+  'cache.taylor_velocity',
+  'cache.taylor_blocks',
+] as const;
 export type Feature = (typeof FEATURES)[number];
 
 const MAX_FEATURES = 64;
@@ -65,8 +72,35 @@ const flopFacts: z.ZodType<FlopFacts> = z.object({
   text: z.number().nonnegative(),
 });
 
-/** Range of a number a model accepts, or null where the model has no such input. */
-const range = z.object({ min: z.number(), max: z.number(), default: z.number() }).nullable();
+/**
+ * The guidance a model accepts, or null where it takes none. `embedded`: the number is an input of the model, which is
+ * evaluated once a step. `cfg`, classifier-free guidance: above 1 each step evaluates the model twice, for the prompt
+ * and the negative prompt, and at 1 or below once.
+ */
+const guidance = z
+  .object({
+    kind: z.enum(['embedded', 'cfg']).default('embedded'),
+    min: z.number(),
+    max: z.number(),
+    default: z.number(),
+  })
+  .nullable();
+
+/**
+ * Sizes by rule, beside the list: width and height are multiples of `multiple`, width * height lies between
+ * `min_pixels` and `max_pixels`, and the longer side is at most `max_aspect` times the shorter.
+ */
+const sizeRule = z
+  .object({
+    multiple: positiveInt,
+    min_pixels: positiveInt,
+    max_pixels: positiveInt,
+    max_aspect: z.number().min(1),
+  })
+  .refine(({ min_pixels, max_pixels }) => min_pixels <= max_pixels, {
+    path: ['max_pixels'],
+    error: 'must not be below min_pixels',
+  });
 
 /** A schedule of a model's own: steps and ends of its stages, and the shares of tokens upsampled early between them. */
 const modelPreset = z
@@ -109,6 +143,11 @@ const vocabulary = z.object({ objects: words, colours: words, backgrounds: words
 export const modelFacts = z.object({
   id: name,
   aliases: z.array(name).max(MAX_ALIASES),
+  /**
+   * what models it is one of, `flux.1` or `sd3`: published schedules belong to a family and its plain steps. Null:
+   * nothing is published for it
+   */
+  family: name.nullable().default(null),
   /** latent channels; a token holds 4 * channels values */
   channels: positiveInt,
   /** image pixels a full-resolution token covers on each side */
@@ -121,9 +160,19 @@ export const modelFacts = z.object({
     .array(z.object({ width: positiveInt, height: positiveInt }))
     .min(1)
     .max(MAX_SIZES),
+  /** other sizes that it makes; null: those of the list only */
+  size_rule: sizeRule.nullable().default(null),
+  /** how one token may become four; the first is what a job gets that names none */
+  upsampling: z
+    .array(z.enum(UPSAMPLE_MODES))
+    .min(1)
+    .refine(areDifferent, 'modes must differ')
+    .default([...UPSAMPLE_MODES]),
+  /** the kinds of temporal cache that it can be run with; the first is what a preset with a cache gets */
+  caches: z.array(z.enum(CACHE_KINDS)).refine(areDifferent, 'kinds must differ').default(['taylor_velocity']),
   /**
-   * the model's own shift at rising full-resolution token counts; between two points log(shift) is linear in tokens,
-   * one point is a constant
+   * the model's own shift at rising full-resolution token counts, at its own plain steps; between two points log(shift)
+   * is linear in tokens, one point is a constant
    */
   shift: z
     .array(z.object({ tokens: positiveInt, shift: z.number().positive() }))
@@ -136,7 +185,7 @@ export const modelFacts = z.object({
   /** steps of the plain full-resolution run that everything is compared with */
   steps: positiveInt,
   /**
-   * schedules of its own beside those published for models with as many steps, the most careful first. A job gets one
+   * schedules of its own beside those published for its family and steps, the most careful first. A job gets one
    * by its name; where nothing is published for the model, the last is what a job gets that names none
    */
   presets: z
@@ -144,7 +193,7 @@ export const modelFacts = z.object({
     .max(MAX_PRESETS)
     .refine((presets) => areDifferent(presets.map((preset) => preset.name)), 'names must differ')
     .optional(),
-  guidance: range,
+  guidance,
   negative_prompt: z.boolean(),
   /** longest prompt in the model's own text tokens, and most image tokens a stage may have */
   text_tokens: positiveInt,
@@ -165,6 +214,7 @@ export const modelFacts = z.object({
   vocabulary: vocabulary.optional(),
   /** prompts to begin with, that it follows well */
   examples: z.array(line(MAX_EXAMPLE)).min(1).max(MAX_EXAMPLES).refine(areDifferent, 'prompts must differ').optional(),
+  /** with guidance `cfg` both evaluations of a step and both texts are counted */
   flops: flopFacts,
   /** SHA-256 over everything that decides the model's output */
   digest: name,
@@ -174,11 +224,17 @@ export const modelFacts = z.object({
 export type ModelFacts = z.infer<typeof modelFacts>;
 
 /**
- * The rule between two fields of facts, for a schema's `superRefine`: a size is a whole number of tokens. Where it is
- * an odd number on a side, the size is for the plain run alone.
+ * The rules between fields of facts, for a schema's `superRefine`: a size is a whole number of tokens, whether it is
+ * listed or allowed by rule, and the model takes as many tokens as the largest size by rule has. Where the number on a
+ * side is odd, the size is for the plain run alone.
  */
 export function checkSizes(
-  { sizes, token_pixels }: Pick<ModelFacts, 'sizes' | 'token_pixels'>,
+  {
+    sizes,
+    size_rule,
+    token_pixels,
+    max_tokens,
+  }: Pick<ModelFacts, 'sizes' | 'size_rule' | 'token_pixels' | 'max_tokens'>,
   context: z.RefinementCtx,
 ): void {
   for (const [i, size] of sizes.entries()) {
@@ -189,6 +245,20 @@ export function checkSizes(
         message: `${size.width}x${size.height} must have sides that are multiples of token_pixels, ${token_pixels}`,
       });
   }
+  if (!size_rule) return;
+  if (size_rule.multiple % token_pixels !== 0)
+    context.addIssue({
+      code: 'custom',
+      path: ['size_rule', 'multiple'],
+      message: `${size_rule.multiple} must be a multiple of token_pixels, ${token_pixels}`,
+    });
+  const most = max_tokens * token_pixels ** 2;
+  if (size_rule.max_pixels > most)
+    context.addIssue({
+      code: 'custom',
+      path: ['size_rule', 'max_pixels'],
+      message: `${size_rule.max_pixels} must not be above ${most}: max_tokens is ${max_tokens}`,
+    });
 }
 
 /** The part of a stage server's `GET /healthz` that is read here. */
@@ -240,11 +310,11 @@ export const solver = z.enum(SOLVERS);
 
 /**
  * Temporal cache of one stage, empty at its start: the first `warmup` steps are evaluated and after them every
- * `interval`-th; the velocity of the others is forecast from the evaluated ones, with differences up to `order`
- * (src/numerics/taylor.ts).
+ * `interval`-th; in the others the velocity, or inside the model the features of its blocks, are forecast from the
+ * evaluated ones, with differences up to `order` (src/numerics/taylor.ts).
  */
 export const temporalCache = z.strictObject({
-  kind: z.literal('taylor_velocity'),
+  kind: z.enum(CACHE_KINDS),
   interval: z.int().min(2).max(100),
   order: z.int().min(0).max(4),
   warmup: z.int().min(1).max(1000),
@@ -272,7 +342,7 @@ export const stageOptions = z.strictObject({
   format: imageFormat,
   quality: z.int().min(1).max(100),
   preview: previewOptions.nullable(),
-  /** feature `cache.taylor_velocity`: null evaluates every step. Not with `solver` ab2 */
+  /** feature `cache.` and its kind: null evaluates every step. Not with `solver` ab2 */
   cache: temporalCache.nullable(),
   traceparent: z.string(),
   /**

@@ -19,11 +19,29 @@ conformance('the stage server with a model that has guidance, and a size for pla
       facts: {
         id: 'guided',
         aliases: [],
-        guidance: { min: 0, max: 10, default: 3.5 },
+        guidance: { kind: 'embedded', min: 0, max: 10, default: 3.5 },
         sizes: [
           { width: 128, height: 64 },
           { width: 80, height: 48 },
         ],
+      },
+      before: (call) => (call === 'velocity' ? sleep(1) : undefined),
+    }).model,
+  ]),
+);
+
+conformance('the stage server with a model of 32 channels, sizes by rule, token upsampling and no cache', () =>
+  startServer([
+    closedFormModel({
+      facts: {
+        id: 'wide',
+        aliases: [],
+        family: 'flux.2',
+        channels: 32,
+        sizes: [{ width: 128, height: 64 }],
+        size_rule: { multiple: 32, min_pixels: 4096, max_pixels: 16_384, max_aspect: 2.5 },
+        upsampling: ['token'],
+        caches: [],
       },
       before: (call) => (call === 'velocity' ? sleep(1) : undefined),
     }).model,

@@ -9,6 +9,8 @@
 import { request as httpRequest } from 'node:http';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makesSize, type Size } from '../../src/numerics/grid.ts';
+import type { CacheKind } from '../../src/numerics/taylor.ts';
 import {
   MAX_MESSAGE_BYTES,
   MAX_PREVIEW_BYTES,
@@ -43,8 +45,13 @@ export interface Started extends Target {
   readonly stop: () => Promise<void>;
 }
 
-/** So many steps that a test can act while they run. */
-const LONG = evenSigmas(150, 1, 0.1);
+/** Longest that one test may take: a real model on a processor needs seconds for a stage. */
+const TEST_MS = 180_000;
+const START_MS = 180_000;
+
+/** How long a stage should run so that a test can act meanwhile, milliseconds, and the steps it may have. */
+const LONG_MS = 1_000;
+const LONG_STEPS = { least: 20, most: 150 };
 
 interface BadRequest {
   readonly title: string;
@@ -232,7 +239,7 @@ const BAD: readonly BadRequest[] = [
   },
   {
     title: 'a size the model does not have',
-    shape: () => ({ options: { width: 48, height: 16 } }),
+    shape: (facts) => ({ options: { ...smallest(facts), width: smallest(facts).width + 1 } }),
     status: 422,
     field: 'width',
     code: 'unsupported_size',
@@ -412,6 +419,24 @@ const BAD: readonly BadRequest[] = [
 const NEAR = 0.02;
 const NEAR_LEVELS = 3;
 
+/** A prompt of more words than a model reads tokens, as far as a prompt may have them. */
+const tooLong = ({ text_tokens }: ModelFacts): string => 'red '.repeat(Math.min(4 * text_tokens + 4, 8000));
+
+/** The smallest size that a model's rule allows and its list has not; null where there is none. */
+function smallestByRule(facts: ModelFacts): Size | null {
+  if (!facts.size_rule) return null;
+  const { multiple, max_pixels, max_aspect } = facts.size_rule;
+  const most = Math.floor(Math.sqrt(max_pixels * max_aspect) / multiple);
+  const sides = Array.from({ length: most }, (_, i) => (i + 1) * multiple);
+  const sizes = sides.flatMap((width) => sides.map((height) => ({ width, height })));
+  const allowed = sizes.filter((size) => makesSize(size, facts) && !makesSize(size, { ...facts, size_rule: null }));
+  return allowed.toSorted((a, b) => a.width * a.height - b.width * b.height)[0] ?? null;
+}
+
+const largest = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+
+const maxDistance = (a: Float32Array, b: Float32Array): number => largest(a.map((x, i) => x - b[i]!));
+
 const bytesOf = (view: ArrayBufferView | undefined): Buffer =>
   Buffer.from(view?.buffer ?? new ArrayBuffer(0), view?.byteOffset, view?.byteLength);
 
@@ -476,19 +501,52 @@ function sendRaw(
 
 /** Registers the suite. `start` gives a running server; `stop` is called when all is tested. */
 export function conformance(title: string, start: () => Promise<Started>): void {
-  describe(title, () => {
+  describe(title, { timeout: TEST_MS }, () => {
     let server: Started;
     let list: ModelList;
     let facts: ServedFacts;
+    /** sigmas of a stage that runs long enough to act meanwhile */
+    let long: readonly number[];
     /** whether two runs must agree to the bit: what version 1 always promised, and later versions where they say so */
     const isExact = () => list.contract.version < 2 || facts.deterministic;
+    /**
+     * Latents are what the formula gives, `expected`: up to `rounding` of the largest value, or near it where the engine
+     * promises no more. They are nearer to it than to what `other`, a server that ignores the option, gives.
+     */
+    const expectFormula = (
+      got: Float32Array,
+      expected: Float32Array,
+      { rounding, other }: { rounding: number; other?: Float32Array | undefined },
+    ) => {
+      const error = isExact() ? maxDistance(got, expected) : meanDistance(got, expected);
+      expect(error / largest(got)).toBeLessThan(isExact() ? rounding : NEAR);
+      if (!other) return;
+      const far = isExact() ? maxDistance(got, other) / 10 : meanDistance(got, other) / 2;
+      expect(error, 'the option changes nothing').toBeLessThan(far);
+    };
+    const canCache = (kind: CacheKind) =>
+      list.contract.features.includes(`cache.${kind}`) && facts.caches.includes(kind);
+    const latentsAfter = async (shape: RequestShape) => (await run(shape)).tensors.latents?.data as Float32Array;
+    /** the velocity of a single step of Euler from these latents, or from the usual ones */
+    const velocityAt = async (sigma: number, next: number, shape: RequestShape, from?: Float32Array) => {
+      const n = tokensOf(facts, 'low').scale.length;
+      const now = from ?? seededLatents(n * 4 * facts.channels);
+      const tensors = { latents: { data: now, shape: [n, 4 * facts.channels] } };
+      const after = await latentsAfter({ ...shape, sigmas: [sigma, next], tensors });
+      return after.map((x, i) => (x - now[i]!) / (next - sigma));
+    };
     const run = (shape: RequestShape) => put(server, freshId(), stageBody(facts, shape)).then(finish);
 
     beforeAll(async () => {
       server = await start();
       list = modelList.parse(await (await call(server, 'GET', 'v1/models')).json());
       facts = list.models[0] as ServedFacts;
-    }, 60_000);
+      const { all } = await run({ sigmas: evenSigmas(8) });
+      // the first steps may take longer than those that follow
+      const stepMs = Math.min(...all.flatMap(({ event }) => (event.event === 'step' ? [event.ms] : [])));
+      const steps = Math.ceil(LONG_MS / Math.max(stepMs, 0.001));
+      long = evenSigmas(Math.min(LONG_STEPS.most, Math.max(LONG_STEPS.least, steps)), 1, 0.1);
+    }, START_MS);
     afterAll(() => server?.stop());
 
     describe('says who it is', () => {
@@ -527,13 +585,45 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       });
 
       test('what it did, as Prometheus text that counts', async () => {
-        const steps = async () =>
-          Number(
-            /^stage_steps_total\{.*\} (\d+)$/m.exec(await (await call(server, 'GET', 'metrics')).text())?.[1] ?? 0,
-          );
+        const steps = async () => {
+          const text = await (await call(server, 'GET', 'metrics')).text();
+          const found = text.matchAll(/^stage_steps_total\{[^}]*\} ([\d.e+]+)/gim);
+          return [...found].reduce((sum, [, count]) => sum + Number(count), 0);
+        };
         const before = await steps();
         await run({ sigmas: evenSigmas(3) });
         expect((await steps()) - before).toBe(3);
+      });
+
+      test('a list of caches whose features it states', ({ skip }) => {
+        if (list.contract.version < 3) skip();
+        for (const model of list.models)
+          for (const kind of model.caches) expect(list.contract.features).toContain(`cache.${kind}`);
+      });
+
+      test('that it is ready, to anybody, where it has the route for it', async ({ skip }) => {
+        const response = await call(server, 'GET', 'ping', { token: null });
+        await response.body?.cancel();
+        if (list.contract.version < 3 || response.status === 404 || response.status === 401) return skip();
+        expect(response.status).toBe(200);
+      });
+
+      test('to who has the token in either of two headers', async ({ skip }) => {
+        if (list.contract.version < 3) skip();
+        const ask = (headers: Record<string, string>) => fetch(new URL('v1/models', server.url), { headers });
+        const right = { authorization: `Bearer ${server.token}` };
+        const wrong = { authorization: 'Bearer of a gateway' };
+        for (const headers of [
+          { 'x-stage-token': server.token },
+          { ...wrong, 'x-stage-token': server.token },
+          { ...right, 'x-stage-token': 'wrong' },
+        ]) {
+          const response = await ask(headers);
+          await response.body?.cancel();
+          expect(response.status, JSON.stringify(Object.keys(headers))).toBe(200);
+        }
+        for (const own of ['wrong', `${server.token}x`, `Bearer ${server.token}`])
+          await expectRefusal(await ask({ ...wrong, 'x-stage-token': own }), { status: 401, code: 'unauthorized' });
       });
 
       test.each([
@@ -553,6 +643,36 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         const wanted = shape(facts);
         const response = await put(server, freshId(), stageBody(facts, wanted));
         await expectRefusal(response, { status, code, field }, wanted.options?.prompt as string | undefined);
+      });
+
+      test('a size that its rule does not allow', async ({ skip }) => {
+        const rule = facts.size_rule;
+        if (!rule) return skip();
+        const { multiple, min_pixels, max_pixels, max_aspect } = rule;
+        const up = (side: number) => multiple * Math.ceil(side / multiple);
+        const sizes = [
+          { width: up(Math.sqrt(min_pixels)) + 1, height: up(Math.sqrt(min_pixels)) },
+          { width: up(Math.sqrt(max_pixels) + 1), height: up(Math.sqrt(max_pixels) + 1) },
+          { width: multiple, height: up(multiple * max_aspect + 1) },
+        ].filter((size) => !makesSize(size, facts));
+        expect(sizes.length).toBeGreaterThan(0);
+        for (const size of sizes) {
+          const response = await put(server, freshId(), stageBody(facts, { options: { ...size } }));
+          await expectRefusal(response, { status: 422, code: 'unsupported_size', field: 'width' });
+        }
+      });
+
+      test('a cache of a kind that it does not state', async () => {
+        for (const kind of ['taylor_velocity', 'taylor_blocks'] as const) {
+          const cache = { kind, interval: 2, order: 1, warmup: 1 };
+          const isKnown = list.contract.features.includes(`cache.${kind}`);
+          if (isKnown && facts.caches.includes(kind)) continue;
+          const response = await put(server, freshId(), stageBody(facts, { options: { cache } }));
+          const { code, field } = stageProblem.parse(await response.json());
+          // a server that knows no cache at all has no kinds to tell apart
+          expect(isKnown ? ['cache'] : ['cache', 'cache.kind']).toContain(field);
+          expect([response.status, code]).toEqual(isKnown ? [422, 'unsupported_option'] : [400, 'bad_metadata']);
+        }
       });
 
       test('guidance the model has not, or outside its range', async () => {
@@ -651,8 +771,9 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         const count = await textTokens(PROMPT);
         expect(count).toEqual(expect.any(Number));
         expect(await textTokens(PROMPT)).toBe(count);
-        expect(await textTokens('red '.repeat(4 * facts.text_tokens + 4))).toBeGreaterThanOrEqual(count as number);
-        expect(await textTokens('red '.repeat(4 * facts.text_tokens + 4))).toBeLessThanOrEqual(facts.text_tokens);
+        const most = await textTokens(tooLong(facts));
+        expect(most).toBeGreaterThanOrEqual(count as number);
+        expect(most).toBeLessThanOrEqual(facts.text_tokens);
       });
 
       test('the same body under two ids gives the same bytes', async () => {
@@ -711,26 +832,17 @@ export function conformance(title: string, start: () => Promise<Started>): void 
 
       test('as the velocities say that steps of Euler give', async ({ skip }) => {
         needsFeature(skip);
-        const n = tokensOf(facts, 'low').scale.length;
-        const shape = [n, 4 * facts.channels];
-        let now = seededLatents(n * 4 * facts.channels);
+        let now = seededLatents(tokensOf(facts, 'low').scale.length * 4 * facts.channels);
         let before: Float32Array | null = null;
         for (let i = 0; i + 1 < sigmas.length; i++) {
           const [sigma, next] = [sigmas[i]!, sigmas[i + 1]!];
-          const tensors = { latents: { data: now, shape } };
-          const euler = (await run({ sigmas: [sigma, next], tensors })).tensors.latents?.data as Float32Array;
-          const velocity = euler.map((x, j) => (x - now[j]!) / (next - sigma));
+          const velocity = await velocityAt(sigma, next, {}, now);
           const rho = before ? (next - sigma) / (sigma - sigmas[i - 1]!) : 0;
           now = now.map((x, j) => x + (next - sigma) * ((1 + rho / 2) * velocity[j]! - (rho / 2) * (before?.[j] ?? 0)));
           before = velocity;
         }
-        const asked = (await run({ sigmas, options: { solver: 'ab2' } })).tensors.latents?.data as Float32Array;
-        const euler = (await run({ sigmas })).tensors.latents?.data as Float32Array;
-        const largest = (values: Float32Array) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-        const error = largest(asked.map((x, j) => x - now[j]!));
-        expect(error / largest(asked)).toBeLessThan(1e-4);
-        // a server that takes the field and steps by Euler does not pass
-        expect(error).toBeLessThan(largest(asked.map((x, j) => x - euler[j]!)) / 10);
+        const asked = await latentsAfter({ sigmas, options: { solver: 'ab2' } });
+        expectFormula(asked, now, { rounding: 1e-4, other: await latentsAfter({ sigmas }) });
       });
 
       test('euler, named, is what it is without a name; a single step is the same by either', async ({ skip }) => {
@@ -749,7 +861,7 @@ export function conformance(title: string, start: () => Promise<Started>): void 
     });
 
     describe('forecasts velocities between evaluations, where it states the feature cache.taylor_velocity', () => {
-      const needsFeature = (skip: () => never) => list.contract.features.includes('cache.taylor_velocity') || skip();
+      const needsFeature = (skip: () => never) => canCache('taylor_velocity') || skip();
       const sigmas = [1, 0.9375, 0.8125, 0.75, 0.625, 0.375, 0.25];
       const cache = { kind: 'taylor_velocity', interval: 3, order: 2, warmup: 2 };
       /** the third and fourth step are forecast, then the last */
@@ -759,17 +871,14 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         skip,
       }) => {
         needsFeature(skip);
-        const shape = [tokensOf(facts, 'low').scale.length, 4 * facts.channels];
-        let now = seededLatents(shape[0]! * shape[1]!);
+        let now = seededLatents(tokensOf(facts, 'low').scale.length * 4 * facts.channels);
         const known: { step: number; differences: Float32Array[] }[] = [];
         for (let i = 0; i + 1 < sigmas.length; i++) {
           const [sigma, next] = [sigmas[i]!, sigmas[i + 1]!];
           const before = known.at(-1);
           let velocity: Float32Array;
           if (evaluated.includes(i)) {
-            const tensors = { latents: { data: now, shape } };
-            const euler = (await run({ sigmas: [sigma, next], tensors })).tensors.latents?.data as Float32Array;
-            velocity = euler.map((x, j) => (x - now[j]!) / (next - sigma));
+            velocity = await velocityAt(sigma, next, {}, now);
             const differences = [velocity];
             for (const [n, former] of (before?.differences ?? []).slice(0, cache.order).entries())
               differences.push(differences[n]!.map((x, j) => (x - former[j]!) / (i - before!.step)));
@@ -782,52 +891,115 @@ export function conformance(title: string, start: () => Promise<Started>): void 
           now = now.map((x, j) => x + (next - sigma) * velocity[j]!);
         }
         const { done, tensors, all } = await run({ sigmas, options: { cache } });
-        const asked = tensors.latents?.data as Float32Array;
-        const euler = (await run({ sigmas })).tensors.latents?.data as Float32Array;
-        const largest = (values: Float32Array) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-        const error = largest(asked.map((x, j) => x - now[j]!));
-        expect(error / largest(asked)).toBeLessThan(1e-3);
-        // a server that takes the field and evaluates every step does not pass
-        expect(error).toBeLessThan(largest(asked.map((x, j) => x - euler[j]!)) / 10);
+        const other = await latentsAfter({ sigmas });
+        expectFormula(tensors.latents?.data as Float32Array, now, { rounding: 1e-3, other });
         const steps = all.flatMap(({ event }) => (event.event === 'step' ? [event.step] : []));
         expect([steps, done.steps_done, done.evaluations]).toEqual([[1, 2, 3, 4, 5, 6], 6, evaluated.length]);
       });
+    });
 
-      test('remembering nothing of a stage before, and changing nothing where no step is left to forecast', async ({
+    describe.for(['taylor_velocity', 'taylor_blocks'] as const)(
+      'has a cache %s, where it states that feature and the model has it',
+      (kind) => {
+        const needsFeature = (skip: () => never) => canCache(kind) || skip();
+        const sigmas = [1, 0.9375, 0.8125, 0.75, 0.625, 0.375, 0.25];
+        const cache = { kind, interval: 3, order: 2, warmup: 2 };
+
+        test('which tells every step and how many it evaluated, and is empty at the start of each stage', async ({
+          skip,
+        }) => {
+          needsFeature(skip);
+          const { done, tensors, all } = await run({ sigmas, options: { cache } });
+          const steps = all.flatMap(({ event }) => (event.event === 'step' ? [event.step] : []));
+          expect([steps, done.steps_done, done.evaluations]).toEqual([[1, 2, 3, 4, 5, 6], 6, 3]);
+          expectSameTensors((await run({ sigmas, options: { cache } })).tensors, tensors, isExact());
+          const every = await latentsAfter({ sigmas });
+          expect(meanDistance(tensors.latents?.data as Float32Array, every)).toBeGreaterThan(0);
+        });
+
+        test('which changes nothing before its first forecast, nor where no step is left to forecast', async ({
+          skip,
+        }) => {
+          needsFeature(skip);
+          const short = sigmas.slice(0, 3);
+          const cached = await run({ sigmas: short, options: { cache } });
+          expectFormula(cached.tensors.latents?.data as Float32Array, await latentsAfter({ sigmas: short }), {
+            rounding: 1e-5,
+          });
+          expect(cached.done.evaluations).toBe(2);
+          const warm = await run({ sigmas, options: { cache: { ...cache, warmup: 6 } } });
+          expectFormula(warm.tensors.latents?.data as Float32Array, await latentsAfter({ sigmas }), { rounding: 1e-5 });
+          expect(warm.done.evaluations).toBe(6);
+        });
+
+        test('on the tokens of every kind of stage, one after the other', async ({ skip }) => {
+          needsFeature(skip);
+          for (const layout of ['low', 'mixed', 'full'] as const) {
+            const { done, tensors } = await run({ layout, sigmas, options: { cache } });
+            expect(done.evaluations).toBe(3);
+            expect(tensors.latents?.shape).toEqual([tokensOf(facts, layout).scale.length, 4 * facts.channels]);
+          }
+        });
+
+        test.for([
+          ['of a kind nobody knows', { kind: 'taylor' }, 'cache.kind'],
+          ['that evaluates every step', { interval: 1 }, 'cache.interval'],
+          ['without a warm-up', { warmup: 0 }, 'cache.warmup'],
+          ['of a negative order', { order: -1 }, 'cache.order'],
+          ['of an order over 4', { order: 5 }, 'cache.order'],
+          ['with a part of a step', { interval: 2.5 }, 'cache.interval'],
+        ] as const)('but no cache %s', async ([, change, field], { skip }) => {
+          needsFeature(skip);
+          const options = { cache: { ...cache, ...change } };
+          const response = await put(server, freshId(), stageBody(facts, { options }));
+          await expectRefusal(response, { status: 400, code: 'bad_metadata', field });
+        });
+
+        test('and none together with steps of second order', async ({ skip }) => {
+          needsFeature(skip);
+          if (!list.contract.features.includes('solver.ab2')) skip();
+          const response = await put(server, freshId(), stageBody(facts, { options: { cache, solver: 'ab2' } }));
+          await expectRefusal(response, { status: 422, code: 'unsupported_option', field: 'cache' });
+        });
+      },
+    );
+
+    describe('guides without a classifier, where its model is guided so', () => {
+      /** the guidance of a test, within the model's range */
+      const needsRange = (skip: () => never, ...values: number[]) => {
+        const { guidance } = facts;
+        if (guidance?.kind !== 'cfg' || values.some((value) => value < guidance.min || value > guidance.max)) skip();
+      };
+      const velocityOf = (guidance: number, negative_prompt = '') =>
+        velocityAt(1, 0.5, { options: { guidance, negative_prompt } });
+
+      test('along the line through the velocities of both prompts', async ({ skip }) => {
+        needsRange(skip, 1.5, 2, 3);
+        const [near, middle, far] = [await velocityOf(1.5), await velocityOf(2), await velocityOf(3)];
+        const line = near.map((v, i) => v + 3 * (middle[i]! - v));
+        expectFormula(far, line, { rounding: 1e-4, other: near });
+      });
+
+      test('with the velocity of the prompt alone at a guidance of 1, whatever the negative prompt', async ({
         skip,
       }) => {
-        needsFeature(skip);
-        const short = sigmas.slice(0, 3);
-        const whole = await run({ sigmas: short });
-        const cached = await run({ sigmas: short, options: { cache } });
-        expectSameTensors(cached.tensors, whole.tensors, isExact());
-        expect(cached.done.evaluations).toBe(2);
-        const again = await run({ sigmas, options: { cache } });
-        expectSameTensors((await run({ sigmas, options: { cache } })).tensors, again.tensors, isExact());
-      });
-
-      test.for([
-        ['of a kind nobody knows', { kind: 'taylor' }, 'cache.kind'],
-        ['that evaluates every step', { interval: 1 }, 'cache.interval'],
-        ['without a warm-up', { warmup: 0 }, 'cache.warmup'],
-        ['of a negative order', { order: -1 }, 'cache.order'],
-        ['of an order over 4', { order: 5 }, 'cache.order'],
-        ['with a part of a step', { interval: 2.5 }, 'cache.interval'],
-      ] as const)('but no cache %s', async ([, change, field], { skip }) => {
-        needsFeature(skip);
-        const response = await put(
-          server,
-          freshId(),
-          stageBody(facts, { options: { cache: { ...cache, ...change } } }),
+        needsRange(skip, 1, 1.5, 2);
+        const [one, near, middle] = [await velocityOf(1), await velocityOf(1.5), await velocityOf(2)];
+        expectFormula(
+          one,
+          near.map((v, i) => 2 * v - middle[i]!),
+          { rounding: 1e-4, other: middle },
         );
-        await expectRefusal(response, { status: 400, code: 'bad_metadata', field });
+        if (!facts.negative_prompt) return;
+        expectFormula(await velocityOf(1, 'a blue background'), one, { rounding: 1e-5 });
       });
 
-      test('and none together with steps of second order', async ({ skip }) => {
-        needsFeature(skip);
-        if (!list.contract.features.includes('solver.ab2')) skip();
-        const response = await put(server, freshId(), stageBody(facts, { options: { cache, solver: 'ab2' } }));
-        await expectRefusal(response, { status: 422, code: 'unsupported_option', field: 'cache' });
+      test('away from a negative prompt: from the prompt itself it cannot be guided away', async ({ skip }) => {
+        needsRange(skip, 2, 3);
+        if (!facts.negative_prompt) skip();
+        const [two, three] = [await velocityOf(2, PROMPT), await velocityOf(3, PROMPT)];
+        const other = await velocityOf(3);
+        expectFormula(three, two, { rounding: 1e-4, other });
       });
     });
 
@@ -836,14 +1008,11 @@ export function conformance(title: string, start: () => Promise<Started>): void 
 
       test('which are the latents at sigma 0 of one step, whatever is decoded', async ({ skip }) => {
         needsFeature(skip);
-        const whole = (await run({ sigmas: [1, 0] })).tensors.latents?.data as Float32Array;
-        const largest = whole.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+        const whole = await latentsAfter({ sigmas: [1, 0] });
         for (const decode of ['none', 'clean']) {
           const { tensors } = await run({ sigmas: [1, 0.5], options: { decode, clean_latents: true } });
           expect(tensors.clean_latents?.shape).toEqual(tensors.latents?.shape);
-          const clean = tensors.clean_latents?.data as Float32Array;
-          const error = clean.reduce((most, x, i) => Math.max(most, Math.abs(x - whole[i]!)), 0);
-          expect(error / largest).toBeLessThan(1e-5);
+          expectFormula(tensors.clean_latents?.data as Float32Array, whole, { rounding: 1e-5 });
         }
       });
 
@@ -879,6 +1048,13 @@ export function conformance(title: string, start: () => Promise<Started>): void 
 
       test('a size whose grid cannot be halved, as a plain run of full tokens', async ({ skip }) => {
         const size = facts.sizes.find((each) => !hasEvenGrid(facts, each));
+        if (!size) return skip();
+        const { tensors } = await run({ layout: 'full', size, sigmas: evenSigmas(1), options: { decode: 'image' } });
+        expect(await sharp(tensors.image?.data).metadata()).toMatchObject({ format: 'png', ...size });
+      });
+
+      test('a size that only its rule allows', async ({ skip }) => {
+        const size = smallestByRule(facts);
         if (!size) return skip();
         const { tensors } = await run({ layout: 'full', size, sigmas: evenSigmas(1), options: { decode: 'image' } });
         expect(await sharp(tensors.image?.data).metadata()).toMatchObject({ format: 'png', ...size });
@@ -930,7 +1106,7 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       test('a prompt longer than the model reads gives an image and a warning', async () => {
         const { done } = await run({
           sigmas: evenSigmas(1),
-          options: { prompt: 'red '.repeat(4 * facts.text_tokens + 4) },
+          options: { prompt: tooLong(facts) },
         });
         expect(done.warnings.length).toBeGreaterThan(0);
       });
@@ -947,43 +1123,43 @@ export function conformance(title: string, start: () => Promise<Started>): void 
 
       test('the same id with another body is a conflict, running or kept', async () => {
         const id = freshId();
-        const running = messages(await put(server, id, stageBody(facts, { sigmas: LONG })));
+        const running = messages(await put(server, id, stageBody(facts, { sigmas: long })));
         await readUntil(running, 'step');
         const other = stageBody(facts, { sigmas: evenSigmas(1) });
         const conflict = { status: 409, code: 'stage_conflict', field: 'id' };
         await expectRefusal(await put(server, id, other), conflict);
         await readUntil(running, 'done');
         await expectRefusal(await put(server, id, other), conflict);
-      }, 30_000);
+      });
 
       test('attaching to a running stage replays it from the start and follows it, several readers at once', async () => {
         const id = freshId();
-        const body = stageBody(facts, { sigmas: LONG });
+        const body = stageBody(facts, { sigmas: long });
         const first = messages(await put(server, id, body));
         await readUntil(first, 'step');
         const others = await Promise.all([put(server, id, body), put(server, id, body)]);
         const [one, two] = await Promise.all(others.map(finish));
         const numbers = one?.all.flatMap(({ event }) => (event.event === 'step' ? [event.step] : []));
-        expect(numbers).toEqual(LONG.slice(1).map((_, i) => i + 1));
+        expect(numbers).toEqual(long.slice(1).map((_, i) => i + 1));
         expect(two?.all.map(({ event }) => event)).toEqual(one?.all.map(({ event }) => event));
         expectSameTensors((await readUntil(first, 'done')).tensors, one?.tensors ?? {}, true);
-      }, 30_000);
+      });
 
       test('a lost connection stops nothing: who comes back finds it further on', async () => {
         const id = freshId();
-        const body = stageBody(facts, { sigmas: LONG });
+        const body = stageBody(facts, { sigmas: long });
         const line = new AbortController();
         const lost = messages(await put(server, id, body, line.signal));
         await readUntil(lost, 'step');
         line.abort();
         const { all, done } = await finish(await put(server, id, body));
-        expect(done.steps_done).toBe(LONG.length - 1);
+        expect(done.steps_done).toBe(long.length - 1);
         expect(all.find(({ event }) => event.event === 'step')?.event).toMatchObject({ step: 1 });
-      }, 30_000);
+      });
 
       test('cancelled while it runs, it says so to its readers, stops, and frees its id', async () => {
         const id = freshId();
-        const reader = messages(await put(server, id, stageBody(facts, { sigmas: LONG })));
+        const reader = messages(await put(server, id, stageBody(facts, { sigmas: long })));
         await readUntil(reader, 'step');
         expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(204);
         const last = await readUntil(reader, 'error');
@@ -994,7 +1170,7 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         expect((await finish(await put(server, id, stageBody(facts, { sigmas: evenSigmas(1) })))).done.steps_done).toBe(
           1,
         );
-      }, 30_000);
+      });
 
       test('a kept result that is deleted is forgotten', async () => {
         const id = freshId();

@@ -1,12 +1,12 @@
 /** Old and new together: a Worker and a stage server of different versions of the contract understand each other. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SUPPORTED } from '../../containers/onnx/validate.ts';
 import { type Calls, CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { type Candidate, choose } from '../../src/fleet/choose.ts';
 import { openFleet } from '../../src/fleet/fleet.ts';
 import { encodeStageRequest, type StageOutcome, stageId } from '../../src/stage/client.ts';
 import {
   CONTRACT_VERSION,
-  FEATURES,
   optionsFor,
   parseMetadata,
   REQUEST_TEXTS,
@@ -52,7 +52,7 @@ afterAll(async () => {
 describe('a Worker of version 1 at this server', () => {
   test('reads its models, the facts it has always known', async () => {
     const list = modelList1.parse(await (await call(server, 'GET', 'v1/models')).json());
-    const { scripts: _, ...known } = FACTS;
+    const { scripts: _, family: __, size_rule: ___, upsampling: ____, caches: _____, ...known } = FACTS;
     expect(list).toEqual({ models: [known] });
   });
 
@@ -120,7 +120,7 @@ describe('this Worker at a server of version 1', () => {
     const { servers } = await fleetOf({ id: 'old', url: old.url });
     expect(servers[0]?.list).toEqual({
       contract: { version: 1, features: [] },
-      models: [{ ...FACTS, engine_class: null, deterministic: false }],
+      models: [{ ...FACTS, family: null, engine_class: null, deterministic: false }],
     });
   });
 
@@ -157,9 +157,9 @@ describe('this Worker at a server of version 1', () => {
 
 test('this Worker at this server sends the tag, and hears text tokens and the engine class that is stated', async () => {
   const fleet = await fleetOf({ id: 'new', url: server.url });
-  expect(fleet.servers[0]?.list?.contract).toEqual({ version: CONTRACT_VERSION, features: [...FEATURES] });
+  expect(fleet.servers[0]?.list?.contract).toEqual({ version: CONTRACT_VERSION, features: SUPPORTED });
   const { candidates } = choose({ servers: fleet.servers, needs: needs(), engine: ENGINE, last: null });
-  expect(candidates).toEqual([{ id: 'new', engineClass: ENGINE, features: [...FEATURES] }]);
+  expect(candidates).toEqual([{ id: 'new', engineClass: ENGINE, features: SUPPORTED }]);
   const before = calls.encodeText;
   const outcome = await send(fleet, candidates[0] as Candidate);
   expect(outcome).toMatchObject({ ok: true, result: { done: { engine: ENGINE, text_tokens: 3 } } });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { JobRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
 import { needsOf, viewPlan } from '../../src/job/plan.ts';
+import { planRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import { defaultPreset, PRESETS, presetsFor, usualPresetsFor } from '../../src/job/presets.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import { amplitudeRanges } from '../../src/numerics/restart-amplitude.ts';
@@ -49,7 +50,7 @@ describe('the plan', () => {
   });
 
   test('hands out sigmas that fall, begin at the restart and end at exactly 0', () => {
-    for (const { name } of presetsFor({ steps: 50 })) {
+    for (const { name } of presetsFor(FLUX)) {
       const { stages } = value(planFor({ preset: name }));
       for (const { sigmas, start, end, steps } of stages) {
         expect(sigmas).toHaveLength(steps + 1);
@@ -64,7 +65,7 @@ describe('the plan', () => {
   });
 
   test('is fitted unless h and Z are given, and then at least as well as published', () => {
-    for (const { name, published } of usualPresetsFor({ steps: 50 })) {
+    for (const { name, published } of usualPresetsFor(FLUX)) {
       const fitted = value(planFor({ preset: name }));
       const given = value(planFor({ preset: name, published: true }));
       expect(given.stages.map(({ shift }) => shift)).toEqual(published?.shifts);
@@ -161,7 +162,7 @@ describe('the plan', () => {
       ],
       max_tokens: (side / 16) ** 2,
     };
-    for (const { name } of presetsFor({ steps: 50 })) {
+    for (const { name } of presetsFor(FLUX)) {
       const { stages, z, divergence } = value(planOn(facts, { preset: name }));
       expect(modelShift(facts.shift, (side / 16) ** 2)).toBeCloseTo(shift, 1);
       expect(stages.every((stage) => stage.shift > 0.51 && stage.shift < 4.9 * shift)).toBe(true);
@@ -314,6 +315,28 @@ describe('the plan', () => {
     expect(refused).toEqual({ ok: false, refusal: { field, value: got, rule: expect.stringMatching(rule) } });
   });
 
+  test('takes a cache of any kind that the model can be run with, and refuses others', () => {
+    const blocks = { ...CACHE, kind: 'taylor_blocks' } as const;
+    const both: ModelFacts = { ...FLUX, caches: ['taylor_velocity', 'taylor_blocks'] };
+    const custom = { N: [4, 5, 6], e: [0.3, 0.45, 1], r: 0.2 };
+    for (const input of [{ preset: '5x' }, { preset: 'plain' }, custom]) {
+      for (const cache of [CACHE, blocks])
+        expect(value(planOn(both, { ...input, cache })).features).toEqual([`cache.${cache.kind}`]);
+      expect(chooseSchedule({ ...input, cache: blocks }, FLUX, FLUX.sizes[0]!)).toEqual({
+        ok: false,
+        refusal: { field: 'cache.kind', value: 'taylor_blocks', rule: 'model flux-1-dev takes taylor_velocity' },
+      });
+      expect(chooseSchedule({ ...input, cache: CACHE }, { ...FLUX, caches: [] }, FLUX.sizes[0]!)).toEqual({
+        ok: false,
+        refusal: { field: 'cache', value: CACHE, rule: 'model flux-1-dev evaluates every step: leave it out' },
+      });
+    }
+    expect(planOn(both, { preset: '5x', cache: blocks }, { solver: 'ab2' })).toMatchObject({
+      ok: false,
+      refusal: { field: 'solver', value: 'ab2' },
+    });
+  });
+
   test('refuses a cache for a preset of four steps, and takes one for a longer schedule of such a model', () => {
     const schnell = { ...FLUX, steps: 4 };
     const cache = { ...CACHE, warmup: 1 };
@@ -440,13 +463,129 @@ describe('a model’s shift', () => {
   });
 });
 
+describe('a size by rule', () => {
+  const RULED: ModelFacts = {
+    ...FLUX,
+    sizes: [{ width: 1024, height: 1024 }],
+    size_rule: { multiple: 16, min_pixels: 65_536, max_pixels: 1_638_400, max_aspect: 4 },
+  };
+
+  test.each([
+    [{ width: 1152, height: 896 }, 72 * 56, '7x'],
+    [{ width: 512, height: 1024 }, 32 * 64, '7x'],
+    [{ width: 1136, height: 896 }, 71 * 56, 'plain'],
+  ])('of %o is planned like one of the list', (size, tokens, preset) => {
+    const { schedule } = requestOn(RULED, {}, size);
+    expect(schedule.preset).toBe(preset);
+    expect(value(planOn(RULED, {}, size)).stages.at(-1)?.tokens).toBe(tokens);
+  });
+
+  test.each([
+    { width: 1000, height: 1024 },
+    { width: 240, height: 256 },
+    { width: 1296, height: 1280 },
+    { width: 1040, height: 256 },
+    { width: 1024 * 1024, height: 16 },
+  ])('of %o is refused, with the list and the rule, by a preset and by lists', (size) => {
+    const refusal = {
+      field: 'width, height',
+      value: `${size.width}x${size.height}`,
+      rule: 'model flux-1-dev offers 1024x1024, or any size with sides that are multiples of 16, 65536 to 1638400 pixels, and the longer side at most 4 times the shorter',
+    };
+    const schedule = requestOn(RULED, { preset: '7x' }).schedule;
+    expect(planOn(RULED, {}, { ...size, schedule })).toEqual({ ok: false, refusal });
+    expect(chooseSchedule({ N: [2, 3], e: [0.2, 1] }, RULED, size)).toEqual({ ok: false, refusal });
+  });
+});
+
+describe('upsampling', () => {
+  const tools = { memo: new Map(), clock: () => 0, allowEngineChange: false, draw: () => 0 };
+  const planned = (upsampling: ModelFacts['upsampling'], input: Partial<RequestInput>) =>
+    planRequest({ prompt: 'a fox', preset: '7x', ...input }, { ...FLUX, upsampling }, tools);
+  const modeOf = (upsampling: ModelFacts['upsampling'], input: Partial<RequestInput> = {}) =>
+    value(planned(upsampling, input))[0]!.request.upsampling;
+
+  test('is the first that the model states, and token for a reference run', () => {
+    expect(modeOf(['latent', 'token'])).toBe('latent');
+    expect(modeOf(['token', 'latent'])).toBe('token');
+    expect(modeOf(['token'])).toBe('token');
+    expect(modeOf(['token', 'latent'], { upsampling: 'latent' })).toBe('latent');
+    expect(modeOf(['latent', 'token'], { reference: true })).toBe('token');
+    expect(modeOf(['token'], { reference: true })).toBe('token');
+  });
+
+  test.each<[ModelFacts['upsampling'], Partial<RequestInput>, string, unknown, string]>([
+    [['token'], { upsampling: 'latent' }, 'upsampling', 'latent', 'model flux-1-dev takes token'],
+    [['latent'], { upsampling: 'token' }, 'upsampling', 'token', 'model flux-1-dev takes latent'],
+    [['token'], { upsampling: 'latent', preset: 'plain' }, 'upsampling', 'latent', 'model flux-1-dev takes token'],
+    [
+      ['latent'],
+      { reference: true },
+      'reference',
+      true,
+      'the reference repeats tokens, and model flux-1-dev takes upsampling latent',
+    ],
+  ])('of a model with %j is refused for %j', (modes, input, field, got, rule) => {
+    expect(planned(modes, input)).toEqual({ ok: false, refusal: { field, value: got, rule } });
+  });
+});
+
 describe('presets', () => {
   test('come with the default last, which evaluates every step', () => {
-    for (const plainSteps of new Set(PRESETS.map((preset) => preset.plainSteps))) {
-      const last = presetsFor({ steps: plainSteps }).at(-1)!;
-      expect([last.name, last.cache]).toEqual([defaultPreset({ steps: plainSteps }), null]);
+    for (const { families, plainSteps: steps } of PRESETS) {
+      for (const family of families) {
+        const facts = { ...FLUX, family, steps };
+        const last = presetsFor(facts).at(-1)!;
+        expect([last.name, last.cache]).toEqual([defaultPreset(facts), null]);
+      }
     }
-    expect(defaultPreset({ steps: 50 })).toBe('7x');
+    expect(defaultPreset(FLUX)).toBe('7x');
+  });
+
+  test.each([
+    ['flux.1', 50, ['4x', '5x', '5x-taylor-3', '5x-taylor-2', '7x']],
+    ['sd3', 28, ['2x', '3x']],
+    ['flux.1', 4, ['few']],
+    ['sd3', 4, ['few']],
+    ['sd3', 50, []],
+    ['flux.1', 28, []],
+    ['flux.2', 4, []],
+    ['flux.2', 50, []],
+    [null, 50, []],
+    [null, 28, []],
+  ])('published for family %s with %i steps are %j', (family, steps, names) => {
+    const facts = { ...FLUX, family, steps };
+    expect(presetsFor(facts).map(({ name }) => name)).toEqual(names);
+    const own = { name: 'own', N: [3, 6], e: [0.2, 1], r: [] };
+    expect(presetsFor({ ...facts, presets: [own] }).map(({ name }) => name)).toEqual(['own', ...names]);
+    expect(defaultPreset({ ...facts, presets: [own] })).toBe(names.at(-1) ?? 'own');
+  });
+
+  test('have a cache of the first kind that the model can be run with, and none where it has no kind', () => {
+    const cachesOf = (caches: ModelFacts['caches']) =>
+      presetsFor({ ...FLUX, caches }).map(({ name, cache }) => [name, cache?.kind ?? null]);
+    for (const caches of [
+      ['taylor_velocity'],
+      ['taylor_blocks'],
+      ['taylor_blocks', 'taylor_velocity'],
+    ] satisfies ModelFacts['caches'][]) {
+      expect(cachesOf(caches)).toEqual([
+        ['4x', null],
+        ['5x', null],
+        ['5x-taylor-3', caches[0]],
+        ['5x-taylor-2', caches[0]],
+        ['7x', null],
+      ]);
+    }
+    expect(cachesOf([])).toEqual([
+      ['4x', null],
+      ['5x', null],
+      ['7x', null],
+    ]);
+    const blocks: ModelFacts = { ...FLUX, caches: ['taylor_blocks', 'taylor_velocity'] };
+    const plan = value(planOn(blocks, { preset: '5x-taylor-2' }));
+    expect(plan.features).toEqual(['cache.taylor_blocks']);
+    expect(plan.stages.map(({ evaluations }) => evaluations)).toEqual([3, 3, 4]);
   });
 
   test('of a model’s own are asked for by name; the published ones stay the default', () => {
@@ -454,7 +593,7 @@ describe('presets', () => {
     const facts: ModelFacts = { ...FLUX, presets: [own, { ...own, name: '7x' }, { ...own, name: 'plain' }] };
     expect(presetsFor(facts).map(({ name, steps }) => [name, steps])).toEqual([
       ['own', [3, 6]],
-      ...presetsFor({ steps: 50 }).map(({ name, steps }) => [name, steps]),
+      ...presetsFor(FLUX).map(({ name, steps }) => [name, steps]),
     ]);
     expect(defaultPreset(facts)).toBe('7x');
     const plan = value(planOn(facts, { preset: 'own' }));
@@ -469,10 +608,11 @@ describe('presets', () => {
     });
   });
 
-  test('of a model’s own are the default where nothing is published for its steps', () => {
+  test('of a model’s own are the default where nothing is published for its family and steps', () => {
     const own = { name: 'own', N: [3, 6], e: [0.2, 1], r: [] };
-    expect(defaultPreset({ steps: 20, presets: [own, { ...own, name: 'faster' }] })).toBe('faster');
-    expect(defaultPreset({ steps: 20 })).toBe('plain');
+    const facts: ModelFacts = { ...FLUX, steps: 20 };
+    expect(defaultPreset({ ...facts, presets: [own, { ...own, name: 'faster' }] })).toBe('faster');
+    expect(defaultPreset(facts)).toBe('plain');
   });
 
   test('have names of their own and schedules of one length that end at 1', () => {

@@ -2,13 +2,14 @@
 import type { JobRequest, Plan } from '../../src/job/job.ts';
 import { makePlan } from '../../src/job/plan.ts';
 import { chooseSchedule, type Planned, type ScheduleInput } from '../../src/job/schedule-request.ts';
-import { fluxFlopFacts } from '../../src/numerics/flops.ts';
+import { fluxFlopFacts, sd3FlopFacts } from '../../src/numerics/flops.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
 /** FLUX.1-dev as a stage server would describe it; some of its sizes have a token grid with an odd side. */
 export const FLUX: ModelFacts = {
   id: 'flux-1-dev',
   aliases: ['flux'],
+  family: 'flux.1',
   channels: 16,
   token_pixels: 16,
   sizes: [
@@ -18,9 +19,12 @@ export const FLUX: ModelFacts = {
     { width: 848, height: 480 },
     { width: 720, height: 720 },
   ],
+  size_rule: null,
+  upsampling: ['latent', 'token'],
+  caches: ['taylor_velocity'],
   shift: [{ tokens: 4096, shift: 3 }],
   steps: 50,
-  guidance: { min: 1, max: 10, default: 3.5 },
+  guidance: { kind: 'embedded', min: 1, max: 10, default: 3.5 },
   negative_prompt: false,
   text_tokens: 512,
   max_tokens: 6400,
@@ -29,6 +33,22 @@ export const FLUX: ModelFacts = {
   digest: 'sha256:flux',
   licence: 'test',
   card: '',
+};
+
+/** Stable Diffusion 3 Medium: two evaluations a step where it is guided. */
+export const SD3: ModelFacts = {
+  ...FLUX,
+  id: 'sd3-medium',
+  aliases: [],
+  family: 'sd3',
+  sizes: [{ width: 1024, height: 1024 }],
+  steps: 28,
+  guidance: { kind: 'cfg', min: 0, max: 20, default: 7 },
+  negative_prompt: true,
+  text_tokens: 333,
+  max_tokens: 4096,
+  flops: sd3FlopFacts({ textTokens: 333, cfg: true }),
+  digest: 'sha256:sd3',
 };
 
 /** What was planned. Throws with the refusal. */

@@ -9,8 +9,10 @@ import {
   viewWorkDone,
   workDone,
 } from '../../src/billing/work.ts';
+import { planRequest } from '../../src/job/plan-request.ts';
 import { fluxFlopFacts, sd3FlopFacts, stepFlops } from '../../src/numerics/flops.ts';
-import { FLUX, planOn, value } from './requests.ts';
+import type { ModelFacts } from '../../src/stage/contract.ts';
+import { FLUX, planOn, SD3, value } from './requests.ts';
 
 const MODELS = [
   fluxFlopFacts({ textTokens: 512, guidance: true }),
@@ -143,5 +145,71 @@ describe('the work of a plan', () => {
     const work = value(planOn(FLUX, { preset: '7x' }));
     expect(() => workDone(work, [1, 4])).toThrow('stage is 4; expected one of the 3 planned');
     expect(() => planWork(FLUX.flops, { stages: [], pixels: 1, plainSteps: 1 })).toThrow('stages has 0 entries');
+  });
+});
+
+describe('the work under classifier-free guidance', () => {
+  const L = 333;
+  const d = 1536;
+  /** one evaluation of SD3 Medium over n image tokens, layer by layer */
+  const linear = (n: number) => 2 * 24 * 12 * d ** 2 * n + 2 * d ** 2 * L * (23 * 12 + 3);
+  const attention = (n: number) => 4 * (n + L) ** 2 * d * 24;
+  const planned = (preset: string, guidance: number | null) =>
+    value(planOn(SD3, { preset }, guidance === null ? {} : { guidance }));
+
+  test.each([
+    ['plain', 351.66],
+    ['2x', 181.09],
+    ['3x', 116.61],
+  ])('of SD3 at %s is the published %f TFLOPs, attention left out', (preset, published) => {
+    const { denoise_without_attention, decode, text } = viewPlannedWork(planned(preset, null));
+    // the published figures hold one text and the decodes
+    expect(Math.abs((denoise_without_attention + decode + text) / published - 1)).toBeLessThan(0.005);
+  });
+
+  test('counts two evaluations a step above 1 and one at 1 or below, with attention and without', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom('plain', '2x', '3x'),
+        fc.oneof(fc.double({ min: 0, max: 20, noNaN: true }), fc.constantFrom(0, 1, 1 + 2 ** -52, 20)),
+        (preset, guidance) => {
+          const branches = guidance > 1 ? 2 : 1;
+          const plan = planned(preset, guidance);
+          for (const { tokens, evaluations, flops, flopsWithoutAttention } of plan.stages) {
+            expect(flopsWithoutAttention / (branches * evaluations * linear(tokens))).toBeCloseTo(1, 12);
+            expect(flops / (branches * evaluations * (linear(tokens) + attention(tokens)))).toBeCloseTo(1, 12);
+          }
+          expect(plan.flops.plain / (branches * 28 * (linear(4096) + attention(4096)))).toBeCloseTo(1, 12);
+          expect(plan.flops.text).toBe((SD3.flops.text * branches) / 2);
+        },
+      ),
+      { seed: 7 },
+    );
+  });
+
+  test('changes neither the pictures nor the ratios, and nothing of a model with embedded guidance', () => {
+    const [guided, once] = [planned('2x', 7), planned('2x', 1)];
+    expect(once.flops.decode).toBe(guided.flops.decode);
+    expect(viewPlannedWork(once).ratio).toBeCloseTo(viewPlannedWork(guided).ratio, 12);
+    const embedded = (guidance: number) => value(planOn(FLUX, { preset: '7x' }, { guidance })).flops;
+    expect(embedded(1)).toEqual(embedded(3.5));
+  });
+
+  test('is that of the model’s default where a request names no guidance', () => {
+    const tools = { memo: new Map(), clock: () => 0, allowEngineChange: false, draw: () => 0 };
+    const workOf = (facts: ModelFacts, guidance?: number) =>
+      value(planRequest({ prompt: 'a fox', preset: '2x', guidance }, facts, tools))[0]!.plan.flops;
+    expect(workOf(SD3)).toEqual(workOf(SD3, 7));
+    const unguided: ModelFacts = { ...SD3, guidance: { kind: 'cfg', min: 0, max: 20, default: 1 } };
+    expect(workOf(unguided)).toEqual(workOf(SD3, 1));
+    expect(workOf(SD3).denoise).toBe(2 * workOf(SD3, 1).denoise);
+  });
+
+  test('is done as it is planned, whatever the guidance', () => {
+    for (const guidance of [0, 1, 7]) {
+      const plan = planned('3x', guidance);
+      const { denoise, denoiseWithoutAttention, decode, text } = plan.flops;
+      expect(workDone(plan, [1, 2, 3])).toEqual({ denoise, denoiseWithoutAttention, decode, text });
+    }
   });
 });

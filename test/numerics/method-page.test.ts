@@ -27,7 +27,12 @@ const text = (values: readonly number[]): string => values.map((value) => value.
 /** The lines of the page's table: a size and a preset each. */
 function rows(): string[] {
   return SIZES.flatMap(([name, pixels, points, presets]) =>
-    presetsFor({ steps: 50, presets: presets.map((preset) => structuredClone(preset)) })
+    presetsFor({
+      family: 'flux.1',
+      steps: 50,
+      caches: ['taylor_velocity'],
+      presets: presets.map((preset) => structuredClone(preset)),
+    })
       .filter(({ cache }) => cache === null)
       .map(({ name: preset, steps, ends, ratios, published }) => {
         const tokens = (pixels / 16) ** 2;
