@@ -529,7 +529,7 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       test('what it did, as Prometheus text that counts', async () => {
         const steps = async () =>
           Number(
-            /^stage_steps_total\{.*\} (\d+)$/m.exec(await (await call(server, 'GET', 'metrics')).text())?.[1] ?? 0,
+            /^stage_steps_total\{.*\} (\S+)$/m.exec(await (await call(server, 'GET', 'metrics')).text())?.[1] ?? 0,
           );
         const before = await steps();
         await run({ sigmas: evenSigmas(3) });
