@@ -1,0 +1,3 @@
+from ralu_stage.main import main
+
+main()
