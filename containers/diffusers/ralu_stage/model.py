@@ -1,0 +1,76 @@
+"""What the server needs of a model, whatever family it is of. `ralu_stage.load` makes one, `ralu_stage.serve` uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy
+import torch
+
+if TYPE_CHECKING:
+    from ralu_stage.contract.request import StageJob
+
+
+class Stopped(Exception):
+    """The stage was told to stop, and stopped at a step boundary."""
+
+
+class NotFinite(Exception):
+    """The latents became NaN or infinite: the same request would end the same way again."""
+
+
+class ModelFailed(Exception):
+    """The model threw in one of its parts, out of memory included; it stays usable.
+
+    `cause` has the evidence. Of the part `text` it may quote the prompt, and so belongs in no log.
+    """
+
+    def __init__(self, part: str, cause: BaseException) -> None:
+        super().__init__(f"the model failed in {part}")
+        self.part = part
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """What a stage's steps gave. The tensors are complete: any thread may read them."""
+
+    latents: torch.Tensor
+    """[n, 4C] float32, on the CPU or the device"""
+    clean: torch.Tensor | None
+    """[n, 4C] float32 of the clean estimate, where the job decodes it or asks for it"""
+    encode_text_ms: float
+    compute_ms: float
+    evaluations: int
+    """steps in which the model, or with `taylor_blocks` its blocks, really ran"""
+    text_tokens: int
+    warnings: list[str] = field(default_factory=list)
+
+
+class Model(Protocol):
+    facts: dict[str, Any]
+    """one entry of `/v1/models`, without `engine_class` and `deterministic`"""
+    engine_class: str
+    deterministic: bool
+
+    def denoise(
+        self, job: StageJob, on_step: Callable[[int, float, float], None], should_stop: Callable[[], bool]
+    ) -> Denoised:
+        """Runs all steps of a stage, in the one thread that owns the device.
+
+        `on_step(step, sigma, ms)` is called after each step, forecast ones too: its number from 1, the sigma where it
+        began, its time. `should_stop` is asked at each step boundary. Raises Stopped when it says so, NotFinite, and
+        ModelFailed.
+        """
+        ...
+
+    def decode(self, latents: torch.Tensor, rows: int, cols: int) -> numpy.ndarray:
+        """Pixels, uint8 [rows * token_pixels, cols * token_pixels, 3], of a whole grid's latents [rows * cols, 4C],
+        row by row. May run in another thread while `denoise` runs."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the device. Nothing is called after it."""
+        ...
