@@ -38,7 +38,7 @@ class State:
 
 
 class Forecast(nn.Module):
-    """A part whose output is recorded in one step and forecast in another. The output is a tensor or a tuple of them."""
+    """A part whose output is recorded in one step and forecast in another: a tensor, or a tuple of them."""
 
     def __init__(self, inner: nn.Module, state: State) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class BlockForecast:
 
     @contextmanager
     def forecasting(self, step: int) -> Iterator[None]:
-        """A step in which the features come from the differences. The little that runs is not worth a compiled graph."""
+        """A step in which the features come from the differences. What runs then is too little to compile."""
         self.state.mode, self.state.step = "forecast", step
         try:
             with torch.compiler.set_stance("force_eager"):
