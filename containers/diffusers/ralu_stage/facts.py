@@ -1,4 +1,4 @@
-"""What a server says of its model at `/v1/models`, from configurations, and from the operator where files say nothing."""
+"""What a server says of its model at `/v1/models`: from its files, and from the operator where files say nothing."""
 
 from __future__ import annotations
 
@@ -13,29 +13,18 @@ from ralu_stage.source import LoadError, Source, read_json
 from ralu_stage.text.encoded import TextEncoder
 
 OPERATOR_FILE = "ralu.json"
-OPERATOR_FIELDS = [
-    "id",
-    "aliases",
-    "family",
-    "steps",
-    "guidance",
-    "sizes",
-    "size_rule",
-    "presets",
-    "scripts",
-    "vocabulary",
-    "examples",
-    "licence",
-    "sale",
-    "card",
-]
+OPERATOR_FIELDS = (
+    *("id", "aliases", "family", "steps", "guidance", "sizes", "size_rule", "presets"),
+    *("scripts", "vocabulary", "examples", "licence", "sale", "card"),
+)
 """Fields that the operator's file may have. `sale` is for people at the start; the others are facts."""
 
 MOST_ASPECT = 4
 SIDES = [
-    (1024, 1024), (1152, 896), (896, 1152), (1216, 832), (832, 1216), (1344, 768), (768, 1344), (1536, 640), (640, 1536),
-    (768, 768), (512, 512),
-]  # fmt: skip
+    *((1024, 1024), (1152, 896), (896, 1152), (1216, 832), (832, 1216), (1344, 768), (768, 1344)),
+    *((1536, 640), (640, 1536), (768, 768), (512, 512)),
+]
+"""Sizes offered by name; a rule allows others."""
 
 FLUX2_PRESETS = {
     4: [{"name": "few", "N": [1, 1, 2], "e": [0.3, 0.45, 1.0], "r": [0.3]}],
@@ -94,6 +83,8 @@ def make_facts(
         raise LoadError(f"scheduler/scheduler_config.json: {error}") from error
     guidance = operator.get("guidance", default_guidance(source, known.guidance if known else None))
     is_cfg = guidance is not None and guidance["kind"] == "cfg"
+    step_work = family.work(transformer, text.text_tokens, bool(transformer.get("guidance_embeds")))
+    passes = 2 if is_cfg else 1
     facts = {
         "id": source.name.rsplit("/")[-1].lower(),
         "aliases": [source.name] if is_hub else [],
@@ -112,11 +103,9 @@ def make_facts(
         "max_tokens": max_tokens,
         "scripts": list(family.scripts) if family.scripts else None,
         "flops": {
-            **family.work(transformer, text.text_tokens, bool(transformer.get("guidance_embeds"))).facts(
-                2 if is_cfg else 1
-            ),
+            **step_work.facts(passes),
             "decode_per_pixel": decode_per_pixel(source, sizes[0]["width"], sizes[0]["height"]),
-            "text": encode_work(source, text) * (2 if is_cfg else 1),
+            "text": encode_work(source, text) * passes,
         },
         "digest": digest,
         "licence": licence_of(source, operator).name,

@@ -70,12 +70,11 @@ def sd3_work(config: Config, text_tokens: int, embeds_guidance: bool = False) ->
     text = 2 * d**2 * (12 * (blocks - 1) + 3) + 2 * config["joint_attention_dim"] * config["caption_projection_dim"]
     modulation = 2 * d**2 * (6 * blocks + 3 * dual + 6 * (blocks - 1) + 2 + 2)
     embeddings = 2 * (256 * d + d**2) + 2 * (config["pooled_projection_dim"] * d + d**2)
-    patch = config["patch_size"] ** 2
+    ends = config["patch_size"] ** 2 * (config["in_channels"] + config["out_channels"])
     attention = joint_attention(d, blocks, text_tokens)
     attention["attention_squared"] += 4 * d * dual
     return StepWork(
-        per_token=2 * d**2 * (12 * blocks + 4 * dual)
-        + 2 * d * patch * (config["in_channels"] + config["out_channels"]),
+        per_token=2 * d**2 * (12 * blocks + 4 * dual) + 2 * d * ends,
         fixed=text * text_tokens + modulation + embeddings,
         **attention,
     )
@@ -100,7 +99,7 @@ def flux2_work(config: Config, text_tokens: int, embeds_guidance: bool = False) 
 
 
 def text_work(kind: str, config: Config, tokens: int) -> float:
-    """Encoding a prompt of so many tokens, padding included, with an encoder of a class. Raises KeyError for another."""
+    """Encoding a prompt of so many tokens, padding included, with an encoder: T5, Qwen3, or one of the CLIPs."""
     return {"T5EncoderModel": t5_work, "Qwen3ForCausalLM": qwen3_work}.get(kind, clip_work)(config, tokens)
 
 

@@ -1,4 +1,4 @@
-"""What a card needs for a model, on paper: from parameter counts and the sizes of what a step holds. No weight is read."""
+"""What a card needs for a model, on paper: from parameter counts and what a step holds. No weight is read."""
 
 from __future__ import annotations
 

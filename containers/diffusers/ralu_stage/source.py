@@ -66,9 +66,8 @@ class Source:
             card = metadata_load(self.folder / "README.md") or {}
         except (OSError, ValueError):
             card = {}
-        stated = next(
-            (str(card[key]) for key in ("license_name", "license") if card.get(key) not in (None, "other")), ""
-        )
+        names = [card.get(key) for key in ("license_name", "license")]
+        stated = next((str(name) for name in names if name not in (None, "other")), "")
         return LICENCES.get(stated.lower(), Licence(stated or "not stated", UNKNOWN))
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from ralu_stage.engine.blocks import PARTS
 
 MOST_GRAPHS = 32
-"""Graphs of one class of block: each static token count, the dynamic one, and both again where features are recorded."""
+"""Graphs of a class of block: each static token count and the dynamic one, again where features are recorded."""
 
 
 class Compiled:

@@ -37,7 +37,7 @@ def describe_engine(device: torch.device, dtype: torch.dtype, *, quantize: str, 
 
 
 def processor() -> str:
-    """System, instruction set that torch picks its kernels by, and maker, by which MKL picks: `linux-x64+avx512+amd`."""
+    """System, instruction set by which torch picks kernels, and maker, by which MKL does: `linux-x64+avx512+amd`."""
     machine = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     words = [f"{sys.platform}-{machine}", torch.backends.cpu.get_cpu_capability().lower()]
     try:

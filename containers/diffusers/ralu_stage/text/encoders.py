@@ -1,4 +1,4 @@
-"""Text encoders of the three families. The pipelines of diffusers encode; here prompts are cut, counted and warned of."""
+"""Text encoders of the families. The pipelines of diffusers encode; here prompts are counted and warned of."""
 
 from __future__ import annotations
 
