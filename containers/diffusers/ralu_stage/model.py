@@ -1,4 +1,4 @@
-"""What the server needs of a model, whatever family it is of. `ralu_stage.load` makes one, `ralu_stage.serve` uses it."""
+"""What the server needs of a model of any family. `ralu_stage.load` makes one, `ralu_stage.serve` uses it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,144 @@
+"""From a folder or hub id in diffusers' format to a model that serves stages."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from torch import nn
+
+from ralu_stage.engine.compile import Compiled, static_counts
+from ralu_stage.engine.diffusers_model import DiffusersModel
+from ralu_stage.engine.engine_class import describe_engine
+from ralu_stage.facts import licence_of, make_facts, read_operator, token_pixels
+from ralu_stage.memory import on_paper
+from ralu_stage.quantize import quantize
+from ralu_stage.source import LoadError, Source, digest, open_source
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+PUBLISHED_RATIOS = (0.1, 0.2, 0.3)
+"""Shares that published presets upsample early; their mixed stages get compiled graphs of their own."""
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is loaded; the command line's options have these names."""
+
+    model: str
+    """a folder, or a hub id such as black-forest-labs/FLUX.1-schnell"""
+    dtype: str | None = None
+    """bf16 or fp32; None is bf16 on CUDA and fp32 on a CPU"""
+    quantize: str = "none"
+    """none, fp8 or int8: the transformer's weights"""
+    offload: str = "none"
+    """none or text: text encoders stay on the CPU and compute there"""
+    compile: bool = False
+    device: str | None = None
+    """cuda or cpu; None is cuda where there is one"""
+    facts: Path | None = None
+    """file with the operator's facts; None is ralu.json beside the model"""
+
+
+def load(options: LoadOptions) -> DiffusersModel:
+    """The model, ready to serve. Says in the log what the weights' licence is and what memory they need.
+
+    Raises LoadError, one sentence, for a model that cannot be served: no pipeline of a known class, missing or broken
+    weights, options that do not go together.
+    """
+    quiet()
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = DTYPES[options.dtype or ("bf16" if device.type == "cuda" else "fp32")]
+    source = open_source(options.model)
+    operator = read_operator(source, options.facts)
+    licence = licence_of(source, operator)
+    log.info("%s: the weights are under %s: %s", source.name, licence.name, licence.sale)
+    memory = on_paper(
+        source, value_bytes=dtype.itemsize, quantize=options.quantize, offload=options.offload, pixels=1024 * 1024
+    )
+    log.info("%s: at 1024x1024 %s", source.name, memory.sentence())
+
+    modules = {name: load_module(source, name, dtype) for name in source.models}
+    pipeline_class = getattr(diffusers, source.pipeline)
+    try:
+        pipeline = pipeline_class.from_pretrained(source.folder, local_files_only=True, **modules)
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        raise LoadError(f"{source.pipeline} does not load: {first_line(error)}") from error
+
+    transformer, vae = modules["transformer"], modules["vae"]
+    try:
+        adapter = source.family.adapter(transformer)
+    except ValueError as error:
+        raise LoadError(f"transformer: {error}") from error
+    if options.quantize != "none":
+        quantize(transformer, options.quantize, device)
+    transformer.to(device)
+    vae.to(device)
+    text_device = torch.device("cpu") if options.offload == "text" else device
+    for name in source.models:
+        if name.startswith("text_encoder"):
+            modules[name].to(text_device)
+    text = source.family.text(pipeline, text_device)
+
+    facts = make_facts(source, adapter, text, digest(source), operator)
+    compiled = None
+    if options.compile:
+        rows, cols = (facts["sizes"][0][side] // token_pixels(source) for side in ("height", "width"))
+        compiled = Compiled(transformer, static_counts(rows, cols, PUBLISHED_RATIOS))
+    model = DiffusersModel(
+        facts=facts,
+        engine_class=describe_engine(
+            device, dtype, quantize=options.quantize, offload=options.offload, compiles=options.compile
+        ),
+        # CUDA's kernels for attention and sums may add in any order; on a CPU the order depends on the threads alone
+        deterministic=device.type == "cpu",
+        device=device,
+        adapter=adapter,
+        text=text,
+        vae=vae,
+        compiled=compiled,
+    )
+    if compiled is not None:
+        model.warm_up()
+    return model
+
+
+def load_module(source: Source, name: str, dtype: torch.dtype) -> nn.Module:
+    """One component with its weights, on the CPU, in evaluation mode. Raises LoadError for weights that do not fit its
+    configuration, or are not finite."""
+    library, kind = source.components[name]
+    cls = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), kind, None)
+    if cls is None:
+        raise LoadError(f"the component {name} is {library}.{kind}, which is not known here")
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    options["torch_dtype" if library == "diffusers" else "dtype"] = dtype
+    try:
+        module, info = cls.from_pretrained(source.folder / name, **options)
+    except Exception as error:
+        raise LoadError(f"{name} does not load: {first_line(error)}") from error
+    for problem in ("missing_keys", "mismatched_keys"):
+        if info.get(problem):
+            first = sorted(str(key) for key in info[problem])[0]
+            raise LoadError(f"{name}: {len(info[problem])} {problem.replace('_', ' ')} in its weights, such as {first}")
+    for path, values in [*module.named_parameters(), *module.named_buffers()]:
+        if values.is_floating_point() and not torch.isfinite(values).all():
+            raise LoadError(f"{name}: {path} holds NaN or infinity")
+    return module.eval().requires_grad_(False)
+
+
+def quiet() -> None:
+    """Libraries log what they cut from a prompt, and draw progress; neither belongs in a server's log."""
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, at most 300 characters."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
