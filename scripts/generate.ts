@@ -22,6 +22,7 @@ import { beside, saveStagePictures, sideBySide } from './generate/pictures.ts';
 import { drawProgress } from './generate/progress.ts';
 import { type Comparison, compare, describeComparison, describeReceipt } from './generate/receipt.ts';
 import { runCommand, USAGE } from './local/command-line.ts';
+import { reachStage, StageUnusable } from './local/external-stage.ts';
 import { startStack } from './local/stack.ts';
 
 const EXIT = { done: 0, failed: 1, usage: USAGE, interrupted: 130 } as const;
@@ -101,8 +102,10 @@ async function generate(options: GenerateOptions, service: Service, signal: Abor
   // comparison may be that one
   if (options.compare) {
     say('warming up with one job that is not counted');
-    await runJob(service, body, () => undefined, signal);
-    say(`preset ${body.preset}`);
+    const { receipt } = await runJob(service, body, () => undefined, signal);
+    if (receipt.preset === 'plain')
+      throw new Failed('there is nothing to compare: the preset is the plain model itself; --preset names another');
+    say(`preset ${receipt.preset}`);
   }
   const run = await runJob(service, body, drawProgress(screen), signal);
   await writeFile(out, run.image);
@@ -135,12 +138,21 @@ function report({ run, files, comparison }: Results, options: GenerateOptions): 
 }
 
 /** The service to ask: the one named, or a local stack on a folder that goes away with it. */
-async function openService(options: GenerateOptions): Promise<{ service: Service; close: () => Promise<void> }> {
+async function openService(
+  options: GenerateOptions,
+  signal: AbortSignal,
+): Promise<{ service: Service; close: () => Promise<void> }> {
   if (options.service) return { service: options.service, close: async () => undefined };
   const folder = await mkdtemp(join(tmpdir(), 'ralu-'));
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {
-    const stack = await startStack({ persistTo: folder, engine: options.engine });
+    if (options.stage)
+      await reachStage(options.stage, { say: (text) => void process.stderr.write(`${text}\n`), signal });
+    const stack = await startStack({
+      persistTo: folder,
+      engine: options.engine,
+      ...(options.stage && { stage: options.stage }),
+    });
     const close = async (): Promise<void> => {
       await stack.close();
       await remove();
@@ -148,6 +160,7 @@ async function openService(options: GenerateOptions): Promise<{ service: Service
     return { service: stack, close };
   } catch (error) {
     await remove();
+    if (error instanceof StageUnusable || signal.aborted) throw error;
     throw new Failed(`the local stack did not start: ${(error as Error).message}`);
   }
 }
@@ -157,7 +170,7 @@ async function main(options: GenerateOptions): Promise<number> {
   const interrupt = new AbortController();
   // npm passes a terminal's Ctrl-C on, so it may come twice: once is enough
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort());
-  const started = openService(options);
+  const started = openService(options, interrupt.signal);
   try {
     const { service } = await started;
     interrupt.signal.throwIfAborted();
@@ -181,6 +194,7 @@ async function main(options: GenerateOptions): Promise<number> {
 /** Failures that are nobody's mistake in this program: a sentence tells them. Errors of the file system have a code. */
 const isExpected = (error: unknown): error is Error =>
   error instanceof Failed ||
+  error instanceof StageUnusable ||
   error instanceof Refused ||
   error instanceof Unreachable ||
   (error instanceof Error && 'code' in error && 'path' in error);

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { ROOT } from './local/bundle.ts';
 import { oneOf, readFlags, runCommand, wholeNumber } from './local/command-line.ts';
+import { type ExternalStage, parseStage, reachStage, STAGE_FLAGS, StageUnusable } from './local/external-stage.ts';
 import { nextFreePort } from './local/ports.ts';
 import { startStack } from './local/stack.ts';
 import type { Engine } from './local/stage.ts';
@@ -10,8 +11,10 @@ const HELP = `npm start -- [options]
 
 Runs the Worker, its page and a stage server with the embedded model on this machine until Ctrl-C. Jobs, images and the demo account's key are kept in .ralu/, apart for each port.
 
-  --port <number>   of the Worker; the next free one where it is taken (8787)
-  --engine <name>   native or wasm: ONNX Runtime of the stage server (native)
+  --port <number>         of the Worker; the next free one where it is taken (8787)
+  --engine <name>         native or wasm: ONNX Runtime of the stage server (native)
+  --stage <address>       use the stage server there instead of starting one, such as http://127.0.0.1:8788
+  --stage-token <token>   its token (environment: STAGE_TOKEN)
   --help
 `;
 
@@ -21,6 +24,8 @@ const DEFAULT_PORT = 8787;
 interface StartOptions {
   readonly port: number;
   readonly engine: Engine;
+  /** a stage server that runs already; null: one is started */
+  readonly stage: ExternalStage | null;
 }
 
 /** What `args` ask for; null when they ask for help. Throws UsageError. */
@@ -28,25 +33,35 @@ function parseOptions(args: readonly string[]): StartOptions | null {
   const { values } = readFlags(args, {
     options: {
       port: { type: 'string', default: String(DEFAULT_PORT) },
-      engine: { type: 'string', default: 'native' },
+      engine: { type: 'string' },
+      ...STAGE_FLAGS,
       help: { type: 'boolean', short: 'h' },
     },
   });
   if (values.help) return null;
   return {
     port: wholeNumber('--port', values.port, { min: 1, max: 65_535 }),
-    engine: oneOf('--engine', values.engine, ['native', 'wasm']),
+    engine: oneOf('--engine', values.engine ?? 'native', ['native', 'wasm']),
+    stage: parseStage(values, process.env),
   };
 }
 
 /** Starts the stack and says where it is; it runs until a signal. */
-async function start({ port: wanted, engine }: StartOptions): Promise<number> {
+async function start({ port: wanted, engine, stage }: StartOptions): Promise<number> {
+  try {
+    if (stage) await reachStage(stage, { say: (sentence) => console.error(sentence) });
+  } catch (error) {
+    if (!(error instanceof StageUnusable)) throw error;
+    console.error(`start: ${error.message}`);
+    return 1;
+  }
   const port = await nextFreePort(wanted);
   if (port !== wanted) console.log(`port ${wanted} is taken; using ${port}`);
   // two runtimes on one folder would both wake its jobs: every port has its own
   const opening = startStack({
     persistTo: join(FOLDER, String(port)),
     engine,
+    ...(stage && { stage }),
     port,
     onLog: (line, from) => console.error(`[${from}] ${line}`),
   });
@@ -71,7 +86,7 @@ admin    ${adminKey}   (opens accounts)
   curl -N ${url}/v1/jobs/<id>/events -H 'authorization: Bearer ${key}'
   npm run generate -- "a red apple" --url $RALU_URL
 
-Ctrl-C stops both.`);
+Ctrl-C stops ${stage ? 'the Worker; the stage server goes on' : 'both'}.`);
     return 0;
   } catch (error) {
     console.error(`start: ${(error as Error).message}`);

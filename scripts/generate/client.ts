@@ -41,12 +41,22 @@ export async function request(service: Service, path: string, init: RequestInit 
     throw new Unreachable(`${service.url} does not answer (${causeOf(error)})`);
   }
   if (response.ok) return response;
-  const problem = (await response.json().catch(() => ({}))) as { code?: string; detail?: string; title?: string };
+  // addresses that OpenAI's clients know speak as OpenAI does
+  const body = (await response.json().catch(() => ({}))) as ProblemBody & {
+    error?: ProblemBody & { message?: string };
+  };
+  const { code, detail, title } = body.error ? { ...body.error, detail: body.error.message } : body;
   throw new Refused(
     response.status,
-    problem.code ?? 'http_error',
-    problem.detail ?? problem.title ?? `${service.url}${path} answered ${response.status}`,
+    code ?? 'http_error',
+    detail ?? title ?? `${service.url}${path} answered ${response.status}`,
   );
+}
+
+interface ProblemBody {
+  readonly code?: string | null;
+  readonly detail?: string;
+  readonly title?: string;
 }
 
 const causeOf = (error: unknown): string => {

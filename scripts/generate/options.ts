@@ -2,22 +2,23 @@
 import { extname } from 'node:path';
 import type { ImageFormat } from '../../src/stage/contract.ts';
 import { number, oneOf, pixelSize, readFlags, UsageError } from '../local/command-line.ts';
+import { type ExternalStage, parseAddress, parseStage, STAGE_FLAGS } from '../local/external-stage.ts';
 
 /** Where pictures go by default, under the folder that the command runs in: git ignores it. */
 const PICTURES = '.ralu/pictures';
 
 export const HELP = `npm run generate -- "a red apple" [options]
 
-Makes a picture from a prompt, on the embedded model unless --url names a service, and saves it with the pictures of its stages.
+Makes a picture from a prompt, on the embedded model unless --stage names a stage server or --url a service, and saves it with the pictures of its stages.
 
-  --preset <name>           2x … 7x, few or plain; which exist depends on the model (7x)
+  --preset <name>           plain, or a preset of the model (the model's default)
   --seed <0 … 4294967295>   the same seed gives the same bytes (random)
   --size <WxH>              pixels, such as 256x256 (the model's default)
   --out <file>              where the picture goes; .png, .webp or .jpg (the prompt as a file name, in ${PICTURES})
   --compare                 runs the plain full-resolution model with the same seed too: measured speed-up, and both pictures side by side
 
   --model <id>              a model of the service (its first)
-  --upsampling <mode>       latent or token (latent)
+  --upsampling <mode>       latent or token (the model's first)
   --r <shares>              share of low-resolution tokens upsampled early, 0 … 1; comma-separated where there are several (the preset's)
   --published               the paper's own h and Z instead of fitted ones
   --reference               reproduce the reference implementation
@@ -25,6 +26,8 @@ Makes a picture from a prompt, on the embedded model unless --url names a servic
   --negative-prompt <text>  where the model takes one
 
   --engine <name>           native or wasm: ONNX Runtime of the local stage server (native)
+  --stage <address>         use the stage server there instead of starting one, such as http://127.0.0.1:8788
+  --stage-token <token>     its token (environment: STAGE_TOKEN)
   --url <address>           use this service instead of starting one; needs --key or RALU_API_KEY
   --key <key>               bearer key of the service (environment: RALU_API_KEY)
   --json                    print one JSON object with files, plan and receipt
@@ -34,16 +37,18 @@ Makes a picture from a prompt, on the embedded model unless --url names a servic
 export interface GenerateOptions {
   readonly prompt: string;
   /** body of `POST /v1/jobs` */
-  readonly body: Readonly<Record<string, unknown>> & { readonly preset: string; readonly output_format: ImageFormat };
+  readonly body: Readonly<Record<string, unknown>> & { readonly output_format: ImageFormat };
   readonly out: string;
   readonly compare: boolean;
   readonly engine: 'native' | 'wasm';
+  /** a stage server that runs already; null: one is started */
+  readonly stage: ExternalStage | null;
   readonly service: { readonly url: string; readonly key: string } | null;
   readonly json: boolean;
 }
 
 const FLAGS = {
-  preset: { type: 'string', default: '7x' },
+  preset: { type: 'string' },
   seed: { type: 'string' },
   size: { type: 'string' },
   out: { type: 'string' },
@@ -56,6 +61,7 @@ const FLAGS = {
   guidance: { type: 'string' },
   'negative-prompt': { type: 'string' },
   engine: { type: 'string' },
+  ...STAGE_FLAGS,
   url: { type: 'string' },
   key: { type: 'string' },
   json: { type: 'boolean', default: false },
@@ -77,7 +83,10 @@ export function parseOptions(
     throw new UsageError(`one prompt is expected, got ${positionals.length}; put it in quotation marks`);
   if (values.engine !== undefined && values.url !== undefined)
     throw new UsageError('--engine is for the stage server started here; with --url there is none');
+  if (values.stage !== undefined && values.url !== undefined)
+    throw new UsageError('--stage is for the service started here; with --url there is none');
   const asked = {
+    preset: values.preset,
     model: values.model,
     seed: values.seed === undefined ? undefined : number('--seed', values.seed),
     upsampling: values.upsampling,
@@ -91,7 +100,6 @@ export function parseOptions(
     prompt,
     body: {
       prompt,
-      preset: values.preset,
       output_format: values.out === undefined ? 'png' : formatOf(values.out),
       ...(values.size === undefined ? {} : pixelSize('--size', values.size)),
       ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)),
@@ -99,6 +107,7 @@ export function parseOptions(
     out: values.out ?? `${PICTURES}/${slug(prompt)}.png`,
     compare: values.compare,
     engine: oneOf('--engine', values.engine ?? 'native', ['native', 'wasm']),
+    stage: parseStage(values, env),
     service: values.url === undefined ? null : parseService(values.url, values.key ?? env.RALU_API_KEY),
     json: values.json,
   };
@@ -109,12 +118,11 @@ function parseShares(text: string): number | number[] {
   return shares.length === 1 ? (shares[0] as number) : shares;
 }
 
-function parseService(url: string, key: string | undefined): { url: string; key: string } {
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-    throw new UsageError(`--url must be an http or https address, got "${url}"`);
+function parseService(text: string, key: string | undefined): { url: string; key: string } {
+  const url = parseAddress('--url', text);
   if (key === undefined || key === '')
     throw new UsageError('--url needs the key of the service: --key or the environment variable RALU_API_KEY');
-  return { url: url.replace(/\/+$/, ''), key };
+  return { url, key };
 }
 
 const FORMATS: Readonly<Record<string, ImageFormat>> = {

@@ -4,6 +4,7 @@ import { choose } from '../fleet/choose.ts';
 import { openFleet } from '../fleet/fleet.ts';
 import { modelsOf } from '../fleet/models.ts';
 import type { Plan } from '../job/job.ts';
+import { logLine } from '../job/log.ts';
 import { needsOf } from '../job/plan.ts';
 import { PLAIN, type PresetFacts, presetsFor } from '../job/presets.ts';
 import type { ModelFacts } from '../stage/contract.ts';
@@ -15,14 +16,17 @@ import { Problem } from './problem.ts';
 
 /** The models that can be asked for now. Throws a 503 when no stage server can be reached and none is remembered. */
 export async function availableModels(env: Env): Promise<readonly ModelFacts[]> {
-  const models = modelsOf(await openFleet(env, caches.default, Date.now).servers());
-  if (models.length === 0)
+  const servers = await openFleet(env, caches.default, Date.now).servers();
+  const models = modelsOf(servers);
+  if (models.length === 0) {
+    logLine('no_server', { unfit: JSON.stringify(servers.map(({ backend: { id }, fault }) => ({ id, fault }))) });
     throw new Problem({
       status: 503,
       code: 'no_backend',
       detail: 'No stage server can be reached; try again shortly.',
       headers: { 'retry-after': '5' },
     });
+  }
   const [first, ...others] = models as [ModelFacts, ...ModelFacts[]];
   const names = env.MODEL_ALIASES.split(',').filter((name) => name !== '');
   return [{ ...first, aliases: [...first.aliases, ...names] }, ...others];

@@ -76,7 +76,7 @@ export interface StageServer {
   run(call: StageCall): Promise<StageOutcome>;
   /**
    * Asks the server to stop a stage at its next step, or to forget its kept result. Whether it was heard: false where
-   * the server cannot be reached, is too slow, or something on the way answers.
+   * the server cannot be reached, is too slow, or something on the way answers, as it does for a worker that is gone.
    */
   cancel(id: string): Promise<boolean>;
   /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else or too much. */
@@ -118,18 +118,50 @@ export async function stageId(jobId: string, stage: number, body: Uint8Array): P
   return `${jobId}.${stage}.${Array.from(digest.subarray(0, 8), (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }
 
-/** A stage server at `url`, reached through `fetcher` (the network, or a binding) with its bearer token. */
+/** The way to a stage server behind a gateway: what a request carries beside the token, and how it finds a worker. */
+export interface Route {
+  /** where the token stands: as a bearer in `Authorization`, or alone in `X-Stage-Token` */
+  readonly tokenHeader: TokenHeader;
+  /** of every request; for the gateway */
+  readonly headers: Readonly<Record<string, string>>;
+  /** header by which the gateway leads several requests to one of the workers behind it; null: it is not asked to */
+  readonly affinity: Affinity | null;
+}
+
+export const TOKEN_HEADERS = ['Authorization', 'X-Stage-Token'] as const;
+export type TokenHeader = (typeof TOKEN_HEADERS)[number];
+
+export interface Affinity {
+  readonly header: string;
+  /**
+   * `job`: we name the session, by the job's id. `worker`: the gateway names the worker in its answers, and the header
+   * sends that name back: as it is where another worker will do, after `strict ` where none other will
+   */
+  readonly by: 'job' | 'worker';
+}
+
+const DIRECT: Route = { tokenHeader: 'Authorization', headers: {}, affinity: null };
+
+/** A stage server at `url`, reached through `fetcher` (the network, or a binding) with its token, by `route`. */
 export function connectStageServer({
   fetcher,
   url,
   token,
+  route = DIRECT,
 }: {
   readonly fetcher: typeof fetch;
   readonly url: string;
   readonly token: string;
+  readonly route?: Route;
 }): StageServer {
   const address = (path: string) => new URL(path, url.endsWith('/') ? url : `${url}/`).href;
-  const authorization = `Bearer ${token}`;
+  const authorized = {
+    ...route.headers,
+    [route.tokenHeader]: route.tokenHeader === 'Authorization' ? `Bearer ${token}` : token,
+  };
+  const workers = followWorkers(route.affinity);
+  // a redirect would carry the headers, secrets among them, to wherever it leads
+  const ask = (path: string, init: RequestInit) => fetcher(address(path), { ...init, redirect: 'manual' });
 
   return {
     async run(call) {
@@ -143,7 +175,9 @@ export function connectStageServer({
         };
         const work = runCall({ ...call, signal: timer.signal, onProgress });
         // a body that ignores its signal must not hold the job: the abort itself ends the wait
-        return await Promise.race([work, timer.aborted]);
+        const outcome = await Promise.race([work, timer.aborted]);
+        workers.settle(call.id, outcome);
+        return outcome;
       } finally {
         timer.stop();
       }
@@ -151,14 +185,12 @@ export function connectStageServer({
 
     async cancel(id) {
       try {
-        const response = await fetcher(address(`v1/stages/${id}`), {
-          method: 'DELETE',
-          headers: { authorization },
-          signal: AbortSignal.timeout(CANCEL_TIMEOUT_MS),
-        });
+        const signal = AbortSignal.timeout(CANCEL_TIMEOUT_MS);
+        const headers = { ...authorized, ...workers.of(id, 'only') };
+        const response = await ask(`v1/stages/${id}`, { method: 'DELETE', headers, signal });
+        if (response.status === 404) return (await readProblem(response, signal)) !== null;
         await response.body?.cancel();
-        // 404: it does not know the stage, or does not any more
-        return response.status === 204 || response.status === 404;
+        return response.status === 204;
       } catch {
         return false;
       }
@@ -166,7 +198,7 @@ export function connectStageServer({
 
     async models() {
       const signal = AbortSignal.timeout(MODELS_TIMEOUT_MS);
-      const response = await fetcher(address('v1/models'), { headers: { authorization }, signal });
+      const response = await ask('v1/models', { headers: authorized, signal });
       if (!response.ok) {
         await response.body?.cancel();
         throw new Error(`answered ${response.status}`);
@@ -182,7 +214,7 @@ export function connectStageServer({
     async queue() {
       try {
         const signal = AbortSignal.timeout(HEALTH_TIMEOUT_MS);
-        const response = await fetcher(address('healthz'), { signal });
+        const response = await ask('healthz', { headers: route.headers, signal });
         const bytes = await readAtMost(response.body, MAX_HEALTH_BYTES, signal);
         if (!bytes || !response.ok) return null;
         const { queue, eta_ms } = health.parse(parseJson(bytes));
@@ -195,17 +227,22 @@ export function connectStageServer({
 
   async function runCall(call: StageCall): Promise<StageOutcome> {
     const response = await reach(
-      fetcher(address(`v1/stages/${call.id}`), {
+      ask(`v1/stages/${call.id}`, {
         method: 'PUT',
-        headers: { authorization, 'content-type': 'application/octet-stream' },
+        headers: { ...authorized, ...workers.of(call.id, 'rather'), 'content-type': 'application/octet-stream' },
         body: call.body as Uint8Array<ArrayBuffer>,
         signal: call.signal,
       }),
     );
     if (response instanceof Unreachable) return failed({ reason: 'unreachable', detail: response.message });
+    workers.notice(call.id, response);
     if (response.status === 503 || response.status === 429) {
       await response.body?.cancel();
       return failed({ reason: 'busy', retryAfterMs: retryAfter(response.headers.get('retry-after')) });
+    }
+    if (response.status >= 300 && response.status < 400) {
+      await response.body?.cancel();
+      return failed({ reason: 'gateway', status: response.status });
     }
     if (response.status >= 400 && response.status < 500 && response.status !== 408) {
       const problem = await readProblem(response, call.signal);
@@ -219,6 +256,50 @@ export function connectStageServer({
     }
     return readOutcome(response.body, call);
   }
+}
+
+/** Most stages whose worker is remembered; a job has far fewer. */
+const MAX_STAGES = 64;
+/** A worker's name that may be sent back: one word of what a header may hold. */
+const WORKER_NAME = /^[!-~]{1,200}$/;
+/** Failures after which the stage may still run where it was sent: its repetition belongs there. */
+const MAY_STILL_RUN: readonly StageFailure['reason'][] = ['unreachable', 'timeout', 'aborted', 'gateway'];
+
+/**
+ * Which worker behind a gateway has which stage, as headers. It is remembered here alone: where that is lost, a stage
+ * is sent to any worker, and one that was begun ends where it is, as one that nobody reads.
+ */
+function followWorkers(affinity: Affinity | null) {
+  const workerOf = new Map<string, { readonly worker: string; hasFailed: boolean }>();
+  let last: string | undefined;
+  return {
+    /** Leads a request for stage `id` where that stage is, `only` there or `rather` there; anywhere while unknown. */
+    of(id: string, how: 'only' | 'rather'): Record<string, string> {
+      if (affinity === null) return {};
+      if (affinity.by === 'job') return { [affinity.header]: id.split('.', 1)[0] as string };
+      const known = workerOf.get(id);
+      if (how === 'only') return known ? { [affinity.header]: `strict ${known.worker}` } : {};
+      // the worker of the stage before has the prompt encoded
+      const worker = known && !known.hasFailed ? known.worker : last;
+      return worker === undefined ? {} : { [affinity.header]: worker };
+    },
+    /** An answer to stage `id` may name the worker that gives it. */
+    notice(id: string, { headers }: Response): void {
+      const worker = affinity?.by === 'worker' ? headers.get(affinity.header) : null;
+      if (worker == null || !WORKER_NAME.test(worker)) return;
+      workerOf.delete(id);
+      workerOf.set(id, { worker, hasFailed: false });
+      if (workerOf.size > MAX_STAGES) workerOf.delete(workerOf.keys().next().value as string);
+      last = worker;
+    },
+    /** No stage is led to a worker that failed by itself or was busy: another may do better. */
+    settle(id: string, outcome: StageOutcome): void {
+      if (outcome.ok || MAY_STILL_RUN.includes(outcome.failure.reason)) return;
+      const known = workerOf.get(id);
+      if (known) known.hasFailed = true;
+      last = undefined;
+    },
+  };
 }
 
 const failed = (failure: StageFailure): StageOutcome => ({ ok: false, failure });

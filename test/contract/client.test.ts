@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
-import { connectStageServer, type StageCall, type StageServer } from '../../src/stage/client.ts';
+import { connectStageServer, type Route, type StageCall, type StageServer } from '../../src/stage/client.ts';
 import { type StageDone, stageOptions, toMetadata } from '../../src/stage/contract.ts';
 import { readAtMost } from '../../src/stage/read-at-most.ts';
 import { encodeMessage } from '../../src/stage/safetensors.ts';
@@ -19,7 +19,10 @@ afterEach(async () => {
 });
 
 /** A stage client whose server is `answer`. */
-async function connectTo(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<StageServer> {
+async function connectTo(
+  answer: (request: IncomingMessage, response: ServerResponse) => void,
+  route?: Route,
+): Promise<StageServer> {
   const server = createServer((request, response) => {
     request.resume();
     answer(request, response);
@@ -33,7 +36,8 @@ async function connectTo(answer: (request: IncomingMessage, response: ServerResp
       }),
   );
   const { port } = server.address() as AddressInfo;
-  return connectStageServer({ fetcher: fetch, url: `http://127.0.0.1:${port}`, token: 'secret' });
+  const way = { fetcher: fetch, url: `http://127.0.0.1:${port}`, token: 'secret' };
+  return connectStageServer(route ? { ...way, route } : way);
 }
 
 const says =
@@ -161,6 +165,7 @@ describe('other answers', () => {
     [500, problem(), { reason: 'server_error', status: 500 }],
     [502, '<html>', { reason: 'server_error', status: 502 }],
     [524, '', { reason: 'server_error', status: 524 }],
+    [303, '', { reason: 'gateway', status: 303 }],
     [204, '', { reason: 'server_error', status: 204 }],
   ])('with status %i', async (status, body, failure) => {
     expect(await failureOf(await connectTo(says(status, body, { 'retry-after': '7' })))).toEqual(failure);
@@ -300,19 +305,131 @@ describe('reading at most so many bytes', () => {
 });
 
 describe('asked to stop a stage', () => {
+  const ours = problem({ code: 'unknown_stage' });
   test.each([
-    [204, true],
-    [404, true],
-    [401, false],
-    [502, false],
-    [200, false],
-  ])('an answer of %i counts as heard: %s', async (status, isHeard) => {
-    const server = await connectTo(says(status, status === 204 ? '' : '{"code": "x", "message": "y"}'));
+    [204, '', true],
+    // it does not know the stage, or does not any more
+    [404, ours, true],
+    [404, '{"reason": "affinity_worker_gone"}', false],
+    [404, '<html>', false],
+    [401, ours, false],
+    [303, '', false],
+    [502, ours, false],
+    [200, ours, false],
+  ])('an answer of %i with %o counts as heard: %s', async (status, body, isHeard) => {
+    const server = await connectTo(says(status, body));
     expect(await server.cancel('job.1.0')).toBe(isHeard);
   });
 
   test('a server that is gone has not heard', async () => {
     const gone = connectStageServer({ fetcher: fetch, url: 'http://127.0.0.1:1', token: 'secret' });
     expect(await gone.cancel('job.1.0')).toBe(false);
+  });
+});
+
+describe('behind a gateway', () => {
+  const route = (affinity: Route['affinity'] = null): Route => ({
+    tokenHeader: 'X-Stage-Token',
+    headers: { authorization: 'Bearer gateway' },
+    affinity,
+  });
+
+  test('the token stands in its own header on every route that needs one, and no redirect takes it along', async () => {
+    const seen: unknown[] = [];
+    const server = await connectTo(({ method, url, headers }, response) => {
+      seen.push([method, url, headers.authorization, headers['x-stage-token']]);
+      response.writeHead(303, { location: '/elsewhere' }).end();
+    }, route());
+    await server.run(stageCall());
+    await server.cancel('job.1.0');
+    await expect(server.models()).rejects.toThrow('answered 303');
+    expect(await server.queue()).toBeNull();
+    expect(seen).toEqual([
+      ['PUT', '/v1/stages/job.1.0', 'Bearer gateway', 'secret'],
+      ['DELETE', '/v1/stages/job.1.0', 'Bearer gateway', 'secret'],
+      ['GET', '/v1/models', 'Bearer gateway', 'secret'],
+      ['GET', '/healthz', 'Bearer gateway', undefined],
+    ]);
+  });
+
+  test('a session that we name is the job, whatever the stage', async () => {
+    const seen: unknown[] = [];
+    const server = await connectTo(
+      ({ headers }, response) => {
+        seen.push(headers['modal-session-id']);
+        response.writeHead(204).end();
+      },
+      route({ header: 'Modal-Session-ID', by: 'job' }),
+    );
+    await server.run(stageCall());
+    await server.run(stageCall({ id: 'job.2.7' }));
+    await server.cancel('job.1.0');
+    await server.cancel('other.1.0');
+    expect(seen).toEqual(['job', 'job', 'job', 'other']);
+  });
+
+  /** A gateway that names its workers in turn, and what it was asked for; every stage is met with `status`. */
+  const gateway = async (...status: number[]) => {
+    const seen: unknown[] = [];
+    let workers = 0;
+    const server = await connectTo(
+      ({ method, headers }, response) => {
+        const pin = headers['x-runpod-worker-id'];
+        seen.push([method, pin]);
+        workers += 1;
+        response.writeHead(method === 'PUT' ? (status.shift() ?? 502) : 204, {
+          'x-runpod-worker-id': String(pin ?? `w${workers}`).replace('strict ', ''),
+        });
+        response.end(method === 'PUT' ? '<html>' : '');
+      },
+      route({ header: 'X-Runpod-Worker-Id', by: 'worker' }),
+    );
+    return { seen, server };
+  };
+
+  test('a worker that it names is asked again for the stage it may still have, and alone told to stop it', async () => {
+    const { seen, server } = await gateway(400, 400, 400);
+    await server.run(stageCall());
+    await server.run(stageCall());
+    await server.run(stageCall({ id: 'job.2.0' }));
+    await server.cancel('job.1.0');
+    await server.cancel('job.3.0');
+    expect(seen).toEqual([
+      ['PUT', undefined],
+      ['PUT', 'w1'],
+      ['PUT', 'w1'],
+      ['DELETE', 'strict w1'],
+      ['DELETE', undefined],
+    ]);
+  });
+
+  test.each([502, 503])('a worker that answers %i is not asked again unasked, but told to stop', async (status) => {
+    const { seen, server } = await gateway(status, 400);
+    await server.run(stageCall());
+    await server.cancel('job.1.0');
+    await server.run(stageCall());
+    expect(seen).toEqual([
+      ['PUT', undefined],
+      ['DELETE', 'strict w1'],
+      ['PUT', undefined],
+    ]);
+  });
+
+  test('a name that no header could carry is not sent back, nor are more than 64 stages remembered', async () => {
+    const seen: unknown[] = [];
+    const names = ['w 1', ...Array(70).fill('w2')];
+    const server = await connectTo(
+      ({ method, headers }, response) => {
+        if (method === 'DELETE') seen.push(headers['x-runpod-worker-id']);
+        response.writeHead(400, { 'x-runpod-worker-id': names.shift() ?? '' }).end();
+      },
+      route({ header: 'X-Runpod-Worker-Id', by: 'worker' }),
+    );
+    await server.run(stageCall({ id: 'job.0.0' }));
+    await server.cancel('job.0.0');
+    for (let stage = 1; stage <= 65; stage++) await server.run(stageCall({ id: `job.${stage}.0` }));
+    await server.cancel('job.1.0');
+    await server.cancel('job.2.0');
+    expect(seen).toEqual([undefined, undefined, 'strict w2']);
   });
 });

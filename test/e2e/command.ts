@@ -1,9 +1,9 @@
-/** `npm run generate` as a child process, the way a person runs it. */
+/** Commands as child processes, the way a person runs them. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
-const COMMAND = fileURLToPath(new URL('../../scripts/generate.ts', import.meta.url));
+const SCRIPTS = new URL('../../scripts/', import.meta.url);
 
 /** The stage server's threads as they are where nothing is said; the other tests of this folder use one. */
 export const ALL_CORES = { STAGE_THREADS: String(availableParallelism()) } as const;
@@ -19,17 +19,25 @@ export interface Command {
   /** leads a process group of its own */
   readonly process: ChildProcess;
   readonly finished: Promise<Finished>;
-  /** resolves as soon as standard error holds `text`; rejects when the command ends without */
+  /** resolves as soon as its output holds `text`; rejects when the command ends without */
   says(text: string): Promise<void>;
 }
 
-/** The command started in `cwd`, its output read as it comes. */
-export function startGenerate(
+/** `npm run generate` started in `cwd`. */
+export const startGenerate = (
+  args: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Command => startCommand('generate.ts', args, cwd, env);
+
+/** The command in a file of scripts/, started in `cwd`, its output read as it comes. */
+export function startCommand(
+  file: string,
   args: readonly string[],
   cwd: string,
   env: Readonly<Record<string, string>> = {},
 ): Command {
-  const child = spawn(process.execPath, [COMMAND, ...args], {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(file, SCRIPTS)), ...args], {
     cwd,
     env: { ...process.env, ...env },
     detached: true,
@@ -49,9 +57,10 @@ export function startGenerate(
   const says = (text: string): Promise<void> =>
     new Promise((resolve, reject) => {
       const look = (): void => {
-        if (stderr.includes(text)) resolve();
+        if (stderr.includes(text) || stdout.includes(text)) resolve();
       };
       child.stderr.on('data', look);
+      child.stdout.on('data', look);
       look();
       void finished.then(() => reject(new Error(`it ended without saying "${text}":\n${stderr}`)));
     });

@@ -20,7 +20,7 @@ export const known = (
   models: readonly ServedFacts[] | null,
   { features = [], may = ['*'] }: { features?: readonly string[]; may?: readonly string[] } = {},
 ): KnownServer => ({
-  backend: { id, url: `https://${id}.example`, region: '', models: [...may] },
+  backend: { id, models: [...may] },
   list: models && { contract: { version: 2, features: [...features] }, models: [...models] },
   fault: models ? null : 'answered 502',
 });

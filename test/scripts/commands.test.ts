@@ -6,8 +6,9 @@ import { describe, expect, test } from 'vitest';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 const COMMANDS: readonly (readonly [typed: string, file: string, flags: readonly string[]])[] = [
-  ['npm run generate', 'scripts/generate.ts', ['--preset', '--seed', '--out', '--compare', '--url']],
-  ['npm start', 'scripts/start.ts', ['--port', '--engine']],
+  ['npm run generate', 'scripts/generate.ts', ['--preset', '--seed', '--out', '--compare', '--stage', '--url']],
+  ['npm start', 'scripts/start.ts', ['--port', '--engine', '--stage', '--stage-token']],
+  ['npm run smoke', 'scripts/smoke.ts', ['--url', '--key', '--stage', '--model', '--seconds']],
   ['npm run bench', 'scripts/bench.ts', ['--engine', '--side', '--rounds']],
   ['npm run stage', 'containers/onnx/main.ts', ['--port', '--token-env', '--models', '--device']],
 ];

@@ -10,10 +10,11 @@ describe('options of generate', () => {
   it('are the request, and a file in a folder that git ignores, named after the prompt', () => {
     expect(parseOptions(['A red apple!'], {})).toEqual({
       prompt: 'A red apple!',
-      body: { prompt: 'A red apple!', preset: '7x', output_format: 'png' },
+      body: { prompt: 'A red apple!', output_format: 'png' },
       out: '.ralu/pictures/a-red-apple.png',
       compare: false,
       engine: 'native',
+      stage: null,
       service: null,
       json: false,
     });
@@ -34,6 +35,12 @@ describe('options of generate', () => {
     expect(parseOptions([...args, '--key', 'f'], { RALU_API_KEY: 'k' })?.service?.key).toBe('f');
   });
 
+  it('take the token of a stage server from the environment where no flag gives one', () => {
+    const args = ['a', '--stage', 'http://127.0.0.1:8788/'];
+    expect(parseOptions(args, { STAGE_TOKEN: 't' })?.stage).toEqual({ url: 'http://127.0.0.1:8788', token: 't' });
+    expect(parseOptions([...args, '--stage-token', 'f'], { STAGE_TOKEN: 't' })?.stage?.token).toBe('f');
+  });
+
   it('refuse what makes no sense, and say why', () => {
     for (const [args, why] of [
       [[], 'a prompt is missing'],
@@ -45,6 +52,14 @@ describe('options of generate', () => {
       [['a', '--url', 'ftp://x', '--key', 'k'], '--url must be an http or https address, got "ftp://x"'],
       [['a', '--url', 'http://x'], '--url needs the key of the service'],
       [['a', '--url', 'http://x', '--key', 'k', '--engine', 'wasm'], '--engine is for the stage server started here'],
+      [['a', '--stage', '127.0.0.1:8788', '--stage-token', 't'], '--stage must be an http or https address, got "127'],
+      [['a', '--stage', 'http://x'], '--stage needs the token of the server: --stage-token or the environment'],
+      [['a', '--stage-token', 't'], '--stage-token is the token of the server that --stage names'],
+      [
+        ['a', '--stage', 'http://x', '--stage-token', 't', '--engine', 'wasm'],
+        '--engine is for the stage server started',
+      ],
+      [['a', '--stage', 'http://x', '--url', 'http://y', '--key', 'k'], '--stage is for the service started here'],
       [['a', '--out'], "Option '--out <value>' argument missing"],
     ] as const) {
       expect(() => parseOptions(args, {}), args.join(' ')).toThrow(UsageError);
