@@ -97,3 +97,10 @@ def test_the_clock_begins_with_the_process():
         [sys.executable, "-c", script], cwd=Path(time_plan.__file__).parent, capture_output=True, text=True, check=True
     )
     assert 1 <= float(run.stdout) <= time.monotonic() - before + 0.02
+
+
+@pytest.mark.parametrize("wrong", [-1e9, 1e9])
+def test_a_start_that_cannot_be_is_not_believed(monkeypatch: pytest.MonkeyPatch, wrong: float):
+    monkeypatch.setattr(time_plan.time, "clock_gettime", lambda _: wrong)
+    now = time.monotonic()
+    assert now <= time_plan.process_start() <= now + 5

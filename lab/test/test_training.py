@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,41 @@ def test_a_killed_command_is_resumed_and_the_end_is_exported(folder: Path):
     assert "ONNX Runtime differs from PyTorch by at most" in exported.stdout
     manifest = json.loads((folder / "model/manifest.json").read_text())
     assert set(manifest["graphs"]) >= {"text_encoder", "transformer", "decoder", "encoder"}
+
+
+def test_gradients_that_are_no_numbers_end_a_training_and_spoil_no_weights(folder: Path, tmp_path: Path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    import checkpoint
+
+    data = tmp_path / "data"
+    shutil.copytree(folder / ".ralu/train/data", data)
+    components = load_file(data / "components.safetensors")
+    components["scale"][3] = 0  # the encoder divides by it
+    save_file(components, data / "components.safetensors")
+    ended = train(tmp_path, "--data", str(data), "--seconds", "120", "--out", "out", "--state", "state.pt")
+    assert ended.returncode != 0
+    assert "50 steps in a row had gradients that are no numbers" in ended.stderr
+    tensors, facts = checkpoint.read(tmp_path / "out")
+    assert facts["decoder_trained"]
+    assert all(torch.isfinite(each).all() for each in tensors.values())
+
+
+def test_packages_that_the_model_does_not_need_may_be_broken(tmp_path: Path):
+    for name in ("transformers", "peft", "accelerate"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('huggingface-hub<2.0 is required')\n")
+        about = tmp_path / f"{name}-9.0.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.0.0\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import transformer"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(LAB / "train")])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_cannot_come_back_is_refused_before_it_is_trained(folder: Path):

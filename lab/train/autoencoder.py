@@ -160,7 +160,7 @@ def train_decoder(
         some = -(-len(x) // 8)
         loss = decoder_loss(encode, decode, torch.cat([enlarged(x[:some]), x[some:]]))
         loss.backward()
-        nn.utils.clip_grad_norm_(decode.parameters(), 1.0)
+        run.clip_gradients(decode.parameters())
         optimizer.step()
         optimizer.zero_grad()
         average.update(decode)

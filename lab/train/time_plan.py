@@ -3,10 +3,12 @@
 import os
 import time
 
+LONGEST_START = 120.0  # seconds
+
 
 def process_start() -> float:
     """When this process began, on the clock of `time.monotonic`, so that imports count; now, where the system does not
-    tell it.
+    tell it, or tells what cannot be: a start in the future, or more than LONGEST_START ago.
     """
     try:
         with open("/proc/self/stat") as file:
@@ -14,7 +16,7 @@ def process_start() -> float:
     except OSError:
         return time.monotonic()
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.monotonic() - age
+    return time.monotonic() - (age if 0 <= age <= LONGEST_START else 0.0)
 
 
 class Phase:

@@ -44,6 +44,7 @@ BOOKINGS = {"load": 40.0, "decoder": 40.0, "scenes": 35.0, "compile": 60.0, "tra
 OTHER_FILES = 2  # beside the checkpoint: what the phases took, and a log
 MUON, ADAM = 2e-3, 1e-3  # peak rates
 WARMUP = 60  # steps, where the optimizers begin
+MOST_BAD = 50  # steps in a row without a usable gradient
 SIZES = {
     # image tokens a step, scenes a pool relative to curriculum.SCENES, crops a step of the decoder and their side
     "full": {"tokens": 65536, "scenes": 1.0, "crops": 128, "crop": 128},
@@ -103,13 +104,15 @@ class Training:
     def resume(self, state: Path, folders: list[Path]) -> str:
         """Goes on from the farthest there is; what that was. Raises ValueError where it is of another size."""
         found = {str(folder): kept for folder in folders if (kept := checkpoint.read(folder))}
-        local = torch.load(state, map_location=self.device, weights_only=True) if state.exists() else None
+        # on the processor, where optimizers count their steps: asking a GPU for each count would hold it up
+        local = torch.load(state, map_location="cpu", weights_only=True) if state.exists() else None
         best = max(found, key=lambda folder: found[folder][1]["progress"], default=None)
         if local and (best is None or local["facts"]["progress"] >= found[best][1]["progress"]):
             self.stand_at(local["facts"], state)
             self.model.load_state_dict(local["model"])
             self.naming.load_state_dict(local["naming"])
-            self.average.values, self.average.updates = local["average"], local["updates"]
+            self.average.values = {key: value.to(self.device) for key, value in local["average"].items()}
+            self.average.updates = local["updates"]
             for (optimizer, _), each in zip(self.optimizers, local["optimizers"], strict=True):
                 optimizer.load_state_dict(each)
             self.decoder, self.warm_step = local["decoder"], local["warm_step"]
@@ -225,11 +228,13 @@ def train_transformer(
     save: Callable[[], None],
     every: float,
 ) -> None:
-    """From the progress it stands at to `to`, evenly over the phase; at least one step."""
+    """From the progress it stands at to `to`, evenly over the phase; at least one step. Raises ArithmeticError where
+    MOST_BAD steps in a row have gradients that are no numbers; the weights are those of before.
+    """
     rng, begin_progress, longest = np.random.default_rng(training.step), training.progress, 0.0
     begun, saved, told = time.monotonic(), time.monotonic(), time.monotonic()
     recent: dict[tuple[int, int], list[torch.Tensor]] = defaultdict(list)
-    steps = 0
+    steps = bad = 0
     before = training.spent
     while steps == 0 or phase.left > longest:
         begin = time.monotonic()
@@ -252,13 +257,16 @@ def train_transformer(
             is_guided=training.progress > curriculum.GUIDED_FROM,
         )
         loss.backward()
-        nn.utils.clip_grad_norm_(training.model.parameters(), 1.0)
+        norm = run.clip_gradients(training.model.parameters(), training.naming.parameters())
         for optimizer, _ in training.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         training.average.update(training.model)
         if x.is_cuda:
             torch.cuda.synchronize()
+        bad = 0 if norm.isfinite() else bad + 1
+        if bad == MOST_BAD:
+            raise ArithmeticError(f"{bad} steps in a row had gradients that are no numbers: see the checkpoint before")
         recent[shape].append(shown)
         now = time.monotonic()
         steps, training.step, training.warm_step = steps + 1, training.step + 1, training.warm_step + 1

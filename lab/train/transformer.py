@@ -12,16 +12,21 @@ Two things make up for a short training. Inner tokens are also asked what is dra
 import itertools
 from collections.abc import Callable
 
+import diffusers.utils.import_utils as installed
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from diffusers import FluxTransformer2DModel
 from tokenizers import Tokenizer
 
 import latents
 import run
 import text
 from muon import Muon
+
+# diffusers imports these wherever they are installed: seconds of the GPU's time, and an ImportError where they do not
+# like a package that travelled; the model needs none of them
+installed._transformers_available = installed._peft_available = installed._accelerate_available = False
+from diffusers import FluxTransformer2DModel  # noqa: E402
 
 SHIFT = 3.0  # of the noise level, in training and sampling, at every size
 # FLUX.1-dev: 19, 38, 128, 24, (16, 56, 56), joint_attention_dim 4096, pooled 768, guidance
