@@ -6,13 +6,22 @@ one matrix with the 1 of (1 + scale) inside its bias, and large constants as int
 module gives what the graph gives, to float32 rounding.
 """
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from diffusers import FluxTransformer2DModel
 from onnx import numpy_helper
+from tokenizers import Tokenizer
+
+from ralu_stage.adapters.flux import Flux
+from ralu_stage.engine.diffusers_model import DiffusersModel
+from ralu_stage.engine.engine_class import describe_engine
+from ralu_stage.text.encoded import Encoded
 
 
 def read_constants(path: Path) -> dict[str, torch.Tensor]:
@@ -142,3 +151,56 @@ class Reader:
         for i, block in enumerate(model.single_transformer_blocks):
             self.single(f"single.{i}", block)
         self.layer("out", model.proj_out)
+
+
+class EmbeddedText:
+    """The embedded model's text encoder in ONNX Runtime. Reads words it knows; its tokenizer's pieces for others."""
+
+    def __init__(self, folder: Path, text_tokens: int):
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.graph = onnxruntime.InferenceSession(folder / "text_encoder.onnx", providers=["CPUExecutionProvider"])
+        self.text_tokens = text_tokens
+
+    def tokens_of(self, component: str) -> int:
+        return self.text_tokens
+
+    def encode(self, prompt: str) -> Encoded:
+        ids = self.tokenizer.encode(prompt).ids[: self.text_tokens]
+        names = ["encoder_hidden_states", "pooled_projections"]
+        states, pooled = self.graph.run(names, {"input_ids": np.array([ids], np.int64)})
+        return Encoded(torch.from_numpy(states), torch.from_numpy(pooled), ())
+
+
+class EmbeddedDecoder(torch.nn.Module):
+    """The embedded model's decoder in ONNX Runtime, called as diffusers' autoencoders are."""
+
+    dtype = torch.float32
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.graph = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        # what the latents are scaled and shifted by is inside the graph
+        self.config = SimpleNamespace(scaling_factor=1.0, shift_factor=0.0)
+
+    def decode(self, latents: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+        (picture,) = self.graph.run(["sample"], {"latent_sample": latents.numpy()})
+        return (torch.from_numpy(picture),)
+
+
+def load_embedded(folder: Path) -> DiffusersModel:
+    """The embedded model with its transformer in PyTorch and the rest in ONNX Runtime, on the CPU.
+
+    Its facts are those of the manifest, so that requests for the one server fit the other.
+    """
+    facts = json.loads((folder / "manifest.json").read_text())["facts"]
+    transformer = read_transformer(folder / "transformer.onnx")
+    device = torch.device("cpu")
+    return DiffusersModel(
+        facts={**facts, "family": "flux.1", "digest": "embedded", "caches": ["taylor_blocks", "taylor_velocity"]},
+        engine_class=describe_engine(device, torch.float32, quantize="none", offload="none", compiles=False),
+        deterministic=True,
+        device=device,
+        adapter=Flux(transformer),
+        text=EmbeddedText(folder, facts["text_tokens"]),
+        vae=EmbeddedDecoder(folder / "decoder.onnx"),
+    )
