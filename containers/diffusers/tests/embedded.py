@@ -120,7 +120,7 @@ class Reader:
         block.proj_out.bias.copy_(self.constants[f"{name}.out_attention.bias"])
 
     def modulations(self, model: FluxTransformer2DModel) -> None:
-        """Shift, scale, gate of attention, then of the MLP; at the end scale comes first. The 1 of scale is taken off."""
+        """Shift, scale, gate of attention, then of the MLP; scale first at the end. The 1 of scale is taken off."""
         zero, one = torch.zeros(self.width), torch.ones(self.width)
         adapts = [zero, one, zero]
         parts = []
