@@ -7,6 +7,7 @@
 import { describeSizes, makesSize } from '../../src/numerics/grid.ts';
 import {
   FEATURES,
+  type Feature,
   parseMetadata,
   REQUEST_TEXTS,
   type StageOptions,
@@ -18,7 +19,7 @@ import { decodeMessage, type Message, SafetensorsError } from '../../src/stage/s
 import type { Model } from './model.ts';
 
 /** Optional parts of the contract that are supported here: all but a cache of blocks, which lie inside the graph. */
-export const SUPPORTED = FEATURES.filter((feature) => feature !== 'cache.taylor_blocks');
+export const SUPPORTED: readonly Feature[] = FEATURES.filter((feature) => feature !== 'cache.taylor_blocks');
 
 /** How many steps one stage may ask for; the plain runs of today's models take 50. */
 export const MAX_STEPS = 1000;

@@ -10,6 +10,7 @@ import {
 } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import { SELECTIONS } from '../numerics/select.ts';
+import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { imageFormat, solver, temporalCache } from '../stage/contract.ts';
 import type { Env } from './env.ts';
@@ -33,7 +34,11 @@ export const jobBody = z
     prompt: text.refine((value) => value.trim().length > 0, 'must not be empty'),
     negative_prompt: text.optional(),
     model: z.string().min(1).optional(),
-    width: z.int().positive().optional(),
+    width: z
+      .int()
+      .positive()
+      .optional()
+      .openapi({ description: 'with `height`: one of the model’s `sizes`, or one that its `size_rule` allows' }),
     height: z.int().positive().optional(),
     seed: z
       .int()
@@ -76,19 +81,24 @@ export const jobBody = z
       .openapi({ description: 'how the stages step; euler when absent, which reference and published runs keep' }),
     cache: temporalCache.optional().openapi({
       description:
-        'forecast the velocity of the steps between evaluations (TaylorSeer): after `warmup` evaluations every `interval`-th step is evaluated; with solver euler only',
+        'forecast the steps between evaluations (TaylorSeer), by the velocity or by the features of the model’s blocks: after `warmup` evaluations every `interval`-th step is evaluated; of a kind that the model lists; with solver euler only',
       example: { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 2 },
     }),
     selection: z.enum(SELECTIONS).optional().openapi({
       description:
         'what tells the tokens upsampled early: edges of the decoded picture, detail of the latents, or none',
     }),
-    upsampling: z.enum(['latent', 'token']).optional(),
+    upsampling: z
+      .enum(UPSAMPLE_MODES)
+      .optional()
+      .openapi({ description: 'how one token becomes four; the first that the model lists when absent' }),
     reference: z
       .boolean()
       .optional()
       .openapi({ description: 'reproduce the reference implementation, its errors included' }),
-    guidance: z.number().optional(),
+    guidance: z.number().optional().openapi({
+      description: 'within the model’s range; of kind cfg it halves the work at 1 or below',
+    }),
     output_format: imageFormat.optional(),
     quality: z.int().min(1).max(100).optional().openapi({ description: 'webp and jpeg only' }),
     preview: z

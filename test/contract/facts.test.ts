@@ -41,6 +41,77 @@ describe('the sizes of a model', () => {
   });
 });
 
+describe('a rule of sizes', () => {
+  const RULE = { multiple: 32, min_pixels: 4096, max_pixels: 16_384, max_aspect: 2.5 };
+  const faultIn = (changes: object, facts: object = {}) =>
+    faultOf(list({ size_rule: { ...RULE, ...changes }, ...facts }));
+
+  test('comes as it is stated, or is null', () => {
+    expect(modelList.parse(list({ size_rule: RULE })).models[0]?.size_rule).toEqual(RULE);
+    expect(modelList.parse(list({ size_rule: null })).models[0]?.size_rule).toBe(null);
+  });
+
+  test.each([
+    ['multiple', { multiple: 24 }, '24 must be a multiple of token_pixels, 16'],
+    ['multiple', { multiple: 0 }, 'Too small: expected number to be >0'],
+    ['min_pixels', { min_pixels: 0 }, 'Too small: expected number to be >0'],
+    ['max_pixels', { max_pixels: 4095 }, 'must not be below min_pixels'],
+    ['max_pixels', { max_pixels: 16_385 }, '16385 must not be above 16384: max_tokens is 64'],
+    ['max_aspect', { max_aspect: 0.99 }, 'Too small: expected number to be >=1'],
+    ['max_aspect', { max_aspect: undefined }, 'Invalid input: expected number, received undefined'],
+  ])('is refused by %s: %o', (field, changes, rule) => {
+    expect(faultIn(changes)).toBe(`models.0.size_rule.${field}: ${rule}`);
+  });
+
+  test('needs tokens for the largest picture, whatever a token is', () => {
+    const max_pixels = fc.integer({ min: 4096, max: 1_000_000 });
+    fc.assert(
+      fc.property(max_pixels, fc.integer({ min: 1, max: 1000 }), fc.constantFrom(8, 16, 32), (max, most, side) => {
+        const facts = { token_pixels: side, max_tokens: most, sizes: [{ width: side, height: side }] };
+        expect(faultIn({ max_pixels: max }, facts) === undefined).toBe(max / side ** 2 <= most);
+      }),
+    );
+  });
+});
+
+describe('upsampling, caches, family and guidance of a model', () => {
+  test('have defaults, which are what a server of version 2 means that states none of them', () => {
+    const { family: _, upsampling: __, caches: ___, size_rule: ____, ...older } = CLOSED_FORM_FACTS;
+    const guidance = { min: 1, max: 10, default: 3.5 };
+    expect(modelList.parse({ models: [{ ...older, guidance }] }).models[0]).toMatchObject({
+      family: null,
+      size_rule: null,
+      upsampling: ['latent', 'token'],
+      caches: ['taylor_velocity'],
+      guidance: { ...guidance, kind: 'embedded' },
+    });
+  });
+
+  test('come as they are stated, in their order', () => {
+    const stated = {
+      family: 'flux.2',
+      upsampling: ['token', 'latent'],
+      caches: ['taylor_blocks', 'taylor_velocity'],
+      guidance: { kind: 'cfg', min: 0, max: 20, default: 7 },
+    };
+    expect(modelList.parse(list(stated)).models[0]).toMatchObject(stated);
+    expect(modelList.parse(list({ caches: [] })).models[0]?.caches).toEqual([]);
+  });
+
+  test.each([
+    ['family', { family: '' }],
+    ['family', { family: 'x'.repeat(201) }],
+    ['upsampling', { upsampling: [] }],
+    ['upsampling', { upsampling: ['token', 'token'] }],
+    ['upsampling.0', { upsampling: ['bilinear'] }],
+    ['caches', { caches: ['taylor_blocks', 'taylor_blocks'] }],
+    ['caches.1', { caches: ['taylor_velocity', 'teacache'] }],
+    ['guidance.kind', { guidance: { kind: 'autoguidance', min: 0, max: 1, default: 1 } }],
+  ])('are refused by %s: %o', (field, facts) => {
+    expect(faultOf(list(facts))?.split(': ')[0]).toBe(`models.0.${field}`);
+  });
+});
+
 describe('the presets of a model’s own', () => {
   const preset = { name: 'own', N: [3, 1, 6], e: [0.2, 0.3, 1], r: [0.1] };
   const other = { ...preset, name: 'other' };
@@ -206,15 +277,20 @@ describe('what a server is sent', () => {
     expect(neededFeatures(needy)).toEqual(['solver.ab2']);
   });
 
-  test('has a cache only where the server has that feature; null needs none', () => {
-    const needy = { ...options, cache: { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 3 } as const };
-    expect(neededFeatures(needy)).toEqual(['cache.taylor_velocity']);
-    expect(optionsFor(needy, ['cache.taylor_velocity'])).toEqual(needy);
-    expect(() => optionsFor(needy, ['solver.ab2'])).toThrow(
-      new RangeError('features are [solver.ab2]; expected cache.taylor_velocity among them'),
-    );
+  test('has no cache where every step is evaluated, whatever the server', () => {
     expect(neededFeatures(options)).toEqual([]);
     expect(optionsFor(options, []).cache).toBeNull();
+  });
+
+  test.each(['taylor_velocity', 'taylor_blocks'] as const)('has a cache %s only where that kind is stated', (kind) => {
+    const needy = { ...options, cache: { kind, interval: 2, order: 2, warmup: 3 } };
+    const other = `cache.${kind === 'taylor_blocks' ? 'taylor_velocity' : 'taylor_blocks'}`;
+    expect(stageOptions.parse(needy)).toEqual(needy);
+    expect(neededFeatures(needy)).toEqual([`cache.${kind}`]);
+    expect(optionsFor(needy, [other, `cache.${kind}`])).toEqual(needy);
+    expect(() => optionsFor(needy, [other])).toThrow(
+      new RangeError(`features are [${other}]; expected cache.${kind} among them`),
+    );
   });
 
   test('may name Euler, which every server computes by', () => {

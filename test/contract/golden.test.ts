@@ -2,6 +2,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SUPPORTED } from '../../containers/onnx/validate.ts';
 import { closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { encodeStageRequest } from '../../src/stage/client.ts';
 import {
@@ -84,6 +85,7 @@ describe('a golden request', () => {
     ['request-ab2.safetensors', 'solver.ab2'],
     ['request-clean-latents.safetensors', 'clean_latents'],
     ['request-cache.safetensors', 'cache.taylor_velocity'],
+    ['request-cache-blocks.safetensors', 'cache.taylor_blocks'],
   ])('%s is never written for a server without %s', (name, feature) => {
     const golden = requests.find(({ file }) => file === name) as Golden;
     expect(() => encode(golden, ['account_tag'])).toThrow(`features are [account_tag]; expected ${feature} among them`);
@@ -96,7 +98,20 @@ describe('a golden request', () => {
     });
     afterAll(() => server?.stop());
 
-    test.each(named(requests))('%s', async (file, golden) => {
+    const isSupported = (golden: Golden) => neededFeatures(optionsOf(golden)).every((each) => SUPPORTED.includes(each));
+
+    test.each(named(requests.filter((golden) => !isSupported(golden))))(
+      '%s not, which asks for more than it states',
+      async (file) => {
+        const response = await put(server, freshId(), goldenBytes(file));
+        expect([response.status, await response.json()]).toMatchObject([
+          400,
+          { code: 'bad_metadata', field: 'cache.kind' },
+        ]);
+      },
+    );
+
+    test.each(named(requests.filter(isSupported)))('%s', async (file, golden) => {
       const { done, tensors } = await finish(await put(server, freshId(), goldenBytes(file)));
       const { decode, rgb, preview, clean_latents, cache } = optionsOf(golden);
       expect(done.steps_done).toBe((golden.tensors.sigmas?.data.length as number) - 1);

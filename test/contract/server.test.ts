@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { createStageServer, type StageServerOptions } from '../../containers/onnx/app.ts';
 import type { Model } from '../../containers/onnx/model.ts';
 import { type Before, type Calls, CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
-import { stageProblem } from '../../src/stage/contract.ts';
+import { type ModelFacts, stageProblem } from '../../src/stage/contract.ts';
 import {
   call,
   collect,
@@ -487,15 +487,21 @@ describe('starting and stopping', () => {
     expect(server.logged.at(-1)).toMatchObject({ outcome: 'drained' });
   });
 
-  test('an empty token, two models of one name, and a model with negative prompts are mistakes', async () => {
+  test('an empty token, two models of one name, and a model that cannot be run here are mistakes', async () => {
     expect(() => createStageServer({ models: [], token: '' })).toThrow(RangeError);
     const { model } = closedFormModel();
     await expect(createStageServer({ models: [model, model], token: 'x' }).ready).rejects.toThrow(
       /two models are called closed-form/,
     );
-    await expect(
-      createStageServer({ models: [closedFormModel({ facts: { negative_prompt: true } }).model], token: 'x' }).ready,
-    ).rejects.toThrow(/negative prompts/);
+    const cannot: [Partial<ModelFacts>, RegExp][] = [
+      [{ negative_prompt: true }, /closed-form: a model that takes negative prompts cannot be served here/],
+      [{ guidance: { kind: 'cfg', min: 0, max: 9, default: 5 } }, /classifier-free guidance/],
+      [{ caches: ['taylor_velocity', 'taylor_blocks'] }, /cache of blocks/],
+    ];
+    for (const [facts, sentence] of cannot)
+      await expect(createStageServer({ models: [closedFormModel({ facts }).model], token: 'x' }).ready).rejects.toThrow(
+        sentence,
+      );
     await expect(createStageServer({ models: Promise.reject(new Error('no disk')), token: 'x' }).ready).rejects.toThrow(
       'no disk',
     );

@@ -1,4 +1,6 @@
 /** Old and new together: a Worker and a stage server of different versions of the contract understand each other. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SUPPORTED } from '../../containers/onnx/validate.ts';
 import { type Calls, CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
@@ -28,6 +30,7 @@ import {
   startVersion1,
   type Version1Server,
 } from './version-1.ts';
+import { modelList2 } from './version-2.ts';
 
 const FACTS = { ...CLOSED_FORM_FACTS, sizes: [{ width: 64, height: 64 }] };
 const ENGINE = 'closed-form/1 cpu linux-x64+avx2 threads=2';
@@ -71,6 +74,41 @@ describe('a Worker of version 1 at this server', () => {
     const running = put(server, id, body).then(readAnswer1);
     while ((await call(server, 'DELETE', `v1/stages/${id}`)).status !== 204);
     expect((await running).at(-1)?.event).toMatchObject({ event: 'error', code: 'cancelled', retryable: false });
+  });
+});
+
+describe('version 2', () => {
+  test('a Worker that speaks it reads the models of this server, the facts it has always known', async () => {
+    const { models, contract } = modelList2.parse(await (await call(server, 'GET', 'v1/models')).json());
+    const { family: _, size_rule: __, upsampling: ___, caches: ____, ...known } = FACTS;
+    expect(models).toEqual([{ ...known, engine_class: ENGINE, deterministic: true }]);
+    expect(contract.features).toEqual(['account_tag', 'solver.ab2', 'clean_latents', 'cache.taylor_velocity']);
+  });
+
+  test('a server that speaks it has its token in the header it knows, and is sent no cache of blocks', async () => {
+    const features = ['account_tag', 'solver.ab2', 'clean_latents', 'cache.taylor_velocity'];
+    const { family: _, size_rule: __, upsampling: ___, caches: ____, ...known } = FACTS;
+    const said = { contract: { version: 2, features }, models: [{ ...known, engine_class: ENGINE }] };
+    const seen: (string | undefined)[] = [];
+    const older = createServer((request, response) => {
+      seen.push(request.headers.authorization);
+      response.end(JSON.stringify(said));
+    });
+    await new Promise<void>((resolve) => older.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = older.address() as AddressInfo;
+      const { servers } = await fleetOf({ id: 'older', url: `http://127.0.0.1:${port}` });
+      expect(seen).toEqual([`Bearer ${TEST_TOKEN}`]);
+      expect(servers[0]?.list?.models[0]).toMatchObject({ family: null, size_rule: null, caches: ['taylor_velocity'] });
+      const chosen = (feature: string) => choose({ servers, needs: needs(feature), engine: null, last: null });
+      expect(chosen('cache.taylor_velocity').candidates).toEqual([{ id: 'older', engineClass: ENGINE, features }]);
+      expect(chosen('cache.taylor_blocks')).toEqual({
+        candidates: [],
+        unfit: [{ id: 'older', why: { lacks: ['cache.taylor_blocks'] } }],
+      });
+    } finally {
+      older.close();
+    }
   });
 });
 

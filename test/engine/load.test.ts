@@ -141,6 +141,19 @@ it('loads without names of emoji, which it then skips', async () => {
   await model.close();
 });
 
+it('is of the family of FLUX.1, whose shape the graphs have, unless its manifest says otherwise', async () => {
+  const families = [
+    copyOf(() => {}),
+    copyOf((_, { facts }) => Object.assign(facts, { family: 'flux.0' })),
+    copyOf((_, { facts }) => Object.assign(facts, { family: null })),
+  ];
+  for (const [i, family] of ['flux.1', 'flux.0', null].entries()) {
+    const model = await loadModel({ dir: families[i] as string });
+    expect(model.facts.family).toBe(family);
+    await model.close();
+  }
+});
+
 it('gives another digest when anything in the manifest is another', async () => {
   const changed = copyOf((_, { facts }) => Object.assign(facts, { steps: 49 }));
   const [a, b] = await Promise.all([loadModel({ dir: MODELS }), loadModel({ dir: changed })]);

@@ -6,12 +6,14 @@ import { failureOf, usageOf, viewProgress } from '../../src/doors/openai.ts';
 import { findUnsupported, type ImageRequest, planImages } from '../../src/doors/openai-request.ts';
 import { viewPrediction, viewStreamDone, viewStreamEvent } from '../../src/doors/replicate.ts';
 import { deadlineSeconds, planPrediction, waitSeconds } from '../../src/doors/replicate-request.ts';
+import { planBody } from '../../src/http/job-request.ts';
 import type { StoredEvent } from '../../src/job/events.ts';
 import type { FailureReason } from '../../src/job/failures.ts';
 import type { LinkedJob } from '../../src/job/links.ts';
 import { type PlanningTools, planRequest } from '../../src/job/plan-request.ts';
 import type { Planned } from '../../src/job/schedule-request.ts';
 import { fluxFlopFacts } from '../../src/numerics/flops.ts';
+import { CACHE_KINDS, type TemporalCache } from '../../src/numerics/taylor.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { call, post } from './call.ts';
 
@@ -106,6 +108,48 @@ describe('each door', () => {
     expect(value(planPrediction(input, { field: 'version', name: 'flux' }, [FACTS], tools))).toEqual(own);
     expect(value(planImages({ prompt: 'a fox', seed: 7, ralu: { speed: 7 } }, [FACTS], tools))).toMatchObject([
       { request: { schedule: request.schedule } },
+    ]);
+  });
+
+  test('takes a size that the model’s rule allows, and names the rule where it does not', () => {
+    const size_rule = { multiple: 16, min_pixels: 65_536, max_pixels: 1_048_576, max_aspect: 2 };
+    const facts: ModelFacts = { ...FACTS, size_rule };
+    const through = (width: number, height: number) => [
+      planBody({ prompt: 'a fox', width, height }, [facts], tools),
+      planImages({ prompt: 'a fox', size: `${width}x${height}` }, [facts], tools),
+      planFalRequest({ prompt: 'a fox', image_size: { width, height } }, facts, tools),
+      planPrediction({ prompt: 'a fox', width, height }, { field: 'version', name: 'flux' }, [facts], tools),
+    ];
+    for (const planned of through(768, 512))
+      expect(value(planned)).toMatchObject([{ request: { width: 768, height: 512 }, plan: { rows: 32, cols: 48 } }]);
+    const fields = ['width, height', 'size', 'image_size', 'input.width, input.height'];
+    for (const [i, planned] of through(1040, 512).entries())
+      expect(planned).toEqual({
+        ok: false,
+        refusal: {
+          field: fields[i],
+          value: '1040x512',
+          rule: 'model flux-1-dev offers 1024x1024, or any size with sides that are multiples of 16, 65536 to 1048576 pixels, and the longer side at most 2 times the shorter',
+        },
+      });
+  });
+
+  test('takes a cache of either kind that the model has, and names the field of another', () => {
+    const facts: ModelFacts = { ...FACTS, caches: ['taylor_blocks', 'taylor_velocity'] };
+    const through = (cache: TemporalCache, model: ModelFacts) => [
+      planBody({ prompt: 'a fox', preset: '5x', cache }, [model], tools),
+      planImages({ prompt: 'a fox', ralu: { preset: '5x', cache } }, [model], tools),
+      planFalRequest({ prompt: 'a fox', preset: '5x', cache }, model, tools),
+      planPrediction({ prompt: 'a fox', preset: '5x', cache }, { field: 'version', name: 'flux' }, [model], tools),
+    ];
+    for (const kind of CACHE_KINDS)
+      for (const planned of through({ ...CACHE, kind }, facts))
+        expect(value(planned)).toMatchObject([{ plan: { features: [`cache.${kind}`] } }]);
+    expect(through({ ...CACHE, kind: 'taylor_blocks' }, FACTS).map(fieldOf)).toEqual([
+      'cache.kind',
+      'ralu.cache.kind',
+      'cache.kind',
+      'input.cache.kind',
     ]);
   });
 

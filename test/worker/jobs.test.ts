@@ -300,7 +300,16 @@ describe('the doors', () => {
   test('models are listed as OpenAI lists them, with their facts beside', async () => {
     const list = await (await call('/v1/models')).json<{ object: string; data: Record<string, unknown>[] }>();
     expect(list.object).toBe('list');
-    expect(list.data[0]).toMatchObject({ object: 'model', owned_by: 'ralu', sizes: expect.arrayContaining([SMALL]) });
+    expect(list.data[0]).toMatchObject({
+      object: 'model',
+      owned_by: 'ralu',
+      family: 'flux.1',
+      sizes: expect.arrayContaining([SMALL]),
+      size_rule: null,
+      upsampling: ['latent', 'token'],
+      caches: ['taylor_velocity'],
+      guidance: null,
+    });
   });
 
   test('a model is listed with the words it has learned and prompts to begin with', async () => {
@@ -406,6 +415,7 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['an unknown preset', { prompt, preset: '9x' }, 'preset'],
     ['a preset of other models', { prompt, preset: '2x' }, 'preset'],
     ['a size not offered', { prompt, width: 512, height: 512 }, 'width, height'],
+    ['a cache of another kind', { prompt, cache: { ...CACHE, kind: 'taylor_blocks' } }, 'cache.kind'],
     ['width zero', { prompt, width: 0 }, 'width'],
     ['a negative height', { prompt, height: -256 }, 'height'],
     ['a huge width', { prompt, width: 1e9 }, 'width, height'],

@@ -1,7 +1,7 @@
 /**
  * Writes the golden messages from their listing.
  *
- *   npx node test/contract/golden/make.ts                       those of version 2
+ *   npx node test/contract/golden/make.ts                       those of version 2 and later
  *   npx node test/contract/golden/make.ts --version-1 CHECKOUT  those of version 1, with the code of that checkout
  */
 import { writeFileSync } from 'node:fs';
@@ -14,13 +14,13 @@ import type * as Format from '../../../src/stage/safetensors.ts';
 import { goldenUrl, listedMessages } from './listed.ts';
 
 const { 'version-1': old } = parseArgs({ options: { 'version-1': { type: 'string' } } }).values;
-const version = old === undefined ? 2 : 1;
 const stage = pathToFileURL(resolve(old ?? resolve(import.meta.dirname, '../../..'), 'src/stage/')).href;
 const { encodeStageRequest } = (await import(`${stage}/client.ts`)) as typeof Client;
 const { parseMetadata, REQUEST_TEXTS, stageOptions } = (await import(`${stage}/contract.ts`)) as typeof Contract;
 const { encodeMessage } = (await import(`${stage}/safetensors.ts`)) as typeof Format;
 
-for (const { file, kind, metadata, tensors } of listedMessages().filter((golden) => golden.version === version)) {
+for (const { file, kind, version, metadata, tensors } of listedMessages()) {
+  if ((version === 1) !== (old !== undefined)) continue;
   const { latents, img_ids, sigmas, scale } = tensors;
   const bytes =
     kind === 'answer'
