@@ -29,6 +29,7 @@ ABLE = check_facts(
     "closed-form/1 cpu",
     True,
 )
+BARE = check_facts(FACTS | {"caches": []}, "closed-form/1 cpu", True)
 MODELS = {"closed-form": PLAIN, "cf": PLAIN, "able": ABLE}
 
 LOW = seeded_latents(8)
@@ -191,6 +192,13 @@ def test_a_cut_body_is_no_message(cut):
     with pytest.raises(Refusal) as caught:
         parse_stage(stage_body()[:cut], MODELS)
     assert (caught.value.status, caught.value.code, caught.value.field) == (400, "not_safetensors", None)
+
+
+def test_a_cache_that_no_model_has_is_of_a_kind_nobody_knows():
+    for kind, models in [("taylor_blocks", {"closed-form": PLAIN}), ("taylor_velocity", {"closed-form": BARE})]:
+        with pytest.raises(Refusal) as caught:
+            parse_stage(stage_body(cache=CACHE | {"kind": kind}), models)
+        assert (caught.value.status, caught.value.code, caught.value.field) == (400, "bad_metadata", "cache.kind")
 
 
 def test_a_body_without_options_lacks_the_first():
