@@ -14,12 +14,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from ralu_stage.model import Model
 from ralu_stage.serve.app import ServerLimits, StageServer
 from ralu_stage.serve.listen import listen
-from ralu_stage.serve.log import log_to_stderr
+from ralu_stage.serve.log import LogLines, log_to_stderr
 from ralu_stage.serve.stages import StageLimits
 
 # how long readers may take to fetch the last bytes once nothing computes any more
@@ -38,7 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         from ralu_stage.load import LoadSettings, load_model
 
         settings = LoadSettings(
-            dtype=flags.dtype, quantize=flags.quantize, offload=flags.offload, compile=flags.compile
+            dtype=flags.dtype,
+            quantize=flags.quantize,
+            offload=flags.offload,
+            compile=flags.compile,
+            device=flags.device,
+            facts=flags.facts,
         )
         return [load_model(name, settings) for name in flags.model]
 
@@ -51,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def serve(load: Callable[[], Sequence[Model]], *, token: str, host: str, port: int, queue: int | None = None) -> int:
     """Serves the models that `load` gives until SIGTERM or SIGINT; the exit code. `load` runs in the thread that owns
     the device."""
+    LogLines(log_to_stderr).listen()
     limits = ServerLimits() if queue is None else ServerLimits(stages=StageLimits(queue=queue))
     return asyncio.run(_serve(load, token, host, port, limits))
 
@@ -117,15 +124,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--model", action="append", required=True, metavar="NAME", help="a folder or hub id in diffusers' format"
     )
-    parser.add_argument("--dtype", choices=["bf16", "fp16", "fp32"], default="bf16", help="of the transformer (bf16)")
-    parser.add_argument("--quantize", choices=["none", "fp8", "int8"], default="none", help="its weights (none)")
     parser.add_argument(
-        "--offload",
-        choices=["none", "text"],
-        default="none",
-        help="what stays on the CPU (none)",
+        "--dtype", choices=["bf16", "fp16", "fp32"], help="of the weights (bf16 on a GPU, fp32 on a CPU)"
+    )
+    parser.add_argument(
+        "--quantize", choices=["none", "fp8", "int8"], default="none", help="the transformer's weights (none)"
+    )
+    parser.add_argument(
+        "--offload", choices=["none", "text"], default="none", help="keep the text encoders on the CPU (none)"
     )
     parser.add_argument("--compile", action="store_true", help="compile the transformer's blocks")
+    parser.add_argument("--device", choices=["cuda", "cpu"], help="(cuda where there is one)")
+    parser.add_argument(
+        "--facts", type=Path, metavar="FILE", help="the operator's facts of a single model (ralu.json beside the model)"
+    )
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="(127.0.0.1)")
     parser.add_argument(
         "--port",
@@ -137,7 +149,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--queue", type=_whole(0, 10_000), default="16", metavar="NUMBER", help="stages that may wait (16)"
     )
-    return parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
+    if flags.facts and len(flags.model) > 1:
+        parser.error("argument --facts: is for a single --model")
+    return flags
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

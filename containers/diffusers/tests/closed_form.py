@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +57,8 @@ class ClosedForm:
         self.deterministic = True
         self.calls: Counter[str] = Counter()
         self.prompts: list[str] = []
-        self.threads: set[str] = set()
+        self.threads: dict[str, set[str]] = defaultdict(set)
+        """the names of the threads that each part ran in"""
         self.is_closed = False
         self._before = before
 
@@ -136,6 +138,7 @@ class ClosedForm:
 
     def _note(self, part: str) -> None:
         self.calls[part] += 1
+        self.threads[part].add(threading.current_thread().name)
         self._before(part)
 
 

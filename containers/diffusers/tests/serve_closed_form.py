@@ -1,10 +1,11 @@
-"""The real server with the closed-form model, until SIGTERM: for the conformance suite.
+"""The real server with the closed-form model, until SIGTERM: for the conformance suite and tests of the process.
 
-STAGE_TOKEN=secret python tests/serve_closed_form.py PORT
+STAGE_TOKEN=secret python tests/serve_closed_form.py --port 8788
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import pathlib
 import sys
@@ -22,7 +23,18 @@ def slowly(part: str) -> None:
     time.sleep(0.001 if part == "velocity" else 0)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--load-s", type=float, default=0, help="how long loading takes")
+    flags = parser.parse_args()
+
+    def load() -> list[ClosedForm]:
+        time.sleep(flags.load_s)
+        return [ClosedForm(slowly)]
+
+    os._exit(serve(load, token=os.environ["STAGE_TOKEN"], host="127.0.0.1", port=flags.port))
+
+
 if __name__ == "__main__":
-    sys.exit(
-        serve(lambda: [ClosedForm(slowly)], token=os.environ["STAGE_TOKEN"], host="127.0.0.1", port=int(sys.argv[1]))
-    )
+    main()

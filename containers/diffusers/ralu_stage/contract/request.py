@@ -127,6 +127,10 @@ def parse_stage(body: bytes | bytearray | memoryview, models: Mapping[str, Model
     except FormatError as fault:
         raise Refusal(400, "not_safetensors", f"the body is not one safetensors message: {fault}") from None
     options = _parse_options(message.metadata)
+    kinds = dict.fromkeys(kind for facts in models.values() for kind in facts.caches)
+    if options.cache and options.cache.kind not in kinds:
+        sentence = f"metadata cache.kind: got {options.cache.kind}, expected {' or '.join(kinds) or 'no cache'}"
+        raise Refusal(400, "bad_metadata", sentence, "cache.kind")
     tensors = _parse_tensors(message)
     facts = models.get(options.model)
     if facts is None:

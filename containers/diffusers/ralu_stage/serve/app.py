@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import torch
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -65,7 +64,7 @@ class StageServer:
         self._closing: asyncio.Task[None] | None = None
         self.device = ThreadPoolExecutor(1, "device")
         """the one thread that owns the device: models are loaded, run and closed in it"""
-        self._pictures = ThreadPoolExecutor(1, "pictures", initializer=_use_own_stream)
+        self._pictures = ThreadPoolExecutor(1, "pictures")
         self._stages = Stages(self._limits.stages, self._metrics, log, self.device, self._pictures)
         self._app = TokenGate(self._routes(), token)
 
@@ -216,10 +215,3 @@ class StageServer:
 
     def _facts(self) -> dict[str, ModelFacts]:
         return {name: served.facts for name, served in self._models.items()}
-
-
-def _use_own_stream() -> None:
-    """Pictures are decoded beside the next stage's steps, so what this thread asks of the device waits for its own
-    work alone."""
-    if torch.cuda.is_available():
-        torch.cuda.set_stream(torch.cuda.Stream())

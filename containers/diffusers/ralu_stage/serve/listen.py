@@ -51,7 +51,7 @@ async def listen(app: ASGIApp, host: str, port: int, flush_s: int) -> Listening:
         http="h11",
         ws="none",
         lifespan="off",
-        log_level="warning",
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
