@@ -47,8 +47,8 @@ class LoadSettings:
 def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
     """The model of a folder, or of a hub id such as black-forest-labs/FLUX.1-schnell, ready to serve.
 
-    Says in the log what the weights' licence is and what memory they need. Raises LoadError, one sentence, for a model that cannot be served: no pipeline of a known class, missing or broken
-    weights, options that do not go together.
+    Says in the log what the weights' licence is and what memory they need. Raises LoadError, one sentence, for a model
+    that cannot be served: no pipeline of a known class, missing or broken weights.
     """
     quiet()
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -65,7 +65,9 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
     modules = {component: load_module(source, component, dtype) for component in source.models}
     pipeline_class = getattr(diffusers, source.pipeline)
     try:
-        pipeline = pipeline_class.from_pretrained(source.folder, local_files_only=True, **modules)
+        pipeline = pipeline_class.from_pretrained(
+            source.folder, local_files_only=True, **modules, **dict.fromkeys(source.absent)
+        )
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise LoadError(f"{source.pipeline} does not load: {first_line(error)}") from error
 
