@@ -1,4 +1,4 @@
-"""Tokens of any places: mixed grids against the positional formulas, and what does not depend on the order of tokens."""
+"""Tokens of any places: mixed grids against the positional formulas, and what the order of tokens does not change."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_tokens_go_into_sd3_as_a_column_of_patches_and_come_back():
 
 @pytest.mark.parametrize(("name", "axes", "theta"), [("flux-dev", (4, 6, 6), 10000), ("klein", (4, 4, 4, 4), 2000)])
 def test_flux_turns_each_token_by_its_very_place(tiny_model, name, axes, theta):
-    """Rotary positions of the model against the formula: pair i of an axis of d values turns by place / theta^(2i/d)."""
+    """Rotary positions against the formula: pair i of an axis of d values turns by place / theta^(2i/d)."""
     model = tiny_model(name)
     seen = []
     handle = model.adapter.transformer.pos_embed.register_forward_hook(

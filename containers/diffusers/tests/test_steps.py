@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import numpy
@@ -37,7 +38,7 @@ def cache(**values):
 
 def test_euler_follows_the_velocity():
     x = start().numpy()
-    for now, after in zip(SIGMAS, SIGMAS[1:], strict=False):
+    for now, after in itertools.pairwise(SIGMAS):
         v = numpy.tanh(x) * (0.5 + now) + 0.1
         clean = x - now * v
         x = (x + (after - now) * v).astype(numpy.float32)
