@@ -31,6 +31,8 @@ class Family:
     text: Callable[[DiffusionPipeline, torch.device], TextEncoder]
     work: Callable[[Config, int, bool], StepWork]
     """work of one pass of a step, from the transformer's configuration, text tokens and whether guidance is embedded"""
+    encoders: tuple[str, ...]
+    """text components without which it cannot be served; others may be left out"""
     upsampling: tuple[str, ...]
     scripts: tuple[str, ...] | None
     pixels: tuple[int, int]
@@ -45,6 +47,7 @@ FAMILIES: dict[str, Family] = {
         adapter=Flux,
         text=FluxText,
         work=flux_work,
+        encoders=("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
         upsampling=("latent", "token"),
         scripts=("Latin",),
         pixels=(256 * 256, 1536 * 1536),
@@ -56,6 +59,7 @@ FAMILIES: dict[str, Family] = {
         adapter=SD3,
         text=SD3Text,
         work=sd3_work,
+        encoders=("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
         upsampling=("latent", "token"),
         scripts=("Latin",),
         pixels=(512 * 512, 1440 * 1440),
@@ -67,6 +71,7 @@ FAMILIES: dict[str, Family] = {
         adapter=Flux2,
         text=KleinText,
         work=flux2_work,
+        encoders=("text_encoder", "tokenizer"),
         # latents are normalised for each packed slot: see Flux2
         upsampling=("token",),
         scripts=None,

@@ -22,19 +22,17 @@ from ralu_stage.source import LoadError, Source, digest, open_source
 
 log = logging.getLogger(__name__)
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 PUBLISHED_RATIOS = (0.1, 0.2, 0.3)
 """Shares that published presets upsample early; their mixed stages get compiled graphs of their own."""
 
 
 @dataclass(frozen=True)
-class LoadOptions:
+class LoadSettings:
     """How a model is loaded; the command line's options have these names."""
 
-    model: str
-    """a folder, or a hub id such as black-forest-labs/FLUX.1-schnell"""
     dtype: str | None = None
-    """bf16 or fp32; None is bf16 on CUDA and fp32 on a CPU"""
+    """bf16, fp16 or fp32; None is bf16 on CUDA and fp32 on a CPU"""
     quantize: str = "none"
     """none, fp8 or int8: the transformer's weights"""
     offload: str = "none"
@@ -46,28 +44,30 @@ class LoadOptions:
     """file with the operator's facts; None is ralu.json beside the model"""
 
 
-def load(options: LoadOptions) -> DiffusersModel:
-    """The model, ready to serve. Says in the log what the weights' licence is and what memory they need.
+def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
+    """The model of a folder, or of a hub id such as black-forest-labs/FLUX.1-schnell, ready to serve.
 
-    Raises LoadError, one sentence, for a model that cannot be served: no pipeline of a known class, missing or broken
-    weights, options that do not go together.
+    Says in the log what the weights' licence is and what memory they need. Raises LoadError, one sentence, for a model
+    that cannot be served: no pipeline of a known class, missing or broken weights.
     """
     quiet()
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = DTYPES[options.dtype or ("bf16" if device.type == "cuda" else "fp32")]
-    source = open_source(options.model)
-    operator = read_operator(source, options.facts)
+    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = DTYPES[settings.dtype or ("bf16" if device.type == "cuda" else "fp32")]
+    source = open_source(name)
+    operator = read_operator(source, settings.facts)
     licence = licence_of(source, operator)
     log.info("%s: the weights are under %s: %s", source.name, licence.name, licence.sale)
     memory = on_paper(
-        source, value_bytes=dtype.itemsize, quantize=options.quantize, offload=options.offload, pixels=1024 * 1024
+        source, value_bytes=dtype.itemsize, quantize=settings.quantize, offload=settings.offload, pixels=1024 * 1024
     )
     log.info("%s: at 1024x1024 %s", source.name, memory.sentence())
 
-    modules = {name: load_module(source, name, dtype) for name in source.models}
+    modules = {component: load_module(source, component, dtype) for component in source.models}
     pipeline_class = getattr(diffusers, source.pipeline)
     try:
-        pipeline = pipeline_class.from_pretrained(source.folder, local_files_only=True, **modules)
+        pipeline = pipeline_class.from_pretrained(
+            source.folder, local_files_only=True, **modules, **dict.fromkeys(source.absent)
+        )
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise LoadError(f"{source.pipeline} does not load: {first_line(error)}") from error
 
@@ -76,25 +76,25 @@ def load(options: LoadOptions) -> DiffusersModel:
         adapter = source.family.adapter(transformer)
     except ValueError as error:
         raise LoadError(f"transformer: {error}") from error
-    if options.quantize != "none":
-        quantize(transformer, options.quantize, device)
+    if settings.quantize != "none":
+        quantize(transformer, settings.quantize, device)
     transformer.to(device)
     vae.to(device)
-    text_device = torch.device("cpu") if options.offload == "text" else device
-    for name in source.models:
-        if name.startswith("text_encoder"):
-            modules[name].to(text_device)
+    text_device = torch.device("cpu") if settings.offload == "text" else device
+    for component in source.models:
+        if component.startswith("text_encoder"):
+            modules[component].to(text_device)
     text = source.family.text(pipeline, text_device)
 
     facts = make_facts(source, adapter, text, digest(source), operator)
     compiled = None
-    if options.compile:
+    if settings.compile:
         rows, cols = (facts["sizes"][0][side] // token_pixels(source) for side in ("height", "width"))
         compiled = Compiled(transformer, static_counts(rows, cols, PUBLISHED_RATIOS))
     model = DiffusersModel(
         facts=facts,
         engine_class=describe_engine(
-            device, dtype, quantize=options.quantize, offload=options.offload, compiles=options.compile
+            device, dtype, quantize=settings.quantize, offload=settings.offload, compiles=settings.compile
         ),
         # CUDA's kernels for attention and sums may add in any order; on a CPU the order depends on the threads alone
         deterministic=device.type == "cpu",

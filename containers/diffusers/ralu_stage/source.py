@@ -36,6 +36,8 @@ class Source:
     """name: (library, class) of every component that is there"""
     configs: Mapping[str, Mapping[str, Any]]
     """name: configuration of every component that has one"""
+    absent: tuple[str, ...]
+    """components that the pipeline could have, and this one has not"""
 
     def weight_files(self, component: str) -> list[Path]:
         """The safetensors files of a component. Raises LoadError where one is missing."""
@@ -94,8 +96,11 @@ def open_source(model: str) -> Source:
         for name, value in index.items()
         if isinstance(value, list) and len(value) == 2 and all(isinstance(each, str) for each in value)
     }
+    for name in ("transformer", "vae", "scheduler", *family.encoders):
+        if name not in components:
+            raise LoadError(f"{index_path.name} names no {name}, which {pipeline} needs")
     for name, expected in (("transformer", family.transformer), ("vae", family.vae)):
-        _, kind = components.get(name, (None, None))
+        _, kind = components[name]
         if kind != expected:
             raise LoadError(f"the component {name} is of class {kind}; {pipeline} expects {expected}")
     configs = {}
@@ -104,12 +109,13 @@ def open_source(model: str) -> Source:
         if path.is_file():
             configs[name] = read_json(path)
     is_hub = not Path(model).expanduser().is_dir()
-    source = Source(model if is_hub else folder.resolve().name, folder, pipeline, family, components, configs)
+    absent = tuple(name for name, value in index.items() if value == [None, None])
+    source = Source(model if is_hub else folder.resolve().name, folder, pipeline, family, components, configs, absent)
     for name in [*source.models, "scheduler"]:
         if name not in configs:
             raise LoadError(f"{name} has no configuration; {index_path.name} names it")
-        stated = configs[name].get("_class_name", components.get(name, (None, None))[1])
-        if name in components and stated != components[name][1]:
+        stated = configs[name].get("_class_name", components[name][1])
+        if stated != components[name][1]:
             raise LoadError(f"{name}/config.json is of class {stated}; {index_path.name} says {components[name][1]}")
     for name in source.models:
         source.weight_files(name)

@@ -8,7 +8,7 @@ import torch
 class Differences:
     """Divided differences of one tensor at the evaluated steps, up to an order.
 
-    Law: a polynomial of degree m is forecast exactly with order m once it was evaluated at m + 1 steps one apart.
+    Law: what is constant in the step, or with order 1 linear in it, is forecast exactly.
     """
 
     def __init__(self, order: int) -> None:
