@@ -1,4 +1,4 @@
-/** `npm run eval` with a deployed model: its options and prompts, and pictures of the embedded model through the API. */
+/** `npm run eval` with a deployed model: options, prompts, and pictures of the embedded model through the API. */
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
