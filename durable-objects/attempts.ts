@@ -9,16 +9,24 @@ export interface Attempt extends SentStage {
   readonly stage: number;
 }
 
-type Row = { backend: string; stage_id: string; stage: number; outcome: Attempt['outcome'] };
+type Row = {
+  backend: string;
+  stage_id: string;
+  stage: number;
+  outcome: Attempt['outcome'];
+  worker: string | null;
+};
 const toAttempt = ({ stage_id, ...row }: Row): Attempt => ({ ...row, stageId: stage_id });
 
 /** A request is about to go out; `number` counts the job's requests. */
 export function beginAttempt(
   sql: SqlStorage,
-  { backend, stageId, stage, number }: Omit<Attempt, 'outcome'> & { readonly number: number },
+  { backend, stageId, stage, number }: Omit<Attempt, 'outcome' | 'worker'> & { readonly number: number },
 ): void {
+  // where the same request went before, a gateway's worker may be known already
   sql.exec(
-    "INSERT OR REPLACE INTO attempt (backend, stage_id, stage, number, outcome) VALUES (?, ?, ?, ?, 'sent')",
+    `INSERT INTO attempt (backend, stage_id, stage, number, outcome) VALUES (?, ?, ?, ?, 'sent')
+     ON CONFLICT (backend, stage_id) DO UPDATE SET number = excluded.number, outcome = excluded.outcome`,
     backend,
     stageId,
     stage,
@@ -26,11 +34,34 @@ export function beginAttempt(
   );
 }
 
-/** What came of the last request. */
-export function settleAttempt(sql: SqlStorage, outcome: 'stored' | 'failed'): void {
-  sql.exec('UPDATE attempt SET outcome = ? WHERE number = (SELECT MAX(number) FROM attempt)', outcome);
+/** The gateway before a server has named the worker that has request `number`. */
+export function nameWorker(sql: SqlStorage, number: number, worker: string): void {
+  sql.exec('UPDATE attempt SET worker = ? WHERE number = ?', worker, number);
+}
+
+/**
+ * The worker behind `backend` that the next request should rather go to: it has the prompt encoded, and may still run
+ * what was cut off. Null where none is known.
+ */
+export const workerFor = (attempts: readonly Attempt[], backend: string): string | null =>
+  attempts.findLast((attempt) => attempt.backend === backend)?.worker ?? null;
+
+/** What came of the last request; where it ended at its worker, that is no better than another. */
+export function settleAttempt(
+  sql: SqlStorage,
+  outcome: 'stored' | 'failed',
+  { hasEndedThere = false }: { readonly hasEndedThere?: boolean } = {},
+): void {
+  sql.exec(
+    'UPDATE attempt SET outcome = ?, worker = CASE WHEN ? THEN NULL ELSE worker END WHERE number = (SELECT MAX(number) FROM attempt)',
+    outcome,
+    hasEndedThere ? 1 : 0,
+  );
 }
 
 /** Every stage and server that a request was sent to, the newest last. */
 export const readAttempts = (sql: SqlStorage): readonly Attempt[] =>
-  sql.exec<Row>('SELECT backend, stage_id, stage, outcome FROM attempt ORDER BY number').toArray().map(toAttempt);
+  sql
+    .exec<Row>('SELECT backend, stage_id, stage, outcome, worker FROM attempt ORDER BY number')
+    .toArray()
+    .map(toAttempt);

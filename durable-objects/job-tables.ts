@@ -40,6 +40,7 @@ export const JOB_MIGRATIONS = [
   `ALTER TABLE job DROP COLUMN backend;
    ALTER TABLE job DROP COLUMN stage_id;
    ALTER TABLE job DROP COLUMN told_at;`,
+  'ALTER TABLE attempt ADD COLUMN worker TEXT;',
 ] as const;
 
 /** What a job stored before there was an outbox still had to do, as letters; and where its request was. */

@@ -11,7 +11,7 @@ import { DurableObject, tracing } from 'cloudflare:workers';
 import type { StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
-import type { FailureReason, Fault } from '../src/job/failures.ts';
+import { type FailureReason, type Fault, mayStillRun } from '../src/job/failures.ts';
 import type { Job, JobRecord, JobView, Room } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
@@ -29,7 +29,7 @@ import {
   walkRoom,
 } from '../src/job/story.ts';
 import { viewJob } from '../src/job/view.ts';
-import { beginAttempt, readAttempts, settleAttempt } from './attempts.ts';
+import { beginAttempt, nameWorker, readAttempts, settleAttempt } from './attempts.ts';
 import {
   appendEvent,
   deleteContent,
@@ -286,6 +286,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         onProgress: (event) => {
           if (!controller.signal.aborted) this.#progress.add(row.id, stage, event);
         },
+        onWorker: (worker) => {
+          if (!controller.signal.aborted) nameWorker(this.#sql, row.attempt + 1, worker);
+        },
       });
       return outcome.ok ? { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1, engineClass } : outcome;
     } finally {
@@ -357,7 +360,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
     this.ctx.storage.transactionSync(() => {
       // where only the bucket failed, the server has the result and is asked again
-      if (isSent && fault.reason !== 'storage_failed') settleAttempt(this.#sql, 'failed');
+      if (isSent && fault.reason !== 'storage_failed')
+        settleAttempt(this.#sql, 'failed', { hasEndedThere: !mayStillRun(fault) });
       if (verdict.event) this.#append(verdict.event);
       updateRow(this.#sql, verdict.changes);
     });

@@ -95,8 +95,9 @@ export function makeOutbox({ env, storage, job: jobId, view, server, expire }: S
       case 'forget':
         return attempt(letter, async () => {
           // a backend that is no longer configured cannot be told
-          const heard = (await server(letter.payload.backend)?.cancel(letter.payload.stageId)) ?? true;
-          if (!heard) throw new Error(`${letter.payload.backend} was not reached`);
+          const { backend, stageId, worker } = letter.payload;
+          const heard = (await server(backend)?.cancel(stageId, worker)) ?? true;
+          if (!heard) throw new Error(`${backend} was not reached`);
         });
       case 'webhook':
         return sendWebhook();

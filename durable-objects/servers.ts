@@ -14,14 +14,14 @@ import {
   stageId,
 } from '../src/stage/client.ts';
 import { optionsFor } from '../src/stage/contract.ts';
-import { readAttempts } from './attempts.ts';
+import { readAttempts, workerFor } from './attempts.ts';
 import { readUsage } from './job-tables.ts';
 
 /** Hex digits of an account's tag: enough that no two accounts share one. */
 const TAG_LENGTH = 32;
 
 /** What a request may take and whom it tells. */
-export type CallLimits = Pick<StageCall, 'signal' | 'timeoutMs' | 'silenceMs' | 'onProgress'>;
+export type CallLimits = Pick<StageCall, 'signal' | 'timeoutMs' | 'silenceMs' | 'onProgress' | 'onWorker'>;
 
 /** A stage request made ready for the server it goes to. */
 export interface AddressedRequest {
@@ -90,7 +90,8 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
       const numTokens = tokens.scale.length;
       const numValues = tokens.latents.length / numTokens;
       const { steps, evaluations } = stage;
-      const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize };
+      const worker = workerFor(readAttempts(sql), chosen.id);
+      const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize, worker };
       return {
         backend: chosen.id,
         stageId: id,

@@ -1,6 +1,6 @@
 /**
- * `npm run eval`: every way of sampling over the evaluation's prompts, scored, into docs/evaluation.md. See
- * lab/eval/options.ts for what may be asked.
+ * `npm run eval`: every way of sampling over the evaluation's prompts, scored, into docs/evaluation.md; with `--url`
+ * pictures of any deployed model. See lab/eval/options.ts and lab/eval/deployed/options.ts for what may be asked.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -15,6 +15,8 @@ import { type About, folderOf, latestFolder, loadAbout, resultsOf, saveAbout, th
 import { CALIBRATION_VERSION, calibrate } from './calibrate.ts';
 import { parseClaims } from './claims.ts';
 import { type Denoiser, type Job, makeDenoiser } from './denoiser.ts';
+import { HELP as DEPLOYED_HELP, type DeployedOptions, isDeployed, parseDeployed } from './deployed/options.ts';
+import { makePictures } from './deployed/run.ts';
 import { detailOf } from './detail.ts';
 import { type Detector, openDetector } from './detect.ts';
 import { describeDetector } from './detector-facts.ts';
@@ -273,4 +275,29 @@ async function main(options: EvalOptions): Promise<number> {
   }
 }
 
-await runCommand({ command: 'npm run eval', help: HELP, parse: parseOptions, run: main });
+/** A deployed model: its pictures, through its API. */
+async function deployed(options: DeployedOptions): Promise<number> {
+  try {
+    const made = await makePictures(options, say);
+    say(`${made} pictures made; score them: python lab/eval/score.py ${options.out}`);
+    return 0;
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    say(`eval: ${(error as Error).message}`);
+    return 1;
+  }
+}
+
+// npm runs this in lab; paths are meant from where npm was called
+const fromCaller = (path: string): string => resolve(process.env.INIT_CWD ?? process.cwd(), path);
+
+await runCommand({
+  command: 'npm run eval',
+  help: `${HELP}\n${DEPLOYED_HELP}`,
+  parse: (args) => {
+    if (!isDeployed(args)) return parseOptions(args);
+    const options = parseDeployed(args, process.env);
+    return options && { ...options, prompts: fromCaller(options.prompts), out: fromCaller(options.out) };
+  },
+  run: (options) => ('service' in options ? deployed(options) : main(options)),
+});

@@ -91,17 +91,33 @@ export function resultsOfPrompts(
 
 /** The file's results, and a way to add one. A line that is not finished is cut off first. */
 export function openResults(file: string): { readonly results: Result[]; readonly add: (result: Result) => void } {
-  mkdirSync(dirname(file), { recursive: true });
-  const text = existsSync(file) ? readFileSync(file) : Buffer.alloc(0);
-  const end = text.lastIndexOf('\n') + 1;
-  if (end < text.length) truncateSync(file, end);
-  const results = parseResults(text.subarray(0, end).toString());
+  const { text, append } = openFile(file);
+  const results = parseResults(text);
   return {
     results,
     add: (result) => {
-      appendFileSync(file, `${JSON.stringify(result)}\n`);
+      append(result);
       results.push(result);
     },
+  };
+}
+
+/** What a file of JSON lines holds, and a way to add one. A line that is not finished is cut off first. */
+export function openLines<T>(file: string): { readonly lines: readonly T[]; readonly add: (line: T) => void } {
+  const { text, append } = openFile(file);
+  const lines = text.split('\n').filter(Boolean);
+  return { lines: lines.map((line) => JSON.parse(line) as T), add: append };
+}
+
+/** The whole lines of a file, its end cut to them, and a way to add one. */
+function openFile(file: string): { readonly text: string; readonly append: (value: unknown) => void } {
+  mkdirSync(dirname(file), { recursive: true });
+  const bytes = existsSync(file) ? readFileSync(file) : Buffer.alloc(0);
+  const end = bytes.lastIndexOf('\n') + 1;
+  if (end < bytes.length) truncateSync(file, end);
+  return {
+    text: bytes.subarray(0, end).toString(),
+    append: (value) => appendFileSync(file, `${JSON.stringify(value)}\n`),
   };
 }
 

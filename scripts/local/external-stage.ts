@@ -50,14 +50,16 @@ export class StageUnusable extends Error {
 
 /** How long a server may load its model; weights that are downloaded first take longer. */
 const STARTING_MS = 15 * 60_000;
+/** How long a server may take until it listens: it may have been started a moment ago. */
+const LISTENING_MS = 10_000;
 const ANSWER_MS = 10_000;
 const PAUSE_MS = 1000;
 const SAY_EVERY_MS = 15_000;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
- * What a stage server says of itself, once it is ready. A server that answers `starting` is waited for, for
- * `startingMs` at most, and `say` is told so now and then. Throws StageUnusable when it cannot be reached, refuses the
+ * What a stage server says of itself, once it is ready. A server that does not listen yet is waited for, for
+ * `listeningMs` at most; one that answers `starting` for `startingMs`, and `say` is told so now and then. Throws StageUnusable when it cannot be reached, refuses the
  * token, is no stage server, has no model, or is not ready in time; what `signal` says when that ends the wait.
  */
 export async function reachStage(
@@ -65,15 +67,26 @@ export async function reachStage(
   {
     say,
     startingMs = STARTING_MS,
+    listeningMs = LISTENING_MS,
     signal = new AbortController().signal,
-  }: { readonly say: (sentence: string) => void; readonly startingMs?: number; readonly signal?: AbortSignal },
+  }: {
+    readonly say: (sentence: string) => void;
+    readonly startingMs?: number;
+    readonly listeningMs?: number;
+    readonly signal?: AbortSignal;
+  },
 ): Promise<ModelList> {
   const began = performance.now();
   let said = Number.NEGATIVE_INFINITY;
   for (;;) {
     const list = await ask(url, token, signal);
-    if (list !== 'starting') return list;
     const waited = performance.now() - began;
+    if (list instanceof StageUnusable) {
+      if (waited > listeningMs) throw list;
+      await pause(Math.min(PAUSE_MS, listeningMs), undefined, { signal });
+      continue;
+    }
+    if (list !== 'starting') return list;
     if (waited > startingMs)
       throw new StageUnusable(
         `the stage server at ${url} has been starting for ${Math.round(waited / 1000)} s; its own output says what it is doing`,
@@ -86,8 +99,8 @@ export async function reachStage(
   }
 }
 
-/** Its models, or that it is starting. */
-async function ask(url: string, token: string, ended: AbortSignal): Promise<ModelList | 'starting'> {
+/** Its models, or that it is starting; the error where nobody answers. Throws what waiting would not help. */
+async function ask(url: string, token: string, ended: AbortSignal): Promise<ModelList | 'starting' | StageUnusable> {
   const signal = AbortSignal.any([ended, AbortSignal.timeout(ANSWER_MS)]);
   let response: Response;
   let bytes: Uint8Array | null;
@@ -98,7 +111,7 @@ async function ask(url: string, token: string, ended: AbortSignal): Promise<Mode
   } catch (error) {
     ended.throwIfAborted();
     const { cause, message } = error as Error & { cause?: { code?: string; message?: string } };
-    throw new StageUnusable(
+    return new StageUnusable(
       `no stage server answers at ${url} (${cause?.code ?? cause?.message ?? message}): is it running, and are host and port right?`,
     );
   }

@@ -1,4 +1,4 @@
-/** What must hold of a job that is done, whatever model drew it. Pure; each law gives the sentences of what breaks it. */
+/** What must hold of a job that is done, whatever model drew it. Pure; each law gives sentences on what breaks it. */
 import type { Receipt } from '../../src/billing/receipt.ts';
 import { isLastEvent } from '../../src/job/events.ts';
 import type { PlanView } from '../../src/job/job.ts';

@@ -64,7 +64,8 @@ export function planWalk(options: SmokeOptions): { readonly steps: readonly Step
   ];
   if (stage) {
     const run = async (signal: AbortSignal): Promise<string> => {
-      const list = await reachStage(stage, { say: () => undefined, startingMs: STAGE_STARTING_MS, signal });
+      const patience = { startingMs: STAGE_STARTING_MS, listeningMs: 0 };
+      const list = await reachStage(stage, { ...patience, say: () => undefined, signal });
       const models = list.models.map(
         ({ id, engine_class }) => `${id} on ${engine_class ?? 'an engine it does not name'}`,
       );

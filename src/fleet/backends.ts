@@ -139,8 +139,8 @@ const SECRETIVE: readonly PropertyKey[] = ['url', 'headers', 'secret_headers'];
 const tokenName = (id: string): string => `BACKEND_TOKEN_${id.toUpperCase().replaceAll('-', '_')}`;
 
 /**
- * The stage server of a backend; `bindings` are all that the deployment gives. Throws an Error that names backend, field
- * and rule where a secret or binding that the backend refers to is not there, or is none.
+ * The stage server of a backend; `bindings` are all that the deployment gives. Throws an Error that names backend,
+ * field and rule where a secret or binding that the backend refers to is not there, or is none.
  */
 export function connect(backend: Backend, bindings: Readonly<Record<string, unknown>>): StageServer {
   const { id, url, token_header: tokenHeader, affinity } = backend;

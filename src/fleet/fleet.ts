@@ -71,8 +71,9 @@ interface Said extends Pick<KnownServer, 'list' | 'fault'> {
 
 /** What a server says of itself, or said when it last answered. Never rejects: a cache that fails holds nothing. */
 async function listOf(backend: Backend, server: StageServer, cache: AnswerCache, now: number): Promise<Said> {
-  // two backends may share a host and differ in their paths
-  const key = new Request(new URL('v1/models', backend.url.replace(/\/*$/, '/')).href);
+  // two backends may share a host and differ in their paths, or share an address and differ in what leads there
+  const behind = backend.binding === null ? '' : `?binding=${backend.binding}`;
+  const key = new Request(new URL(`v1/models${behind}`, backend.url.replace(/\/*$/, '/')).href);
   const kept = await cache.match(key).catch(() => undefined);
   const parsed = kept ? modelList.safeParse(await kept.json().catch(() => null)) : null;
   const list = parsed?.success ? parsed.data : null;

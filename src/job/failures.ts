@@ -131,6 +131,28 @@ export function isFinal(failure: Fault): boolean {
   }
 }
 
+/**
+ * Whether a stage may go on where it was sent although its request came to nothing: its repetition belongs there. Of a
+ * server that hangs nothing is expected any more.
+ */
+export function mayStillRun(fault: Fault): boolean {
+  switch (fault.reason) {
+    case 'unreachable':
+    case 'gateway':
+    case 'aborted':
+      return true;
+    case 'busy':
+    case 'no_server':
+    case 'refused':
+    case 'server_error':
+    case 'invalid_response':
+    case 'reported':
+    case 'timeout':
+    case 'storage_failed':
+      return false;
+  }
+}
+
 /** One sentence a caller can act on. Addresses and tokens never appear in it. */
 export function describeFailure(failure: Fault): string {
   switch (failure.reason) {

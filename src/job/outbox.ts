@@ -24,7 +24,10 @@ export type Letter =
   /** the bucket: this picture must not be there */
   | { readonly kind: 'picture'; readonly payload: { readonly account: string; readonly key: string } }
   /** a stage server: stop this stage, or forget its kept result */
-  | { readonly kind: 'forget'; readonly payload: { readonly backend: string; readonly stageId: string } }
+  | {
+      readonly kind: 'forget';
+      readonly payload: { readonly backend: string; readonly stageId: string; readonly worker?: string };
+    }
   /** the job itself: its time is over */
   | { readonly kind: 'expire'; readonly payload: null };
 
@@ -48,6 +51,8 @@ export interface DueLetter {
 export interface SentStage {
   readonly backend: string;
   readonly stageId: string;
+  /** the worker behind a gateway that has it; null where none was named */
+  readonly worker: string | null;
   /** `sent`: nothing was heard of it; `stored`: its result is; `failed`: it led to none */
   readonly outcome: 'sent' | 'stored' | 'failed';
 }
@@ -59,7 +64,10 @@ const picture = ({ id, account, request }: JobRecord): Letter => ({
   kind: 'picture',
   payload: { account, key: imageKey(id, request.format) },
 });
-const forget = ({ backend, stageId }: SentStage): Letter => ({ kind: 'forget', payload: { backend, stageId } });
+const forget = ({ backend, stageId, worker }: SentStage): Letter => ({
+  kind: 'forget',
+  payload: { backend, stageId, ...(worker !== null && { worker }) },
+});
 
 /**
  * What has to be told when a job ends at `now`. `record` is the job in the room it leaves. Stages that may still run

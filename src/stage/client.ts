@@ -70,6 +70,10 @@ export interface StageCall {
   readonly timeoutMs: number;
   readonly silenceMs: number;
   readonly onProgress: (event: StageProgress) => void;
+  /** the worker behind a gateway that is asked rather than others; absent and null: any */
+  readonly worker?: string | null;
+  /** the gateway says which worker has the stage */
+  readonly onWorker?: (worker: string) => void;
 }
 
 export interface StageServer {
@@ -77,8 +81,9 @@ export interface StageServer {
   /**
    * Asks the server to stop a stage at its next step, or to forget its kept result. Whether it was heard: false where
    * the server cannot be reached, is too slow, or something on the way answers, as it does for a worker that is gone.
+   * `worker` is the one behind a gateway that has the stage, where one was named; no other is asked then.
    */
-  cancel(id: string): Promise<boolean>;
+  cancel(id: string, worker?: string | null): Promise<boolean>;
   /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else or too much. */
   models(): Promise<ModelList>;
   /** Its queue now; null where it cannot say or takes none. */
@@ -159,7 +164,7 @@ export function connectStageServer({
     ...route.headers,
     [route.tokenHeader]: route.tokenHeader === 'Authorization' ? `Bearer ${token}` : token,
   };
-  const workers = followWorkers(route.affinity);
+  const { affinity } = route;
   // a redirect would carry the headers, secrets among them, to wherever it leads
   const ask = (path: string, init: RequestInit) => fetcher(address(path), { ...init, redirect: 'manual' });
 
@@ -175,18 +180,16 @@ export function connectStageServer({
         };
         const work = runCall({ ...call, signal: timer.signal, onProgress });
         // a body that ignores its signal must not hold the job: the abort itself ends the wait
-        const outcome = await Promise.race([work, timer.aborted]);
-        workers.settle(call.id, outcome);
-        return outcome;
+        return await Promise.race([work, timer.aborted]);
       } finally {
         timer.stop();
       }
     },
 
-    async cancel(id) {
+    async cancel(id, worker = null) {
       try {
         const signal = AbortSignal.timeout(CANCEL_TIMEOUT_MS);
-        const headers = { ...authorized, ...workers.of(id, 'only') };
+        const headers = { ...authorized, ...leadTo(affinity, id, { worker, how: 'only' }) };
         const response = await ask(`v1/stages/${id}`, { method: 'DELETE', headers, signal });
         if (response.status === 404) return (await readProblem(response, signal)) !== null;
         await response.body?.cancel();
@@ -226,16 +229,18 @@ export function connectStageServer({
   };
 
   async function runCall(call: StageCall): Promise<StageOutcome> {
+    const lead = leadTo(affinity, call.id, { worker: call.worker ?? null, how: 'rather' });
     const response = await reach(
       ask(`v1/stages/${call.id}`, {
         method: 'PUT',
-        headers: { ...authorized, ...workers.of(call.id, 'rather'), 'content-type': 'application/octet-stream' },
+        headers: { ...authorized, ...lead, 'content-type': 'application/octet-stream' },
         body: call.body as Uint8Array<ArrayBuffer>,
         signal: call.signal,
       }),
     );
     if (response instanceof Unreachable) return failed({ reason: 'unreachable', detail: response.message });
-    workers.notice(call.id, response);
+    const named = workerIn(affinity, response);
+    if (named !== null && !call.signal.aborted) call.onWorker?.(named);
     if (response.status === 503 || response.status === 429) {
       await response.body?.cancel();
       return failed({ reason: 'busy', retryAfterMs: retryAfter(response.headers.get('retry-after')) });
@@ -258,48 +263,25 @@ export function connectStageServer({
   }
 }
 
-/** Most stages whose worker is remembered; a job has far fewer. */
-const MAX_STAGES = 64;
 /** A worker's name that may be sent back: one word of what a header may hold. */
 const WORKER_NAME = /^[!-~]{1,200}$/;
-/** Failures after which the stage may still run where it was sent: its repetition belongs there. */
-const MAY_STILL_RUN: readonly StageFailure['reason'][] = ['unreachable', 'timeout', 'aborted', 'gateway'];
 
-/**
- * Which worker behind a gateway has which stage, as headers. It is remembered here alone: where that is lost, a stage
- * is sent to any worker, and one that was begun ends where it is, as one that nobody reads.
- */
-function followWorkers(affinity: Affinity | null) {
-  const workerOf = new Map<string, { readonly worker: string; hasFailed: boolean }>();
-  let last: string | undefined;
-  return {
-    /** Leads a request for stage `id` where that stage is, `only` there or `rather` there; anywhere while unknown. */
-    of(id: string, how: 'only' | 'rather'): Record<string, string> {
-      if (affinity === null) return {};
-      if (affinity.by === 'job') return { [affinity.header]: id.split('.', 1)[0] as string };
-      const known = workerOf.get(id);
-      if (how === 'only') return known ? { [affinity.header]: `strict ${known.worker}` } : {};
-      // the worker of the stage before has the prompt encoded
-      const worker = known && !known.hasFailed ? known.worker : last;
-      return worker === undefined ? {} : { [affinity.header]: worker };
-    },
-    /** An answer to stage `id` may name the worker that gives it. */
-    notice(id: string, { headers }: Response): void {
-      const worker = affinity?.by === 'worker' ? headers.get(affinity.header) : null;
-      if (worker == null || !WORKER_NAME.test(worker)) return;
-      workerOf.delete(id);
-      workerOf.set(id, { worker, hasFailed: false });
-      if (workerOf.size > MAX_STAGES) workerOf.delete(workerOf.keys().next().value as string);
-      last = worker;
-    },
-    /** No stage is led to a worker that failed by itself or was busy: another may do better. */
-    settle(id: string, outcome: StageOutcome): void {
-      if (outcome.ok || MAY_STILL_RUN.includes(outcome.failure.reason)) return;
-      const known = workerOf.get(id);
-      if (known) known.hasFailed = true;
-      last = undefined;
-    },
-  };
+/** The header that leads a request for stage `id` to a worker, `rather` or `only` there; none where that is unknown. */
+function leadTo(
+  affinity: Affinity | null,
+  id: string,
+  { worker, how }: { readonly worker: string | null; readonly how: 'rather' | 'only' },
+): Record<string, string> {
+  if (affinity === null) return {};
+  if (affinity.by === 'job') return { [affinity.header]: id.split('.', 1)[0] as string };
+  if (worker === null) return {};
+  return { [affinity.header]: how === 'only' ? `strict ${worker}` : worker };
+}
+
+/** The worker that a gateway names in an answer; null where it names none that could be sent back. */
+function workerIn(affinity: Affinity | null, { headers }: Response): string | null {
+  const worker = affinity?.by === 'worker' ? headers.get(affinity.header) : null;
+  return worker !== null && WORKER_NAME.test(worker) ? worker : null;
 }
 
 const failed = (failure: StageFailure): StageOutcome => ({ ok: false, failure });

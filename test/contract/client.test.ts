@@ -368,68 +368,50 @@ describe('behind a gateway', () => {
     expect(seen).toEqual(['job', 'job', 'job', 'other']);
   });
 
-  /** A gateway that names its workers in turn, and what it was asked for; every stage is met with `status`. */
-  const gateway = async (...status: number[]) => {
+  /** A gateway that calls its worker `name`; what it was asked for, and what it told. */
+  const gateway = async (name: string) => {
     const seen: unknown[] = [];
-    let workers = 0;
+    const told: string[] = [];
     const server = await connectTo(
       ({ method, headers }, response) => {
-        const pin = headers['x-runpod-worker-id'];
-        seen.push([method, pin]);
-        workers += 1;
-        response.writeHead(method === 'PUT' ? (status.shift() ?? 502) : 204, {
-          'x-runpod-worker-id': String(pin ?? `w${workers}`).replace('strict ', ''),
-        });
-        response.end(method === 'PUT' ? '<html>' : '');
+        seen.push([method, headers['x-runpod-worker-id']]);
+        response.writeHead(method === 'PUT' ? 400 : 204, { 'x-runpod-worker-id': name }).end();
       },
       route({ header: 'X-Runpod-Worker-Id', by: 'worker' }),
     );
-    return { seen, server };
+    return { seen, told, server, onWorker: (worker: string) => told.push(worker) };
   };
 
-  test('a worker that it names is asked again for the stage it may still have, and alone told to stop it', async () => {
-    const { seen, server } = await gateway(400, 400, 400);
-    await server.run(stageCall());
-    await server.run(stageCall());
-    await server.run(stageCall({ id: 'job.2.0' }));
+  test('a worker that it names is told, rather asked again where that is wanted, and alone told to stop', async () => {
+    const { seen, told, server, onWorker } = await gateway('w1');
+    await server.run(stageCall({ onWorker }));
+    await server.run(stageCall({ onWorker, worker: 'w1' }));
+    await server.cancel('job.1.0', 'w1');
     await server.cancel('job.1.0');
-    await server.cancel('job.3.0');
+    expect(told).toEqual(['w1', 'w1']);
     expect(seen).toEqual([
       ['PUT', undefined],
-      ['PUT', 'w1'],
       ['PUT', 'w1'],
       ['DELETE', 'strict w1'],
       ['DELETE', undefined],
     ]);
   });
 
-  test.each([502, 503])('a worker that answers %i is not asked again unasked, but told to stop', async (status) => {
-    const { seen, server } = await gateway(status, 400);
-    await server.run(stageCall());
-    await server.cancel('job.1.0');
-    await server.run(stageCall());
-    expect(seen).toEqual([
-      ['PUT', undefined],
-      ['DELETE', 'strict w1'],
-      ['PUT', undefined],
-    ]);
+  test.each(['w 1', '', 'w'.repeat(201)])('a name that is none is not told: %o', async (name) => {
+    const { told, server, onWorker } = await gateway(name);
+    await server.run(stageCall({ onWorker }));
+    expect(told).toEqual([]);
   });
 
-  test('a name that no header could carry is not sent back, nor are more than 64 stages remembered', async () => {
+  test('no worker is told, or asked for, where none is configured', async () => {
+    const told: string[] = [];
     const seen: unknown[] = [];
-    const names = ['w 1', ...Array(70).fill('w2')];
-    const server = await connectTo(
-      ({ method, headers }, response) => {
-        if (method === 'DELETE') seen.push(headers['x-runpod-worker-id']);
-        response.writeHead(400, { 'x-runpod-worker-id': names.shift() ?? '' }).end();
-      },
-      route({ header: 'X-Runpod-Worker-Id', by: 'worker' }),
-    );
-    await server.run(stageCall({ id: 'job.0.0' }));
-    await server.cancel('job.0.0');
-    for (let stage = 1; stage <= 65; stage++) await server.run(stageCall({ id: `job.${stage}.0` }));
-    await server.cancel('job.1.0');
-    await server.cancel('job.2.0');
-    expect(seen).toEqual([undefined, undefined, 'strict w2']);
+    const server = await connectTo(({ headers }, response) => {
+      seen.push(headers['x-runpod-worker-id']);
+      response.writeHead(400, { 'x-runpod-worker-id': 'w1' }).end();
+    });
+    await server.run(stageCall({ worker: 'w1', onWorker: (worker) => told.push(worker) }));
+    await server.cancel('job.1.0', 'w1');
+    expect([told, seen]).toEqual([[], [undefined, undefined]]);
   });
 });

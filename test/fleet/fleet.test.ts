@@ -138,6 +138,21 @@ describe('what a server says', () => {
 });
 
 describe('a fleet', () => {
+  test('keeps apart what two servers say that share an address behind different bindings', async () => {
+    const box = (digest: string) => ({
+      fetch: async () => Response.json({ models: [servedFacts({ digest })] }),
+    });
+    const BACKENDS = JSON.stringify(
+      ['A', 'B'].map((binding) => ({ id: binding.toLowerCase(), url: 'http://gpu', binding })),
+    );
+    const cache = memoryCache(Date.now);
+    const env = { BACKENDS, A: box('of a'), B: box('of b') };
+    for (let opened = 0; opened < 2; opened++) {
+      const servers = await openFleet(env, cache, Date.now).servers();
+      expect(servers.map(({ list }) => list?.models[0]?.digest)).toEqual(['of a', 'of b']);
+    }
+  });
+
   test('has its servers in the order of the configuration, each with its own token, those of one host apart', async () => {
     const speaker = await startSpeaker(['/a/v1/models', '/b/c/v1/models']);
     const backends = ['/a', '/b/c/', '/d'].map((path, i) => ({ id: `gpu-${i}`, url: speaker.url + path }));

@@ -49,9 +49,9 @@ const record = (changes: Partial<JobRecord> = {}): JobRecord =>
     ...changes,
   }) as unknown as JobRecord;
 const SENT: readonly SentStage[] = [
-  { backend: 'a', stageId: 's1', outcome: 'stored' },
-  { backend: 'a', stageId: 's2', outcome: 'failed' },
-  { backend: 'b', stageId: 's2', outcome: 'sent' },
+  { backend: 'a', stageId: 's1', worker: null, outcome: 'stored' },
+  { backend: 'a', stageId: 's2', worker: null, outcome: 'failed' },
+  { backend: 'b', stageId: 's2', worker: 'w1', outcome: 'sent' },
 ];
 const end = (status: 'done' | 'failed' | 'cancelled') => ({ status, work: null, expiresAt: 9000, now: 1000 });
 const kinds = (letters: ReturnType<typeof lettersAtEnd>) => letters.map(({ letter }) => letter.kind);
@@ -74,7 +74,7 @@ describe('what an end has to tell', () => {
       expect(kinds(letters)).toEqual(['ended', 'forget', 'forget', 'expire']);
       expect(letters.slice(1, 3).map(({ letter }) => letter.payload)).toEqual([
         { backend: 'a', stageId: 's2' },
-        { backend: 'b', stageId: 's2' },
+        { backend: 'b', stageId: 's2', worker: 'w1' },
       ]);
     }
   });

@@ -1,6 +1,7 @@
 /** Reaching a stage server that somebody else started: the real server in this process, and others in its place. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import type { Model } from '../../containers/onnx/model.ts';
 import { closedFormModel } from '../../scripts/local/closed-form-model.ts';
@@ -27,7 +28,10 @@ async function startOther(status: number, body: string): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-const reach = (url: string, more: { token?: string; startingMs?: number; signal?: AbortSignal } = {}) => {
+const reach = (
+  url: string,
+  more: { token?: string; startingMs?: number; listeningMs?: number; signal?: AbortSignal } = {},
+) => {
   const said: string[] = [];
   const { token = TEST_TOKEN, ...limits } = more;
   return { said, list: reachStage({ url, token }, { ...limits, say: (sentence) => said.push(sentence) }) };
@@ -61,11 +65,21 @@ test('a server that goes on starting is given up, and so is one whose caller lea
   resolve([]);
 });
 
+test('a server that does not listen yet is waited for', async () => {
+  const port = await keptPort();
+  const { list } = reach(`http://127.0.0.1:${port}`);
+  await pause(100);
+  await start([closedFormModel().model], { port });
+  expect((await list).models).toHaveLength(1);
+});
+
 test('another token is told from an address where nobody answers', async () => {
   const { url } = await start([closedFormModel().model]);
   await expect(reach(url, { token: 'another' }).list).rejects.toThrow(`the stage server at ${url} refuses this token`);
   const gone = `http://127.0.0.1:${await keptPort()}`;
-  await expect(reach(gone).list).rejects.toThrow(`no stage server answers at ${gone} (ECONNREFUSED)`);
+  await expect(reach(gone, { listeningMs: 0 }).list).rejects.toThrow(
+    `no stage server answers at ${gone} (ECONNREFUSED)`,
+  );
 });
 
 test.each([
