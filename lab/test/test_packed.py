@@ -194,7 +194,7 @@ def test_an_archive_holds_the_packages_own_files_and_gives_them_back(tmp_path: P
     elsewhere = vocabulary.Vocabulary(few.objects, {}, {})
     assert {name: scenes.sprite(elsewhere, name, "blue").tobytes() for name in few.names} == expected
     with pytest.raises(FileNotFoundError):
-        scenes.sprite(OBJECTS, "snowman", "purple")
+        scenes.sprite(vocabulary.Vocabulary(OBJECTS.objects, {}, {}), "snowman", "purple")
 
 
 @pytest.mark.parametrize("name", ["../../escaped.webp", "train/scenes.py", "node_modules/x/1f34e.webp"])

@@ -115,8 +115,13 @@ def test_packages_that_the_model_does_not_need_may_be_broken(tmp_path: Path):
         about = tmp_path / f"{name}-9.0.0.dist-info"
         about.mkdir()
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.0.0\n")
+    draw = """
+import torch, transformer
+model = transformer.Velocity(9, transformer.CONFIGS["toy"])
+model(torch.zeros(1, 4, 64), torch.ones(1), torch.zeros(1, 2, dtype=torch.int64), torch.zeros(4, 3))
+"""
     done = subprocess.run(
-        [sys.executable, "-c", "import transformer"],
+        [sys.executable, "-c", draw],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(LAB / "train")])},
         capture_output=True,
         text=True,

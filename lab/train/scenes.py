@@ -73,6 +73,13 @@ def sprite(vocabulary: Vocabulary, name: str, colour: str | None = None, style: 
     """RGBA 256 x 256, cut to its visible part and centred, recoloured when `colour` is given. Raises FileNotFoundError
     when the style has no such emoji.
     """
+    image = as_it_is(vocabulary, name, style)
+    return repainted(image, *main_part(vocabulary, name, style), COLOURS[colour]) if colour else image
+
+
+@lru_cache(512)
+def as_it_is(vocabulary: Vocabulary, name: str, style: str) -> Image.Image:
+    """`sprite` in its own colours."""
     folder, pattern = SOURCES[style]
     code = vocabulary.objects[name] if style == "fluent" else vocabulary.objects[name].replace("-fe0f", "")
     image = Image.open(os.path.join(HERE, folder, pattern.format(code))).convert("RGBA")
@@ -81,24 +88,34 @@ def sprite(vocabulary: Vocabulary, name: str, colour: str | None = None, style: 
     image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.LANCZOS)
     square = Image.new("RGBA", (256, 256))
     square.paste(image, ((256 - image.width) // 2, (256 - image.height) // 2))
-    return recolour(square, COLOURS[colour]) if colour else square
+    return square
+
+
+@lru_cache(512)
+def main_part(vocabulary: Vocabulary, name: str, style: str) -> tuple[np.ndarray, np.ndarray]:
+    """`dominant` of its own colours, without the share: kept, because every colour needs it."""
+    return dominant(as_it_is(vocabulary, name, style))[1:]
 
 
 def hsv(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.convert("RGB").convert("HSV")).astype(np.float32) / 255
+    """uint8 [h, w, 3]."""
+    return np.array(image.convert("RGB").convert("HSV"))
 
 
 def dominant(image: Image.Image) -> tuple[float, np.ndarray, np.ndarray]:
     """(share of the visible pixels within 40° of the commonest hue, their mask, the median HSV among them)."""
-    pixels, visible = hsv(image), np.asarray(image.getchannel("A")) > 128
-    lively = visible & (pixels[..., 1] > 0.25) & (pixels[..., 2] > 0.2)
+    levels, visible = hsv(image), np.asarray(image.getchannel("A")) > 128
+    lively = visible & (levels[..., 1] > 0.25 * 255) & (levels[..., 2] > 0.2 * 255)
     if not lively.any():
         return 0.0, lively, np.zeros(3)
-    counts, edges = np.histogram(pixels[..., 0][lively], 36, (0, 1))
+    pixels = levels[lively].astype(np.float32) / 255
+    counts, edges = np.histogram(pixels[:, 0], 36, (0, 1))
     counts = counts + np.roll(counts, 1) + np.roll(counts, -1)  # hue is a circle
     hue = edges[counts.argmax()] + 0.5 / 36
-    mask = lively & (np.abs((pixels[..., 0] - hue + 0.5) % 1 - 0.5) < 40 / 360)
-    return float(mask.sum() / visible.sum()), mask, np.median(pixels[mask], 0)
+    is_near = np.abs((pixels[:, 0] - hue + 0.5) % 1 - 0.5) < 40 / 360
+    mask = lively.copy()
+    mask[lively] = is_near
+    return float(mask.sum() / visible.sum()), mask, np.median(pixels[is_near], 0)
 
 
 @lru_cache(None)
@@ -108,19 +125,21 @@ def can_recolour(vocabulary: Vocabulary, name: str, style: str = "fluent") -> bo
 
 def recolour(image: Image.Image, rgb: tuple[int, int, int]) -> Image.Image:
     """Its commonest hue becomes that of `rgb`; relative saturation and brightness, so shading and highlights, stay."""
-    _, mask, middle = dominant(image)
+    return repainted(image, *dominant(image)[1:], rgb)
+
+
+def repainted(image: Image.Image, mask: np.ndarray, middle: np.ndarray, rgb: tuple[int, int, int]) -> Image.Image:
+    """The image with the hue of `rgb` where the mask is, whose median HSV `middle` becomes that of `rgb`."""
     h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in rgb))
-    pixels = hsv(image)
-    changed = np.stack(
-        [
-            np.full_like(pixels[..., 0], h),
-            np.clip(pixels[..., 1] / middle[1] * s, 0, 1),
-            np.clip(pixels[..., 2] / middle[2] * v, 0, 1),
-        ],
-        -1,
-    )
-    pixels[mask] = changed[mask]
-    result = Image.fromarray((pixels * 255).round().astype(np.uint8), "HSV").convert("RGB")
+    levels = hsv(image)
+    _, saturation, brightness = levels[mask].T.astype(np.float32) / 255
+    changed = [
+        np.full_like(saturation, h),
+        np.clip(saturation / middle[1] * s, 0, 1),
+        np.clip(brightness / middle[2] * v, 0, 1),
+    ]
+    levels[mask] = (np.stack(changed, -1) * 255).round()
+    result = Image.fromarray(levels, "HSV").convert("RGB")
     result.putalpha(image.getchannel("A"))
     return result
 

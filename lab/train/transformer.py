@@ -10,9 +10,9 @@ Two things make up for a short training. Inner tokens are also asked what is dra
 """
 
 import itertools
+import sys
 from collections.abc import Callable
 
-import diffusers.utils.import_utils as installed
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -24,8 +24,8 @@ import text
 from muon import Muon
 
 # diffusers imports these wherever they are installed: seconds of the GPU's time, and an ImportError where they do not
-# like a package that travelled; the model needs none of them
-installed._transformers_available = installed._peft_available = installed._accelerate_available = False
+# like a package that travelled. The model needs none of them, and None keeps them from being found
+sys.modules |= dict.fromkeys(["transformers", "peft", "accelerate"])
 from diffusers import FluxTransformer2DModel  # noqa: E402
 
 SHIFT = 3.0  # of the noise level, in training and sampling, at every size
