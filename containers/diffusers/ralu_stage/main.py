@@ -31,11 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Serves the models that the command line names until a signal ends it."""
     flags = _parse(arguments)
     token = os.environ.get("STAGE_TOKEN", "")
-    if token == "":
-        _fail("the environment variable STAGE_TOKEN holds no token", 2)
+    # it travels in a header
+    if token == "" or not (token.isascii() and token.isprintable()):
+        _failed("the environment variable STAGE_TOKEN holds no token of printable ASCII characters")
+        sys.exit(2)
 
     def load() -> list[Model]:
-        # torch and diffusers take seconds to import: the server answers meanwhile
+        # diffusers takes seconds to import: the server answers meanwhile
         from ralu_stage.load import LoadSettings, load_model
 
         settings = LoadSettings(
@@ -54,11 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     os._exit(code)
 
 
-def serve(load: Callable[[], Sequence[Model]], *, token: str, host: str, port: int, queue: int | None = None) -> int:
+def serve(
+    load: Callable[[], Sequence[Model]], *, token: str, host: str, port: int, queue: int = StageLimits.queue
+) -> int:
     """Serves the models that `load` gives until SIGTERM or SIGINT; the exit code. `load` runs in the thread that owns
     the device."""
     LogLines(log_to_stderr).listen()
-    limits = ServerLimits() if queue is None else ServerLimits(stages=StageLimits(queue=queue))
+    limits = ServerLimits(stages=StageLimits(queue=queue))
     return asyncio.run(_serve(load, token, host, port, limits))
 
 
@@ -109,11 +113,6 @@ def _failed(message: str) -> int:
     return 1
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    log_to_stderr({"event": "failed", "message": message})
-    sys.exit(code)
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="ralu-stage",
@@ -147,7 +146,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="0 takes a free one (the environment variable PORT, or 8788)",
     )
     parser.add_argument(
-        "--queue", type=_whole(0, 10_000), default="16", metavar="NUMBER", help="stages that may wait (16)"
+        "--queue",
+        type=_whole(0, 10_000),
+        default=StageLimits.queue,
+        metavar="NUMBER",
+        help=f"stages that may wait ({StageLimits.queue})",
     )
     flags = parser.parse_args(arguments)
     if flags.facts and len(flags.model) > 1:
