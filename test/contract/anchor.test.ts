@@ -9,7 +9,7 @@ import { loadModel } from '../../containers/onnx/load-model.ts';
 import { type ModelFacts, modelList } from '../../src/stage/contract.ts';
 import type { Tensor } from '../../src/stage/safetensors.ts';
 import type { Started } from './conformance.ts';
-import { RALU_PYTHON, startPython } from './python.ts';
+import { PATIENCE_MS, RALU_PYTHON, startPython } from './python.ts';
 import { call, evenSigmas, finish, freshId, put, type RequestShape, stageBody } from './requests.ts';
 import { startServer } from './start.ts';
 
@@ -54,7 +54,7 @@ describe.skipIf(RALU_PYTHON === undefined)('the embedded model in PyTorch and in
     ]);
     const [onnx] = servers as [Started, Started];
     facts = modelList.parse(await (await call(onnx, 'GET', 'v1/models')).json()).models[0] as ModelFacts;
-  }, 60_000);
+  }, PATIENCE_MS);
   afterAll(() => Promise.all(servers.map((server) => server.stop())));
 
   const both = async (shape: RequestShape) => {
