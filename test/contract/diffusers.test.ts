@@ -1,6 +1,7 @@
 /**
- * The conformance suite against the Python stage server, with tiny random models in diffusers' own format. `RALU_PYTHON`
- * names a Python that has what containers/diffusers/requirements.lock pins; without it nothing is tested here.
+ * The conformance suite against the Python stage server, with tiny random models in diffusers' own format.
+ * `RALU_PYTHON` names a Python that has what containers/diffusers/requirements.lock pins; without it nothing is tested
+ * here.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
