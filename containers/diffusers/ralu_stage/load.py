@@ -77,7 +77,10 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
     except ValueError as error:
         raise LoadError(f"transformer: {error}") from error
     if settings.quantize != "none":
-        quantize(transformer, settings.quantize, device)
+        try:
+            quantize(transformer, settings.quantize, device)
+        except ValueError as error:
+            raise LoadError(str(error)) from error
     transformer.to(device)
     vae.to(device)
     text_device = torch.device("cpu") if settings.offload == "text" else device

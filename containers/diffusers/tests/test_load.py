@@ -210,11 +210,13 @@ def test_without_the_operators_file_sizes_are_those_of_a_megapixel_and_a_rule(co
     assert facts.max_tokens == 9216 and facts.licence == "FLUX non-commercial license"
 
 
-def test_the_licence_and_whether_pictures_may_be_sold_are_said_at_the_start(copy, caplog):
+def test_the_licence_and_whether_pictures_may_be_sold_are_said_at_the_start(copy, caplog, monkeypatch):
     folder = copy("flux-schnell", to="FLUX.1-schnell")
     (folder / "ralu.json").unlink()
-    with caplog.at_level(logging.INFO):
-        load_model(str(folder), CPU)
+    logger = logging.getLogger("ralu_stage.load")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    load_model(str(folder), CPU)
     assert "FLUX.1-schnell: the weights are under Apache-2.0: pictures may be sold" in caplog.text
     assert "on paper the card needs" in caplog.text
 

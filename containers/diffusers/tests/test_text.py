@@ -45,6 +45,7 @@ def test_a_prompt_is_encoded_once_for_an_account(tiny_model, name):
         assert len(runs) == 3 * texts + 1
     finally:
         hook.remove()
+    assert first.encode_text_ms > 0 and again.encode_text_ms == 0
     assert torch.equal(first.latents, again.latents)
     assert (first.text_tokens, first.warnings) == (again.text_tokens, again.warnings)
 

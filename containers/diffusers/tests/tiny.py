@@ -126,14 +126,14 @@ def vae(kind: type = AutoencoderKL, channels: int = 16, **options: Any) -> nn.Mo
     return shake(model, 0.3)
 
 
-def flux(guidance: bool = True, seed: int = 0) -> FluxPipeline:
-    """FLUX.1: dev where guidance is embedded, schnell otherwise."""
+def flux(guidance: bool = True, blocks: int = 2, seed: int = 0) -> FluxPipeline:
+    """FLUX.1: dev where guidance is embedded, schnell otherwise; so many blocks of each kind."""
     torch.manual_seed(seed)
     clip, t5 = clip_tokenizer(), t5_tokenizer()
     transformer = FluxTransformer2DModel(
         in_channels=64,
-        num_layers=2,
-        num_single_layers=2,
+        num_layers=blocks,
+        num_single_layers=blocks,
         attention_head_dim=16,
         num_attention_heads=2,
         joint_attention_dim=32,

@@ -9,8 +9,9 @@ from torch import nn
 
 from ralu_stage.engine.blocks import PARTS
 
-MOST_GRAPHS = 32
-"""Graphs of a class of block: each static token count and the dynamic one, again where features are recorded."""
+MOST_GRAPHS = 128
+"""Graphs of a class of block: for each static token count and for any, one or two passes, features recorded or not, and
+tensors laid out in one or two ways."""
 
 
 class Compiled:

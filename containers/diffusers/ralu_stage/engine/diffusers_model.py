@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ralu_stage.adapters.adapter import Adapter, Places
+from ralu_stage.engine.attention import prefer_attention
 from ralu_stage.engine.blocks import BlockForecast
 from ralu_stage.engine.clock import mark
 from ralu_stage.engine.compile import Compiled
@@ -52,6 +53,8 @@ class DiffusersModel:
         is_cuda = device.type == "cuda"
         self.steps_stream = torch.cuda.Stream(device, priority=-1) if is_cuda else None
         self.decode_stream = torch.cuda.Stream(device) if is_cuda else None
+        self.settings = ExitStack()
+        self.settings.enter_context(prefer_attention(device))
 
     def encode(self, prompt: str) -> Encoded:
         with torch.no_grad():
@@ -65,9 +68,9 @@ class DiffusersModel:
     ) -> Denoised:
         options = job.options
         with self.failing("text"), stream(self.steps_stream):
-            before_text = mark(self.device)
+            encodings, before_text = self.texts.encodings, mark(self.device)
             texts = [self.texts.get(options.account_tag, prompt) for prompt in self.prompts(job)]
-            after_text = mark(self.device)
+            after_text, is_encoded = mark(self.device), self.texts.encodings > encodings
         with self.failing("steps"), stream(self.steps_stream):
             places = self.places(job)
             velocity = self.adapter.bind(places, texts, job.guidance)
@@ -92,7 +95,7 @@ class DiffusersModel:
             return Denoised(
                 latents=result.latents.cpu(),
                 clean=result.clean.cpu() if needs_clean else None,
-                encode_text_ms=after_text.ms_since(before_text),
+                encode_text_ms=after_text.ms_since(before_text) if is_encoded else 0.0,
                 compute_ms=pace.compute_ms,
                 evaluations=result.evaluations,
                 text_tokens=texts[-1].states.shape[1],
@@ -134,6 +137,7 @@ class DiffusersModel:
             return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
 
     def close(self) -> None:
+        self.settings.close()
         self.texts.entries.clear()
         del self.adapter, self.text, self.vae, self.blocks, self.compiled
         if self.device.type == "cuda":

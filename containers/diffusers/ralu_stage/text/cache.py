@@ -25,6 +25,8 @@ class TextCache:
         self.most_prompts, self.most_bytes = most_prompts, most_bytes
         self.entries: OrderedDict[tuple[str | None, str], Encoded] = OrderedDict()
         self.bytes = 0
+        self.encodings = 0
+        """prompts encoded so far"""
 
     def get(self, account_tag: str | None, prompt: str) -> Encoded:
         """The prompt encoded, now or before; without a tag it shares with all that have none."""
@@ -33,6 +35,7 @@ class TextCache:
             self.entries.move_to_end(key)
             return self.entries[key]
         encoded = self.entries[key] = self.encode(prompt)
+        self.encodings += 1
         self.bytes += encoded.bytes
         while len(self.entries) > self.most_prompts or (self.bytes > self.most_bytes and len(self.entries) > 1):
             self.bytes -= self.entries.popitem(last=False)[1].bytes
