@@ -46,17 +46,14 @@ export function nameWorker(sql: SqlStorage, number: number, worker: string): voi
 export const workerFor = (attempts: readonly Attempt[], backend: string): string | null =>
   attempts.findLast((attempt) => attempt.backend === backend)?.worker ?? null;
 
-/** What came of the last request; where it ended at its worker, that is no better than another. */
-export function settleAttempt(
-  sql: SqlStorage,
-  outcome: 'stored' | 'failed',
-  { hasEndedThere = false }: { readonly hasEndedThere?: boolean } = {},
-): void {
-  sql.exec(
-    'UPDATE attempt SET outcome = ?, worker = CASE WHEN ? THEN NULL ELSE worker END WHERE number = (SELECT MAX(number) FROM attempt)',
-    outcome,
-    hasEndedThere ? 1 : 0,
-  );
+/** What came of the last request. */
+export function settleAttempt(sql: SqlStorage, outcome: 'stored' | 'failed'): void {
+  sql.exec('UPDATE attempt SET outcome = ? WHERE number = (SELECT MAX(number) FROM attempt)', outcome);
+}
+
+/** The last request has ended at its worker without a result: that worker is no better than another. */
+export function forgetWorker(sql: SqlStorage): void {
+  sql.exec('UPDATE attempt SET worker = NULL WHERE number = (SELECT MAX(number) FROM attempt)');
 }
 
 /** Every stage and server that a request was sent to, the newest last. */

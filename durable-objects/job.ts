@@ -29,7 +29,7 @@ import {
   walkRoom,
 } from '../src/job/story.ts';
 import { viewJob } from '../src/job/view.ts';
-import { beginAttempt, nameWorker, readAttempts, settleAttempt } from './attempts.ts';
+import { beginAttempt, forgetWorker, nameWorker, readAttempts, settleAttempt } from './attempts.ts';
 import {
   appendEvent,
   deleteContent,
@@ -360,8 +360,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
     this.ctx.storage.transactionSync(() => {
       // where only the bucket failed, the server has the result and is asked again
-      if (isSent && fault.reason !== 'storage_failed')
-        settleAttempt(this.#sql, 'failed', { hasEndedThere: !mayStillRun(fault) });
+      if (isSent && fault.reason !== 'storage_failed') {
+        settleAttempt(this.#sql, 'failed');
+        if (!mayStillRun(fault)) forgetWorker(this.#sql);
+      }
       if (verdict.event) this.#append(verdict.event);
       updateRow(this.#sql, verdict.changes);
     });

@@ -59,8 +59,9 @@ const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
  * What a stage server says of itself, once it is ready. A server that does not listen yet is waited for, for
- * `listeningMs` at most; one that answers `starting` for `startingMs`, and `say` is told so now and then. Throws StageUnusable when it cannot be reached, refuses the
- * token, is no stage server, has no model, or is not ready in time; what `signal` says when that ends the wait.
+ * `listeningMs` at most; one that answers `starting` for `startingMs`, and `say` is told so now and then. Throws
+ * StageUnusable when it cannot be reached, refuses the token, is no stage server, has no model, or is not ready in
+ * time; what `signal` says when that ends the wait.
  */
 export async function reachStage(
   { url, token }: ExternalStage,

@@ -1,7 +1,7 @@
 /**
  * A load balancer as hosts of GPUs have them, before several stage servers: it wants a key of its own, sends requests
- * to its workers in turn, names the worker in each answer, and heeds a name that comes back, alone or while it lives. Only the network's far
- * side is faked; the workers are real.
+ * to its workers in turn, names the worker in each answer, and heeds a name that comes back: alone, or while that
+ * worker lives. Only the network's far side is faked; the workers are real.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
