@@ -1,5 +1,6 @@
 """Laws of the vocabularies. Needs the emoji and their words: npm ci --prefix lab"""
 
+import itertools
 import json
 import random
 import re
@@ -144,6 +145,51 @@ def test_examples_are_eight_prompts_of_training_the_same_for_a_seed():
     assert found != prompts.examples(NEXT, 2)
     assert len(set(found)) == 8
     assert not any(" large " in f" {each} " or each.startswith("a picture of") for each in found)
+
+
+def asked(prompt: str, some: Vocabulary) -> list[tuple]:
+    """The combinations that a prompt's words ask for, as `scenes.held_out` names them: a colour also where the thing
+    has it as it is, a background only where it is said.
+    """
+    grounds, found = "|".join(scenes.BACKGROUNDS), []
+    said = re.search(rf"(?: on| against| with|,)(?: an?)? ({grounds})(?: background)?$", prompt)
+    foreground = re.split(" on a background | on a gradient | with a gradient ", prompt[: said and said.start()])[0]
+    forms = {form: name for name in some.names for noun in some.nouns(name) for form in (noun, some.plural(noun))}
+    numbers = {word: count for count, names in words.COUNTS.items() for word in names}
+    longest_first = sorted(forms, key=len, reverse=True)
+    names = []
+    for part in re.finditer(rf"(.*?)\b({'|'.join(map(re.escape, longest_first))})\b", foreground):
+        before, name = f" {part[1]} ", forms[part[2]]
+        names.append(name)
+        found += [("colour", name, colour) for colour in scenes.COLOURS if f" {colour} " in before]
+        found += [("count", name, count) for word, count in numbers.items() if f" {word} " in before]
+    found += [("pair", *sorted(pair)) for pair in itertools.combinations(names, 2)]
+    return found + [("background", name, said[1]) for name in names if said]
+
+
+def test_the_words_of_a_prompt_ask_for_what_its_scene_shows(some: Vocabulary):
+    rng = random.Random(6)
+    for _ in range(300):
+        scene = scenes.sample(rng, some)
+        found = {each for each in asked(scene.caption, some) if scenes.is_held(*each)}
+        natural = {each for each in found if each[0] == "colour"}
+        # a white background need not be said, and a natural colour may be
+        shown = {each for each in scenes.held_out(scene) if each[0] != "background" or each[2] in scene.caption}
+        assert shown <= found, scene.caption
+        assert found - natural <= shown, scene.caption
+
+
+def test_examples_ask_for_no_held_out_combination(some: Vocabulary):
+    for seed in range(12):
+        for prompt in prompts.examples(some, seed):
+            assert not [each for each in asked(prompt, some) if scenes.is_held(*each)], prompt
+
+
+def test_the_examples_of_the_embedded_model_ask_for_no_held_out_combination():
+    manifest = json.loads((LAB.parent / "models/fluent-scenes/manifest.json").read_text())
+    known = vocabulary.load("fluent-64")
+    for prompt in manifest["facts"]["examples"]:
+        assert not [each for each in asked(prompt, known) if scenes.is_held(*each)], prompt
 
 
 def test_what_a_model_states_are_plain_lists():
