@@ -7,6 +7,8 @@ import type { ModelFacts } from '../../src/stage/contract.ts';
 
 const WORDS = new Set(['a', 'red', 'apple', 'on', 'blue', 'background']);
 const TEXT_TOKENS = 6;
+/** Most characters of a prompt in a warning. */
+const MAX_QUOTE = 120;
 
 export const CLOSED_FORM_FACTS: ModelFacts = {
   id: 'closed-form',
@@ -72,10 +74,11 @@ export function closedFormModel({ facts = {}, before }: { facts?: Partial<ModelF
       await called('encodeText');
       const words = prompt.toLowerCase().split(/\s+/).filter(Boolean);
       const known = words.filter((word) => WORDS.has(word));
+      const unknown = words.filter((word) => !WORDS.has(word));
       const kept = known.slice(0, TEXT_TOKENS);
       const warnings = [
-        ...(known.length < words.length
-          ? [`words the model does not know were skipped: ${words.filter((word) => !WORDS.has(word)).join(', ')}`]
+        ...(unknown.length > 0
+          ? [`words the model does not know were skipped: ${unknown.join(', ').slice(0, MAX_QUOTE)}`]
           : []),
         ...(kept.length < known.length ? [`the text was cut after ${TEXT_TOKENS} words`] : []),
       ];

@@ -120,6 +120,13 @@ const BAD: readonly BadRequest[] = [
     code: 'bad_metadata',
   },
   {
+    title: 'a negative prompt over the limit',
+    shape: () => ({ options: { negative_prompt: 'a'.repeat(32_001) } }),
+    status: 400,
+    field: 'negative_prompt',
+    code: 'bad_metadata',
+  },
+  {
     title: 'an unknown kind of decoding',
     shape: () => ({ options: { decode: 'video' } }),
     status: 400,
@@ -1097,7 +1104,7 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       });
 
       test('a prompt it cannot understand at all still gives an image', async () => {
-        for (const prompt of ['', 'zzqxv blorfgh', '\u0000', '🦊🦊🦊']) {
+        for (const prompt of ['', 'zzqxv blorfgh', '\u0000', '🦊🦊🦊', '一只红色的猫', '猫'.repeat(32_000)]) {
           const { tensors } = await run({
             layout: 'full',
             sigmas: evenSigmas(1),
