@@ -161,6 +161,15 @@ export function readPace(sql: SqlStorage, model: string): number | null {
   return row ? row.ms / row.tflops : null;
 }
 
+/** Removes an open job whose object was never heard of; the key it came with, null where there is no such job. */
+export const withdrawJob = (sql: SqlStorage, id: string): string | null =>
+  sql
+    .exec<{ key_id: string }>(
+      "DELETE FROM job WHERE id = ? AND is_created = 0 AND status = 'open' RETURNING key_id",
+      id,
+    )
+    .toArray()[0]?.key_id ?? null;
+
 export function deleteJob(sql: SqlStorage, id: string): void {
   sql.exec('DELETE FROM job WHERE id = ?', id);
 }

@@ -22,6 +22,7 @@ import {
   type NewAccount,
   type NewKey,
   rateState,
+  refundedArrival,
   type Started,
   type StartRequest,
 } from '../src/account/account.ts';
@@ -195,9 +196,20 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     return attached > 0 && attached !== UNTOLD;
   }
 
-  /** The jobs' objects have been created. */
-  created(ids: readonly string[]): void {
-    if (this.#account()) tables.markCreated(this.#sql, ids);
+  /**
+   * Jobs that will not be created: their entries go, and with `refund` what they took from the key's rate comes back.
+   * Told again it changes nothing.
+   */
+  withdraw(ids: readonly string[], refund: boolean): void {
+    const account = this.#account();
+    if (!account) return;
+    this.ctx.storage.transactionSync(() => {
+      for (const id of ids) {
+        const keyId = tables.withdrawJob(this.#sql, id);
+        const key = keyId === null ? null : tables.readKey(this.#sql, keyId);
+        if (refund && key) tables.setArrival(this.#sql, key.id, refundedArrival(account.limits, key.arrival));
+      }
+    });
   }
 
   /** A job has ended, a done one with its work and time. Told by its object, at least once. */

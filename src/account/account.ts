@@ -1,5 +1,5 @@
 /** What an account is: its limits, its keys, and the index of its jobs. Types, and the pure decisions over them. */
-import { type Rate, type RateState, takeRequests } from './rate.ts';
+import { giveBack, type Rate, type RateState, takeRequests } from './rate.ts';
 
 export interface AccountLimits {
   /** images that a key may ask for in a minute */
@@ -145,6 +145,9 @@ export type Started =
   | { readonly kind: 'conflict' }
   | { readonly kind: 'rate_limited'; readonly retryMs: number; readonly rate: RateState }
   | { readonly kind: 'too_many_jobs'; readonly open: number; readonly limit: number; readonly rate: RateState };
+
+/** The next arrival time of a key once one image that was admitted is given back. */
+export const refundedArrival = (limits: AccountLimits, arrival: number): number => giveBack(rateOf(limits), arrival, 1);
 
 /** How a key stands, without taking anything. */
 export function rateState(limits: AccountLimits, arrival: number, now: number): RateState {

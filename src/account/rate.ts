@@ -24,13 +24,20 @@ export type Taken =
   | ({ readonly ok: true } & RateState & { readonly arrival: number })
   | ({ readonly ok: false; readonly retryMs: number } & RateState);
 
+/** Microseconds that a request pushes the arrival time further. */
+const intervalOf = ({ limit, windowMs }: Rate): number => Math.floor((windowMs * 1000) / limit);
+
+/** The arrival time once `count` requests that passed are taken back. Law: it undoes takeRequests at the same time. */
+export const giveBack = (rate: Rate, arrival: number, count: number): number => arrival - count * intervalOf(rate);
+
 /**
  * Takes `count` requests at `now` (whole milliseconds), or none. `arrival` is what the last call that passed returned,
  * 0 at first: whole microseconds, so that nothing is lost to rounding. A `count` above the limit never passes:
  * `retryMs` is infinite.
  */
-export function takeRequests({ limit, windowMs }: Rate, arrival: number, now: number, count: number): Taken {
-  const interval = Math.floor((windowMs * 1000) / limit);
+export function takeRequests(rate: Rate, arrival: number, now: number, count: number): Taken {
+  const { limit } = rate;
+  const interval = intervalOf(rate);
   const capacity = limit * interval;
   const state = (lead: number): RateState => ({
     limit,

@@ -1,7 +1,7 @@
 /** A request of fal's queue in the words of a job. Pure. */
 
 import { resolveModel } from '../fleet/models.ts';
-import { type PlannedJob, type PlanningTools, planRequest, type RequestInput, renamed } from '../job/plan-request.ts';
+import { type Draft, type DraftTools, draftRequest, type RequestInput, renamed } from '../job/plan-request.ts';
 import { type Planned, refuse } from '../job/schedule-request.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 
@@ -24,17 +24,17 @@ export function modelOfApp(models: readonly ModelFacts[], app: string, path: str
   return names.map((name) => resolveModel(models, name)).find((model) => model !== null) ?? null;
 }
 
-/** The planned job of a request, alone in its list. Refuses fields by their names in the body. */
-export function planFalRequest(
+/** The draft of a request, one job. Refuses fields by their names in the body. */
+export function draftFalRequest(
   { image_size, num_inference_steps: steps, guidance_scale, ...input }: FalInput,
   model: ModelFacts,
-  tools: PlanningTools,
-): Planned<readonly PlannedJob[]> {
+  tools: DraftTools,
+): Planned<Draft> {
   if (steps !== undefined && (input.preset !== undefined || input.N !== undefined || input.speed !== undefined))
     return refuse('num_inference_steps', steps, 'cannot be given together with a preset, N or speed');
   if (guidance_scale !== undefined && input.guidance !== undefined)
     return refuse('guidance_scale', guidance_scale, 'cannot be given together with guidance');
-  const planned = planRequest(
+  const planned = draftRequest(
     {
       ...input,
       ...image_size,

@@ -3,9 +3,9 @@
 import type { Upsampling } from '../job/job.ts';
 import {
   chooseModel,
-  type PlannedJob,
-  type PlanningTools,
-  planRequest,
+  type Draft,
+  type DraftTools,
+  draftRequest,
   type RequestInput,
   renamed,
 } from '../job/plan-request.ts';
@@ -79,15 +79,15 @@ export function findUnsupported(body: unknown): Refusal | null {
 }
 
 /**
- * One planned job an image, image i with seed + i. `preferred` is the format where the body names none. Refuses fields
+ * A draft of one job an image, image i with seed + i. `preferred` is the format where the body names none. Refuses fields
  * by their names in this body.
  */
-export function planImages(
+export function draftImages(
   body: ImageRequest,
   models: readonly ModelFacts[],
-  tools: PlanningTools,
+  tools: DraftTools,
   preferred: ImageFormat = 'png',
-): Planned<readonly PlannedJob[]> {
+): Planned<Draft> {
   const { partial_images: partials = 0, output_compression: compression = DEFAULT_COMPRESSION, n: count = 1 } = body;
   if (partials > 0 && !body.stream) return refuse('partial_images', partials, 'needs stream');
   const model = chooseModel(models, body.model);
@@ -111,7 +111,7 @@ export function planImages(
     // 0 is as good as 1: the encoders begin there
     ...(format !== 'png' && { quality: Math.max(1, compression) }),
   };
-  const planned = planRequest(input, model.value, tools, { count, previews: { count: partials, format } });
+  const planned = draftRequest(input, model.value, tools, { count, previews: { count: partials, format } });
   return renamed(planned, (field) => nameHere(field, body));
 }
 

@@ -3,9 +3,9 @@
 import { resolveModel } from '../fleet/models.ts';
 import {
   chooseModel,
-  type PlannedJob,
-  type PlanningTools,
-  planRequest,
+  type Draft,
+  type DraftTools,
+  draftRequest,
   type RequestInput,
   renamed,
 } from '../job/plan-request.ts';
@@ -34,15 +34,15 @@ export function modelNamed(models: readonly ModelFacts[], { field, name }: Model
   return byName ? { ok: true, value: byName } : refuse(field, name, `must be one of ${known('id')}`);
 }
 
-/** The planned job of a prediction, alone in its list. Refuses fields by their names in the body. */
-export function planPrediction(
+/** The draft of a prediction, one job. Refuses fields by their names in the body. */
+export function draftPrediction(
   input: RequestInput,
   model: ModelName,
   models: readonly ModelFacts[],
-  tools: PlanningTools,
-): Planned<readonly PlannedJob[]> {
+  tools: DraftTools,
+): Planned<Draft> {
   const chosen = modelNamed(models, model);
-  return chosen.ok ? renamed(planRequest(input, chosen.value, tools), nameHere) : chosen;
+  return chosen.ok ? renamed(draftRequest(input, chosen.value, tools), nameHere) : chosen;
 }
 
 /** `width, height` → `input.width, input.height`. */

@@ -6,7 +6,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { isTold, viewError, viewResult, viewStatus, whyNoResult } from '../doors/fal.ts';
-import { type FalInput, modelOfApp, planFalRequest } from '../doors/fal-request.ts';
+import { draftFalRequest, type FalInput, modelOfApp } from '../doors/fal-request.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { LogLine } from '../job/log-lines.ts';
@@ -18,7 +18,7 @@ import type { AppEnv } from './env.ts';
 import { followJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
 import { jobId, jobNotFound } from './job-id.ts';
-import { jobBody, planningTools } from './job-request.ts';
+import { draftTools, fitTools, jobBody } from './job-request.ts';
 import { availableModels } from './models.ts';
 import { methodNotAllowed, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
@@ -147,9 +147,10 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     if (path === 'requests' && more !== undefined) throw methodNotAllowed('POST', ['GET', 'HEAD']);
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, { input, webhook });
     const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
-      plan: async () => {
+      fitting: fitTools(memo),
+      draft: async () => {
         const model = modelAt(await availableModels(c.env), app, more === undefined ? path : `${path}/${more}`);
-        return planFalRequest(input, model, planningTools(memo, c.env));
+        return draftFalRequest(input, model, draftTools(c.env));
       },
       requestId: c.var.requestId,
       idempotency,

@@ -1,13 +1,7 @@
 /** The body of `POST /v1/jobs`: its contract, and the way from it to a planned job. Strict: null is a value. */
 import { z } from '@hono/zod-openapi';
-import type { FitMemo } from '../job/plan.ts';
-import {
-  chooseModel,
-  type PlannedJob,
-  type PlanningTools,
-  planRequest,
-  type RequestInput,
-} from '../job/plan-request.ts';
+import type { FitMemo, FitTools } from '../job/plan.ts';
+import { chooseModel, type Draft, type DraftTools, draftRequest, type RequestInput } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import { SELECTIONS } from '../numerics/select.ts';
 import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
@@ -124,19 +118,15 @@ export const jobBody = z
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;
 
-export const planningTools = (memo: FitMemo, env: Pick<Env, 'ALLOW_ENGINE_CHANGE'>): PlanningTools => ({
-  memo,
-  clock: () => performance.now(),
+export const fitTools = (memo: FitMemo): FitTools => ({ memo, clock: () => performance.now() });
+
+export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE'>): DraftTools => ({
   allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',
   draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
 });
 
-/** The planned job of a body, alone in its list. Refuses fields by their names in the body. */
-export function planBody(
-  body: JobBody,
-  models: readonly ModelFacts[],
-  tools: PlanningTools,
-): Planned<readonly PlannedJob[]> {
+/** The draft of a body, one job. Refuses fields by their names in the body. */
+export function draftBody(body: JobBody, models: readonly ModelFacts[], tools: DraftTools): Planned<Draft> {
   const model = chooseModel(models, body.model);
-  return model.ok ? planRequest(body, model.value, tools) : model;
+  return model.ok ? draftRequest(body, model.value, tools) : model;
 }

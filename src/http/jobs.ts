@@ -10,7 +10,7 @@ import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
-import { jobBody, planBody, planningTools } from './job-request.ts';
+import { draftBody, draftTools, fitTools, jobBody } from './job-request.ts';
 import { availableModels, queueAt } from './models.ts';
 import { badField, orProblem, Problem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
@@ -155,7 +155,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const body = c.req.valid('json');
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), '/v1/jobs', body);
     const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, {
-      plan: async () => planBody(body, await availableModels(c.env), planningTools(memo, c.env)),
+      draft: async () => draftBody(body, await availableModels(c.env), draftTools(c.env)),
+      fitting: fitTools(memo),
       requestId: c.var.requestId,
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,
@@ -171,8 +172,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(quoteJob, async (c) => {
-    const planned = planBody(c.req.valid('json'), await availableModels(c.env), planningTools(memo, c.env));
-    const [{ request, plan }] = orProblem(planned) as readonly [PlannedJob];
+    const draft = orProblem(draftBody(c.req.valid('json'), await availableModels(c.env), draftTools(c.env)));
+    const [{ request, plan }] = draft.plan(fitTools(memo)) as readonly [PlannedJob];
     const [pace, queue] = await Promise.all([
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
       queueAt(c.env, plan),

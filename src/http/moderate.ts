@@ -3,7 +3,7 @@
  * not answer, nothing gets in.
  */
 import { z } from 'zod';
-import type { JobRequest } from '../job/job.ts';
+import type { Draft } from '../job/plan-request.ts';
 import type { Env } from './env.ts';
 import { badField, Problem } from './problem.ts';
 
@@ -14,7 +14,11 @@ const verdict = z.object({ allowed: z.boolean() });
  * Asks the service about a prompt: it gets `{prompt, negative_prompt}` and answers `{allowed}`. Throws a 400 Problem
  * that names `field` where the prompt is not allowed, a 503 where there is no verdict.
  */
-export async function moderate(env: Env, { prompt, negativePrompt }: JobRequest, field: string): Promise<void> {
+export async function moderate(
+  env: Env,
+  { prompt, negativePrompt }: Pick<Draft, 'prompt' | 'negativePrompt'>,
+  field: string,
+): Promise<void> {
   if (!env.MODERATION_URL) return;
   const answer = await ask(env, JSON.stringify({ prompt, negative_prompt: negativePrompt })).catch(() => null);
   if (answer === null)

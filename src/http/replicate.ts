@@ -2,7 +2,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { type Prediction, viewPrediction, viewStreamDone, viewStreamEvent } from '../doors/replicate.ts';
-import { deadlineSeconds, type ModelName, planPrediction, waitSeconds } from '../doors/replicate-request.ts';
+import { deadlineSeconds, draftPrediction, type ModelName, waitSeconds } from '../doors/replicate-request.ts';
 import type { JobView } from '../job/job.ts';
 import { streamToken, withLinks } from '../job/links.ts';
 import type { LogLine } from '../job/log-lines.ts';
@@ -14,7 +14,7 @@ import type { AppEnv } from './env.ts';
 import { followJob, waitForJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
 import { jobId, jobNotFound } from './job-id.ts';
-import { jobBody, planningTools } from './job-request.ts';
+import { draftTools, fitTools, jobBody } from './job-request.ts';
 import { availableModels } from './models.ts';
 import { orProblem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
@@ -148,7 +148,8 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   ) => {
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, body);
     const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
-      plan: async () => planPrediction(body.input, model, await availableModels(c.env), planningTools(memo, c.env)),
+      draft: async () => draftPrediction(body.input, model, await availableModels(c.env), draftTools(c.env)),
+      fitting: fitTools(memo),
       promptField: 'input.prompt',
       requestId: c.var.requestId,
       idempotency,

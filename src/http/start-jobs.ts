@@ -6,7 +6,8 @@ import type { Idempotency, Started } from '../account/account.ts';
 import { toHex } from '../account/hmac.ts';
 import type { RateState } from '../account/rate.ts';
 import type { JobView } from '../job/job.ts';
-import type { PlannedJob } from '../job/plan-request.ts';
+import type { FitTools } from '../job/plan.ts';
+import type { Draft, PlannedJob } from '../job/plan-request.ts';
 import type { NewJob } from '../job/rpc.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import type { Webhook } from '../job/webhook.ts';
@@ -25,11 +26,9 @@ export interface StartedJobs {
 }
 
 export interface StartOptions {
-  /**
-   * one an image, with one prompt, or the field at fault by its name at this surface; asked for only where the request
-   * has not come before
-   */
-  readonly plan: () => Promise<Planned<readonly PlannedJob[]>>;
+  /** of the request, or the field at fault by its name at this surface; asked for once */
+  readonly draft: () => Promise<Planned<Draft>>;
+  readonly fitting: FitTools;
   /** what the prompt is called at this surface; `prompt` when absent */
   readonly promptField?: string;
   readonly requestId: string;
@@ -74,39 +73,74 @@ export function rateHeaders({ limit, remaining, resetMs }: RateState): Record<st
 
 /**
  * The jobs of a request, one an image, started for the caller: all or none. With an idempotency key that came before,
- * the jobs it started then, whatever has become of models, limits and judges since. Throws a 400 Problem for what
- * `plan` refuses, a 422 where the key came with another request, a 429 that says when to come back, and what `plan` and
- * `moderate` throw.
+ * the jobs it started then, whatever has become of models, limits and judges since.
+ *
+ * The account is asked once, before anything that costs: it knows a repetition, and enters what is new. Only then is
+ * the prompt judged and the schedule fitted; where that comes to nothing the entry is withdrawn. Throws a 400 Problem
+ * for what `draft` refuses, a 422 where the key came with another request, a 429 that says when to come back, and what
+ * `draft` and `moderate` throw.
  */
 export async function startJobs(
   env: Env,
   caller: Caller,
-  { plan, promptField = 'prompt', requestId, idempotency, deadlineSeconds = null, webhook = null }: StartOptions,
+  {
+    draft: makeDraft,
+    fitting,
+    promptField = 'prompt',
+    requestId,
+    idempotency,
+    deadlineSeconds = null,
+    webhook = null,
+  }: StartOptions,
 ): Promise<StartedJobs> {
-  const recalled = idempotency && (await recallJobs(env, caller, idempotency));
-  if (recalled) return recalled;
-  const planned = orProblem(await plan());
-  const [{ request }] = planned as readonly [PlannedJob, ...PlannedJob[]];
-  await moderate(env, request, promptField);
-  const jobIds = planned.map(() => `job_${crypto.randomUUID().replaceAll('-', '')}`);
+  const draft = await makeDraft()
+    .then(orProblem)
+    .catch(async (problem: unknown) => {
+      // a request that came before is not refused for what has changed since
+      const recalled = idempotency && (await recallJobs(env, caller, idempotency));
+      if (recalled) return recalled;
+      throw problem;
+    });
+  if ('jobs' in draft) return draft;
+  const jobIds = Array.from({ length: draft.count }, () => `job_${crypto.randomUUID().replaceAll('-', '')}`);
   const started = await callObject(env.ACCOUNTS, caller.account, (account) =>
     account.start(caller.keyId, { requestId, jobIds, idempotency }),
   );
-  if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started, planned.length);
+  if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started, draft.count);
+  const { rate } = started;
+  if (started.kind === 'again') {
+    const jobs = await viewJobs(env, caller, started.jobIds);
+    if (jobs) return { jobs, isReplay: true, rate };
+  }
+  try {
+    await moderate(env, draft, promptField);
+    const planned = draft.plan(fitting);
+    const jobs = await Promise.all(
+      started.jobIds.map((id, i) => {
+        const job: NewJob = { id, account: caller.account, ...(planned[i] as PlannedJob), deadlineSeconds, webhook };
+        return callObject(env.JOBS, id, (stub) => stub.create(job));
+      }),
+    );
+    return { jobs, isReplay: started.kind === 'again', rate };
+  } catch (fault) {
+    // a prompt that is not allowed has used what it took: else a judge could be asked without end
+    if (fault instanceof Problem) {
+      const refund = fault.fields.code !== 'moderation_blocked';
+      await callObject(env.ACCOUNTS, caller.account, (account) => account.withdraw(started.jobIds, refund));
+    }
+    throw fault;
+  }
+}
 
-  const jobs = await Promise.all(
-    started.jobIds.map((id, i) => {
-      const job: NewJob = { id, account: caller.account, ...(planned[i] as PlannedJob), deadlineSeconds, webhook };
-      return callObject(env.JOBS, id, (stub) => stub.create(job));
-    }),
-  );
-  await callObject(env.ACCOUNTS, caller.account, (account) => account.created(started.jobIds));
-  return { jobs, isReplay: started.kind === 'again', rate: started.rate };
+/** The jobs as their owner sees them; null where one is not there. */
+async function viewJobs(env: Env, { account }: Caller, ids: readonly string[]): Promise<readonly JobView[] | null> {
+  const jobs = await Promise.all(ids.map((id) => callObject(env.JOBS, id, (stub) => stub.view(account))));
+  return jobs.every((job) => job !== null) ? jobs : null;
 }
 
 /**
  * The jobs that an earlier request started under the same key; null where there are none, or one was entered and never
- * created: then `start` goes on with them.
+ * created.
  */
 async function recallJobs(env: Env, caller: Caller, idempotency: Idempotency): Promise<StartedJobs | null> {
   const recalled = await callObject(env.ACCOUNTS, caller.account, (account) =>
@@ -114,10 +148,8 @@ async function recallJobs(env: Env, caller: Caller, idempotency: Idempotency): P
   );
   if (!recalled) return null;
   if (recalled.kind === 'conflict') throw refusal(recalled, 0);
-  const jobs = await Promise.all(
-    recalled.jobIds.map((id) => callObject(env.JOBS, id, (stub) => stub.view(caller.account))),
-  );
-  return jobs.every((job) => job !== null) ? { jobs, isReplay: true, rate: recalled.rate } : null;
+  const jobs = await viewJobs(env, caller, recalled.jobIds);
+  return jobs && { jobs, isReplay: true, rate: recalled.rate };
 }
 
 function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>, count: number): Problem {

@@ -1,12 +1,18 @@
 /**
  * From a request in its own words to planned jobs: every default filled in, the seed drawn, the plan made. Pure:
  * models, clock and chance come from outside, and a request that cannot be planned is a value.
+ *
+ * It goes in two steps, so that what costs time is done for those alone who may start the job:
+ *
+ *   request → draft, or what is wrong with it: cheap, and nothing is refused after it
+ *   draft → plan: the fits
  */
+import { plainWork, totalFlops } from '../billing/work.ts';
 import { resolveModel } from '../fleet/models.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, Plan, Upsampling } from './job.ts';
-import { type FitMemo, makePlan } from './plan.ts';
+import { completePlan, type FitTools, type Outline, outlinePlan } from './plan.ts';
 import { chooseSchedule, MAX_STAGES, type Planned, refuse, type ScheduleInput } from './schedule-request.ts';
 import { atSpeed, fastestSchedule } from './speed.ts';
 
@@ -40,10 +46,23 @@ export interface PlannedJob {
   readonly plan: Plan;
 }
 
-export interface PlanningTools {
-  readonly memo: FitMemo;
-  /** milliseconds, for measuring */
-  readonly clock: () => number;
+/** A request that can be planned, with what its jobs will cost. */
+export interface Draft {
+  /** images, each a job of its own */
+  readonly count: number;
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  /** denoising, decoding and text of all images together, FLOPs; a speed may come to less */
+  readonly flops: number;
+  /** steps of one image; a speed may come to less */
+  readonly steps: number;
+  /** denoising, decoding and text of one image by the plain run of the model at this size, FLOPs */
+  readonly plainFlops: number;
+  /** the planned jobs, one an image: this takes the time of the fits */
+  readonly plan: (tools: FitTools) => readonly PlannedJob[];
+}
+
+export interface DraftTools {
   /** what a request gets that does not say whether its stages may change engines */
   readonly allowEngineChange: boolean;
   /** a random seed, 0 … 2³² - 1 */
@@ -58,19 +77,19 @@ export function chooseModel(models: readonly ModelFacts[], name: string | undefi
 }
 
 /**
- * One planned job for each of `count` images: all alike but for the seed, which is one more each time and follows
+ * A draft of one job for each of `count` images: all alike but for the seed, which is one more each time and follows
  * 2³² - 1 with 0. Refuses fields by their names in `RequestInput`. Law: image i is what a request for one image with
  * seed + i gets.
  */
-export function planRequest(
+export function draftRequest(
   input: RequestInput,
   facts: ModelFacts,
-  tools: PlanningTools,
+  tools: DraftTools,
   {
     count = 1,
     previews = everyStage(input),
   }: { readonly count?: number; readonly previews?: JobRequest['previews'] } = {},
-): Planned<readonly PlannedJob[]> {
+): Planned<Draft> {
   const format = input.output_format ?? 'png';
   if (input.quality !== undefined && format === 'png')
     return refuse('quality', input.quality, 'belongs to webp and jpeg; png is lossless');
@@ -82,7 +101,7 @@ export function planRequest(
   const solver = input.solver ?? 'euler';
   if (input.published && solver !== 'euler')
     return refuse('solver', solver, 'the published schedule steps by euler: leave it out or say euler');
-  const asked: JobRequest = {
+  const request: JobRequest = {
     model: facts.id,
     prompt: input.prompt,
     negativePrompt: input.negative_prompt ?? '',
@@ -99,17 +118,38 @@ export function planRequest(
     allowEngineChange: input.allow_engine_change ?? tools.allowEngineChange,
     previews,
   };
-  const chosen: Planned<JobRequest> =
-    speed === undefined ? { ok: true, value: asked } : atSpeed(speed, asked, facts, tools);
-  if (!chosen.ok) return chosen;
-  const request = chosen.value;
-  const plan = makePlan(request, facts, tools);
-  if (!plan.ok) return plan;
-  const jobs = Array.from({ length: count }, (_, i) => ({
-    request: { ...request, seed: (request.seed + i) % NUM_SEEDS },
-    plan: plan.value,
-  }));
-  return { ok: true, value: jobs };
+  const search = speed === undefined ? null : atSpeed(speed, request, facts);
+  if (search && !search.ok) return search;
+  const outline = outlinePlan(request, facts);
+  if (!outline.ok) return outline;
+  const { work } = outline.value;
+  const { decode, text } = work.flops;
+  return {
+    ok: true,
+    value: {
+      count,
+      prompt: request.prompt,
+      negativePrompt: request.negativePrompt,
+      flops: count * ((search?.value.flops ?? work.flops.denoise) + decode + text),
+      steps: search?.value.steps ?? request.schedule.steps.reduce((sum, steps) => sum + steps, 0),
+      plainFlops: totalFlops(plainWork(work)),
+      plan: (fitting) => {
+        const found = search ? search.value.find(fitting) : request;
+        const plan = completePlan(found, search ? outlineOf(found, facts) : outline.value, facts, fitting);
+        return Array.from({ length: count }, (_, i) => ({
+          request: { ...found, seed: (found.seed + i) % NUM_SEEDS },
+          plan,
+        }));
+      },
+    },
+  };
+}
+
+/** The outline of a request that differs in its steps alone from one that has an outline. */
+function outlineOf(request: JobRequest, facts: ModelFacts): Outline {
+  const outline = outlinePlan(request, facts);
+  if (!outline.ok) throw new RangeError(`${outline.refusal.field} ${outline.refusal.rule}`);
+  return outline.value;
 }
 
 /** The same, with the refused field called by the name it has in the caller's own request. */

@@ -2,7 +2,7 @@
  * Request + model facts → plan: every number of a job, fixed before the job exists. Pure; from here on nobody computes
  * a coefficient. A request that cannot be planned is a value that names field, value and rule.
  */
-import { planWork, type StageWork, viewPlannedWork } from '../billing/work.ts';
+import { type PlannedWork, planWork, type StageWork, viewPlannedWork } from '../billing/work.ts';
 import type { Needs } from '../fleet/choose.ts';
 import { fitSteps, type StepsFit, type StepsProblem } from '../numerics/fit-steps.ts';
 import { type FlopFacts, oneBranch } from '../numerics/flops.ts';
@@ -85,28 +85,34 @@ function remember<Problem>(problem: Problem, search: (problem: Problem) => Steps
   return made;
 }
 
+/** What of a plan is known before h and Z are: tokens, evaluations, work. Making it takes no time worth counting. */
+export interface Outline {
+  readonly rows: number;
+  readonly cols: number;
+  readonly selected: readonly number[];
+  readonly selection: Selection;
+  readonly evaluations: readonly number[];
+  readonly work: PlannedWork;
+  /** the model's own shift at this size, and where a fitted Z may lie */
+  readonly shift: number;
+  readonly zRanges: readonly Range[];
+}
+
 /**
- * The plan of a request on a model. Refuses a size the model does not offer, stages on a size with an odd number of
+ * The outline of a request on a model. Refuses a size the model does not offer, stages on a size with an odd number of
  * tokens on a side, guidance, a negative prompt or an upsampling the model does not take, a cache with a solver other
  * than Euler, and a reference run in latent mode or on a model without token mode, with a solver other than Euler, a
  * selection other than Canny's, or a cache.
  */
-export function makePlan(request: JobRequest, facts: ModelFacts, tools: FitTools): Planned<Plan> {
+export function outlinePlan(request: JobRequest, facts: ModelFacts): Planned<Outline> {
   const refusal = refuseForModel(request, facts);
   if (refusal) return { ok: false, refusal };
 
   const { rows, cols } = tokenGrid(request, facts.token_pixels);
-  const { steps, ends, ratios, cache } = request.schedule;
+  const { steps, ratios, cache } = request.schedule;
   const evaluations = steps.map((count) => evaluatedSteps(count, cache).length);
   const isPlain = steps.length === 1;
   const selected = isPlain ? [] : selectedCounts((rows * cols) / 4, ratios);
-  const found = matchTimesteps(
-    request.schedule,
-    { shift: modelShift(facts.shift, rows * cols), zRanges: zRangesOf(request.schedule, { rows, cols, selected }) },
-    tools,
-  );
-  const schedule: Schedule = buildSchedule({ steps, ends, shifts: found.shifts, z: found.z });
-
   const counts = tokenCounts(rows * cols, isPlain ? null : selected);
   const selection = selectionOf(request, { selected });
   const work = planWork(workPerStep(request, facts), {
@@ -119,6 +125,37 @@ export function makePlan(request: JobRequest, facts: ModelFacts, tools: FitTools
     pixels: request.width * request.height,
     plainSteps: facts.steps,
   });
+  return {
+    ok: true,
+    value: {
+      rows,
+      cols,
+      selected,
+      selection,
+      evaluations,
+      work,
+      shift: modelShift(facts.shift, rows * cols),
+      zRanges: zRangesOf(request.schedule, { rows, cols, selected }),
+    },
+  };
+}
+
+/** The plan of a request on a model. Refuses what outlinePlan refuses. */
+export function makePlan(request: JobRequest, facts: ModelFacts, tools: FitTools): Planned<Plan> {
+  const outline = outlinePlan(request, facts);
+  return outline.ok ? { ok: true, value: completePlan(request, outline.value, facts, tools) } : outline;
+}
+
+/** The plan of an outline, its h and Z fitted unless they are given: this takes the time of a fit. */
+export function completePlan(
+  request: JobRequest,
+  { rows, cols, selected, selection, evaluations, work, shift, zRanges }: Outline,
+  facts: ModelFacts,
+  tools: FitTools,
+): Plan {
+  const { steps, ends, cache } = request.schedule;
+  const found = matchTimesteps(request.schedule, { shift, zRanges }, tools);
+  const schedule: Schedule = buildSchedule({ steps, ends, shifts: found.shifts, z: found.z });
   const stages = schedule.stages.map(({ start, end, shift, sigmas, steps: count }, k) => {
     const boundary = schedule.renoise[k - 1];
     return {
@@ -134,22 +171,19 @@ export function makePlan(request: JobRequest, facts: ModelFacts, tools: FitTools
   });
   const { id, channels, token_pixels, digest } = facts;
   return {
-    ok: true,
-    value: {
-      model: { id, channels, token_pixels, digest },
-      features: neededFeatures({ solver: request.solver, clean_latents: selection === 'latent', cache }),
-      numerics: isPublished(request) ? 1 : 2,
-      rows,
-      cols,
-      stages,
-      z: found.z,
-      divergence: found.divergence,
-      fitted: found.fitted,
-      fitMs: found.ms,
-      selected,
-      flops: work.flops,
-      warnings: promptWarnings(request, facts),
-    },
+    model: { id, channels, token_pixels, digest },
+    features: neededFeatures({ solver: request.solver, clean_latents: selection === 'latent', cache }),
+    numerics: isPublished(request) ? 1 : 2,
+    rows,
+    cols,
+    stages,
+    z: found.z,
+    divergence: found.divergence,
+    fitted: found.fitted,
+    fitMs: found.ms,
+    selected,
+    flops: work.flops,
+    warnings: promptWarnings(request, facts),
   };
 }
 
@@ -169,10 +203,7 @@ function restartsOf(
 }
 
 /** Where a fitted Z may lie at each boundary: as high as the caller says, or as the amplitudes allow. */
-export function zRangesOf(
-  { ends, zMax }: ScheduleRequest,
-  grid: Pick<Plan, 'rows' | 'cols' | 'selected'>,
-): readonly Range[] {
+function zRangesOf({ ends, zMax }: ScheduleRequest, grid: Pick<Plan, 'rows' | 'cols' | 'selected'>): readonly Range[] {
   if (zMax === null) return amplitudeRanges(restartsOf(ends, grid));
   return ends.slice(1).map(() => ({ least: 2, most: zMax }));
 }

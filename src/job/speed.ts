@@ -5,8 +5,7 @@ import { mostSpeed } from '../numerics/fit-steps.ts';
 import type { Size } from '../numerics/grid.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, ScheduleRequest } from './job.ts';
-import { modelShift } from './model-shift.ts';
-import { type FitTools, makePlan, matchSteps, zRangesOf } from './plan.ts';
+import { type FitTools, matchSteps, outlinePlan } from './plan.ts';
 import { chooseSchedule, MAX_STEPS, type Planned, refuse, type ScheduleInput } from './schedule-request.ts';
 
 /** e of a request that names none. Divergence does not choose it (docs/method.md). */
@@ -36,21 +35,30 @@ export function fastestSchedule(
   return chooseSchedule({ ...input, N: e.map(() => 1), e }, facts, size);
 }
 
+/** The search for the steps of a speed, before it is made. */
+export interface SpeedSearch {
+  /** work of denoising that the steps found have at most, FLOPs; and how many steps that is at most */
+  readonly flops: number;
+  readonly steps: number;
+  /** the request with the steps that fit its speed best (fitSteps): this takes the time of the fits */
+  readonly find: (tools: FitTools) => JobRequest;
+}
+
 /**
- * The request with the steps that fit its speed best (fitSteps), given with one step in each stage. Work is denoising
- * with attention, as the ratio of a plan counts it. Refuses a speed with less than one step for each stage or more than
- * a job may have, and whatever makePlan refuses. Law: the ratio of the plan is at least `speed`.
+ * The search for the steps of a request that is given with one step in each stage. Work is denoising with attention, as
+ * the ratio of a plan counts it. Refuses a speed with less than one step for each stage or more than a job may have,
+ * and whatever outlinePlan refuses. Law: the ratio of the plan of what is found is at least `speed`.
  */
-export function atSpeed(speed: number, request: JobRequest, facts: ModelFacts, tools: FitTools): Planned<JobRequest> {
-  const fastest = makePlan(request, facts, tools);
+export function atSpeed(speed: number, request: JobRequest, facts: ModelFacts): Planned<SpeedSearch> {
+  const fastest = outlinePlan(request, facts);
   if (!fastest.ok) {
     const { field, rule } = fastest.refusal;
     // who named no steps hears of the speed
     return field === 'N' ? refuse('speed', speed, rule) : fastest;
   }
-  const { rows, cols, selected, stages, flops } = fastest.value;
-  const costs = stages.map((stage) => stage.flops);
-  const { plain } = flops;
+  const { work, shift, zRanges } = fastest.value;
+  const costs = work.stages.map((stage) => stage.flops);
+  const { plain } = work.flops;
   if (plain === 0) return refuse('speed', speed, `model ${facts.id} does not state its work`);
   const most = mostSpeed({ costs, plain });
   if (speed > most)
@@ -62,16 +70,16 @@ export function atSpeed(speed: number, request: JobRequest, facts: ModelFacts, t
       speed,
       `must be at least ${Math.ceil(least * 100) / 100}: a job has ${MAX_STEPS} steps at most`,
     );
-  const { steps } = matchSteps(
-    {
-      costs,
-      plain,
-      speed,
-      ends: request.schedule.ends,
-      modelShift: modelShift(facts.shift, rows * cols),
-      zRanges: zRangesOf(request.schedule, { rows, cols, selected }),
+  const problem = { costs, plain, speed, ends: request.schedule.ends, modelShift: shift, zRanges };
+  return {
+    ok: true,
+    value: {
+      flops: plain / speed,
+      steps: Math.floor(plain / speed / Math.min(...costs)),
+      find: (tools) => {
+        const { steps } = matchSteps(problem, tools);
+        return { ...request, schedule: { ...request.schedule, steps } };
+      },
     },
-    tools,
-  );
-  return { ok: true, value: { ...request, schedule: { ...request.schedule, steps } } };
+  };
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { JobRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
 import { needsOf, viewPlan } from '../../src/job/plan.ts';
-import { planRequest, type RequestInput } from '../../src/job/plan-request.ts';
+import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import { defaultPreset, PRESETS, presetsFor, usualPresetsFor } from '../../src/job/presets.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import { amplitudeRanges } from '../../src/numerics/restart-amplitude.ts';
@@ -499,11 +499,12 @@ describe('a size by rule', () => {
 });
 
 describe('upsampling', () => {
-  const tools = { memo: new Map(), clock: () => 0, allowEngineChange: false, draw: () => 0 };
+  const tools = { allowEngineChange: false, draw: () => 0 };
+  const fitting = { memo: new Map(), clock: () => 0 };
   const planned = (upsampling: ModelFacts['upsampling'], input: Partial<RequestInput>) =>
-    planRequest({ prompt: 'a fox', preset: '7x', ...input }, { ...FLUX, upsampling }, tools);
+    draftRequest({ prompt: 'a fox', preset: '7x', ...input }, { ...FLUX, upsampling }, tools);
   const modeOf = (upsampling: ModelFacts['upsampling'], input: Partial<RequestInput> = {}) =>
-    value(planned(upsampling, input))[0]!.request.upsampling;
+    value(planned(upsampling, input)).plan(fitting)[0]!.request.upsampling;
 
   test('is the first that the model states, and token for a reference run', () => {
     expect(modeOf(['latent', 'token'])).toBe('latent');

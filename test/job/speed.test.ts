@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { viewPlan } from '../../src/job/plan.ts';
-import { planRequest, type RequestInput } from '../../src/job/plan-request.ts';
+import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import { type ModelFacts, modelFacts } from '../../src/stage/contract.ts';
 import { FLUX, value } from './requests.ts';
 
@@ -11,15 +11,12 @@ const BUNDLED: ModelFacts = modelFacts.parse({
   digest: 'sha256:bundled',
 });
 
+const draftFor = (facts: ModelFacts, input: Omit<RequestInput, 'prompt'>) =>
+  draftRequest({ prompt: 'a red apple', ...input }, facts, { allowEngineChange: false, draw: () => 7 });
 const plannedFor = (facts: ModelFacts, input: Omit<RequestInput, 'prompt'>, memo = new Map()) =>
-  planRequest({ prompt: 'a red apple', ...input }, facts, {
-    memo,
-    clock: () => 0,
-    allowEngineChange: false,
-    draw: () => 7,
-  });
+  value(draftFor(facts, input)).plan({ memo, clock: () => 0 });
 const planFor = (facts: ModelFacts, input: Omit<RequestInput, 'prompt'>) => {
-  const { request, plan } = value(plannedFor(facts, input))[0]!;
+  const { request, plan } = plannedFor(facts, input)[0]!;
   return { steps: request.schedule.steps, ends: request.schedule.ends, plan, view: viewPlan(plan, request) };
 };
 
@@ -77,11 +74,26 @@ describe('a speed', () => {
     }
   });
 
+  test('costs at most what its draft says, in work and in steps', () => {
+    for (const [facts, input] of [
+      [BUNDLED, { speed: 1 }],
+      [BUNDLED, { speed: 7 }],
+      [FLUX, { speed: 7, ...THREE }],
+      [FLUX, { speed: 20 }],
+    ] as const) {
+      const draft = value(draftFor(facts, input));
+      const { plan } = plannedFor(facts, input)[0]!;
+      const work = plan.flops.denoise + plan.flops.decode + plan.flops.text;
+      expect(work).toBeLessThanOrEqual(draft.flops * (1 + 1e-12));
+      expect(plan.stages.reduce((sum, { steps }) => sum + steps, 0)).toBeLessThanOrEqual(draft.steps);
+    }
+  });
+
   test('is searched for once', () => {
     const memo = new Map();
-    const first = value(plannedFor(FLUX, { speed: 7 }, memo));
+    const first = plannedFor(FLUX, { speed: 7 }, memo);
     const { size } = memo;
-    expect(value(plannedFor(FLUX, { speed: 7 }, memo))).toEqual(first);
+    expect(plannedFor(FLUX, { speed: 7 }, memo)).toEqual(first);
     expect(memo.size).toBe(size);
     plannedFor(FLUX, { speed: 8 }, memo);
     expect(memo.size).toBeGreaterThan(size);
@@ -95,7 +107,7 @@ describe('a speed', () => {
     [{ published: true }, 'published'],
     [{ cache: { kind: 'taylor_velocity', interval: 2, order: 1, warmup: 1 } }, 'cache'],
   ])('is refused beside %j', (extra, other) => {
-    expect(plannedFor(FLUX, { speed: 7, e: [0.2, 1], ...extra })).toEqual({
+    expect(draftFor(FLUX, { speed: 7, e: [0.2, 1], ...extra })).toEqual({
       ok: false,
       refusal: { field: 'speed', value: 7, rule: `cannot be given together with ${other}` },
     });
@@ -112,7 +124,7 @@ describe('a speed', () => {
     [{ speed: 5, width: 720, height: 720 }, 'speed', '720x720 has 45 x 45 tokens'],
     [{ speed: 50, width: 848, height: 480 }, 'speed', '848x480 has 53 x 30 tokens'],
   ])('refuses %j', (input, field, rule) => {
-    expect(plannedFor(FLUX, input)).toMatchObject({
+    expect(draftFor(FLUX, input)).toMatchObject({
       ok: false,
       refusal: { field, rule: expect.stringContaining(rule) },
     });
@@ -121,7 +133,7 @@ describe('a speed', () => {
   test('is refused beyond what one step of each stage comes to, and taken there', () => {
     const { view } = planFor(BUNDLED, { N: [1, 1], e: [0.2, 1] });
     const most = Math.floor(view.tflops.ratio * 100) / 100;
-    expect(plannedFor(BUNDLED, { speed: 50 })).toEqual({
+    expect(draftFor(BUNDLED, { speed: 50 })).toEqual({
       ok: false,
       refusal: { field: 'speed', value: 50, rule: `must be at most ${most}: one step of each stage` },
     });
@@ -130,7 +142,7 @@ describe('a speed', () => {
 
   test('is refused where a job would have too many steps, and for a model that states no work', () => {
     const slow = { ...BUNDLED, steps: 500 };
-    expect(plannedFor(slow, { speed: 1 })).toMatchObject({
+    expect(draftFor(slow, { speed: 1 })).toMatchObject({
       ok: false,
       refusal: { field: 'speed', value: 1, rule: expect.stringContaining('a job has 1000 steps at most') },
     });
@@ -139,7 +151,7 @@ describe('a speed', () => {
       ...BUNDLED,
       flops: { ...BUNDLED.flops, per_token: 0, per_token_squared: 0, fixed: 0 },
     };
-    expect(plannedFor(silent, { speed: 7 })).toMatchObject({
+    expect(draftFor(silent, { speed: 7 })).toMatchObject({
       ok: false,
       refusal: { field: 'speed', rule: 'model fluent-scenes does not state its work' },
     });

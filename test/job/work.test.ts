@@ -9,7 +9,7 @@ import {
   viewWorkDone,
   workDone,
 } from '../../src/billing/work.ts';
-import { planRequest } from '../../src/job/plan-request.ts';
+import { draftRequest } from '../../src/job/plan-request.ts';
 import { fluxFlopFacts, sd3FlopFacts, stepFlops } from '../../src/numerics/flops.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 import { FLUX, planOn, SD3, value } from './requests.ts';
@@ -196,9 +196,10 @@ describe('the work under classifier-free guidance', () => {
   });
 
   test('is that of the model’s default where a request names no guidance', () => {
-    const tools = { memo: new Map(), clock: () => 0, allowEngineChange: false, draw: () => 0 };
+    const tools = { allowEngineChange: false, draw: () => 0 };
+    const fitting = { memo: new Map(), clock: () => 0 };
     const workOf = (facts: ModelFacts, guidance?: number) =>
-      value(planRequest({ prompt: 'a fox', preset: '2x', guidance }, facts, tools))[0]!.plan.flops;
+      value(draftRequest({ prompt: 'a fox', preset: '2x', guidance }, facts, tools)).plan(fitting)[0]!.plan.flops;
     expect(workOf(SD3)).toEqual(workOf(SD3, 7));
     const unguided: ModelFacts = { ...SD3, guidance: { kind: 'cfg', min: 0, max: 20, default: 1 } };
     expect(workOf(unguided)).toEqual(workOf(SD3, 1));

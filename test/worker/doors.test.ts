@@ -1,16 +1,17 @@
 /** The doors: one request planned and refused in each one's own words, errors and events in each one's own shapes. */
 import { describe, expect, test } from 'vitest';
 import { whyNoResult } from '../../src/doors/fal.ts';
-import { planFalRequest } from '../../src/doors/fal-request.ts';
+import { draftFalRequest } from '../../src/doors/fal-request.ts';
 import { failureOf, usageOf, viewProgress } from '../../src/doors/openai.ts';
-import { findUnsupported, type ImageRequest, planImages } from '../../src/doors/openai-request.ts';
+import { draftImages, findUnsupported, type ImageRequest } from '../../src/doors/openai-request.ts';
 import { viewPrediction, viewStreamDone, viewStreamEvent } from '../../src/doors/replicate.ts';
-import { deadlineSeconds, planPrediction, waitSeconds } from '../../src/doors/replicate-request.ts';
-import { planBody } from '../../src/http/job-request.ts';
+import { deadlineSeconds, draftPrediction, waitSeconds } from '../../src/doors/replicate-request.ts';
+import { draftBody } from '../../src/http/job-request.ts';
 import type { StoredEvent } from '../../src/job/events.ts';
 import type { FailureReason } from '../../src/job/failures.ts';
 import type { LinkedJob } from '../../src/job/links.ts';
-import { type PlanningTools, planRequest } from '../../src/job/plan-request.ts';
+import type { FitTools } from '../../src/job/plan.ts';
+import { type Draft, type DraftTools, draftRequest, type PlannedJob } from '../../src/job/plan-request.ts';
 import type { Planned } from '../../src/job/schedule-request.ts';
 import { fluxFlopFacts } from '../../src/numerics/flops.ts';
 import { CACHE_KINDS, type TemporalCache } from '../../src/numerics/taylor.ts';
@@ -41,20 +42,23 @@ const FACTS: ModelFacts = {
 };
 const CACHE = { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 2 } as const;
 const OTHER = { ...FACTS, id: 'other', aliases: [], digest: 'sha256:other' };
-const tools: PlanningTools = { memo: new Map(), clock: () => 0, draw: () => 42, allowEngineChange: false };
+const tools: DraftTools = { draw: () => 42, allowEngineChange: false };
+const fitting: FitTools = { memo: new Map(), clock: () => 0 };
 
 const value = <T>(planned: Planned<T>): T => {
   if (!planned.ok) throw new Error(JSON.stringify(planned.refusal));
   return planned.value;
 };
+/** The planned jobs of a draft. */
+const jobsOf = (drafted: Planned<Draft>): readonly PlannedJob[] => value(drafted).plan(fitting);
 const fieldOf = (planned: Planned<unknown>): string | null => (planned.ok ? null : planned.refusal.field);
 
 describe('a request for several images', () => {
   test('is as many requests for one, with following seeds', () => {
-    const many = value(planRequest({ prompt: 'a fox', seed: 2 ** 32 - 2 }, FACTS, tools, { count: 4 }));
+    const many = jobsOf(draftRequest({ prompt: 'a fox', seed: 2 ** 32 - 2 }, FACTS, tools, { count: 4 }));
     expect(many.map(({ request }) => request.seed)).toEqual([2 ** 32 - 2, 2 ** 32 - 1, 0, 1]);
     for (const { request, plan } of many)
-      expect(value(planRequest({ prompt: 'a fox', seed: request.seed }, FACTS, tools))).toEqual([{ request, plan }]);
+      expect(jobsOf(draftRequest({ prompt: 'a fox', seed: request.seed }, FACTS, tools))).toEqual([{ request, plan }]);
   });
 
   test('draws one seed where none is given', () => {
@@ -63,50 +67,50 @@ describe('a request for several images', () => {
       drawn++;
       return 7;
     };
-    const jobs = value(planImages({ prompt: 'a fox', n: 3 }, [FACTS], { ...tools, draw }));
+    const jobs = jobsOf(draftImages({ prompt: 'a fox', n: 3 }, [FACTS], { ...tools, draw }));
     expect([jobs.map(({ request }) => request.seed), drawn]).toEqual([[7, 8, 9], 1]);
   });
 });
 
 describe('each door', () => {
   test('plans the same job from its own words', () => {
-    const own = value(planRequest({ prompt: 'a fox', N: [9], e: [1], guidance: 5, seed: 7 }, FACTS, tools));
+    const own = jobsOf(draftRequest({ prompt: 'a fox', N: [9], e: [1], guidance: 5, seed: 7 }, FACTS, tools));
     const { plan } = own[0] as (typeof own)[0];
-    const openai = planImages({ prompt: 'a fox', steps: 9, guidance: 5, seed: 7, size: 'auto' }, [FACTS], tools);
-    const fal = planFalRequest({ prompt: 'a fox', num_inference_steps: 9, guidance_scale: 5, seed: 7 }, FACTS, tools);
+    const openai = draftImages({ prompt: 'a fox', steps: 9, guidance: 5, seed: 7, size: 'auto' }, [FACTS], tools);
+    const fal = draftFalRequest({ prompt: 'a fox', num_inference_steps: 9, guidance_scale: 5, seed: 7 }, FACTS, tools);
     const input = { prompt: 'a fox', N: [9], e: [1], guidance: 5, seed: 7 };
-    const replicate = planPrediction(input, { field: 'version', name: 'black/flux' }, [OTHER, FACTS], tools);
-    expect(value(fal)).toEqual(own);
-    expect(value(replicate)).toEqual(own);
+    const replicate = draftPrediction(input, { field: 'version', name: 'black/flux' }, [OTHER, FACTS], tools);
+    expect(jobsOf(fal)).toEqual(own);
+    expect(jobsOf(replicate)).toEqual(own);
     // its stages are shown only where partial images are asked for
-    expect(value(openai)).toMatchObject([{ request: { seed: 7, guidance: 5, previews: { count: 0 } }, plan }]);
+    expect(jobsOf(openai)).toMatchObject([{ request: { seed: 7, guidance: 5, previews: { count: 0 } }, plan }]);
   });
 
   test('plans a preset with a cache, and none for a quality', () => {
     const preset = '5x-taylor-3';
-    const own = value(planRequest({ prompt: 'a fox', preset, seed: 7 }, FACTS, tools));
+    const own = jobsOf(draftRequest({ prompt: 'a fox', preset, seed: 7 }, FACTS, tools));
     const { plan } = own[0] as (typeof own)[0];
     expect(plan.stages.map(({ evaluations }) => evaluations)).toEqual([3, 4, 4]);
-    expect(value(planFalRequest({ prompt: 'a fox', preset, seed: 7 }, FACTS, tools))).toEqual(own);
+    expect(jobsOf(draftFalRequest({ prompt: 'a fox', preset, seed: 7 }, FACTS, tools))).toEqual(own);
     const input = { prompt: 'a fox', preset, seed: 7 };
-    expect(value(planPrediction(input, { field: 'version', name: 'flux' }, [FACTS], tools))).toEqual(own);
-    expect(value(planImages({ prompt: 'a fox', seed: 7, ralu: { preset } }, [FACTS], tools))).toMatchObject([
+    expect(jobsOf(draftPrediction(input, { field: 'version', name: 'flux' }, [FACTS], tools))).toEqual(own);
+    expect(jobsOf(draftImages({ prompt: 'a fox', seed: 7, ralu: { preset } }, [FACTS], tools))).toMatchObject([
       { request: { schedule: { preset } }, plan: { features: ['cache.taylor_velocity'] } },
     ]);
     const names = (['low', 'medium', 'high'] as const).map(
-      (quality) => value(planImages({ prompt: 'a fox', quality }, [FACTS], tools))[0]?.request.schedule.preset,
+      (quality) => jobsOf(draftImages({ prompt: 'a fox', quality }, [FACTS], tools))[0]?.request.schedule.preset,
     );
     expect(names).toEqual(['7x', '5x', '4x']);
   });
 
   test('plans the same steps for a speed', () => {
     const input = { prompt: 'a fox', speed: 7, seed: 7 };
-    const own = value(planRequest(input, FACTS, tools));
+    const own = jobsOf(draftRequest(input, FACTS, tools));
     const { request, plan } = own[0] as (typeof own)[0];
     expect(plan.flops.plain / plan.flops.denoise).toBeGreaterThanOrEqual(7);
-    expect(value(planFalRequest(input, FACTS, tools))).toEqual(own);
-    expect(value(planPrediction(input, { field: 'version', name: 'flux' }, [FACTS], tools))).toEqual(own);
-    expect(value(planImages({ prompt: 'a fox', seed: 7, ralu: { speed: 7 } }, [FACTS], tools))).toMatchObject([
+    expect(jobsOf(draftFalRequest(input, FACTS, tools))).toEqual(own);
+    expect(jobsOf(draftPrediction(input, { field: 'version', name: 'flux' }, [FACTS], tools))).toEqual(own);
+    expect(jobsOf(draftImages({ prompt: 'a fox', seed: 7, ralu: { speed: 7 } }, [FACTS], tools))).toMatchObject([
       { request: { schedule: request.schedule } },
     ]);
   });
@@ -115,13 +119,13 @@ describe('each door', () => {
     const size_rule = { multiple: 16, min_pixels: 65_536, max_pixels: 1_048_576, max_aspect: 2 };
     const facts: ModelFacts = { ...FACTS, size_rule };
     const through = (width: number, height: number) => [
-      planBody({ prompt: 'a fox', width, height }, [facts], tools),
-      planImages({ prompt: 'a fox', size: `${width}x${height}` }, [facts], tools),
-      planFalRequest({ prompt: 'a fox', image_size: { width, height } }, facts, tools),
-      planPrediction({ prompt: 'a fox', width, height }, { field: 'version', name: 'flux' }, [facts], tools),
+      draftBody({ prompt: 'a fox', width, height }, [facts], tools),
+      draftImages({ prompt: 'a fox', size: `${width}x${height}` }, [facts], tools),
+      draftFalRequest({ prompt: 'a fox', image_size: { width, height } }, facts, tools),
+      draftPrediction({ prompt: 'a fox', width, height }, { field: 'version', name: 'flux' }, [facts], tools),
     ];
     for (const planned of through(768, 512))
-      expect(value(planned)).toMatchObject([{ request: { width: 768, height: 512 }, plan: { rows: 32, cols: 48 } }]);
+      expect(jobsOf(planned)).toMatchObject([{ request: { width: 768, height: 512 }, plan: { rows: 32, cols: 48 } }]);
     const fields = ['width, height', 'size', 'image_size', 'input.width, input.height'];
     for (const [i, planned] of through(1040, 512).entries())
       expect(planned).toEqual({
@@ -137,14 +141,14 @@ describe('each door', () => {
   test('takes a cache of either kind that the model has, and names the field of another', () => {
     const facts: ModelFacts = { ...FACTS, caches: ['taylor_blocks', 'taylor_velocity'] };
     const through = (cache: TemporalCache, model: ModelFacts) => [
-      planBody({ prompt: 'a fox', preset: '5x', cache }, [model], tools),
-      planImages({ prompt: 'a fox', ralu: { preset: '5x', cache } }, [model], tools),
-      planFalRequest({ prompt: 'a fox', preset: '5x', cache }, model, tools),
-      planPrediction({ prompt: 'a fox', preset: '5x', cache }, { field: 'version', name: 'flux' }, [model], tools),
+      draftBody({ prompt: 'a fox', preset: '5x', cache }, [model], tools),
+      draftImages({ prompt: 'a fox', ralu: { preset: '5x', cache } }, [model], tools),
+      draftFalRequest({ prompt: 'a fox', preset: '5x', cache }, model, tools),
+      draftPrediction({ prompt: 'a fox', preset: '5x', cache }, { field: 'version', name: 'flux' }, [model], tools),
     ];
     for (const kind of CACHE_KINDS)
       for (const planned of through({ ...CACHE, kind }, facts))
-        expect(value(planned)).toMatchObject([{ plan: { features: [`cache.${kind}`] } }]);
+        expect(jobsOf(planned)).toMatchObject([{ plan: { features: [`cache.${kind}`] } }]);
     expect(through({ ...CACHE, kind: 'taylor_blocks' }, FACTS).map(fieldOf)).toEqual([
       'cache.kind',
       'ralu.cache.kind',
@@ -178,7 +182,7 @@ describe('each door', () => {
     ['ralu.cache', { ralu: { published: true, cache: CACHE } }],
     ['model', { model: 'nobody' }],
   ])('OpenAI’s names %s as its body does: %j', (field, extra) => {
-    expect(fieldOf(planImages({ prompt: 'a fox', ...extra }, [FACTS], tools))).toBe(field);
+    expect(fieldOf(draftImages({ prompt: 'a fox', ...extra }, [FACTS], tools))).toBe(field);
   });
 
   test.each([
@@ -191,7 +195,7 @@ describe('each door', () => {
     [null, {}, 'flux'],
     [null, {}, 'black/flux'],
   ])('Replicate’s names %s', (field, extra, name) => {
-    expect(fieldOf(planPrediction({ prompt: 'a fox', ...extra }, { field: 'version', name }, [FACTS], tools))).toBe(
+    expect(fieldOf(draftPrediction({ prompt: 'a fox', ...extra }, { field: 'version', name }, [FACTS], tools))).toBe(
       field,
     );
   });
@@ -200,7 +204,7 @@ describe('each door', () => {
     const other = { ...OTHER, digest: 'abc' };
     for (const name of ['abc', 'any/thing:abc'])
       expect(
-        value(planPrediction({ prompt: 'a fox' }, { field: 'version', name }, [FACTS, other], tools)),
+        jobsOf(draftPrediction({ prompt: 'a fox' }, { field: 'version', name }, [FACTS, other], tools)),
       ).toMatchObject([{ request: { model: 'other' } }]);
   });
 
@@ -215,7 +219,7 @@ describe('each door', () => {
     ['speed', { speed: 45 }],
     ['num_inference_steps', { num_inference_steps: 9, speed: 7 }],
   ])('fal’s names %s', (field, extra) => {
-    expect(fieldOf(planFalRequest({ prompt: 'a fox', ...extra }, FACTS, tools))).toBe(field);
+    expect(fieldOf(draftFalRequest({ prompt: 'a fox', ...extra }, FACTS, tools))).toBe(field);
   });
 
   test('OpenAI’s knows what it does not support, and null is none of it', () => {

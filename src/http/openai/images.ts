@@ -6,7 +6,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Idempotency } from '../../account/account.ts';
 import { type DoneJob, failureOf, isDone, methodHeaders, viewAnswer } from '../../doors/openai.ts';
-import { type ImageRequest, planImages } from '../../doors/openai-request.ts';
+import { draftImages, type ImageRequest } from '../../doors/openai-request.ts';
 import type { JobView } from '../../job/job.ts';
 import type { FitMemo } from '../../job/plan.ts';
 import { type ImageFormat, imageFormat } from '../../stage/contract.ts';
@@ -15,7 +15,7 @@ import { callObject } from '../call-object.ts';
 import type { AppEnv, Env } from '../env.ts';
 import { erased, waitForJob } from '../follow.ts';
 import { foreignContent } from '../foreign-body.ts';
-import { planningTools } from '../job-request.ts';
+import { draftTools, fitTools } from '../job-request.ts';
 import { availableModels } from '../models.ts';
 import { badField, Problem } from '../problem.ts';
 import { limitBody, requireJson } from '../request-body.ts';
@@ -108,14 +108,14 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
     if (bytes && body.stream) throw badField('stream', true, 'needs Accept: text/event-stream or application/json');
     if (bytes && (body.n ?? 1) > 1) throw badField('n', body.n, 'must be 1 where the answer is the bytes of an image');
     const idempotency = await idempotencyHere(c, body);
-    const plan = async () =>
-      planImages(
-        body,
-        await availableModels(c.env),
-        planningTools(memo, c.env),
-        bytes && bytes !== 'any' ? bytes : 'png',
-      );
-    const started = await startJobs(c.env, c.var.caller, { plan, requestId: c.var.requestId, idempotency });
+    const draft = async () =>
+      draftImages(body, await availableModels(c.env), draftTools(c.env), bytes && bytes !== 'any' ? bytes : 'png');
+    const started = await startJobs(c.env, c.var.caller, {
+      draft,
+      fitting: fitTools(memo),
+      requestId: c.var.requestId,
+      idempotency,
+    });
     const headers = {
       ...rateHeaders(started.rate),
       'x-ralu-job-id': jobIds(started.jobs),
