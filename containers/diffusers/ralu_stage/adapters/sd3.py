@@ -89,7 +89,7 @@ class TokenEmbed(nn.Module):
         """entries a unit of length; length of entry 0"""
         self.at: torch.Tensor | None = None
         """[n, width] float32: positions of the tokens to come"""
-        table = embed.pos_embed[0].float().unflatten(0, (self.side, self.side))
+        table = embed.pos_embed[0].float().cpu().unflatten(0, (self.side, self.side))
         if self.error(table) > TABLE_TOLERANCE:
             self.fit(table)
         if not self.error(table) <= TABLE_TOLERANCE:
