@@ -251,14 +251,22 @@ async function checkReplay(walk: Walk, signal: AbortSignal): Promise<string> {
 async function checkCancel(walk: Walk, signal: AbortSignal): Promise<string> {
   const { service } = walk.options;
   const job = await start(walk, { ...walk.body, preset: 'plain', seed: 2 }, signal);
-  await request(service, `/v1/jobs/${job.id}/cancel`, { method: 'POST', signal });
   let last: FollowedEvent | undefined;
-  for await (const event of follow(service, job.id, { signal })) last = event;
+  let isCancelled = false;
+  for await (const event of follow(service, job.id, { signal })) {
+    last = event;
+    // in the middle of a stage, where the server has to stop something
+    if (event.type !== 'step' || isCancelled) continue;
+    isCancelled = true;
+    await request(service, `/v1/jobs/${job.id}/cancel`, { method: 'POST', signal });
+  }
+  if (last?.type === 'failed')
+    throw new Wrong(`the job failed: ${last.data.message}`, adviceForFailure(last.data.reason));
   const { status } = await getJob(service, job.id);
   if (status === 'done' && last?.type === 'done') return 'the job was done before it could be cancelled';
   if (status !== 'cancelled' || last?.type !== 'cancelled')
     throw new Wrong(`a cancelled job has status ${status}, and its last event is ${last?.type}`, BUG);
-  return `a job was stopped in room ${last.data.room}`;
+  return `a job was stopped in the middle of ${last.data.room}`;
 }
 
 async function checkErase(walk: Walk, signal: AbortSignal): Promise<string> {

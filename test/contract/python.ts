@@ -40,8 +40,8 @@ function run(args: readonly string[]) {
 }
 
 /**
- * A server once it says that it is ready. Rejects with the end of its log when it ends before. `stop` sends SIGTERM, and
- * rejects when the server then ends with another code than 0.
+ * A server once it says that it is ready. Rejects with the end of its log when it ends before. `stop` sends SIGTERM,
+ * and rejects when the server then ends with another code than 0.
  */
 export async function startPython(args: readonly string[]): Promise<PythonServer> {
   const { child, exit } = run(args);

@@ -16,7 +16,8 @@ from ralu_stage.engine.compile import Compiled, static_counts
 from ralu_stage.engine.diffusers_model import DiffusersModel
 from ralu_stage.engine.engine_class import describe_engine
 from ralu_stage.facts import licence_of, make_facts, read_operator, token_pixels
-from ralu_stage.memory import on_paper
+from ralu_stage.memory import on_paper, show
+from ralu_stage.model import ModelFailed
 from ralu_stage.quantize import quantize
 from ralu_stage.source import LoadError, Source, digest, open_source
 
@@ -61,6 +62,8 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
         source, value_bytes=dtype.itemsize, quantize=settings.quantize, offload=settings.offload, pixels=1024 * 1024
     )
     log.info("%s: at 1024x1024 %s", source.name, memory.sentence())
+    if device.type == "cuda" and memory.total > (free := torch.cuda.mem_get_info(device)[0]):
+        log.warning("%s: the card has %s free, less than that", source.name, show(free))
 
     modules = {component: load_module(source, component, dtype) for component in source.models}
     pipeline_class = getattr(diffusers, source.pipeline)
@@ -81,12 +84,12 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
             quantize(transformer, settings.quantize, device)
         except ValueError as error:
             raise LoadError(str(error)) from error
-    transformer.to(device)
-    vae.to(device)
     text_device = torch.device("cpu") if settings.offload == "text" else device
-    for component in source.models:
-        if component.startswith("text_encoder"):
-            modules[component].to(text_device)
+    try:
+        for component, module in modules.items():
+            module.to(text_device if component.startswith("text_encoder") else device)
+    except torch.OutOfMemoryError as error:
+        raise LoadError(f"the weights do not fit on the card: {first_line(error)}") from error
     text = source.family.text(pipeline, text_device)
 
     facts = make_facts(source, adapter, text, digest(source), operator)
@@ -107,8 +110,11 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
         vae=vae,
         compiled=compiled,
     )
-    if compiled is not None:
-        model.warm_up()
+    if device.type == "cuda" or compiled is not None:
+        try:
+            model.warm_up()
+        except ModelFailed as failed:
+            raise LoadError(f"the first step fails: {first_line(failed.cause)}") from failed
     return model
 
 

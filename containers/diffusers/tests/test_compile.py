@@ -28,11 +28,12 @@ class Graphs:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(tiny_folder, tmp_path_factory):
     """FLUX.1 with compiled blocks, the same without, and the graphs that were made: for 16 tokens, and for others."""
     folder = tmp_path_factory.mktemp("compiled")
     tiny.flux(guidance=False, blocks=1).save_pretrained(folder)
-    model, plain = (load_model(str(folder), LoadSettings(device="cpu")) for _ in range(2))
+    settings = LoadSettings(device="cpu", facts=tiny_folder("flux-schnell") / "ralu.json")
+    model, plain = (load_model(str(folder), settings) for _ in range(2))
     torch._dynamo.reset()
     graphs = Graphs()
     model.compiled = Compiled(model.adapter.transformer, [16], backend=graphs)

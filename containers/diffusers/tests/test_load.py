@@ -149,13 +149,13 @@ def test_a_schedule_that_no_shift_describes_is_refused(copy, field):
     )
 
 
-def test_sd3_with_another_table_of_positions_is_refused(copy):
+def test_sd3_whose_table_is_no_sine_is_refused(copy):
     folder = copy("sd3")
     weights = folder / "transformer/diffusion_pytorch_model.safetensors"
     values = load_file(weights)
     values["pos_embed.pos_embed"] = values["pos_embed.pos_embed"].roll(1, 1)
     save_file(values, weights, metadata={"format": "pt"})
-    assert "the table of positions differs from its sine" in refusal(folder)
+    assert "transformer: the table of positions differs from a sine by" in refusal(folder)
 
 
 def test_an_unknown_field_of_the_operator_is_refused(copy):

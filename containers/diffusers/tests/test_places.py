@@ -7,6 +7,8 @@ import math
 import numpy
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
+from diffusers.models.embeddings import PatchEmbed, get_2d_sincos_pos_embed_from_grid
 from jobs import denoise, difference, full_grid, make_job, mixed_grid, noise
 
 from ralu_stage.adapters.adapter import Places
@@ -43,11 +45,21 @@ def test_sd3s_positions_are_the_formula_at_half_places_too(tiny_model, name):
 
 @pytest.mark.parametrize(("rows", "cols"), [(6, 8), (5, 7), (24, 24), (1, 24)])
 def test_sd3s_positions_at_whole_places_are_its_own_table(tiny_folder, rows, cols):
-    from diffusers import SD3Transformer2DModel
-
     own = SD3Transformer2DModel.from_pretrained(tiny_folder("sd3") / "transformer").pos_embed
     got = TokenEmbed(own).positions(Places(torch.from_numpy(full_grid(rows, cols)), rows, cols))
     assert (got - own.cropped_pos_embed(2 * rows, 2 * cols)[0]).abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("base", "offset"), [(8, 0), (24, 0), (12, -3.5)])
+def test_a_table_of_other_lengths_is_read_from_the_weights(base, offset, dtype):
+    own = PatchEmbed(height=16, width=16, patch_size=2, in_channels=16, embed_dim=32, pos_embed_max_size=24)
+    lengths = torch.arange(24) * base / 24 + offset
+    grid = torch.stack(torch.meshgrid(lengths, lengths, indexing="xy"))
+    own.pos_embed = get_2d_sincos_pos_embed_from_grid(32, grid).float()[None].to(dtype)
+    got = TokenEmbed(own).positions(Places(torch.from_numpy(full_grid(6, 8)), rows=6, cols=8))
+    tolerance = 1e-5 if dtype == torch.float32 else 0.01
+    assert (got - own.cropped_pos_embed(12, 16)[0]).abs().max() <= tolerance
 
 
 def test_a_grid_larger_than_sd3s_table_is_refused(tiny_model):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy
 import torch
 from diffusers import SD3Transformer2DModel
 from diffusers.models.embeddings import PatchEmbed
@@ -15,14 +17,16 @@ from ralu_stage.adapters.shift import shift_by_tokens
 from ralu_stage.text.encoded import Encoded
 
 TABLE_TOLERANCE = 0.02
-"""Most that an entry of the weights' table may differ from the sine: it may be stored in bfloat16."""
+"""Most that an entry of the weights' table may differ from a sine: it may be stored in bfloat16."""
+MOST_TURNS = 8
+"""Whole turns that entry 0 may be away from length 0."""
 
 
 class SD3:
     """Tokens are the model's patches, stacked as one column; a table of positions that takes any place stands in for
     the model's own. Time is 1000 sigma. With classifier-free guidance both texts are one batch of two.
 
-    Raises ValueError where the weights hold another table than the sine that their configuration describes.
+    Raises ValueError where the weights' table of positions is no sine.
     """
 
     def __init__(self, transformer: SD3Transformer2DModel) -> None:
@@ -72,23 +76,46 @@ class TokenEmbed(nn.Module):
     """SD3's patch embedding with a position for each patch, whatever grid it is of.
 
     The model's table has a side of `pos_embed_max_size` entries, and its middle is cropped to the size of a grid. An
-    entry is a sine of its index, scaled so that the side is `base_size` long; here the sine is computed where a token
-    stands, also between two entries.
+    entry is a sine of a length, which is linear in the entry's index; here the sine is computed where a token stands,
+    also between two entries. By the configuration the whole side is `base_size` long. Weights whose table is of other
+    lengths are read as such. Raises ValueError where their table is no such sine.
     """
 
     def __init__(self, embed: PatchEmbed) -> None:
         super().__init__()
         self.proj = embed.proj
-        self.side, self.base_size = embed.pos_embed_max_size, embed.base_size
-        self.width = embed.proj.out_channels
+        self.side, self.width = embed.pos_embed_max_size, embed.proj.out_channels
+        self.per_length, self.offset = self.side / embed.base_size, 0.0
+        """entries a unit of length; length of entry 0"""
         self.at: torch.Tensor | None = None
         """[n, width] float32: positions of the tokens to come"""
-        if not embed.pos_embed.is_meta:
-            corners = torch.tensor([[0, 0], [0, self.side - 1], [self.side - 1, 0], [self.side // 2, self.side // 3]])
-            stored = embed.pos_embed[0, corners[:, 0] * self.side + corners[:, 1]].float().cpu()
-            off = (stored - self.sines(corners.float())).abs().max().item()
-            if not off <= TABLE_TOLERANCE:
-                raise ValueError(f"the table of positions differs from its sine by {off:.3g}, expected at most 0.02")
+        table = embed.pos_embed[0].float().cpu().unflatten(0, (self.side, self.side))
+        if self.error(table) > TABLE_TOLERANCE:
+            self.fit(table)
+        if not self.error(table) <= TABLE_TOLERANCE:
+            raise ValueError(f"the table of positions differs from a sine by {self.error(table):.3g}, expected 0.02")
+
+    def error(self, table: torch.Tensor) -> float:
+        """Largest difference of a table [side, side, width] from the sine, on its edges and its diagonal."""
+        line = torch.arange(self.side)
+        zero, end = torch.zeros_like(line), torch.full_like(line, self.side - 1)
+        entries = torch.cat([torch.stack(pair, 1) for pair in ((line, zero), (zero, line), (line, line), (end, line))])
+        return (table[entries[:, 0], entries[:, 1]] - self.sines(entries.float())).abs().max().item()
+
+    def fit(self, table: torch.Tensor) -> None:
+        """Takes lengths from a table [side, side, width] of sines.
+
+        The fastest sine and cosine of a row of entries turn by one radian a unit of length: a line through their angles
+        says the lengths but for whole turns, and the slower ones say those.
+        """
+        sines, cosines = table[0, :, 0].double(), table[0, :, self.width // 4].double()
+        slope, start = numpy.polyfit(numpy.arange(self.side), numpy.unwrap(torch.atan2(sines, cosines).numpy()), 1)
+        self.per_length = 1 / slope if slope else math.inf
+        errors = {}
+        for turns in range(-MOST_TURNS, MOST_TURNS + 1):
+            self.offset = float(start) + turns * math.tau
+            errors[self.offset] = self.error(table)
+        self.offset = min(errors, key=errors.__getitem__)
 
     def sines(self, entries: torch.Tensor) -> torch.Tensor:
         """The table at entries [n, 2] of it, (row, column) from 0 to side - 1, any number: [n, width] float32.
@@ -97,7 +124,7 @@ class TokenEmbed(nn.Module):
         """
         quarter = self.width // 4
         rates = 10000.0 ** -(torch.arange(quarter, dtype=torch.float64, device=entries.device) / quarter)
-        lengths = entries / (self.side / self.base_size)
+        lengths = entries / self.per_length + self.offset
         angles = lengths.flip(1).double()[:, :, None] * rates  # [n, (column, row), quarter]
         return torch.cat([angles.sin(), angles.cos()], dim=2).flatten(1).float()
 

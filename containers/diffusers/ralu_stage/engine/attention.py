@@ -18,8 +18,8 @@ ORDER = [
 
 
 def prefer_attention(device: torch.device) -> AbstractContextManager[Any]:
-    """Within the block, for all threads: cuDNN's kernel first on cards from Hopper on, where it is the fastest that torch
-    has; each of the others where those before it cannot. Elsewhere torch's own order."""
+    """Within the block, for all threads: cuDNN's kernel first on cards from Hopper on, where it is torch's fastest, and
+    each of the others where those before it cannot. Elsewhere torch's own order."""
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= HOPPER:
         return sdpa_kernel(ORDER, set_priority=True)
     return nullcontext()

@@ -103,17 +103,27 @@ class DiffusersModel:
             )
 
     def warm_up(self) -> None:
-        """Meets the static token counts of a compiled transformer once, and any other count."""
-        with stream(self.steps_stream), torch.no_grad():
-            text = self.encode("")
-            guidance = self.facts["guidance"]
-            texts = [text, text] if guidance and guidance["kind"] == "cfg" else [text]
-            for tokens in [*sorted(self.compiled.static_counts), self.facts["max_tokens"] - 1]:
+        """Runs a step and the decoder once: the first stage then finds kernels chosen, graphs made and memory enough.
+
+        Compiled blocks meet each of their static token counts, and one count for all others. Raises ModelFailed.
+        """
+        size, pixels = self.facts["sizes"][0], self.facts["token_pixels"]
+        rows, cols = size["height"] // pixels, size["width"] // pixels
+        guidance = self.facts["guidance"]
+        is_cfg = guidance is not None and guidance["kind"] == "cfg"
+        counts = [rows * cols]
+        if self.compiled is not None:
+            counts = [*sorted(self.compiled.static_counts), self.facts["max_tokens"] - 1]
+        with self.failing("warm-up"), stream(self.steps_stream), torch.no_grad():
+            texts = [self.encode("")] * (2 if is_cfg else 1)
+            for tokens in counts:
+                if self.compiled is not None:
+                    self.compiled.choose(tokens)
                 places = Places(torch.zeros(tokens, 3, device=self.device), rows=1, cols=1)
-                self.compiled.choose(tokens)
                 velocity = self.adapter.bind(places, texts, guidance["default"] if guidance else None)
                 velocity(torch.zeros(tokens, 4 * self.adapter.channels, device=self.device), 1.0)
             mark(self.device).wait()
+            self.decode(torch.zeros(rows * cols, 4 * self.adapter.channels), rows, cols)
 
     def prompts(self, job: StageJob) -> list[str]:
         """The prompt; with classifier-free guidance above 1 the negative prompt, and then it."""
