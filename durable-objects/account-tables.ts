@@ -2,13 +2,17 @@
  * The rows of one account: schema, and every read and write of them. docs/storage.md shows each row with an example.
  * Nothing here awaits.
  */
-import type {
-  AccountLimits,
-  IndexedJob,
-  JobQuery,
-  JobStatus,
-  KeyRecord,
-  RememberedRequest,
+import {
+  type AccountLimits,
+  type Arrivals,
+  type Costs,
+  DEFAULT_LIMITS,
+  type IndexedJob,
+  type JobQuery,
+  type JobStatus,
+  type KeyRecord,
+  type NewKey,
+  type RememberedRequest,
 } from '../src/account/account.ts';
 
 /** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
@@ -22,6 +26,11 @@ export const ACCOUNT_MIGRATIONS = [
    ALTER TABLE idempotency ADD COLUMN attached REAL NOT NULL DEFAULT 0;`,
   `ALTER TABLE account ADD COLUMN webhook_generation INTEGER NOT NULL DEFAULT 0;
    ALTER TABLE account ADD COLUMN webhook_rotated_at INTEGER;`,
+  `ALTER TABLE account ADD COLUMN work_arrival REAL NOT NULL DEFAULT 0;
+   ALTER TABLE key ADD COLUMN tflops_per_minute REAL;
+   ALTER TABLE key ADD COLUMN work_arrival REAL NOT NULL DEFAULT 0;
+   ALTER TABLE job ADD COLUMN key_cost REAL NOT NULL DEFAULT 0;
+   ALTER TABLE job ADD COLUMN account_cost REAL NOT NULL DEFAULT 0;`,
 ] as const;
 
 export interface AccountRecord {
@@ -29,15 +38,26 @@ export interface AccountRecord {
   readonly name: string;
   readonly limits: AccountLimits;
   readonly createdAt: number;
+  /** of `takeWork`: microseconds */
+  readonly workArrival: number;
 }
 
 export function readAccount(sql: SqlStorage): AccountRecord | null {
   const [row] = sql
-    .exec<{ id: string; name: string; limits: string; created_at: number }>(
-      'SELECT id, name, limits, created_at FROM account',
+    .exec<{ id: string; name: string; limits: string; created_at: number; work_arrival: number }>(
+      'SELECT id, name, limits, created_at, work_arrival FROM account',
     )
     .toArray();
-  return row ? { id: row.id, name: row.name, limits: JSON.parse(row.limits), createdAt: row.created_at } : null;
+  if (!row) return null;
+  // an account opened before a limit existed has the default one
+  const limits = { ...DEFAULT_LIMITS, ...(JSON.parse(row.limits) as Partial<AccountLimits>) };
+  return { id: row.id, name: row.name, limits, createdAt: row.created_at, workArrival: row.work_arrival };
+}
+
+/** What a key and its account have left. */
+export function setArrivals(sql: SqlStorage, keyId: string, { key, keyWork, accountWork }: Arrivals): void {
+  sql.exec('UPDATE key SET arrival = ?, work_arrival = ? WHERE id = ?', key, keyWork, keyId);
+  sql.exec('UPDATE account SET work_arrival = ?', accountWork);
 }
 
 /** Which secret of the account signs its webhooks, and since when; null: since the account was opened. */
@@ -54,7 +74,10 @@ export function rotateWebhookSecret(sql: SqlStorage, at: number): void {
   sql.exec('UPDATE account SET webhook_generation = webhook_generation + 1, webhook_rotated_at = ?', at);
 }
 
-export function insertAccount(sql: SqlStorage, { id, name, limits, createdAt }: AccountRecord): void {
+export function insertAccount(
+  sql: SqlStorage,
+  { id, name, limits, createdAt }: Omit<AccountRecord, 'workArrival'>,
+): void {
   sql.exec(
     'INSERT INTO account (id, name, limits, created_at) VALUES (?, ?, ?, ?)',
     id,
@@ -71,14 +94,18 @@ type KeyRow = {
   created_at: number;
   revoked_at: number | null;
   arrival: number;
+  tflops_per_minute: number | null;
+  work_arrival: number;
 };
-const toKey = ({ id, name, hash, created_at, revoked_at, arrival }: KeyRow): KeyRecord => ({
+const toKey = ({ id, name, hash, created_at, revoked_at, arrival, ...work }: KeyRow): KeyRecord => ({
   id,
   name,
   hash,
   createdAt: created_at,
   revokedAt: revoked_at,
   arrival,
+  tflopsPerMinute: work.tflops_per_minute,
+  workArrival: work.work_arrival,
 });
 
 export const readKeys = (sql: SqlStorage): readonly KeyRecord[] =>
@@ -91,14 +118,15 @@ export function readKey(sql: SqlStorage, id: string): KeyRecord | null {
 
 export function insertKey(
   sql: SqlStorage,
-  { id, name, hash, createdAt }: Pick<KeyRecord, 'id' | 'name' | 'hash' | 'createdAt'>,
+  { id, name, hash, createdAt, tflopsPerMinute }: NewKey & Pick<KeyRecord, 'createdAt'>,
 ): void {
   sql.exec(
-    'INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival) VALUES (?, ?, ?, ?, NULL, 0)',
+    'INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival, tflops_per_minute) VALUES (?, ?, ?, ?, NULL, 0, ?)',
     id,
     name,
     hash,
     createdAt,
+    tflopsPerMinute,
   );
 }
 
@@ -106,20 +134,22 @@ export function insertKey(
 export const revokeKey = (sql: SqlStorage, id: string, at: number): boolean =>
   sql.exec('UPDATE key SET revoked_at = COALESCE(revoked_at, ?) WHERE id = ?', at, id).rowsWritten > 0;
 
-export function setArrival(sql: SqlStorage, id: string, arrival: number): void {
-  sql.exec('UPDATE key SET arrival = ? WHERE id = ?', arrival, id);
-}
-
 export const countOpen = (sql: SqlStorage): number =>
   sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM job WHERE status = 'open'").one().count;
 
-export function insertJob(sql: SqlStorage, { id, requestId, keyId, createdAt }: Omit<IndexedJob, 'status'>): void {
+export function insertJob(
+  sql: SqlStorage,
+  { id, requestId, keyId, createdAt }: Omit<IndexedJob, 'status'>,
+  costs: Costs,
+): void {
   sql.exec(
-    "INSERT INTO job (id, request_id, key_id, created_at, status, is_created) VALUES (?, ?, ?, ?, 'open', 0)",
+    "INSERT INTO job (id, request_id, key_id, created_at, status, is_created, key_cost, account_cost) VALUES (?, ?, ?, ?, 'open', 0, ?, ?)",
     id,
     requestId,
     keyId,
     createdAt,
+    costs.key,
+    costs.account,
   );
 }
 
@@ -161,14 +191,16 @@ export function readPace(sql: SqlStorage, model: string): number | null {
   return row ? row.ms / row.tflops : null;
 }
 
-/** Removes an open job whose object was never heard of; the key it came with, null where there is no such job. */
-export const withdrawJob = (sql: SqlStorage, id: string): string | null =>
-  sql
-    .exec<{ key_id: string }>(
-      "DELETE FROM job WHERE id = ? AND is_created = 0 AND status = 'open' RETURNING key_id",
+/** Removes an open job whose object was never heard of: its key, and what it took; null where there is no such job. */
+export function withdrawJob(sql: SqlStorage, id: string): { readonly keyId: string; readonly costs: Costs } | null {
+  const [row] = sql
+    .exec<{ key_id: string; key_cost: number; account_cost: number }>(
+      "DELETE FROM job WHERE id = ? AND is_created = 0 AND status = 'open' RETURNING key_id, key_cost, account_cost",
       id,
     )
-    .toArray()[0]?.key_id ?? null;
+    .toArray();
+  return row ? { keyId: row.key_id, costs: { key: row.key_cost, account: row.account_cost } } : null;
+}
 
 export function deleteJob(sql: SqlStorage, id: string): void {
   sql.exec('DELETE FROM job WHERE id = ?', id);

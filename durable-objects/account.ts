@@ -8,6 +8,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import {
   type AccountView,
+  type Arrivals,
   admit,
   IDEMPOTENCY_MS,
   type Idempotency,
@@ -22,7 +23,7 @@ import {
   type NewAccount,
   type NewKey,
   rateState,
-  refundedArrival,
+  refunded,
   type Started,
   type StartRequest,
 } from '../src/account/account.ts';
@@ -43,6 +44,12 @@ const CREATION_MS = 60_000;
 
 /** As `attached`: no repetition is let in any more. SQLite keeps it as a number like any other. */
 const UNTOLD = Number.POSITIVE_INFINITY;
+
+const arrivalsOf = (account: tables.AccountRecord, key: KeyRecord): Arrivals => ({
+  key: key.arrival,
+  keyWork: key.workArrival,
+  accountWork: account.workArrival,
+});
 
 export class AccountObject extends DurableObject<AccountEnv> implements AccountCalls {
   readonly #sql: SqlStorage;
@@ -68,7 +75,9 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   /** The account; null where there is none. */
   view(): AccountView | null {
     const account = this.#account();
-    return account && { ...account, openJobs: tables.countOpen(this.#sql) };
+    if (!account) return null;
+    const { workArrival: _, ...view } = account;
+    return { ...view, openJobs: tables.countOpen(this.#sql) };
   }
 
   /** Adds a key. False where there is no account. */
@@ -79,7 +88,9 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   }
 
   keys(): readonly KeyView[] {
-    return this.#account() ? tables.readKeys(this.#sql).map(({ hash: _, arrival: __, ...key }) => key) : [];
+    return this.#account()
+      ? tables.readKeys(this.#sql).map(({ hash: _, arrival: __, workArrival: ___, ...key }) => key)
+      : [];
   }
 
   /** From the next request on the key opens nothing. False where there is no such key. */
@@ -113,7 +124,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
    * Enters the jobs of one request, all or none, unless limits or an earlier request of the same idempotency key say
    * otherwise. The key must have been let in by `refuse`.
    */
-  start(keyId: string, { requestId, jobIds, idempotency }: StartRequest): Started {
+  start(keyId: string, { requestId, jobIds, work, idempotency }: StartRequest): Started {
     const now = Date.now();
     const account = this.#account();
     const key = account && tables.readKey(this.#sql, keyId);
@@ -125,12 +136,19 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       if (jobIds.some((id) => tables.hasJob(this.#sql, id)))
         return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, key.arrival, now) };
       const admitted = admit(
-        { limits: account.limits, arrival: key.arrival, open: tables.countOpen(this.#sql), count: jobIds.length },
+        {
+          limits: account.limits,
+          keyTflopsPerMinute: key.tflopsPerMinute,
+          arrivals: arrivalsOf(account, key),
+          open: tables.countOpen(this.#sql),
+          count: jobIds.length,
+          work,
+        },
         now,
       );
       if (admitted.refusal) return admitted.refusal;
-      tables.setArrival(this.#sql, keyId, admitted.arrival);
-      for (const id of jobIds) tables.insertJob(this.#sql, { id, requestId, keyId, createdAt: now });
+      tables.setArrivals(this.#sql, keyId, admitted.arrivals);
+      for (const id of jobIds) tables.insertJob(this.#sql, { id, requestId, keyId, createdAt: now }, admitted.costs);
       if (idempotency) {
         const { attached } = tables.readIdempotency(this.#sql, idempotency.key) ?? { attached: 0 };
         // one that can be told from no other stays so; any other begins anew
@@ -201,13 +219,14 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
    * Told again it changes nothing.
    */
   withdraw(ids: readonly string[], refund: boolean): void {
-    const account = this.#account();
-    if (!account) return;
     this.ctx.storage.transactionSync(() => {
       for (const id of ids) {
-        const keyId = tables.withdrawJob(this.#sql, id);
-        const key = keyId === null ? null : tables.readKey(this.#sql, keyId);
-        if (refund && key) tables.setArrival(this.#sql, key.id, refundedArrival(account.limits, key.arrival));
+        // read anew for each: a refund changes both
+        const account = this.#account();
+        const job = account && tables.withdrawJob(this.#sql, id);
+        const key = job && tables.readKey(this.#sql, job.keyId);
+        if (refund && account && key)
+          tables.setArrivals(this.#sql, key.id, refunded(account.limits, arrivalsOf(account, key), job.costs));
       }
     });
   }

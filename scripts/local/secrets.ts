@@ -44,7 +44,10 @@ export async function openAccount(url: string, adminKey: string, name: string): 
   const response = await fetch(new URL('/v1/accounts', url), {
     method: 'POST',
     headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ name, limits: { images_per_minute: 6000, concurrent_jobs: 200 } }),
+    body: JSON.stringify({
+      name,
+      limits: { images_per_minute: 6000, concurrent_jobs: 200, tflops_per_image: 1e9, steps_per_image: 1000 },
+    }),
   });
   if (!response.ok)
     throw new Error(`the demo account could not be opened: ${response.status} ${await response.text()}`);

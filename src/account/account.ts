@@ -1,4 +1,5 @@
 /** What an account is: its limits, its keys, and the index of its jobs. Types, and the pure decisions over them. */
+import { type BudgetState, flopsPerMinute, imageOverLimit, type RequestWork, takeWork } from './budget.ts';
 import { giveBack, type Rate, type RateState, takeRequests } from './rate.ts';
 
 export interface AccountLimits {
@@ -6,9 +7,20 @@ export interface AccountLimits {
   readonly imagesPerMinute: number;
   /** jobs of the account that may be under way at once */
   readonly concurrentJobs: number;
+  /** work that may begin in a minute; null: as much as that many plain pictures of the model asked for */
+  readonly tflopsPerMinute: number | null;
+  /** of one image; null: as much as four plain pictures of the model asked for */
+  readonly tflopsPerImage: number | null;
+  readonly stepsPerImage: number;
 }
 
-export const DEFAULT_LIMITS: AccountLimits = { imagesPerMinute: 60, concurrentJobs: 20 };
+export const DEFAULT_LIMITS: AccountLimits = {
+  imagesPerMinute: 60,
+  concurrentJobs: 20,
+  tflopsPerMinute: null,
+  tflopsPerImage: null,
+  stepsPerImage: 200,
+};
 
 const rateOf = ({ imagesPerMinute }: AccountLimits): Rate => ({ limit: imagesPerMinute, windowMs: 60_000 });
 
@@ -22,13 +34,17 @@ export interface KeyRecord {
   readonly revokedAt: number | null;
   /** of `takeRequests`: microseconds */
   readonly arrival: number;
+  /** work that may begin with it in a minute; null: what the account has */
+  readonly tflopsPerMinute: number | null;
+  /** of `takeWork`: microseconds */
+  readonly workArrival: number;
 }
 
 /** A key as its account's holders see it. */
-export type KeyView = Omit<KeyRecord, 'hash' | 'arrival'>;
+export type KeyView = Omit<KeyRecord, 'hash' | 'arrival' | 'workArrival'>;
 
 /** A key to be kept: its hash, never itself. */
-export type NewKey = Pick<KeyRecord, 'id' | 'name' | 'hash'>;
+export type NewKey = Pick<KeyRecord, 'id' | 'name' | 'hash' | 'tflopsPerMinute'>;
 
 /** An account to be opened, with its first key. */
 export interface NewAccount {
@@ -82,6 +98,7 @@ export interface StartRequest {
   readonly requestId: string;
   /** one id an image, in order */
   readonly jobIds: readonly string[];
+  readonly work: RequestWork;
   readonly idempotency: Idempotency | null;
 }
 
@@ -144,10 +161,28 @@ export type Started =
   | { readonly kind: 'again'; readonly jobIds: readonly string[]; readonly requestId: string; readonly rate: RateState }
   | { readonly kind: 'conflict' }
   | { readonly kind: 'rate_limited'; readonly retryMs: number; readonly rate: RateState }
+  /** an image of the request is larger than one may be */
+  | {
+      readonly kind: 'image_too_large';
+      readonly what: 'steps' | 'TFLOPs';
+      readonly asked: number;
+      readonly limit: number;
+    }
+  /** of the account, or of the key */
+  | {
+      readonly kind: 'out_of_budget';
+      readonly whose: 'account' | 'key';
+      readonly retryMs: number;
+      readonly budget: BudgetState;
+    }
   | { readonly kind: 'too_many_jobs'; readonly open: number; readonly limit: number; readonly rate: RateState };
 
-/** The next arrival time of a key once one image that was admitted is given back. */
-export const refundedArrival = (limits: AccountLimits, arrival: number): number => giveBack(rateOf(limits), arrival, 1);
+/** Arrivals once one job that was admitted is given back. */
+export const refunded = (limits: AccountLimits, arrivals: Arrivals, costs: Costs): Arrivals => ({
+  key: giveBack(rateOf(limits), arrivals.key, 1),
+  keyWork: arrivals.keyWork - costs.key,
+  accountWork: arrivals.accountWork - costs.account,
+});
 
 /** How a key stands, without taking anything. */
 export function rateState(limits: AccountLimits, arrival: number, now: number): RateState {
@@ -155,30 +190,72 @@ export function rateState(limits: AccountLimits, arrival: number, now: number): 
   return { limit, remaining, resetMs };
 }
 
+/** What a key and its account have left, as it is kept: microseconds. */
+export interface Arrivals {
+  readonly key: number;
+  readonly keyWork: number;
+  readonly accountWork: number;
+}
+
+/** What one job took of the budgets, microseconds: given back where it is not created. */
+export interface Costs {
+  readonly key: number;
+  readonly account: number;
+}
+
+export type Admitted =
+  | { readonly refusal: Exclude<Started, { kind: 'new' | 'again' | 'conflict' }> }
+  | {
+      readonly refusal: null;
+      readonly arrivals: Arrivals;
+      /** of each job */
+      readonly costs: Costs;
+      readonly rate: RateState;
+    };
+
 /**
- * Whether `count` more images may start now for a key with `open` jobs under way in its account; null with the key's
- * next arrival time where they may.
+ * Whether `count` more images may start now for a key with `open` jobs under way in its account. Everything is taken or
+ * nothing.
  */
 export function admit(
   {
     limits,
-    arrival,
+    keyTflopsPerMinute,
+    arrivals,
     open,
     count,
-  }: { readonly limits: AccountLimits; readonly arrival: number; readonly open: number; readonly count: number },
+    work,
+  }: {
+    readonly limits: AccountLimits;
+    readonly keyTflopsPerMinute: number | null;
+    readonly arrivals: Arrivals;
+    readonly open: number;
+    readonly count: number;
+    readonly work: RequestWork;
+  },
   now: number,
-):
-  | { readonly refusal: Extract<Started, { kind: 'rate_limited' | 'too_many_jobs' }> }
-  | { readonly refusal: null; readonly arrival: number; readonly rate: RateState } {
-  const rate = rateOf(limits);
+): Admitted {
+  const tooLarge = imageOverLimit(limits, work, count);
+  if (tooLarge) return { refusal: { kind: 'image_too_large', ...tooLarge } };
   if (open + count > limits.concurrentJobs) {
-    return {
-      refusal: { kind: 'too_many_jobs', open, limit: limits.concurrentJobs, rate: rateState(limits, arrival, now) },
-    };
+    const rate = rateState(limits, arrivals.key, now);
+    return { refusal: { kind: 'too_many_jobs', open, limit: limits.concurrentJobs, rate } };
   }
-  const taken = takeRequests(rate, arrival, now, count);
-  const { limit, remaining, resetMs } = taken;
-  const state = { limit, remaining, resetMs };
-  if (!taken.ok) return { refusal: { kind: 'rate_limited', retryMs: taken.retryMs, rate: state } };
-  return { refusal: null, arrival: taken.arrival, rate: state };
+  const taken = takeRequests(rateOf(limits), arrivals.key, now, count);
+  const rate = { limit: taken.limit, remaining: taken.remaining, resetMs: taken.resetMs };
+  if (!taken.ok) return { refusal: { kind: 'rate_limited', retryMs: taken.retryMs, rate } };
+
+  const perMinute = flopsPerMinute(limits, work);
+  const ofKey = flopsPerMinute({ ...limits, tflopsPerMinute: keyTflopsPerMinute ?? limits.tflopsPerMinute }, work);
+  const account = takeWork(perMinute, arrivals.accountWork, now, work.flops);
+  const key = takeWork(ofKey, arrivals.keyWork, now, work.flops);
+  if (!account.ok)
+    return { refusal: { kind: 'out_of_budget', whose: 'account', retryMs: account.retryMs, budget: account.state } };
+  if (!key.ok) return { refusal: { kind: 'out_of_budget', whose: 'key', retryMs: key.retryMs, budget: key.state } };
+  return {
+    refusal: null,
+    arrivals: { key: taken.arrival, keyWork: key.arrival, accountWork: account.arrival },
+    costs: { key: key.cost / count, account: account.cost / count },
+    rate,
+  };
 }

@@ -59,6 +59,9 @@ export async function digestOf(surface: string, body: unknown): Promise<string> 
   return toHex(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`${surface}\0${JSON.stringify(body)}`)));
 }
 
+/** A number for people, in three figures. */
+const figures = (value: number): string => String(Number(value.toPrecision(3)));
+
 /** Seconds for `retry-after`: never sooner than it would pass. */
 const wholeSeconds = (ms: number): string => String(Math.max(1, Math.ceil(ms / 1000)));
 
@@ -103,8 +106,10 @@ export async function startJobs(
     });
   if ('jobs' in draft) return draft;
   const jobIds = Array.from({ length: draft.count }, () => `job_${crypto.randomUUID().replaceAll('-', '')}`);
+  const { flops, plainFlops, steps } = draft;
+  const work = { flops, plainFlops, steps };
   const started = await callObject(env.ACCOUNTS, caller.account, (account) =>
-    account.start(caller.keyId, { requestId, jobIds, idempotency }),
+    account.start(caller.keyId, { requestId, jobIds, work, idempotency }),
   );
   if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started, draft.count);
   const { rate } = started;
@@ -174,6 +179,29 @@ function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>, count: nu
         code: 'rate_limit',
         detail: `The key may ask for ${rate.limit} images a minute; come back in ${wholeSeconds(retryMs)} s.`,
         headers: { ...rateHeaders(rate), 'retry-after': wholeSeconds(retryMs), 'retry-after-ms': String(retryMs) },
+      });
+    }
+    case 'image_too_large': {
+      const { what, asked, limit } = started;
+      return new Problem({
+        status: 400,
+        code: 'image_too_large',
+        detail: `One image of this account may have at most ${figures(limit)} ${what}; this request asks for ${figures(asked)}.`,
+      });
+    }
+    case 'out_of_budget': {
+      const { whose, retryMs, budget } = started;
+      return new Problem({
+        status: 429,
+        code: 'rate_limit',
+        detail: `The ${whose} may begin ${figures(budget.limit)} TFLOPs of work a minute; come back in ${wholeSeconds(retryMs)} s.`,
+        headers: {
+          'x-ratelimit-limit-tflops': figures(budget.limit),
+          'x-ratelimit-remaining-tflops': figures(budget.remaining),
+          'x-ratelimit-reset-tflops': `${budget.resetMs}ms`,
+          'retry-after': wholeSeconds(retryMs),
+          'retry-after-ms': String(retryMs),
+        },
       });
     }
     case 'too_many_jobs': {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { admit, DEFAULT_LIMITS } from '../../src/account/account.ts';
-import { takeRequests } from '../../src/account/rate.ts';
+import { giveBack, takeRequests } from '../../src/account/rate.ts';
 
 // an interval is cut to whole microseconds, here by at most a fiftieth
 const rates = fc.record({ limit: fc.integer({ min: 1, max: 1000 }), windowMs: fc.integer({ min: 100, max: 100_000 }) });
@@ -77,15 +77,31 @@ test('more images than the limit never pass', () => {
   });
 });
 
+test('giving back undoes taking', () => {
+  fc.assert(
+    fc.property(rates, fc.integer({ min: 1, max: 10 }), (rate, count) => {
+      const { arrival } = takeRequests(rate, 0, START, 1) as { arrival: number };
+      const taken = takeRequests(rate, arrival, START, count);
+      if (taken.ok) expect(giveBack(rate, taken.arrival, count)).toBe(arrival);
+    }),
+  );
+});
+
 test('jobs under way are counted before the rate, and a refusal takes nothing', () => {
   const limits = { ...DEFAULT_LIMITS, concurrentJobs: 3 };
-  expect(admit({ limits, arrival: 0, open: 2, count: 2 }, START).refusal).toMatchObject({
+  const fresh = {
+    limits,
+    keyTflopsPerMinute: null,
+    arrivals: { key: 0, keyWork: 0, accountWork: 0 },
+    work: { flops: 0, plainFlops: 0, steps: 1 },
+  };
+  expect(admit({ ...fresh, open: 2, count: 2 }, START).refusal).toMatchObject({
     kind: 'too_many_jobs',
     open: 2,
     limit: 3,
     rate: { remaining: limits.imagesPerMinute },
   });
-  expect(admit({ limits, arrival: 0, open: 2, count: 1 }, START)).toMatchObject({
+  expect(admit({ ...fresh, open: 2, count: 1 }, START)).toMatchObject({
     refusal: null,
     rate: { remaining: limits.imagesPerMinute - 1 },
   });

@@ -36,9 +36,22 @@ test('what the judge forbids is refused by name and leaves no job', async () => 
     const list = await fetch(`${rig.service.url}/v1/jobs`, { headers: { authorization: `Bearer ${rig.service.key}` } });
     expect(await list.json()).toMatchObject({ data: [] });
     expect((await client.images.generate({ prompt: 'an apple' })).data).toHaveLength(1);
+    // over its limit a key reaches no judge, and a prompt that is not allowed has used what it took
+    const opened = await fetch(`${rig.service.url}/v1/accounts`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${rig.adminKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'narrow', limits: { images_per_minute: 1 } }),
+    });
+    const { key } = (await opened.json()) as { key: { key: string } };
+    const narrow = new OpenAI({ baseURL: `${rig.service.url}/v1`, apiKey: key.key, maxRetries: 0 });
+    for (const status of [400, 429, 429])
+      expect(await narrow.images.generate({ prompt: 'a brown bear' }).catch((error: unknown) => error)).toMatchObject({
+        status,
+      });
     expect(asked).toEqual([
       { prompt: 'a bear', authorization: 'Bearer judge-token' },
       { prompt: 'an apple', authorization: 'Bearer judge-token' },
+      { prompt: 'a brown bear', authorization: 'Bearer judge-token' },
     ]);
   } finally {
     judge.close();

@@ -9,6 +9,8 @@ import { call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
 
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
 const LONG = { prompt: 'a fox', ...SMALL, N: [900], e: [1] };
+/** Work of a model that states none. */
+const FREE = { flops: 0, plainFlops: 0, steps: 1 };
 const accountOf = (key: string) =>
   env.ACCOUNTS.getByName(parseKey(key)?.account as string) as DurableObjectStub<AccountObject>;
 const start = (key: string, body: object, headers: Record<string, string> = {}) =>
@@ -33,7 +35,13 @@ describe('keys', () => {
     expect(account).toMatchObject({
       object: 'account',
       name: 'mine',
-      limits: { images_per_minute: 60, concurrent_jobs: 20 },
+      limits: {
+        images_per_minute: 60,
+        concurrent_jobs: 20,
+        tflops_per_minute: null,
+        tflops_per_image: null,
+        steps_per_image: 200,
+      },
       open_jobs: 0,
     });
     expect(key.key.startsWith(`${key.prefix}_`)).toBe(true);
@@ -140,6 +148,94 @@ describe('limits', () => {
     expect(refused.headers.get('x-ratelimit-limit-requests')).toBe('2');
   });
 
+  test('one image: steps and work, told with what was asked for', async () => {
+    const key = await openAccount({ steps_per_image: 100 });
+    const refused = await start(key, LONG);
+    expect(refused.status).toBe(400);
+    expect(await json(refused)).toMatchObject({
+      code: 'image_too_large',
+      detail: 'One image of this account may have at most 100 steps; this request asks for 900.',
+    });
+    const small = await openAccount({ tflops_per_image: 1e-12 });
+    expect(await json(await start(small, APPLE))).toMatchObject({
+      code: 'image_too_large',
+      detail: expect.stringMatching(/at most 1e-12 TFLOPs; this request asks for/),
+    });
+    for (const account of [key, small])
+      expect(await json(await call('/v1/jobs', { key: account }))).toMatchObject({ data: [] });
+  });
+
+  test('work a minute: a plain picture of many steps uses up what many small ones would have', async () => {
+    const { plan } = await createJob({ ...APPLE, preset: 'plain' });
+    // as much as two plain pictures of 50 steps
+    const key = await openAccount({ tflops_per_minute: 2 * plan.tflops.plain_total });
+    const plain = { ...APPLE, preset: 'plain' };
+    expect((await start(key, plain)).status).toBe(202);
+    expect((await start(key, plain)).status).toBe(202);
+    const refused = await start(key, plain);
+    expect(refused.status).toBe(429);
+    expect(await json(refused)).toMatchObject({
+      code: 'rate_limit',
+      detail: expect.stringMatching(/^The account may begin .* TFLOPs of work a minute; come back in \d+ s\.$/),
+    });
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(20);
+    expect(Number(refused.headers.get('x-ratelimit-limit-tflops'))).toBeCloseTo(2 * plan.tflops.plain_total, 3);
+    // a smaller one comes sooner
+    const small = await start(key, APPLE);
+    expect(Number(small.headers.get('retry-after'))).toBeLessThan(Number(refused.headers.get('retry-after')));
+  });
+
+  test('a key with a budget of its own has no more than that of the account’s', async () => {
+    const first = await openAccount();
+    const { id } = await json<{ id: string }>(await call('/v1/account', { key: first }));
+    const made = await call(`/v1/accounts/${id}/keys`, {
+      key: 'test-admin-key',
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"name": "narrow", "tflops_per_minute": 1e-9}',
+    });
+    const { key: narrow } = await json<{ key: string }>(made);
+    // the first passes, because all of the budget is there
+    expect((await start(narrow, APPLE)).status).toBe(202);
+    const refused = await start(narrow, APPLE);
+    expect(await json(refused)).toMatchObject({
+      code: 'rate_limit',
+      detail: expect.stringMatching(/^The key may begin/),
+    });
+    expect((await start(first, APPLE)).status).toBe(202);
+  });
+
+  test('what a withdrawn request took comes back, unless it is to be kept', async () => {
+    const key = await openAccount({ images_per_minute: 2 });
+    const keyId = parseKey(key)?.id as string;
+    const account = accountOf(key);
+    const ids = ['a', 'b'].map((digit) => `job_${digit.repeat(32)}`);
+    const work = { flops: 2e12, plainFlops: 1e12, steps: 1 };
+    const left = () =>
+      runInDurableObject(account, (_, state) =>
+        state.storage.sql
+          .exec('SELECT key.arrival, key.work_arrival, account.work_arrival AS of_account FROM key, account')
+          .one(),
+      );
+    const before = { arrival: 0, work_arrival: 0, of_account: 0 };
+    expect(await left()).toEqual(before);
+    await runInDurableObject(account, (instance) => {
+      const now = Date.now();
+      expect(instance.start(keyId, { requestId: 'r', jobIds: ids, work, idempotency: null }).kind).toBe('new');
+      expect(
+        instance.start(keyId, { requestId: 's', jobIds: [`job_${'c'.repeat(32)}`], work, idempotency: null }).kind,
+      ).toBe('rate_limited');
+      instance.withdraw(ids, true);
+      // told again it changes nothing
+      instance.withdraw(ids, true);
+      expect(Date.now() - now).toBeLessThan(20_000);
+      expect(instance.start(keyId, { requestId: 't', jobIds: ids, work, idempotency: null }).kind).toBe('new');
+      instance.withdraw(ids, false);
+      expect(instance.start(keyId, { requestId: 'u', jobIds: ids, work, idempotency: null }).kind).toBe('rate_limited');
+    });
+    expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 0 });
+  });
+
   test('jobs at once: an ended one makes room, told by its own object', async () => {
     const key = await openAccount({ concurrent_jobs: 1 });
     const { id } = await json<{ id: string }>(await start(key, LONG));
@@ -187,7 +283,7 @@ describe('limits', () => {
     const account = accountOf(key);
     const lost = `job_${'e'.repeat(32)}`;
     await runInDurableObject(account, async (instance, state) => {
-      instance.start(parseKey(key)?.id as string, { requestId: 'r', jobIds: [lost], idempotency: null });
+      instance.start(parseKey(key)?.id as string, { requestId: 'r', jobIds: [lost], work: FREE, idempotency: null });
       state.storage.sql.exec('UPDATE job SET created_at = created_at - 61000, is_created = 0');
     });
     expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 2 });
@@ -308,7 +404,7 @@ describe('a repetition that is only guessed', () => {
     const keyId = parseKey(key)?.id as string;
     const account = accountOf(key);
     const first = await runInDurableObject(account, (instance) =>
-      instance.start(keyId, { requestId: 'r', jobIds: [id('a')], idempotency: asked(0) }),
+      instance.start(keyId, { requestId: 'r', jobIds: [id('a')], work: FREE, idempotency: asked(0) }),
     );
     expect(first.kind).toBe('new');
     return { keyId, account };
@@ -329,13 +425,17 @@ describe('a repetition that is only guessed', () => {
     const { keyId, account } = await afterFirstTry();
     await runInDurableObject(account, (instance) => {
       expect(instance.recall(keyId, asked(0))).toBeNull();
-      expect(instance.start(keyId, { requestId: 'r2', jobIds: [id('b')], idempotency: asked(0) }).kind).toBe('new');
+      expect(
+        instance.start(keyId, { requestId: 'r2', jobIds: [id('b')], work: FREE, idempotency: asked(0) }).kind,
+      ).toBe('new');
       for (const repetition of [1, 2]) expect(instance.recall(keyId, asked(repetition))).toBeNull();
       expect(instance.isShared('\0guess')).toBe(false);
       for (const job of ['a', 'b']) instance.ended(id(job), 'done', null);
       // both have ended: the next first try is alone again
       expect(instance.recall(keyId, asked(0))).toBeNull();
-      expect(instance.start(keyId, { requestId: 'r3', jobIds: [id('c')], idempotency: asked(0) }).kind).toBe('new');
+      expect(
+        instance.start(keyId, { requestId: 'r3', jobIds: [id('c')], work: FREE, idempotency: asked(0) }).kind,
+      ).toBe('new');
       expect(instance.recall(keyId, asked(1))).toMatchObject({ jobIds: [id('c')] });
     });
   });

@@ -8,7 +8,13 @@ import type { JobView } from '../../src/job/job.ts';
 export async function openAccount(limits: Readonly<Record<string, number>> = {}): Promise<string> {
   const body = JSON.stringify({
     name: 'test',
-    limits: { images_per_minute: 10_000, concurrent_jobs: 1000, ...limits },
+    limits: {
+      images_per_minute: 10_000,
+      concurrent_jobs: 1000,
+      tflops_per_image: 1e9,
+      steps_per_image: 1000,
+      ...limits,
+    },
   });
   const response = await exports.default.fetch(
     new Request('http://ralu.test/v1/accounts', {
