@@ -326,7 +326,8 @@ describe('refusals have OpenAI’s shape', () => {
   });
 
   test('a crowd: 429 with the time to come back, which the client obeys by itself', async () => {
-    const body = JSON.stringify({ name: 'narrow', limits: { images_per_minute: 100, concurrent_jobs: 2 } });
+    const limits = { images_per_minute: 100, concurrent_jobs: 2, tflops_per_image: 1e9, steps_per_image: 1000 };
+    const body = JSON.stringify({ name: 'narrow', limits });
     const opened = await fetch(`${rig.service.url}/v1/accounts`, {
       method: 'POST',
       headers: { authorization: `Bearer ${rig.adminKey}`, 'content-type': 'application/json' },
