@@ -17,7 +17,7 @@ class Licence:
 APACHE = Licence("Apache-2.0", "pictures may be sold")
 FLUX_NC = Licence(
     "FLUX non-commercial license",
-    "a service that earns money needs another licence from Black Forest Labs; pictures may not be sold without it",
+    "running them to earn money needs another licence, so a service may not sell pictures under this one",
 )
 STABILITY = Licence(
     "Stability AI Community License",
@@ -31,7 +31,6 @@ LICENCES: dict[str, Licence] = {
     "flux-dev-non-commercial-license": FLUX_NC,
     "flux-non-commercial-license": FLUX_NC,
     "stabilityai-ai-community": STABILITY,
-    "stabilityai-nc-research-community": STABILITY,
 }
 """Licences by the names under which model cards state them."""
 

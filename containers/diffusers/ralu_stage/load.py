@@ -121,14 +121,11 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
 def load_module(source: Source, name: str, dtype: torch.dtype) -> nn.Module:
     """One component with its weights, on the CPU, in evaluation mode. Raises LoadError for weights that do not fit its
     configuration, or are not finite."""
-    library, kind = source.components[name]
-    cls = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), kind, None)
-    if cls is None:
-        raise LoadError(f"the component {name} is {library}.{kind}, which is not known here")
+    found = source.component_class(name)
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-    options["torch_dtype" if library == "diffusers" else "dtype"] = dtype
+    options["torch_dtype" if source.components[name][0] == "diffusers" else "dtype"] = dtype
     try:
-        module, info = cls.from_pretrained(source.folder / name, **options)
+        module, info = found.from_pretrained(source.folder / name, **options)
     except Exception as error:
         raise LoadError(f"{name} does not load: {first_line(error)}") from error
     for problem in ("missing_keys", "mismatched_keys"):

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
+import transformers
 from huggingface_hub import metadata_load, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import nn
 
 from ralu_stage.families import FAMILIES, Family
 from ralu_stage.known import LICENCES, UNKNOWN, Licence
@@ -55,6 +58,14 @@ class Source:
         raise LoadError(
             f"{component} has no weights; expected {component}/{WEIGHTS[0]}.safetensors or a list of shards"
         )
+
+    def component_class(self, name: str) -> type[nn.Module]:
+        """The class of a component that has weights. Raises LoadError where the libraries here do not have it."""
+        library, kind = self.components[name]
+        found = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), kind, None)
+        if found is None:
+            raise LoadError(f"the component {name} is {library}.{kind}, which is not known here")
+        return found
 
     @property
     def models(self) -> list[str]:

@@ -128,6 +128,18 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(copy, component
     assert component in refusal(folder) and removed.rsplit(".", 2)[1] in refusal(folder)
 
 
+def test_a_component_that_the_libraries_do_not_have_is_refused(copy):
+    folder = copy("flux-dev")
+    rewrite(folder / "model_index.json", text_encoder=["my_code", "MyEncoder"])
+    assert refusal(folder) == "the component text_encoder is my_code.MyEncoder, which is not known here"
+
+
+def test_a_configuration_that_makes_no_component_is_refused(copy):
+    folder = copy("flux-dev")
+    rewrite(folder / "transformer/config.json", num_attention_heads="two")
+    assert refusal(folder) == "transformer/config.json makes no FluxTransformer2DModel: TypeError"
+
+
 def test_weights_that_are_no_safetensors_are_refused(copy):
     folder = copy("flux-dev")
     (folder / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"no weights at all")

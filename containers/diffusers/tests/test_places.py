@@ -13,6 +13,7 @@ from jobs import denoise, difference, full_grid, make_job, mixed_grid, noise
 
 from ralu_stage.adapters.adapter import Places
 from ralu_stage.adapters.sd3 import TokenEmbed, as_column, from_column
+from ralu_stage.engine.diffusers_model import unpack
 
 SIGMAS = [1.0, 0.8, 0.55, 0.3, 0.1, 0.02]
 FAMILIES = ["flux-dev", "sd3", "sd3.5", "klein", "klein-base"]
@@ -81,6 +82,25 @@ def test_before_the_last_stage_sd3s_table_is_centred_on_the_small_grid(tiny_mode
         model, places=full_grid(4, 4), scale=numpy.full(16, 2, numpy.uint8), sigmas=SIGMAS, width=128, height=128
     )
     assert (model.places(job).rows, model.places(job).cols) == (4, 4)
+
+
+@pytest.mark.parametrize("name", ["sd3", "sd3.5"])
+def test_tokens_at_halves_are_what_sd3s_own_forward_gives_with_the_formula_as_its_table(tiny_model, tiny_folder, name):
+    """A whole grid of full tokens whose places count low ones, evaluated directly: no code of the adapter."""
+    model = tiny_model(name)
+    own = SD3Transformer2DModel.from_pretrained(tiny_folder(name) / "transformer")
+    table = own.pos_embed.pos_embed.unflatten(1, (24, 24))
+    for row in range(8):
+        for col in range(8):
+            value = sd3_position(row / 2, col / 2, 4, 4, own.config)
+            table[0, 8 + row, 8 + col] = torch.tensor(value)
+    text = model.encode("a red cat")
+    latents = torch.from_numpy(noise(64, 16))
+    halves = Places(torch.from_numpy(full_grid(8, 8)) / 2, rows=4, cols=4)
+    with torch.no_grad():
+        (want,) = own(unpack(latents, 8, 8), text.states, text.pooled, torch.tensor([400.0]), return_dict=False)
+        got = model.adapter.bind(halves, [text], 1.0)(latents, 0.4)
+    assert difference(unpack(got, 8, 8), want) <= 1e-5
 
 
 def test_tokens_go_into_sd3_as_a_column_of_patches_and_come_back():

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ralu_stage.adapters.adapter import Places
 from ralu_stage.flops import clip_work, decoder_work, flux2_work, flux_work, sd3_work, t5_work, text_work
-from ralu_stage.memory import count, on_paper, skeleton
+from ralu_stage.memory import count, feature_tokens, on_paper, skeleton
 from ralu_stage.source import open_source
 
 FLUX_DEV = {
@@ -212,7 +212,23 @@ def test_what_a_card_of_24_gb_needs_for_flux(flux_on_paper):
     assert 22 < need(flux_on_paper, quantize="int8") < card
 
 
+@pytest.mark.parametrize("name", ["flux-dev", "sd3", "sd3.5", "klein"])
+def test_features_are_counted_as_a_recorded_step_holds_them(tiny_model, name):
+    model = tiny_model(name)
+    text = model.encode("a")
+    velocity = model.adapter.bind(Places(torch.from_numpy(full_grid(4, 4)), 4, 4), [text], 1.0)
+    with torch.no_grad(), model.blocks.recording(1):
+        velocity(torch.zeros(16, 4 * model.facts["channels"]), 0.5)
+    held = [value for part in model.blocks.parts for each in part.differences for value in each.values]
+    model.blocks.clear()
+    width = held[0].shape[-1]
+    counted = feature_tokens(model.adapter.transformer, 16, text.states.shape[1]) * width
+    # SD3's last block hands its text on, which is counted as attention's
+    assert sum(value.numel() for value in held) == counted
+
+
 def test_the_sentence_names_each_part(flux_on_paper):
     memory = on_paper(flux_on_paper, value_bytes=2, quantize="fp8", offload="text", pixels=1024**2)
     assert memory.sentence().startswith("on paper the card needs ")
     assert "transformer 12.0 GB" in memory.sentence() and "text_encoder" not in memory.sentence()
+    assert memory.sentence().endswith("for a preset with taylor_blocks 8.6 GB more")

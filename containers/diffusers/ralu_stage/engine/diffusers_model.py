@@ -105,7 +105,8 @@ class DiffusersModel:
     def warm_up(self) -> None:
         """Runs a step and the decoder once: the first stage then finds kernels chosen, graphs made and memory enough.
 
-        Compiled blocks meet each of their static token counts, and one count for all others. Raises ModelFailed.
+        Compiled blocks meet each of their static token counts, and one count for all others, without a cache of block
+        features and with one. Raises ModelFailed.
         """
         size, pixels = self.facts["sizes"][0], self.facts["token_pixels"]
         rows, cols = size["height"] // pixels, size["width"] // pixels
@@ -121,7 +122,12 @@ class DiffusersModel:
                     self.compiled.choose(tokens)
                 places = Places(torch.zeros(tokens, 3, device=self.device), rows=1, cols=1)
                 velocity = self.adapter.bind(places, texts, guidance["default"] if guidance else None)
-                velocity(torch.zeros(tokens, 4 * self.adapter.channels, device=self.device), 1.0)
+                latents = torch.zeros(tokens, 4 * self.adapter.channels, device=self.device)
+                velocity(latents, 1.0)
+                if self.compiled is not None:
+                    with self.blocks.recording(1):
+                        velocity(latents, 1.0)
+                    self.blocks.clear()
             mark(self.device).wait()
             self.decode(torch.zeros(rows * cols, 4 * self.adapter.channels), rows, cols)
 
