@@ -1,17 +1,19 @@
 /** What an account is: its limits, its keys, and the index of its jobs. Types, and the pure decisions over them. */
-import { type BudgetState, flopsPerMinute, imageOverLimit, type RequestWork, takeWork } from './budget.ts';
+import {
+  type BudgetState,
+  flopsPerMinute,
+  imageOverLimit,
+  type RequestWork,
+  takeWork,
+  type WorkLimits,
+} from './budget.ts';
 import { giveBack, type Rate, type RateState, takeRequests } from './rate.ts';
 
-export interface AccountLimits {
+export interface AccountLimits extends WorkLimits {
   /** images that a key may ask for in a minute */
   readonly imagesPerMinute: number;
   /** jobs of the account that may be under way at once */
   readonly concurrentJobs: number;
-  /** work that may begin in a minute; null: as much as that many plain pictures of the model asked for */
-  readonly tflopsPerMinute: number | null;
-  /** of one image; null: as much as four plain pictures of the model asked for */
-  readonly tflopsPerImage: number | null;
-  readonly stepsPerImage: number;
 }
 
 export const DEFAULT_LIMITS: AccountLimits = {

@@ -2,14 +2,21 @@
  * Work a minute: the budget of an account, and of a key that has one of its own, in the unit that costs. Counted as
  * rate.ts counts requests, by the generic cell rate algorithm. Pure.
  */
-import type { AccountLimits } from './account.ts';
-
 const WINDOW_US = 60_000_000;
 /** Nobody waits longer for what one request took. */
 const MOST_US = 86_400_000_000;
 const TERA = 1e12;
 /** What one image may take where the account says nothing: as much as so many plain pictures. */
 const PLAIN_PICTURES = 4;
+
+/** What an account allows of work. */
+export interface WorkLimits {
+  /** work that may begin in a minute; null: as much as its images a minute take by the model's plain run */
+  readonly tflopsPerMinute: number | null;
+  /** of one image; null: as much as four plain pictures of the model asked for */
+  readonly tflopsPerImage: number | null;
+  readonly stepsPerImage: number;
+}
 
 /** What a request will cost at most, before anything of it is done. */
 export interface RequestWork {
@@ -37,7 +44,7 @@ export type Spent =
  * FLOPs a minute of an account: as it says, or else as much as its images a minute would take by the model's plain run.
  */
 export const flopsPerMinute = (
-  { tflopsPerMinute, imagesPerMinute }: Pick<AccountLimits, 'tflopsPerMinute' | 'imagesPerMinute'>,
+  { tflopsPerMinute, imagesPerMinute }: Pick<WorkLimits, 'tflopsPerMinute'> & { readonly imagesPerMinute: number },
   { plainFlops }: Pick<RequestWork, 'plainFlops'>,
 ): number => (tflopsPerMinute === null ? imagesPerMinute * plainFlops : tflopsPerMinute * TERA);
 
@@ -62,7 +69,7 @@ export function takeWork(perMinute: number, arrival: number, now: number, flops:
 
 /** What one image of a request may not be: null where it may. Steps, and TFLOPs. */
 export function imageOverLimit(
-  { stepsPerImage, tflopsPerImage }: Pick<AccountLimits, 'stepsPerImage' | 'tflopsPerImage'>,
+  { stepsPerImage, tflopsPerImage }: Pick<WorkLimits, 'stepsPerImage' | 'tflopsPerImage'>,
   { flops, plainFlops, steps }: RequestWork,
   images: number,
 ): { readonly what: 'steps' | 'TFLOPs'; readonly asked: number; readonly limit: number } | null {

@@ -79,7 +79,7 @@ export function findUnsupported(body: unknown): Refusal | null {
 }
 
 /**
- * A draft of one job an image, image i with seed + i. `preferred` is the format where the body names none. Refuses fields
+ * A draft: a job an image, image i with seed + i. `preferred` is the format where the body names none. Refuses fields
  * by their names in this body.
  */
 export function draftImages(

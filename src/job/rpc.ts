@@ -84,7 +84,7 @@ export interface AccountCalls {
   recall(keyId: string, idempotency: Idempotency): Answer<Extract<Started, { kind: 'again' | 'conflict' }> | null>;
   /** Whether another request has attached to the jobs started under a key. */
   isShared(idempotencyKey: string): Answer<boolean>;
-  /** The jobs will not be created: their entries go, and with `refund` what they took from the key's rate comes back. */
+  /** The jobs will not be created: their entries go; with `refund` what they took of rate and budgets comes back. */
   withdraw(ids: readonly string[], refund: boolean): Answer<void>;
   /** A job has ended, a done one with its work and time. Told by its object, at least once. */
   ended(id: string, status: Exclude<JobStatus, 'open'>, work: JobWork | null): Answer<void>;
