@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 from ralu_stage.adapters.adapter import Adapter
@@ -11,13 +10,6 @@ from ralu_stage.flops import decoder_work, text_work
 from ralu_stage.known import KNOWN, UNKNOWN, Licence
 from ralu_stage.source import LoadError, Source, read_json
 from ralu_stage.text.encoded import TextEncoder
-
-OPERATOR_FILE = "ralu.json"
-OPERATOR_FIELDS = (
-    *("id", "aliases", "family", "steps", "guidance", "sizes", "size_rule", "presets"),
-    *("scripts", "vocabulary", "examples", "licence", "sale", "card"),
-)
-"""Fields that the operator's file may have. `sale` is for people at the start; the others are facts."""
 
 MOST_ASPECT = 4
 SIDES = [
@@ -41,39 +33,46 @@ def token_pixels(source: Source) -> int:
     return 2 * 2 ** (len(source.configs["vae"]["block_out_channels"]) - 1)
 
 
-def read_operator(source: Source, path: Path | None) -> dict[str, Any]:
-    """The operator's fields: of a file, or of `ralu.json` beside the model. Raises LoadError for an unknown field."""
-    path = path or source.folder / OPERATOR_FILE
-    if not path.exists():
-        return {}
-    stated = read_json(path)
-    for field in stated:
-        if field not in OPERATOR_FIELDS:
-            raise LoadError(f"{path.name} has the field {field}; known are {', '.join(OPERATOR_FIELDS)}")
-    return stated
-
-
 def licence_of(source: Source, operator: dict[str, Any]) -> Licence:
-    """The licence of the weights: as the operator says, as is known, as the model card says."""
-    known = KNOWN.get(source.name.rsplit("/")[-1].lower())
-    found = known.licence if known else source.licence
+    """The licence of the weights: as the operator says, as is known, or as the model card says."""
     if "licence" in operator:
         return Licence(operator["licence"], operator.get("sale", UNKNOWN))
-    return found
+    known = KNOWN.get(source.name.rsplit("/")[-1].lower())
+    return known.licence if known else source.licence
+
+
+def offered_sizes(least: int, most: int, multiple: int, longest: float) -> tuple[list[dict[str, int]], dict[str, Any]]:
+    """Sizes and the rule for others, of pictures with `least` to `most` pixels and no side over `longest` pixels."""
+    most = min(most, longest**2)
+    sizes = [{"width": width, "height": height} for width, height in SIDES if max(width, height) <= longest]
+    if not sizes:
+        side = int(longest) // multiple * multiple
+        sizes = [{"width": side, "height": side}]
+    rule = {
+        "multiple": multiple,
+        "min_pixels": min(least, most),
+        "max_pixels": most,
+        "max_aspect": min(MOST_ASPECT, longest**2 / most),
+    }
+    return sizes, rule
 
 
 def make_facts(
     source: Source, adapter: Adapter, text: TextEncoder, digest: str, operator: dict[str, Any]
 ) -> dict[str, Any]:
-    """One entry of `/v1/models` without `engine_class` and `deterministic`. Raises LoadError for a schedule of noise
-    levels that no shift describes."""
+    """One entry of `/v1/models` without `engine_class` and `deterministic`.
+
+    Raises LoadError for a schedule of noise levels that no shift describes, sizes beyond the model's positions, and
+    guidance for a model that takes none.
+    """
     family, transformer = source.family, source.configs["transformer"]
     known = KNOWN.get(source.name.rsplit("/")[-1].lower())
     side, is_hub = token_pixels(source), "/" in source.name
-    least, most = family.pixels
-    sizes = operator.get("sizes", [{"width": width, "height": height} for width, height in SIDES])
-    rule = {"multiple": 2 * side, "min_pixels": least, "max_pixels": most, "max_aspect": MOST_ASPECT}
-    size_rule = operator.get("size_rule", None if "sizes" in operator else rule)
+    longest = adapter.most_side * side if adapter.most_side else math.inf
+    sizes, size_rule = offered_sizes(*family.pixels, multiple=2 * side, longest=longest)
+    if "sizes" in operator:
+        sizes, size_rule = operator["sizes"], operator.get("size_rule")
+    check_sides(sizes, size_rule, longest)
     pixels = [size["width"] * size["height"] for size in sizes] + ([size_rule["max_pixels"]] if size_rule else [])
     max_tokens = max(pixels) // side**2
     steps = operator.get("steps", known.steps if known else default_steps(source))
@@ -81,7 +80,11 @@ def make_facts(
         shift = adapter.shift(source.configs["scheduler"], steps, max_tokens)
     except ValueError as error:
         raise LoadError(f"scheduler/scheduler_config.json: {error}") from error
-    guidance = operator.get("guidance", default_guidance(source, known.guidance if known else None))
+    guidance = default_guidance(source, known.guidance if known else None)
+    if "guidance" in operator:
+        if guidance is None:
+            raise LoadError("the operator states guidance, which the model does not take")
+        guidance |= operator["guidance"]
     is_cfg = guidance is not None and guidance["kind"] == "cfg"
     step_work = family.work(transformer, text.text_tokens, bool(transformer.get("guidance_embeds")))
     passes = 2 if is_cfg else 1
@@ -113,7 +116,17 @@ def make_facts(
     }
     if family.name == "flux.2" and steps in FLUX2_PRESETS:
         facts["presets"] = FLUX2_PRESETS[steps]
-    return {**facts, **{field: value for field, value in operator.items() if field != "sale"}}
+    stated = {field: value for field, value in operator.items() if field not in ("sale", "guidance", "size_rule")}
+    return facts | stated
+
+
+def check_sides(sizes: list[dict[str, int]], rule: dict[str, Any] | None, longest: float) -> None:
+    """Raises LoadError for a picture with a side longer than the model has positions for, pixels."""
+    sides = [max(size.values()) for size in sizes]
+    if rule:
+        sides.append(int(math.sqrt(rule["max_pixels"] * rule["max_aspect"])) // rule["multiple"] * rule["multiple"])
+    if max(sides) > longest:
+        raise LoadError(f"sizes allow a side of {max(sides)} pixels; the model has positions for {longest:g}")
 
 
 def default_steps(source: Source) -> int:

@@ -15,9 +15,10 @@ from torch import nn
 from ralu_stage.engine.compile import Compiled, static_counts
 from ralu_stage.engine.diffusers_model import DiffusersModel
 from ralu_stage.engine.engine_class import describe_engine
-from ralu_stage.facts import licence_of, make_facts, read_operator, token_pixels
+from ralu_stage.facts import licence_of, make_facts, token_pixels
 from ralu_stage.memory import on_paper, show
 from ralu_stage.model import ModelFailed
+from ralu_stage.operator_facts import read_operator_facts
 from ralu_stage.quantize import quantize
 from ralu_stage.source import LoadError, Source, digest, open_source
 
@@ -55,7 +56,7 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = DTYPES[settings.dtype or ("bf16" if device.type == "cuda" else "fp32")]
     source = open_source(name)
-    operator = read_operator(source, settings.facts)
+    operator = read_operator_facts(source, settings.facts)
     licence = licence_of(source, operator)
     log.info("%s: the weights are under %s: %s", source.name, licence.name, licence.sale)
     memory = on_paper(

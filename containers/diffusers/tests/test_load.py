@@ -170,10 +170,56 @@ def test_sd3_whose_table_is_no_sine_is_refused(copy):
     assert "transformer: the table of positions differs from a sine by" in refusal(folder)
 
 
-def test_an_unknown_field_of_the_operator_is_refused(copy):
-    folder = copy("flux-dev")
-    rewrite(folder / "ralu.json", sizzes=[])
-    assert refusal(folder).startswith("ralu.json has the field sizzes; known are id, aliases, ")
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("flux-dev", {"sizzes": []}, "ralu.json: sizzes: Extra inputs are not permitted"),
+        ("flux-dev", {"steps": 0}, "ralu.json: steps: Input should be greater than 0"),
+        ("flux-dev", {"sizes": [{"width": 64}]}, "ralu.json: sizes.0.height: Field required"),
+        ("flux-dev", {"guidance": {"min": 1}}, "ralu.json: guidance.max: Field required"),
+        (
+            "flux-schnell",
+            {"guidance": {"min": 1, "max": 2, "default": 1}},
+            "the operator states guidance, which the model does not take",
+        ),
+        (
+            "sd3",
+            {"sizes": [{"width": 400, "height": 64}]},
+            "sizes allow a side of 400 pixels; the model has positions for 384",
+        ),
+        (
+            "sd3",
+            {"size_rule": {"multiple": 32, "min_pixels": 4096, "max_pixels": 45056, "max_aspect": 4}},
+            "sizes allow a side of 416 pixels; the model has positions for 384",
+        ),
+    ],
+)
+def test_what_the_operator_may_not_say_is_refused(copy, name, fields, said):
+    folder = copy(name)
+    rewrite(folder / "ralu.json", **fields)
+    if name == "sd3":
+        rewrite(folder / "ralu.json", size_rule=fields.get("size_rule"))
+    assert refusal(folder) == said
+
+
+def test_a_file_of_the_operator_that_is_not_there_is_refused(tiny_folder, tmp_path):
+    said = refusal(tiny_folder("flux-dev"), LoadSettings(device="cpu", facts=tmp_path / "gone.json"))
+    assert said.endswith("gone.json is no JSON")
+
+
+def test_an_operators_guidance_keeps_the_models_kind(copy):
+    folder = copy("sd3")
+    rewrite(folder / "ralu.json", guidance={"min": 1, "max": 9, "default": 5})
+    assert load_model(str(folder), CPU).facts["guidance"] == {"min": 1, "max": 9, "default": 5, "kind": "cfg"}
+
+
+def test_sizes_fit_sd3s_positions_where_the_operator_states_none(copy):
+    folder = copy("sd3")
+    (folder / "ralu.json").unlink()
+    model = load_model(str(folder), CPU)
+    facts = check_facts(model.facts, model.engine_class, model.deterministic)
+    assert [(size.width, size.height) for size in facts.sizes] == [(384, 384)]
+    assert facts.size_rule.max_pixels == 384**2 and facts.size_rule.max_aspect == 1
 
 
 def test_the_operators_file_may_lie_elsewhere_and_overrides(copy, tmp_path):

@@ -27,6 +27,8 @@ class Adapter(Protocol):
     transformer: nn.Module
     channels: int
     """latent channels; a token holds 4 * channels values"""
+    most_side: int | None
+    """tokens that a side of the grid may have; None where the model has positions for any"""
 
     def bind(
         self, places: Places, texts: Sequence[Encoded], guidance: float | None

@@ -23,6 +23,7 @@ class Flux:
     def __init__(self, transformer: FluxTransformer2DModel) -> None:
         self.transformer = transformer
         self.channels = transformer.config.in_channels // 4
+        self.most_side = None
 
     def bind(
         self, places: Places, texts: Sequence[Encoded], guidance: float | None

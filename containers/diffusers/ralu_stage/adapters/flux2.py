@@ -30,6 +30,7 @@ class Flux2:
     def __init__(self, transformer: Flux2Transformer2DModel) -> None:
         self.transformer = transformer
         self.channels = transformer.config.in_channels // 4
+        self.most_side = None
 
     def bind(
         self, places: Places, texts: Sequence[Encoded], guidance: float | None

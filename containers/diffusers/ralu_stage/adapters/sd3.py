@@ -33,6 +33,7 @@ class SD3:
         self.transformer = transformer
         self.channels = transformer.config.in_channels
         self.embed = transformer.pos_embed = TokenEmbed(transformer.pos_embed)
+        self.most_side = self.embed.side
 
     def bind(
         self, places: Places, texts: Sequence[Encoded], guidance: float | None
