@@ -15,7 +15,7 @@ from torch import nn
 from ralu_stage.engine.compile import Compiled, static_counts
 from ralu_stage.engine.diffusers_model import DiffusersModel
 from ralu_stage.engine.engine_class import describe_engine
-from ralu_stage.facts import licence_of, make_facts, token_pixels
+from ralu_stage.facts import licence_of, make_facts
 from ralu_stage.memory import on_paper, show
 from ralu_stage.model import ModelFailed
 from ralu_stage.operator_facts import read_operator_facts
@@ -94,10 +94,9 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
     text = source.family.text(pipeline, text_device)
 
     facts = make_facts(source, adapter, text, digest(source), operator)
-    compiled = None
-    if settings.compile:
-        rows, cols = (facts["sizes"][0][side] // token_pixels(source) for side in ("height", "width"))
-        compiled = Compiled(transformer, static_counts(rows, cols, PUBLISHED_RATIOS))
+    rows, cols = (facts["sizes"][0][side] // facts["token_pixels"] for side in ("height", "width"))
+    counts = static_counts(rows, cols, PUBLISHED_RATIOS)
+    compiled = Compiled(transformer, counts) if settings.compile else None
     model = DiffusersModel(
         facts=facts,
         engine_class=describe_engine(
@@ -113,7 +112,8 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
     )
     if device.type == "cuda" or compiled is not None:
         try:
-            model.warm_up()
+            model.warm_up(records=compiled is not None)
+            model.decode(torch.zeros(rows * cols, 4 * adapter.channels), rows, cols)
         except ModelFailed as failed:
             raise LoadError(f"the first step fails: {first_line(failed.cause)}") from failed
     return model

@@ -74,7 +74,7 @@ def test_forecast_features_are_those_of_the_uncompiled_model(models):
 
 def test_all_other_token_counts_share_graphs_which_are_made_at_the_start(models):
     model, plain, graphs = models
-    model.warm_up()
+    model.warm_up(records=True)
     made = len(graphs.made)
     assert "dynamic" in graphs.made and made <= 14
     places, scale = mixed_grid(4, 4, [1, 5, 9])

@@ -102,19 +102,17 @@ class DiffusersModel:
                 warnings=list(dict.fromkeys(warning for text in texts for warning in text.warnings)),
             )
 
-    def warm_up(self) -> None:
-        """Runs a step and the decoder once: the first stage then finds kernels chosen, graphs made and memory enough.
+    def warm_up(self, records: bool = False) -> None:
+        """Runs a step of the default size: the first stage then finds kernels chosen, graphs made and memory enough.
 
-        Compiled blocks meet each of their static token counts, and one count for all others, without a cache of block
-        features and with one. Raises ModelFailed.
+        Compiled blocks meet each of their static token counts, and one count for all others; with `records` also as
+        they run in a stage whose features are cached. Raises ModelFailed.
         """
-        size, pixels = self.facts["sizes"][0], self.facts["token_pixels"]
-        rows, cols = size["height"] // pixels, size["width"] // pixels
         guidance = self.facts["guidance"]
         is_cfg = guidance is not None and guidance["kind"] == "cfg"
-        counts = [rows * cols]
-        if self.compiled is not None:
-            counts = [*sorted(self.compiled.static_counts), self.facts["max_tokens"] - 1]
+        size, side = self.facts["sizes"][0], self.facts["token_pixels"]
+        whole = size["height"] // side * (size["width"] // side)
+        counts = [whole] if self.compiled is None else [*sorted(self.compiled.static_counts), whole - 1]
         with self.failing("warm-up"), stream(self.steps_stream), torch.no_grad():
             texts = [self.encode("")] * (2 if is_cfg else 1)
             for tokens in counts:
@@ -124,12 +122,11 @@ class DiffusersModel:
                 velocity = self.adapter.bind(places, texts, guidance["default"] if guidance else None)
                 latents = torch.zeros(tokens, 4 * self.adapter.channels, device=self.device)
                 velocity(latents, 1.0)
-                if self.compiled is not None:
+                if records:
                     with self.blocks.recording(1):
                         velocity(latents, 1.0)
                     self.blocks.clear()
             mark(self.device).wait()
-            self.decode(torch.zeros(rows * cols, 4 * self.adapter.channels), rows, cols)
 
     def prompts(self, job: StageJob) -> list[str]:
         """The prompt; with classifier-free guidance above 1 the negative prompt, and then it."""
