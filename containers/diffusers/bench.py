@@ -306,7 +306,7 @@ def compile_blocks(bench: Bench, model: DiffusersModel, rows: Sequence[Row]) -> 
     ratios = sorted({ratio for row in rows for ratio in row.ratios})
     backend = "aot_eager" if bench.is_toy else "inductor"
     model.compiled = Compiled(model.adapter.transformer, static_counts(bench.side, bench.side, ratios), backend)
-    model.warm_up()
+    model.warm_up(records=any(row.cache for row in rows))
     return time.monotonic() - began
 
 
