@@ -68,9 +68,8 @@ def cut(graph: onnx.GraphProto, largest: int) -> list[TensorProto]:
             continue
         rows = largest * len(values) // values.nbytes
         if rows == 0:
-            raise ValueError(
-                f"a row of {constant.name} has {values.nbytes // len(values)} bytes; expected <= {largest}"
-            )
+            row = values.nbytes // len(values)
+            raise ValueError(f"a row of {constant.name} has {row} bytes; expected at most {largest}")
         count = math.ceil(len(values) / rows)
         names = [f"{constant.name}_{number}" for number in range(count)]
         pieces = np.array_split(values, count)
