@@ -12,6 +12,8 @@ import type { SchemaFields } from './schema-fields.ts';
 
 const MAX_PROMPT = 32_000;
 const MAX_SEED = 2 ** 32 - 1;
+/** Longest name of a model or a preset, characters. */
+export const MAX_NAME = 200;
 
 const numbers = z.array(z.number()).min(1).max(8);
 const text = z.string().max(MAX_PROMPT, `must have at most ${MAX_PROMPT} characters`);
@@ -27,7 +29,7 @@ export const jobBody = z
   .strictObject({
     prompt: text.refine((value) => value.trim().length > 0, 'must not be empty'),
     negative_prompt: text.optional(),
-    model: z.string().min(1).optional(),
+    model: z.string().min(1).max(MAX_NAME).optional(),
     width: z
       .int()
       .positive()
@@ -40,7 +42,7 @@ export const jobBody = z
       .max(MAX_SEED)
       .optional()
       .openapi({ description: 'drawn at random when absent; always echoed' }),
-    preset: z.string().min(1).optional().openapi({
+    preset: z.string().min(1).max(MAX_NAME).optional().openapi({
       description: '`plain`, or one of the model’s presets; the last that the model lists when absent',
       example: '7x',
     }),

@@ -14,7 +14,7 @@ import type { AppEnv } from './env.ts';
 import { followJob, waitForJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
 import { jobId, jobNotFound } from './job-id.ts';
-import { draftTools, fitTools, jobBody } from './job-request.ts';
+import { draftTools, fitTools, jobBody, MAX_NAME } from './job-request.ts';
 import { availableModels } from './models.ts';
 import { orProblem } from './problem.ts';
 import { limitBody, requireJson } from './request-body.ts';
@@ -33,12 +33,14 @@ const createBody = z.strictObject({
   version: z
     .string()
     .min(1)
+    .max(2 * MAX_NAME)
     .optional()
     .openapi({ description: 'id, alias or digest of a model; `owner/name` and `owner/name:digest` too' }),
   input,
   webhook: z.string().max(2000).optional(),
   webhook_events_filter: z
     .array(z.enum(EVENTS))
+    .max(EVENTS.length)
     .refine((events) => events.includes('completed'), 'must have completed: it is the one that is sent')
     .optional(),
   stream: z.boolean().optional(),
