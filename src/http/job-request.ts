@@ -1,6 +1,5 @@
 /** The body of `POST /v1/jobs`: its contract, and the way from it to a planned job. Strict: null is a value. */
 import { z } from '@hono/zod-openapi';
-import type { FitMemo, FitTools } from '../job/plan.ts';
 import { chooseModel, type Draft, type DraftTools, draftRequest, type RequestInput } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import { SELECTIONS } from '../numerics/select.ts';
@@ -119,8 +118,6 @@ export const jobBody = z
   } satisfies SchemaFields<JobFields>)
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;
-
-export const fitTools = (memo: FitMemo): FitTools => ({ memo, clock: () => performance.now() });
 
 export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE'>): DraftTools => ({
   allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',

@@ -12,7 +12,6 @@ const usage = plan.stages.map(
     evaluations,
     attempts: 1,
     computeMs: 10,
-    textMs: 1,
     decodeMs: 2,
     encodeMs: 3,
     wallMs: 20,
