@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
-import { STAGE_TOKEN } from './test/worker/stage-server.ts';
 import { ADMIN_KEY, SIGNING_SECRET } from './test/worker/secrets.ts';
+import { STAGE_TOKEN } from './test/worker/stage-server.ts';
 
 /**
  * The groups run one after the other: what is cheap and broad first, so that a mistake shows within a minute. Each has
