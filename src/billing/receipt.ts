@@ -72,8 +72,8 @@ export interface Receipt {
     /** by room, in order: `stage1`, `select`, `stage2`, `stage3` */
     readonly rooms: readonly { readonly room: string; readonly ms: number }[];
     /**
-     * total minus denoising, decoding and encoding: Worker, object, storage, transfers, waiting, encoding the prompt and
-     * the mathematics between stages
+     * total minus denoising, decoding and encoding: Worker, object, storage, transfers, waiting, encoding the prompt
+     * and the mathematics between stages
      */
     readonly orchestration: number;
   };

@@ -95,7 +95,7 @@ describe('the receipt of a job', () => {
     [
       'time is lost',
       { wall_ms: { ...receipt.wall_ms, orchestration: 1 } },
-      'orchestration took 1 ms, the stages leave 52',
+      'orchestration took 1 ms, the stages leave 55',
     ],
   ])('is told where %s', (_, wrong, fault) => {
     expect(brokenInReceipt({ ...receipt, ...wrong }, plan).join('; ')).toContain(fault);

@@ -3,8 +3,9 @@ import { env, exports } from 'cloudflare:workers';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { configurationFault } from '../../src/http/configuration.ts';
 import { publicBase, refusePublicUrl, routePath } from '../../src/http/public-address.ts';
+import type { JobView } from '../../src/job/job.ts';
 import { logLine } from '../../src/job/log.ts';
-import { call, createJob, KEY, post, SMALL, watchAll } from './call.ts';
+import { call, createJob, KEY, openAccount, post, SMALL, watchAll } from './call.ts';
 import { ADMIN_KEY, SIGNING_SECRET } from './secrets.ts';
 
 const BASE = 'https://pictures.example/api/ralu';
@@ -185,6 +186,38 @@ describe('every answer', () => {
       else expect([name, kept]).toEqual([name, expect.stringContaining('no-store')]);
     }
     await Promise.all(Object.values(answers).map(({ body }) => body?.cancel()));
+  });
+});
+
+describe('no answer', () => {
+  test('tells a time by which one account learns what another has asked', async () => {
+    const [one, other] = [await openAccount(), await openAccount()];
+    const body = { ...APPLE, seed: 20, N: [3, 4, 6], e: [0.21, 0.33, 1], r: 0.1 };
+    const quote = async (key: string) => {
+      const answer = await (await post('/v1/jobs/quote', body, key)).json<Record<string, unknown>>();
+      return { ...answer, queue: null };
+    };
+    // the first is fitted, the second remembered
+    expect(await quote(other)).toEqual(await quote(one));
+    const { id } = await createJob(body, one);
+    const answers = [
+      await call(`/v1/jobs/${id}?wait=30`, { key: one }),
+      await call(`/v1/jobs/${id}/events`, { key: one }),
+      await call('/v1/jobs', { key: one }),
+      await call(`/v1/predictions/${id}`, { key: one }),
+      await call(`/fal/queue/ralu/x/requests/${id}`, { key: one }),
+      await post('/v1/images/generations', { prompt: 'a red apple', size: '256x256', stream: true }, one),
+      await post('/v1/jobs/quote', body, one),
+    ];
+    for (const answer of answers) {
+      expect(answer.ok).toBe(true);
+      expect(await answer.text()).not.toMatch(/text_ms|fit_ms/);
+    }
+    const { receipt } = await (await call(`/v1/jobs/${id}`, { key: one })).json<JobView>();
+    const { wall_ms, stages } = receipt as NonNullable<JobView['receipt']>;
+    // nor is it what the other times leave
+    const told = stages.reduce((sum, stage) => sum + stage.compute_ms + stage.decode_ms + stage.encode_ms, 0);
+    expect(wall_ms.orchestration).toBeCloseTo(Math.max(0, wall_ms.total - told), 6);
   });
 });
 
