@@ -29,12 +29,10 @@ export async function callWebhook({
   const signal = AbortSignal.any([given, AbortSignal.timeout(TIMEOUT_MS)]);
   try {
     if (resolver !== '') {
-      const addresses = await addressesOf(new URL(url).hostname, resolver, (input, init) =>
-        fetch(input, { ...init, signal }),
-      );
+      const addresses = await addressesOf(new URL(url).hostname, resolver, fetch, signal);
       if (addresses.length === 0 || addresses.some(isPrivateAddress)) return null;
     }
-    const headers = await webhookHeaders(secrets, id, Math.floor(Date.now() / 1000), body);
+    const headers = webhookHeaders(secrets, id, Math.floor(Date.now() / 1000), body);
     // a redirect could lead anywhere, so none is followed: it is a failed try
     const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
     // the status decides, however the rest of the answer ends

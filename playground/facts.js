@@ -128,7 +128,7 @@ export function describePlan({ plan }) {
   const shifts = plan.h.map((h) => h.toFixed(2)).join(', ');
   const strengths = `the renoise strength${plan.z.length === 1 ? '' : 's'} Z = ${plan.z.map((z) => z.toFixed(2)).join(', ')}`;
   const matched = plan.fitted
-    ? `NT-Matching fitted the shifts h = ${shifts} and ${strengths} in ${duration(plan.fit_ms)}`
+    ? `NT-Matching fitted the shifts h = ${shifts} and ${strengths}`
     : `The shifts are h = ${shifts}, ${strengths}`;
   return `${counted(total, 'step')} in ${plan.stages.length} stages. Dashed: upsampled latents get fresh noise and the clock goes back. ${matched}${plan.divergence === null ? '' : `; divergence from the model’s own schedule ${plan.divergence.toFixed(3)}`}.`;
 }

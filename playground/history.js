@@ -1,7 +1,7 @@
 /**
  * The account's jobs, newest first, each with a link that shows it again.
  *
- * @import { LinkedJob } from '../src/job/links.ts'
+ * @import { ListedJob } from './service.js'
  */
 import { addressOf } from './address.js';
 import { byId, element } from './element.js';
@@ -18,7 +18,7 @@ let cursor = null;
 /** @type {(error: unknown) => void} */
 let report = () => undefined;
 
-/** @param {LinkedJob} job */
+/** @param {ListedJob} job */
 function makeItem(job) {
   const { id, prompt, preset, seed, status, image, links } = job;
   const thumb = image

@@ -14,7 +14,7 @@ import { counted, duration, times, work } from './figures.js';
 import { fillForm, listenToForm, offerModels, readForm, readRequest, writeSeed } from './form.js';
 import { makeHero } from './hero.js';
 import { drawHistory, listenToHistory, markInHistory } from './history.js';
-import { forgetKey, keepKey, storedKey, takeKeyFromAddress } from './key.js';
+import { acceptOfferedKey, forgetKey, keepKey, storedKey, takeKeyFromAddress } from './key.js';
 import { playAgain } from './play.js';
 import { advance, denoised, hasEnded, UNKNOWN } from './run.js';
 import { cancelJob, createJob, getJob, listModels, Refusal } from './service.js';
@@ -112,7 +112,10 @@ const isBusy = (shown) => shown !== null && (!hasEnded(shown.main.run) || shown.
 function drawCode() {
   const request = readRequest(session?.main.job.seed ?? null);
   const writers = { curl: asCurl, javascript: asJavaScript, python: asPython };
-  code.textContent = writers[/** @type {keyof typeof writers} */ (language.value)](location.origin, request);
+  code.textContent = writers[/** @type {keyof typeof writers} */ (language.value)](
+    new URL('.', location.href).href.slice(0, -1),
+    request,
+  );
 }
 
 function draw() {
@@ -464,11 +467,12 @@ byId('keep-seed', HTMLButtonElement).onclick = () => session && writeSeed(sessio
 addEventListener('hashchange', () => {
   const before = storedKey();
   takeKeyFromAddress();
+  acceptOfferedKey();
   if (storedKey() !== before) return open();
   showAlert(null);
   return showAddress();
 });
 new ResizeObserver(drawSoon).observe(plot);
 
-takeKeyFromAddress();
+acceptOfferedKey();
 void open();

@@ -1,7 +1,8 @@
 /**
  * The API as the page uses it. What goes wrong is a `Refusal` whose message is a sentence for people.
  *
- * @import { LinkedJob } from '../src/job/links.ts'
+ * @import { JobSummary } from '../src/job/job.ts'
+ * @import { LinkedJob, Links } from '../src/job/links.ts'
  * @import { ModelFacts } from '../src/stage/contract.ts'
  */
 import { storedKey } from './key.js';
@@ -11,6 +12,8 @@ import { storedKey } from './key.js';
  * @typedef {ModelFacts & { presets: Preset[] }} ListedModel a model as `GET /v1/models` lists it: the plain run is its
  * first preset, the default its last
  */
+
+/** @typedef {JobSummary & { links: Links }} ListedJob a job as `GET /v1/jobs` lists it, in short */
 
 /** An answer that is not what was asked for, or none at all (status 0). */
 export class Refusal extends Error {
@@ -27,7 +30,7 @@ export class Refusal extends Error {
 }
 
 /**
- * @param {string} path
+ * @param {string} path below the page, which stands where the service does
  * @param {{ method?: string, body?: unknown, headers?: Record<string, string> }} [request]
  * @returns {Promise<any>} the JSON of the answer; null where it has none
  */
@@ -54,7 +57,7 @@ async function call(path, { method = 'GET', body, headers = {} } = {}) {
 }
 
 /** @returns {Promise<ListedModel[]>} */
-export const listModels = async () => (await call('/v1/models')).data;
+export const listModels = async () => (await call('v1/models')).data;
 
 /**
  * @param {Record<string, unknown>} body of `POST /v1/jobs`
@@ -62,24 +65,24 @@ export const listModels = async () => (await call('/v1/models')).data;
  * @returns {Promise<LinkedJob>}
  */
 export const createJob = (body, idempotencyKey) =>
-  call('/v1/jobs', {
+  call('v1/jobs', {
     method: 'POST',
     body,
     ...(idempotencyKey !== undefined && { headers: { 'idempotency-key': idempotencyKey } }),
   });
 
 /** @param {string} id @returns {Promise<LinkedJob>} */
-export const getJob = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`);
+export const getJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}`);
 
 /** @param {string} id @returns {Promise<LinkedJob>} */
-export const cancelJob = (id) => call(`/v1/jobs/${encodeURIComponent(id)}/cancel`, { method: 'POST' });
+export const cancelJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}/cancel`, { method: 'POST' });
 
 /** @param {string} id @returns {Promise<null>} */
-export const eraseJob = (id) => call(`/v1/jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
+export const eraseJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
 
 /**
  * @param {string | null} after the `next_cursor` of the page before
- * @returns {Promise<{ data: LinkedJob[], has_more: boolean, next_cursor: string | null }>}
+ * @returns {Promise<{ data: ListedJob[], has_more: boolean, next_cursor: string | null }>}
  */
 export const listJobs = (after) =>
-  call(`/v1/jobs?limit=12${after === null ? '' : `&after=${encodeURIComponent(after)}`}`);
+  call(`v1/jobs?limit=12${after === null ? '' : `&after=${encodeURIComponent(after)}`}`);

@@ -33,7 +33,6 @@ function requestTable(ways: readonly WayTimes[]): string {
     [
       'way',
       'denoising ms',
-      'text',
       'decode',
       'encode',
       'orchestration',
@@ -45,7 +44,6 @@ function requestTable(ways: readonly WayTimes[]): string {
     ways.map((way) => [
       way.name,
       ms(way.denoise),
-      ms(way.text),
       ms(way.decode),
       ms(way.encode),
       ms(way.orchestration),
@@ -91,7 +89,7 @@ async function bench({ engines, sides, rounds: mostRounds }: BenchOptions): Prom
     say(
       `## Requests at ${side}², ${engine} engine`,
       '',
-      `Medians of ${rounds} rounds; in each round every way comes once, so the ratios to the plain run are within a round. A request is timed by its caller, from before the POST to the last event. Orchestration is what of it no stage server reported: Worker, plan, object, storage, transfers, Canny, selection, events. All requests have the same prompt, which the stage server encodes once and keeps: text is that look-up.`,
+      `Medians of ${rounds} rounds; in each round every way comes once, so the ratios to the plain run are within a round. A request is timed by its caller, from before the POST to the last event. Orchestration is what of it no stage server reported: Worker, plan, object, storage, transfers, Canny, selection, events. All requests have the same prompt, which the stage server encodes once and keeps.`,
       '',
     );
     const measured = await benchRequests({ engine, size: { width: side, height: side }, ways: WAYS, rounds });

@@ -4,13 +4,16 @@ import { cors } from 'hono/cors';
 import { requestId } from 'hono/request-id';
 import { routeAccounts } from './http/accounts.ts';
 import { answerHead } from './http/answer-head.ts';
-import type { AppEnv } from './http/env.ts';
+import { refuseWrongConfiguration } from './http/configuration.ts';
+import type { AppEnv, Env } from './http/env.ts';
 import { routeFal } from './http/fal.ts';
+import { guardAnswers } from './http/guard-answers.ts';
 import { routeJobs } from './http/jobs.ts';
 import { routeModels } from './http/models.ts';
 import { routeOpenAIImages } from './http/openai/images.ts';
 import { routeOpenAPI } from './http/openapi.ts';
 import { fromZod, Problem } from './http/problem.ts';
+import { routePath } from './http/public-address.ts';
 import { routeReplicate } from './http/replicate.ts';
 import { refuseUnknownRoutes } from './http/unknown-routes.ts';
 import { routeWebhooks } from './http/webhooks.ts';
@@ -43,6 +46,7 @@ const EXPOSED = [
 /** The app. Its only state is the memo of schedule fits, which are pure functions of their key. */
 export function createApp(): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>({
+    getPath: (request, options) => routePath(request, (options?.env as Env | undefined)?.PUBLIC_URL),
     defaultHook: async (result, c) => {
       if (!result.success)
         throw fromZod(
@@ -55,6 +59,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   const memo: FitMemo = new Map();
 
   app.use(requestId());
+  app.use(guardAnswers);
   app.use(
     cors({
       origin: '*',
@@ -65,6 +70,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   );
   app.use(answerHead);
   refuseUnknownRoutes(app);
+  refuseWrongConfiguration(app);
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   routeAccounts(app);
   routeModels(app);

@@ -5,6 +5,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { CONTRACT_VERSION, MAX_MESSAGE_BYTES, type ModelList, type StageProblem } from '../../src/stage/contract.ts';
+import { type BodyLimits, createBodies } from './body.ts';
 import { type Log, logToStderr } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import type { Model } from './model.ts';
@@ -15,7 +16,7 @@ import { parseStage, SUPPORTED } from './validate.ts';
 export interface StageServerOptions extends StageLimits {
   /** how long a running stage may go on after `close` */
   readonly drainMs: number;
-  readonly maxBodyBytes: number;
+  readonly bodies: BodyLimits;
   readonly log: Log;
 }
 
@@ -27,7 +28,7 @@ export const DEFAULT_OPTIONS: StageServerOptions = {
   aliveMs: 10_000,
   texts: 64,
   drainMs: 30_000,
-  maxBodyBytes: MAX_MESSAGE_BYTES,
+  bodies: { bytes: MAX_MESSAGE_BYTES, bytesTogether: 8 * MAX_MESSAGE_BYTES, idleMs: 30_000, totalMs: 300_000 },
   log: logToStderr,
 };
 
@@ -43,6 +44,7 @@ export interface StageApp {
 export const SEQUENCE_TYPE = 'application/vnd.safetensors-sequence';
 const STAGE_ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/;
 const STARTING_RETRY_SECONDS = 2;
+const BODIES_RETRY_SECONDS = 1;
 const MAX_RETRY_SECONDS = 30;
 
 /**
@@ -62,6 +64,7 @@ export function createStageServer({
   if (token === '') throw new RangeError('the token is empty');
   const settings: StageServerOptions = { ...DEFAULT_OPTIONS, ...options };
   const metrics = createMetrics();
+  const bodies = createBodies(settings.bodies);
   let served: {
     readonly models: readonly Model[];
     readonly byName: ReadonlyMap<string, Model>;
@@ -95,24 +98,28 @@ export function createStageServer({
     return problem(c, 500, { code: 'internal', message: 'the stage server failed' });
   });
 
-  app.get('/healthz', (c) => {
-    const now = status();
-    const { waiting, etaMs } = counts();
-    return c.json(
-      { status: now, queue: waiting, eta_ms: etaMs, version: packageJson.version },
-      now === 'ready' || now === 'busy' ? 200 : 503,
-    );
-  });
-
   const digestOf = (text: string) => createHash('sha256').update(text).digest();
   // digests have one length, so the comparison takes the same time whatever was sent
   const isSent = (header: string | undefined, expected: string) =>
     timingSafeEqual(digestOf(header ?? ''), digestOf(expected));
-  app.use(async (c, next) => {
+  const hasToken = (c: Context): boolean => {
     const isBearer = isSent(c.req.header('authorization'), `Bearer ${token}`);
     // gateways take `Authorization` for themselves
     const isOwn = isSent(c.req.header('x-stage-token'), token);
-    if (isBearer || isOwn) return next();
+    return isBearer || isOwn;
+  };
+
+  app.get('/healthz', (c) => {
+    const now = status();
+    const { waiting, etaMs } = counts();
+    // how much others have to do is for who may give it work
+    const line = hasToken(c) ? { queue: waiting, eta_ms: etaMs } : {};
+    const code = now === 'ready' || now === 'busy' ? 200 : 503;
+    return c.json({ status: now, ...line, version: packageJson.version }, code);
+  });
+
+  app.use(async (c, next) => {
+    if (hasToken(c)) return next();
     c.header('www-authenticate', 'Bearer');
     return problem(c, 401, { code: 'unauthorized', message: 'expected a bearer token that this server knows' });
   });
@@ -135,14 +142,16 @@ export function createStageServer({
         message: 'expected 1 to 200 letters, digits, dots, dashes and underscores, the first no dot',
         field: 'id',
       });
-    const body = await readBody(c.req.raw, settings.maxBodyBytes);
-    if (body === 'too_large')
-      return problem(c, 413, {
-        code: 'too_large',
-        message: `the body is over the limit of ${settings.maxBodyBytes} bytes`,
-      });
-    if (body === 'broken')
-      return problem(c, 400, { code: 'broken_body', message: 'the body ended before it was complete' });
+    const read = await bodies.read(c.req.raw);
+    if (!read.ok) {
+      const { status, problem: refused } = read;
+      settings.log({ event: 'refused', id, status, code: refused.code });
+      if (status === 408) c.header('connection', 'close');
+      return status === 503
+        ? unavailable(c, refused.code, refused.message, BODIES_RETRY_SECONDS)
+        : problem(c, status, refused);
+    }
+    const { body } = read;
     if (!served) return unavailable(c, 'starting', 'the models are being loaded', STARTING_RETRY_SECONDS);
 
     // from here on nothing waits, so two equal requests cannot both start
@@ -221,7 +230,11 @@ function nameModels(models: readonly Model[]): Map<string, Model> {
   return byName;
 }
 
-function problem(c: Context, status: 400 | 401 | 404 | 409 | 413 | 422 | 500 | 503, body: StageProblem): Response {
+function problem(
+  c: Context,
+  status: 400 | 401 | 404 | 408 | 409 | 413 | 422 | 500 | 503,
+  body: StageProblem,
+): Response {
   return c.json(body, status);
 }
 
@@ -234,20 +247,3 @@ const stream = (stages: Stages, stage: RunningStage): Response =>
   new Response(stages.follow(stage), {
     headers: { 'content-type': SEQUENCE_TYPE, 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
   });
-
-/** The body, never holding more than `limit` bytes of it. */
-async function readBody(request: Request, limit: number): Promise<Uint8Array | 'too_large' | 'broken'> {
-  if (Number(request.headers.get('content-length') ?? 0) > limit) return 'too_large';
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  try {
-    for await (const chunk of request.body ?? []) {
-      length += chunk.length;
-      if (length > limit) return 'too_large'; // leaving the loop cancels the rest
-      chunks.push(chunk);
-    }
-  } catch {
-    return 'broken'; // the client went away: nobody hears the answer, and nothing was begun
-  }
-  return Buffer.concat(chunks, length);
-}

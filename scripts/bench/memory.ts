@@ -13,7 +13,8 @@ import { closedFormModel } from '../local/closed-form-model.ts';
 import { keptPort } from '../local/ports.ts';
 import { openAccount } from '../local/secrets.ts';
 
-const KEY = 'bench';
+/** of everything here that wants a secret */
+const KEY = 'a-secret-of-the-memory-benchmark-alone';
 const SAMPLE_MS = 5;
 const MIB = 2 ** 20;
 

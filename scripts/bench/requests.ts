@@ -22,7 +22,6 @@ export interface Way {
 export interface WayTimes {
   readonly name: string;
   readonly denoise: number;
-  readonly text: number;
   readonly decode: number;
   readonly encode: number;
   readonly orchestration: number;
@@ -39,7 +38,6 @@ const PLAIN: Way = { name: 'plain, 50 steps', body: { preset: 'plain' } };
 /** What one request took, milliseconds: what the stage server reported, and all of it as the caller saw it. */
 export interface Run {
   readonly denoise: number;
-  readonly text: number;
   readonly decode: number;
   readonly encode: number;
   /** from before the POST to the end of the events */
@@ -59,11 +57,10 @@ async function run(stack: Stack, body: Readonly<Record<string, unknown>>): Promi
     await fetch(new URL(`/v1/jobs/${id}`, stack.url), { headers })
   ).json()) as JobView;
   if (status !== 'done' || !receipt) throw new Error(`job ${id} ${status}: ${error?.message}`);
-  const sum = (part: 'compute_ms' | 'text_ms' | 'decode_ms' | 'encode_ms') =>
+  const sum = (part: 'compute_ms' | 'decode_ms' | 'encode_ms') =>
     receipt.stages.reduce((all, stage) => all + stage[part], 0);
   return {
     denoise: sum('compute_ms'),
-    text: sum('text_ms'),
     decode: sum('decode_ms'),
     encode: sum('encode_ms'),
     total,
@@ -90,10 +87,9 @@ export function timesOf({
   return {
     name,
     denoise: of(({ denoise }) => denoise),
-    text: of(({ text }) => text),
     decode: of(({ decode }) => decode),
     encode: of(({ encode }) => encode),
-    orchestration: of(({ denoise, text, decode, encode, total }) => total - denoise - text - decode - encode),
+    orchestration: of(({ denoise, decode, encode, total }) => total - denoise - decode - encode),
     total: of(({ total }) => total),
     denoiseRatio: ratio('denoise'),
     totalRatio: ratio('total'),

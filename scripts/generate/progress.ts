@@ -61,8 +61,8 @@ export function drawProgress(screen: Screen): (event: FollowedEvent) => void {
           current ? redraw('waits for the stage server') : say(`stage ${event.data.stage} waits for the stage server`);
         return;
       case 'plan': {
-        const { stages, fitted, fit_ms, tflops, warnings } = event.data;
-        const how = fitted ? `, schedule fitted in ${fit_ms.toFixed(1)} ms` : '';
+        const { stages, fitted, tflops, warnings } = event.data;
+        const how = fitted ? ', schedule fitted' : '';
         const saving =
           stages.length > 1
             ? `, ${tflops.ratio.toFixed(2)}x less denoising than the plain model (${tflops.ratio_total.toFixed(2)}x less work in all)`

@@ -31,9 +31,7 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
     lines.push(
       `schedule   h ${list(plan.h)} · Z ${list(plan.z)} · restarts s ${list(plan.s)} · divergence ${plan.divergence?.toFixed(4) ?? '–'}`,
     );
-    lines.push(
-      `           ${plan.fitted ? `fitted by NT-Matching in ${ms(plan.fit_ms)}` : 'h and Z as given, not fitted'}`,
-    );
+    lines.push(`           ${plan.fitted ? 'fitted by NT-Matching' : 'h and Z as given, not fitted'}`);
   } else {
     lines.push(`schedule   one stage at full resolution, h ${list(plan.h)}`);
   }
@@ -47,7 +45,6 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
       '= token evaluations',
       'TFLOPs',
       'denoise',
-      'text',
       'decode',
       'encode',
       'wall',
@@ -60,7 +57,6 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
       String(s.tokens * s.evaluations),
       figures(s.tflops),
       ms(s.compute_ms),
-      ms(s.text_ms),
       ms(s.decode_ms),
       ms(s.encode_ms),
       ms(s.wall_ms),
@@ -73,7 +69,6 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
       String(total((s) => s.tokens * s.evaluations)),
       figures(tflops.denoise),
       ms(denoiseMs(receipt)),
-      ms(total((s) => s.text_ms)),
       ms(total((s) => s.decode_ms)),
       ms(total((s) => s.encode_ms)),
       ms(total((s) => s.wall_ms)),

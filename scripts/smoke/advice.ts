@@ -11,7 +11,7 @@ export function adviceForRefusal(status: number, code: string): string {
     case 'invalid_api_key':
       return 'Send a key of an account of this deployment, by --key or RALU_API_KEY; docs/api.md, "Accounts and keys", says how to open one.';
     case 'not_configured':
-      return 'Set the secret that the message names: npx wrangler secret put <NAME>.';
+      return 'Set what the message names: a secret with npx wrangler secret put <NAME>, PUBLIC_URL in wrangler.toml.';
     case 'no_backend':
       return `BACKENDS is empty, or none of its servers answers. ${SERVERS}`;
     case 'rate_limit':

@@ -68,12 +68,7 @@ export function brokenInReceipt({ stages, tflops, wall_ms }: Receipt, plan: Work
   if (tflops.ratio === null || !isNear(tflops.plain / tflops.denoise, tflops.ratio))
     faults.push(`the ratio is ${tflops.ratio}, plain over denoise is ${tflops.plain / tflops.denoise}`);
 
-  const times = stages.map(({ compute_ms, text_ms, decode_ms, encode_ms }) => [
-    compute_ms,
-    text_ms,
-    decode_ms,
-    encode_ms,
-  ]);
+  const times = stages.map(({ compute_ms, decode_ms, encode_ms }) => [compute_ms, decode_ms, encode_ms]);
   if (times.flat().some((ms) => !(ms >= 0))) faults.push(`a stage took a negative time: ${times.join(', ')}`);
   const rooms = sum(wall_ms.rooms.map(({ ms }) => ms));
   if (rooms > wall_ms.total) faults.push(`the rooms took ${rooms} ms, all of it ${wall_ms.total} ms`);

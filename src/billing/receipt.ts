@@ -7,7 +7,10 @@ import type { Selection } from '../numerics/select.ts';
 import type { TemporalCache } from '../numerics/taylor.ts';
 import { type PlannedWork, tera, viewWorkDone, type WorkView, workDone } from './work.ts';
 
-/** What one finished stage cost, as its server reported it, with the wall time seen from the object. Milliseconds. */
+/**
+ * What one finished stage cost, as its server reported it, with the wall time seen from the object. Milliseconds. The
+ * time of encoding the prompt is not here: a server that remembers prompts would tell by it what it was asked before.
+ */
 export interface StageUsage {
   readonly stage: number;
   readonly tokens: number;
@@ -16,7 +19,6 @@ export interface StageUsage {
   readonly evaluations: number;
   readonly attempts: number;
   readonly computeMs: number;
-  readonly textMs: number;
   readonly decodeMs: number;
   readonly encodeMs: number;
   readonly wallMs: number;
@@ -55,7 +57,6 @@ export interface Receipt {
     readonly evaluations: number;
     readonly attempts: number;
     readonly compute_ms: number;
-    readonly text_ms: number;
     readonly decode_ms: number;
     readonly encode_ms: number;
     readonly wall_ms: number;
@@ -71,8 +72,8 @@ export interface Receipt {
     /** by room, in order: `stage1`, `select`, `stage2`, `stage3` */
     readonly rooms: readonly { readonly room: string; readonly ms: number }[];
     /**
-     * total minus what the stage servers reported: Worker, object, storage, transfers, waiting and the mathematics
-     * between stages
+     * total minus denoising, decoding and encoding: Worker, object, storage, transfers, waiting, encoding the prompt
+     * and the mathematics between stages
      */
     readonly orchestration: number;
   };
@@ -119,10 +120,7 @@ export function makeReceipt({
   totalMs,
 }: ReceiptFacts): Receipt {
   const engines = [...new Set(usage.map(({ engine }) => engine))];
-  const served = usage.reduce(
-    (sum, { computeMs, textMs, decodeMs, encodeMs }) => sum + computeMs + textMs + decodeMs + encodeMs,
-    0,
-  );
+  const served = usage.reduce((sum, { computeMs, decodeMs, encodeMs }) => sum + computeMs + decodeMs + encodeMs, 0);
   return {
     job_id: jobId,
     model,
@@ -143,7 +141,6 @@ export function makeReceipt({
         evaluations: used.evaluations,
         attempts: used.attempts,
         compute_ms: used.computeMs,
-        text_ms: used.textMs,
         decode_ms: used.decodeMs,
         encode_ms: used.encodeMs,
         wall_ms: used.wallMs,

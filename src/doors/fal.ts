@@ -52,8 +52,7 @@ export function viewStatus(job: LinkedJob, logs: readonly LogLine[], base: strin
 
 /** Seconds of the stages' computing; null where the job has no receipt. */
 const inferenceSeconds = ({ receipt }: LinkedJob): number | null =>
-  receipt &&
-  receipt.stages.reduce((sum, { compute_ms, text_ms, decode_ms }) => sum + compute_ms + text_ms + decode_ms, 0) / 1000;
+  receipt && receipt.stages.reduce((sum, { compute_ms, decode_ms }) => sum + compute_ms + decode_ms, 0) / 1000;
 
 /** The result of a finished job; null where it has none. */
 export function viewResult(job: LinkedJob, origin: string) {

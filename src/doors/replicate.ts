@@ -4,6 +4,7 @@ import { type FailureKind, kindOf } from '../job/failures.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import type { LinkedJob } from '../job/links.ts';
 import { type LogLine, logLines } from '../job/log-lines.ts';
+import { cut } from '../job/view.ts';
 
 type PredictionStatus = 'starting' | 'processing' | 'succeeded' | 'failed' | 'canceled';
 
@@ -103,6 +104,12 @@ export function viewPrediction(
     urls: { get: path, cancel: `${path}/cancel`, stream: `${path}/stream?token=${streamToken}` },
     receipt,
   };
+}
+
+/** The prediction as a list shows it: without receipt and logs, the prompt cut. */
+export function viewListed(prediction: Prediction): Prediction {
+  const { webhook: _webhook, input, ...shown } = prediction;
+  return { ...shown, input: { ...input, prompt: cut(String(input.prompt)) }, logs: '', receipt: null };
 }
 
 /** What an event is in Replicate's stream: types with their data, in order. */

@@ -1,5 +1,5 @@
 /** What a webhook says, in the shape of the surface its job was started at. Pure. */
-import type { LinkedJob } from '../job/links.ts';
+import { type LinkedJob, placedAt } from '../job/links.ts';
 import type { LogLine } from '../job/log-lines.ts';
 import type { Door } from '../job/webhook.ts';
 import { viewCompletion } from './fal.ts';
@@ -14,7 +14,11 @@ export function webhookBody(
 ): object {
   switch (door) {
     case 'jobs':
-      return { type: `job.${job.status}`, timestamp: new Date(now).toISOString(), data: job };
+      return {
+        type: `job.${job.status}`,
+        timestamp: new Date(now).toISOString(),
+        data: placedAt(origin, job),
+      };
     case 'replicate':
       return viewPrediction(job, logs, { origin, streamToken });
     case 'fal':

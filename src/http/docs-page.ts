@@ -151,7 +151,7 @@ export function renderDocs({ info, paths, components }: ApiDocument): Html {
   <body>
     <main>
       <h1>${info.title}: API reference</h1>
-      <p>${info.description ?? ''} The same as <a href="/openapi.json">OpenAPI 3.1</a>.</p>
+      <p>${info.description ?? ''} The same as <a href="openapi.json">OpenAPI 3.1</a>.</p>
       ${Object.entries(paths).map(([path, methods]) => Object.entries(methods).map(([method, each]) => operation(path, method, each, schemas)))}
       <h1>Schemas</h1>
       ${Object.entries(schemas).map(([name, schema]) => html`<section id="${name}"><h2><code>${name}</code></h2><p>${schema.description ?? ''}</p>${table(fieldsOf(schema))}</section>`)}

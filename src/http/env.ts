@@ -13,6 +13,11 @@ export interface Env extends JobEnv {
   readonly MODERATION_URL: string;
   /** secret: its bearer token, where it wants one */
   readonly MODERATION_TOKEN?: string;
+  /**
+   * address under which callers reach the service, with the path before `/v1` where there is one; empty: the one that
+   * each request came to
+   */
+  readonly PUBLIC_URL: string;
   /** secret: what keys and links are signed with */
   readonly SIGNING_SECRET: string;
   /** secret: the bearer key that opens accounts */

@@ -18,9 +18,10 @@ import type { AppEnv } from './env.ts';
 import { followJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
 import { jobId, jobNotFound } from './job-id.ts';
-import { draftTools, fitTools, jobBody } from './job-request.ts';
+import { draftTools, jobBody } from './job-request.ts';
 import { availableModels } from './models.ts';
 import { methodNotAllowed, Problem } from './problem.ts';
+import { publicBase } from './public-address.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import type { SchemaFields } from './schema-fields.ts';
 import { sendEvents } from './send-events.ts';
@@ -102,7 +103,7 @@ function modelAt(models: readonly ModelFacts[], app: string, path: string): Mode
   throw new Problem({
     status: 404,
     code: 'model_not_found',
-    detail: `There is no model ${path || app}; there are ${models.map(({ id }) => id).join(', ')}.`,
+    detail: `There is no model ${(path || app).slice(0, 100)}; there are ${models.map(({ id }) => id).join(', ')}.`,
   });
 }
 
@@ -129,7 +130,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   ): Promise<Found> => {
     const found = await callObject(c.env.JOBS, jobId(id), (stub) => stub.viewWithLogs(c.var.caller.account));
     if (!found) throw jobNotFound(id);
-    const { origin } = new URL(c.req.url);
+    const origin = publicBase(c.env, c.req.url);
     return {
       job: await withLinks(c.env.SIGNING_SECRET, found.job),
       logs: found.logs,
@@ -147,7 +148,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     if (path === 'requests' && more !== undefined) throw methodNotAllowed('POST', ['GET', 'HEAD']);
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, { input, webhook });
     const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
-      fitting: fitTools(memo),
+      memo,
       draft: async () => {
         const model = modelAt(await availableModels(c.env), app, more === undefined ? path : `${path}/${more}`);
         return draftFalRequest(input, model, draftTools(c.env));

@@ -1,6 +1,5 @@
 /** The body of `POST /v1/jobs`: its contract, and the way from it to a planned job. Strict: null is a value. */
 import { z } from '@hono/zod-openapi';
-import type { FitMemo, FitTools } from '../job/plan.ts';
 import { chooseModel, type Draft, type DraftTools, draftRequest, type RequestInput } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import { SELECTIONS } from '../numerics/select.ts';
@@ -12,6 +11,8 @@ import type { SchemaFields } from './schema-fields.ts';
 
 const MAX_PROMPT = 32_000;
 const MAX_SEED = 2 ** 32 - 1;
+/** Longest name of a model or a preset, characters. */
+export const MAX_NAME = 200;
 
 const numbers = z.array(z.number()).min(1).max(8);
 const text = z.string().max(MAX_PROMPT, `must have at most ${MAX_PROMPT} characters`);
@@ -27,7 +28,7 @@ export const jobBody = z
   .strictObject({
     prompt: text.refine((value) => value.trim().length > 0, 'must not be empty'),
     negative_prompt: text.optional(),
-    model: z.string().min(1).optional(),
+    model: z.string().min(1).max(MAX_NAME).optional(),
     width: z
       .int()
       .positive()
@@ -40,7 +41,7 @@ export const jobBody = z
       .max(MAX_SEED)
       .optional()
       .openapi({ description: 'drawn at random when absent; always echoed' }),
-    preset: z.string().min(1).optional().openapi({
+    preset: z.string().min(1).max(MAX_NAME).optional().openapi({
       description: '`plain`, or one of the model’s presets; the last that the model lists when absent',
       example: '7x',
     }),
@@ -117,8 +118,6 @@ export const jobBody = z
   } satisfies SchemaFields<JobFields>)
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;
-
-export const fitTools = (memo: FitMemo): FitTools => ({ memo, clock: () => performance.now() });
 
 export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE'>): DraftTools => ({
   allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',

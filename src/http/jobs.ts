@@ -1,21 +1,23 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import type { JobView, Quote } from '../job/job.ts';
-import { type LinkedJob, withLinks } from '../job/links.ts';
+import type { JobSummary, JobView, Quote } from '../job/job.ts';
+import { type LinkedJob, type Links, prefixOf } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { PlannedJob } from '../job/plan-request.ts';
-import { jobPath, viewQuote } from '../job/view.ts';
+import { jobPath, summarize, viewQuote } from '../job/view.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
-import { draftBody, draftTools, fitTools, jobBody } from './job-request.ts';
+import { draftBody, draftTools, jobBody } from './job-request.ts';
 import { availableModels, queueAt } from './models.ts';
 import { badField, orProblem, Problem } from './problem.ts';
+import { publicBase } from './public-address.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { STREAM_HEADERS } from './send-events.ts';
 import { sendImage } from './send-image.ts';
+import { showJob } from './show-job.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
@@ -30,6 +32,11 @@ const idParam = z.object({ id: z.string().openapi({ example: 'job_0123456789abcd
 const jobSchema = z.custom<LinkedJob>().openapi('Job', {
   type: 'object',
   description: 'The job: status, plan, image and receipt once done, links that open its events and image without a key',
+});
+const summarySchema = z.custom<JobSummary & { readonly links: Links }>().openapi('JobSummary', {
+  type: 'object',
+  description:
+    'A job in short: without plan and receipt, the prompt cut after 200 characters; `urls.get` has all of it',
 });
 const jobResponse = (description: string) => ({ description, content: { 'application/json': { schema: jobSchema } } });
 const token = z.object({
@@ -91,7 +98,7 @@ const listJobs = createRoute({
         'application/json': {
           schema: z.object({
             object: z.literal('list'),
-            data: z.array(jobSchema),
+            data: z.array(summarySchema),
             has_more: z.boolean(),
             next_cursor: z.string().nullable(),
           }),
@@ -156,16 +163,16 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), '/v1/jobs', body);
     const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, {
       draft: async () => draftBody(body, await availableModels(c.env), draftTools(c.env)),
-      fitting: fitTools(memo),
+      memo,
       requestId: c.var.requestId,
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,
       webhook: webhookOf(c, 'webhook_url', body.webhook_url, 'jobs'),
     });
     const [job] = jobs as [JobView];
-    return c.json(await withLinks(c.env.SIGNING_SECRET, job), 202, {
+    return c.json(await showJob(c, job), 202, {
       ...rateHeaders(rate),
-      location: jobPath(job.id),
+      location: prefixOf(publicBase(c.env, c.req.url)) + jobPath(job.id),
       'x-ralu-job-id': job.id,
       ...(isReplay && { 'idempotent-replayed': 'true' }),
     });
@@ -173,7 +180,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(quoteJob, async (c) => {
     const draft = orProblem(draftBody(c.req.valid('json'), await availableModels(c.env), draftTools(c.env)));
-    const [{ request, plan }] = draft.plan(fitTools(memo)) as readonly [PlannedJob];
+    const [{ request, plan }] = draft.plan(memo) as readonly [PlannedJob];
     const [pace, queue] = await Promise.all([
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
       queueAt(c.env, plan),
@@ -195,9 +202,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     );
     const page = entries.slice(0, limit);
     const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account))));
-    const data = await Promise.all(
-      jobs.filter((job) => job !== null).map((job) => withLinks(c.env.SIGNING_SECRET, job)),
-    );
+    const data = await Promise.all(jobs.filter((job) => job !== null).map((job) => showJob(c, summarize(job))));
     const hasMore = entries.length > limit;
     return c.json(
       { object: 'list' as const, data, has_more: hasMore, next_cursor: hasMore ? String(page.at(-1)?.seq) : null },
@@ -210,7 +215,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const { wait = 0 } = c.req.valid('query');
     const job = await waitForJob(c.env, c.var.caller.account, id, wait * 1000);
     if (!job) throw jobNotFound(id);
-    return c.json(await withLinks(c.env.SIGNING_SECRET, job), 200);
+    return c.json(await showJob(c, job), 200);
   });
 
   app.openapi(watchJob, async (c) => {
@@ -242,7 +247,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = jobId(c.req.valid('param').id);
     const job = await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account));
     if (!job) throw jobNotFound(id);
-    return c.json(await withLinks(c.env.SIGNING_SECRET, job), 200);
+    return c.json(await showJob(c, job), 200);
   });
 
   app.openapi(deleteJob, async (c) => {

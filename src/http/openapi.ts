@@ -3,8 +3,10 @@
  * to read, in one page without scripts.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import { prefixOf } from '../job/links.ts';
 import { type ApiDocument, renderDocs } from './docs-page.ts';
 import type { AppEnv } from './env.ts';
+import { publicBase } from './public-address.ts';
 
 const CONFIG = {
   openapi: '3.1.0',
@@ -24,7 +26,8 @@ export function routeOpenAPI(app: OpenAPIHono<AppEnv>): void {
     scheme: 'bearer',
     description: 'A key of an account; accounts are opened with the admin key.',
   });
-  app.doc31('/openapi.json', CONFIG);
+  // a server's address may be relative: the paths below it are this service's wherever it is
+  app.doc31('/openapi.json', (c) => ({ ...CONFIG, servers: [{ url: prefixOf(publicBase(c.env, c.req.url)) || '/' }] }));
   app.get('/docs', (c) => {
     c.header(
       'content-security-policy',

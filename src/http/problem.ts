@@ -39,35 +39,45 @@ export const methodNotAllowed = (method: string, allowed: readonly string[]): Pr
     headers: { allow: allowed.join(', ') },
   });
 
-/** A 400 for one field. */
-export function badField(field: string, value: unknown, rule: string): Problem {
-  return badFields([{ field, value, rule }]);
+/** A 400 for one field, `invalid_request` unless it has a code of its own. */
+export function badField(field: string, value: unknown, rule: string, code?: string): Problem {
+  return badFields([{ field, value, rule }], 1, code);
 }
 
-function badFields(errors: readonly Refusal[]): Problem {
-  const shown = errors.map(({ field, value, rule }) => ({ field, value: shorten(value), rule }));
-  const detail = shown
-    .map(
-      ({ field, value, rule }) => `${field}: got ${value === undefined ? 'nothing' : JSON.stringify(value)}; ${rule}`,
-    )
-    .join(' · ');
-  return new Problem({ status: 400, code: 'invalid_request', detail, errors: shown });
-}
+/** Most faults that an answer tells; the rest is counted. */
+const MAX_FAULTS = 20;
+/** Longest name of a field that an answer repeats, characters: a caller may make up any. */
+const MAX_NAME = 100;
 
-/** A 400 naming field, value and rule of every fault a zod schema found in `input`. */
-export function fromZod(error: z.ZodError, input: unknown): Problem {
-  return badFields(
-    error.issues.flatMap((issue): Refusal[] => {
-      const path = issue.path.map(String);
-      if (issue.code === 'unrecognized_keys')
-        return issue.keys.map((key) => ({
-          field: [...path, key].join('.'),
-          value: valueAt(input, [...path, key]),
-          rule: UNKNOWN_FIELD,
-        }));
-      return [{ field: path.join('.') || WHOLE_BODY, value: valueAt(input, path), rule: issue.message }];
-    }),
+/** The 400 `code` of a request with these faults, the first of `count`. Every refusal of a field is made here. */
+function badFields(faults: readonly Refusal[], count = faults.length, code = 'invalid_request'): Problem {
+  const errors = faults.slice(0, MAX_FAULTS).map(({ field, value, rule }) => ({
+    field: field.length > MAX_NAME ? `${field.slice(0, MAX_NAME)}…` : field,
+    value: shorten(value),
+    rule,
+  }));
+  const sentences = errors.map(
+    ({ field, value, rule }) => `${field}: got ${value === undefined ? 'nothing' : JSON.stringify(value)}; ${rule}`,
   );
+  const more = count > errors.length ? [`and ${count - errors.length} more faults`] : [];
+  return new Problem({ status: 400, code, detail: [...sentences, ...more].join(' · '), errors });
+}
+
+/** A 400 naming field, value and rule of the first faults that a zod schema found in `input`. */
+export function fromZod(error: z.ZodError, input: unknown): Problem {
+  const faults: Refusal[] = [];
+  let count = 0;
+  const add = (path: readonly string[], rule: string): void => {
+    count++;
+    if (faults.length === MAX_FAULTS) return;
+    faults.push({ field: path.join('.') || WHOLE_BODY, value: valueAt(input, path), rule });
+  };
+  for (const issue of error.issues) {
+    const path = issue.path.map(String);
+    if (issue.code === 'unrecognized_keys') for (const key of issue.keys) add([...path, key], UNKNOWN_FIELD);
+    else add(path, issue.message);
+  }
+  return badFields(faults, count);
 }
 
 function valueAt(input: unknown, path: readonly string[]): unknown {

@@ -1,7 +1,7 @@
 /** Replicate's predictions, as a thin translation over jobs: one prediction is one job, under the same id. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { type Prediction, viewPrediction, viewStreamDone, viewStreamEvent } from '../doors/replicate.ts';
+import { type Prediction, viewListed, viewPrediction, viewStreamDone, viewStreamEvent } from '../doors/replicate.ts';
 import { deadlineSeconds, draftPrediction, type ModelName, waitSeconds } from '../doors/replicate-request.ts';
 import type { JobView } from '../job/job.ts';
 import { streamToken, withLinks } from '../job/links.ts';
@@ -14,9 +14,10 @@ import type { AppEnv } from './env.ts';
 import { followJob, waitForJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
 import { jobId, jobNotFound } from './job-id.ts';
-import { draftTools, fitTools, jobBody } from './job-request.ts';
+import { draftTools, jobBody, MAX_NAME } from './job-request.ts';
 import { availableModels } from './models.ts';
 import { orProblem } from './problem.ts';
+import { publicBase } from './public-address.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { sendEvents } from './send-events.ts';
 import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
@@ -33,12 +34,14 @@ const createBody = z.strictObject({
   version: z
     .string()
     .min(1)
+    .max(2 * MAX_NAME)
     .optional()
     .openapi({ description: 'id, alias or digest of a model; `owner/name` and `owner/name:digest` too' }),
   input,
   webhook: z.string().max(2000).optional(),
   webhook_events_filter: z
     .array(z.enum(EVENTS))
+    .max(EVENTS.length)
     .refine((events) => events.includes('completed'), 'must have completed: it is the one that is sent')
     .optional(),
   stream: z.boolean().optional(),
@@ -131,7 +134,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     isWaitedFor = false,
   ): Promise<Prediction> =>
     viewPrediction(await withLinks(c.env.SIGNING_SECRET, job), logs, {
-      origin: new URL(c.req.url).origin,
+      origin: publicBase(c.env, c.req.url),
       streamToken: await streamToken(c.env.SIGNING_SECRET, job.id),
       isWaitedFor,
     });
@@ -149,7 +152,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, body);
     const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
       draft: async () => draftPrediction(body.input, model, await availableModels(c.env), draftTools(c.env)),
-      fitting: fitTools(memo),
+      memo,
       promptField: 'input.prompt',
       requestId: c.var.requestId,
       idempotency,
@@ -195,9 +198,11 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     );
     const page = entries.slice(0, PAGE);
     const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account))));
-    const results = await Promise.all(jobs.filter((job) => job !== null).map((job) => view(c, job, [])));
+    const results = await Promise.all(
+      jobs.filter((job) => job !== null).map(async (job) => viewListed(await view(c, job, []))),
+    );
     const next =
-      entries.length > PAGE ? `${new URL(c.req.url).origin}/v1/predictions?cursor=${page.at(-1)?.seq}` : null;
+      entries.length > PAGE ? `${publicBase(c.env, c.req.url)}/v1/predictions?cursor=${page.at(-1)?.seq}` : null;
     return c.json({ previous: null, next, results }, 200);
   });
 
@@ -212,7 +217,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(stream, async (c) => {
     const id = jobId(c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'stream');
-    const origin = new URL(c.req.url).origin;
+    const origin = publicBase(c.env, c.req.url);
     const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner));
     if (!job) throw jobNotFound(id);
     return sendEvents(c, async (write) => {

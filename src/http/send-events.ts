@@ -12,7 +12,7 @@ export interface EventWriter {
 /** Of every stream: nothing in between keeps it, packs it or holds it back. */
 export const STREAM_HEADERS = {
   'content-type': 'text/event-stream',
-  'cache-control': 'no-cache, no-transform',
+  'cache-control': 'no-store, no-transform',
   'content-encoding': 'identity',
   'x-accel-buffering': 'no',
 };

@@ -6,7 +6,7 @@ import type { Idempotency, Started } from '../account/account.ts';
 import { toHex } from '../account/hmac.ts';
 import type { RateState } from '../account/rate.ts';
 import type { JobView } from '../job/job.ts';
-import type { FitTools } from '../job/plan.ts';
+import type { FitMemo } from '../job/plan.ts';
 import type { Draft, PlannedJob } from '../job/plan-request.ts';
 import type { NewJob } from '../job/rpc.ts';
 import type { Planned } from '../job/schedule-request.ts';
@@ -28,7 +28,7 @@ export interface StartedJobs {
 export interface StartOptions {
   /** of the request, or the field at fault by its name at this surface; asked for once */
   readonly draft: () => Promise<Planned<Draft>>;
-  readonly fitting: FitTools;
+  readonly memo: FitMemo;
   /** what the prompt is called at this surface; `prompt` when absent */
   readonly promptField?: string;
   readonly requestId: string;
@@ -88,7 +88,7 @@ export async function startJobs(
   caller: Caller,
   {
     draft: makeDraft,
-    fitting,
+    memo,
     promptField = 'prompt',
     requestId,
     idempotency,
@@ -119,7 +119,7 @@ export async function startJobs(
   }
   try {
     await moderate(env, draft, promptField);
-    const planned = draft.plan(fitting);
+    const planned = draft.plan(memo);
     const jobs = await Promise.all(
       started.jobIds.map((id, i) => {
         const job: NewJob = { id, account: caller.account, ...(planned[i] as PlannedJob), deadlineSeconds, webhook };

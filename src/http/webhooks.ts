@@ -6,6 +6,7 @@ import { requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { badField } from './problem.ts';
+import { publicBase } from './public-address.ts';
 
 /** The webhook of a request; null where it names none. Throws a 400 Problem for an address that may not be called. */
 export function webhookOf(
@@ -17,7 +18,7 @@ export function webhookOf(
   if (url === undefined) return null;
   const rule = refuseWebhookUrl(url, c.env.WEBHOOK_RESOLVER === '');
   if (rule !== null) throw badField(field, url, rule);
-  return { url, door, origin: new URL(c.req.url).origin };
+  return { url, door, origin: publicBase(c.env, c.req.url) };
 }
 
 // Replicate's client asks for it here

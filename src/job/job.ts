@@ -96,9 +96,8 @@ export interface Plan extends PlannedWork {
   readonly z: readonly number[];
   /** square root of the Jensen-Shannon divergence between the schedule and the model's own; null for one stage */
   readonly divergence: number | null;
-  /** whether h and Z came from NT-Matching, and the milliseconds it took */
+  /** whether h and Z came from NT-Matching */
   readonly fitted: boolean;
-  readonly fitMs: number;
   /** low-resolution tokens upsampled after each boundary but the last, cumulative */
   readonly selected: readonly number[];
   /** sentences for the caller, known before anything is computed */
@@ -219,6 +218,27 @@ export interface JobView {
   readonly urls: { readonly get: string; readonly events: string; readonly image: string; readonly cancel: string };
 }
 
+/** A job as a list shows it: what tells it from the others, and where the rest is. */
+export type JobSummary = Pick<
+  JobView,
+  | 'id'
+  | 'object'
+  | 'status'
+  | 'created_at'
+  | 'finished_at'
+  | 'expires_at'
+  | 'model'
+  | 'prompt'
+  | 'width'
+  | 'height'
+  | 'seed'
+  | 'preset'
+  | 'output_format'
+  | 'image'
+  | 'error'
+  | 'urls'
+>;
+
 /** Whether nothing about the job changes any more. */
 export const hasEnded = ({ status }: Pick<JobView, 'status'>): boolean =>
   status === 'done' || status === 'failed' || status === 'cancelled';
@@ -254,7 +274,6 @@ export interface PlanView {
   readonly amplitude: readonly BoundaryAmplitude[];
   readonly divergence: number | null;
   readonly fitted: boolean;
-  readonly fit_ms: number;
   readonly selected: readonly number[];
   readonly solver: Solver;
   /** null where every step is evaluated */

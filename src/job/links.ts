@@ -1,6 +1,6 @@
 /** A job with links that open its events and its image without a key, for a while. */
 import { signLink } from '../account/link.ts';
-import type { JobView } from './job.ts';
+import type { ImageView, JobView } from './job.ts';
 
 /** How long a link opens. */
 const LINK_SECONDS = 3600;
@@ -19,9 +19,37 @@ export const streamToken = (signingSecret: string, id: string, now = Date.now())
   signLink(signingSecret, id, 'stream', Math.floor(now / 1000) + LINK_SECONDS);
 
 /** The job with fresh links: paths, each with a token for just that thing. */
-export async function withLinks(signingSecret: string, job: JobView, now = Date.now()): Promise<LinkedJob> {
+export async function withLinks<J extends Pick<JobView, 'id' | 'urls'>>(
+  signingSecret: string,
+  job: J,
+  now = Date.now(),
+): Promise<J & { readonly links: Links }> {
   const until = Math.floor(now / 1000) + LINK_SECONDS;
   const link = async (opens: 'events' | 'image') =>
     `${job.urls[opens]}?token=${await signLink(signingSecret, job.id, opens, until)}`;
   return { ...job, links: { events: await link('events'), image: await link('image'), expires_at: until } };
+}
+
+/** The path of a service's address: what stands before `/v1`, without a slash at the end; empty where nothing does. */
+export const prefixOf = (base: string): string => new URL(base).pathname.replace(/\/+$/, '');
+
+/** The job with its paths as callers of the service at `base` need them. */
+export function placedAt<J extends Pick<LinkedJob, 'urls' | 'links'> & { readonly image: ImageView | null }>(
+  base: string,
+  job: J,
+): J {
+  const prefix = prefixOf(base);
+  if (prefix === '') return job;
+  const { urls, links, image } = job;
+  return {
+    ...job,
+    urls: {
+      get: prefix + urls.get,
+      events: prefix + urls.events,
+      image: prefix + urls.image,
+      cancel: prefix + urls.cancel,
+    },
+    links: { ...links, events: prefix + links.events, image: prefix + links.image },
+    image: image && { ...image, url: prefix + image.url },
+  };
 }

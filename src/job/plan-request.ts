@@ -1,6 +1,6 @@
 /**
  * From a request in its own words to planned jobs: every default filled in, the seed drawn, the plan made. Pure:
- * models, clock and chance come from outside, and a request that cannot be planned is a value.
+ * models and chance come from outside, and a request that cannot be planned is a value.
  *
  * It goes in two steps, so that what costs time is done for those alone who may start the job:
  *
@@ -12,7 +12,7 @@ import { resolveModel } from '../fleet/models.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, Plan, Upsampling } from './job.ts';
-import { completePlan, type FitTools, type Outline, outlinePlan } from './plan.ts';
+import { completePlan, type FitMemo, type Outline, outlinePlan } from './plan.ts';
 import { chooseSchedule, MAX_STAGES, type Planned, refuse, type ScheduleInput } from './schedule-request.ts';
 import { atSpeed, fastestSchedule } from './speed.ts';
 
@@ -59,7 +59,7 @@ export interface Draft {
   /** denoising, decoding and text of one image by the plain run of the model at this size, FLOPs */
   readonly plainFlops: number;
   /** the planned jobs, one an image: this takes the time of the fits */
-  readonly plan: (tools: FitTools) => readonly PlannedJob[];
+  readonly plan: (memo: FitMemo) => readonly PlannedJob[];
 }
 
 export interface DraftTools {
@@ -133,9 +133,9 @@ export function draftRequest(
       flops: count * ((search?.value.flops ?? work.flops.denoise) + decode + text),
       steps: search?.value.steps ?? request.schedule.steps.reduce((sum, steps) => sum + steps, 0),
       plainFlops: totalFlops(plainWork(work)),
-      plan: (fitting) => {
-        const found = search ? search.value.find(fitting) : request;
-        const plan = completePlan(found, search ? outlineOf(found, facts) : outline.value, facts, fitting);
+      plan: (memo) => {
+        const found = search ? search.value.find(memo) : request;
+        const plan = completePlan(found, search ? outlineOf(found, facts) : outline.value, facts, memo);
         return Array.from({ length: count }, (_, i) => ({
           request: { ...found, seed: (found.seed + i) % NUM_SEEDS },
           plan,

@@ -29,7 +29,6 @@ export interface Fit {
   readonly z: readonly number[];
   readonly divergence: number | null;
   readonly fitted: boolean;
-  readonly ms: number;
 }
 
 /**
@@ -39,20 +38,13 @@ export interface Fit {
 export type FitMemo = Map<string, Fit>;
 const MEMO_SIZE = 256;
 
-export interface FitTools {
-  readonly memo: FitMemo;
-  /** milliseconds; only measures the fit */
-  readonly clock: () => number;
-}
-
 function matchTimesteps(
   schedule: ScheduleRequest,
   { shift, zRanges }: { readonly shift: number; readonly zRanges: readonly Range[] },
-  tools: FitTools,
+  memo: FitMemo,
 ): Fit {
   const { steps, ends } = schedule;
-  if (steps.length === 1)
-    return { steps, shifts: schedule.shifts ?? [shift], z: [], divergence: null, fitted: false, ms: 0 };
+  if (steps.length === 1) return { steps, shifts: schedule.shifts ?? [shift], z: [], divergence: null, fitted: false };
   const problem = { steps, ends, modelShift: shift };
   if (schedule.shifts && schedule.z !== null) {
     return {
@@ -61,25 +53,23 @@ function matchTimesteps(
       z: schedule.z,
       divergence: exactDivergence({ shifts: schedule.shifts, z: schedule.z }, problem),
       fitted: false,
-      ms: 0,
     };
   }
-  return remember({ ...problem, zRanges }, (whole) => ({ steps, ...fitSchedule(whole) }), tools);
+  return remember({ ...problem, zRanges }, (whole) => ({ steps, ...fitSchedule(whole) }), memo);
 }
 
 /** The N, h and Z of a budget of work, remembered with their fit. Throws RangeError as fitSteps does. */
-export function matchSteps(problem: StepsProblem, tools: FitTools): Fit {
-  return remember(problem, fitSteps, tools);
+export function matchSteps(problem: StepsProblem, memo: FitMemo): Fit {
+  return remember(problem, fitSteps, memo);
 }
 
 /** What `search` makes of a problem, or made of it before. */
-function remember<Problem>(problem: Problem, search: (problem: Problem) => StepsFit, { memo, clock }: FitTools): Fit {
+function remember<Problem>(problem: Problem, search: (problem: Problem) => StepsFit, memo: FitMemo): Fit {
   const key = JSON.stringify(problem);
   const kept = memo.get(key);
   if (kept) return kept;
-  const begin = clock();
   const { steps, shifts, z, divergence } = search(problem);
-  const made = { steps, shifts, z, divergence, fitted: true, ms: clock() - begin };
+  const made = { steps, shifts, z, divergence, fitted: true };
   if (memo.size >= MEMO_SIZE) memo.delete(memo.keys().next().value as string);
   memo.set(key, made);
   return made;
@@ -141,9 +131,9 @@ export function outlinePlan(request: JobRequest, facts: ModelFacts): Planned<Out
 }
 
 /** The plan of a request on a model. Refuses what outlinePlan refuses. */
-export function makePlan(request: JobRequest, facts: ModelFacts, tools: FitTools): Planned<Plan> {
+export function makePlan(request: JobRequest, facts: ModelFacts, memo: FitMemo): Planned<Plan> {
   const outline = outlinePlan(request, facts);
-  return outline.ok ? { ok: true, value: completePlan(request, outline.value, facts, tools) } : outline;
+  return outline.ok ? { ok: true, value: completePlan(request, outline.value, facts, memo) } : outline;
 }
 
 /** The plan of an outline, its h and Z fitted unless they are given: this takes the time of a fit. */
@@ -151,10 +141,10 @@ export function completePlan(
   request: JobRequest,
   { rows, cols, selected, selection, evaluations, work, shift, zRanges }: Outline,
   facts: ModelFacts,
-  tools: FitTools,
+  memo: FitMemo,
 ): Plan {
   const { steps, ends, cache } = request.schedule;
-  const found = matchTimesteps(request.schedule, { shift, zRanges }, tools);
+  const found = matchTimesteps(request.schedule, { shift, zRanges }, memo);
   const schedule: Schedule = buildSchedule({ steps, ends, shifts: found.shifts, z: found.z });
   const stages = schedule.stages.map(({ start, end, shift, sigmas, steps: count }, k) => {
     const boundary = schedule.renoise[k - 1];
@@ -180,7 +170,6 @@ export function completePlan(
     z: found.z,
     divergence: found.divergence,
     fitted: found.fitted,
-    fitMs: found.ms,
     selected,
     flops: work.flops,
     warnings: promptWarnings(request, facts),
@@ -310,7 +299,6 @@ export function viewPlan(plan: Plan, request: JobRequest): PlanView {
     ),
     divergence: plan.divergence,
     fitted: plan.fitted,
-    fit_ms: plan.fitMs,
     selected: plan.selected,
     solver: request.solver,
     cache: request.schedule.cache,

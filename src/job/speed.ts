@@ -5,7 +5,7 @@ import { mostSpeed } from '../numerics/fit-steps.ts';
 import type { Size } from '../numerics/grid.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, ScheduleRequest } from './job.ts';
-import { type FitTools, matchSteps, outlinePlan } from './plan.ts';
+import { type FitMemo, matchSteps, outlinePlan } from './plan.ts';
 import { chooseSchedule, MAX_STEPS, type Planned, refuse, type ScheduleInput } from './schedule-request.ts';
 
 /** e of a request that names none. Divergence does not choose it (docs/method.md). */
@@ -41,7 +41,7 @@ export interface SpeedSearch {
   readonly flops: number;
   readonly steps: number;
   /** the request with the steps that fit its speed best (fitSteps): this takes the time of the fits */
-  readonly find: (tools: FitTools) => JobRequest;
+  readonly find: (memo: FitMemo) => JobRequest;
 }
 
 /**
@@ -76,8 +76,8 @@ export function atSpeed(speed: number, request: JobRequest, facts: ModelFacts): 
     value: {
       flops: plain / speed,
       steps: Math.floor(plain / speed / Math.min(...costs)),
-      find: (tools) => {
-        const { steps } = matchSteps(problem, tools);
+      find: (memo) => {
+        const { steps } = matchSteps(problem, memo);
         return { ...request, schedule: { ...request.schedule, steps } };
       },
     },

@@ -113,7 +113,6 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
     evaluations: done.evaluations ?? done.steps_done,
     attempts: outcome.attempts,
     computeMs: done.compute_ms,
-    textMs: done.encode_text_ms,
     decodeMs: done.decode_ms,
     encodeMs: done.encode_ms,
     wallMs: outcome.wallMs,

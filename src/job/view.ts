@@ -1,6 +1,6 @@
 /** A job as its owner sees it. Pure. */
 import type { StoredEvent } from './events.ts';
-import type { JobRecord, JobRequest, JobView, Plan, Quote } from './job.ts';
+import type { JobRecord, JobRequest, JobSummary, JobView, Plan, Quote } from './job.ts';
 import { queueOf } from './log-lines.ts';
 import { viewPlan } from './plan.ts';
 import { roomName } from './story.ts';
@@ -72,5 +72,48 @@ export function viewJob(record: JobRecord, lastEvent: StoredEvent | undefined): 
     queue: queueOf(lastEvent, record.busySince !== null && record.finishedAt === null),
     webhook: webhook && { url: webhook.url, state: webhook.state, tries: webhook.tries },
     urls: { get: path, events: `${path}/events`, image: `${path}/image`, cancel: `${path}/cancel` },
+  };
+}
+
+const MAX_LISTED = 200;
+/** A text as a list shows it: its first 200 characters. */
+export const cut = (text: string): string => (text.length > MAX_LISTED ? `${text.slice(0, MAX_LISTED)}…` : text);
+
+/** The job without its plan, its receipt and the end of a long prompt. */
+export function summarize({
+  id,
+  object,
+  status,
+  created_at,
+  finished_at,
+  expires_at,
+  model,
+  prompt,
+  width,
+  height,
+  seed,
+  preset,
+  output_format,
+  image,
+  error,
+  urls,
+}: JobView): JobSummary {
+  return {
+    id,
+    object,
+    status,
+    created_at,
+    finished_at,
+    expires_at,
+    model,
+    prompt: cut(prompt),
+    width,
+    height,
+    seed,
+    preset,
+    output_format,
+    image,
+    error: error && { ...error, message: cut(error.message) },
+    urls,
   };
 }

@@ -7,7 +7,11 @@
  * reaches no private one, so the look-up guards deployments elsewhere too.
  */
 import { encodeBase64 } from 'hono/utils/encode';
+import ipaddr from 'ipaddr.js';
+import { Webhook as Signer } from 'standardwebhooks';
+import { z } from 'zod';
 import { hmacBytes } from '../account/hmac.ts';
+import { readAtMost } from '../stage/read-at-most.ts';
 
 /** Whose shape the body has: that of the surface the job was started at. */
 export type Door = 'jobs' | 'replicate' | 'fal';
@@ -16,7 +20,7 @@ export type Door = 'jobs' | 'replicate' | 'fal';
 export interface Webhook {
   readonly url: string;
   readonly door: Door;
-  /** of this service, for the addresses in the body */
+  /** of this service, with the path before `/v1` where there is one: for the addresses in the body */
   readonly origin: string;
   readonly tries: number;
   readonly state: 'waiting' | 'delivered' | 'given_up';
@@ -50,72 +54,31 @@ export function afterTry(
 export const webhookSecret = async (signingSecret: string, account: string, generation: number): Promise<string> =>
   `whsec_${encodeBase64(await hmacBytes(signingSecret, 'webhook', `${account}\0${generation}`))}`;
 
-const encoder = new TextEncoder();
-
 /** The headers that let a receiver verify `body` with any of the secrets. `id` is the same at every try. */
-export async function webhookHeaders(
+export function webhookHeaders(
   secrets: readonly string[],
   id: string,
   seconds: number,
   body: string,
-): Promise<Record<string, string>> {
-  const signatures = await Promise.all(secrets.map((secret) => sign(secret, `${id}.${seconds}.${body}`)));
+): Record<string, string> {
+  const at = new Date(seconds * 1000);
   return {
     'content-type': 'application/json',
     'webhook-id': id,
     'webhook-timestamp': String(seconds),
-    'webhook-signature': signatures.map((signature) => `v1,${signature}`).join(' '),
+    'webhook-signature': secrets.map((secret) => new Signer(secret).sign(id, at, body)).join(' '),
   };
 }
 
-/** HMAC-SHA-256 under the decoded secret, base64. */
-async function sign(secret: string, text: string): Promise<string> {
-  const bytes = Uint8Array.from(atob(secret.slice('whsec_'.length)), (character) => character.charCodeAt(0));
-  const key = await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
-  return encodeBase64(await crypto.subtle.sign('HMAC', key, encoder.encode(text)));
-}
-
-/** IPv4 blocks nobody outside may be sent to: [first address, prefix length]. Source: IANA special-purpose registry. */
-const PRIVATE_V4: readonly (readonly [number, number])[] = (
-  [
-    ['0.0.0.0', 8],
-    ['10.0.0.0', 8],
-    ['100.64.0.0', 10],
-    ['127.0.0.0', 8],
-    ['169.254.0.0', 16],
-    ['172.16.0.0', 12],
-    ['192.0.0.0', 24],
-    ['192.0.2.0', 24],
-    ['192.168.0.0', 16],
-    ['198.18.0.0', 15],
-    ['198.51.100.0', 24],
-    ['203.0.113.0', 24],
-    ['224.0.0.0', 4],
-    ['240.0.0.0', 4],
-  ] as const
-).map(([address, length]) => [toNumber(address), length] as const);
-
-function toNumber(address: string): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-const V4 = /^(?:\d{1,3}\.){3}\d{1,3}$/;
-
 /**
- * Whether an IP address (IPv6 without brackets) belongs to no public network. Of IPv6 only global unicast (2000::/3)
- * counts as public, without documentation, 6to4 and Teredo addresses.
+ * Whether an IP address (IPv6 without brackets) may not be called: whatever is none, stands in a special-purpose
+ * registry of IANA (by the list of ipaddr.js), or, of IPv6, is not in the block for global unicast, 2000::/3.
  */
 export function isPrivateAddress(address: string): boolean {
-  if (V4.test(address)) {
-    const value = toNumber(address);
-    return PRIVATE_V4.some(
-      ([first, length]) => Math.floor(value / 2 ** (32 - length)) === Math.floor(first / 2 ** (32 - length)),
-    );
-  }
-  const [first = '', second = ''] = address.toLowerCase().split(':');
-  const head = Number.parseInt(first || '0', 16);
-  const isGlobal = head >= 0x2000 && head <= 0x3fff;
-  return !isGlobal || head === 0x2002 || (head === 0x2001 && ['', '0', '0000', 'db8', '0db8'].includes(second));
+  if (ipaddr.IPv4.isValidFourPartDecimal(address)) return ipaddr.IPv4.parse(address).range() !== 'unicast';
+  if (!ipaddr.IPv6.isValid(address) || address.includes('%')) return true;
+  const parsed = ipaddr.IPv6.parse(address);
+  return parsed.range() !== 'unicast' || (parsed.parts[0] ?? 0) >> 13 !== 1;
 }
 
 /**
@@ -131,28 +94,49 @@ export function refuseWebhookUrl(url: string, allowsPrivate: boolean): string | 
   if (parsed.protocol !== 'https:') return 'must be https';
   if (parsed.port !== '') return 'must use port 443';
   const host = parsed.hostname;
-  const literal = host.startsWith('[') ? host.slice(1, -1) : V4.test(host) ? host : null;
+  const literal = literalOf(host);
   if (literal !== null) return isPrivateAddress(literal) ? 'must not be an address of a private network' : null;
   return /\.(localhost|local|internal|home\.arpa)\.?$|^[^.]+\.?$/.test(host) ? 'must be a public name' : null;
 }
 
+/** The address that a URL's host is, without brackets; null where it is a name. */
+const literalOf = (host: string): string | null => {
+  if (host.startsWith('[')) return host.slice(1, -1);
+  return ipaddr.IPv4.isValidFourPartDecimal(host) ? host : null;
+};
+
+/** Most bytes of a resolver's answer, and most addresses of a name. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+const MAX_ANSWERS = 256;
+const dnsAnswer = z.object({
+  Answer: z
+    .array(z.object({ type: z.number(), data: z.string().max(1000) }))
+    .max(MAX_ANSWERS)
+    .default([]),
+});
+
 /**
  * Where a host leads: itself where it is an address, or else the name's addresses by DNS over HTTPS; empty where it has
- * none.
+ * none. Throws where the resolver answers something else, or too much.
  */
 export async function addressesOf(
   host: string,
   resolver: string,
   fetcher: (url: string, init: RequestInit) => Promise<Response>,
+  signal: AbortSignal,
 ): Promise<readonly string[]> {
-  if (V4.test(host)) return [host];
-  if (host.startsWith('[')) return [host.slice(1, -1)];
+  const literal = literalOf(host);
+  if (literal !== null) return [literal];
   const answers = await Promise.all(
     (['A', 'AAAA'] as const).map(async (type) => {
       const response = await fetcher(`${resolver}?name=${encodeURIComponent(host)}&type=${type}`, {
         headers: { accept: 'application/dns-json' },
+        redirect: 'manual',
+        signal,
       });
-      const { Answer = [] } = (await response.json()) as { Answer?: readonly { type: number; data: string }[] };
+      const bytes = response.ok ? await readAtMost(response.body, MAX_ANSWER_BYTES, signal) : null;
+      if (!bytes) throw new Error(`the resolver answered ${response.status}, or over ${MAX_ANSWER_BYTES} bytes`);
+      const { Answer } = dnsAnswer.parse(JSON.parse(new TextDecoder().decode(bytes)));
       // 5 is a CNAME on the way
       return Answer.filter((answer) => answer.type === 1 || answer.type === 28).map(({ data }) => data);
     }),

@@ -217,7 +217,7 @@ export function connectStageServer({
     async queue() {
       try {
         const signal = AbortSignal.timeout(HEALTH_TIMEOUT_MS);
-        const response = await ask('healthz', { headers: route.headers, signal });
+        const response = await ask('healthz', { headers: authorized, signal });
         const bytes = await readAtMost(response.body, MAX_HEALTH_BYTES, signal);
         if (!bytes || !response.ok) return null;
         const { queue, eta_ms } = health.parse(parseJson(bytes));

@@ -261,7 +261,7 @@ export function checkSizes(
     });
 }
 
-/** The part of a stage server's `GET /healthz` that is read here. */
+/** The part of a stage server's `GET /healthz` that is read here; it is told with the token only. */
 export const health = z.object({ queue: z.int().nonnegative(), eta_ms: z.number().nonnegative() });
 
 /** The queue at a stage server: stages that wait, and the estimated wait of a new stage, milliseconds. */

@@ -12,6 +12,7 @@ import { type Browser, type BrowserContext, chromium, type Locator, type Page } 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { ROOT } from '../../scripts/local/bundle.ts';
 import { keptPort } from '../../scripts/local/ports.ts';
+import { openAccount } from '../../scripts/local/secrets.ts';
 import { type Stack, startStack } from '../../scripts/local/stack.ts';
 import { startStage } from '../../scripts/local/stage.ts';
 import type { JobView } from '../../src/job/job.ts';
@@ -132,6 +133,59 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     expect(asked.filter((url) => url.includes(stack.key))).toEqual([]);
     const { headers } = await page.request.get(stack.url).then((response) => ({ headers: response.headers() }));
     expect(headers['content-security-policy']).toContain("default-src 'none'; script-src 'self'; style-src 'self'");
+  });
+
+  test('the key has left address and history before the page has loaded', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    onTestFinished(() => resolve());
+    await page.route('**/main.js', async (route) => {
+      await promise;
+      await route.continue();
+    });
+    await page.goto(`${stack.url}/#key=${stack.key}`, { waitUntil: 'commit' });
+    await expect.poll(() => page.evaluate('location.href'), { timeout: PATIENCE_MS }).toBe(`${stack.url}/`);
+    resolve();
+    await at('#request').waitFor();
+    const { entries } = await (await context.newCDPSession(page)).send('Page.getNavigationHistory');
+    expect(entries.map(({ url }) => url)).toEqual(['about:blank', `${stack.url}/`]);
+  });
+
+  test('a key in the address replaces one in use only where the person says so', async () => {
+    const other = await openAccount(stack.url, stack.adminKey, 'other');
+    const used = () => page.evaluate('sessionStorage.getItem("ralu-key")');
+    const asked: string[] = [];
+    let answer = false;
+    page.on('dialog', async (dialog) => {
+      asked.push(dialog.message());
+      await (answer ? dialog.accept() : dialog.dismiss());
+    });
+    await open();
+    // in the open page, then in one that loads
+    const ways = [
+      (key: string) => page.goto(`${stack.url}/#key=${key}`),
+      async (key: string) => {
+        await page.goto('about:blank');
+        await page.goto(`${stack.url}/#key=${key}`);
+      },
+    ];
+    for (const [i, way] of ways.entries()) {
+      answer = false;
+      await way(other);
+      await expect.poll(() => asked.length).toBe(2 * i + 1);
+      await at('#request').waitFor();
+      expect([await used(), page.url()]).toEqual([stack.key, `${stack.url}/`]);
+      answer = true;
+      await way(other);
+      await expect.poll(() => asked.length).toBe(2 * i + 2);
+      await expect.poll(used).toBe(other);
+      expect(page.url()).toBe(`${stack.url}/`);
+      await page.evaluate(`sessionStorage.setItem("ralu-key", ${JSON.stringify(stack.key)})`);
+    }
+    // the same key is no other one
+    await page.goto('about:blank');
+    await open();
+    expect(asked.filter((text) => !text.includes('another key'))).toEqual([]);
+    expect(asked).toHaveLength(4);
   });
 
   test('without a key the page asks for one, and says what is wrong with it', async () => {

@@ -59,3 +59,57 @@ test('what the judge forbids is refused by name and leaves no job', async () => 
     await stage.stop();
   }
 });
+
+test('a judge that redirects is not followed, and one that answers without end gives no verdict', async () => {
+  const asked: string[] = [];
+  const flooded = Promise.withResolvers<number>();
+  const judge = createServer((req, res) => {
+    asked.push(req.url ?? '');
+    if (req.url === '/elsewhere') res.writeHead(200).end('{"allowed": true}');
+    else if (req.url === '/redirects') res.writeHead(307, { location: '/elsewhere' }).end();
+    else {
+      const chunk = Buffer.alloc(16 * 1024, ' ');
+      let sent = 0;
+      const more = (): void => {
+        while (!res.destroyed && sent < 64 * 1024 * 1024) {
+          sent += chunk.length;
+          if (!res.write(chunk)) return;
+        }
+      };
+      res
+        .writeHead(200)
+        .on('drain', more)
+        .on('close', () => flooded.resolve(sent));
+      more();
+    }
+  });
+  await new Promise<void>((resolve) => judge.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(judge.address() as AddressInfo).port}`;
+  const stage = await startPacedServer();
+  const rigs = ['/redirects', '/floods'].map(async (path) => {
+    const rig = await makeRig({ stage, bundle: inject('bundle'), vars: { MODERATION_URL: url + path } });
+    try {
+      await rig.start();
+      const answer = await fetch(`${rig.service.url}/v1/jobs`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${rig.service.key}`, 'content-type': 'application/json' },
+        body: '{"prompt": "an apple"}',
+      });
+      expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([
+        503,
+        'moderation_unavailable',
+      ]);
+    } finally {
+      await rig.remove();
+    }
+  });
+  try {
+    await Promise.all(rigs);
+    expect(asked.toSorted()).toEqual(['/floods', '/redirects']);
+    expect(await flooded.promise).toBeLessThan(16 * 1024 * 1024);
+  } finally {
+    judge.close();
+    judge.closeAllConnections();
+    await stage.stop();
+  }
+});

@@ -1,12 +1,12 @@
-/**
- * A webhook whose name leads into a private network: the name is looked up before every call, and nothing is called.
- */
-import { createServer } from 'node:http';
+/** Where webhooks may lead, and what addresses stand in them. */
+import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Webhook } from 'standardwebhooks';
 import { expect, inject, test } from 'vitest';
 import { createJob, getJob } from '../../scripts/generate/client.ts';
 import { startPacedServer } from '../contract/paced-server.ts';
 import { makeRig } from '../e2e/rig.ts';
+import { listen } from './doors.ts';
 
 test('a name with a private address among its own is not called, and tried again later', async () => {
   const asked: string[] = [];
@@ -42,6 +42,59 @@ test('a name with a private address among its own is not called, and tried again
     expect(JSON.parse(called ?? '{}')).toMatchObject({ job_id: id, try: 1, status: null });
   } finally {
     resolver.close();
+    await rig.remove();
+    await stage.stop();
+  }
+});
+
+/** POST as whoever writes what he likes into `Host` sends it; resolves to the status. */
+function postForged(url: string, key: string, body: object): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json', host: 'evil.test' };
+    const sent = request(url, { method: 'POST', headers }, (answer) => {
+      answer.resume().on('end', () => resolve(answer.statusCode));
+    });
+    sent.on('error', reject).end(JSON.stringify(body));
+  });
+}
+
+test('a webhook of every door names the deployment’s own address, whatever Host its request named, and is signed', async () => {
+  const base = 'https://pictures.example/api/ralu';
+  const stage = await startPacedServer();
+  const rig = await makeRig({ stage, bundle: inject('bundle'), vars: { PUBLIC_URL: base } });
+  const hook = await listen();
+  try {
+    await rig.start();
+    const { url, key } = rig.service;
+    const secret = await fetch(`${url}/v1/webhooks/default/secret`, { headers: { authorization: `Bearer ${key}` } });
+    const verifier = new Webhook(((await secret.json()) as { key: string }).key);
+    const prompt = 'a red apple';
+    const bodies: string[] = [];
+    for (const [path, body] of [
+      ['/v1/jobs', { prompt, webhook_url: hook.url }],
+      ['/v1/predictions', { input: { prompt }, webhook: hook.url }],
+      [`/fal/queue/ralu/closed-form?fal_webhook=${encodeURIComponent(hook.url)}`, { prompt }],
+    ] as const) {
+      const status = await postForged(url + path, key, body);
+      expect([200, 201, 202], path).toContain(status);
+      const { headers, body: told } = await hook.next();
+      expect(verifier.verify(told, headers)).toEqual(JSON.parse(told));
+      expect(() => verifier.verify(`${told} `, headers)).toThrow();
+      expect(told).not.toContain('evil.test');
+      bodies.push(told);
+    }
+    const [job, prediction, completion] = bodies.map((text) => JSON.parse(text));
+    const { id, links, urls } = job.data;
+    expect(urls.get).toBe(`/api/ralu/v1/jobs/${id}`);
+    expect(links.image).toContain(`/api/ralu/v1/jobs/${id}/image?token=`);
+    expect(prediction.urls.get).toBe(`${base}/v1/predictions/${prediction.id}`);
+    expect(prediction.output[0]).toContain(`${base}/v1/jobs/${prediction.id}/image?token=`);
+    expect(completion.payload.images[0].url).toContain(`${base}/v1/jobs/${completion.request_id}/image?token=`);
+    const picture = await fetch(new URL(links.image, url));
+    expect(picture.status).toBe(200);
+    await picture.body?.cancel();
+  } finally {
+    hook.close();
     await rig.remove();
     await stage.stop();
   }

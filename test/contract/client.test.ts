@@ -348,7 +348,7 @@ describe('behind a gateway', () => {
       ['PUT', '/v1/stages/job.1.0', 'Bearer gateway', 'secret'],
       ['DELETE', '/v1/stages/job.1.0', 'Bearer gateway', 'secret'],
       ['GET', '/v1/models', 'Bearer gateway', 'secret'],
-      ['GET', '/healthz', 'Bearer gateway', undefined],
+      ['GET', '/healthz', 'Bearer gateway', 'secret'],
     ]);
   });
 

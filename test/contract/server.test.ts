@@ -3,9 +3,10 @@
  * failures, slow readers.
  */
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { createStageServer, type StageServerOptions } from '../../containers/onnx/app.ts';
+import { createStageServer, DEFAULT_OPTIONS, type StageServerOptions } from '../../containers/onnx/app.ts';
 import type { Model } from '../../containers/onnx/model.ts';
 import { type Before, type Calls, CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { type ModelFacts, stageProblem } from '../../src/stage/contract.ts';
@@ -76,7 +77,7 @@ async function startSlow() {
 }
 
 const health = async (server: { url: string; token: string }) => {
-  const response = await call(server, 'GET', 'healthz', { token: null });
+  const response = await call(server, 'GET', 'healthz');
   return {
     code: response.status,
     ...((await response.json()) as { status: string; queue: number; eta_ms: number; version: string }),
@@ -417,9 +418,29 @@ describe('warnings', () => {
   });
 });
 
+const { bodies: BODIES } = DEFAULT_OPTIONS;
+
+/** An upload that says it has `length` bytes and sends `part` of them. `said` is what the server has answered. */
+function upload({ url, token }: { readonly url: string; readonly token: string }, length: number, part: Uint8Array) {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  let said = '';
+  socket.on('data', (chunk) => {
+    said += chunk;
+  });
+  // the server may close while this side still writes
+  socket.on('error', () => undefined);
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  socket.write(
+    `PUT /v1/stages/${freshId()} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Length: ${length}\r\n\r\n`,
+  );
+  socket.write(part);
+  return { socket, closed, said: () => said };
+}
+
 describe('the body', () => {
   test('is refused when it grows over the limit without having said so', async () => {
-    const server = await start({ maxBodyBytes: 1000 });
+    const server = await start({ bodies: { ...BODIES, bytes: 1000 } });
     const status = await new Promise((resolve, reject) => {
       const raw = httpRequest(
         new URL(`v1/stages/${freshId()}`, server.url),
@@ -434,6 +455,58 @@ describe('the body', () => {
       raw.write(new Uint8Array(600));
     });
     expect(status).toBe(413);
+  });
+
+  test('that falls silent, or drips, is let go as transient, and its connection is closed', async () => {
+    const silent = await start({ bodies: { ...BODIES, idleMs: 100 } });
+    const { said, closed } = upload(silent, 100, Buffer.alloc(8));
+    await closed;
+    expect(said()).toMatch(/^HTTP\/1\.1 408 /);
+    expect(said()).toContain('"broken_body"');
+    const slow = await start({ bodies: { ...BODIES, idleMs: 5000, totalMs: 300 } });
+    const dripping = upload(slow, 1000, Buffer.alloc(1));
+    const drip = setInterval(() => dripping.socket.write(Buffer.alloc(1)), 20);
+    await dripping.closed;
+    clearInterval(drip);
+    expect(dripping.said()).toMatch(/^HTTP\/1\.1 408 /);
+  });
+
+  test('is refused as busy where too many are being read, and taken once they are not', async () => {
+    const server = await start({ bodies: { ...BODIES, bytes: 40_000, bytesTogether: 40_100 } });
+    const { socket } = upload(server, 40_000, Buffer.alloc(8));
+    await vi.waitFor(async () => {
+      const refused = await put(server, freshId(), body());
+      expect(refused.status).toBe(503);
+      expect(refused.headers.get('retry-after')).toBe('1');
+      expect(stageProblem.parse(await refused.json()).code).toBe('queue_full');
+    });
+    socket.destroy();
+    await vi.waitFor(async () => expect((await put(server, freshId(), body())).status).toBe(200));
+  });
+
+  test('of 40 uploads that stop after 8 of 60 MiB, none is kept: 8 are let go, 32 refused, all closed', async () => {
+    const server = await start({ bodies: { ...DEFAULT_OPTIONS.bodies, idleMs: 2000 } });
+    const part = Buffer.alloc(8 * 1024 * 1024);
+    const uploads = Array.from({ length: 40 }, () => upload(server, 60 * 1024 * 1024, part));
+    await Promise.all(uploads.map(({ closed }) => closed));
+    const codes = uploads.map(({ said }) => Number(said().slice('HTTP/1.1 '.length, 'HTTP/1.1 '.length + 3)));
+    expect(codes.filter((code) => code === 408)).toHaveLength(8);
+    // a refusal may be lost where the client still writes when its connection is closed
+    expect(codes.filter((code) => code === 503 || code === 0)).toHaveLength(32);
+    await finish(await put(server, freshId(), body()));
+  });
+});
+
+describe('the health', () => {
+  test('is status and version for anybody, the line for who has the token, in either header', async () => {
+    const server = await start();
+    const asked = async (headers: Record<string, string>) =>
+      Object.keys((await (await fetch(new URL('healthz', server.url), { headers })).json()) as object);
+    expect(await asked({})).toEqual(['status', 'version']);
+    expect(await asked({ authorization: 'Bearer wrong', 'x-stage-token': 'wrong' })).toEqual(['status', 'version']);
+    const all = ['status', 'queue', 'eta_ms', 'version'];
+    expect(await asked({ authorization: `Bearer ${server.token}` })).toEqual(all);
+    expect(await asked({ authorization: 'Bearer of a gateway', 'x-stage-token': server.token })).toEqual(all);
   });
 });
 

@@ -69,7 +69,7 @@ describe('a Worker of version 1 at this server', () => {
   test('reads its refusals, its queue, and an error in the middle of an answer', async () => {
     const refused = await put(server, freshId(), stageBody(FACTS, { sigmas: [1] }));
     expect(stageProblem1.parse(await refused.json())).toMatchObject({ code: 'out_of_range', field: 'sigmas' });
-    health1.parse(await (await call(server, 'GET', 'healthz', { token: null })).json());
+    health1.parse(await (await call(server, 'GET', 'healthz')).json());
     const [id, body] = [freshId(), stageBody(FACTS, { sigmas: Array.from({ length: 900 }, (_, i) => 1 - i / 1000) })];
     const running = put(server, id, body).then(readAnswer1);
     while ((await call(server, 'DELETE', `v1/stages/${id}`)).status !== 204);

@@ -134,8 +134,11 @@ describe.skipIf(RALU_PYTHON === undefined)('the Python stage server behind the w
     await command.says('steps × tokens');
     command.process.kill('SIGINT');
     expect((await command.finished).code).toBe(130);
+    const headers = { authorization: `Bearer ${stage.token}` };
     await expect
-      .poll(async () => (await (await fetch(`${stage.url}/healthz`)).json()) as object, { timeout: 10_000 })
+      .poll(async () => (await (await fetch(`${stage.url}/healthz`, { headers })).json()) as object, {
+        timeout: 10_000,
+      })
       .toMatchObject({ status: 'ready', queue: 0 });
     expect((await steps()) - before).toBeLessThan(50);
   });

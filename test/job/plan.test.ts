@@ -500,11 +500,11 @@ describe('a size by rule', () => {
 
 describe('upsampling', () => {
   const tools = { allowEngineChange: false, draw: () => 0 };
-  const fitting = { memo: new Map(), clock: () => 0 };
+  const memo = new Map();
   const planned = (upsampling: ModelFacts['upsampling'], input: Partial<RequestInput>) =>
     draftRequest({ prompt: 'a fox', preset: '7x', ...input }, { ...FLUX, upsampling }, tools);
   const modeOf = (upsampling: ModelFacts['upsampling'], input: Partial<RequestInput> = {}) =>
-    value(planned(upsampling, input)).plan(fitting)[0]!.request.upsampling;
+    value(planned(upsampling, input)).plan(memo)[0]!.request.upsampling;
 
   test('is the first that the model states, and token for a reference run', () => {
     expect(modeOf(['latent', 'token'])).toBe('latent');

@@ -12,7 +12,6 @@ const usage = plan.stages.map(
     evaluations,
     attempts: 1,
     computeMs: 10,
-    textMs: 1,
     decodeMs: 2,
     encodeMs: 3,
     wallMs: 20,
@@ -73,7 +72,7 @@ describe('a receipt', () => {
     expect(stages.reduce((sum, stage) => sum + stage.tflops, 0)).toBeCloseTo(tflops.denoise, 9);
     expect([solver, selection]).toEqual(['ab2', 'latent']);
     expect(warnings).toEqual(['of the plan', 'w']);
-    expect(wall_ms.orchestration).toBe(100 - 3 * 16);
+    expect(wall_ms.orchestration).toBe(100 - 3 * 15);
   });
 
   test('shows the steps that were evaluated beside those that were done, and has the work of the former', () => {

@@ -87,4 +87,4 @@ export const planOn = (
   input: ScheduleInput,
   changes: Partial<JobRequest> = {},
   memo = new Map(),
-): Planned<Plan> => makePlan(requestOn(facts, input, changes), facts, { memo, clock: () => 0 });
+): Planned<Plan> => makePlan(requestOn(facts, input, changes), facts, memo);

@@ -14,7 +14,7 @@ const BUNDLED: ModelFacts = modelFacts.parse({
 const draftFor = (facts: ModelFacts, input: Omit<RequestInput, 'prompt'>) =>
   draftRequest({ prompt: 'a red apple', ...input }, facts, { allowEngineChange: false, draw: () => 7 });
 const plannedFor = (facts: ModelFacts, input: Omit<RequestInput, 'prompt'>, memo = new Map()) =>
-  value(draftFor(facts, input)).plan({ memo, clock: () => 0 });
+  value(draftFor(facts, input)).plan(memo);
 const planFor = (facts: ModelFacts, input: Omit<RequestInput, 'prompt'>) => {
   const { request, plan } = plannedFor(facts, input)[0]!;
   return { steps: request.schedule.steps, ends: request.schedule.ends, plan, view: viewPlan(plan, request) };

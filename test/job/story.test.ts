@@ -85,7 +85,7 @@ async function walk(job: Job, model: Model, between: (job: Job) => Job = (same) 
 /** The job without what its server measured, which alone may differ from one walk to the next. */
 const untimed = (job: Job): Job => ({
   ...job,
-  usage: job.usage.map((used) => ({ ...used, computeMs: 0, textMs: 0, decodeMs: 0, encodeMs: 0 })),
+  usage: job.usage.map((used) => ({ ...used, computeMs: 0, decodeMs: 0, encodeMs: 0 })),
 });
 
 /** Custom schedules of K stages, with h and Z, so that nothing is fitted. */

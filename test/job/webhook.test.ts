@@ -51,7 +51,7 @@ test('the signature is the specification’s: HMAC-SHA-256 of id.timestamp.body 
   const next = await webhookSecret('signing', 'acct_1', 1);
   expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
   expect(new Set([secret, next, await webhookSecret('signing', 'acct_2', 0)]).size).toBe(3);
-  const headers = await webhookHeaders([next, secret], 'job_1', 1_700_000_000, '{"a":1}');
+  const headers = webhookHeaders([next, secret], 'job_1', 1_700_000_000, '{"a":1}');
   const [first, second] = [next, secret].map((each) =>
     createHmac('sha256', Buffer.from(each.slice(6), 'base64'))
       .update('job_1.1700000000.{"a":1}')
@@ -64,40 +64,126 @@ test('the signature is the specification’s: HMAC-SHA-256 of id.timestamp.body 
   });
 });
 
+/**
+ * IANA's special-purpose registries, whole, with multicast, site-local addresses and blocks that nobody has. Source:
+ * https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry.
+ */
+const SPECIAL_V4 = [
+  '0.0.0.0/8',
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '172.16.0.0/12',
+  '192.0.0.0/24',
+  '192.0.0.0/29',
+  '192.0.0.8/32',
+  '192.0.0.9/32',
+  '192.0.0.10/32',
+  '192.0.0.170/32',
+  '192.0.0.171/32',
+  '192.0.2.0/24',
+  '192.31.196.0/24',
+  '192.52.193.0/24',
+  '192.88.99.0/24',
+  '192.168.0.0/16',
+  '192.175.48.0/24',
+  '198.18.0.0/15',
+  '198.51.100.0/24',
+  '203.0.113.0/24',
+  '224.0.0.0/4',
+  '240.0.0.0/4',
+  '255.255.255.255/32',
+];
+const SPECIAL_V6 = [
+  '::/128',
+  '::1/128',
+  '::ffff:0:0/96',
+  '64:ff9b::/96',
+  '64:ff9b:1::/48',
+  '100::/64',
+  '100:0:0:1::/64',
+  '2001::/23',
+  '2001::/32',
+  '2001:1::1/128',
+  '2001:1::2/128',
+  '2001:1::3/128',
+  '2001:2::/48',
+  '2001:3::/32',
+  '2001:4:112::/48',
+  '2001:10::/28',
+  '2001:20::/28',
+  '2001:30::/28',
+  '2001:db8::/32',
+  '2002::/16',
+  '2620:4f:8000::/48',
+  '3fff::/20',
+  '5f00::/16',
+  'fc00::/7',
+  'fe80::/10',
+  'fec0::/10',
+  'ff00::/8',
+  '4000::/3',
+  'e000::/4',
+];
+
+/** First and last address of a block, as numbers. */
+function endsOf(block: string): readonly [bigint, bigint] {
+  const [address = '', length = ''] = block.split('/');
+  const bits = address.includes(':') ? 128 : 32;
+  const first = toNumber(address);
+  return [first, first + (1n << BigInt(bits - Number(length))) - 1n];
+}
+
+function toNumber(address: string): bigint {
+  if (!address.includes(':')) return address.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+  const [head = '', tail = ''] = address.split('::').map((side) => side.split(':').filter((part) => part !== ''));
+  const parts = [...head, ...Array<string>(8 - head.length - tail.length).fill('0'), ...tail];
+  return parts.reduce((sum, part) => sum * 65_536n + BigInt(`0x${part}`), 0n);
+}
+
+const v4 = (value: bigint): string => [24n, 16n, 8n, 0n].map((by) => String((value >> by) & 255n)).join('.');
+const v6 = (value: bigint): string =>
+  Array.from({ length: 8 }, (_, i) => ((value >> BigInt(16 * (7 - i))) & 0xffffn).toString(16)).join(':');
+
 describe('no private addresses', () => {
-  test.each([
-    '127.0.0.1',
-    '10.1.2.3',
-    '172.16.0.1',
-    '172.31.255.255',
-    '192.168.1.1',
-    '169.254.169.254',
-    '100.64.0.1',
-    '0.0.0.0',
-    '224.0.0.1',
-    '255.255.255.255',
-    '::1',
-    '::',
-    'fe80::1',
-    'fc00::1',
-    'fd12::1',
-    '::ffff:10.0.0.1',
-    '2002:a00:1::',
-    '2001:db8::1',
-    '2001::1',
-    'ff02::1',
-    '64:ff9b::1',
-  ])('%s', (address) => {
-    expect(isPrivateAddress(address)).toBe(true);
+  test.each(SPECIAL_V4)('%s, from its first to its last', (block) => {
+    const [first, last] = endsOf(block);
+    for (const value of [first, (first + last) / 2n, last]) expect(isPrivateAddress(v4(value)), v4(value)).toBe(true);
   });
+  test.each(SPECIAL_V6)('%s, from its first to its last', (block) => {
+    const [first, last] = endsOf(block);
+    for (const value of [first, (first + last) / 2n, last]) {
+      expect(isPrivateAddress(v6(value)), v6(value)).toBe(true);
+      expect(refuseWebhookUrl(`https://[${v6(value)}]/`, false)).toContain('private network');
+    }
+  });
+  test.each(['', 'nonsense', '1.2.3', '1.2.3.4.5', '010.0.0.1', '1', '2606:4700::1%eth0', '::ffff:8.8.8.8'])(
+    'what is no plain address passes for none: %s',
+    (text) => {
+      expect(isPrivateAddress(text)).toBe(true);
+    },
+  );
   test.each([
     '1.1.1.1',
+    '9.255.255.255',
+    '11.0.0.0',
+    '172.15.255.255',
     '172.32.0.1',
+    '100.63.255.255',
     '100.128.0.1',
+    '192.0.1.0',
+    '192.88.98.255',
     '192.167.255.255',
+    '198.17.255.255',
     '223.255.255.255',
+    '2000::1',
+    '2001:200::1',
+    '2003::1',
     '2606:4700:4700::1111',
     '2001:4860:4860::8888',
+    '3ffe:ffff::1',
+    '3fff:1000::1',
   ])('%s is public', (address) => {
     expect(isPrivateAddress(address)).toBe(false);
   });
@@ -147,8 +233,8 @@ describe('no private addresses', () => {
 
   test('a name leads where DNS says; an address to itself', async () => {
     const asked: string[] = [];
-    const fetcher = async (url: string): Promise<Response> => {
-      asked.push(url);
+    const fetcher = async (url: string, { redirect }: RequestInit): Promise<Response> => {
+      asked.push(`${redirect} ${url}`);
       const isV6 = url.endsWith('AAAA');
       return Response.json(
         isV6
@@ -161,12 +247,23 @@ describe('no private addresses', () => {
             },
       );
     };
-    expect(await addressesOf('example.com', 'https://dns.test/q', fetcher)).toEqual(['10.0.0.7']);
+    const where = (host: string) => addressesOf(host, 'https://dns.test/q', fetcher, new AbortController().signal);
+    expect(await where('example.com')).toEqual(['10.0.0.7']);
     expect(asked).toEqual([
-      'https://dns.test/q?name=example.com&type=A',
-      'https://dns.test/q?name=example.com&type=AAAA',
+      'manual https://dns.test/q?name=example.com&type=A',
+      'manual https://dns.test/q?name=example.com&type=AAAA',
     ]);
-    expect(await addressesOf('1.2.3.4', 'https://dns.test/q', fetcher)).toEqual(['1.2.3.4']);
-    expect(await addressesOf('[2606:4700::1]', 'https://dns.test/q', fetcher)).toEqual(['2606:4700::1']);
+    expect(await where('1.2.3.4')).toEqual(['1.2.3.4']);
+    expect(await where('[2606:4700::1]')).toEqual(['2606:4700::1']);
+  });
+
+  test.each([
+    ['more bytes than an answer has', () => new Response('1'.repeat(70_000))],
+    ['more addresses than a name has', () => Response.json({ Answer: Array(300).fill({ type: 1, data: '1.1.1.1' }) })],
+    ['a redirect', () => Response.redirect('https://elsewhere.test/', 302)],
+    ['text', () => new Response('no')],
+  ])('a resolver that answers %s leads nowhere', async (_, answer) => {
+    const asked = addressesOf('a.test', 'https://dns.test/q', async () => answer(), new AbortController().signal);
+    await expect(asked).rejects.toThrow();
   });
 });

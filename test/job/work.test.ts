@@ -197,9 +197,9 @@ describe('the work under classifier-free guidance', () => {
 
   test('is that of the model’s default where a request names no guidance', () => {
     const tools = { allowEngineChange: false, draw: () => 0 };
-    const fitting = { memo: new Map(), clock: () => 0 };
+    const memo = new Map();
     const workOf = (facts: ModelFacts, guidance?: number) =>
-      value(draftRequest({ prompt: 'a fox', preset: '2x', guidance }, facts, tools)).plan(fitting)[0]!.plan.flops;
+      value(draftRequest({ prompt: 'a fox', preset: '2x', guidance }, facts, tools)).plan(memo)[0]!.plan.flops;
     expect(workOf(SD3)).toEqual(workOf(SD3, 7));
     const unguided: ModelFacts = { ...SD3, guidance: { kind: 'cfg', min: 0, max: 20, default: 1 } };
     expect(workOf(unguided)).toEqual(workOf(SD3, 1));

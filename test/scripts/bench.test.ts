@@ -45,7 +45,6 @@ test('the median is the middle value, or half-way between the middle two', () =>
 describe('times of requests', () => {
   const runOf = (denoise: number, slowness = 1): Run => ({
     denoise: denoise * slowness,
-    text: 0,
     decode: 10 * slowness,
     encode: 5 * slowness,
     total: (denoise + 35) * slowness,

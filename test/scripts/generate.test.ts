@@ -91,7 +91,6 @@ describe('the receipt of generate', () => {
         evaluations,
         attempts: 1,
         computeMs: 10,
-        textMs: 1,
         decodeMs: 2,
         encodeMs: 3,
         wallMs: 20,

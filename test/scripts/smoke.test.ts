@@ -73,7 +73,7 @@ describe('the receipt of a job', () => {
     warnings: [],
     usage: plan.stages.map(({ stage, tokens, steps, evaluations }) => ({
       ...{ stage, tokens, steps, evaluations },
-      ...{ attempts: 1, computeMs: 10, textMs: 1, decodeMs: 2, encodeMs: 3, wallMs: 20, textTokens: 12 },
+      ...{ attempts: 1, computeMs: 10, decodeMs: 2, encodeMs: 3, wallMs: 20, textTokens: 12 },
       ...{ engine: 'e', engineClass: 'e', warnings: [] },
     })),
     rooms: [{ room: 'stage1', ms: 90 }],
@@ -95,7 +95,7 @@ describe('the receipt of a job', () => {
     [
       'time is lost',
       { wall_ms: { ...receipt.wall_ms, orchestration: 1 } },
-      'orchestration took 1 ms, the stages leave 52',
+      'orchestration took 1 ms, the stages leave 55',
     ],
   ])('is told where %s', (_, wrong, fault) => {
     expect(brokenInReceipt({ ...receipt, ...wrong }, plan).join('; ')).toContain(fault);

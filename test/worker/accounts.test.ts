@@ -6,6 +6,7 @@ import type { JobObject } from '../../durable-objects/job.ts';
 import { lettersOf } from '../../durable-objects/outbox-tables.ts';
 import { parseKey } from '../../src/account/key.ts';
 import { call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
+import { ADMIN_KEY } from './secrets.ts';
 
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
 const LONG = { prompt: 'a fox', ...SMALL, N: [900], e: [1] };
@@ -30,7 +31,7 @@ describe('keys', () => {
       call('/v1/accounts', { key, method: 'POST', headers: { 'content-type': 'application/json' }, body });
     for (const key of [null, KEY, 'test-admin-ke', 'wrong']) expect((await open(key)).status).toBe(401);
     const { account, key } = await json<{ account: { id: string }; key: { id: string; key: string; prefix: string } }>(
-      await open('test-admin-key'),
+      await open(ADMIN_KEY),
     );
     expect(account).toMatchObject({
       object: 'account',
@@ -58,7 +59,7 @@ describe('keys', () => {
     const first = await openAccount();
     const { id } = await json<{ id: string }>(await call('/v1/account', { key: first }));
     const made = await call(`/v1/accounts/${id}/keys`, {
-      key: 'test-admin-key',
+      key: ADMIN_KEY,
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: '{"name": "second"}',
@@ -85,7 +86,7 @@ describe('keys', () => {
       ),
     ).toEqual([]);
     const nobody = await call('/v1/accounts/acct_ffffffffffffffff/keys', {
-      key: 'test-admin-key',
+      key: ADMIN_KEY,
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: '{"name": "x"}',

@@ -3,6 +3,7 @@ import { exports } from 'cloudflare:workers';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { JobEvent } from '../../src/job/events.ts';
 import type { JobView } from '../../src/job/job.ts';
+import { ADMIN_KEY } from './secrets.ts';
 
 /** An account of its own, opened with the admin key; resolves to its first key. */
 export async function openAccount(limits: Readonly<Record<string, number>> = {}): Promise<string> {
@@ -19,7 +20,7 @@ export async function openAccount(limits: Readonly<Record<string, number>> = {})
   const response = await exports.default.fetch(
     new Request('http://ralu.test/v1/accounts', {
       method: 'POST',
-      headers: { authorization: 'Bearer test-admin-key', 'content-type': 'application/json' },
+      headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' },
       body,
     }),
   );
@@ -40,8 +41,9 @@ export function call(path: string, init: RequestInit & { readonly key?: string |
   return exports.default.fetch(new Request(`http://ralu.test${path}`, { ...init, headers }));
 }
 
-export function post(path: string, body: unknown): Promise<Response> {
+export function post(path: string, body: unknown, key: string = KEY): Promise<Response> {
   return call(path, {
+    key,
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: typeof body === 'string' ? body : JSON.stringify(body),
@@ -49,8 +51,8 @@ export function post(path: string, body: unknown): Promise<Response> {
 }
 
 /** A job that was accepted. */
-export async function createJob(body: Record<string, unknown>): Promise<JobView> {
-  const response = await post('/v1/jobs', body);
+export async function createJob(body: Record<string, unknown>, key: string = KEY): Promise<JobView> {
+  const response = await post('/v1/jobs', body, key);
   if (response.status !== 202) throw new Error(`job refused: ${response.status} ${await response.text()}`);
   return response.json();
 }

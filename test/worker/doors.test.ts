@@ -10,7 +10,7 @@ import { draftBody } from '../../src/http/job-request.ts';
 import type { StoredEvent } from '../../src/job/events.ts';
 import type { FailureReason } from '../../src/job/failures.ts';
 import type { LinkedJob } from '../../src/job/links.ts';
-import type { FitTools } from '../../src/job/plan.ts';
+import type { FitMemo } from '../../src/job/plan.ts';
 import { type Draft, type DraftTools, draftRequest, type PlannedJob } from '../../src/job/plan-request.ts';
 import type { Planned } from '../../src/job/schedule-request.ts';
 import { fluxFlopFacts } from '../../src/numerics/flops.ts';
@@ -43,14 +43,14 @@ const FACTS: ModelFacts = {
 const CACHE = { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 2 } as const;
 const OTHER = { ...FACTS, id: 'other', aliases: [], digest: 'sha256:other' };
 const tools: DraftTools = { draw: () => 42, allowEngineChange: false };
-const fitting: FitTools = { memo: new Map(), clock: () => 0 };
+const memo: FitMemo = new Map();
 
 const value = <T>(planned: Planned<T>): T => {
   if (!planned.ok) throw new Error(JSON.stringify(planned.refusal));
   return planned.value;
 };
 /** The planned jobs of a draft. */
-const jobsOf = (drafted: Planned<Draft>): readonly PlannedJob[] => value(drafted).plan(fitting);
+const jobsOf = (drafted: Planned<Draft>): readonly PlannedJob[] => value(drafted).plan(memo);
 const fieldOf = (planned: Planned<unknown>): string | null => (planned.ok ? null : planned.refusal.field);
 
 describe('a request for several images', () => {

@@ -558,7 +558,8 @@ class TestTheToken:
 
     def test_is_not_needed_by_health_checks(self):
         with running(ClosedForm()) as server:
-            assert httpx.get(f"{server.url}/healthz").status_code == 200
+            anybody = httpx.get(f"{server.url}/healthz")
+            assert (anybody.status_code, anybody.json()) == (200, {"status": "ready", "version": "0.1.0"})
             assert httpx.get(f"{server.url}/ping").status_code == 200
 
     def test_comes_before_the_body(self):

@@ -33,7 +33,6 @@ export interface Made {
   /** as the stage servers reported them, and from the job's start to its end */
   readonly seconds: {
     readonly denoise: number;
-    readonly text: number;
     readonly decode: number;
     readonly encode: number;
     readonly job: number;
@@ -151,7 +150,6 @@ function costOf({ model, model_digest, engine, stages, tflops, wall_ms }: Receip
     tflops: { denoise: tflops.denoise, total: tflops.total, plain: tflops.plain },
     seconds: {
       denoise: sum(({ compute_ms }) => compute_ms) / 1000,
-      text: sum(({ text_ms }) => text_ms) / 1000,
       decode: sum(({ decode_ms }) => decode_ms) / 1000,
       encode: sum(({ encode_ms }) => encode_ms) / 1000,
       job: wall_ms.total / 1000,

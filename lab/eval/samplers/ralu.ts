@@ -69,7 +69,7 @@ export function planFor(
     allowEngineChange: false,
     previews: { count: 0, format: 'webp' as const },
   };
-  const plan = makePlan(request, facts, { memo: new Map(), clock: () => 0 });
+  const plan = makePlan(request, facts, new Map());
   if (!plan.ok) throw new RangeError(`${plan.refusal.field} is ${plan.refusal.value}; ${plan.refusal.rule}`);
   return plan.value;
 }

@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { type ImageRequest, type RaluOptions, SIZE } from '../../doors/openai-request.ts';
 import { imageFormat } from '../../stage/contract.ts';
-import { jobBody } from '../job-request.ts';
+import { jobBody, MAX_NAME } from '../job-request.ts';
 import type { SchemaFields } from '../schema-fields.ts';
 
 const MAX_IMAGES = 10;
@@ -53,7 +53,7 @@ const extras = z
 export const imageBody = z
   .strictObject({
     prompt,
-    model: z.string().min(1).optional(),
+    model: z.string().min(1).max(MAX_NAME).optional(),
     n: z
       .int()
       .min(1)
@@ -62,6 +62,7 @@ export const imageBody = z
       .openapi({ description: 'image i has seed + i and is a job of its own' }),
     size: z
       .string()
+      .max(20)
       .refine((size) => size === 'auto' || SIZE.test(size), 'must be auto or WIDTHxHEIGHT')
       .optional(),
     quality: z

@@ -15,9 +15,10 @@ import { callObject } from '../call-object.ts';
 import type { AppEnv, Env } from '../env.ts';
 import { erased, waitForJob } from '../follow.ts';
 import { foreignContent } from '../foreign-body.ts';
-import { draftTools, fitTools } from '../job-request.ts';
+import { draftTools } from '../job-request.ts';
 import { availableModels } from '../models.ts';
 import { badField, Problem } from '../problem.ts';
+import { publicBase } from '../public-address.ts';
 import { limitBody, requireJson } from '../request-body.ts';
 import { type EventWriter, sendEvents } from '../send-events.ts';
 import { digestOf, idempotencyOf, rateHeaders, type StartedJobs, startJobs } from '../start-jobs.ts';
@@ -112,7 +113,7 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
       draftImages(body, await availableModels(c.env), draftTools(c.env), bytes && bytes !== 'any' ? bytes : 'png');
     const started = await startJobs(c.env, c.var.caller, {
       draft,
-      fitting: fitTools(memo),
+      memo,
       requestId: c.var.requestId,
       idempotency,
     });
@@ -158,7 +159,7 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
         'content-type': `image/${image.format}`,
       });
     }
-    const { origin } = new URL(c.req.url);
+    const origin = publicBase(c.env, c.req.url);
     const data = await Promise.all(
       jobs.map(async (job) =>
         body.response_format === 'url'

@@ -24,7 +24,7 @@ from ralu_stage.contract.request import parse_stage
 from ralu_stage.model import Model
 from ralu_stage.serve.answer import Answer
 from ralu_stage.serve.body import Bodies, BodyLimits
-from ralu_stage.serve.gate import TokenGate
+from ralu_stage.serve.gate import TokenGate, has_token
 from ralu_stage.serve.json_answer import answer_json, refuse
 from ralu_stage.serve.log import Log, log_to_stderr
 from ralu_stage.serve.metrics import Metrics
@@ -145,15 +145,13 @@ class StageServer:
             return "starting"
         return "busy" if self._stages.running > 0 else "ready"
 
-    async def _health(self, _: Request) -> Response:
+    async def _health(self, request: Request) -> Response:
         status = self._status()
-        body = {
-            "status": status,
-            "queue": self._stages.waiting,
-            "eta_ms": self._stages.eta_ms,
-            "version": __version__,
-        }
-        return answer_json(body, 200 if status in ("ready", "busy") else 503)
+        # how much others have to do is for who may give it work
+        line = {"queue": self._stages.waiting, "eta_ms": self._stages.eta_ms} if has_token(request) else {}
+        return answer_json(
+            {"status": status, **line, "version": __version__}, 200 if status in ("ready", "busy") else 503
+        )
 
     async def _ping(self, _: Request) -> Response:
         codes = {"starting": 204, "draining": 503}

@@ -6,13 +6,22 @@ import hashlib
 import hmac
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ralu_stage.contract.refusal import Refusal
 from ralu_stage.serve.json_answer import refuse
 
-# health checks of hosts come without
+# health checks of hosts come without; who has the token is told more
 _OPEN_PATHS = {"/healthz", "/ping"}
+
+
+_KNOWN = "ralu_stage.has_token"
+
+
+def has_token(request: Request) -> bool:
+    """Whether a request that a gate let through came with the token."""
+    return bool(request.scope[_KNOWN])
 
 
 class TokenGate:
@@ -30,8 +39,9 @@ class TokenGate:
         self._plain = _digest(token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in _OPEN_PATHS or self._is_known(Headers(scope=scope)):
-            return await self._app(scope, receive, send)
+        is_known = self._is_known(Headers(scope=scope))
+        if is_known or scope["path"] in _OPEN_PATHS:
+            return await self._app({**scope, _KNOWN: is_known}, receive, send)
         message = "expected the token as Authorization: Bearer or as X-Stage-Token"
         answer = refuse(Refusal(401, "unauthorized", message))
         answer.headers["www-authenticate"] = "Bearer"

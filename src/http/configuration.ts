@@ -1,0 +1,40 @@
+/** A deployment that is configured wrongly answers nothing but what is wrong. */
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { AppEnv, Env } from './env.ts';
+import { Problem } from './problem.ts';
+import { refusePublicUrl } from './public-address.ts';
+import { say, speakerOf } from './speakers.ts';
+
+/** A shorter secret can be found by trying: from one link of its own whoever has an account could check each guess. */
+const MIN_SECRET_BYTES = 32;
+
+const isShort = (secret: string | undefined): boolean =>
+  !!secret && new TextEncoder().encode(secret).length < MIN_SECRET_BYTES;
+
+/**
+ * What is wrong with a configuration, in a sentence that names it and tells no secret; null where nothing is. A secret
+ * that is not there is refused where it is needed.
+ */
+export function configurationFault(env: Pick<Env, 'SIGNING_SECRET' | 'ADMIN_KEY' | 'PUBLIC_URL'>): string | null {
+  const short = (['SIGNING_SECRET', 'ADMIN_KEY'] as const).find((name) => isShort(env[name]));
+  if (short) return `This deployment's secret ${short} must have at least ${MIN_SECRET_BYTES} bytes.`;
+  const rule = refusePublicUrl(env.PUBLIC_URL);
+  return rule && `This deployment's PUBLIC_URL ${rule}.`;
+}
+
+/**
+ * Answers 503 `not_configured` everywhere under `/v1` and `/fal`, in the shape of each door, while the configuration is
+ * wrong.
+ */
+export function refuseWrongConfiguration(app: OpenAPIHono<AppEnv>): void {
+  for (const doors of ['/v1/*', '/fal/*'])
+    app.use(doors, async (c, next) => {
+      const detail = configurationFault(c.env);
+      if (detail === null) return next();
+      return say(
+        c,
+        new Problem({ status: 503, code: 'not_configured', detail }),
+        speakerOf(app, [c.req.method], c.req.path),
+      );
+    });
+}

@@ -1,0 +1,30 @@
+/** Answers given outside the routes, in the shape of the door that was knocked at. */
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import type { AppEnv } from './env.ts';
+import { speakFal } from './fal.ts';
+import { speakOpenAI } from './openai/speak.ts';
+import type { Problem } from './problem.ts';
+
+export type Speaker = typeof speakOpenAI;
+const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal];
+
+/** Whose shape the routes of an address have for these methods; undefined: our own. */
+export function speakerOf(app: OpenAPIHono<AppEnv>, methods: readonly string[], path: string): Speaker | undefined {
+  const handlers = methods.flatMap((method) => app.router.match(method, path)[0].map(([[handler]]) => handler));
+  return SPEAKERS.find((speaker) => handlers.includes(speaker));
+}
+
+/** Whose clients come to an address that nobody has. */
+export function speakerAt(path: string): Speaker | undefined {
+  if (/^\/v1(?:\/|$)/.test(path)) return speakOpenAI;
+  if (/^\/fal(?:\/|$)/.test(path)) return speakFal;
+  return undefined;
+}
+
+/** The problem as a speaker has it; in our own shape without one. */
+export async function say(c: Context<AppEnv>, problem: Problem, speaker: Speaker | undefined): Promise<Response> {
+  c.set('render', undefined);
+  await speaker?.(c, async () => undefined);
+  return c.get('render')?.(problem) ?? problem.toResponse();
+}
