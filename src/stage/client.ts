@@ -194,44 +194,40 @@ export function connectStageServer({
     },
 
     async cancel(id, worker = null) {
-      try {
-        const { signal, limited } = limit(CANCEL_TIMEOUT_MS);
-        const headers = { ...authorized, ...leadTo(affinity, id, { worker, how: 'only' }) };
-        const response = await limited(ask(`v1/stages/${id}`, { method: 'DELETE', headers, signal }));
+      const headers = { ...authorized, ...leadTo(affinity, id, { worker, how: 'only' }) };
+      const isHeard = async (signal: AbortSignal): Promise<boolean> => {
+        const response = await ask(`v1/stages/${id}`, { method: 'DELETE', headers, signal });
         if (response.status === 404) return (await readProblem(response, signal)) !== null;
-        await limited(response.body?.cancel());
+        await response.body?.cancel();
         return response.status === 204;
-      } catch {
-        return false;
-      }
+      };
+      return limited(CANCEL_TIMEOUT_MS, isHeard).catch(() => false);
     },
 
-    async models() {
-      const { signal, limited } = limit(MODELS_TIMEOUT_MS);
-      const response = await limited(ask('v1/models', { headers: authorized, signal }));
-      if (!response.ok) {
-        await limited(response.body?.cancel());
-        throw new Error(`answered ${response.status}`);
-      }
-      const bytes = await readAtMost(response.body, MAX_MODELS_BYTES, signal);
-      if (!bytes) throw new Error(`answered with more than ${MAX_MODELS_BYTES} bytes`);
-      const list = modelList.safeParse(parseJson(bytes));
-      if (list.success) return list.data;
-      const [issue] = list.error.issues;
-      throw new Error(`answered something else than its models: ${issue?.path.join('.')} ${issue?.message}`);
-    },
+    models: () =>
+      limited(MODELS_TIMEOUT_MS, async (signal) => {
+        const response = await ask('v1/models', { headers: authorized, signal });
+        if (!response.ok) {
+          await response.body?.cancel();
+          throw new Error(`answered ${response.status}`);
+        }
+        const bytes = await readAtMost(response.body, MAX_MODELS_BYTES, signal);
+        if (!bytes) throw new Error(`answered with more than ${MAX_MODELS_BYTES} bytes`);
+        const list = modelList.safeParse(parseJson(bytes));
+        if (list.success) return list.data;
+        const [issue] = list.error.issues;
+        throw new Error(`answered something else than its models: ${issue?.path.join('.')} ${issue?.message}`);
+      }),
 
     async queue() {
-      try {
-        const { signal, limited } = limit(HEALTH_TIMEOUT_MS);
-        const response = await limited(ask('healthz', { headers: route.headers, signal }));
+      const read = async (signal: AbortSignal): Promise<Queue | null> => {
+        const response = await ask('healthz', { headers: route.headers, signal });
         const bytes = await readAtMost(response.body, MAX_HEALTH_BYTES, signal);
         if (!bytes || !response.ok) return null;
         const { queue, eta_ms } = health.parse(parseJson(bytes));
         return { waiting: queue, eta_ms };
-      } catch {
-        return null;
-      }
+      };
+      return limited(HEALTH_TIMEOUT_MS, read).catch(() => null);
     },
   };
 
@@ -296,10 +292,17 @@ function workerIn(affinity: Affinity | null, { headers }: Response): string | nu
   return worker !== null && WORKER_NAME.test(worker) ? worker : null;
 }
 
-/** A signal that ends what heeds it after `ms`, and `limited`, which ends the wait for what does not heed it. */
-function limit(ms: number) {
-  const signal = AbortSignal.timeout(ms);
-  return { signal, limited: <T>(work: T | Promise<T>) => within(ms, 'the stage server', Promise.resolve(work)) };
+/**
+ * What `work` gives. After `ms` its signal ends it, and where it does not heed that, the wait for it. Rejects with what
+ * it rejects with, or with TookTooLong.
+ */
+async function limited<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  try {
+    return await within(ms, 'the stage server', work(controller.signal));
+  } finally {
+    controller.abort();
+  }
 }
 
 const failed = (failure: StageFailure): StageOutcome => ({ ok: false, failure });

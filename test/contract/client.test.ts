@@ -416,3 +416,19 @@ describe('behind a gateway', () => {
     expect([told, seen]).toEqual([[], [undefined, undefined]]);
   });
 });
+
+test('a way that heeds no signal is not waited for longer than its limit', async () => {
+  vi.useFakeTimers();
+  try {
+    const server = connectStageServer({
+      fetcher: () => new Promise(() => undefined),
+      url: 'http://a.test',
+      token: 't',
+    });
+    const asked = Promise.all([server.models().catch(String), server.queue(), server.cancel('id')]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await asked).toEqual(['TookTooLong: the stage server took longer than 5 s', null, false]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
