@@ -9,6 +9,7 @@ import { knownReason } from '../src/job/failures.ts';
 import type { Job, JobRecord, Plan } from '../src/job/job.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import { workOf } from '../src/job/record.ts';
+import { brokenRecord, Unreadable, unreadableFields } from '../src/job/unreadable.ts';
 import type { Webhook } from '../src/job/webhook.ts';
 import { decodeMessage, encodeMessage, type Message, type Tensor } from '../src/stage/safetensors.ts';
 import { beginAttempt, settleAttempt } from './attempts.ts';
@@ -48,7 +49,13 @@ function moveIntoOutbox(sql: SqlStorage): void {
   const [row] = sql.exec('SELECT * FROM job').toArray();
   if (!row) return;
   const { backend, stage_id, told_at } = row;
-  const record = toRecord(row);
+  let record: JobRecord;
+  try {
+    record = toRecord(row);
+  } catch {
+    // one that cannot be read is ended as such when it is next read
+    return;
+  }
   const { room, webhook, receipt } = record;
   if (typeof backend === 'string' && typeof stage_id === 'string') {
     const stage = room.name === 'stage' ? room.stage : record.plan.stages.length;
@@ -110,11 +117,57 @@ function checked(name: string, text: string): string {
   return text;
 }
 
-/** The job's row, or null when there is none. */
+/** The job's row, or null when there is none. Throws Unreadable with the columns at fault. */
 export function readRow(sql: SqlStorage): JobRecord | null {
-  if (!hasTables(sql)) return null;
-  const [row] = sql.exec('SELECT * FROM job').toArray();
+  const row = storedRow(sql);
   return row ? toRecord(row) : null;
+}
+
+type Row = Readonly<Record<string, SqlStorageValue>>;
+
+function storedRow(sql: SqlStorage): Row | undefined {
+  return hasTables(sql) ? sql.exec('SELECT * FROM job').toArray()[0] : undefined;
+}
+
+/** Whether the job is stored, readable or not. */
+export const hasRow = (sql: SqlStorage): boolean => storedRow(sql) !== undefined;
+
+/** The values of a row by field, as they stand; `undefined` for text that should be JSON and is not. */
+function storedValues(row: Row): Readonly<Record<Field, unknown>> {
+  const entries = FIELDS.map((field) => {
+    const [column, kind] = COLUMNS[field];
+    const value = row[column] ?? null;
+    return [field, kind === 'json' && value !== null ? parseJson(String(value)) : value] as const;
+  });
+  return Object.fromEntries(entries) as Record<Field, unknown>;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Ends a job that cannot be read: what is broken is replaced, beside `columns` also what is found, and it stands there
+ * as failed. Returns the record that is stored then; null where there is no job.
+ */
+export function breakRow(
+  sql: SqlStorage,
+  columns: readonly string[],
+  times: { readonly now: number; readonly expiresAt: number },
+): JobRecord | null {
+  const row = storedRow(sql);
+  if (!row) return null;
+  const stored = storedValues(row);
+  const broken = new Set(unreadableFields(stored));
+  const fields = FIELDS.filter((field) => broken.has(field) || columns.includes(COLUMNS[field][0]));
+  const record = brokenRecord(stored, fields, times);
+  deleteLatents(sql);
+  updateRow(sql, record);
+  return record;
 }
 
 /** A stage as stored, planned or done: before there was a cache every step of it was evaluated. */
@@ -123,13 +176,12 @@ const evaluated = <Stage extends { readonly steps: number; readonly evaluations:
   evaluations: stage.evaluations ?? stage.steps,
 });
 
-function toRecord(row: Readonly<Record<string, SqlStorageValue>>): JobRecord {
-  const fields = FIELDS.map((field) => {
-    const [column, kind] = COLUMNS[field];
-    const value = row[column] ?? null;
-    return [field, kind === 'json' && value !== null ? JSON.parse(value as string) : value];
-  });
-  const record = Object.fromEntries(fields) as unknown as JobRecord;
+/** A row as a record. Throws Unreadable. */
+function toRecord(row: Row): JobRecord {
+  const stored = storedValues(row);
+  const broken = unreadableFields(stored);
+  if (broken.length > 0) throw new Unreadable(broken.map((field) => COLUMNS[field][0]));
+  const record = stored as unknown as JobRecord;
   const numBoundaries = record.plan.stages.length - 1;
   const { schedule } = record.request;
   // a job planned before these were asked for runs as it was planned
@@ -205,11 +257,14 @@ export function appendEvent(sql: SqlStorage, event: JobEvent, at: number): Store
   return { ...event, seq, at };
 }
 
+/** Whether a row's data can be read; an event that cannot be is left out. */
+const IS_OBJECT = "CASE WHEN json_valid(data) THEN json_type(data) = 'object' ELSE 0 END";
+
 /** Up to `limit` events after `seq`, in order. */
 export function readEvents(sql: SqlStorage, seq: number, limit: number): readonly StoredEvent[] {
   return sql
     .exec<{ seq: number; type: string; data: string; at: number }>(
-      'SELECT seq, type, data, at FROM event WHERE seq > ? ORDER BY seq LIMIT ?',
+      `SELECT seq, type, data, at FROM event WHERE seq > ? AND ${IS_OBJECT} ORDER BY seq LIMIT ?`,
       seq,
       limit,
     )
@@ -232,7 +287,7 @@ function toEvent(
 export const readStory = (sql: SqlStorage): readonly StoredEvent[] =>
   sql
     .exec<{ seq: number; type: string; data: string; at: number }>(
-      "SELECT seq, type, data, at FROM event WHERE type NOT IN ('queued', 'step', 'preview') ORDER BY seq",
+      `SELECT seq, type, data, at FROM event WHERE type NOT IN ('queued', 'step', 'preview') AND ${IS_OBJECT} ORDER BY seq`,
     )
     .toArray()
     .map((row) => toEvent(sql, row));
@@ -241,15 +296,33 @@ export const readStory = (sql: SqlStorage): readonly StoredEvent[] =>
 export const readLastEvent = (sql: SqlStorage): StoredEvent | undefined =>
   readEvents(sql, (sql.exec<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM event').one().seq ?? 0) - 1, 1)[0];
 
-/** The whole job as its rooms read it: the row with its latents, picture and usage. */
-export function readJob(sql: SqlStorage, row: JobRecord): Job {
+/** What `read` returns. Throws Unreadable with the table's name for whatever it throws. */
+function readable<T>(table: string, read: () => T): T {
+  try {
+    return read();
+  } catch {
+    throw new Unreadable([table]);
+  }
+}
+
+/**
+ * The whole job as its rooms read it: the row with its latents, picture and usage. Throws Unreadable with the table at
+ * fault.
+ */
+export const readJob = (sql: SqlStorage, row: JobRecord): Job => ({
+  ...readable('blob', () => readTensors(sql)),
+  usage: readUsage(sql),
+  id: row.id,
+  request: row.request,
+  plan: row.plan,
+  room: row.room,
+  selections: row.selections,
+});
+
+function readTensors(sql: SqlStorage): Pick<Job, 'tokens' | 'rgb'> {
   const tokens = readMessage(sql, 'tokens');
   const rgb = readMessage(sql, 'rgb');
   return {
-    id: row.id,
-    request: row.request,
-    plan: row.plan,
-    room: row.room,
     tokens: tokens && {
       latents: floats(tokens, 'latents'),
       imgIds: floats(tokens, 'img_ids'),
@@ -260,15 +333,22 @@ export function readJob(sql: SqlStorage, row: JobRecord): Job {
       height: bytes(rgb, 'rgb').shape[0] as number,
       width: bytes(rgb, 'rgb').shape[1] as number,
     },
-    selections: row.selections,
-    usage: readUsage(sql),
   };
 }
 
-/** The usage of every finished stage, in order. */
+/** The usage of every finished stage, in order. Throws Unreadable. */
 export const readUsage = (sql: SqlStorage): readonly StageUsage[] =>
+  readable('usage', () =>
+    sql
+      .exec<{ data: string }>('SELECT data FROM usage ORDER BY stage')
+      .toArray()
+      .map(({ data }) => evaluated(JSON.parse(data) as StageUsage)),
+  );
+
+/** The usage of every finished stage whose row can be read: what an end has on its receipt. */
+export const readableUsage = (sql: SqlStorage): readonly StageUsage[] =>
   sql
-    .exec<{ data: string }>('SELECT data FROM usage ORDER BY stage')
+    .exec<{ data: string }>(`SELECT data FROM usage WHERE ${IS_OBJECT} ORDER BY stage`)
     .toArray()
     .map(({ data }) => evaluated(JSON.parse(data) as StageUsage));
 

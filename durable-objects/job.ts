@@ -11,13 +11,28 @@ import { DurableObject, tracing } from 'cloudflare:workers';
 import type { StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
-import { type FailureReason, type Fault, mayStillRun } from '../src/job/failures.ts';
+import { type FailureReason, type Fault, isWaiting, mayStillRun } from '../src/job/failures.ts';
 import type { Job, JobRecord, JobView, Room } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import { DROPPED_AT_ERASURE, LETTER_KINDS, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
+import {
+  DROPPED_AT_BREAK,
+  DROPPED_AT_ERASURE,
+  LETTER_KINDS,
+  lettersAtEnd,
+  lettersAtErasure,
+} from '../src/job/outbox.ts';
 import { viewPlan } from '../src/job/plan.ts';
-import { afterFault, imageOf, newRecord, receiptOf, timesAfter, workOf } from '../src/job/record.ts';
+import {
+  afterFault,
+  imageOf,
+  newRecord,
+  pauseLeft,
+  receiptOf,
+  timeLeft,
+  timesAfter,
+  workOf,
+} from '../src/job/record.ts';
 import type { JobCalls, JobWithLogs, NewJob } from '../src/job/rpc.ts';
 import {
   isLastRoom,
@@ -28,31 +43,33 @@ import {
   type Tools,
   walkRoom,
 } from '../src/job/story.ts';
+import { Unreadable, unreadableFailure } from '../src/job/unreadable.ts';
 import { viewJob } from '../src/job/view.ts';
+import { within } from '../src/stage/time-limit.ts';
 import { beginAttempt, forgetWorker, nameWorker, readAttempts, settleAttempt } from './attempts.ts';
 import {
   appendEvent,
+  breakRow,
   deleteContent,
   deleteLatents,
   insertRow,
   JOB_MIGRATIONS,
+  readableUsage,
   readEvents,
   readJob,
   readLastEvent,
   readRow,
   readStory,
-  readUsage,
   updateRow,
   writeJob,
 } from './job-tables.ts';
-import { type Limits, type LimitVariables, readLimits } from './limits.ts';
+import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl } from './limits.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
 import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters } from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
-import { within } from './time-limit.ts';
 import { makeSignal, nextEvents, untilEnded, type Watched, watchEvents } from './watch.ts';
 
 /** What a deployment gives the object. */
@@ -92,14 +109,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       job: ctx.id.name ?? '',
       view: () => this.viewWithLogs(null),
       server: (id) => this.#servers.byId(id),
+      everyServer: () => this.#servers.all(),
       expire: () => this.#scrub('expired'),
     });
     ctx.blockConcurrencyWhile(async () => {
       if (!hasTables(this.#sql)) return;
       ctx.storage.transactionSync(() => migrate(this.#sql, JOB_MIGRATIONS));
       // a new incarnation means that whoever held the lease is gone: nothing to wait for
+      const now = Date.now();
       const row = this.#row();
-      const due = row && !isLastRoom(row.room) ? Math.max(Date.now(), row.notBefore) : nextLetterAt(this.#sql);
+      const due = row && !isLastRoom(row.room) ? now + pauseLeft(row, now) : nextLetterAt(this.#sql, now);
       const alarm = await ctx.storage.getAlarm();
       if (due !== null && (alarm === null || alarm > due)) await ctx.storage.setAlarm(due);
     });
@@ -209,19 +228,20 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   /** Throws what storage or configuration throws; every failure of a stage ends in a row. */
   async #walkOn(): Promise<void> {
-    const until = Date.now() + ALARM_MS;
+    const begin = Date.now();
     for (;;) {
       const row = this.#row();
       if (!row || isLastRoom(row.room)) return this.#outbox.deliver();
       const now = Date.now();
-      if (row.deadlineAt !== null && now >= row.deadlineAt) {
+      const left = timeLeft(row, now);
+      if (left === 0) {
         this.#failAtDeadline(row);
         continue;
       }
-      if (row.notBefore > now || now > until) {
-        await this.ctx.storage.setAlarm(
-          Math.min(Math.max(now, row.notBefore), row.deadlineAt ?? Number.POSITIVE_INFINITY),
-        );
+      const pause = pauseLeft(row, now);
+      // before the beginning: the clock has stepped back, so nobody knows how long it has been
+      if (pause > 0 || now > begin + ALARM_MS || now < begin) {
+        await this.ctx.storage.setAlarm(now + Math.min(pause, left));
         return;
       }
       await this.#walk(row);
@@ -238,7 +258,13 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         `The stage was cut off ${row.tries} times, the last time without any answer.`,
       );
     }
-    const before = readJob(this.#sql, row);
+    let before: Job;
+    try {
+      before = readJob(this.#sql, row);
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      return this.#failUnreadable(row, error.parts);
+    }
     const tools: Tools = { runStage: (request) => this.#runStage(row, request), clock: () => performance.now() };
     let step: Step;
     try {
@@ -276,8 +302,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const begin = Date.now();
     const controller = new AbortController();
     this.#inFlight = controller;
-    const deadline =
-      row.deadlineAt === null ? null : setTimeout(() => this.#failAtDeadline(row), Math.max(0, row.deadlineAt - begin));
+    const deadline = row.deadlineAt === null ? null : setTimeout(() => this.#failAtDeadline(row), timeLeft(row, begin));
     try {
       const outcome = await addressed.send({
         signal: controller.signal,
@@ -349,11 +374,14 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   }
 
   /** A stage without result: the job waits, tries again, or ends. */
-  #retryOrFail(row: JobRecord, fault: Fault, usage = readUsage(this.#sql)): void {
+  #retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(this.#sql)): void {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !this.#standsAt(row, row.attempt + (isSent ? 1 : 0))) return;
     if (isSent) logLine('stage_failed', { job_id: row.id, stage: row.room.stage, attempt: row.tries + 1, ...fault });
     const verdict = afterFault(row, row.room.stage, fault, this.#limits, Date.now());
+    // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
+    if (verdict.kind === 'delay' && fault.reason !== 'busy' && isWaiting(fault) && row.busySince === null)
+      logLine('alert', { job_id: row.id, what: fault.reason });
     if (verdict.kind === 'end') {
       this.#fail(row, verdict.reason, verdict.message, { attempts: verdict.attempts, usage });
       return;
@@ -368,6 +396,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       updateRow(this.#sql, verdict.changes);
     });
     this.#signal.notify();
+  }
+
+  #failUnreadable(row: JobRecord, parts: readonly string[]): void {
+    logLine('alert', { job_id: row.id, what: 'unreadable', part: parts.join(', ') });
+    this.#fail(row, 'unreadable', unreadableFailure(parts, null, row.tries).message);
   }
 
   #failAtDeadline(row: JobRecord): void {
@@ -410,10 +443,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       readonly event: (receipt: NonNullable<JobRecord['receipt']>) => JobEvent;
     },
   ): void {
-    const { room, outcome, event, usage = readUsage(this.#sql) } = end;
+    const { room, outcome, event, usage = readableUsage(this.#sql) } = end;
     const now = Date.now();
     const receipt = receiptOf(row, usage, now);
-    const expiresAt = now + this.#limits.ttlMs;
+    const expiresAt = now + this.#ttlMs();
     deleteLatents(this.#sql);
     updateRow(this.#sql, {
       ...outcome,
@@ -471,6 +504,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     );
   }
 
+  /** How long an ended job is kept. A wrong limit keeps nobody from ending a job. */
+  #ttlMs(): number {
+    try {
+      return readTtl(this.env);
+    } catch (error) {
+      logLine('bad_configuration', { job_id: this.ctx.id.name ?? '', error: messageOf(error) });
+      return DEFAULT_TTL_MS;
+    }
+  }
+
   /** The deployment's limits. Throws an Error that names the variable where one is wrong: then jobs wait. */
   get #limits(): Limits {
     return readLimits(this.env);
@@ -495,12 +538,45 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     };
   }
 
+  /** What its owner sees. One whose request or plan is not what it should be is ended first. */
   #view(row: JobRecord): JobView {
-    return viewJob(row, readLastEvent(this.#sql));
+    try {
+      return viewJob(row, readLastEvent(this.#sql));
+    } catch {
+      return viewJob(this.#break(['request', 'plan']) as JobRecord, readLastEvent(this.#sql));
+    }
   }
 
+  /** The stored job. One that cannot be read is ended first, by the name of what cannot be read. */
   #row(): JobRecord | null {
-    return readRow(this.#sql);
+    try {
+      return readRow(this.#sql);
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      return this.#break(error.parts);
+    }
+  }
+
+  /** Ends a job that cannot be read, whatever it was about: it stands there as failed, and others hear of its end. */
+  #break(columns: readonly string[]): JobRecord | null {
+    const now = Date.now();
+    const times = { now, expiresAt: now + this.#ttlMs() };
+    const broken = this.ctx.storage.transactionSync(() => {
+      const record = breakRow(this.#sql, columns, times);
+      if (!record?.failure) return record;
+      this.#append({ type: 'failed', data: { job_id: record.id, ...record.failure } });
+      removeLetters(this.#sql, DROPPED_AT_BREAK);
+      const ended = { status: 'failed', work: null, expiresAt: times.expiresAt, now } as const;
+      for (const { letter, dueAt } of lettersAtEnd(record, ended, readAttempts(this.#sql)))
+        addLetter(this.#sql, letter, dueAt);
+      void this.ctx.storage.setAlarm(now);
+      return record;
+    });
+    logLine('alert', { job_id: this.ctx.id.name ?? '', what: 'unreadable', part: broken?.failure?.message ?? '' });
+    this.#inFlight?.abort();
+    this.#inFlight = null;
+    this.#signal.notify();
+    return broken;
   }
 
   #rowOf(owner: string | null): JobRecord | null {

@@ -1,5 +1,5 @@
 /** The rows of a job's outbox. docs/storage.md shows each kind with an example. Nothing here awaits. */
-import type { Letter, LetterKind } from '../src/job/outbox.ts';
+import { LETTER_KINDS, type Letter, type LetterKind, LONGEST_WAIT } from '../src/job/outbox.ts';
 
 /** A letter as it is stored. Times are milliseconds since 1970. */
 export type StoredLetter = Letter & { readonly seq: number; readonly dueAt: number; readonly tries: number };
@@ -18,27 +18,50 @@ export function addLetter(sql: SqlStorage, { kind, payload }: Letter, dueAt: num
 /** That a job is no longer stored is told after its account knows how it ended. */
 const MAY_GO = "(kind <> 'erased' OR NOT EXISTS (SELECT 1 FROM outbox WHERE kind = 'ended'))";
 
+/** Whether a letter is due later than any may be at `?1`: the clock has stepped back since, and it may go out. */
+const IS_LATE = `due_at > ?1 + CASE kind ${Object.entries(LONGEST_WAIT)
+  .map(([kind, ms]) => `WHEN '${kind}' THEN ${ms}`)
+  .join(' ')} ELSE 0 END`;
+
 type Row = { seq: number; kind: string; due_at: number; tries: number; payload: string };
+const toLetter = ({ due_at, payload, ...row }: Row): StoredLetter =>
+  ({ ...row, dueAt: due_at, payload: JSON.parse(payload) }) as StoredLetter;
 
 /** The letters that may go out at `now`, in the order in which they were put in. */
 export const dueLetters = (sql: SqlStorage, now: number): readonly StoredLetter[] =>
   sql
-    .exec<Row>(`SELECT * FROM outbox WHERE due_at <= ? AND ${MAY_GO} ORDER BY seq`, now)
+    .exec<Row>(`SELECT * FROM outbox WHERE (due_at <= ?1 OR ${IS_LATE}) AND ${MAY_GO} ORDER BY seq`, now)
     .toArray()
-    .map(({ due_at, payload, ...row }) => ({ ...row, dueAt: due_at, payload: JSON.parse(payload) }) as StoredLetter);
+    .map(toLetter);
 
-/** When the next letter may go out; null: none is left. */
-export const nextLetterAt = (sql: SqlStorage): number | null =>
-  sql.exec<{ at: number | null }>(`SELECT MIN(due_at) AS at FROM outbox WHERE ${MAY_GO}`).one().at;
+/** When the next letter may go out, seen at `now`; null: none is left. */
+export const nextLetterAt = (sql: SqlStorage, now: number): number | null =>
+  sql
+    .exec<{ at: number | null }>(
+      `SELECT MIN(CASE WHEN ${IS_LATE} THEN ?1 ELSE due_at END) AS at FROM outbox WHERE ${MAY_GO}`,
+      now,
+    )
+    .one().at;
 
 /** The stored letters of one kind. */
 export const lettersOf = <Kind extends LetterKind>(
   sql: SqlStorage,
   kind: Kind,
 ): readonly Extract<StoredLetter, { kind: Kind }>[] =>
-  dueLetters(sql, Number.MAX_SAFE_INTEGER).filter(
-    (letter): letter is Extract<StoredLetter, { kind: Kind }> => letter.kind === kind,
-  );
+  sql
+    .exec<Row>('SELECT * FROM outbox WHERE kind = ? AND json_valid(payload) ORDER BY seq', kind)
+    .toArray()
+    .map(toLetter) as readonly StoredLetter[] as readonly Extract<StoredLetter, { kind: Kind }>[];
+
+/** Removes the letters that cannot be read, so that they do not keep the others. Returns their kinds. */
+export const removeUnreadableLetters = (sql: SqlStorage): readonly string[] =>
+  sql
+    .exec<{ kind: string }>(
+      `DELETE FROM outbox WHERE NOT json_valid(payload) OR kind NOT IN (${LETTER_KINDS.map((kind) => `'${kind}'`).join(', ')})
+       RETURNING kind`,
+    )
+    .toArray()
+    .map(({ kind }) => kind);
 
 export function removeLetter(sql: SqlStorage, seq: number): void {
   sql.exec('DELETE FROM outbox WHERE seq = ?', seq);

@@ -10,11 +10,18 @@ import { pauseAfter } from '../src/job/outbox.ts';
 import type { AccountCalls, JobWithLogs, Objects } from '../src/job/rpc.ts';
 import { afterTry, webhookSecret } from '../src/job/webhook.ts';
 import type { StageServer } from '../src/stage/client.ts';
+import { within } from '../src/stage/time-limit.ts';
 import { callWebhook } from './call-webhook.ts';
-import { readRow, updateRow } from './job-tables.ts';
+import { hasRow, readRow, updateRow } from './job-tables.ts';
 import { hasTables } from './migrate.ts';
-import { dueLetters, nextLetterAt, postponeLetter, removeLetter, type StoredLetter } from './outbox-tables.ts';
-import { within } from './time-limit.ts';
+import {
+  dueLetters,
+  nextLetterAt,
+  postponeLetter,
+  removeLetter,
+  removeUnreadableLetters,
+  type StoredLetter,
+} from './outbox-tables.ts';
 
 /** What a deployment gives the job's object for those it tells. */
 export interface OutboxEnv {
@@ -34,8 +41,10 @@ export interface Sender {
   readonly job: string;
   /** the job as a webhook tells it; null once it is no longer stored */
   readonly view: () => JobWithLogs | null;
-  /** a stage server by the id of its backend; null where none is configured */
+  /** a stage server by the id of its backend; null where none is configured under it */
   readonly server: (backend: string) => StageServer | null;
+  /** every stage server that is configured */
+  readonly everyServer: () => readonly StageServer[];
   /** the job's time is over */
   readonly expire: () => void;
 }
@@ -54,7 +63,7 @@ const FAULT_PAUSE_MS = 60_000;
 /** When to try again; null: the letter is done with. */
 type Outcome = { readonly pauseMs: number } | null;
 
-export function makeOutbox({ env, storage, job: jobId, view, server, expire }: Sender): Outbox {
+export function makeOutbox({ env, storage, job: jobId, view, server, everyServer, expire }: Sender): Outbox {
   const { sql } = storage;
   let delivering: Promise<void> | null = null;
   let webhookCall: AbortController | null = null;
@@ -62,12 +71,14 @@ export function makeOutbox({ env, storage, job: jobId, view, server, expire }: S
   async function deliverAll(): Promise<void> {
     // the alarm that comes after the last letter finds nothing any more
     if (!hasTables(sql)) return;
+    for (const kind of removeUnreadableLetters(sql))
+      logLine('alert', { job_id: jobId, what: 'unreadable', part: `outbox, ${kind}` });
     for (let due = dueLetters(sql, Date.now()); due.length > 0; due = dueLetters(sql, Date.now())) {
       await Promise.all(due.map(deliverOne));
     }
-    const next = nextLetterAt(sql);
+    const next = nextLetterAt(sql, Date.now());
     if (next !== null) await storage.setAlarm(next);
-    else if (readRow(sql) === null) await storage.deleteAll();
+    else if (!hasRow(sql)) await storage.deleteAll();
   }
 
   async function deliverOne(letter: StoredLetter): Promise<void> {
@@ -94,10 +105,11 @@ export function makeOutbox({ env, storage, job: jobId, view, server, expire }: S
         return attempt(letter, () => env().IMAGES.delete(letter.payload.key));
       case 'forget':
         return attempt(letter, async () => {
-          // a backend that is no longer configured cannot be told
           const { backend, stageId, worker } = letter.payload;
-          const heard = (await server(backend)?.cancel(stageId, worker)) ?? true;
-          if (!heard) throw new Error(`${backend} was not reached`);
+          const known = server(backend);
+          // a backend of another name now is still there under that: all are asked, and who does not know the id says so
+          const told = known ? [known.cancel(stageId, worker)] : everyServer().map((each) => each.cancel(stageId));
+          if ((await Promise.all(told)).includes(false)) throw new Error(`${backend} was not reached`);
         });
       case 'webhook':
         return sendWebhook();
@@ -141,12 +153,12 @@ export function makeOutbox({ env, storage, job: jobId, view, server, expire }: S
     const body = JSON.stringify(webhookBody(door, job, told.logs, { origin, streamToken: token, now }));
     const secrets = await within(FAR_SIDE_MS, 'the account', secretsOf(account));
     // erased while this was signed: there is nothing to tell any more
-    if (readRow(sql) === null) return null;
+    if (!hasRow(sql)) return null;
     webhookCall = new AbortController();
     const { signal } = webhookCall;
     const status = await callWebhook({ url, id, body, secrets, resolver: env().WEBHOOK_RESOLVER, signal });
     webhookCall = null;
-    if (readRow(sql) === null) return null;
+    if (!hasRow(sql)) return null;
     const after = afterTry(webhook, status);
     logLine('webhook_called', { job_id: id, try: after.webhook.tries, status, state: after.webhook.state });
     updateRow(sql, { webhook: after.webhook });

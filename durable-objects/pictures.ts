@@ -1,7 +1,7 @@
 /** Finished pictures in the bucket. Each call has a limit, so a bucket that hangs holds no job. */
 import { imageKey } from '../src/job/image-key.ts';
 import type { JobRecord } from '../src/job/job.ts';
-import { within } from './time-limit.ts';
+import { within } from '../src/stage/time-limit.ts';
 
 /** Longest wait for the bucket: well within the time after which an ended job's strays are looked for. */
 const BUCKET_MS = 30_000;

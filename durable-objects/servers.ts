@@ -39,6 +39,8 @@ export interface Servers {
   address(row: JobRecord, request: StageRequest): Promise<AddressedRequest | null>;
   /** The server of a backend; null where none of that id is configured. Throws where the configuration is wrong. */
   byId(id: string): StageServer | null;
+  /** Every server that is configured. Throws where the configuration is wrong. */
+  all(): readonly StageServer[];
 }
 
 /** What a deployment gives for talking to stage servers. */
@@ -61,19 +63,25 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
     }
   }
 
+  function opened(): Fleet {
+    const found = open();
+    if (!found) throw new Error('BACKENDS cannot be read');
+    return found;
+  }
+
   /** The best server for the job's next request; null where there is nobody to ask now. */
   async function choose(row: JobRecord): Promise<(Candidate & { readonly server: StageServer }) | null> {
-    const opened = open();
-    if (!opened) return null;
+    const found = open();
+    if (!found) return null;
     const last = readAttempts(sql).at(-1);
     const { candidates, unfit } = rank({
-      servers: await opened.servers(),
+      servers: await found.servers(),
       needs: needsOf(row.plan),
       engine: boundEngine(row.request, readUsage(sql)),
       last: last ? { backend: last.backend, hasFailed: last.outcome === 'failed' } : null,
     });
     const [best] = candidates;
-    const server = best && opened.server(best.id);
+    const server = best && found.server(best.id);
     if (best && server) return { ...best, server };
     logLine('no_server', { job_id: row.id, unfit: JSON.stringify(unfit) });
     return null;
@@ -99,10 +107,7 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
         send: (limits) => chosen.server.run({ ...call, ...limits }),
       };
     },
-    byId(id) {
-      const opened = open();
-      if (!opened) throw new Error('BACKENDS cannot be read');
-      return opened.server(id);
-    },
+    byId: (id) => opened().server(id),
+    all: () => opened().all(),
   };
 }

@@ -19,6 +19,7 @@ import { refuseUnknownRoutes } from './http/unknown-routes.ts';
 import { routeWebhooks } from './http/webhooks.ts';
 import { logLine } from './job/log.ts';
 import type { FitMemo } from './job/plan.ts';
+import { TookTooLong } from './stage/time-limit.ts';
 
 /** Response headers that scripts of other origins may read. */
 const EXPOSED = [
@@ -85,6 +86,18 @@ export function createApp(): OpenAPIHono<AppEnv> {
     const render = c.get('render') ?? ((problem: Problem) => problem.toResponse());
     if (error instanceof Problem) return withHeaders(render(error), c.res.headers);
     logLine('request_failed', { request_id: c.get('requestId'), path: c.req.routePath, error: error.message });
+    if (error instanceof TookTooLong)
+      return withHeaders(
+        render(
+          new Problem({
+            status: 503,
+            code: 'unavailable',
+            detail: 'Something behind this service did not answer in time; try again shortly.',
+            headers: { 'retry-after': '5' },
+          }),
+        ),
+        c.res.headers,
+      );
     return withHeaders(
       render(
         new Problem({

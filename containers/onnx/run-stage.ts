@@ -19,13 +19,16 @@ import type { StageEvent } from '../../src/stage/contract.ts';
 import type { Tensor } from '../../src/stage/safetensors.ts';
 import { encodeImage, encodePreview, type Pixels } from './encode.ts';
 import type { Model } from './model.ts';
-import type { EncodeText } from './text-cache.ts';
+import type { Encoding } from './text-cache.ts';
 import type { Cover, StageJob } from './validate.ts';
 
 export interface StageMessage {
   readonly event: StageEvent;
   readonly tensors: Readonly<Record<string, Tensor>>;
 }
+
+/** The text of a prompt; `accountTag` says for whom, undefined where the request names nobody. */
+export type EncodeText = (prompt: string, accountTag: string | undefined) => Promise<Encoding>;
 
 /**
  * The part of a stage that failed; `cause` has the evidence, which for the text part may hold the prompt and so belongs
@@ -61,7 +64,7 @@ export async function* runStage(
 ): AsyncGenerator<StageMessage> {
   const { model, options, latents, imgIds, scale, sigmas, guidance } = job;
   const steps = sigmas.length - 1;
-  const text = await timed('text', () => encodeText(options.prompt, options.account_tag));
+  const { value: encoding } = await timed('text', () => encodeText(options.prompt, options.account_tag));
 
   let computeMs = 0;
   let before: StepBefore | null = null;
@@ -76,7 +79,7 @@ export async function* runStage(
     const answer = await timed('velocity', async () =>
       known
         ? forecastVelocity(known, step - 1)
-        : model.velocity({ latents, imgIds, sigma, guidance, text: text.value }),
+        : model.velocity({ latents, imgIds, sigma, guidance, text: encoding.text }),
     );
     const velocity = answer.value;
     if (options.cache && !known) remembered = rememberVelocity(remembered, velocity, step - 1, options.cache.order);
@@ -125,15 +128,15 @@ export async function* runStage(
     event: {
       event: 'done',
       compute_ms: computeMs,
-      encode_text_ms: text.ms,
+      encode_text_ms: encoding.ms,
       decode_ms: decodeMs,
       encode_ms: encodeMs,
       steps_done: steps,
       evaluations: evaluatedSteps(steps, options.cache).length,
-      text_tokens: text.value.numTokens,
+      text_tokens: encoding.text.numTokens,
       engine: model.engine,
       model_digest: model.facts.digest,
-      warnings: [...text.value.warnings],
+      warnings: [...encoding.text.warnings],
     },
     tensors,
   };

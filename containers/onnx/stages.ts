@@ -15,13 +15,16 @@ import type { Log } from './log.ts';
 import type { Metrics, Outcome } from './metrics.ts';
 import type { Model } from './model.ts';
 import { ModelFailure, NotFiniteError, runStage, type StageMessage } from './run-stage.ts';
-import { cacheText, type EncodeText } from './text-cache.ts';
+import { cacheText, type TextCache } from './text-cache.ts';
 import type { StageJob } from './validate.ts';
 
 export interface StageLimits {
   /** stages that may wait, a model */
   readonly queue: number;
-  /** how long a result is kept, and how many bytes of results together; the oldest go first */
+  /**
+   * how long a result is kept, and an encoded prompt after its last use; how many bytes of results together, the oldest
+   * go first
+   */
   readonly keepMs: number;
   readonly keepBytes: number;
   /** how long a stage goes on with nobody reading */
@@ -52,7 +55,7 @@ export interface RunningStage {
 
 /** One model's queue: one stage computes, because an engine's threads already fill the cores. */
 interface Runner {
-  readonly encodeText: EncodeText;
+  readonly texts: TextCache;
   readonly waiting: RunningStage[];
   running: RunningStage | null;
   /** of an evaluation, moving average; null until one was measured */
@@ -72,7 +75,10 @@ export interface Stages {
   ): { readonly ok: true; readonly stage: RunningStage } | { readonly ok: false; readonly retryAfterMs: number };
   /** Everything the stage said so far, then what it says. Cancelling the stream stops nothing by itself. */
   follow(stage: RunningStage): ReadableStream<Uint8Array>;
-  /** Stops or forgets it; false when nobody knows it. */
+  /**
+   * Stops or forgets it, and the encoded prompt that it used; false when nobody knows it. The prompt of a stage whose
+   * result is gone is forgotten too.
+   */
   cancel(id: string): boolean;
   /** `etaMs`: estimated wait of a new stage in the longest queue. */
   counts(): { readonly waiting: number; readonly running: number; readonly etaMs: number };
@@ -103,10 +109,7 @@ export function createStages(
   const stages = new Map<string, RunningStage>();
   const kept = new Map<string, { readonly bytes: number; readonly timer: NodeJS.Timeout }>();
   const runners = new Map<Model, Runner>(
-    models.map((model) => [
-      model,
-      { encodeText: cacheText(model, limits.texts), waiting: [], running: null, msPerToken: null },
-    ]),
+    models.map((model) => [model, { texts: cacheText(model, limits), waiting: [], running: null, msPerToken: null }]),
   );
   const runnerOf = (stage: Pick<RunningStage, 'job'>): Runner => {
     const runner = runners.get(stage.job.model);
@@ -169,7 +172,9 @@ export function createStages(
     const { facts } = stage.job.model;
     const numTokens = stage.job.scale.length;
     try {
-      for await (const message of runStage(stage.job, runner.encodeText, stage.stop.signal)) {
+      const encodeText = (prompt: string, accountTag: string | undefined) =>
+        runner.texts.encode(prompt, { accountTag, stageId: stage.id });
+      for await (const message of runStage(stage.job, encodeText, stage.stop.signal)) {
         if (message.event.event === 'step') {
           const { ms } = message.event;
           metrics.step(facts.id, numTokens, ms);
@@ -324,10 +329,10 @@ export function createStages(
 
     cancel(id) {
       const stage = stages.get(id);
-      if (!stage) return false;
-      if (stage.isEnded) forget(id);
-      else stop(stage, 'cancelled');
-      return true;
+      if (stage?.isEnded) forget(id);
+      else if (stage) stop(stage, 'cancelled');
+      for (const { texts } of runners.values()) texts.forget(id);
+      return stage !== undefined;
     },
 
     counts() {

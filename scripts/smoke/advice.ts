@@ -54,6 +54,7 @@ export function adviceForFailure(reason: FailureReason): string {
       return 'The bucket did not store the image: does the bucket of IMAGES exist (npx wrangler r2 bucket list)?';
     case 'interrupted':
     case 'deadline_exceeded':
+    case 'unreadable':
     case 'internal_error':
       return `${TAIL}: lines with the job’s id.`;
   }

@@ -1,6 +1,7 @@
 /** The fleet of one deployment: who is in it, what each says of itself, and the way to each. */
 import type { StageServer } from '../stage/client.ts';
 import { modelList } from '../stage/contract.ts';
+import { within } from '../stage/time-limit.ts';
 import { type Backend, connect, parseBackends } from './backends.ts';
 import type { KnownServer } from './models.ts';
 
@@ -22,6 +23,8 @@ export interface Fleet {
   servers(): Promise<readonly KnownServer[]>;
   /** The stage server of a backend; null where none of that id is configured. */
   server(id: string): StageServer | null;
+  /** The stage servers of all backends. */
+  all(): readonly StageServer[];
 }
 
 const FRESH_MS = 60_000;
@@ -29,6 +32,8 @@ const KEPT_SECONDS = 24 * 3600;
 /** A server that could not be asked is left alone for so long: one that hangs must not cost every stage seconds. */
 const AFTER_FAULT_MS = 10_000;
 const MAX_FAULT = 300;
+/** Longest wait for the cache: a server is asked instead. */
+const CACHE_MS = 2_000;
 
 /**
  * The fleet of a configuration. It asks each server at most once a minute, and one that could not be asked at most
@@ -61,6 +66,7 @@ export function openFleet(env: FleetEnv, cache: AnswerCache, clock: () => number
   return {
     servers: () => Promise.all(backends.map(about)),
     server: (id) => connected.get(id) ?? null,
+    all: () => [...connected.values()],
   };
 }
 
@@ -74,16 +80,20 @@ async function listOf(backend: Backend, server: StageServer, cache: AnswerCache,
   // two backends may share a host and differ in their paths, or share an address and differ in what leads there
   const behind = backend.binding === null ? '' : `?binding=${backend.binding}`;
   const key = new Request(new URL(`v1/models${behind}`, backend.url.replace(/\/*$/, '/')).href);
-  const kept = await cache.match(key).catch(() => undefined);
-  const parsed = kept ? modelList.safeParse(await kept.json().catch(() => null)) : null;
+  const read = async () => {
+    const kept = await cache.match(key);
+    return kept && { json: await kept.json(), at: Number(kept.headers.get('x-stored-at') ?? 0) };
+  };
+  const kept = await within(CACHE_MS, 'the cache', read()).catch(() => undefined);
+  const parsed = kept ? modelList.safeParse(kept.json) : null;
   const list = parsed?.success ? parsed.data : null;
-  const at = Number(kept?.headers.get('x-stored-at') ?? 0);
+  const at = kept?.at ?? 0;
   if (list && now >= at && now - at < FRESH_MS) return { list, fault: null, at };
   try {
     const said = await server.models();
     const headers = { 'cache-control': `max-age=${KEPT_SECONDS}`, 'x-stored-at': String(now) };
     // what cannot be kept is asked for again
-    await cache.put(key, Response.json(said, { headers })).catch(() => {});
+    await within(CACHE_MS, 'the cache', cache.put(key, Response.json(said, { headers }))).catch(() => {});
     return { list: said, fault: null, at: now };
   } catch (error) {
     return { list, fault: (error instanceof Error ? error.message : String(error)).slice(0, MAX_FAULT), at: now };

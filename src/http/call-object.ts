@@ -1,12 +1,14 @@
 /** Calling an object: a broken stub is thrown away, and a call that may be repeated is. */
-
 import type { Objects, Remote } from '../job/rpc.ts';
+import { within } from '../stage/time-limit.ts';
 
 const MAX_CALLS = 3;
+/** Longest wait for one call: well over what an erasure takes where the bucket and the account are silent. */
+const CALL_MS = 60_000;
 
 /**
  * What `call` returns for the object of this name. Repeated with a new stub while the platform says that helps, so it
- * must be idempotent.
+ * must be idempotent. Rejects with what the call rejects with, and with TookTooLong.
  */
 export async function callObject<Calls, R>(
   objects: Objects<Calls>,
@@ -15,7 +17,7 @@ export async function callObject<Calls, R>(
 ): Promise<R> {
   for (let calls = 1; ; calls++) {
     try {
-      return await call(objects.getByName(name));
+      return await within(CALL_MS, name, call(objects.getByName(name)));
     } catch (error) {
       const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
       if (!retryable || overloaded || calls === MAX_CALLS) throw error;

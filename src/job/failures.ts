@@ -23,6 +23,7 @@ export type FailureReason =
   | 'no_capacity'
   | 'interrupted'
   | 'deadline_exceeded'
+  | 'unreadable'
   | 'internal_error';
 
 const isNamed = (code: string): code is StageErrorCode | 'model_changed' | 'engine_changed' =>
@@ -48,6 +49,7 @@ const REASONS: Readonly<Record<FailureReason, true>> = {
   no_capacity: true,
   interrupted: true,
   deadline_exceeded: true,
+  unreadable: true,
   internal_error: true,
 };
 
@@ -103,6 +105,7 @@ export function kindOf(reason: FailureReason): FailureKind {
     case 'model_changed':
     case 'engine_changed':
     case 'interrupted':
+    case 'unreadable':
     case 'internal_error':
       return 'fault';
   }
@@ -124,6 +127,31 @@ export function isFinal(failure: Fault): boolean {
     case 'server_error':
     case 'gateway':
     case 'invalid_response':
+    case 'timeout':
+    case 'aborted':
+    case 'storage_failed':
+      return false;
+  }
+}
+
+/**
+ * Whether a stage came to nothing because nobody could take it: that is waited for, and no attempt. A connection that
+ * was refused, or that nobody answered, is such a case; one that broke inside an answer is not.
+ */
+export function isWaiting(
+  fault: Fault,
+): fault is Extract<Fault, { reason: 'busy' | 'no_server' }> | Extract<Fault, { reason: 'unreachable' }> {
+  switch (fault.reason) {
+    case 'busy':
+    case 'no_server':
+      return true;
+    case 'unreachable':
+      return !fault.isAnswered;
+    case 'refused':
+    case 'server_error':
+    case 'gateway':
+    case 'invalid_response':
+    case 'reported':
     case 'timeout':
     case 'aborted':
     case 'storage_failed':

@@ -3,8 +3,9 @@
  * and removed when it was taken, so each is delivered at least once. None carries content of the job. Pure.
  */
 import type { JobStatus, JobWork } from '../account/account.ts';
-import { imageKey } from './image-key.ts';
 import type { JobRecord } from './job.ts';
+import { pictureKeys } from './unreadable.ts';
+import { LONGEST_PAUSE_MS } from './webhook.ts';
 
 export type Letter =
   /** the account: the job has ended */
@@ -60,10 +61,8 @@ export interface SentStage {
 /** When a picture that was on its way as its job ended has arrived, or never will. */
 const STRAY_MS = 60_000;
 
-const picture = ({ id, account, request }: JobRecord): Letter => ({
-  kind: 'picture',
-  payload: { account, key: imageKey(id, request.format) },
-});
+const pictures = (record: JobRecord): readonly Letter[] =>
+  pictureKeys(record).map((key) => ({ kind: 'picture', payload: { account: record.account, key } }));
 const forget = ({ backend, stageId, worker }: SentStage): Letter => ({
   kind: 'forget',
   payload: { backend, stageId, ...(worker !== null && { worker }) },
@@ -89,7 +88,9 @@ export function lettersAtEnd(
   sent: readonly SentStage[],
 ): readonly DueLetter[] {
   const { id: job, account, room, plan } = record;
-  const isLastStage = room.name === 'stage' && room.stage === plan.stages.length;
+  // of an unreadable job nobody knows where it stood
+  const isLastStage =
+    (room.name === 'stage' && room.stage === plan.stages.length) || record.failure?.reason === 'unreadable';
   const at =
     (dueAt: number) =>
     (letter: Letter): DueLetter => ({ letter, dueAt });
@@ -99,7 +100,7 @@ export function lettersAtEnd(
     at(now)({ kind: 'ended', payload: { account, job, status, work } }),
     ...(record.webhook ? [at(now)({ kind: 'webhook', payload: null })] : []),
     ...running.map(forget).map(at(now)),
-    ...(status !== 'done' && isLastStage ? [at(now + STRAY_MS)(picture(record))] : []),
+    ...(status !== 'done' && isLastStage ? pictures(record).map(at(now + STRAY_MS)) : []),
     at(expiresAt)({ kind: 'expire', payload: null }),
   ];
 }
@@ -113,14 +114,17 @@ export function lettersAtErasure(record: JobRecord, sent: readonly SentStage[], 
   const straysUntil = (finishedAt ?? now) + STRAY_MS;
   return [
     ...sent.map((stage) => ({ letter: forget(stage), dueAt: now })),
-    { letter: picture(record), dueAt: now },
-    ...(tries > 1 && straysUntil > now ? [{ letter: picture(record), dueAt: straysUntil }] : []),
+    ...pictures(record).map((letter) => ({ letter, dueAt: now })),
+    ...(tries > 1 && straysUntil > now ? pictures(record).map((letter) => ({ letter, dueAt: straysUntil })) : []),
     { letter: { kind: 'erased', payload: { account, job } }, dueAt: now },
   ];
 }
 
 /** Letters that an erased job no longer sends: they would need its content, or are sent anew. */
 export const DROPPED_AT_ERASURE = ['webhook', 'expire', 'forget'] as const satisfies readonly LetterKind[];
+
+/** Letters that a job which turns out to be unreadable no longer sends, or sends anew. */
+export const DROPPED_AT_BREAK = ['ended', 'webhook', 'expire', 'forget'] as const satisfies readonly LetterKind[];
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -133,6 +137,20 @@ const PAUSES: Readonly<Record<Exclude<LetterKind, 'webhook' | 'expire'>, readonl
   picture: [5 * SECOND, HOUR, Number.POSITIVE_INFINITY],
   // a stage that nobody reads ends by itself, and a kept result is forgotten after minutes
   forget: [5 * SECOND, 5 * MINUTE, 6],
+};
+
+/**
+ * The longest that a letter may have to wait, milliseconds. One that is due later was stored before the clock stepped
+ * back, and may go out.
+ */
+export const LONGEST_WAIT: Readonly<Record<LetterKind, number>> = {
+  ended: PAUSES.ended[1],
+  erased: PAUSES.erased[1],
+  picture: PAUSES.picture[1],
+  forget: PAUSES.forget[1],
+  webhook: LONGEST_PAUSE_MS,
+  // as long as the deployment says
+  expire: Number.MAX_SAFE_INTEGER / 2,
 };
 
 /** Milliseconds until a letter that was not taken `tries` times is tried again; null: it is given up. */

@@ -3,7 +3,7 @@ import type { JobWork } from '../account/account.ts';
 import { makeReceipt, type Receipt, type StageUsage } from '../billing/receipt.ts';
 import { viewPlannedWork } from '../billing/work.ts';
 import type { JobEvent } from './events.ts';
-import { describeFailure, type FailureReason, type Fault, isFinal, reasonOf } from './failures.ts';
+import { describeFailure, type FailureReason, type Fault, isFinal, isWaiting, reasonOf } from './failures.ts';
 import type { ImageView, JobRecord } from './job.ts';
 import { selectionOf } from './selection.ts';
 import { FIRST_ROOM, roomName } from './story.ts';
@@ -13,6 +13,9 @@ const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 const BUSY_MS = { least: 200, most: 10_000 } as const;
 /** How often it is looked whether a stage server can take the job. */
 const NO_SERVER_MS = 1000;
+
+/** The longest pause that a job is given. */
+const LONGEST_PAUSE_MS = Math.max(BACKOFF_MS.most, BUSY_MS.most);
 
 /** The record of a job just accepted. */
 export function newRecord(
@@ -72,9 +75,24 @@ export interface Patience {
 }
 
 /**
- * Wait where waiting helps, try again where that may, end otherwise. A busy server, or none at all, is waited for and
- * no try is counted; a passing fault is tried again after a pause that doubles. `record` is the job as it was when the
- * request was begun.
+ * Milliseconds that a job has to wait at `now`; 0: none. A stored pause that ends later than any pause may was stored
+ * before the clock stepped back, and is over.
+ */
+export function pauseLeft({ notBefore }: Pick<JobRecord, 'notBefore'>, now: number): number {
+  const left = notBefore - now;
+  return left > LONGEST_PAUSE_MS ? 0 : Math.max(0, left);
+}
+
+/** Milliseconds until a job's deadline, never more than it was given; 0: it is over, `Infinity`: it has none. */
+export function timeLeft({ deadlineAt, createdAt }: Pick<JobRecord, 'deadlineAt' | 'createdAt'>, now: number): number {
+  if (deadlineAt === null) return Number.POSITIVE_INFINITY;
+  return Math.max(0, Math.min(deadlineAt - now, deadlineAt - createdAt));
+}
+
+/**
+ * Wait where waiting helps, try again where that may, end otherwise. A busy server, one that is not there, or none at
+ * all is waited for and no try is counted; a passing fault is tried again after a pause that doubles. `record` is the
+ * job as it was when the request was begun.
  */
 export function afterFault(
   record: JobRecord,
@@ -84,24 +102,40 @@ export function afterFault(
   now: number,
 ): Verdict {
   const message = describeFailure(fault);
-  if (fault.reason === 'busy' || fault.reason === 'no_server') {
-    const busySince = record.busySince ?? now;
+  const tries = record.tries + 1;
+  if (isWaiting(fault)) {
+    // a clock that has stepped back begins the wait anew
+    const busySince = Math.min(record.busySince ?? now, now);
     if (now - busySince >= queueMs) return { kind: 'end', reason: reasonOf(fault), message, attempts: record.tries };
-    const asked = fault.reason === 'busy' ? fault.retryAfterMs : NO_SERVER_MS;
-    const notBefore = now + Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, asked));
-    const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position: null, eta_ms: null } };
+    const wait = Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, askAgainAfter(fault, now - busySince)));
+    const event: JobEvent =
+      fault.reason === 'unreachable'
+        ? { type: 'retry', data: { stage, attempt: tries, reason: fault.reason, wait_ms: wait } }
+        : { type: 'queued', data: { job_id: record.id, stage, position: null, eta_ms: null } };
     // told once for each wait, however often the servers are asked
     return {
       kind: 'delay',
-      changes: { tries: record.tries, busySince, notBefore },
+      changes: { tries: record.tries, busySince, notBefore: now + wait },
       event: record.busySince === null ? event : null,
     };
   }
-  const tries = record.tries + 1;
   if (isFinal(fault) || tries >= attempts) return { kind: 'end', reason: reasonOf(fault), message, attempts: tries };
   const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
   const event: JobEvent = { type: 'retry', data: { stage, attempt: tries, reason: fault.reason, wait_ms: wait } };
   return { kind: 'delay', changes: { busySince: null, notBefore: now + wait }, event };
+}
+
+/** Milliseconds until it is asked again whether a server takes the stage. `waitedMs` is how long it has been asked for. */
+function askAgainAfter(fault: Parameters<typeof isWaiting>[0], waitedMs: number): number {
+  switch (fault.reason) {
+    case 'busy':
+      return fault.retryAfterMs;
+    case 'unreachable':
+      // as long again as it has been, so that a server that fell over is not hit by everybody at once
+      return Math.max(BACKOFF_MS.first, waitedMs);
+    default:
+      return NO_SERVER_MS;
+  }
 }
 
 /** The finished image of a job as callers see it. */

@@ -31,6 +31,7 @@ export interface Webhook {
  * which a job is kept where a deployment does not say otherwise.
  */
 const PAUSES_SECONDS = [5, 30, 120, 600, 3600, 4 * 3600, 12 * 3600] as const;
+export const LONGEST_PAUSE_MS = Math.max(...PAUSES_SECONDS) * 1000;
 
 /**
  * The webhook after a try with this answer (null: none came), and the milliseconds until the next one; null: there is

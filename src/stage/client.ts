@@ -22,9 +22,11 @@ import {
 } from './contract.ts';
 import { readAtMost } from './read-at-most.ts';
 import { encodeMessage, type Message, readMessages, SafetensorsError, type TensorData } from './safetensors.ts';
+import { within } from './time-limit.ts';
 
 export type StageFailure =
-  | { readonly reason: 'unreachable'; readonly detail: string }
+  /** `isAnswered`: an answer had begun before the connection broke; else nobody may be there */
+  | { readonly reason: 'unreachable'; readonly detail: string; readonly isAnswered: boolean }
   | { readonly reason: 'busy'; readonly retryAfterMs: number }
   | { readonly reason: 'refused'; readonly status: number; readonly code: string; readonly message: string }
   | { readonly reason: 'server_error'; readonly status: number }
@@ -94,6 +96,11 @@ const CANCEL_TIMEOUT_MS = 10_000;
 const MODELS_TIMEOUT_MS = 5_000;
 const HEALTH_TIMEOUT_MS = 2_000;
 const DEFAULT_RETRY_AFTER_MS = 1_000;
+/**
+ * What gateways say where nobody is behind them; no stage server says so itself. From 521 on they are Cloudflare's:
+ * https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
+ */
+const NOBODY_BEHIND: readonly number[] = [502, 521, 522, 523, 530];
 const MAX_DETAIL = 300;
 /** Most bytes read of an answer that is JSON: whoever stands in the server's place may send any amount. */
 const MAX_PROBLEM_BYTES = 64 * 1024;
@@ -187,44 +194,40 @@ export function connectStageServer({
     },
 
     async cancel(id, worker = null) {
-      try {
-        const signal = AbortSignal.timeout(CANCEL_TIMEOUT_MS);
-        const headers = { ...authorized, ...leadTo(affinity, id, { worker, how: 'only' }) };
+      const headers = { ...authorized, ...leadTo(affinity, id, { worker, how: 'only' }) };
+      const isHeard = async (signal: AbortSignal): Promise<boolean> => {
         const response = await ask(`v1/stages/${id}`, { method: 'DELETE', headers, signal });
         if (response.status === 404) return (await readProblem(response, signal)) !== null;
         await response.body?.cancel();
         return response.status === 204;
-      } catch {
-        return false;
-      }
+      };
+      return limited(CANCEL_TIMEOUT_MS, isHeard).catch(() => false);
     },
 
-    async models() {
-      const signal = AbortSignal.timeout(MODELS_TIMEOUT_MS);
-      const response = await ask('v1/models', { headers: authorized, signal });
-      if (!response.ok) {
-        await response.body?.cancel();
-        throw new Error(`answered ${response.status}`);
-      }
-      const bytes = await readAtMost(response.body, MAX_MODELS_BYTES, signal);
-      if (!bytes) throw new Error(`answered with more than ${MAX_MODELS_BYTES} bytes`);
-      const list = modelList.safeParse(parseJson(bytes));
-      if (list.success) return list.data;
-      const [issue] = list.error.issues;
-      throw new Error(`answered something else than its models: ${issue?.path.join('.')} ${issue?.message}`);
-    },
+    models: () =>
+      limited(MODELS_TIMEOUT_MS, async (signal) => {
+        const response = await ask('v1/models', { headers: authorized, signal });
+        if (!response.ok) {
+          await response.body?.cancel();
+          throw new Error(`answered ${response.status}`);
+        }
+        const bytes = await readAtMost(response.body, MAX_MODELS_BYTES, signal);
+        if (!bytes) throw new Error(`answered with more than ${MAX_MODELS_BYTES} bytes`);
+        const list = modelList.safeParse(parseJson(bytes));
+        if (list.success) return list.data;
+        const [issue] = list.error.issues;
+        throw new Error(`answered something else than its models: ${issue?.path.join('.')} ${issue?.message}`);
+      }),
 
     async queue() {
-      try {
-        const signal = AbortSignal.timeout(HEALTH_TIMEOUT_MS);
+      const read = async (signal: AbortSignal): Promise<Queue | null> => {
         const response = await ask('healthz', { headers: authorized, signal });
         const bytes = await readAtMost(response.body, MAX_HEALTH_BYTES, signal);
         if (!bytes || !response.ok) return null;
         const { queue, eta_ms } = health.parse(parseJson(bytes));
         return { waiting: queue, eta_ms };
-      } catch {
-        return null;
-      }
+      };
+      return limited(HEALTH_TIMEOUT_MS, read).catch(() => null);
     },
   };
 
@@ -238,12 +241,17 @@ export function connectStageServer({
         signal: call.signal,
       }),
     );
-    if (response instanceof Unreachable) return failed({ reason: 'unreachable', detail: response.message });
+    if (response instanceof Unreachable)
+      return failed({ reason: 'unreachable', detail: response.message, isAnswered: false });
     const named = workerIn(affinity, response);
     if (named !== null && !call.signal.aborted) call.onWorker?.(named);
     if (response.status === 503 || response.status === 429) {
       await response.body?.cancel();
       return failed({ reason: 'busy', retryAfterMs: retryAfter(response.headers.get('retry-after')) });
+    }
+    if (NOBODY_BEHIND.includes(response.status)) {
+      await response.body?.cancel();
+      return failed({ reason: 'unreachable', detail: `a gateway answered ${response.status}`, isAnswered: false });
     }
     if (response.status >= 300 && response.status < 400) {
       await response.body?.cancel();
@@ -282,6 +290,19 @@ function leadTo(
 function workerIn(affinity: Affinity | null, { headers }: Response): string | null {
   const worker = affinity?.by === 'worker' ? headers.get(affinity.header) : null;
   return worker !== null && WORKER_NAME.test(worker) ? worker : null;
+}
+
+/**
+ * What `work` gives. After `ms` its signal ends it, and where it does not heed that, the wait for it. Rejects with what
+ * it rejects with, or with TookTooLong.
+ */
+async function limited<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  try {
+    return await within(ms, 'the stage server', work(controller.signal));
+  } finally {
+    controller.abort();
+  }
 }
 
 const failed = (failure: StageFailure): StageOutcome => ({ ok: false, failure });
@@ -381,7 +402,7 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): P
   try {
     for (;;) {
       const next = await nextMessage(messages);
-      if (next instanceof Unreachable) return failed({ reason: 'unreachable', detail: next.message });
+      if (next instanceof Unreachable) return failed({ reason: 'unreachable', detail: next.message, isAnswered: true });
       if (next.done) throw new InvalidResponse('the body ends without done or error');
       const event = parseEvent(next.value);
       switch (event.event) {

@@ -163,7 +163,8 @@ describe('other answers', () => {
     [429, problem(), { reason: 'busy', retryAfterMs: 7000 }],
     [503, '<html>', { reason: 'busy', retryAfterMs: 7000 }],
     [500, problem(), { reason: 'server_error', status: 500 }],
-    [502, '<html>', { reason: 'server_error', status: 502 }],
+    [502, '<html>', { reason: 'unreachable', detail: 'a gateway answered 502', isAnswered: false }],
+    [530, '', { reason: 'unreachable', detail: 'a gateway answered 530', isAnswered: false }],
     [524, '', { reason: 'server_error', status: 524 }],
     [303, '', { reason: 'gateway', status: 303 }],
     [204, '', { reason: 'server_error', status: 204 }],
@@ -414,4 +415,20 @@ describe('behind a gateway', () => {
     await server.cancel('job.1.0', 'w1');
     expect([told, seen]).toEqual([[], [undefined, undefined]]);
   });
+});
+
+test('a way that heeds no signal is not waited for longer than its limit', async () => {
+  vi.useFakeTimers();
+  try {
+    const server = connectStageServer({
+      fetcher: () => new Promise(() => undefined),
+      url: 'http://a.test',
+      token: 't',
+    });
+    const asked = Promise.all([server.models().catch(String), server.queue(), server.cancel('id')]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await asked).toEqual(['TookTooLong: the stage server took longer than 5 s', null, false]);
+  } finally {
+    vi.useRealTimers();
+  }
 });

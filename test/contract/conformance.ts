@@ -1192,6 +1192,21 @@ export function conformance(title: string, start: () => Promise<Started>): void 
           1,
         );
       });
+
+      test('what was forgotten is forgotten with its encoded prompt, where the server remembers prompts', async ({
+        skip,
+      }) => {
+        const [first, second] = [freshId(), freshId()];
+        const encodeMs = async (id: string) =>
+          (await finish(await put(server, id, stageBody(facts, { sigmas: evenSigmas(1), options: { prompt } })))).done
+            .encode_text_ms;
+        const prompt = `a fox that nobody has asked for, ${first}`;
+        expect(await encodeMs(first)).toBeGreaterThan(0);
+        // 0 is what was not done: this server remembers
+        if ((await encodeMs(second)) !== 0) skip();
+        for (const id of [first, second]) expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(204);
+        expect(await encodeMs(freshId())).toBeGreaterThan(0);
+      });
     });
   });
 }

@@ -3,7 +3,7 @@
  * code.
  */
 import type { Model } from '../../containers/onnx/model.ts';
-import { runStage, type StageMessage } from '../../containers/onnx/run-stage.ts';
+import { type EncodeText, runStage, type StageMessage } from '../../containers/onnx/run-stage.ts';
 import { parseStage } from '../../containers/onnx/validate.ts';
 import type { StageRequest, Tools } from '../../src/job/story.ts';
 import { encodeStageRequest } from '../../src/stage/client.ts';
@@ -14,15 +14,16 @@ export interface Answer {
   readonly tensors: StageMessage['tensors'];
 }
 
+/** The texts of a model, none of them remembered. */
+export const encodeAnew =
+  (model: Pick<Model, 'encodeText'>): EncodeText =>
+  async (prompt) => ({ text: await model.encodeText(prompt), ms: 1 });
+
 /** The `done` message to a stage request. Throws with the server's own sentence when it would be refused. */
 export async function answerTo(model: Model, body: Uint8Array): Promise<Answer> {
   const parsed = parseStage(body, new Map([[model.facts.id, model]]));
   if (!parsed.ok) throw new RangeError(parsed.problem.message);
-  for await (const { event, tensors } of runStage(
-    parsed.value,
-    (prompt) => model.encodeText(prompt),
-    new AbortController().signal,
-  )) {
+  for await (const { event, tensors } of runStage(parsed.value, encodeAnew(model), new AbortController().signal)) {
     if (event.event === 'done') return { done: event, tensors };
   }
   throw new Error('the stage ended without done');

@@ -6,6 +6,7 @@ import { runStage } from '../../containers/onnx/run-stage.ts';
 import { coverFault, parseStage, type StageJob } from '../../containers/onnx/validate.ts';
 import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
 import { doublePicture } from '../../src/numerics/enlarge.ts';
+import { encodeAnew } from './in-process.ts';
 import { evenSigmas, type Layout, type RequestShape, rest, seededLatents, stageBody, tokensOf } from './requests.ts';
 
 const D = 4 * CLOSED_FORM_FACTS.channels;
@@ -18,7 +19,7 @@ function jobOf(shape: RequestShape): StageJob {
 }
 
 async function run(shape: RequestShape) {
-  const messages = await rest(runStage(jobOf(shape), model.encodeText, new AbortController().signal));
+  const messages = await rest(runStage(jobOf(shape), encodeAnew(model), new AbortController().signal));
   const last = messages.at(-1);
   return {
     latents: last?.tensors.latents?.data as Float32Array,
@@ -116,7 +117,7 @@ describe('a temporal cache', () => {
   test('asks the model for evaluated steps alone, tells every step, and says both counts', async () => {
     const { model: counted, calls } = closedFormModel();
     const job = { ...jobOf({ sigmas, options: { cache } }), model: counted };
-    const told = await rest(runStage(job, counted.encodeText, new AbortController().signal));
+    const told = await rest(runStage(job, encodeAnew(counted), new AbortController().signal));
     expect(calls.velocity).toBe(3);
     expect(told.map(({ event }) => event.event)).toEqual(['step', 'step', 'step', 'step', 'done']);
     expect(told.at(-1)?.event).toMatchObject({ steps_done: 4, evaluations: 3 });
@@ -187,7 +188,7 @@ describe('the clean estimate', () => {
       },
     };
     const job = jobOf({ layout: 'mixed', sigmas, options: { decode: 'clean' } });
-    await rest(runStage({ ...job, model: watched }, model.encodeText, new AbortController().signal));
+    await rest(runStage({ ...job, model: watched }, encodeAnew(model), new AbortController().signal));
     expect(decoded).toEqual([[2, 4]]);
   });
 
@@ -218,7 +219,7 @@ describe('stopping', () => {
       rest(
         runStage(
           { ...jobOf({ sigmas: evenSigmas(3) }), model: counted },
-          counted.encodeText,
+          encodeAnew(counted),
           AbortSignal.abort(reason),
         ),
       ),

@@ -364,6 +364,51 @@ describe('keeping', () => {
       await finish(await put(server, freshId(), body({ options: { prompt } })));
     expect(server.calls.encodeText).toBe(2);
   });
+
+  test('a text is forgotten with any stage that used it', async () => {
+    const server = await start();
+    const red = async (id: string) =>
+      (await finish(await put(server, id, body({ options: { prompt: 'red', account_tag: 'a' } })))).done;
+    const [first, second] = [freshId(), freshId()];
+    expect((await red(first)).encode_text_ms).toBeGreaterThan(0);
+    expect((await red(second)).encode_text_ms).toBe(0);
+    expect((await call(server, 'DELETE', `v1/stages/${first}`)).status).toBe(204);
+    expect((await red(freshId())).encode_text_ms).toBeGreaterThan(0);
+    expect(server.calls.encodeText).toBe(2);
+  });
+
+  test('a text that nobody has used for as long as results are kept is forgotten', async () => {
+    const server = await start({ keepMs: 50 });
+    const red = async () =>
+      (await finish(await put(server, freshId(), body({ options: { prompt: 'red' } })))).done.encode_text_ms;
+    await red();
+    await sleep(100);
+    expect(await red()).toBeGreaterThan(0);
+  });
+
+  test('a result that was put out by newer ones has its text forgotten all the same', async () => {
+    const server = await start({ keepBytes: 1 });
+    const id = freshId();
+    const red = async (of: string) =>
+      (await finish(await put(server, of, body({ options: { prompt: 'red' } })))).done.encode_text_ms;
+    await red(id);
+    expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(404);
+    expect(await red(freshId())).toBeGreaterThan(0);
+  });
+
+  test('a text whose encoding a DELETE interrupts is not kept', async () => {
+    const { before, open, openForGood } = gate('encodeText');
+    const server = await start({}, before);
+    const id = freshId();
+    const answer = await put(server, id, body());
+    await vi.waitFor(() => expect(server.calls.encodeText).toBe(1));
+    expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(204);
+    await collect(answer);
+    open(1);
+    openForGood();
+    expect((await finish(await put(server, freshId(), body()))).done.encode_text_ms).toBeGreaterThan(0);
+    expect(server.calls.encodeText).toBe(2);
+  });
 });
 
 describe('failing', () => {

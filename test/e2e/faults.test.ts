@@ -192,7 +192,6 @@ describe.concurrent('a fault of the stage server costs time and not the picture'
 
 describe.concurrent('a fault that does not pass ends the job with its name and the attempts made', () => {
   test.each<[string, Fault, string]>([
-    ['the connection is always closed', { kind: 'refuse' }, 'unreachable'],
     ['every answer is 500', { kind: 'status', status: 500 }, 'server_error'],
     ['every answer is garbage', { kind: 'bytes', bytes: new Uint8Array(64) }, 'invalid_response'],
     ['every answer is cut', { kind: 'cut', missing: 5, how: 'end' }, 'invalid_response'],
@@ -236,6 +235,13 @@ describe.concurrent('a fault that does not pass ends the job with its name and t
     expect(await failedWith([{ kind: 'forward' }, spoilMetadata({ model_digest: 'sha256:other' })])).toMatchObject({
       type: 'failed',
       data: { reason: 'model_changed', stage: 2 },
+    });
+  });
+
+  test('a server that is not there is waited for only so long, and that is no attempt', async () => {
+    expect(await failedWith([], { kind: 'refuse' })).toMatchObject({
+      type: 'failed',
+      data: { reason: 'unreachable', stage: 1, attempts: 0 },
     });
   });
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { JobRecord } from '../../src/job/job.ts';
-import { lettersAtEnd, lettersAtErasure, pauseAfter, type SentStage } from '../../src/job/outbox.ts';
+import { LONGEST_WAIT, lettersAtEnd, lettersAtErasure, pauseAfter, type SentStage } from '../../src/job/outbox.ts';
 
 const KINDS = ['ended', 'erased', 'picture', 'forget'] as const;
 
@@ -15,6 +15,11 @@ describe('pauses between the tries of a letter', () => {
         return pause >= 1000 && pause <= 3_600_000 && (next === null || next >= pause);
       }),
     );
+  });
+
+  test.each(KINDS)('%s: none is longer than the wait at which the clock must have stepped back', (kind) => {
+    for (let tries = 1; tries < 100; tries++)
+      expect(pauseAfter(kind, tries) ?? 0).toBeLessThanOrEqual(LONGEST_WAIT[kind]);
   });
 
   test('an account and a bucket are never given up', () => {
@@ -90,6 +95,15 @@ describe('what an end has to tell', () => {
     const letters = lettersAtErasure(record({ webhook: WEBHOOK, tries: 1, finishedAt: 500 }), SENT, 1000);
     expect(kinds(letters)).toEqual(['forget', 'forget', 'forget', 'picture', 'erased']);
     expect(JSON.stringify(letters)).not.toMatch(/hippopotamus|hook/);
+  });
+
+  test('an unreadable job may have a picture of any format, and may have been in its last stage', () => {
+    const unreadable = record({ failure: { reason: 'unreadable', message: '', stage: null, attempts: 0 } });
+    const keys = (letters: ReturnType<typeof lettersAtEnd>) =>
+      letters.flatMap(({ letter }) => (letter.kind === 'picture' ? [letter.payload.key] : []));
+    const all = ['png', 'webp', 'jpeg'].map((format) => `jobs/job_1/image.${format}`);
+    expect(keys(lettersAtErasure(unreadable, [], 1000))).toEqual(all);
+    expect(keys(lettersAtEnd(unreadable, end('failed'), []))).toEqual(all);
   });
 
   test('an erasure looks again for a picture that an earlier try of the last stage may still put', () => {

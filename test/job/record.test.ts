@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Fault } from '../../src/job/failures.ts';
 import type { JobRecord, JobRequest, Plan } from '../../src/job/job.ts';
-import { afterFault, newRecord, timesAfter } from '../../src/job/record.ts';
+import { afterFault, newRecord, pauseLeft, timeLeft, timesAfter } from '../../src/job/record.ts';
 
 const PATIENCE = { attempts: 3, queueMs: 1000 };
 const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
@@ -19,29 +19,30 @@ const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
   ...changes,
 });
 const BUSY: Fault = { reason: 'busy', retryAfterMs: 0 };
-const GONE: Fault = { reason: 'unreachable', detail: '' };
+const CUT: Fault = { reason: 'unreachable', detail: '', isAnswered: true };
+const NOBODY_THERE: Fault = { reason: 'unreachable', detail: '', isAnswered: false };
 
 describe('after a fault', () => {
   test('a passing one is tried again after a pause that doubles', () => {
-    expect(afterFault(record(), 1, GONE, PATIENCE, 0)).toMatchObject({
+    expect(afterFault(record(), 1, CUT, PATIENCE, 0)).toMatchObject({
       kind: 'delay',
       changes: { notBefore: 500, busySince: null },
       event: { type: 'retry', data: { attempt: 1, wait_ms: 500 } },
     });
-    expect(afterFault(record({ tries: 1 }), 1, GONE, PATIENCE, 0)).toMatchObject({
+    expect(afterFault(record({ tries: 1 }), 1, CUT, PATIENCE, 0)).toMatchObject({
       kind: 'delay',
       changes: { notBefore: 1000 },
     });
   });
 
   test('pauses grow no longer than half a minute', () => {
-    expect(afterFault(record({ tries: 20 }), 1, GONE, { ...PATIENCE, attempts: 100 }, 0)).toMatchObject({
+    expect(afterFault(record({ tries: 20 }), 1, CUT, { ...PATIENCE, attempts: 100 }, 0)).toMatchObject({
       changes: { notBefore: 30_000 },
     });
   });
 
   test('the last try ends the job with its reason', () => {
-    expect(afterFault(record({ tries: 2 }), 1, GONE, PATIENCE, 0)).toMatchObject({
+    expect(afterFault(record({ tries: 2 }), 1, CUT, PATIENCE, 0)).toMatchObject({
       kind: 'end',
       reason: 'unreachable',
     });
@@ -84,6 +85,37 @@ describe('after a fault', () => {
     });
   });
 
+  test('a server that is not there is waited for as long, with pauses that grow, and uses up no try', () => {
+    const first = afterFault(record({ tries: 1 }), 1, NOBODY_THERE, PATIENCE, 5000);
+    expect(first).toMatchObject({
+      kind: 'delay',
+      changes: { tries: 1, busySince: 5000, notBefore: 5500 },
+      event: { type: 'retry', data: { attempt: 2, reason: 'unreachable', wait_ms: 500 } },
+    });
+    const patient = { attempts: 3, queueMs: 900_000 };
+    let since = record();
+    const asked: number[] = [];
+    for (let now = 0; now < 25_000; ) {
+      const verdict = afterFault(since, 1, NOBODY_THERE, patient, now);
+      if (verdict.kind !== 'delay') throw new Error(`it ended after ${now} ms`);
+      since = { ...since, ...verdict.changes };
+      now = since.notBefore;
+      asked.push(now);
+    }
+    expect(asked).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 26_000]);
+    expect(since.tries).toBe(0);
+    expect(afterFault(record({ busySince: 5000 }), 1, NOBODY_THERE, PATIENCE, 6000)).toMatchObject({
+      kind: 'end',
+      reason: 'unreachable',
+    });
+  });
+
+  test('a clock that steps back begins the wait anew and does not make it longer', () => {
+    expect(afterFault(record({ busySince: 3_600_000 }), 1, BUSY, PATIENCE, 5000)).toMatchObject({
+      changes: { busySince: 5000, notBefore: 5200 },
+    });
+  });
+
   test('a server that says when to come again is asked then, within bounds', () => {
     expect(afterFault(record(), 1, { reason: 'busy', retryAfterMs: 3000 }, PATIENCE, 0)).toMatchObject({
       changes: { notBefore: 3000 },
@@ -106,4 +138,21 @@ test('the times of rooms add up to the time since the beginning', () => {
     { room: 'stage1', ms: 30 },
     { room: 'select', ms: 20 },
   ]);
+});
+
+describe('a clock that steps back an hour', () => {
+  const HOUR = 3_600_000;
+  test('leaves no pause of an hour: one that ends later than any may is over', () => {
+    expect(pauseLeft({ notBefore: 5500 }, 5000)).toBe(500);
+    expect(pauseLeft({ notBefore: 35_000 }, 5000)).toBe(30_000);
+    expect(pauseLeft({ notBefore: 5000 }, 5500)).toBe(0);
+    expect(pauseLeft({ notBefore: HOUR + 500 }, 0)).toBe(0);
+  });
+
+  test('leaves a job no more time than it was given', () => {
+    expect(timeLeft({ deadlineAt: null, createdAt: 0 }, 0)).toBe(Number.POSITIVE_INFINITY);
+    expect(timeLeft({ deadlineAt: 9000, createdAt: 4000 }, 6000)).toBe(3000);
+    expect(timeLeft({ deadlineAt: 9000, createdAt: 4000 }, 9500)).toBe(0);
+    expect(timeLeft({ deadlineAt: HOUR + 9000, createdAt: HOUR + 4000 }, 6000)).toBe(5000);
+  });
 });

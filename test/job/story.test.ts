@@ -459,7 +459,7 @@ describe('a stage without a result', () => {
 
   test('is handed back as the tool’s own failure, in whichever room, and the job goes on from where it stands', async () => {
     const { jobs, image } = await walk(newJob(CLOSED_FORM_FACTS, input), model);
-    const failure = { reason: 'unreachable', detail: 'gone' } as const;
+    const failure = { reason: 'unreachable', detail: 'gone', isAnswered: true } as const;
     const failing: Tools = { clock: () => 0, runStage: async () => ({ ok: false, failure }) };
     for (const stored of jobs.filter(({ room }) => room.name === 'stage')) {
       const before = structuredClone(stored);

@@ -271,6 +271,7 @@ const STATUSES: Readonly<Record<FailureReason, readonly [openai: number, fal: nu
   model_changed: [500, 500, 'failed'],
   engine_changed: [500, 500, 'failed'],
   interrupted: [500, 500, 'failed'],
+  unreadable: [500, 500, 'failed'],
   internal_error: [500, 500, 'failed'],
 };
 

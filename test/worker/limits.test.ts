@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { readLimits } from '../../durable-objects/limits.ts';
+import { readLimits, readTtl } from '../../durable-objects/limits.ts';
 
 const VARIABLES = {
   JOB_TTL_HOURS: '24',
@@ -11,12 +11,12 @@ const VARIABLES = {
 
 test('limits are read in milliseconds', () => {
   expect(readLimits(VARIABLES)).toEqual({
-    ttlMs: 86_400_000,
     timeoutMs: 600_000,
     silenceMs: 60_000,
     attempts: 6,
     queueMs: 900_000,
   });
+  expect(readTtl(VARIABLES)).toBe(86_400_000);
 });
 
 test.each([
@@ -26,5 +26,6 @@ test.each([
   ['STAGE_ATTEMPTS', ''],
   ['QUEUE_SECONDS', '-1'],
 ] as const)('a wrong %s is an error that names it and what it is', (name, value) => {
-  expect(() => readLimits({ ...VARIABLES, [name]: value })).toThrow(`${name} is "${value}"`);
+  const read = name === 'JOB_TTL_HOURS' ? readTtl : readLimits;
+  expect(() => read({ ...VARIABLES, [name]: value })).toThrow(`${name} is "${value}"`);
 });

@@ -5,8 +5,8 @@ import { readAttempts } from '../../durable-objects/attempts.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { readRow } from '../../durable-objects/job-tables.ts';
 import { hastenLetters } from '../../durable-objects/outbox-tables.ts';
-import { within } from '../../durable-objects/time-limit.ts';
 import type { JobRecord } from '../../src/job/job.ts';
+import { within } from '../../src/stage/time-limit.ts';
 import { call, createJob, openAccount, SMALL, watch, watchAll } from './call.ts';
 
 const PROMPT = 'a purple hippopotamus on a blue background';

@@ -71,6 +71,15 @@ class Model(Protocol):
         row by row. May run in another thread while `denoise` runs."""
         ...
 
+    def forget_texts(self, stage_id: str) -> None:
+        """Forgets the encoded prompts that this stage has used, if it remembers any. Any thread may call it; a stage
+        that runs was told to stop before."""
+        ...
+
+    def forget_unused_texts(self, seconds: float) -> None:
+        """Forgets the encoded prompts that nobody has used for so long. Any thread may call it."""
+        ...
+
     def close(self) -> None:
         """Lets go of the device. Nothing is called after it."""
         ...

@@ -59,6 +59,9 @@ class ClosedForm:
         self.prompts: list[str] = []
         self.threads: dict[str, set[str]] = defaultdict(set)
         """the names of the threads that each part ran in"""
+        self.forgotten: list[str] = []
+        """stages whose prompts were to be forgotten"""
+        self.unused_s: list[float] = []
         self.is_closed = False
         self._before = before
 
@@ -105,6 +108,12 @@ class ClosedForm:
             text_tokens=text_tokens,
             warnings=warnings,
         )
+
+    def forget_texts(self, stage_id: str) -> None:
+        self.forgotten.append(stage_id)
+
+    def forget_unused_texts(self, seconds: float) -> None:
+        self.unused_s.append(seconds)
 
     def decode(self, latents: torch.Tensor, rows: int, cols: int) -> numpy.ndarray:
         self._note("decode")

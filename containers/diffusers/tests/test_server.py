@@ -338,6 +338,17 @@ class TestCancelling:
             server.finish(stage_body(), stage_id)
             assert model.calls["velocity"] == 4
 
+    def test_its_prompt_is_forgotten_with_it_also_where_its_result_is_gone(self):
+        first, second = fresh_id(), fresh_id()
+        with running(model := ClosedForm(), limits=limited(keep_s=0.05)) as server:
+            server.finish(stage_body(), first)
+            assert server.delete(first) == 204
+            server.finish(stage_body(), second)
+            until(lambda: len(model.unused_s) == 2 and server.server._stages.find(second) is None)
+            assert server.delete(second) == 404
+        assert model.forgotten == [first, second]
+        assert set(model.unused_s) == {0.05}
+
     def test_an_unknown_one_is_said_to_be_unknown(self):
         with running(ClosedForm()) as server:
             refusal = server.client.delete(f"/v1/stages/{fresh_id()}")

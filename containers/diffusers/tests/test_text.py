@@ -71,6 +71,33 @@ def test_the_cache_is_bounded_in_bytes_but_keeps_the_newest():
     assert [prompt for _, prompt in cache.entries] == ["x" * 50] and cache.bytes == 50
 
 
+def test_what_a_stage_used_is_forgotten_with_it_and_nothing_else():
+    encoded = []
+    cache = TextCache(lambda prompt: encoded.append(prompt) or entry(1))
+    cache.get("a", "x", "one")
+    cache.get("a", "x", "two")
+    cache.get("a", "y", "three")
+    cache.forget("two")
+    assert [prompt for _, prompt in cache.entries] == ["y"] and cache.bytes == 1
+    cache.get("a", "x", "one")
+    assert encoded == ["x", "y", "x"]
+
+
+def test_a_prompt_whose_encoding_was_stopped_is_kept_by_nobody():
+    cache = TextCache(lambda prompt: entry(1))
+    cache.get("a", "x", "one", lambda: True)
+    assert not cache.entries and cache.bytes == 0
+
+
+def test_what_nobody_has_used_for_a_while_is_forgotten():
+    cache = TextCache(lambda prompt: entry(1))
+    cache.get(None, "x")
+    cache.forget_unused(60)
+    assert len(cache.entries) == 1
+    cache.forget_unused(0)
+    assert not cache.entries and cache.bytes == 0
+
+
 @pytest.mark.parametrize(("name", "tokens"), [("flux-dev", 24), ("sd3", 16 + 24), ("klein", 48)])
 @pytest.mark.parametrize("prompt", ["", "a red cat", LONG, CHINESE])
 def test_text_tokens_count_the_padding_whatever_the_prompt(tiny_model, name, tokens, prompt):

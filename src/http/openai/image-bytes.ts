@@ -4,14 +4,18 @@ import type { DoneJob } from '../../doors/openai.ts';
 import { imageKey } from '../../job/image-key.ts';
 import type { ImageView } from '../../job/job.ts';
 import { withLinks } from '../../job/links.ts';
+import { within } from '../../stage/time-limit.ts';
 import type { Env } from '../env.ts';
 import { erased } from '../follow.ts';
+import { BUCKET_MS } from '../send-image.ts';
 
-/** Bytes of a job's image. Throws a 404 Problem where it was erased meanwhile. */
+/** Bytes of a job's image. Throws a 404 Problem where it was erased meanwhile, TookTooLong where the bucket is silent. */
 export async function imageBytes(env: Env, id: string, { format }: Pick<ImageView, 'format'>): Promise<ArrayBuffer> {
-  const stored = await env.IMAGES.get(imageKey(id, format));
+  const read = async (): Promise<ArrayBuffer | undefined> =>
+    (await env.IMAGES.get(imageKey(id, format)))?.arrayBuffer();
+  const stored = await within(BUCKET_MS, 'the bucket', read());
   if (!stored) throw erased(id);
-  return stored.arrayBuffer();
+  return stored;
 }
 
 export const imageBase64 = async (env: Env, id: string, image: ImageView): Promise<string> =>

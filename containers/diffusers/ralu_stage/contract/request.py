@@ -113,6 +113,8 @@ class StageJob:
     """the request's, or the model's default where it says null; None where the model has none"""
     cover: Cover | None
     """None where nothing is decoded"""
+    stage_id: str = ""
+    """under which it was sent"""
 
     @property
     def steps(self) -> int:

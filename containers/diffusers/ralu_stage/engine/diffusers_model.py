@@ -69,7 +69,8 @@ class DiffusersModel:
         options = job.options
         with self.failing("text"), stream(self.steps_stream):
             encodings, before_text = self.texts.encodings, mark(self.device)
-            texts = [self.texts.get(options.account_tag, prompt) for prompt in self.prompts(job)]
+            user = (job.stage_id, should_stop)
+            texts = [self.texts.get(options.account_tag, prompt, *user) for prompt in self.prompts(job)]
             after_text, is_encoded = mark(self.device), self.texts.encodings > encodings
         with self.failing("steps"), stream(self.steps_stream):
             places = self.places(job)
@@ -101,6 +102,12 @@ class DiffusersModel:
                 text_tokens=texts[-1].states.shape[1],
                 warnings=list(dict.fromkeys(warning for text in texts for warning in text.warnings)),
             )
+
+    def forget_texts(self, stage_id: str) -> None:
+        self.texts.forget(stage_id)
+
+    def forget_unused_texts(self, seconds: float) -> None:
+        self.texts.forget_unused(seconds)
 
     def warm_up(self, records: bool = False) -> None:
         """Runs a step of the default size: the first stage then finds kernels chosen, graphs made and memory enough.
@@ -151,7 +158,7 @@ class DiffusersModel:
 
     def close(self) -> None:
         self.settings.close()
-        self.texts.entries.clear()
+        self.texts.clear()
         del self.adapter, self.text, self.vae, self.blocks, self.compiled
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
@@ -187,7 +187,7 @@ class StageServer:
             return self._follow(known)
         if self._closing:
             raise Refusal(503, "draining", "the server shuts down", retry_after_s=_MAX_RETRY_S)
-        job = parse_stage(body.data, self._facts())
+        job = replace(parse_stage(body.data, self._facts()), stage_id=stage_id)
         try:
             stage = self._stages.start(stage_id, body.digest, job, self._models[job.model])
         except QueueFull as full:
@@ -197,7 +197,12 @@ class StageServer:
         return self._follow(stage)
 
     async def _delete_stage(self, request: Request) -> Response:
-        if not self._stages.cancel(request.path_params["id"]):
+        stage_id = request.path_params["id"]
+        is_known = self._stages.cancel(stage_id)
+        # also of a stage whose result is gone
+        for served in self._served():
+            served.model.forget_texts(stage_id)
+        if not is_known:
             raise Refusal(404, "unknown_stage", "no such stage", "id")
         return Response(status_code=204)
 

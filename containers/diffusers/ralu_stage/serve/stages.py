@@ -44,6 +44,7 @@ class StageLimits:
     queue: int = 16
     """stages that may wait"""
     keep_s: float = 600
+    """how long a result is kept, and an encoded prompt after its last use"""
     keep_bytes: int = 256 * 1024 * 1024
     """results kept, together; the oldest go first"""
     orphan_s: float = 30
@@ -318,6 +319,9 @@ class Stages:
             self._keep(stage)
         else:
             del self._stages[stage.id]
+        # its last use of the prompt lies before
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._limits.keep_s, stage.served.model.forget_unused_texts, self._limits.keep_s)
         self._metrics.finished(stage.job.model, outcome)
         entry: dict[str, Any] = {
             "event": "stage",
