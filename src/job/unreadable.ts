@@ -54,7 +54,6 @@ const NO_PLAN: Plan = {
   z: [],
   divergence: null,
   fitted: false,
-  fitMs: 0,
   selected: [],
   warnings: [],
   flops: { denoise: 0, denoiseWithoutAttention: 0, decode: 0, text: 0, plain: 0, plainWithoutAttention: 0 },
