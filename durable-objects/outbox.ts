@@ -107,7 +107,7 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
         return attempt(letter, async () => {
           const { backend, stageId, worker } = letter.payload;
           const known = server(backend);
-          // a backend of another name now is still there under that: all are asked, and who does not know the id says so
+          // a backend of another name now is still there under that: all are asked; who does not know the id says so
           const told = known ? [known.cancel(stageId, worker)] : everyServer().map((each) => each.cancel(stageId));
           if ((await Promise.all(told)).includes(false)) throw new Error(`${backend} was not reached`);
         });

@@ -125,7 +125,9 @@ export function afterFault(
   return { kind: 'delay', changes: { busySince: null, notBefore: now + wait }, event };
 }
 
-/** Milliseconds until it is asked again whether a server takes the stage. `waitedMs` is how long it has been asked for. */
+/**
+ * Milliseconds until it is asked again whether a server takes the stage. `waitedMs` is how long it has been asked for.
+ */
 function askAgainAfter(fault: Parameters<typeof isWaiting>[0], waitedMs: number): number {
   switch (fault.reason) {
     case 'busy':

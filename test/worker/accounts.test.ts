@@ -190,7 +190,7 @@ describe('limits', () => {
     const first = await openAccount();
     const { id } = await json<{ id: string }>(await call('/v1/account', { key: first }));
     const made = await call(`/v1/accounts/${id}/keys`, {
-      key: 'test-admin-key',
+      key: ADMIN_KEY,
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: '{"name": "narrow", "tflops_per_minute": 1e-9}',

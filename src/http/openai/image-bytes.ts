@@ -9,7 +9,9 @@ import type { Env } from '../env.ts';
 import { erased } from '../follow.ts';
 import { BUCKET_MS } from '../send-image.ts';
 
-/** Bytes of a job's image. Throws a 404 Problem where it was erased meanwhile, TookTooLong where the bucket is silent. */
+/**
+ * Bytes of a job's image. Throws a 404 Problem where it was erased meanwhile, TookTooLong where the bucket is silent.
+ */
 export async function imageBytes(env: Env, id: string, { format }: Pick<ImageView, 'format'>): Promise<ArrayBuffer> {
   const read = async (): Promise<ArrayBuffer | undefined> =>
     (await env.IMAGES.get(imageKey(id, format)))?.arrayBuffer();
