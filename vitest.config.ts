@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
-import { ADMIN_KEY, SIGNING_SECRET } from './test/worker/secrets.ts';
 import { STAGE_TOKEN } from './test/worker/stage-server.ts';
 
 /**
@@ -60,8 +59,8 @@ export default defineConfig({
               wrangler: { configPath: './wrangler.toml' },
               miniflare: {
                 bindings: {
-                  SIGNING_SECRET,
-                  ADMIN_KEY,
+                  SIGNING_SECRET: 'test-signing-secret-with-32-bytes-or-more',
+                  ADMIN_KEY: 'test-admin-key-with-32-bytes-or-more',
                   BACKENDS: JSON.stringify([{ id: 'local', url, region: 'test', models: ['*'] }]),
                   BACKEND_TOKEN_LOCAL: STAGE_TOKEN,
                 },

@@ -13,8 +13,7 @@ import { closedFormModel } from '../local/closed-form-model.ts';
 import { keptPort } from '../local/ports.ts';
 import { openAccount } from '../local/secrets.ts';
 
-/** of everything here that wants a secret */
-const KEY = 'a-secret-of-the-memory-benchmark-alone';
+const KEY = 'bench-key-with-32-bytes-or-more-of-it';
 const SAMPLE_MS = 5;
 const MIB = 2 ** 20;
 

@@ -13,7 +13,7 @@ export interface Secrets {
   readonly key: string | null;
 }
 
-const SECRET_BYTES = 32;
+const SECRET_BYTES = 24;
 export const secret = (): string => randomBytes(SECRET_BYTES).toString('base64url');
 
 const fileIn = (folder: string): string => join(folder, 'secrets.json');

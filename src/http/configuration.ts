@@ -17,9 +17,9 @@ const isShort = (secret: string | undefined): boolean =>
  */
 export function configurationFault(env: Pick<Env, 'SIGNING_SECRET' | 'ADMIN_KEY' | 'PUBLIC_URL'>): string | null {
   const short = (['SIGNING_SECRET', 'ADMIN_KEY'] as const).find((name) => isShort(env[name]));
-  if (short) return `This deployment's secret ${short} must have at least ${MIN_SECRET_BYTES} bytes.`;
+  if (short) return `The secret ${short} of this deployment is too short: it needs ${MIN_SECRET_BYTES} bytes.`;
   const rule = refusePublicUrl(env.PUBLIC_URL);
-  return rule && `This deployment's PUBLIC_URL ${rule}.`;
+  return rule && `The PUBLIC_URL of this deployment ${rule}.`;
 }
 
 /**

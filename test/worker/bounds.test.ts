@@ -1,7 +1,6 @@
 /** Answers to requests made to be expensive stay small, at every door. */
 import { describe, expect, test } from 'vitest';
-import { call, createJob, openAccount, SMALL } from './call.ts';
-import { ADMIN_KEY } from './secrets.ts';
+import { ADMIN_KEY, call, createJob, openAccount, SMALL } from './call.ts';
 
 /** An answer that refuses has at most so many bytes, whatever it was sent. */
 const MOST_BYTES = 16 * 1024;

@@ -3,7 +3,9 @@ import { exports } from 'cloudflare:workers';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { JobEvent } from '../../src/job/events.ts';
 import type { JobView } from '../../src/job/job.ts';
-import { ADMIN_KEY } from './secrets.ts';
+
+/** Of the deployment under test. */
+export const ADMIN_KEY = 'test-admin-key-with-32-bytes-or-more';
 
 /** An account of its own, opened with the admin key; resolves to its first key. */
 export async function openAccount(limits: Readonly<Record<string, number>> = {}): Promise<string> {

@@ -5,12 +5,12 @@ import { configurationFault } from '../../src/http/configuration.ts';
 import { publicBase, refusePublicUrl, routePath } from '../../src/http/public-address.ts';
 import type { JobView } from '../../src/job/job.ts';
 import { logLine } from '../../src/job/log.ts';
-import { call, createJob, KEY, openAccount, post, SMALL, watchAll } from './call.ts';
-import { ADMIN_KEY, SIGNING_SECRET } from './secrets.ts';
+import { ADMIN_KEY, call, createJob, KEY, openAccount, post, SMALL, watchAll } from './call.ts';
 
 const BASE = 'https://pictures.example/api/ralu';
 const APPLE = { prompt: 'a red apple', ...SMALL, seed: 7 };
 const changeable = env as unknown as Record<string, string>;
+const { SIGNING_SECRET } = env;
 
 afterEach(() => {
   changeable.PUBLIC_URL = '';
@@ -138,7 +138,7 @@ describe('a secret under 32 bytes', () => {
       const response = await call(path, { method: path.includes('image?') ? 'GET' : 'POST', key });
       expect([path, response.status]).toEqual([path, 503]);
       const text = await response.text();
-      expect(text).toContain(`${name} must have at least 32 bytes`);
+      expect(text).toContain(`The secret ${name} of this deployment is too short: it needs 32 bytes.`);
       expect(text).not.toContain(SHORT);
     }
     const images = await call('/v1/images/generations', { method: 'POST' });
