@@ -18,6 +18,7 @@ import { startStage } from '../../scripts/local/stage.ts';
 import type { JobView } from '../../src/job/job.ts';
 import { type FaultyStage, startFaultyStage } from '../e2e/faulty-stage.ts';
 import { findChromium, NO_CHROMIUM } from './chromium.ts';
+import { startPrefix } from './prefix.ts';
 import { layWire } from './wire.ts';
 
 const TOKEN = 'page-token';
@@ -461,6 +462,30 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     listing.open();
     await says('#history li:first-child', 'seed 8');
     expect(await item.count()).toBe(0);
+  });
+
+  test('below a path that a proxy takes away the page is the same, its pictures, its history and its code', async () => {
+    const prefix = await startPrefix('/pictures/ralu');
+    onTestFinished(() => prefix.close());
+    const below = await startStack({
+      persistTo: join(folder, 'below'),
+      bundle: inject('bundle'),
+      stage: { url: proxy.url, token: TOKEN },
+      vars: { PUBLIC_URL: prefix.url },
+    });
+    onTestFinished(() => below.close());
+    prefix.lead(below.url);
+    await page.goto(`${prefix.url}/#key=${below.key}`);
+    await at('#request').waitFor();
+    expect(page.url()).toBe(`${prefix.url}/`);
+    await ask('a red apple', { seed: 7 });
+    await isDone();
+    await at('#history li img').waitFor();
+    await page.reload();
+    await isDone();
+    await at('#language').selectOption('curl');
+    expect(await at('#code').innerText()).toContain(`${prefix.url}/v1/`);
+    expect(asked.filter((url) => !url.startsWith(`${prefix.url}/`) && !url.startsWith('data:'))).toEqual([]);
   });
 
   test('the request as code runs as it stands, and holds no key', async () => {
