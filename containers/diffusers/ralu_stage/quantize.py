@@ -20,9 +20,12 @@ def quantize(transformer: nn.Module, kind: str, device: torch.device) -> None:
 
     fp8: weights and activations of the layers that many tokens pass, one scale a row; needs a card of compute
     capability 8.9 or later. int8: weights alone, which saves memory rather than time. Modulation reads one vector a
-    step, so of its layers only the weights are quantized. Raises ValueError for another kind, and for fp8 on another
-    device.
+    step, so of its layers only the weights are quantized. Raises ValueError for another kind, and for fp8 of other
+    values than bfloat16 or on another device.
     """
+    dtype = next(transformer.parameters()).dtype
+    if kind == "fp8" and dtype != torch.bfloat16:
+        raise ValueError(f"quantize is fp8, which needs dtype bf16, not {str(dtype).removeprefix('torch.')}")
     if kind == "fp8" and not (device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)):
         raise ValueError("quantize is fp8, which needs a card of compute capability 8.9 or later")
     from torchao.quantization import (

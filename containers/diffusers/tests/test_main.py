@@ -80,6 +80,24 @@ def test_is_ready_serves_and_leaves_at_once_when_idle():
     assert TOKEN not in json.dumps(logged)
 
 
+def test_only_lines_of_json_are_logged_whatever_other_libraries_say():
+    lines = [
+        "import logging",
+        "from ralu_stage.serve.log import LogLines, log_to_stderr",
+        "LogLines(log_to_stderr).listen()",
+        "logging.getLogger('asyncio').warning('socket.send() raised exception.')",
+        "logging.getLogger('transformers').error('the prompt was cut: a red apple')",
+        "logging.getLogger('ralu_stage.load').info('ours')",
+        "logging.getLogger('uvicorn.error').warning('Invalid HTTP request received.')",
+    ]
+    said = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=HERE.parent, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == ""
+    logged = [json.loads(line) for line in said.stderr.splitlines()]
+    assert [entry["message"] for entry in logged] == ["ours", "Invalid HTTP request received."]
+
+
 def test_finishes_the_running_stage_and_sends_off_who_waits():
     with (
         serving() as (process, client),

@@ -90,15 +90,30 @@ def test_a_picture_is_the_pipelines(tiny_model, name):
     assert pixels.std() > 5
 
 
+def plain_levels(facts, steps):
+    """The contract's noise levels of a plain run: even ones from 1 to 0, shifted."""
+    shift = shift_at(facts["shift"], ROWS * COLS)
+    line = numpy.linspace(1, 0, steps + 1)
+    return shift * line / (1 + (shift - 1) * line)
+
+
 @pytest.mark.parametrize(("name", "steps"), [("flux-dev", 50), ("flux-schnell", 4), ("klein", 4), ("klein-base", 50)])
 def test_the_stated_shift_gives_the_pipelines_own_noise_levels(tiny_model, name, steps):
     model, made = tiny_model(name), pipeline(name)
     assert model.facts["steps"] == steps
     made(prompt="", width=WIDTH, height=HEIGHT, num_inference_steps=steps, output_type="latent")
-    shift = shift_at(model.facts["shift"], ROWS * COLS)
-    line = numpy.linspace(1, 1 / steps, steps)
-    want = [*(shift * line / (1 + (shift - 1) * line)), 0]
-    assert numpy.abs(made.scheduler.sigmas.numpy() - want).max() <= 1e-6
+    assert numpy.abs(made.scheduler.sigmas.numpy() - plain_levels(model.facts, steps)).max() <= 1e-6
+
+
+def test_sd3s_pipeline_has_the_stated_shift_but_by_default_another_line(tiny_model):
+    """Left alone it divides the line from 1 to a shifted thousandth, and adds 0 as one more level."""
+    model, made = tiny_model("sd3"), pipeline("sd3")
+    options = {"prompt": "", "width": WIDTH, "height": HEIGHT, "output_type": "latent"}
+    made(**options, sigmas=numpy.linspace(1, 1 / 28, 28))
+    assert numpy.abs(made.scheduler.sigmas.numpy() - plain_levels(model.facts, 28)).max() <= 1e-6
+    made(**options, num_inference_steps=28)
+    assert made.scheduler.sigmas[-2:].tolist() == pytest.approx([0.0089286, 0], abs=1e-6)
+    assert plain_levels(model.facts, 28)[-2:].tolist() == pytest.approx([0.1, 0])
 
 
 def shift_at(points, tokens):

@@ -37,6 +37,15 @@ def test_another_kind_is_refused():
         quantize(nn.Linear(2, 2), "int4", CPU)
 
 
-def test_fp8_on_a_cpu_is_refused(tiny_folder):
-    with pytest.raises(LoadError, match=r"quantize is fp8, which needs a card of compute capability 8\.9 or later"):
-        load_model(str(tiny_folder("flux-dev")), LoadSettings(device="cpu", quantize="fp8"))
+@pytest.mark.parametrize(
+    ("dtype", "says"),
+    [
+        ("bf16", "quantize is fp8, which needs a card of compute capability 8.9 or later"),
+        ("fp16", "quantize is fp8, which needs dtype bf16, not float16"),
+        ("fp32", "quantize is fp8, which needs dtype bf16, not float32"),
+    ],
+)
+def test_fp8_needs_bfloat16_and_a_card_that_has_it(tiny_folder, dtype, says):
+    with pytest.raises(LoadError) as refused:
+        load_model(str(tiny_folder("flux-dev")), LoadSettings(device="cpu", dtype=dtype, quantize="fp8"))
+    assert str(refused.value) == says

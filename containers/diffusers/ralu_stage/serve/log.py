@@ -34,6 +34,8 @@ class LogLines(logging.Handler):
 
     def listen(self) -> None:
         """Takes what is said from now on: of ours everything from INFO, of the HTTP server from WARNING."""
+        # without a handler at the root, logging itself writes the warnings of all others to stderr
+        logging.getLogger().addHandler(logging.NullHandler())
         for name, level in [("ralu_stage", logging.INFO), ("uvicorn", logging.WARNING)]:
             logger = logging.getLogger(name)
             logger.setLevel(level)
