@@ -4,7 +4,10 @@
  */
 import {
   type AccountLimits,
+  type Act,
+  type Actor,
   type Arrivals,
+  type AuditEntry,
   type Costs,
   DEFAULT_LIMITS,
   type IndexedJob,
@@ -12,8 +15,11 @@ import {
   type JobStatus,
   type KeyRecord,
   type NewKey,
+  type PageQuery,
   type RememberedRequest,
 } from '../src/account/account.ts';
+import { readScopes, writeScopes } from '../src/account/scopes.ts';
+import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
 
 /** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
 export const ACCOUNT_MIGRATIONS = [
@@ -31,6 +37,20 @@ export const ACCOUNT_MIGRATIONS = [
    ALTER TABLE key ADD COLUMN work_arrival REAL NOT NULL DEFAULT 0;
    ALTER TABLE job ADD COLUMN key_cost REAL NOT NULL DEFAULT 0;
    ALTER TABLE job ADD COLUMN account_cost REAL NOT NULL DEFAULT 0;`,
+  // keys of before may all that there is, have no MAC, and their account's webhook secret goes on being what it was
+  `ALTER TABLE key ADD COLUMN is_signed INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE key ADD COLUMN scopes TEXT NOT NULL DEFAULT 'generate,read,admin';
+   ALTER TABLE key ADD COLUMN expires_at INTEGER;
+   ALTER TABLE key ADD COLUMN last_used_at INTEGER;
+   ALTER TABLE account ADD COLUMN suspended_at INTEGER;
+   ALTER TABLE account ADD COLUMN cancels_jobs INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE account ADD COLUMN erases_through INTEGER;
+   ALTER TABLE account ADD COLUMN is_listed INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE account ADD COLUMN webhook_derived_from INTEGER NOT NULL DEFAULT 0;
+   UPDATE account SET webhook_derived_from = webhook_generation + 1;
+   CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, actor TEXT NOT NULL, act TEXT NOT NULL, subject TEXT, detail TEXT NOT NULL);
+   CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+   CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;`,
 ] as const;
 
 export interface AccountRecord {
@@ -40,18 +60,43 @@ export interface AccountRecord {
   readonly createdAt: number;
   /** of `takeWork`: microseconds */
   readonly workArrival: number;
+  readonly suspendedAt: number | null;
+  /** its open jobs are to be cancelled, as long as it is suspended */
+  readonly cancelsJobs: boolean;
+  /** jobs up to this place are to be erased; null: none */
+  readonly erasesThrough: number | null;
+  /** the directory has it as it is */
+  readonly isListed: boolean;
 }
 
+type AccountRow = {
+  id: string;
+  name: string;
+  limits: string;
+  created_at: number;
+  suspended_at: number | null;
+  cancels_jobs: number;
+  erases_through: number | null;
+  is_listed: number;
+  work_arrival: number;
+};
+
 export function readAccount(sql: SqlStorage): AccountRecord | null {
-  const [row] = sql
-    .exec<{ id: string; name: string; limits: string; created_at: number; work_arrival: number }>(
-      'SELECT id, name, limits, created_at, work_arrival FROM account',
-    )
-    .toArray();
+  const [row] = sql.exec<AccountRow>('SELECT * FROM account').toArray();
   if (!row) return null;
   // an account opened before a limit existed has the default one
   const limits = { ...DEFAULT_LIMITS, ...(JSON.parse(row.limits) as Partial<AccountLimits>) };
-  return { id: row.id, name: row.name, limits, createdAt: row.created_at, workArrival: row.work_arrival };
+  return {
+    id: row.id,
+    name: row.name,
+    limits,
+    createdAt: row.created_at,
+    workArrival: row.work_arrival,
+    suspendedAt: row.suspended_at,
+    cancelsJobs: row.cancels_jobs === 1,
+    erasesThrough: row.erases_through,
+    isListed: row.is_listed === 1,
+  };
 }
 
 /** What a key and its account have left. */
@@ -60,14 +105,52 @@ export function setArrivals(sql: SqlStorage, keyId: string, { key, keyWork, acco
   sql.exec('UPDATE account SET work_arrival = ?', accountWork);
 }
 
+/** What the directory shows of an account is changed, so it has to be told. */
+export function changeAccount(
+  sql: SqlStorage,
+  { name, limits, suspendedAt, cancelsJobs }: Pick<AccountRecord, 'name' | 'limits' | 'suspendedAt' | 'cancelsJobs'>,
+): void {
+  sql.exec(
+    'UPDATE account SET name = ?, limits = ?, suspended_at = ?, cancels_jobs = ?, is_listed = 0',
+    name,
+    JSON.stringify(limits),
+    suspendedAt,
+    cancelsJobs ? 1 : 0,
+  );
+}
+
+export function markListed(sql: SqlStorage): void {
+  sql.exec('UPDATE account SET is_listed = 1');
+}
+
+/** Orders that all jobs there are now be erased, or that no more are. */
+export function setErasesThrough(sql: SqlStorage, seq: number | null): void {
+  sql.exec('UPDATE account SET erases_through = ?', seq);
+}
+
+export const lastPlace = (sql: SqlStorage): number =>
+  sql.exec<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM job').one().seq ?? 0;
+
 /** Which secret of the account signs its webhooks, and since when; null: since the account was opened. */
-export function readWebhookSecret(sql: SqlStorage): { readonly generation: number; readonly rotatedAt: number | null } {
-  const { webhook_generation, webhook_rotated_at } = sql
-    .exec<{ webhook_generation: number; webhook_rotated_at: number | null }>(
-      'SELECT webhook_generation, webhook_rotated_at FROM account',
+export function readWebhookSecret(sql: SqlStorage): {
+  readonly newest: WebhookGeneration;
+  readonly before: WebhookGeneration;
+  readonly rotatedAt: number | null;
+} {
+  const row = sql
+    .exec<{ webhook_generation: number; webhook_rotated_at: number | null; webhook_derived_from: number }>(
+      'SELECT webhook_generation, webhook_rotated_at, webhook_derived_from FROM account',
     )
     .one();
-  return { generation: webhook_generation, rotatedAt: webhook_rotated_at };
+  const at = (generation: number): WebhookGeneration => ({
+    generation,
+    isUnderived: generation < row.webhook_derived_from,
+  });
+  return {
+    newest: at(row.webhook_generation),
+    before: at(row.webhook_generation - 1),
+    rotatedAt: row.webhook_rotated_at,
+  };
 }
 
 export function rotateWebhookSecret(sql: SqlStorage, at: number): void {
@@ -76,7 +159,7 @@ export function rotateWebhookSecret(sql: SqlStorage, at: number): void {
 
 export function insertAccount(
   sql: SqlStorage,
-  { id, name, limits, createdAt }: Omit<AccountRecord, 'workArrival'>,
+  { id, name, limits, createdAt }: Pick<AccountRecord, 'id' | 'name' | 'limits' | 'createdAt'>,
 ): void {
   sql.exec(
     'INSERT INTO account (id, name, limits, created_at) VALUES (?, ?, ?, ?)',
@@ -96,16 +179,24 @@ type KeyRow = {
   arrival: number;
   tflops_per_minute: number | null;
   work_arrival: number;
+  is_signed: number;
+  scopes: string;
+  expires_at: number | null;
+  last_used_at: number | null;
 };
-const toKey = ({ id, name, hash, created_at, revoked_at, arrival, ...work }: KeyRow): KeyRecord => ({
-  id,
-  name,
-  hash,
-  createdAt: created_at,
-  revokedAt: revoked_at,
-  arrival,
-  tflopsPerMinute: work.tflops_per_minute,
-  workArrival: work.work_arrival,
+const toKey = (row: KeyRow): KeyRecord => ({
+  id: row.id,
+  name: row.name,
+  hash: row.hash,
+  isSigned: row.is_signed === 1,
+  scopes: readScopes(row.scopes),
+  createdAt: row.created_at,
+  expiresAt: row.expires_at,
+  revokedAt: row.revoked_at,
+  lastUsedAt: row.last_used_at,
+  arrival: row.arrival,
+  tflopsPerMinute: row.tflops_per_minute,
+  workArrival: row.work_arrival,
 });
 
 export const readKeys = (sql: SqlStorage): readonly KeyRecord[] =>
@@ -118,15 +209,48 @@ export function readKey(sql: SqlStorage, id: string): KeyRecord | null {
 
 export function insertKey(
   sql: SqlStorage,
-  { id, name, hash, createdAt, tflopsPerMinute }: NewKey & Pick<KeyRecord, 'createdAt'>,
+  { id, name, hash, scopes, expiresAt, createdAt, tflopsPerMinute }: NewKey & Pick<KeyRecord, 'createdAt'>,
 ): void {
   sql.exec(
-    'INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival, tflops_per_minute) VALUES (?, ?, ?, ?, NULL, 0, ?)',
+    'INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival, is_signed, scopes, expires_at, tflops_per_minute) VALUES (?, ?, ?, ?, NULL, 0, 1, ?, ?, ?)',
     id,
     name,
     hash,
     createdAt,
+    writeScopes(scopes),
+    expiresAt,
     tflopsPerMinute,
+  );
+}
+
+export const countLiveKeys = (sql: SqlStorage, now: number): number =>
+  sql
+    .exec<{ count: number }>(
+      'SELECT COUNT(*) AS count FROM key WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)',
+      now,
+    )
+    .one().count;
+
+/** Removes the oldest keys that open nothing any more, until at most `most` are left. */
+export function deleteOutKeys(sql: SqlStorage, most: number, now: number): void {
+  sql.exec(
+    'DELETE FROM key WHERE id IN (SELECT id FROM key WHERE revoked_at IS NOT NULL OR expires_at <= ?1 ORDER BY created_at LIMIT MAX(0, (SELECT COUNT(*) FROM key) - ?2))',
+    now,
+    most,
+  );
+}
+
+export function setExpiry(sql: SqlStorage, id: string, at: number): void {
+  sql.exec('UPDATE key SET expires_at = ? WHERE id = ?', at, id);
+}
+
+/** Writes when a key was used, unless that is known to `precisionMs` already. */
+export function noteUse(sql: SqlStorage, id: string, at: number, precisionMs: number): void {
+  sql.exec(
+    'UPDATE key SET last_used_at = ?1 WHERE id = ?2 AND (last_used_at IS NULL OR last_used_at <= ?1 - ?3)',
+    at,
+    id,
+    precisionMs,
   );
 }
 
@@ -156,6 +280,30 @@ export function insertJob(
 export const readStatus = (sql: SqlStorage, id: string): JobStatus | null =>
   sql.exec<{ status: JobStatus }>('SELECT status FROM job WHERE id = ?', id).toArray()[0]?.status ?? null;
 
+/** With which key a job was started; null where there is no such job. */
+export const readKeyOfJob = (sql: SqlStorage, id: string): string | null =>
+  sql.exec<{ key_id: string }>('SELECT key_id FROM job WHERE id = ?', id).toArray()[0]?.key_id ?? null;
+
+/** Up to `limit` jobs after place `after` and not beyond `through`, oldest first; only open ones where asked. */
+export const jobsAfter = (
+  sql: SqlStorage,
+  {
+    after,
+    through,
+    onlyOpen,
+    limit,
+  }: { readonly after: number; readonly through: number; readonly onlyOpen: boolean; readonly limit: number },
+): readonly { readonly id: string; readonly seq: number }[] =>
+  sql
+    .exec<{ id: string; seq: number }>(
+      "SELECT id, seq FROM job WHERE seq > ?1 AND seq <= ?2 AND (?3 = 0 OR status = 'open') ORDER BY seq LIMIT ?4",
+      after,
+      through,
+      onlyOpen ? 1 : 0,
+      limit,
+    )
+    .toArray();
+
 export const hasJob = (sql: SqlStorage, id: string): boolean =>
   sql.exec('SELECT 1 FROM job WHERE id = ?', id).toArray().length > 0;
 
@@ -163,8 +311,7 @@ export function markCreated(sql: SqlStorage, ids: readonly string[]): void {
   for (const id of ids) sql.exec('UPDATE job SET is_created = 1 WHERE id = ?', id);
 }
 
-/** A job's end, told by its object; told again it changes nothing. */
-/** False where the job was not open. */
+/** A job's end, told by its object; told again it changes nothing. False where the job was not open. */
 export const setStatus = (sql: SqlStorage, id: string, status: JobStatus): boolean =>
   sql.exec("UPDATE job SET status = ?, is_created = 1 WHERE id = ? AND status = 'open'", status, id).rowsWritten > 0;
 
@@ -290,3 +437,38 @@ export function deleteIdempotencyBefore(sql: SqlStorage, at: number): void {
 
 export const oldestIdempotency = (sql: SqlStorage): number | null =>
   sql.exec<{ at: number | null }>('SELECT MIN(created_at) AS at FROM idempotency').one().at;
+
+/** What the account remembers of requests and of its work, beside the jobs themselves. */
+export function deleteTraces(sql: SqlStorage): void {
+  sql.exec('DELETE FROM idempotency');
+  sql.exec('DELETE FROM pace');
+}
+
+export function appendAudit(sql: SqlStorage, { at, actor, act, subject, detail }: Omit<AuditEntry, 'seq'>): void {
+  sql.exec(
+    'INSERT INTO audit (at, actor, act, subject, detail) VALUES (?, ?, ?, ?, ?)',
+    at,
+    actor,
+    act,
+    subject,
+    JSON.stringify(detail),
+  );
+}
+
+type AuditRow = { seq: number; at: number; actor: string; act: string; subject: string | null; detail: string };
+
+/** Up to `limit` lines after place `after`, oldest first. */
+export const readAudit = (sql: SqlStorage, { after, limit }: PageQuery): readonly AuditEntry[] =>
+  sql
+    .exec<AuditRow>(
+      'SELECT seq, at, actor, act, subject, detail FROM audit WHERE seq > ? ORDER BY seq LIMIT ?',
+      after,
+      limit,
+    )
+    .toArray()
+    .map(({ actor, act, detail, ...row }) => ({
+      ...row,
+      actor: actor as Actor,
+      act: act as Act,
+      detail: JSON.parse(detail),
+    }));

@@ -1,5 +1,6 @@
 /**
- * One account = one object: its keys, its limits, what it asked for twice, and the index of its jobs.
+ * One account = one object: its keys, its limits, what it asked for twice, the index of its jobs, and the trail of who
+ * changed what.
  *
  * A job is entered here first and created afterwards, so a job that runs is always counted; an entry whose job never
  * came is let go by the alarm. That a job has ended is told by the job's own object, at least once. No transaction
@@ -7,40 +8,58 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import {
+  type AccountChanges,
   type AccountView,
+  type Actor,
+  type AddedKey,
   type Arrivals,
+  type AuditEntry,
   admit,
   IDEMPOTENCY_MS,
   type Idempotency,
   type IndexedJob,
+  isOut,
   isRepetition,
   type JobQuery,
   type JobStatus,
   type JobWork,
   type KeyRecord,
-  type KeyRefusal,
   type KeyView,
+  MAX_KEYS,
+  MAX_LIVE_KEYS,
   type NewAccount,
   type NewKey,
+  type PageQuery,
+  type RunningJobs,
   rateState,
   refunded,
   type Started,
   type StartRequest,
+  type SuccessorKey,
 } from '../src/account/account.ts';
+import type { Standing } from '../src/account/standing.ts';
+import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
 import { logLine } from '../src/job/log.ts';
-import type { AccountCalls, JobCalls, Objects } from '../src/job/rpc.ts';
+import type { AccountCalls, DirectoryCalls, JobCalls, Objects } from '../src/job/rpc.ts';
+import { within } from '../src/stage/time-limit.ts';
+import { type Chores, makeChores } from './account-chores.ts';
 import * as tables from './account-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
 
-/** What a deployment gives the object: the jobs' objects, to ask whether one exists. */
+/** What a deployment gives the object: the jobs' objects, and the one that lists the accounts. */
 export interface AccountEnv {
-  readonly JOBS: Objects<Pick<JobCalls, 'view'>>;
+  readonly JOBS: Objects<Pick<JobCalls, 'view' | 'cancel' | 'erase'>>;
+  readonly DIRECTORY: Objects<DirectoryCalls>;
 }
 
 /** How long webhooks are also signed with the secret that was replaced. */
 const OLD_SECRET_MS = 24 * 3_600_000;
 /** a job is created within seconds of its entry, or its Worker is gone */
 const CREATION_MS = 60_000;
+/** longest wait for a job's object */
+const JOB_MS = 10_000;
+/** how exactly a key's last use is kept */
+const USE_PRECISION_MS = 60_000;
 
 /** As `attached`: no repetition is let in any more. SQLite keeps it as a number like any other. */
 const UNTOLD = Number.POSITIVE_INFINITY;
@@ -53,76 +72,210 @@ const arrivalsOf = (account: tables.AccountRecord, key: KeyRecord): Arrivals => 
 
 export class AccountObject extends DurableObject<AccountEnv> implements AccountCalls {
   readonly #sql: SqlStorage;
+  readonly #chores: Chores;
+  /** jobs that were never heard of, and could not be asked, are left alone until then */
+  #notAskedBefore = 0;
 
   constructor(ctx: DurableObjectState, env: AccountEnv) {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
-    if (hasTables(this.#sql)) migrate(this.#sql, tables.ACCOUNT_MIGRATIONS);
+    this.#chores = makeChores(() => this.env, ctx.storage);
+    if (!hasTables(this.#sql)) return;
+    ctx.storage.transactionSync(() => migrate(this.#sql, tables.ACCOUNT_MIGRATIONS));
+    // what an earlier incarnation left undone, or an earlier version never did
+    const account = tables.readAccount(this.#sql);
+    if (account && this.#chores.dueAt(account) !== null) void ctx.storage.setAlarm(Date.now());
   }
 
   /** Makes the account with its first key. False, and nothing changed, where it exists. */
   open({ id, name, limits, key }: NewAccount): boolean {
     const now = Date.now();
-    return this.ctx.storage.transactionSync(() => {
+    const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, tables.ACCOUNT_MIGRATIONS);
       if (tables.readAccount(this.#sql)) return false;
       tables.insertAccount(this.#sql, { id, name, limits, createdAt: now });
       tables.insertKey(this.#sql, { ...key, createdAt: now });
+      this.#note('admin', 'account_opened', null, { name, ...limits, key: key.id });
       return true;
     });
+    if (isNew) this.#order();
+    return isNew;
   }
 
   /** The account; null where there is none. */
   view(): AccountView | null {
     const account = this.#account();
     if (!account) return null;
-    const { workArrival: _, ...view } = account;
-    return { ...view, openJobs: tables.countOpen(this.#sql) };
+    const { id, name, limits, createdAt, suspendedAt } = account;
+    return {
+      id,
+      name,
+      limits,
+      createdAt,
+      suspendedAt,
+      openJobs: tables.countOpen(this.#sql),
+      isErasing: account.erasesThrough !== null,
+    };
   }
 
-  /** Adds a key. False where there is no account. */
-  addKey(key: NewKey): boolean {
-    if (!this.#account()) return false;
-    tables.insertKey(this.#sql, { ...key, createdAt: Date.now() });
+  /** Changes name or limits; they hold from the next request on. False where there is no account. */
+  change({ name, limits }: AccountChanges, actor: Actor): boolean {
+    const account = this.#account();
+    if (!account) return false;
+    const changed = { ...account, name: name ?? account.name, limits: { ...account.limits, ...limits } };
+    this.ctx.storage.transactionSync(() => {
+      tables.changeAccount(this.#sql, changed);
+      this.#note(actor, 'account_changed', null, { name: changed.name, ...changed.limits });
+    });
+    this.#order();
     return true;
   }
 
-  keys(): readonly KeyView[] {
-    return this.#account()
-      ? tables.readKeys(this.#sql).map(({ hash: _, arrival: __, workArrival: ___, ...key }) => key)
-      : [];
+  /**
+   * Takes no new work from now on. Jobs under way go on to their end, or are cancelled by the alarm, which goes on with
+   * that until none is left. False where there is no account.
+   */
+  suspend(running: RunningJobs, actor: Actor): boolean {
+    const account = this.#account();
+    if (!account) return false;
+    const now = Date.now();
+    this.ctx.storage.transactionSync(() => {
+      tables.changeAccount(this.#sql, {
+        ...account,
+        suspendedAt: account.suspendedAt ?? now,
+        cancelsJobs: running === 'cancel',
+      });
+      this.#note(actor, 'account_suspended', null, { running });
+    });
+    this.#order();
+    return true;
   }
 
-  /** From the next request on the key opens nothing. False where there is no such key. */
-  revokeKey(id: string): boolean {
-    return this.#account() !== null && tables.revokeKey(this.#sql, id, Date.now());
+  /** Takes work again. False where there is no account. */
+  resume(actor: Actor): boolean {
+    const account = this.#account();
+    if (!account) return false;
+    this.ctx.storage.transactionSync(() => {
+      tables.changeAccount(this.#sql, { ...account, suspendedAt: null, cancelsJobs: false });
+      this.#note(actor, 'account_resumed', null, {});
+    });
+    this.#order();
+    return true;
+  }
+
+  /** Adds a key. Those that open nothing any more make room for it; those that do never. */
+  addKey(key: NewKey, actor: Actor): AddedKey {
+    if (!this.#account()) return 'no_account';
+    const now = Date.now();
+    if (tables.countLiveKeys(this.#sql, now) >= MAX_LIVE_KEYS) return 'too_many_keys';
+    this.ctx.storage.transactionSync(() => {
+      this.#insertKey(key, now);
+      const { id, name, scopes, expiresAt, tflopsPerMinute } = key;
+      this.#note(actor, 'key_made', id, { name, scopes, expiresAt, tflopsPerMinute });
+    });
+    return 'added';
+  }
+
+  #insertKey(key: NewKey, now: number): void {
+    tables.deleteOutKeys(this.#sql, MAX_KEYS - 1, now);
+    tables.insertKey(this.#sql, { ...key, createdAt: now });
+  }
+
+  keys(): readonly KeyView[] {
+    return this.#account() ? tables.readKeys(this.#sql).map(viewKey) : [];
+  }
+
+  /**
+   * A new key in the place of one that still opens: its name, scopes, budget and expiry are those of the old one, which opens
+   * for `overlapMs` more. Null where there is no such key.
+   */
+  rotateKey(id: string, { id: newId, hash, overlapMs }: SuccessorKey, actor: Actor): KeyView | null {
+    const now = Date.now();
+    const old = this.#account() && tables.readKey(this.#sql, id);
+    if (!old || isOut(old, now)) return null;
+    const { name, scopes, expiresAt, tflopsPerMinute } = old;
+    const until = Math.min(now + overlapMs, expiresAt ?? Number.POSITIVE_INFINITY);
+    this.ctx.storage.transactionSync(() => {
+      this.#insertKey({ id: newId, name, hash, scopes, expiresAt, tflopsPerMinute }, now);
+      tables.setExpiry(this.#sql, id, until);
+      this.#note(actor, 'key_rotated', id, { successor: newId, opensUntil: until });
+    });
+    return viewKey(tables.readKey(this.#sql, newId) as KeyRecord);
+  }
+
+  /** The key opens nothing any more. False where there is no such key. */
+  revokeKey(id: string, actor: Actor): boolean {
+    const key = this.#account() && tables.readKey(this.#sql, id);
+    if (!key) return false;
+    if (key.revokedAt !== null) return true;
+    return this.ctx.storage.transactionSync(() => {
+      this.#note(actor, 'key_revoked', id, { name: key.name });
+      return tables.revokeKey(this.#sql, id, Date.now());
+    });
+  }
+
+  /** How a key stands; null where there is none such. Whoever asks lets its holder in, so it was used. */
+  standing(keyId: string): Standing | null {
+    const account = this.#account();
+    const key = account && tables.readKey(this.#sql, keyId);
+    if (!account || !key) return null;
+    const { hash, scopes, expiresAt, revokedAt } = key;
+    const now = Date.now();
+    if (!isOut(key, now)) tables.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
+    return { hash, scopes, expiresAt, revokedAt, isSuspended: account.suspendedAt !== null };
+  }
+
+  /** Whether a job was started with this key; null where the account has no such job. */
+  isOwnJob(keyId: string, job: string): boolean | null {
+    const starter = this.#account() && tables.readKeyOfJob(this.#sql, job);
+    return starter === null ? null : starter === keyId;
+  }
+
+  /** Writes down that somebody wants a job erased, where there is such a job. */
+  noteErasure(job: string, actor: Actor): void {
+    if (this.#account() && tables.hasJob(this.#sql, job)) this.#note(actor, 'job_erasure_asked', job, {});
+  }
+
+  /**
+   * Orders that every job there is now be erased, and what is remembered of their requests. The alarm goes on with that
+   * until it is done. False where there is no account.
+   */
+  eraseContent(actor: Actor): boolean {
+    if (!this.#account()) return false;
+    this.ctx.storage.transactionSync(() => {
+      tables.setErasesThrough(this.#sql, tables.lastPlace(this.#sql));
+      this.#note(actor, 'content_erasure_asked', null, {});
+    });
+    this.#order();
+    return true;
+  }
+
+  /** The audit trail, oldest first. */
+  audit(query: PageQuery): readonly AuditEntry[] {
+    return this.#account() ? tables.readAudit(this.#sql, query) : [];
   }
 
   /**
    * The generations of the secret that webhooks are signed with now: the newest first, and for a day the one before it.
    */
-  webhookGenerations(): readonly number[] {
-    if (!this.#account()) return [0];
-    const { generation, rotatedAt } = tables.readWebhookSecret(this.#sql);
-    return rotatedAt !== null && Date.now() - rotatedAt < OLD_SECRET_MS ? [generation, generation - 1] : [generation];
+  webhookGenerations(): readonly WebhookGeneration[] {
+    if (!this.#account()) return [{ generation: 0, isUnderived: false }];
+    const { newest, before, rotatedAt } = tables.readWebhookSecret(this.#sql);
+    return rotatedAt !== null && Date.now() - rotatedAt < OLD_SECRET_MS ? [newest, before] : [newest];
   }
 
   /** Makes another secret for webhooks; the one so far signs beside it for a day. */
-  rotateWebhookSecret(): void {
-    if (this.#account()) tables.rotateWebhookSecret(this.#sql, Date.now());
-  }
-
-  /** Whether the key with this hash opens the account; null where it does. */
-  refuse(keyId: string, hash: string): KeyRefusal | null {
-    const key = this.#account() && tables.readKey(this.#sql, keyId);
-    // a keyed hash: whoever does not hold the signing secret cannot steer it, so the time this takes tells nothing
-    if (key?.hash !== hash) return 'unknown';
-    return key.revokedAt === null ? null : 'revoked';
+  rotateWebhookSecret(actor: Actor): void {
+    if (!this.#account()) return;
+    this.ctx.storage.transactionSync(() => {
+      tables.rotateWebhookSecret(this.#sql, Date.now());
+      this.#note(actor, 'webhook_secret_replaced', null, {});
+    });
   }
 
   /**
    * Enters the jobs of one request, all or none, unless limits or an earlier request of the same idempotency key say
-   * otherwise. The key must have been let in by `refuse`.
+   * otherwise. The key must have been let in by what `standing` says.
    */
   start(keyId: string, { requestId, jobIds, work, idempotency }: StartRequest): Started {
     const now = Date.now();
@@ -254,34 +407,62 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     return this.#account() ? tables.listJobs(this.#sql, query) : [];
   }
 
-  /** Lets go entries whose job never came, and idempotency keys that have expired. */
+  /** Lets go entries whose job never came and idempotency keys that have expired, and does what else is left to do. */
   override async alarm(): Promise<void> {
     const now = Date.now();
     if (!this.#account()) return;
     tables.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS);
-    for (const id of tables.readUncreated(this.#sql, now - CREATION_MS)) {
-      const job = await this.env.JOBS.getByName(id).view(null);
-      if (job) tables.markCreated(this.#sql, [id]);
-      else {
-        tables.deleteJob(this.#sql, id);
-        logLine('job_never_came', { job_id: id });
-      }
-    }
-    this.#arm(now);
+    await this.#letGoUncreated(now);
+    await this.#chores.round();
+    this.#arm(Date.now());
   }
 
-  /** Sets the alarm for whatever is due first; an earlier one stays. */
+  async #letGoUncreated(now: number): Promise<void> {
+    this.#notAskedBefore = now + CREATION_MS;
+    for (const id of tables.readUncreated(this.#sql, now - CREATION_MS)) {
+      try {
+        const job = await within(JOB_MS, 'the job', this.env.JOBS.getByName(id).view(null));
+        if (job) {
+          tables.markCreated(this.#sql, [id]);
+          continue;
+        }
+      } catch (error) {
+        // asked again by the next alarm; the others are not kept waiting
+        logLine('job_not_reached', { job_id: id, error: String(error) });
+        continue;
+      }
+      tables.deleteJob(this.#sql, id);
+      logLine('job_never_came', { job_id: id });
+    }
+  }
+
+  /** There is something new to do, for the alarm at once. */
+  #order(): void {
+    this.#chores.hasten();
+    this.#arm(Date.now());
+  }
+
+  /** Sets the alarm for whatever is due first. */
   #arm(now: number): void {
+    const account = this.#account();
     const uncreated = tables.oldestUncreated(this.#sql);
     const idempotency = tables.oldestIdempotency(this.#sql);
+    const chores = account && this.#chores.dueAt(account);
     const due = [
-      ...(uncreated === null ? [] : [uncreated + CREATION_MS + 1]),
+      ...(uncreated === null ? [] : [Math.max(uncreated + CREATION_MS + 1, this.#notAskedBefore)]),
       ...(idempotency === null ? [] : [idempotency + IDEMPOTENCY_MS + 1]),
+      ...(chores === null ? [] : [chores]),
     ];
     if (due.length > 0) void this.ctx.storage.setAlarm(Math.max(now + 1, Math.min(...due)));
+  }
+
+  #note(actor: Actor, act: AuditEntry['act'], subject: string | null, detail: AuditEntry['detail']): void {
+    tables.appendAudit(this.#sql, { at: Date.now(), actor, act, subject, detail });
   }
 
   #account(): tables.AccountRecord | null {
     return hasTables(this.#sql) ? tables.readAccount(this.#sql) : null;
   }
 }
+
+const viewKey = ({ hash: _, arrival: __, workArrival: ___, ...key }: KeyRecord): KeyView => key;

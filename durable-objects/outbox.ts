@@ -2,13 +2,15 @@
  * What an ended job still has to tell others, delivered: each letter at least once, each with a time of its own, every
  * far side with a limit. Where the last letter of a job that is no longer stored is gone, nothing is left.
  */
+import { secretsFrom } from '../src/account/hmac.ts';
+import { webhookSecrets } from '../src/account/webhook-secret.ts';
 import { webhookBody } from '../src/doors/webhook-body.ts';
 import type { JobRecord } from '../src/job/job.ts';
 import { streamToken, withLinks } from '../src/job/links.ts';
 import { logLine } from '../src/job/log.ts';
 import { pauseAfter } from '../src/job/outbox.ts';
 import type { AccountCalls, JobWithLogs, Objects } from '../src/job/rpc.ts';
-import { afterTry, webhookSecret } from '../src/job/webhook.ts';
+import { afterTry } from '../src/job/webhook.ts';
 import type { StageServer } from '../src/stage/client.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { callWebhook } from './call-webhook.ts';
@@ -27,8 +29,10 @@ import {
 export interface OutboxEnv {
   readonly IMAGES: R2Bucket;
   readonly ACCOUNTS: Objects<AccountCalls>;
-  /** secret: what keys, links and webhooks are signed with */
+  /** secret: what keys, ids, links and webhooks are signed with */
   readonly SIGNING_SECRET: string;
+  /** secret: the one before, while it is being replaced; verifies, and signs nothing but webhooks */
+  readonly SIGNING_SECRET_PREVIOUS?: string;
   /** DNS over HTTPS, asked where a webhook's name leads; empty on one's own machine: webhooks may go anywhere then */
   readonly WEBHOOK_RESOLVER: string;
 }
@@ -137,7 +141,7 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
   /** What an account's webhooks are signed with now. */
   async function secretsOf(account: string): Promise<readonly string[]> {
     const generations = await env().ACCOUNTS.getByName(account).webhookGenerations();
-    return Promise.all(generations.map((generation) => webhookSecret(env().SIGNING_SECRET, account, generation)));
+    return webhookSecrets(secretsFrom(env()), account, generations);
   }
 
   /** One call of the caller's own server; what came of it is stored with the job. */

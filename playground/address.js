@@ -7,7 +7,7 @@
 
 /** @param {string} hash @returns {Shown | null} */
 export function parseAddress(hash) {
-  const [, job, beside] = /^#(job_[0-9a-f]{32})(?:\+(job_[0-9a-f]{32}|plain))?$/.exec(hash) ?? [];
+  const [, job, beside] = /^#(job_[0-9a-z]{32,64})(?:\+(job_[0-9a-z]{32,64}|plain))?$/.exec(hash) ?? [];
   return job === undefined ? null : { job, beside: beside ?? null };
 }
 

@@ -5,8 +5,10 @@ import { requestId } from 'hono/request-id';
 import { routeAccounts } from './http/accounts.ts';
 import { answerHead } from './http/answer-head.ts';
 import { refuseWrongConfiguration } from './http/configuration.ts';
+import { endStreams } from './http/end-streams.ts';
 import type { AppEnv, Env } from './http/env.ts';
 import { routeFal } from './http/fal.ts';
+import { makeGate, stepThrough } from './http/gate.ts';
 import { guardAnswers } from './http/guard-answers.ts';
 import { routeJobs } from './http/jobs.ts';
 import { routeModels } from './http/models.ts';
@@ -44,7 +46,10 @@ const EXPOSED = [
   'x-should-retry',
 ];
 
-/** The app. Its only state is the memo of schedule fits, which are pure functions of their key. */
+/**
+ * The app. Its only state is the memo of schedule fits, which are pure functions of their key, and what the gate
+ * remembers of keys and of bad tries; both are bounded.
+ */
 export function createApp(): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>({
     getPath: (request, options) => routePath(request, (options?.env as Env | undefined)?.PUBLIC_URL),
@@ -64,12 +69,14 @@ export function createApp(): OpenAPIHono<AppEnv> {
   app.use(
     cors({
       origin: '*',
-      allowMethods: ['GET', 'POST', 'PUT', 'DELETE'],
+      allowMethods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
       exposeHeaders: EXPOSED,
       maxAge: 86_400,
     }),
   );
   app.use(answerHead);
+  app.use(stepThrough(makeGate()));
+  app.use(endStreams);
   refuseUnknownRoutes(app);
   refuseWrongConfiguration(app);
   app.get('/healthz', (c) => c.json({ status: 'ok' }));

@@ -8,6 +8,7 @@ import {
   type WorkLimits,
 } from './budget.ts';
 import { giveBack, type Rate, type RateState, takeRequests } from './rate.ts';
+import type { Scope } from './scopes.ts';
 
 export interface AccountLimits extends WorkLimits {
   /** images that a key may ask for in a minute */
@@ -30,10 +31,16 @@ const rateOf = ({ imagesPerMinute }: AccountLimits): Rate => ({ limit: imagesPer
 export interface KeyRecord {
   readonly id: string;
   readonly name: string;
-  /** `hashKey` of it */
+  /** a keyed hash of the whole key (key.ts) */
   readonly hash: string;
+  /** whether its text carries a MAC; those of the first form do not */
+  readonly isSigned: boolean;
+  readonly scopes: readonly Scope[];
   readonly createdAt: number;
+  readonly expiresAt: number | null;
   readonly revokedAt: number | null;
+  /** to the minute; null: never */
+  readonly lastUsedAt: number | null;
   /** of `takeRequests`: microseconds */
   readonly arrival: number;
   /** work that may begin with it in a minute; null: what the account has */
@@ -46,7 +53,72 @@ export interface KeyRecord {
 export type KeyView = Omit<KeyRecord, 'hash' | 'arrival' | 'workArrival'>;
 
 /** A key to be kept: its hash, never itself. */
-export type NewKey = Pick<KeyRecord, 'id' | 'name' | 'hash' | 'tflopsPerMinute'>;
+export type NewKey = Pick<KeyRecord, 'id' | 'name' | 'hash' | 'scopes' | 'expiresAt' | 'tflopsPerMinute'>;
+
+/** Keys of an account that open at the same time. */
+export const MAX_LIVE_KEYS = 100;
+/** Keys of an account that are kept, those that open no more included: the oldest of these go first. */
+export const MAX_KEYS = 200;
+
+/** Whether a key opens nothing any more. */
+export const isOut = ({ revokedAt, expiresAt }: Pick<KeyRecord, 'revokedAt' | 'expiresAt'>, now: number): boolean =>
+  revokedAt !== null || (expiresAt !== null && now >= expiresAt);
+
+export type AddedKey = 'added' | 'no_account' | 'too_many_keys';
+
+/** A key to take the place of another, which opens for `overlapMs` more. */
+export type SuccessorKey = Pick<KeyRecord, 'id' | 'hash'> & { readonly overlapMs: number };
+
+/** Who did it: `admin` is the deployment's, `key:` and an id a key of the account, `system` the account itself. */
+export type Actor = 'admin' | 'system' | `key:${string}`;
+
+/** What is written down for good. */
+export type Act =
+  | 'account_opened'
+  | 'account_changed'
+  | 'account_suspended'
+  | 'account_resumed'
+  | 'key_made'
+  | 'key_rotated'
+  | 'key_revoked'
+  | 'webhook_secret_replaced'
+  | 'job_erasure_asked'
+  | 'content_erasure_asked'
+  | 'content_erased';
+
+/** One line of the audit trail: who did what to what, when. Nothing secret, and nothing of any job's content. */
+export interface AuditEntry {
+  readonly seq: number;
+  readonly at: number;
+  readonly actor: Actor;
+  readonly act: Act;
+  /** id of the key or job it was done to; null: to the account */
+  readonly subject: string | null;
+  readonly detail: Readonly<Record<string, string | number | readonly string[] | null>>;
+}
+
+/** Which part of a list that goes from old to new: after place `after`, at most `limit`. */
+export interface PageQuery {
+  readonly after: number;
+  readonly limit: number;
+}
+
+/** What an admin may change of an account; what is absent stays. */
+export interface AccountChanges {
+  readonly name?: string;
+  readonly limits?: Partial<AccountLimits>;
+}
+
+/** What becomes of running jobs when their account is suspended. */
+export type RunningJobs = 'finish' | 'cancel';
+
+/** An account in the list of all. */
+export interface ListedAccount {
+  readonly id: string;
+  readonly name: string;
+  readonly createdAt: number;
+  readonly suspendedAt: number | null;
+}
 
 /** An account to be opened, with its first key. */
 export interface NewAccount {
@@ -64,6 +136,10 @@ export interface AccountView {
   readonly createdAt: number;
   readonly limits: AccountLimits;
   readonly openJobs: number;
+  /** since when it takes no new work; null: it does */
+  readonly suspendedAt: number | null;
+  /** its jobs are being erased, as was asked */
+  readonly isErasing: boolean;
 }
 
 /** What a done job took: its work, and the time its stages had. */
@@ -92,9 +168,6 @@ export interface IndexedJob {
   readonly createdAt: number;
   readonly status: JobStatus;
 }
-
-/** Why a key does not open: nothing is told apart from outside. */
-export type KeyRefusal = 'unknown' | 'revoked';
 
 export interface StartRequest {
   readonly requestId: string;

@@ -2,60 +2,136 @@
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { timingSafeEqual } from 'hono/utils/buffer';
-import type { KeyRefusal } from '../account/account.ts';
-import { hashKey, parseKey } from '../account/key.ts';
+import type { Actor } from '../account/account.ts';
+import { type ReadKey, readKey } from '../account/key.ts';
 import { checkLink, type Opens } from '../account/link.ts';
+import type { Scope } from '../account/scopes.ts';
+import { type KeyRefusal, READ_AGE_MS, refuseKey, type Standing } from '../account/standing.ts';
+import { within } from '../stage/time-limit.ts';
 import { callObject } from './call-object.ts';
-import type { AppEnv, Caller, Env } from './env.ts';
+import type { AppEnv, Caller } from './env.ts';
+import { giveBackTry, secretsOf, strongSecret, takesOldForms, takeTry } from './gate.ts';
+import { jobId } from './job-id.ts';
+import { lackedScope, type Need, needOf } from './needs.ts';
 import { Problem } from './problem.ts';
 
 const refuse = (detail: string) =>
   new Problem({ status: 401, code: 'unauthorized', detail, headers: { 'www-authenticate': 'Bearer' } });
-const notConfigured = (secret: string) =>
-  new Problem({ status: 503, code: 'not_configured', detail: `This deployment has no ${secret} secret yet.` });
 const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
+
+/** Longest wait for what an account says of a key. */
+const ACCOUNT_MS = 10_000;
 
 /** The key of a request; fal's client says `Key` where others say `Bearer`. */
 const bearer = (c: Context<AppEnv>): string | undefined =>
   /^(?:Bearer|Key) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
 
-/** What keys and links are signed with. Throws a 503 Problem where the deployment has none. */
-export function signingSecret({ SIGNING_SECRET }: Pick<Env, 'SIGNING_SECRET'>): string {
-  if (!SIGNING_SECRET) throw notConfigured('SIGNING_SECRET');
-  return SIGNING_SECRET;
-}
-
 const KEY_FAULTS: Readonly<Record<KeyRefusal, string>> = {
   unknown: 'The key is not valid.',
   revoked: 'The key was revoked.',
+  expired: 'The key has expired.',
 };
 
-/** Whose key it is. Throws a 401 Problem; without a signing secret nobody gets in. */
-export async function callerOf(env: Env, text: string | undefined): Promise<Caller> {
-  const secret = signingSecret(env);
-  if (!text) throw refuse(SEND_KEY);
-  const key = parseKey(text);
-  if (!key) throw refuse('The key is not valid: it has the form ralu_PREFIX_SECRET.');
-  const hash = await hashKey(secret, key);
-  const refusal = await callObject(env.ACCOUNTS, key.account, (account) => account.refuse(key.id, hash));
-  if (refusal) throw refuse(KEY_FAULTS[refusal]);
-  return { account: key.account, keyId: key.id };
+/** Counts a bad try, and the refusal to throw. */
+function refuseTry(c: Context<AppEnv>, detail: string): Problem {
+  takeTry(c);
+  return refuse(detail);
 }
 
-/** Lets a request through when it carries a key of an account, and says whose. */
+/** How a key stands, as its account said at most `maxAgeMs` ago. */
+const standingOf = (c: Context<AppEnv>, key: Pick<ReadKey, 'account' | 'id'>, maxAgeMs: number) =>
+  c.var.gate.standings.of(key, maxAgeMs, () =>
+    within(
+      ACCOUNT_MS,
+      'the account',
+      callObject(c.env.ACCOUNTS, key.account, (account) => account.standing(key.id)),
+    ),
+  );
+
+/** The key of the request and how it stands. Throws a 401 Problem, or a 429 where an address tries too often. */
+async function openWithKey(c: Context<AppEnv>): Promise<{ readonly key: ReadKey; readonly standing: Standing }> {
+  const secrets = secretsOf(c.env);
+  const text = bearer(c);
+  if (!text) throw refuse(SEND_KEY);
+  const key = await readKey(secrets, text);
+  if (!key) throw refuseTry(c, KEY_FAULTS.unknown);
+  if (!key.isSigned && !takesOldForms(c.env, Date.now()))
+    throw refuseTry(c, 'Keys of this form are not taken any more; ask whoever gave it to you for a new one.');
+  // a key without a MAC may be invented: until its account is known to have it, no object is touched but for a try
+  const isDoubtful = !key.isSigned && !c.var.gate.standings.knows(key);
+  if (isDoubtful) takeTry(c);
+  const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
+  const standing = await standingOf(c, key, isRead ? READ_AGE_MS : 0);
+  const refusal = refuseKey(standing, key, Date.now());
+  if (standing && refusal === null) {
+    if (isDoubtful) giveBackTry(c);
+    return { key, standing };
+  }
+  if (!isDoubtful) takeTry(c);
+  throw refuse(KEY_FAULTS[refusal ?? 'unknown']);
+}
+
+/** Whether the job or key that the route is about is the caller's own. */
+async function isOwn(c: Context<AppEnv>, need: Need, { account, id }: ReadKey): Promise<boolean> {
+  if (need === 'own_key') return c.req.param('key') === id;
+  const job = await jobId(c, c.req.param('id') ?? '');
+  const own = await callObject(c.env.ACCOUNTS, account, (stub) => stub.isOwnJob(id, job));
+  // of a job that the account does not have the route says that it is not there
+  return own ?? true;
+}
+
+/**
+ * Whose key the request came with, where the key may do what the route does. Throws a 401 Problem, or a 403 that names
+ * the scope that is missing; without a signing secret nobody gets in.
+ */
+async function callerOf(c: Context<AppEnv>): Promise<Caller> {
+  const need = needOf(c.req.method, c.req.routePath);
+  if (need === 'deployment') throw new Error('a route for the admin key asked for another');
+  const { key, standing } = await openWithKey(c);
+  const { scopes } = standing;
+  const asksWhose = (need === 'own_job' || need === 'own_key') && !scopes.includes('admin');
+  const lacked = lackedScope(need, scopes, asksWhose && (await isOwn(c, need, key)));
+  if (lacked !== null) throw lacks(lacked);
+  if (need === 'generate' && standing.isSuspended)
+    throw new Problem({
+      status: 403,
+      code: 'account_suspended',
+      detail: 'The account is suspended: it takes no new work.',
+    });
+  const caller = { account: key.account, keyId: key.id, scopes };
+  c.set('caller', caller);
+  c.set('actor', `key:${key.id}`);
+  return caller;
+}
+
+const lacks = (scope: Scope): Problem =>
+  new Problem({
+    status: 403,
+    code: 'insufficient_scope',
+    detail: `The key may not do this: it lacks the scope "${scope}".`,
+    headers: { 'www-authenticate': `Bearer error="insufficient_scope", scope="${scope}"` },
+  });
+
+/** Lets a request through when it carries a key of an account that may do what the route does, and says whose. */
 export const requireKey = createMiddleware<AppEnv>(async function requireKey(c, next) {
-  c.set('caller', await callerOf(c.env, bearer(c)));
+  await callerOf(c);
   await next();
 });
 
 /** Lets a request through when it carries the admin key, compared in constant time. */
 export const requireAdmin = createMiddleware<AppEnv>(async function requireAdmin(c, next) {
-  if (!c.env.ADMIN_KEY) throw notConfigured('ADMIN_KEY');
+  const adminKey = strongSecret('ADMIN_KEY', c.env.ADMIN_KEY);
   const key = bearer(c);
   if (!key) throw refuse(SEND_KEY);
-  if (!(await timingSafeEqual(key, c.env.ADMIN_KEY))) throw refuse('The key is not the admin key.');
+  takeTry(c);
+  if (!(await timingSafeEqual(key, adminKey))) throw refuse('The key is not the admin key.');
+  giveBackTry(c);
+  c.set('actor', 'admin');
   await next();
 });
+
+/** Who acts, for the audit trail. */
+export const actorOf = (c: Context<AppEnv>): Actor => c.var.actor;
 
 /**
  * Whose job may be looked at: the account of the key, or null (anyone's) for a valid `token` of this very job and
@@ -63,13 +139,19 @@ export const requireAdmin = createMiddleware<AppEnv>(async function requireAdmin
  */
 export async function ownerOrLink(c: Context<AppEnv>, job: string, opens: Opens): Promise<string | null> {
   const token = c.req.query('token');
-  if (token === undefined) return (await callerOf(c.env, bearer(c))).account;
-  switch (await checkLink(signingSecret(c.env), job, opens, token, Date.now())) {
+  if (token === undefined) return (await callerOf(c)).account;
+  switch (await checkLink(secretsOf(c.env), job, opens, token, Date.now())) {
     case 'valid':
       return null;
     case 'expired':
       throw refuse('The link has expired; ask for the job again to get a new one.');
     case 'invalid':
-      throw refuse('The link is not valid for this.');
+      throw refuseTry(c, 'The link is not valid for this.');
   }
+}
+
+/** Whether the caller's key still opens, as its account said at most `maxAgeMs` ago. */
+export async function stillOpens(c: Context<AppEnv>, { account, keyId }: Caller, maxAgeMs: number): Promise<boolean> {
+  const standing = await standingOf(c, { account, id: keyId }, maxAgeMs);
+  return standing !== null && refuseKey(standing, { hashes: [standing.hash] }, Date.now()) === null;
 }

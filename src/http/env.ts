@@ -1,10 +1,15 @@
 /** What the configuration gives the Worker; names as in wrangler.toml. */
 import type { JobEnv } from '../../durable-objects/job.ts';
-import type { JobCalls, Objects } from '../job/rpc.ts';
+import type { Actor } from '../account/account.ts';
+import type { Doubts } from '../account/doubts.ts';
+import type { Scope } from '../account/scopes.ts';
+import type { Standings } from '../account/standing.ts';
+import type { DirectoryCalls, JobCalls, Objects } from '../job/rpc.ts';
 import type { Problem } from './problem.ts';
 
 export interface Env extends JobEnv {
   readonly JOBS: Objects<JobCalls>;
+  readonly DIRECTORY: Objects<DirectoryCalls>;
   /** names, with commas between them, under which the first model also goes: tools often have OpenAI's built in */
   readonly MODEL_ALIASES: string;
   /** `true`: the stages of a job may run on different engine classes unless its request says otherwise */
@@ -18,20 +23,36 @@ export interface Env extends JobEnv {
    * each request came to
    */
   readonly PUBLIC_URL: string;
-  /** secret: what keys and links are signed with */
-  readonly SIGNING_SECRET: string;
-  /** secret: the bearer key that opens accounts */
+  /** a date: keys, job ids and links of the first form are taken until its end; empty: they are not */
+  readonly OLD_KEYS_UNTIL: string;
+  /** secret: the bearer key that opens accounts and rules them */
   readonly ADMIN_KEY: string;
 }
 
-/** Whose key a request came with. */
+/** Whose key a request came with, and what that may do. */
 export interface Caller {
   readonly account: string;
   readonly keyId: string;
+  readonly scopes: readonly Scope[];
+}
+
+/** What an isolate remembers of who came. */
+export interface Gate {
+  readonly standings: Standings;
+  readonly doubts: Doubts;
 }
 
 /** Hono's view of a request. */
 export interface AppEnv {
   Bindings: Env;
-  Variables: { requestId: string; caller: Caller; render: ((problem: Problem) => Response) | undefined };
+  Variables: {
+    requestId: string;
+    gate: Gate;
+    caller: Caller;
+    /** who acts, for the audit trail; set where a key or the admin was let in */
+    actor: Actor;
+    /** the request named a job by an id of the first form */
+    hasOldJobId: boolean;
+    render: ((problem: Problem) => Response) | undefined;
+  };
 }

@@ -128,7 +128,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     c: Context<AppEnv>,
     { owner, app, id }: { readonly owner: string; readonly app: string; readonly id: string },
   ): Promise<Found> => {
-    const found = await callObject(c.env.JOBS, jobId(id), (stub) => stub.viewWithLogs(c.var.caller.account));
+    const found = await callObject(c.env.JOBS, await jobId(c, id), (stub) => stub.viewWithLogs(c.var.caller.account));
     if (!found) throw jobNotFound(id);
     const origin = publicBase(c.env, c.req.url);
     return {
@@ -228,7 +228,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(requestRoute('put', '/cancel', 'Stop a request'), async (c) => {
     const { id } = c.req.valid('param');
-    const before = await callObject(c.env.JOBS, jobId(id), (stub) => stub.view(c.var.caller.account));
+    const before = await callObject(c.env.JOBS, await jobId(c, id), (stub) => stub.view(c.var.caller.account));
     if (!before) return c.json({ status: 'NOT_FOUND' }, 404 as 200);
     if (hasEnded(before)) return c.json({ status: 'ALREADY_COMPLETED' }, 400 as 200);
     await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account));

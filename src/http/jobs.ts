@@ -211,7 +211,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(getJob, async (c) => {
-    const id = jobId(c.req.valid('param').id);
+    const id = await jobId(c, c.req.valid('param').id);
     const { wait = 0 } = c.req.valid('query');
     const job = await waitForJob(c.env, c.var.caller.account, id, wait * 1000);
     if (!job) throw jobNotFound(id);
@@ -219,7 +219,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(watchJob, async (c) => {
-    const id = jobId(c.req.valid('param').id);
+    const id = await jobId(c, c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'events');
     const after = lastEventId(c.req.header('last-event-id'));
     const events = await callObject(c.env.JOBS, id, (stub) => stub.events(owner, after));
@@ -230,7 +230,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(getImage, async (c) => {
-    const id = jobId(c.req.valid('param').id);
+    const id = await jobId(c, c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'image');
     const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner));
     if (!job) throw jobNotFound(id);
@@ -244,15 +244,17 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(cancelJob, async (c) => {
-    const id = jobId(c.req.valid('param').id);
+    const id = await jobId(c, c.req.valid('param').id);
     const job = await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account));
     if (!job) throw jobNotFound(id);
     return c.json(await showJob(c, job), 200);
   });
 
   app.openapi(deleteJob, async (c) => {
-    const id = jobId(c.req.valid('param').id);
-    if (!(await callObject(c.env.JOBS, id, (stub) => stub.erase(c.var.caller.account)))) throw jobNotFound(id);
+    const id = await jobId(c, c.req.valid('param').id);
+    const { account } = c.var.caller;
+    await callObject(c.env.ACCOUNTS, account, (stub) => stub.noteErasure(id, c.var.actor));
+    if (!(await callObject(c.env.JOBS, id, (stub) => stub.erase(account)))) throw jobNotFound(id);
     return c.body(null, 204);
   });
 }

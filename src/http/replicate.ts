@@ -140,7 +140,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     });
 
   const find = async (c: Context<AppEnv>, id: string): Promise<JobWithLogs> => {
-    const found = await callObject(c.env.JOBS, jobId(id), (stub) => stub.viewWithLogs(c.var.caller.account));
+    const found = await callObject(c.env.JOBS, await jobId(c, id), (stub) => stub.viewWithLogs(c.var.caller.account));
     if (!found) throw jobNotFound(id);
     return found;
   };
@@ -208,14 +208,15 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(cancel, async (c) => {
     const { id } = c.req.valid('param');
-    if (!(await callObject(c.env.JOBS, jobId(id), (stub) => stub.cancel(c.var.caller.account)))) throw jobNotFound(id);
+    if (!(await callObject(c.env.JOBS, await jobId(c, id), (stub) => stub.cancel(c.var.caller.account))))
+      throw jobNotFound(id);
     const { job, logs } = await find(c, id);
     return c.json(await view(c, job, logs), 200);
   });
 
   // Replicate's client sends no key here: the address itself opens it
   app.openapi(stream, async (c) => {
-    const id = jobId(c.req.valid('param').id);
+    const id = await jobId(c, c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'stream');
     const origin = publicBase(c.env, c.req.url);
     const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner));

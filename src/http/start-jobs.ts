@@ -4,6 +4,7 @@
 
 import type { Idempotency, Started } from '../account/account.ts';
 import { toHex } from '../account/hmac.ts';
+import { newJobId } from '../account/job-id.ts';
 import type { RateState } from '../account/rate.ts';
 import type { JobView } from '../job/job.ts';
 import type { FitMemo } from '../job/plan.ts';
@@ -105,7 +106,7 @@ export async function startJobs(
       throw problem;
     });
   if ('jobs' in draft) return draft;
-  const jobIds = Array.from({ length: draft.count }, () => `job_${crypto.randomUUID().replaceAll('-', '')}`);
+  const jobIds = await Promise.all(Array.from({ length: draft.count }, () => newJobId(env.SIGNING_SECRET)));
   const { flops, plainFlops, steps } = draft;
   const work = { flops, plainFlops, steps };
   const started = await callObject(env.ACCOUNTS, caller.account, (account) =>

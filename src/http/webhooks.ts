@@ -1,10 +1,12 @@
 /** Webhooks of requests: what a caller may name, and the secret to verify them with. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { type Door, refuseWebhookUrl, type Webhook, webhookSecret } from '../job/webhook.ts';
-import { requireKey } from './auth.ts';
+import { type WebhookGeneration, webhookSecret } from '../account/webhook-secret.ts';
+import { type Door, refuseWebhookUrl, type Webhook } from '../job/webhook.ts';
+import { actorOf, requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
+import { secretsOf } from './gate.ts';
 import { badField } from './problem.ts';
 import { publicBase } from './public-address.ts';
 
@@ -48,15 +50,15 @@ const rotateSecret = createRoute({
 /** The newest secret of the caller's account. */
 async function newestSecret(c: Context<AppEnv>): Promise<string> {
   const { account } = c.var.caller;
-  const [generation = 0] = await callObject(c.env.ACCOUNTS, account, (stub) => stub.webhookGenerations());
-  return webhookSecret(c.env.SIGNING_SECRET, account, generation);
+  const [generation] = await callObject(c.env.ACCOUNTS, account, (stub) => stub.webhookGenerations());
+  return webhookSecret(secretsOf(c.env), account, generation as WebhookGeneration);
 }
 
 export function routeWebhooks(app: OpenAPIHono<AppEnv>): void {
   app.openapi(getSecret, async (c) => c.json({ key: await newestSecret(c) }, 200));
 
   app.openapi(rotateSecret, async (c) => {
-    await callObject(c.env.ACCOUNTS, c.var.caller.account, (stub) => stub.rotateWebhookSecret());
+    await callObject(c.env.ACCOUNTS, c.var.caller.account, (stub) => stub.rotateWebhookSecret(actorOf(c)));
     return c.json({ key: await newestSecret(c) }, 200);
   });
 }

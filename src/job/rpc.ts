@@ -1,21 +1,30 @@
 /**
- * The calls that the two kinds of objects answer, as both sides see them: a class implements one of these, a caller
- * gets it from `callObject`. Everything here travels over RPC, so it is plain data or a byte stream. Types only.
+ * The calls that the objects answer, as both sides see them: a class implements one of these, a caller
+ * gets it from `callObject`. Everything here travels over RPC, so it is plain data or a byte stream.
  */
 import type {
+  AccountChanges,
   AccountView,
+  Actor,
+  AddedKey,
+  AuditEntry,
   Idempotency,
   IndexedJob,
   JobQuery,
   JobStatus,
   JobWork,
-  KeyRefusal,
   KeyView,
+  ListedAccount,
   NewAccount,
   NewKey,
+  PageQuery,
+  RunningJobs,
   Started,
   StartRequest,
+  SuccessorKey,
 } from '../account/account.ts';
+import type { Standing } from '../account/standing.ts';
+import type { WebhookGeneration } from '../account/webhook-secret.ts';
 import type { StoredEvent } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
@@ -70,15 +79,30 @@ export interface AccountCalls {
   /** Makes the account with its first key. False, and nothing changed, where it exists. */
   open(account: NewAccount): Answer<boolean>;
   view(): Answer<AccountView | null>;
-  addKey(key: NewKey): Answer<boolean>;
+  /** Changes name or limits. False where there is no account. */
+  change(changes: AccountChanges, actor: Actor): Answer<boolean>;
+  /** Takes no new work from now on; running jobs end by themselves or are cancelled. False where there is no account. */
+  suspend(running: RunningJobs, actor: Actor): Answer<boolean>;
+  resume(actor: Actor): Answer<boolean>;
+  addKey(key: NewKey, actor: Actor): Answer<AddedKey>;
   keys(): Answer<readonly KeyView[]>;
-  revokeKey(id: string): Answer<boolean>;
+  /** A new key in the place of one that still opens; null where there is none such. */
+  rotateKey(id: string, successor: SuccessorKey, actor: Actor): Answer<KeyView | null>;
+  revokeKey(id: string, actor: Actor): Answer<boolean>;
+  /** How a key stands, which is thereby used; null where there is none such. */
+  standing(keyId: string): Answer<Standing | null>;
+  /** Whether a job was started with this key; null where the account has no such job. */
+  isOwnJob(keyId: string, job: string): Answer<boolean | null>;
+  /** Writes down that somebody wants a job erased. */
+  noteErasure(job: string, actor: Actor): Answer<void>;
+  /** Orders that every job there is now be erased. False where there is no account. */
+  eraseContent(actor: Actor): Answer<boolean>;
+  /** The audit trail, oldest first. */
+  audit(query: PageQuery): Answer<readonly AuditEntry[]>;
   /** The generations of the secret that signs webhooks: the newest first, and for a day the one before it. */
-  webhookGenerations(): Answer<readonly number[]>;
-  rotateWebhookSecret(): Answer<void>;
-  /** Why the key with this hash does not open the account; null where it does. */
-  refuse(keyId: string, hash: string): Answer<KeyRefusal | null>;
-  /** Enters the jobs of one request, all or none. The key must have been let in by `refuse`. */
+  webhookGenerations(): Answer<readonly WebhookGeneration[]>;
+  rotateWebhookSecret(actor: Actor): Answer<void>;
+  /** Enters the jobs of one request, all or none. The key must have been let in by what `standing` says. */
   start(keyId: string, request: StartRequest): Answer<Started>;
   /** The request that came before under the same idempotency key, and is marked as having come again. */
   recall(keyId: string, idempotency: Idempotency): Answer<Extract<Started, { kind: 'again' | 'conflict' }> | null>;
@@ -95,6 +119,17 @@ export interface AccountCalls {
   /** Jobs of the account, newest first, each with its place. */
   jobs(query: JobQuery): Answer<readonly (IndexedJob & { readonly seq: number })[]>;
 }
+
+/** The object that lists the accounts. */
+export interface DirectoryCalls {
+  /** Enters an account, or what has changed of it. Idempotent. */
+  enter(account: ListedAccount): Answer<void>;
+  /** Accounts in the order they were entered, each with its place. */
+  accounts(query: PageQuery): Answer<readonly (ListedAccount & { readonly seq: number })[]>;
+}
+
+/** The name of the one that there is. */
+export const DIRECTORY_NAME = 'accounts';
 
 /** The calls as they look from the other side of a stub: every answer takes a while. */
 export type Remote<Calls> = {

@@ -6,11 +6,9 @@
  * try, because what a name leads to can change; Workers' own `fetch` leaves Cloudflare's network from outside and
  * reaches no private one, so the look-up guards deployments elsewhere too.
  */
-import { encodeBase64 } from 'hono/utils/encode';
 import ipaddr from 'ipaddr.js';
 import { Webhook as Signer } from 'standardwebhooks';
 import { z } from 'zod';
-import { hmacBytes } from '../account/hmac.ts';
 import { readAtMost } from '../stage/read-at-most.ts';
 
 /** Whose shape the body has: that of the surface the job was started at. */
@@ -48,12 +46,6 @@ export function afterTry(
   if (status === 410 || pause === undefined) return { webhook: { ...tried, state: 'given_up' }, pauseMs: null };
   return { webhook: tried, pauseMs: pause * 1000 };
 }
-
-/**
- * A secret of the account in the specification's form; derived from the deployment's, so only its generation is kept.
- */
-export const webhookSecret = async (signingSecret: string, account: string, generation: number): Promise<string> =>
-  `whsec_${encodeBase64(await hmacBytes(signingSecret, 'webhook', `${account}\0${generation}`))}`;
 
 /** The headers that let a receiver verify `body` with any of the secrets. `id` is the same at every try. */
 export function webhookHeaders(

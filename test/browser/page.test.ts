@@ -112,7 +112,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
   }
 
   async function jobShown(): Promise<JobView> {
-    const id = /job_[0-9a-f]{32}/.exec(page.url())?.[0];
+    const id = /job_[0-9a-z]{32,64}/.exec(page.url())?.[0];
     return (await (
       await fetch(`${stack.url}/v1/jobs/${id}`, { headers: { authorization: `Bearer ${stack.key}` } })
     ).json()) as JobView;
@@ -321,7 +321,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     expect(await at('#hero img[src*="/image?token="]').count()).toBe(2);
     await slider.press('End');
     await expect.poll(() => slider.getAttribute('aria-valuetext')).toBe('100 percent');
-    expect(page.url()).toMatch(/#job_[0-9a-f]{32}\+job_[0-9a-f]{32}$/);
+    expect(page.url()).toMatch(/#job_[0-9a-z]{32,64}\+job_[0-9a-z]{32,64}$/);
     const address = page.url();
     await page.reload();
     await slider.waitFor();

@@ -4,15 +4,16 @@ import { describe, expect, test } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { lettersOf } from '../../durable-objects/outbox-tables.ts';
-import { parseKey } from '../../src/account/key.ts';
 import { ADMIN_KEY, call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
 
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
 const LONG = { prompt: 'a fox', ...SMALL, N: [900], e: [1] };
 /** Work of a model that states none. */
 const FREE = { flops: 0, plainFlops: 0, steps: 1 };
-const accountOf = (key: string) =>
-  env.ACCOUNTS.getByName(parseKey(key)?.account as string) as DurableObjectStub<AccountObject>;
+/** The account and the key that a key of today names. */
+const namesIn = (key: string) => ({ account: `acct_${key.slice(10, 26)}`, id: key.slice(26, 34) });
+const objectOf = (account: string) => env.ACCOUNTS.getByName(account) as DurableObjectStub<AccountObject>;
+const accountOf = (key: string) => objectOf(namesIn(key).account);
 const start = (key: string, body: object, headers: Record<string, string> = {}) =>
   call('/v1/jobs', {
     key,
@@ -207,7 +208,7 @@ describe('limits', () => {
 
   test('what a withdrawn request took comes back, unless it is to be kept', async () => {
     const key = await openAccount({ images_per_minute: 2 });
-    const keyId = parseKey(key)?.id as string;
+    const keyId = namesIn(key).id;
     const account = accountOf(key);
     const ids = ['a', 'b'].map((digit) => `job_${digit.repeat(32)}`);
     const work = { flops: 2e12, plainFlops: 1e12, steps: 1 };
@@ -283,7 +284,7 @@ describe('limits', () => {
     const account = accountOf(key);
     const lost = `job_${'e'.repeat(32)}`;
     await runInDurableObject(account, async (instance, state) => {
-      instance.start(parseKey(key)?.id as string, { requestId: 'r', jobIds: [lost], work: FREE, idempotency: null });
+      instance.start(namesIn(key).id, { requestId: 'r', jobIds: [lost], work: FREE, idempotency: null });
       state.storage.sql.exec('UPDATE job SET created_at = created_at - 61000, is_created = 0');
     });
     expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 2 });
@@ -401,7 +402,7 @@ describe('a repetition that is only guessed', () => {
   /** An account with one request entered as a first try. */
   async function afterFirstTry() {
     const key = await openAccount();
-    const keyId = parseKey(key)?.id as string;
+    const keyId = namesIn(key).id;
     const account = accountOf(key);
     const first = await runInDurableObject(account, (instance) =>
       instance.start(keyId, { requestId: 'r', jobIds: [id('a')], work: FREE, idempotency: asked(0) }),

@@ -5,8 +5,9 @@ declare namespace Cloudflare {
     mainModule: typeof import('../../src/index.ts');
   }
   /** The bindings as the platform has them: tests reach into the objects themselves. */
-  interface Env extends Omit<WorkerEnv, 'JOBS' | 'ACCOUNTS'> {
+  interface Env extends Omit<WorkerEnv, 'JOBS' | 'ACCOUNTS' | 'DIRECTORY'> {
     readonly JOBS: DurableObjectNamespace<import('../../durable-objects/job.ts').JobObject>;
     readonly ACCOUNTS: DurableObjectNamespace<import('../../durable-objects/account.ts').AccountObject>;
+    readonly DIRECTORY: DurableObjectNamespace<import('../../durable-objects/directory.ts').DirectoryObject>;
   }
 }

@@ -1,0 +1,70 @@
+/** What stands before every door: the deployment's secrets, and a limit on bad tries of an address. */
+import type { Context } from 'hono';
+import { createMiddleware } from 'hono/factory';
+import { makeDoubts, senderOf } from '../account/doubts.ts';
+import { allOf, isLongEnough, MIN_SECRET_BYTES, type Secrets, secretsFrom } from '../account/hmac.ts';
+import { oldFormsUntil } from '../account/old-forms.ts';
+import { makeStandings } from '../account/standing.ts';
+import type { AppEnv, Env, Gate } from './env.ts';
+import { Problem } from './problem.ts';
+
+/** What an isolate remembers: nothing at first. */
+export const makeGate = (): Gate => ({ standings: makeStandings(Date.now), doubts: makeDoubts() });
+
+const notConfigured = (detail: string) => new Problem({ status: 503, code: 'not_configured', detail });
+
+/** A secret that is there and cannot be found by trying. Throws a 503 Problem otherwise. */
+export function strongSecret(name: 'SIGNING_SECRET' | 'SIGNING_SECRET_PREVIOUS' | 'ADMIN_KEY', value: string): string {
+  if (!value) throw notConfigured(`This deployment has no ${name} secret yet.`);
+  if (!isLongEnough(value))
+    throw notConfigured(`The secret ${name} of this deployment is too short: it needs ${MIN_SECRET_BYTES} bytes.`);
+  return value;
+}
+
+/** What keys, ids and links are signed with. Throws a 503 Problem where the deployment has none that will do. */
+export function secretsOf(env: Pick<Env, 'SIGNING_SECRET' | 'SIGNING_SECRET_PREVIOUS'>): Secrets {
+  const secrets = secretsFrom(env);
+  allOf(secrets).forEach((secret, i) => {
+    strongSecret(i === 0 ? 'SIGNING_SECRET' : 'SIGNING_SECRET_PREVIOUS', secret);
+  });
+  return secrets;
+}
+
+/** Whether keys and ids of the first form are taken now. Throws a 503 Problem where the date of that is none. */
+export function takesOldForms({ OLD_KEYS_UNTIL }: Pick<Env, 'OLD_KEYS_UNTIL'>, now: number): boolean {
+  try {
+    return now < oldFormsUntil(OLD_KEYS_UNTIL);
+  } catch (error) {
+    throw notConfigured(`${(error as Error).message}.`);
+  }
+}
+
+/** The address that the platform saw; what runs on one's own machine has one sender. */
+const sender = (c: Context<AppEnv>): string => senderOf(c.req.header('cf-connecting-ip') ?? '');
+
+/** Takes one of the tries that an address has. Throws a 429 Problem where it has none left. */
+export function takeTry(c: Context<AppEnv>): void {
+  const retryMs = c.var.gate.doubts.take(sender(c), Date.now());
+  if (retryMs === null) return;
+  const seconds = Math.max(1, Math.ceil(retryMs / 1000));
+  throw new Problem({
+    status: 429,
+    code: 'too_many_failures',
+    detail: `Too many requests from this address had no valid key, link or job id; come back in ${seconds} s.`,
+    headers: { 'retry-after': String(seconds), 'retry-after-ms': String(Math.ceil(retryMs)) },
+  });
+}
+
+/** The try was good. */
+export function giveBackTry(c: Context<AppEnv>): void {
+  c.var.gate.doubts.giveBack(sender(c), Date.now());
+}
+
+/** Gives every request the isolate's memory. */
+export const stepThrough = (gate: Gate) =>
+  createMiddleware<AppEnv>(async function stepThrough(c, next) {
+    c.set('gate', gate);
+    await next();
+    // an id of the first form counted as a bad try until something was found under it
+    if (c.get('hasOldJobId') && ![401, 404, 429].includes(c.res.status)) giveBackTry(c);
+  });

@@ -1,0 +1,86 @@
+/** What each route asks of a key: the one table that says so. */
+import type { Scope } from '../account/scopes.ts';
+
+/**
+ * A scope; or `any` key; `own_job`: `generate` for jobs that the key itself started, `admin` for others; `own_key`:
+ * `admin`, or the key that it is about; `read_or_link`: `read`, or a signed link; `deployment`: the admin key of the
+ * deployment, no account's.
+ */
+export type Need = Scope | 'any' | 'own_job' | 'own_key' | 'read_or_link' | 'deployment';
+
+/** Routes as the OpenAPI document names them. */
+export const NEEDS: Readonly<Record<string, Need>> = {
+  'POST /v1/jobs': 'generate',
+  'POST /v1/jobs/quote': 'generate',
+  'GET /v1/jobs': 'read',
+  'GET /v1/jobs/{id}': 'read',
+  'GET /v1/jobs/{id}/events': 'read_or_link',
+  'GET /v1/jobs/{id}/image': 'read_or_link',
+  'POST /v1/jobs/{id}/cancel': 'own_job',
+  'DELETE /v1/jobs/{id}': 'own_job',
+  'GET /v1/models': 'any',
+  'POST /v1/images/generations': 'generate',
+
+  'POST /v1/predictions': 'generate',
+  'POST /v1/models/{owner}/{name}/predictions': 'generate',
+  'GET /v1/predictions': 'read',
+  'GET /v1/predictions/{id}': 'read',
+  'GET /v1/predictions/{id}/stream': 'read_or_link',
+  'POST /v1/predictions/{id}/cancel': 'own_job',
+  'POST /fal/queue/{owner}/{app}': 'generate',
+  'POST /fal/queue/{owner}/{app}/{path}': 'generate',
+  'POST /fal/queue/{owner}/{app}/{path}/{more}': 'generate',
+  'GET /fal/queue/{owner}/{app}/requests/{id}': 'read',
+  'GET /fal/queue/{owner}/{app}/requests/{id}/status': 'read',
+  'GET /fal/queue/{owner}/{app}/requests/{id}/status/stream': 'read',
+  'PUT /fal/queue/{owner}/{app}/requests/{id}/cancel': 'own_job',
+
+  'GET /v1/account': 'any',
+  'GET /v1/account/keys': 'admin',
+  'POST /v1/account/keys': 'admin',
+  'POST /v1/account/keys/{key}/rotate': 'admin',
+  'DELETE /v1/account/keys/{key}': 'own_key',
+  'GET /v1/account/audit': 'admin',
+  'GET /v1/webhooks/default/secret': 'admin',
+  'POST /v1/webhooks/default/secret': 'admin',
+
+  'GET /v1/accounts': 'deployment',
+  'POST /v1/accounts': 'deployment',
+  'GET /v1/accounts/{account}': 'deployment',
+  'PATCH /v1/accounts/{account}': 'deployment',
+  'POST /v1/accounts/{account}/suspend': 'deployment',
+  'POST /v1/accounts/{account}/resume': 'deployment',
+  'DELETE /v1/accounts/{account}/content': 'deployment',
+  'GET /v1/accounts/{account}/audit': 'deployment',
+  'GET /v1/accounts/{account}/keys': 'deployment',
+  'POST /v1/accounts/{account}/keys': 'deployment',
+  'POST /v1/accounts/{account}/keys/{key}/rotate': 'deployment',
+  'DELETE /v1/accounts/{account}/keys/{key}': 'deployment',
+};
+
+/** What a route asks, by its method and its path as the router has it. Throws an Error where the table lacks it. */
+export function needOf(method: string, path: string): Need {
+  const route = `${method === 'HEAD' ? 'GET' : method} ${path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')}`;
+  const need = NEEDS[route];
+  if (need === undefined) throw new Error(`no need is known of ${route}`);
+  return need;
+}
+
+/** The scope that a key lacks for it; null where it lacks none. `isOwn`: the job or key it is about is the key's own. */
+export function lackedScope(need: Exclude<Need, 'deployment'>, scopes: readonly Scope[], isOwn: boolean): Scope | null {
+  const lacks = (scope: Scope): Scope | null => (scopes.includes(scope) ? null : scope);
+  switch (need) {
+    case 'any':
+      return null;
+    case 'own_job':
+      return isOwn && scopes.includes('generate') ? null : lacks('admin');
+    case 'own_key':
+      return isOwn ? null : lacks('admin');
+    case 'read_or_link':
+      return lacks('read');
+    case 'generate':
+    case 'read':
+    case 'admin':
+      return lacks(need);
+  }
+}
