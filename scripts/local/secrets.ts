@@ -5,12 +5,15 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { oldFormsUntil } from '../../src/account/old-forms.ts';
 
 export interface Secrets {
   readonly signingSecret: string;
   readonly adminKey: string;
   /** of the demo account; null until it was opened */
   readonly key: string | null;
+  /** the day until whose end a key of the first form opens; absent where the demo account never had one */
+  readonly oldKeysUntil?: string;
 }
 
 const SECRET_BYTES = 24;
@@ -36,20 +39,42 @@ export async function saveSecrets(folder: string, secrets: Secrets): Promise<voi
   await rename(`${file}.part`, file);
 }
 
-/**
- * Opens an account through the door that deployments use; resolves to its first key. A laptop sets its own pace: the
- * limits are there, and wide.
- */
-export async function openAccount(url: string, adminKey: string, name: string): Promise<string> {
-  const response = await fetch(new URL('/v1/accounts', url), {
+/** How long an update leaves a key of the first form, as for deployments. */
+const OLD_KEYS_MS = 30 * 86_400_000;
+
+const isOldKey = (key: string): boolean => /^ralu_[0-9a-f]{24}_/.test(key);
+
+/** The secrets; those with a key of the first form say until when it opens, from the first start on that takes MACs. */
+export function withOldKeys(secrets: Secrets, now: number): Secrets {
+  if (secrets.key === null || !isOldKey(secrets.key) || secrets.oldKeysUntil !== undefined) return secrets;
+  return { ...secrets, oldKeysUntil: new Date(now + OLD_KEYS_MS).toISOString().slice(0, 10) };
+}
+
+/** Whether the demo account needs a new key: the kept one has the first form, and its time is over. */
+export const isKeyOver = ({ key, oldKeysUntil }: Secrets, now: number): boolean =>
+  key !== null && isOldKey(key) && oldKeysUntil !== undefined && now >= oldFormsUntil(oldKeysUntil);
+
+/** Asks through the door that deployments use. Throws an Error with what the answer says. */
+async function askAsAdmin(url: string, adminKey: string, path: string, body: object): Promise<unknown> {
+  const response = await fetch(new URL(path, url), {
     method: 'POST',
     headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({
-      name,
-      limits: { images_per_minute: 6000, concurrent_jobs: 200, tflops_per_image: 1e9, steps_per_image: 1000 },
-    }),
+    body: JSON.stringify(body),
   });
   if (!response.ok)
     throw new Error(`the demo account could not be opened: ${response.status} ${await response.text()}`);
-  return ((await response.json()) as { key: { key: string } }).key.key;
+  return response.json();
+}
+
+/** Opens an account; resolves to its first key. A laptop sets its own pace: the limits are there, and wide. */
+export async function openAccount(url: string, adminKey: string, name: string): Promise<string> {
+  const limits = { images_per_minute: 6000, concurrent_jobs: 200, tflops_per_image: 1e9, steps_per_image: 1000 };
+  return ((await askAsAdmin(url, adminKey, '/v1/accounts', { name, limits })) as { key: { key: string } }).key.key;
+}
+
+/** Another key of the account that a key of the first form names. */
+export async function replaceKey(url: string, adminKey: string, old: string): Promise<string> {
+  const account = `acct_${old.slice('ralu_'.length, 'ralu_'.length + 16)}`;
+  const path = `/v1/accounts/${account}/keys`;
+  return ((await askAsAdmin(url, adminKey, path, { name: 'demo' })) as { key: string }).key;
 }

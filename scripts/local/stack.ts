@@ -9,7 +9,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleWorker, type WorkerBundle } from './bundle.ts';
 import { keptPort } from './ports.ts';
-import { loadSecrets, openAccount, saveSecrets, secret } from './secrets.ts';
+import { isKeyOver, loadSecrets, openAccount, replaceKey, saveSecrets, secret, withOldKeys } from './secrets.ts';
 import { type Engine, startGuard, startStage } from './stage.ts';
 
 export interface StackOptions {
@@ -57,7 +57,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const startup = { bundle: 0, worker: 0, stage: 0 };
   const token = options.stage?.token ?? options.stageToken ?? secret();
   await mkdir(options.persistTo, { recursive: true });
-  const secrets = await loadSecrets(options.persistTo);
+  const secrets = withOldKeys(await loadSecrets(options.persistTo), Date.now());
+  await saveSecrets(options.persistTo, secrets);
 
   // the stage server loads its model while the Worker is bundled and started, so its address must be known before it
   // listens
@@ -116,6 +117,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       BACKENDS: JSON.stringify([{ id: 'local', url: stageUrl, region: 'local', models: ['*'] }]),
       SIGNING_SECRET: secrets.signingSecret,
       ADMIN_KEY: secrets.adminKey,
+      OLD_KEYS_UNTIL: secrets.oldKeysUntil ?? '',
       BACKEND_TOKEN_LOCAL: token,
       WEBHOOK_RESOLVER: '',
       ...options.vars,
@@ -150,8 +152,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       return address;
     });
     const account = workerReady.then(async ({ origin }) => {
-      if (secrets.key !== null) return secrets.key;
-      const opened = await openAccount(origin, vars.ADMIN_KEY, 'demo');
+      const { key } = secrets;
+      if (key !== null && !isKeyOver(secrets, Date.now())) return key;
+      const opened =
+        key === null
+          ? await openAccount(origin, vars.ADMIN_KEY, 'demo')
+          : await replaceKey(origin, vars.ADMIN_KEY, key);
       await saveSecrets(options.persistTo, { ...secrets, key: opened });
       return opened;
     });

@@ -14,21 +14,49 @@ export const endStreams = createMiddleware<AppEnv>(async function endStreams(c, 
   const { body } = c.res;
   if (!caller || !body || c.req.method === 'HEAD') return;
   if (c.res.headers.get('content-type') !== 'text/event-stream') return;
-
-  const stop = new AbortController();
-  const { readable, writable } = new IdentityTransformStream();
-  let timer: ReturnType<typeof setTimeout> | null = null;
-  const look = async (): Promise<void> => {
-    // an account that does not answer is no reason to end what it opened: it is asked again
-    const opens = await stillOpens(c, caller, ANSWER_AGE_MS).catch(() => true);
-    if (!opens) stop.abort(new Error('the key of this stream opens nothing any more'));
-    else if (!stop.signal.aborted) timer = setTimeout(look, LOOK_MS);
-  };
-  timer = setTimeout(look, LOOK_MS);
-  const end = (): void => {
-    clearTimeout(timer);
-    stop.abort();
-  };
-  body.pipeTo(writable, { signal: stop.signal }).then(end, end);
-  c.res = new Response(readable, c.res);
+  // an account that does not answer is no reason to end what it opened: it is asked again
+  const opens = () => stillOpens(c, caller, ANSWER_AGE_MS).catch(() => true);
+  c.res = new Response(untilRefused(body, opens), c.res);
 });
+
+/** What `body` says, until its end or until `opens` is false. Its reader sets the pace. */
+function untilRefused(body: ReadableStream<Uint8Array>, opens: () => Promise<boolean>): ReadableStream<Uint8Array> {
+  const source = body.getReader();
+  let timer = setTimeout(look, LOOK_MS);
+  let isOver = false;
+  let isRefused = false;
+  async function look(): Promise<void> {
+    const isOpen = await opens();
+    if (isOver) return;
+    if (isOpen) {
+      timer = setTimeout(look, LOOK_MS);
+      return;
+    }
+    isRefused = true;
+    await source.cancel().catch(() => undefined);
+  }
+  const end = (): void => {
+    isOver = true;
+    clearTimeout(timer);
+  };
+  return new ReadableStream({
+    type: 'bytes',
+    async pull(controller) {
+      try {
+        const { done, value } = await source.read();
+        if (!done) return controller.enqueue(value);
+        end();
+        controller.close();
+      } catch (error) {
+        end();
+        // workerd tells a read that waits of the cancelling as of an error
+        if (!isRefused) throw error;
+        controller.close();
+      }
+    },
+    cancel(reason) {
+      end();
+      return source.cancel(reason);
+    },
+  });
+}

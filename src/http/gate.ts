@@ -9,7 +9,7 @@ import type { AppEnv, Env, Gate } from './env.ts';
 import { Problem } from './problem.ts';
 
 /** What an isolate remembers: nothing at first. */
-export const makeGate = (): Gate => ({ standings: makeStandings(Date.now), doubts: makeDoubts() });
+export const makeGate = (): Gate => ({ standings: makeStandings(() => Date.now()), doubts: makeDoubts() });
 
 const notConfigured = (detail: string) => new Problem({ status: 503, code: 'not_configured', detail });
 

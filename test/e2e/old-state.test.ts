@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -115,5 +115,30 @@ describe('what an earlier version stored', () => {
     expect(listed.data.map(({ id }) => id).toSorted()).toEqual([jobs.cancelled, jobs.cut, jobs.hooked].toSorted());
     const account = await (await fetch(new URL('/v1/account', stack.url), { headers })).json();
     expect(account).toMatchObject({ open_jobs: 0 });
+  });
+
+  test('its key is replaced, for the same account, once keys of its form are taken no more', async () => {
+    const accountOf = async (key: string) =>
+      fetch(new URL('/v1/account', stack.url), { headers: { authorization: `Bearer ${key}` } });
+    const { id } = (await (await accountOf(jobs.key)).json()) as { id: string };
+    await stack.close();
+    const file = join(folder, 'secrets.json');
+    const kept = JSON.parse(await readFile(file, 'utf8')) as { oldKeysUntil: string };
+    expect(Date.parse(kept.oldKeysUntil) - Date.now()).toBeGreaterThan(28 * 86_400_000);
+    await writeFile(file, JSON.stringify({ ...kept, oldKeysUntil: '2026-01-01' }));
+    stack = await startStack({
+      persistTo: folder,
+      bundle: inject('bundle'),
+      stage: { url: stage.url, token: 'stage-token' },
+    });
+    expect(stack.key).not.toBe(jobs.key);
+    expect(await (await accountOf(stack.key)).json()).toMatchObject({ id });
+    expect((await accountOf(jobs.key)).status).toBe(401);
+    const { key } = JSON.parse(await readFile(file, 'utf8')) as { key: string };
+    expect(key).toBe(stack.key);
+    const listed = await fetch(new URL('/v1/accounts', stack.url), {
+      headers: { authorization: `Bearer ${stack.adminKey}` },
+    });
+    expect(await listed.json()).toMatchObject({ data: [{ id, name: 'demo' }] });
   });
 });
