@@ -244,6 +244,15 @@ export function setExpiry(sql: SqlStorage, id: string, at: number): void {
   sql.exec('UPDATE key SET expires_at = ? WHERE id = ?', at, id);
 }
 
+/** What one key has used of its budgets, the other has used too: replacing a key gives nobody a new minute. */
+export function inheritArrivals(sql: SqlStorage, from: string, to: string): void {
+  sql.exec(
+    'UPDATE key SET (arrival, work_arrival) = (SELECT arrival, work_arrival FROM key WHERE id = ?) WHERE id = ?',
+    from,
+    to,
+  );
+}
+
 /** Writes when a key was used, unless that is known to `precisionMs` already. */
 export function noteUse(sql: SqlStorage, id: string, at: number, precisionMs: number): void {
   sql.exec(

@@ -197,6 +197,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const until = Math.min(now + overlapMs, expiresAt ?? Number.POSITIVE_INFINITY);
     this.ctx.storage.transactionSync(() => {
       this.#insertKey({ id: newId, name, hash, scopes, expiresAt, tflopsPerMinute }, now);
+      tables.inheritArrivals(this.#sql, id, newId);
       tables.setExpiry(this.#sql, id, until);
       this.#note(actor, 'key_rotated', id, { successor: newId, opensUntil: until });
     });

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createJob, getJob, Refused } from '../../scripts/generate/client.ts';
+import { keptPort } from '../../scripts/local/ports.ts';
 import { type Door, openDoor, until } from './doors.ts';
 
 const SCRIPT = join(import.meta.dirname, '../../scripts/admin.ts');
@@ -114,6 +115,7 @@ test('what the deployment refuses is a sentence and exit code 1', async () => {
 });
 
 test('a deployment that is not there is a sentence and exit code 1', async () => {
-  const { code, stderr } = await run(['accounts', '--url', 'http://127.0.0.1:9']);
-  expect([code, stderr]).toEqual([1, 'admin: http://127.0.0.1:9 does not answer (ECONNREFUSED)\n']);
+  const url = `http://127.0.0.1:${await keptPort()}`;
+  const { code, stderr } = await run(['accounts', '--url', url]);
+  expect([code, stderr]).toEqual([1, `admin: ${url} does not answer (ECONNREFUSED)\n`]);
 });

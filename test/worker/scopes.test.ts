@@ -177,6 +177,21 @@ describe('a key', () => {
     for (const hours of [-1, 10_000]) expect((await rotate(old.id, hours)).status).toBe(400);
   });
 
+  test('has used of its minute what the key that it replaces has used', async () => {
+    const key = await openAccount({ images_per_minute: 1 });
+    await start(key);
+    const made = await call(`/v1/account/keys/${key.slice(26, 34)}/rotate`, {
+      key,
+      method: 'POST',
+      headers: JSON_HEADERS,
+      body: '{}',
+    });
+    const next = await made.json<{ key: string }>();
+    const body = JSON.stringify(LONG);
+    const refused = await call('/v1/jobs', { key: next.key, method: 'POST', headers: JSON_HEADERS, body });
+    expect([refused.status, await refused.json()]).toMatchObject([429, { code: 'rate_limit' }]);
+  });
+
   test('says when it was last used, to the minute', async () => {
     const { id, key } = await keyWith(['read']);
     const lastUse = async (): Promise<number | null> => {
