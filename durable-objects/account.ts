@@ -186,8 +186,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   }
 
   /**
-   * A new key in the place of one that still opens: its name, scopes, budget and expiry are those of the old one, which opens
-   * for `overlapMs` more. Null where there is no such key.
+   * A new key in the place of one that still opens: name, scopes, budgets and expiry are those of the old one, which
+   * opens for `overlapMs` more. Null where there is no such key.
    */
   rotateKey(id: string, { id: newId, hash, overlapMs }: SuccessorKey, actor: Actor): KeyView | null {
     const now = Date.now();

@@ -1,4 +1,6 @@
-/** What an account's webhooks are signed with: `whsec_` and base64, as Standard Webhooks has it. Derived, never stored. */
+/**
+ * What an account's webhooks are signed with: `whsec_` and base64, as Standard Webhooks has it. Derived, never stored.
+ */
 import { encodeBase64 } from 'hono/utils/encode';
 import { allOf, hmacBytes, type Secrets, underivedHmac } from './hmac.ts';
 

@@ -11,7 +11,7 @@ import { within } from '../stage/time-limit.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv, Caller } from './env.ts';
 import { giveBackTry, secretsOf, strongSecret, takesOldForms, takeTry } from './gate.ts';
-import { jobId } from './job-id.ts';
+import { knownJobId } from './job-id.ts';
 import { lackedScope, type Need, needOf } from './needs.ts';
 import { Problem } from './problem.ts';
 
@@ -74,10 +74,10 @@ async function openWithKey(c: Context<AppEnv>): Promise<{ readonly key: ReadKey;
 /** Whether the job or key that the route is about is the caller's own. */
 async function isOwn(c: Context<AppEnv>, need: Need, { account, id }: ReadKey): Promise<boolean> {
   if (need === 'own_key') return c.req.param('key') === id;
-  const job = await jobId(c, c.req.param('id') ?? '');
-  const own = await callObject(c.env.ACCOUNTS, account, (stub) => stub.isOwnJob(id, job));
+  const job = await knownJobId(c, c.req.param('id') ?? '');
   // of a job that the account does not have the route says that it is not there
-  return own ?? true;
+  if (job === null) return true;
+  return (await callObject(c.env.ACCOUNTS, account, (stub) => stub.isOwnJob(id, job))) ?? true;
 }
 
 /**

@@ -17,7 +17,7 @@ import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { followJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
-import { jobId, jobNotFound } from './job-id.ts';
+import { jobId, jobNotFound, knownJobId } from './job-id.ts';
 import { draftTools, jobBody } from './job-request.ts';
 import { availableModels } from './models.ts';
 import { methodNotAllowed, Problem } from './problem.ts';
@@ -227,9 +227,9 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(requestRoute('put', '/cancel', 'Stop a request'), async (c) => {
-    const { id } = c.req.valid('param');
-    const before = await callObject(c.env.JOBS, await jobId(c, id), (stub) => stub.view(c.var.caller.account));
-    if (!before) return c.json({ status: 'NOT_FOUND' }, 404 as 200);
+    const id = await knownJobId(c, c.req.valid('param').id);
+    const before = id && (await callObject(c.env.JOBS, id, (stub) => stub.view(c.var.caller.account)));
+    if (!id || !before) return c.json({ status: 'NOT_FOUND' }, 404 as 200);
     if (hasEnded(before)) return c.json({ status: 'ALREADY_COMPLETED' }, 400 as 200);
     await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account));
     return c.json({ status: 'CANCELLATION_REQUESTED' }, 202 as 200);

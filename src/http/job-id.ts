@@ -15,19 +15,22 @@ export const jobNotFound = (id: string): Problem =>
   });
 
 /**
- * The id. One that was never ours names no object, so none is touched for it: a 404 Problem. One of the first form may
+ * The id, or null for one that was never ours: it names no object, so none is touched for it. One of the first form may
  * be anybody's invention: it is let through as long as such are taken at all, and as long as its sender has tries left.
+ * Throws a 429 Problem where it has none.
  */
+export async function knownJobId(c: Context<AppEnv>, id: string): Promise<string | null> {
+  const verdict = await judgeJobId(secretsOf(c.env), id);
+  if (verdict === 'ours') return id;
+  if (verdict === 'none' || !takesOldForms(c.env, Date.now())) return null;
+  if (!c.get('hasOldJobId')) takeTry(c);
+  c.set('hasOldJobId', true);
+  return id;
+}
+
+/** The id. Throws a 404 Problem for one that was never ours, and what `knownJobId` throws. */
 export async function jobId(c: Context<AppEnv>, id: string): Promise<string> {
-  switch (await judgeJobId(secretsOf(c.env), id)) {
-    case 'ours':
-      return id;
-    case 'old':
-      if (!takesOldForms(c.env, Date.now())) throw jobNotFound(id);
-      if (!c.get('hasOldJobId')) takeTry(c);
-      c.set('hasOldJobId', true);
-      return id;
-    case 'none':
-      throw jobNotFound(id);
-  }
+  const known = await knownJobId(c, id);
+  if (known === null) throw jobNotFound(id);
+  return known;
 }

@@ -66,7 +66,9 @@ export function needOf(method: string, path: string): Need {
   return need;
 }
 
-/** The scope that a key lacks for it; null where it lacks none. `isOwn`: the job or key it is about is the key's own. */
+/**
+ * The scope that a key lacks for it; null where it lacks none. `isOwn`: the job or key it is about is the key's own.
+ */
 export function lackedScope(need: Exclude<Need, 'deployment'>, scopes: readonly Scope[], isOwn: boolean): Scope | null {
   const lacks = (scope: Scope): Scope | null => (scopes.includes(scope) ? null : scope);
   switch (need) {

@@ -81,7 +81,7 @@ export interface AccountCalls {
   view(): Answer<AccountView | null>;
   /** Changes name or limits. False where there is no account. */
   change(changes: AccountChanges, actor: Actor): Answer<boolean>;
-  /** Takes no new work from now on; running jobs end by themselves or are cancelled. False where there is no account. */
+  /** Takes no new work; running jobs end by themselves or are cancelled. False where there is no account. */
   suspend(running: RunningJobs, actor: Actor): Answer<boolean>;
   resume(actor: Actor): Answer<boolean>;
   addKey(key: NewKey, actor: Actor): Answer<AddedKey>;

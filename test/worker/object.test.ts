@@ -13,6 +13,7 @@ import {
 } from '../../durable-objects/job-tables.ts';
 import { migrate } from '../../durable-objects/migrate.ts';
 import { hastenLetters, lettersOf } from '../../durable-objects/outbox-tables.ts';
+import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';
 import { call, createJob, imageOf, openAccount, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
@@ -62,7 +63,7 @@ async function rememberGone(): Promise<void> {
 async function createAtGone(body: Readonly<Record<string, unknown>>): Promise<string> {
   const { account, plan, request } = await rowOf((await createJob(body)).id);
   await rememberGone();
-  const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
+  const id = await newJobId(env.SIGNING_SECRET);
   await runInDurableObject(stubOf(id), async (instance, state) => {
     const BACKENDS = JSON.stringify([...JSON.parse(env.BACKENDS), GONE]);
     Object.defineProperty(instance, 'env', { value: { ...env, BACKENDS }, configurable: true });

@@ -5,6 +5,7 @@ import { readAttempts } from '../../durable-objects/attempts.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { readRow } from '../../durable-objects/job-tables.ts';
 import { hastenLetters } from '../../durable-objects/outbox-tables.ts';
+import { newJobId } from '../../src/account/job-id.ts';
 import type { JobRecord } from '../../src/job/job.ts';
 import { within } from '../../src/stage/time-limit.ts';
 import { call, createJob, openAccount, SMALL, watch, watchAll } from './call.ts';
@@ -165,7 +166,7 @@ describe('what is erased', () => {
 describe('nobody to ask', () => {
   test('a configuration that is wrong for a while is waited for: the job ends well once it is right', async () => {
     const { account, request, plan } = await rowOf((await createJob({ ...FOX, seed: 8 })).id);
-    const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
+    const id = await newJobId(env.SIGNING_SECRET);
     await runInDurableObject(stubOf(id), (instance) => {
       Object.defineProperty(instance, 'env', { value: { ...env, BACKENDS: 'no list' }, configurable: true });
       return instance.create({ id, account, request, plan, deadlineSeconds: null, webhook: null });
@@ -180,7 +181,7 @@ describe('nobody to ask', () => {
   test('a job whose stages need what no server has is not ended by that: it waits, and asks again', async () => {
     const first = await createJob({ ...FOX, seed: 9 });
     const { account, request, plan } = await rowOf(first.id);
-    const id = `job_${crypto.randomUUID().replaceAll('-', '')}`;
+    const id = await newJobId(env.SIGNING_SECRET);
     const needy = { ...plan, features: ['levitation'] };
     await stubOf(id).create({ id, account, request, plan: needy, deadlineSeconds: null, webhook: null });
     const seen: string[] = [];
