@@ -52,7 +52,7 @@ export function withOldKeys(secrets: Secrets, now: number): Secrets {
 
 /** Whether the demo account needs a new key: the kept one has the first form, and its time is over. */
 export const isKeyOver = ({ key, oldKeysUntil }: Secrets, now: number): boolean =>
-  key !== null && isOldKey(key) && oldKeysUntil !== undefined && now >= oldFormsUntil(oldKeysUntil);
+  key !== null && isOldKey(key) && oldKeysUntil !== undefined && now >= (oldFormsUntil(oldKeysUntil) ?? 0);
 
 /** Asks through the door that deployments use. Throws an Error with what the answer says. */
 async function askAsAdmin(url: string, adminKey: string, path: string, body: object): Promise<unknown> {

@@ -27,12 +27,7 @@ export const secretsFrom = ({ SIGNING_SECRET, SIGNING_SECRET_PREVIOUS }: SecretV
 export const allOf = ({ current, previous }: Secrets): readonly string[] =>
   previous === null ? [current] : [current, previous];
 
-/** Bytes that a secret must have: below that it could be found by trying, from anything that it signed. */
-export const MIN_SECRET_BYTES = 32;
-
 const encoder = new TextEncoder();
-
-export const isLongEnough = (secret: string): boolean => encoder.encode(secret).length >= MIN_SECRET_BYTES;
 
 /** Part of every derivation: another number would make every signature another. */
 const VERSION = 2;

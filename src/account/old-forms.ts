@@ -4,13 +4,11 @@ const DAY_MS = 86_400_000;
 
 /**
  * The end of the day that `OLD_KEYS_UNTIL` names (UTC, milliseconds since 1970); 0 where it is empty: then they are
- * not. Throws an Error that names the variable where it is no date.
+ * not. Null where it is no date.
  */
-export function oldFormsUntil(text: string): number {
+export function oldFormsUntil(text: string): number | null {
   if (text === '') return 0;
   const begin = /^\d{4}-\d{2}-\d{2}$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
   // a day that its month does not have is another day to Date
-  if (Number.isNaN(begin) || new Date(begin).toISOString().slice(0, 10) !== text)
-    throw new Error(`OLD_KEYS_UNTIL is ${JSON.stringify(text)}, expected a date such as 2026-12-31, or nothing`);
-  return begin + DAY_MS;
+  return Number.isNaN(begin) || new Date(begin).toISOString().slice(0, 10) !== text ? null : begin + DAY_MS;
 }

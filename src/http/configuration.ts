@@ -1,5 +1,6 @@
 /** A deployment that is configured wrongly answers nothing but what is wrong. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import { oldFormsUntil } from '../account/old-forms.ts';
 import type { AppEnv, Env } from './env.ts';
 import { Problem } from './problem.ts';
 import { refusePublicUrl } from './public-address.ts';
@@ -8,6 +9,9 @@ import { say, speakerOf } from './speakers.ts';
 /** A shorter secret can be found by trying: from one link of its own whoever has an account could check each guess. */
 const MIN_SECRET_BYTES = 32;
 
+/** Secrets that must not be guessed. */
+const STRONG = ['SIGNING_SECRET', 'SIGNING_SECRET_PREVIOUS', 'ADMIN_KEY'] as const;
+
 const isShort = (secret: string | undefined): boolean =>
   !!secret && new TextEncoder().encode(secret).length < MIN_SECRET_BYTES;
 
@@ -15,9 +19,13 @@ const isShort = (secret: string | undefined): boolean =>
  * What is wrong with a configuration, in a sentence that names it and tells no secret; null where nothing is. A secret
  * that is not there is refused where it is needed.
  */
-export function configurationFault(env: Pick<Env, 'SIGNING_SECRET' | 'ADMIN_KEY' | 'PUBLIC_URL'>): string | null {
-  const short = (['SIGNING_SECRET', 'ADMIN_KEY'] as const).find((name) => isShort(env[name]));
+export function configurationFault(
+  env: Pick<Env, (typeof STRONG)[number] | 'PUBLIC_URL' | 'OLD_KEYS_UNTIL'>,
+): string | null {
+  const short = STRONG.find((name) => isShort(env[name]));
   if (short) return `The secret ${short} of this deployment is too short: it needs ${MIN_SECRET_BYTES} bytes.`;
+  if (oldFormsUntil(env.OLD_KEYS_UNTIL) === null)
+    return 'The OLD_KEYS_UNTIL of this deployment must be a date such as 2026-12-31, or empty.';
   const rule = refusePublicUrl(env.PUBLIC_URL);
   return rule && `The PUBLIC_URL of this deployment ${rule}.`;
 }

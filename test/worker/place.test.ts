@@ -15,6 +15,7 @@ const { SIGNING_SECRET } = env;
 afterEach(() => {
   changeable.PUBLIC_URL = '';
   changeable.SIGNING_SECRET = SIGNING_SECRET;
+  changeable.SIGNING_SECRET_PREVIOUS = '';
   changeable.ADMIN_KEY = ADMIN_KEY;
 });
 
@@ -125,29 +126,33 @@ describe('a public address with a path', () => {
 describe('a secret under 32 bytes', () => {
   const SHORT = 'a'.repeat(31);
 
-  test.each(['SIGNING_SECRET', 'ADMIN_KEY'] as const)('%s is refused at every door, by name', async (name) => {
-    changeable[name] = SHORT;
-    for (const [path, key] of [
-      ['/v1/jobs', KEY],
-      ['/v1/account', KEY],
-      ['/v1/accounts', SHORT],
-      [`/v1/jobs/job_${'0'.repeat(32)}/image?token=1.a`, null],
-      ['/v1/images/generations', KEY],
-      ['/fal/queue/ralu/x', KEY],
-    ] as const) {
-      const response = await call(path, { method: path.includes('image?') ? 'GET' : 'POST', key });
-      expect([path, response.status]).toEqual([path, 503]);
-      const text = await response.text();
-      expect(text).toContain(`The secret ${name} of this deployment is too short: it needs 32 bytes.`);
-      expect(text).not.toContain(SHORT);
-    }
-    const images = await call('/v1/images/generations', { method: 'POST' });
-    expect(await images.json()).toMatchObject({ error: { code: 'not_configured' } });
-    expect((await call('/healthz', { key: null })).status).toBe(200);
-  });
+  test.each(['SIGNING_SECRET', 'SIGNING_SECRET_PREVIOUS', 'ADMIN_KEY'] as const)(
+    '%s is refused at every door, by name',
+    async (name) => {
+      changeable[name] = SHORT;
+      for (const [path, key] of [
+        ['/v1/jobs', KEY],
+        ['/v1/account', KEY],
+        ['/v1/accounts', SHORT],
+        [`/v1/jobs/job_${'0'.repeat(32)}/image?token=1.a`, null],
+        ['/v1/images/generations', KEY],
+        ['/fal/queue/ralu/x', KEY],
+      ] as const) {
+        const response = await call(path, { method: path.includes('image?') ? 'GET' : 'POST', key });
+        expect([path, response.status]).toEqual([path, 503]);
+        const text = await response.text();
+        expect(text).toContain(`The secret ${name} of this deployment is too short: it needs 32 bytes.`);
+        expect(text).not.toContain(SHORT);
+      }
+      const images = await call('/v1/images/generations', { method: 'POST' });
+      expect(await images.json()).toMatchObject({ error: { code: 'not_configured' } });
+      expect((await call('/healthz', { key: null })).status).toBe(200);
+    },
+  );
 
   test('counts as bytes, not as characters', () => {
-    const of = (secret: string) => configurationFault({ SIGNING_SECRET: secret, ADMIN_KEY: '', PUBLIC_URL: '' });
+    const of = (secret: string) =>
+      configurationFault({ SIGNING_SECRET: secret, ADMIN_KEY: '', PUBLIC_URL: '', OLD_KEYS_UNTIL: '' });
     expect(of('é'.repeat(16))).toBeNull();
     expect(of('é'.repeat(15))).toContain('SIGNING_SECRET');
   });
