@@ -223,7 +223,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const { hash, scopes, expiresAt, revokedAt } = key;
     const now = Date.now();
     if (!isOut(key, now)) tables.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
-    return { hash, scopes, expiresAt, revokedAt, isSuspended: account.suspendedAt !== null };
+    return { hash, scopes, expiresAt, revokedAt };
   }
 
   /** Whether a job was started with this key; null where the account has no such job. */
@@ -276,19 +276,22 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
 
   /**
    * Enters the jobs of one request, all or none, unless limits or an earlier request of the same idempotency key say
-   * otherwise. The key must have been let in by what `standing` says.
+   * otherwise. Whether the key still opens, and whether the account takes work, is decided here.
    */
   start(keyId: string, { requestId, jobIds, work, idempotency }: StartRequest): Started {
     const now = Date.now();
     const account = this.#account();
     const key = account && tables.readKey(this.#sql, keyId);
     if (!account || !key) throw new Error('start without an account');
+    if (isOut(key, now)) return { kind: 'key_out', refusal: key.revokedAt === null ? 'expired' : 'revoked' };
+    tables.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
     return this.ctx.storage.transactionSync((): Started => {
       const again = idempotency && this.#recall(account, key, idempotency, now);
       if (again) return again;
       // the same call, come again after a broken stub
       if (jobIds.some((id) => tables.hasJob(this.#sql, id)))
         return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, key.arrival, now) };
+      if (account.suspendedAt !== null) return { kind: 'suspended' };
       const admitted = admit(
         {
           limits: account.limits,

@@ -235,6 +235,10 @@ export type Started =
   /** the idempotency key came before with the same request: its jobs, to be created where they were not */
   | { readonly kind: 'again'; readonly jobIds: readonly string[]; readonly requestId: string; readonly rate: RateState }
   | { readonly kind: 'conflict' }
+  /** the key opens nothing any more; who let it in may have heard that up to 30 s ago */
+  | { readonly kind: 'key_out'; readonly refusal: 'revoked' | 'expired' }
+  /** the account takes no new work */
+  | { readonly kind: 'suspended' }
   | { readonly kind: 'rate_limited'; readonly retryMs: number; readonly rate: RateState }
   /** an image of the request is larger than one may be */
   | {

@@ -12,8 +12,6 @@ export interface Standing {
   readonly scopes: readonly Scope[];
   readonly expiresAt: number | null;
   readonly revokedAt: number | null;
-  /** the account takes no new work */
-  readonly isSuspended: boolean;
 }
 
 /** Why a key does not open, nothing being told apart that an outsider could use. */
@@ -27,7 +25,7 @@ export function refuseKey(standing: Standing | null, key: Pick<ReadKey, 'hashes'
   return standing.expiresAt !== null && now >= standing.expiresAt ? 'expired' : null;
 }
 
-/** How old an answer may be that a read is served by: within this time a revoked key opens nothing any more. */
+/** How old an answer may be that a read is served by: after this time a revoked key opens nothing any more. */
 export const READ_AGE_MS = 30_000;
 
 export interface Standings {

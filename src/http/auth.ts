@@ -15,7 +15,8 @@ import { knownJobId } from './job-id.ts';
 import { lackedScope, type Need, needOf } from './needs.ts';
 import { Problem } from './problem.ts';
 
-const refuse = (detail: string) =>
+/** A 401. */
+export const refuse = (detail: string): Problem =>
   new Problem({ status: 401, code: 'unauthorized', detail, headers: { 'www-authenticate': 'Bearer' } });
 const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
 
@@ -26,7 +27,8 @@ const ACCOUNT_MS = 10_000;
 const bearer = (c: Context<AppEnv>): string | undefined =>
   /^(?:Bearer|Key) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
 
-const KEY_FAULTS: Readonly<Record<KeyRefusal, string>> = {
+/** What the holder of a key hears that does not open. */
+export const KEY_FAULTS: Readonly<Record<KeyRefusal, string>> = {
   unknown: 'The key is not valid.',
   revoked: 'The key was revoked.',
   expired: 'The key has expired.',
@@ -48,8 +50,14 @@ const standingOf = (c: Context<AppEnv>, key: Pick<ReadKey, 'account' | 'id'>, ma
     ),
   );
 
-/** The key of the request and how it stands. Throws a 401 Problem, or a 429 where an address tries too often. */
-async function openWithKey(c: Context<AppEnv>): Promise<{ readonly key: ReadKey; readonly standing: Standing }> {
+/**
+ * The key of the request and how it stands, as its account said at most `maxAgeMs` ago. Throws a 401 Problem, or a 429
+ * where an address tries too often.
+ */
+async function openWithKey(
+  c: Context<AppEnv>,
+  maxAgeMs: number,
+): Promise<{ readonly key: ReadKey; readonly standing: Standing }> {
   const secrets = secretsOf(c.env);
   const text = bearer(c);
   if (!text) throw refuse(SEND_KEY);
@@ -60,8 +68,7 @@ async function openWithKey(c: Context<AppEnv>): Promise<{ readonly key: ReadKey;
   // a key without a MAC may be invented: until its account is known to have it, no object is touched but for a try
   const isDoubtful = !key.isSigned && !c.var.gate.standings.knows(key);
   if (isDoubtful) takeTry(c);
-  const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
-  const standing = await standingOf(c, key, isRead ? READ_AGE_MS : 0);
+  const standing = await standingOf(c, key, maxAgeMs);
   const refusal = refuseKey(standing, key, Date.now());
   if (standing && refusal === null) {
     if (isDoubtful) giveBackTry(c);
@@ -87,17 +94,13 @@ async function isOwn(c: Context<AppEnv>, need: Need, { account, id }: ReadKey): 
 async function callerOf(c: Context<AppEnv>): Promise<Caller> {
   const need = needOf(c.req.method, c.req.routePath);
   if (need === 'deployment') throw new Error('a route for the admin key asked for another');
-  const { key, standing } = await openWithKey(c);
+  // a start is decided by the account itself, once more and in the call that it takes anyway
+  const isRead = need === 'generate' || c.req.method === 'GET' || c.req.method === 'HEAD';
+  const { key, standing } = await openWithKey(c, isRead ? READ_AGE_MS : 0);
   const { scopes } = standing;
   const asksWhose = (need === 'own_job' || need === 'own_key') && !scopes.includes('admin');
   const lacked = lackedScope(need, scopes, asksWhose && (await isOwn(c, need, key)));
   if (lacked !== null) throw lacks(lacked);
-  if (need === 'generate' && standing.isSuspended)
-    throw new Problem({
-      status: 403,
-      code: 'account_suspended',
-      detail: 'The account is suspended: it takes no new work.',
-    });
   const caller = { account: key.account, keyId: key.id, scopes };
   c.set('caller', caller);
   c.set('actor', `key:${key.id}`);

@@ -50,6 +50,9 @@ export const stepThrough = (gate: Gate) =>
   createMiddleware<AppEnv>(async function stepThrough(c, next) {
     c.set('gate', gate);
     await next();
+    // an account that has just refused its key is believed at once
+    const caller = c.get('caller');
+    if (caller && c.res.status === 401) gate.standings.forget({ account: caller.account, id: caller.keyId });
     // an id of the first form counted as a bad try until something was found under it
     if (c.get('hasOldJobId') && ![401, 404, 429].includes(c.res.status)) giveBackTry(c);
   });

@@ -12,6 +12,7 @@ import type { Draft, PlannedJob } from '../job/plan-request.ts';
 import type { NewJob } from '../job/rpc.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import type { Webhook } from '../job/webhook.ts';
+import { KEY_FAULTS, refuse } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { Caller, Env } from './env.ts';
 import { moderate } from './moderate.ts';
@@ -160,6 +161,14 @@ async function recallJobs(env: Env, caller: Caller, idempotency: Idempotency): P
 
 function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>, count: number): Problem {
   switch (started.kind) {
+    case 'key_out':
+      return refuse(KEY_FAULTS[started.refusal]);
+    case 'suspended':
+      return new Problem({
+        status: 403,
+        code: 'account_suspended',
+        detail: 'The account is suspended: it takes no new work.',
+      });
     case 'conflict':
       return new Problem({
         status: 422,

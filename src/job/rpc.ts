@@ -102,7 +102,7 @@ export interface AccountCalls {
   /** The generations of the secret that signs webhooks: the newest first, and for a day the one before it. */
   webhookGenerations(): Answer<readonly WebhookGeneration[]>;
   rotateWebhookSecret(actor: Actor): Answer<void>;
-  /** Enters the jobs of one request, all or none. The key must have been let in by what `standing` says. */
+  /** Enters the jobs of one request, all or none; decides whether the key opens and the account takes work. */
   start(keyId: string, request: StartRequest): Answer<Started>;
   /** The request that came before under the same idempotency key, and is marked as having come again. */
   recall(keyId: string, idempotency: Idempotency): Answer<Extract<Started, { kind: 'again' | 'conflict' }> | null>;

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { makeStandings, READ_AGE_MS, refuseKey, type Standing } from '../../src/account/standing.ts';
 
 const KEY = { account: 'acct_1', id: '1', hashes: ['h'] };
-const STANDING: Standing = { hash: 'h', scopes: ['read'], expiresAt: null, revokedAt: null, isSuspended: false };
+const STANDING: Standing = { hash: 'h', scopes: ['read'], expiresAt: null, revokedAt: null };
 
 /** Standings at a clock of the test's own, and an account that counts how often it is asked. */
 function rig(maxKeys?: number) {

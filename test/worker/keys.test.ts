@@ -182,6 +182,27 @@ describe('the deployment’s secrets', () => {
   });
 });
 
+test('once an isolate knows a key, a poll asks its account nothing and a start asks it once', async () => {
+  let asked = 0;
+  const counted = {
+    getByName: (name: string) => {
+      asked += 1;
+      return env.ACCOUNTS.getByName(name);
+    },
+  };
+  const ask = workerWith({ ACCOUNTS: counted as unknown as Env['ACCOUNTS'] });
+  const key = await openAccount();
+  expect((await ask('/v1/models', key, '203.0.113.10')).status).toBe(200);
+  expect(asked).toBe(1);
+  const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(LONG) };
+  const started = await ask('/v1/jobs', key, '203.0.113.10', init);
+  expect([started.status, asked]).toEqual([202, 2]);
+  const { id } = (await started.json()) as { id: string };
+  for (let i = 0; i < 20; i++) expect((await ask(`/v1/jobs/${id}`, key, '203.0.113.10')).status).toBe(200);
+  expect(asked).toBe(2);
+  expect((await call(`/v1/jobs/${id}`, { key, method: 'DELETE' })).status).toBe(204);
+});
+
 describe('a revoked key', () => {
   /** As another isolate revokes it: this one is not told. */
   const revokeBehind = (key: string) =>
