@@ -3,8 +3,7 @@ import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
-import { call, openAccount, SMALL } from './call.ts';
-import { ADMIN_KEY } from './secrets.ts';
+import { ADMIN_KEY, call, openAccount, SMALL } from './call.ts';
 
 const JSON_HEADERS = { 'content-type': 'application/json' };
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };

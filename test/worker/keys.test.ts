@@ -6,8 +6,7 @@ import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { createApp } from '../../src/app.ts';
 import type { Env } from '../../src/http/env.ts';
-import { call, createJob, KEY, openAccount, SMALL } from './call.ts';
-import { ADMIN_KEY } from './secrets.ts';
+import { ADMIN_KEY, call, createJob, KEY, openAccount, SMALL } from './call.ts';
 
 const LONG = { prompt: 'a fox', ...SMALL, N: [900], e: [1] };
 const WAIT = { executionCtx: { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} } };

@@ -4,8 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { newJobId } from '../../src/account/job-id.ts';
 import { SCOPES, type Scope } from '../../src/account/scopes.ts';
 import { lackedScope, NEEDS } from '../../src/http/needs.ts';
-import { call, openAccount, SMALL } from './call.ts';
-import { ADMIN_KEY } from './secrets.ts';
+import { ADMIN_KEY, call, openAccount, SMALL } from './call.ts';
 
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
