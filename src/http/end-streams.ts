@@ -50,8 +50,8 @@ function untilRefused(body: ReadableStream<Uint8Array>, opens: () => Promise<boo
       } catch (error) {
         end();
         // workerd tells a read that waits of the cancelling as of an error
-        if (!isRefused) throw error;
-        controller.close();
+        if (isRefused) controller.close();
+        else controller.error(error);
       }
     },
     cancel(reason) {
