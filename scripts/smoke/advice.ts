@@ -10,6 +10,12 @@ export function adviceForRefusal(status: number, code: string): string {
     case 'unauthorized':
     case 'invalid_api_key':
       return 'Send a key of an account of this deployment, by --key or RALU_API_KEY; docs/api.md, "Accounts and keys", says how to open one.';
+    case 'insufficient_scope':
+      return 'The walk needs a key with the scopes generate and read: npm run admin -- make-key <account> smoke.';
+    case 'account_suspended':
+      return 'Take another account, or: npm run admin -- resume <account>.';
+    case 'too_many_failures':
+      return 'This address sent too many wrong keys; wait a minute, then send the right one.';
     case 'not_configured':
       return 'Set what the message names: a secret with npx wrangler secret put <NAME>, PUBLIC_URL in wrangler.toml.';
     case 'no_backend':

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -61,6 +62,21 @@ afterAll(async () => {
 describe('what an earlier version stored', () => {
   test('its keys go on opening its account', () => {
     expect(stack.key).toBe(jobs.key);
+  });
+
+  test('its webhooks go on being signed with what receivers hold, until the account replaces it', async () => {
+    const { signingSecret } = JSON.parse(await readFile(join(folder, 'secrets.json'), 'utf8')) as {
+      signingSecret: string;
+    };
+    const account = `acct_${jobs.key.slice(5, 21)}`;
+    const held = createHmac('sha256', signingSecret).update(`webhook\0${account}\x000`).digest('base64');
+    const address = new URL('/v1/webhooks/default/secret', stack.url);
+    const secret = async (method: string): Promise<unknown> =>
+      (await fetch(address, { method, headers: { authorization: `Bearer ${jobs.key}` } })).json();
+    expect(await secret('GET')).toEqual({ key: `whsec_${held}` });
+    const next = await secret('POST');
+    expect(next).not.toEqual({ key: `whsec_${held}` });
+    expect(await secret('GET')).toEqual(next);
   });
 
   test('a job cut off inside its second stage is finished, in the bytes that version would have made', async () => {
