@@ -71,6 +71,7 @@ def on_a_card(name: str, offload: str, monkeypatch: pytest.MonkeyPatch):
     family = FAMILIES[type(pipeline).__name__]
     adapter = family.adapter(pipeline.transformer)
     monkeypatch.setattr(torch.cuda, "Stream", lambda *_, **__: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
     is_cfg = name in ("sd3", "sd3.5", "klein-base")
     facts = {

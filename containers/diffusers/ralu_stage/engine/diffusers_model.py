@@ -51,6 +51,9 @@ class DiffusersModel:
         self.blocks = BlockForecast(adapter.transformer)
         self.texts = TextCache(self.encode)
         is_cuda = device.type == "cuda"
+        if is_cuda:
+            # weights may still be on their way in the stream that made them, and the streams here do not wait for it
+            torch.cuda.synchronize(device)
         self.steps_stream = torch.cuda.Stream(device, priority=-1) if is_cuda else None
         self.decode_stream = torch.cuda.Stream(device) if is_cuda else None
         self.settings = ExitStack()
