@@ -29,8 +29,10 @@ import {
 } from '../src/account/account.ts';
 import { logLine } from '../src/job/log.ts';
 import type { AccountCalls, JobCalls, Objects } from '../src/job/rpc.ts';
+import { within } from '../src/stage/time-limit.ts';
 import * as tables from './account-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
+import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
 
 /** What a deployment gives the object: the jobs' objects, to ask whether one exists. */
 export interface AccountEnv {
@@ -39,6 +41,8 @@ export interface AccountEnv {
 
 /** How long webhooks are also signed with the secret that was replaced. */
 const OLD_SECRET_MS = 24 * 3_600_000;
+/** Longest wait for a job's object. */
+const JOB_MS = 10_000;
 /** a job is created within seconds of its entry, or its Worker is gone */
 const CREATION_MS = 60_000;
 
@@ -53,6 +57,8 @@ const arrivalsOf = (account: tables.AccountRecord, key: KeyRecord): Arrivals => 
 
 export class AccountObject extends DurableObject<AccountEnv> implements AccountCalls {
   readonly #sql: SqlStorage;
+  /** when this incarnation last asked the open jobs */
+  #askedAt = 0;
 
   constructor(ctx: DurableObjectState, env: AccountEnv) {
     super(ctx, env);
@@ -194,7 +200,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       return null;
     }
     if (!isRepetition(idempotency, earlier, statuses, now)) return null;
-    if (earlier.digest !== idempotency.digest) return { kind: 'conflict' };
+    // what an earlier version remembered by another digest counts by its key alone
+    if (earlier.digest !== '' && earlier.digest !== idempotency.digest) return { kind: 'conflict' };
     tables.writeIdempotency(this.#sql, idempotency.key, {
       ...earlier,
       attached: repetition ?? Math.max(1, earlier.attached),
@@ -244,9 +251,13 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     return this.#account() && tables.readPace(this.#sql, model);
   }
 
-  /** A job is no longer stored. */
+  /** A job is no longer stored: nor is what is remembered of its request. */
   erased(id: string): void {
-    if (this.#account()) tables.deleteJob(this.#sql, id);
+    if (!this.#account()) return;
+    this.ctx.storage.transactionSync(() => {
+      tables.deleteIdempotencyOf(this.#sql, id);
+      tables.deleteJob(this.#sql, id);
+    });
   }
 
   /** Jobs of the account, newest first; `before` is the place after which to go on. */
@@ -254,29 +265,45 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     return this.#account() ? tables.listJobs(this.#sql, query) : [];
   }
 
-  /** Lets go entries whose job never came, and idempotency keys that have expired. */
+  /** Lets go entries whose job never came and idempotency keys that have expired; asks open jobs that are not heard of. */
   override async alarm(): Promise<void> {
     const now = Date.now();
     if (!this.#account()) return;
     tables.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS);
     for (const id of tables.readUncreated(this.#sql, now - CREATION_MS)) {
-      const job = await this.env.JOBS.getByName(id).view(null);
-      if (job) tables.markCreated(this.#sql, [id]);
-      else {
-        tables.deleteJob(this.#sql, id);
-        logLine('job_never_came', { job_id: id });
+      try {
+        const job = await within(JOB_MS, 'the job', this.env.JOBS.getByName(id).view(null));
+        if (job) tables.markCreated(this.#sql, [id]);
+        else {
+          tables.deleteJob(this.#sql, id);
+          logLine('job_never_came', { job_id: id });
+        }
+      } catch (error) {
+        // it is asked again with those that are open; the others are not kept waiting
+        tables.markCreated(this.#sql, [id]);
+        logLine('job_not_reached', { job_id: id, error: String(error) });
       }
+    }
+    if (now < this.#askedAt || now - this.#askedAt >= RECONCILE_MS) {
+      this.#askedAt = now;
+      const silent = tables.drawOpen(this.#sql, { now, silentMs: RECONCILE_MS, most: JOBS_A_ROUND });
+      await reconcile(this.env.JOBS, silent, {
+        ended: (id, status) => this.ended(id, status, null),
+        gone: (id) => this.erased(id),
+      });
     }
     this.#arm(now);
   }
 
   /** Sets the alarm for whatever is due first; an earlier one stays. */
   #arm(now: number): void {
+    const account = this.#account();
     const uncreated = tables.oldestUncreated(this.#sql);
     const idempotency = tables.oldestIdempotency(this.#sql);
     const due = [
       ...(uncreated === null ? [] : [uncreated + CREATION_MS + 1]),
       ...(idempotency === null ? [] : [idempotency + IDEMPOTENCY_MS + 1]),
+      ...(account && tables.countOpen(this.#sql) > 0 ? [nextRound(account.createdAt, now)] : []),
     ];
     if (due.length > 0) void this.ctx.storage.setAlarm(Math.max(now + 1, Math.min(...due)));
   }
