@@ -51,6 +51,9 @@ export const ACCOUNT_MIGRATIONS = [
    CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, actor TEXT NOT NULL, act TEXT NOT NULL, subject TEXT, detail TEXT NOT NULL);
    CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
    CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;`,
+  // a digest without a key confirms a guessed prompt
+  `UPDATE idempotency SET digest = '';
+   CREATE INDEX idempotency_by_request ON idempotency (request_id);`,
 ] as const;
 
 export interface AccountRecord {
@@ -362,11 +365,11 @@ export function deleteJob(sql: SqlStorage, id: string): void {
   sql.exec('DELETE FROM job WHERE id = ?', id);
 }
 
-/** Open jobs entered before `before` whose objects were never heard of. */
+/** Up to 32 open jobs entered before `before` whose objects were never heard of. */
 export const readUncreated = (sql: SqlStorage, before: number): readonly string[] =>
   sql
     .exec<{ id: string }>(
-      "SELECT id FROM job WHERE is_created = 0 AND status = 'open' AND created_at < ? ORDER BY seq",
+      "SELECT id FROM job WHERE is_created = 0 AND status = 'open' AND created_at < ? ORDER BY seq LIMIT 32",
       before,
     )
     .toArray()
@@ -439,6 +442,26 @@ export function writeIdempotency(
 export function deleteIdempotency(sql: SqlStorage, key: string): void {
   sql.exec('DELETE FROM idempotency WHERE key = ?', key);
 }
+
+/** Forgets the request that a job belongs to: with one of its jobs gone its key is free. */
+export function deleteIdempotencyOf(sql: SqlStorage, jobId: string): void {
+  sql.exec('DELETE FROM idempotency WHERE request_id = (SELECT request_id FROM job WHERE id = ?)', jobId);
+}
+
+/** Up to `most` open jobs, drawn at random, that were entered before `silentMs`, or later than now: the clock stepped. */
+export const drawOpen = (
+  sql: SqlStorage,
+  { now, silentMs, most }: { readonly now: number; readonly silentMs: number; readonly most: number },
+): readonly string[] =>
+  sql
+    .exec<{ id: string }>(
+      "SELECT id FROM job WHERE status = 'open' AND (created_at <= ?1 OR created_at > ?2) ORDER BY RANDOM() LIMIT ?3",
+      now - silentMs,
+      now,
+      most,
+    )
+    .toArray()
+    .map(({ id }) => id);
 
 export function deleteIdempotencyBefore(sql: SqlStorage, at: number): void {
   sql.exec('DELETE FROM idempotency WHERE created_at < ?', at);

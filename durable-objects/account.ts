@@ -45,6 +45,7 @@ import { within } from '../src/stage/time-limit.ts';
 import { type Chores, makeChores } from './account-chores.ts';
 import * as tables from './account-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
+import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
 
 /** What a deployment gives the object: the jobs' objects, and the one that lists the accounts. */
 export interface AccountEnv {
@@ -54,10 +55,10 @@ export interface AccountEnv {
 
 /** How long webhooks are also signed with the secret that was replaced. */
 const OLD_SECRET_MS = 24 * 3_600_000;
+/** Longest wait for a job's object. */
+const JOB_MS = 10_000;
 /** a job is created within seconds of its entry, or its Worker is gone */
 const CREATION_MS = 60_000;
-/** longest wait for a job's object */
-const JOB_MS = 10_000;
 /** how exactly a key's last use is kept */
 const USE_PRECISION_MS = 60_000;
 
@@ -75,6 +76,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   readonly #chores: Chores;
   /** jobs that were never heard of, and could not be asked, are left alone until then */
   #notAskedBefore = 0;
+  /** when this incarnation last asked the open jobs */
+  #askedAt = 0;
 
   constructor(ctx: DurableObjectState, env: AccountEnv) {
     super(ctx, env);
@@ -351,7 +354,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       return null;
     }
     if (!isRepetition(idempotency, earlier, statuses, now)) return null;
-    if (earlier.digest !== idempotency.digest) return { kind: 'conflict' };
+    // what an earlier version remembered by another digest counts by its key alone
+    if (earlier.digest !== '' && earlier.digest !== idempotency.digest) return { kind: 'conflict' };
     tables.writeIdempotency(this.#sql, idempotency.key, {
       ...earlier,
       attached: repetition ?? Math.max(1, earlier.attached),
@@ -401,9 +405,13 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     return this.#account() && tables.readPace(this.#sql, model);
   }
 
-  /** A job is no longer stored. */
+  /** A job is no longer stored: nor is what is remembered of its request. */
   erased(id: string): void {
-    if (this.#account()) tables.deleteJob(this.#sql, id);
+    if (!this.#account()) return;
+    this.ctx.storage.transactionSync(() => {
+      tables.deleteIdempotencyOf(this.#sql, id);
+      tables.deleteJob(this.#sql, id);
+    });
   }
 
   /** Jobs of the account, newest first; `before` is the place after which to go on. */
@@ -411,14 +419,28 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     return this.#account() ? tables.listJobs(this.#sql, query) : [];
   }
 
-  /** Lets go entries whose job never came and idempotency keys that have expired, and does what else is left to do. */
+  /**
+   * Lets go entries whose job never came and idempotency keys that have expired, asks open jobs that are not heard of,
+   * and does what else is left to do.
+   */
   override async alarm(): Promise<void> {
     const now = Date.now();
     if (!this.#account()) return;
     tables.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS);
     await this.#letGoUncreated(now);
+    await this.#askOpen(now);
     await this.#chores.round();
     this.#arm(Date.now());
+  }
+
+  async #askOpen(now: number): Promise<void> {
+    if (now >= this.#askedAt && now - this.#askedAt < RECONCILE_MS) return;
+    this.#askedAt = now;
+    const silent = tables.drawOpen(this.#sql, { now, silentMs: RECONCILE_MS, most: JOBS_A_ROUND });
+    await reconcile(this.env.JOBS, silent, {
+      ended: (id, status) => this.ended(id, status, null),
+      gone: (id) => this.erased(id),
+    });
   }
 
   async #letGoUncreated(now: number): Promise<void> {
@@ -456,6 +478,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       ...(uncreated === null ? [] : [Math.max(uncreated + CREATION_MS + 1, this.#notAskedBefore)]),
       ...(idempotency === null ? [] : [idempotency + IDEMPOTENCY_MS + 1]),
       ...(chores === null ? [] : [chores]),
+      ...(account && tables.countOpen(this.#sql) > 0 ? [nextRound(account.createdAt, now)] : []),
     ];
     if (due.length > 0) void this.ctx.storage.setAlarm(Math.max(now + 1, Math.min(...due)));
   }

@@ -164,7 +164,8 @@ export function breakRow(
   const stored = storedValues(row);
   const broken = new Set(unreadableFields(stored));
   const fields = FIELDS.filter((field) => broken.has(field) || columns.includes(COLUMNS[field][0]));
-  const record = brokenRecord(stored, fields, times);
+  const parts = fields.map((field) => COLUMNS[field][0]);
+  const record = brokenRecord(stored, fields, { parts, ...times });
   deleteLatents(sql);
   updateRow(sql, record);
   return record;

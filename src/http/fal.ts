@@ -146,7 +146,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   ) => {
     // the address of a request, which takes no POST, has the form of an app's
     if (path === 'requests' && more !== undefined) throw methodNotAllowed('POST', ['GET', 'HEAD']);
-    const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, { input, webhook });
+    const idempotency = await idempotencyOf(c, c.req.path, { input, webhook });
     const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
       memo,
       draft: async () => {

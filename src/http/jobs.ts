@@ -160,7 +160,7 @@ const deleteJob = createRoute({
 export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(createJob, async (c) => {
     const body = c.req.valid('json');
-    const idempotency = await idempotencyOf(c.req.header('idempotency-key'), '/v1/jobs', body);
+    const idempotency = await idempotencyOf(c, '/v1/jobs', body);
     const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, {
       draft: async () => draftBody(body, await availableModels(c.env), draftTools(c.env)),
       memo,

@@ -149,7 +149,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     c: Context<AppEnv>,
     { body, model }: { readonly body: Omit<z.infer<typeof createBody>, 'version'>; readonly model: ModelName },
   ) => {
-    const idempotency = await idempotencyOf(c.req.header('idempotency-key'), c.req.path, body);
+    const idempotency = await idempotencyOf(c, c.req.path, body);
     const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
       draft: async () => draftPrediction(body.input, model, await availableModels(c.env), draftTools(c.env)),
       memo,

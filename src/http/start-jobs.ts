@@ -1,9 +1,9 @@
 /**
  * From planned images to running jobs: entered in the account first, then created. Every surface starts its jobs here.
  */
-
+import type { Context } from 'hono';
 import type { Idempotency, Started } from '../account/account.ts';
-import { toHex } from '../account/hmac.ts';
+import { hmacHex } from '../account/hmac.ts';
 import { newJobId } from '../account/job-id.ts';
 import type { RateState } from '../account/rate.ts';
 import type { JobView } from '../job/job.ts';
@@ -14,7 +14,7 @@ import type { Planned } from '../job/schedule-request.ts';
 import type { Webhook } from '../job/webhook.ts';
 import { KEY_FAULTS, refuse } from './auth.ts';
 import { callObject } from './call-object.ts';
-import type { Caller, Env } from './env.ts';
+import type { AppEnv, Caller, Env } from './env.ts';
 import { moderate } from './moderate.ts';
 import { badField, orProblem, Problem } from './problem.ts';
 
@@ -44,22 +44,21 @@ export interface StartOptions {
  * What an `Idempotency-Key` header, bare or quoted as the IETF draft has it, makes of a request; null without one.
  * Throws a 400 Problem.
  */
-export async function idempotencyOf(
-  header: string | undefined,
-  surface: string,
-  body: unknown,
-): Promise<Idempotency | null> {
+export async function idempotencyOf(c: Context<AppEnv>, surface: string, body: unknown): Promise<Idempotency | null> {
+  const header = c.req.header('idempotency-key');
   if (header === undefined) return null;
   const key = /^"(.*)"$/.exec(header)?.[1] ?? header;
   if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY)
     throw badField('idempotency-key', header, `must have 1 to ${MAX_IDEMPOTENCY_KEY} characters`);
-  return { key, digest: await digestOf(surface, body), repetition: null };
+  return { key, digest: await digestOf(c, surface, body), repetition: null };
 }
 
-/** What two requests must share to be one: surface and body. 64 hex digits. */
-export async function digestOf(surface: string, body: unknown): Promise<string> {
-  return toHex(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`${surface}\0${JSON.stringify(body)}`)));
-}
+/**
+ * What two requests must share to be one: account, surface and body. 64 hex digits, under the deployment's secret, so
+ * nobody who reads them can tell whether a prompt they guess is in there.
+ */
+export const digestOf = ({ env, var: { caller } }: Context<AppEnv>, surface: string, body: unknown): Promise<string> =>
+  hmacHex(env.SIGNING_SECRET, 'digest', `${caller.account}\0${surface}\0${JSON.stringify(body)}`);
 
 /** A number for people, in three figures. */
 const figures = (value: number): string => String(Number(value.toPrecision(3)));

@@ -123,13 +123,13 @@ export const unreadableFailure = (parts: readonly string[], stage: number | null
 });
 
 /**
- * The failed record of a job at `now` whose `fields` cannot be read: what can be read stays, but for what only an
- * unbroken job has.
+ * The failed record of a job at `now` whose `fields` cannot be read, named `parts` for people: what can be read stays,
+ * but for what only an unbroken job has.
  */
 export function brokenRecord(
   stored: Readonly<Record<keyof JobRecord, unknown>>,
   fields: readonly (keyof JobRecord)[],
-  { now, expiresAt }: { readonly now: number; readonly expiresAt: number },
+  { parts, now, expiresAt }: { readonly parts: readonly string[]; readonly now: number; readonly expiresAt: number },
 ): JobRecord {
   const record = stored as unknown as JobRecord;
   const keep = <Field extends keyof JobRecord>(field: Field, otherwise: JobRecord[Field]): JobRecord[Field] =>
@@ -150,7 +150,7 @@ export function brokenRecord(
     selections: null,
     image: null,
     receipt: null,
-    failure: unreadableFailure(fields, null, keep('tries', 0)),
+    failure: unreadableFailure(parts, null, keep('tries', 0)),
     finishedAt: keep('finishedAt', null) ?? now,
     expiresAt: keep('expiresAt', null) ?? expiresAt,
     deadlineAt: keep('deadlineAt', null),

@@ -66,10 +66,10 @@ const generate = createRoute({
  * try started.
  */
 async function idempotencyHere(c: Context<AppEnv>, body: ImageRequest): Promise<Idempotency | null> {
-  const given = await idempotencyOf(c.req.header('idempotency-key'), SURFACE, body);
+  const given = await idempotencyOf(c, SURFACE, body);
   const retries = c.req.header('x-stainless-retry-count');
   if (given || retries === undefined) return given;
-  const digest = await digestOf(SURFACE, body);
+  const digest = await digestOf(c, SURFACE, body);
   // no header can hold a zero byte, so no caller's key is like it
   return {
     key: `\0${c.var.caller.keyId}.${digest}`,
