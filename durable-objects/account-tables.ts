@@ -448,7 +448,9 @@ export function deleteIdempotencyOf(sql: SqlStorage, jobId: string): void {
   sql.exec('DELETE FROM idempotency WHERE request_id = (SELECT request_id FROM job WHERE id = ?)', jobId);
 }
 
-/** Up to `most` open jobs, drawn at random, that were entered before `silentMs`, or later than now: the clock stepped. */
+/**
+ * Up to `most` open jobs, drawn at random, that were entered before `silentMs`, or later than now: the clock stepped.
+ */
 export const drawOpen = (
   sql: SqlStorage,
   { now, silentMs, most }: { readonly now: number; readonly silentMs: number; readonly most: number },

@@ -19,7 +19,9 @@ export interface Found {
   readonly gone: (id: string) => void;
 }
 
-/** When the next round is due: every five minutes from when the account was opened. Law: after `now`, by at most that. */
+/**
+ * When the next round is due: every five minutes from when the account was opened. Law: after `now`, by at most that.
+ */
 export const nextRound = (openedAt: number, now: number): number => {
   const since = (now - openedAt) % RECONCILE_MS;
   return now + RECONCILE_MS - (since < 0 ? since + RECONCILE_MS : since);

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { JOBS_A_ROUND, nextRound, RECONCILE_MS } from '../../durable-objects/reconcile.ts';
+import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
 import type { JobView } from '../../src/job/job.ts';
 import { call, openAccount, SMALL, watch, watchAll } from './call.ts';
@@ -289,7 +290,7 @@ describe('nobody there', () => {
     });
     const account = await sqlOf(id, (sql) => sql.exec<{ account: string }>('SELECT account FROM job').one().account);
     await call(`/v1/jobs/${id}`, { method: 'DELETE' });
-    const waiting = `job_${crypto.randomUUID().replaceAll('-', '')}`;
+    const waiting = await newJobId(env.SIGNING_SECRET);
     await withEnv(waiting, { BACKENDS: JSON.stringify([{ ...local, url: GONE.url }]) });
     await stubOf(waiting).create({ id: waiting, account, request, plan, deadlineSeconds: null, webhook: null });
     const row = () =>
