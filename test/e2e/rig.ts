@@ -29,6 +29,8 @@ export interface Rig {
   kill(): Promise<void>;
   /** kills what runs and removes the folder */
   remove(): Promise<void>;
+  /** where everything that the stack stores is: the objects' databases and the bucket */
+  readonly state: string;
   /** what Worker and stage server logged since the rig was made, most recent last */
   readonly log: readonly string[];
 }
@@ -73,6 +75,7 @@ export async function makeRig(
   return {
     service,
     log,
+    state: join(folder, 'state'),
     get adminKey() {
       return adminKey;
     },
