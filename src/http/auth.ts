@@ -10,9 +10,9 @@ import { type KeyRefusal, READ_AGE_MS, refuseKey, type Standing } from '../accou
 import { within } from '../stage/time-limit.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv, Caller } from './env.ts';
-import { giveBackTry, notConfigured, secretsOf, takesOldForms, takeTry } from './gate.ts';
+import { giveBackTry, notConfigured, secretsOf, takeRead, takesOldForms, takeTry } from './gate.ts';
 import { knownJobId } from './job-id.ts';
-import { lackedScope, type Need, needOf } from './needs.ts';
+import { lackedScope, type Need, needOf, readOf } from './needs.ts';
 import { Problem } from './problem.ts';
 
 /** A 401. */
@@ -101,6 +101,8 @@ async function callerOf(c: Context<AppEnv>): Promise<Caller> {
   const asksWhose = (need === 'own_job' || need === 'own_key') && !scopes.includes('admin');
   const lacked = lackedScope(need, scopes, asksWhose && (await isOwn(c, need, key)));
   if (lacked !== null) throw lacks(lacked);
+  const kind = readOf(c.req.method, c.req.routePath);
+  if (kind !== null) takeRead(c, kind, `${key.account}.${key.id}`);
   const caller = { account: key.account, keyId: key.id, scopes };
   c.set('caller', caller);
   c.set('actor', `key:${key.id}`);

@@ -2,6 +2,7 @@
 import type { JobEnv } from '../../durable-objects/job.ts';
 import type { Actor } from '../account/account.ts';
 import type { Doubts } from '../account/doubts.ts';
+import type { Reads } from '../account/reads.ts';
 import type { Scope } from '../account/scopes.ts';
 import type { Standings } from '../account/standing.ts';
 import type { DirectoryCalls, JobCalls, Objects } from '../job/rpc.ts';
@@ -40,6 +41,7 @@ export interface Caller {
 export interface Gate {
   readonly standings: Standings;
   readonly doubts: Doubts;
+  readonly reads: Reads;
 }
 
 /** Hono's view of a request. */

@@ -4,12 +4,17 @@ import { createMiddleware } from 'hono/factory';
 import { makeDoubts, senderOf } from '../account/doubts.ts';
 import { type Secrets, secretsFrom } from '../account/hmac.ts';
 import { oldFormsUntil } from '../account/old-forms.ts';
+import { makeReads, type ReadKind } from '../account/reads.ts';
 import { makeStandings } from '../account/standing.ts';
 import type { AppEnv, Env, Gate } from './env.ts';
 import { Problem } from './problem.ts';
 
 /** What an isolate remembers: nothing at first. */
-export const makeGate = (): Gate => ({ standings: makeStandings(() => Date.now()), doubts: makeDoubts() });
+export const makeGate = (): Gate => ({
+  standings: makeStandings(() => Date.now()),
+  doubts: makeDoubts(),
+  reads: makeReads(),
+});
 
 /** What keys, ids and links are signed with. Throws a 503 Problem where the deployment has nothing. */
 export function secretsOf(env: Pick<Env, 'SIGNING_SECRET' | 'SIGNING_SECRET_PREVIOUS'>): Secrets {
@@ -37,6 +42,19 @@ export function takeTry(c: Context<AppEnv>): void {
     code: 'too_many_failures',
     detail: `Too many requests from this address had no valid key, link or job id; come back in ${seconds} s.`,
     headers: { 'retry-after': String(seconds), 'retry-after-ms': String(Math.ceil(retryMs)) },
+  });
+}
+
+/** Takes one of the questions that a key may ask in a minute. Throws a 429 Problem where it has none left. */
+export function takeRead(c: Context<AppEnv>, kind: ReadKind, key: string): void {
+  const refused = c.var.gate.reads.take(kind, key, Date.now());
+  if (refused === null) return;
+  const seconds = Math.max(1, Math.ceil(refused.retryMs / 1000));
+  throw new Problem({
+    status: 429,
+    code: 'rate_limit',
+    detail: `The key may ask for ${refused.limit} ${kind} a minute; come back in ${seconds} s.`,
+    headers: { 'retry-after': String(seconds), 'retry-after-ms': String(Math.ceil(refused.retryMs)) },
   });
 }
 

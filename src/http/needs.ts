@@ -1,4 +1,5 @@
 /** What each route asks of a key: the one table that says so. */
+import type { ReadKind } from '../account/reads.ts';
 import type { Scope } from '../account/scopes.ts';
 
 /**
@@ -58,9 +59,27 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'DELETE /v1/accounts/{account}/keys/{key}': 'deployment',
 };
 
+/** Routes that ask much at once, and what they count as; every other one that needs `read` is a poll. */
+const READS: Readonly<Record<string, ReadKind>> = {
+  'POST /v1/jobs/quote': 'quotes',
+  'GET /v1/jobs': 'lists',
+  'GET /v1/predictions': 'lists',
+  'GET /v1/account/audit': 'lists',
+};
+
+const routeOf = (method: string, path: string): string =>
+  `${method === 'HEAD' ? 'GET' : method} ${path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')}`;
+
+/** What a route counts as among the questions of a key; null: it asks nothing that is counted. */
+export function readOf(method: string, path: string): ReadKind | null {
+  const route = routeOf(method, path);
+  const need = NEEDS[route];
+  return READS[route] ?? (need === 'read' || need === 'read_or_link' ? 'polls' : null);
+}
+
 /** What a route asks, by its method and its path as the router has it. Throws an Error where the table lacks it. */
 export function needOf(method: string, path: string): Need {
-  const route = `${method === 'HEAD' ? 'GET' : method} ${path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')}`;
+  const route = routeOf(method, path);
   const need = NEEDS[route];
   if (need === undefined) throw new Error(`no need is known of ${route}`);
   return need;

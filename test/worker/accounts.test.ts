@@ -186,6 +186,26 @@ describe('limits', () => {
     expect(Number(small.headers.get('retry-after'))).toBeLessThan(Number(refused.headers.get('retry-after')));
   });
 
+  test('quotes a minute: beyond them nothing is fitted, and jobs go on', async () => {
+    const key = await openAccount();
+    const quote = (seed: number) =>
+      call('/v1/jobs/quote', {
+        key,
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ ...APPLE, seed }),
+      });
+    const answers = await Promise.all(Array.from({ length: 130 }, (_, seed) => quote(seed)));
+    expect(answers.filter(({ status }) => status === 200).length).toBeLessThanOrEqual(122);
+    const refused = answers.find(({ status }) => status === 429) as Response;
+    expect(await json(refused)).toMatchObject({
+      code: 'rate_limit',
+      detail: expect.stringMatching(/^The key may ask for 120 quotes a minute; come back in \d+ s\.$/),
+    });
+    expect(Number(refused.headers.get('retry-after'))).toBe(1);
+    expect((await start(key, APPLE)).status).toBe(202);
+  });
+
   test('a key with a budget of its own has no more than that of the account’s', async () => {
     const first = await openAccount();
     const { id } = await json<{ id: string }>(await call('/v1/account', { key: first }));
