@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ralu_stage.engine.blocks import PARTS
+from ralu_stage.facts import default_guidance
 from ralu_stage.quantize import is_quantized
 from ralu_stage.source import LoadError, Source
 
@@ -66,7 +67,8 @@ def on_paper(source: Source, *, value_bytes: int, quantize: str, offload: str, p
     transformer, vae = source.configs["transformer"], source.configs["vae"]
     width = transformer["num_attention_heads"] * transformer["attention_head_dim"]
     token_pixels = 2 * 2 ** (len(vae["block_out_channels"]) - 1)
-    passes = 2 if source.family.name == "sd3" else 1
+    guidance = default_guidance(source, None)
+    passes = 2 if guidance is not None and guidance["kind"] == "cfg" else 1
     tokens = pixels // token_pixels**2
     return Memory(
         weights,

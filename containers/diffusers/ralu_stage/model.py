@@ -18,7 +18,10 @@ class Stopped(Exception):
 
 
 class NotFinite(Exception):
-    """The latents became NaN or infinite: the same request would end the same way again."""
+    """The latents, or a picture of them, became NaN or infinite: the same request would end the same way again."""
+
+    def __init__(self, what: str = "the latents") -> None:
+        super().__init__(f"{what} became NaN or infinite")
 
 
 class ModelFailed(Exception):

@@ -81,6 +81,12 @@ def test_stopped_and_not_finite_are_what_they_are(tiny_model):
         denoise(model, job(model, latents=numpy.full((16, 64), 3e38, numpy.float32)))
 
 
+def test_a_picture_that_is_not_finite_is_no_picture(tiny_model):
+    model = tiny_model("flux-dev")
+    with pytest.raises(NotFinite, match="the picture became NaN or infinite"):
+        model.decode(torch.full((16, 64), float("nan")), 4, 4)
+
+
 def test_clean_latents_come_only_where_they_are_asked_for(tiny_model):
     model = tiny_model("flux-dev")
     assert denoise(model, job(model, clean_latents=False)).clean is None

@@ -156,6 +156,9 @@ class DiffusersModel:
         with self.failing("decoder"), stream(self.decode_stream), torch.no_grad():
             tokens = self.adapter.to_decoder(latents.to(self.device), self.vae)
             picture = self.vae.decode(unpack(tokens, rows, cols).to(self.vae.dtype), return_dict=False)[0]
+            # as bytes it would be black, and paid for
+            if not torch.isfinite(picture).all():
+                raise NotFinite("the picture")
             pixels = (picture[0].float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
             return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
 

@@ -12,7 +12,7 @@ import torch
 from ralu_stage.contract import events
 from ralu_stage.contract.message import Message, encode_message
 from ralu_stage.contract.request import StageJob
-from ralu_stage.model import Denoised, Model, ModelFailed, Stopped
+from ralu_stage.model import Denoised, Model, ModelFailed, NotFinite, Stopped
 from ralu_stage.picture.encode import encode_image, encode_preview
 from ralu_stage.picture.enlarge import double_picture
 from ralu_stage.picture.whole_grid import whole_grid
@@ -94,5 +94,7 @@ def _timed(part: str, work: Callable[[], T]) -> tuple[T, float]:
     start = time.perf_counter()
     try:
         return work(), (time.perf_counter() - start) * 1000
+    except (ModelFailed, NotFinite):
+        raise
     except Exception as cause:
         raise ModelFailed(part, cause) from cause
