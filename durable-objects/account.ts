@@ -457,7 +457,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
         logLine('job_not_reached', { job_id: id, error: String(error) });
         continue;
       }
-      tables.deleteJob(this.#sql, id);
+      // its Worker is gone, and did not withdraw it
+      this.withdraw([id], true);
       logLine('job_never_came', { job_id: id });
     }
   }

@@ -298,13 +298,20 @@ describe('limits', () => {
     expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 0 });
   });
 
-  test('an entry whose job never came is let go by the alarm; one whose job runs is kept', async () => {
+  test('an entry whose job never came is let go by the alarm with what it took; one whose job runs is kept', async () => {
     const key = await openAccount();
     const { id } = await json<{ id: string }>(await start(key, LONG));
     const account = accountOf(key);
     const lost = `job_${'e'.repeat(32)}`;
+    const spent = () =>
+      runInDurableObject(account, (_, state) => {
+        const sql = 'SELECT key.arrival, key.work_arrival, account.work_arrival AS of_account FROM key, account';
+        return state.storage.sql.exec(sql).one();
+      });
+    const before = await spent();
     await runInDurableObject(account, async (instance, state) => {
-      instance.start(namesIn(key).id, { requestId: 'r', jobIds: [lost], work: FREE, idempotency: null });
+      const work = { flops: 2e12, plainFlops: 1e12, steps: 1 };
+      instance.start(namesIn(key).id, { requestId: 'r', jobIds: [lost], work, idempotency: null });
       state.storage.sql.exec('UPDATE job SET created_at = created_at - 61000, is_created = 0');
     });
     expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 2 });
@@ -314,6 +321,10 @@ describe('limits', () => {
         instance.jobs({ before: null, limit: 10, status: null, requestId: null }).map((job) => job.id),
       ),
     ).toEqual([id]);
+    // nothing is owed any more than the clock has gone on
+    const after = await spent();
+    for (const [name, arrival] of Object.entries(after))
+      expect(arrival as number, name).toBeLessThanOrEqual(Math.max(before[name] as number, Date.now() * 1000));
     await cancel(key, id);
   });
 });
