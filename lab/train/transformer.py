@@ -24,9 +24,11 @@ import text
 from muon import Muon
 
 # diffusers imports these wherever they are installed: seconds of the GPU's time, and an ImportError where they do not
-# like a package that travelled. The model needs none of them, and None keeps them from being found
-sys.modules |= dict.fromkeys(["transformers", "peft", "accelerate"])
-from diffusers import FluxTransformer2DModel  # noqa: E402
+# like a package that travelled. The model needs none of them, and None keeps them from being found. Once diffusers has
+# looked for them it is too late
+if "diffusers" not in sys.modules:
+    sys.modules |= dict.fromkeys(["transformers", "peft", "accelerate"])
+from diffusers import FluxTransformer2DModel
 
 SHIFT = 3.0  # of the noise level, in training and sampling, at every size
 # FLUX.1-dev: 19, 38, 128, 24, (16, 56, 56), joint_attention_dim 4096, pooled 768, guidance
