@@ -17,9 +17,12 @@ import {
   type NewKey,
   type PageQuery,
   type RememberedRequest,
+  type Terms,
+  UNLIMITED,
 } from '../src/account/account.ts';
 import { readScopes, writeScopes } from '../src/account/scopes.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
+import { LEDGER_TABLES } from './ledger-tables.ts';
 
 /** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
 export const ACCOUNT_MIGRATIONS = [
@@ -54,12 +57,17 @@ export const ACCOUNT_MIGRATIONS = [
   // a digest without a key confirms a guessed prompt
   `UPDATE idempotency SET digest = '';
    CREATE INDEX idempotency_by_request ON idempotency (request_id);`,
+  `ALTER TABLE account ADD COLUMN terms TEXT;
+   ALTER TABLE key ADD COLUMN micro_usd_per_day INTEGER;
+   ALTER TABLE key ADD COLUMN micro_usd_per_month INTEGER;
+   ${LEDGER_TABLES}`,
 ] as const;
 
 export interface AccountRecord {
   readonly id: string;
   readonly name: string;
   readonly limits: AccountLimits;
+  readonly terms: Terms;
   readonly createdAt: number;
   /** of `takeWork`: microseconds */
   readonly workArrival: number;
@@ -82,6 +90,7 @@ type AccountRow = {
   erases_through: number | null;
   is_listed: number;
   work_arrival: number;
+  terms: string | null;
 };
 
 export function readAccount(sql: SqlStorage): AccountRecord | null {
@@ -93,6 +102,8 @@ export function readAccount(sql: SqlStorage): AccountRecord | null {
     id: row.id,
     name: row.name,
     limits,
+    // one opened before there were prices pays as it did: not ahead
+    terms: row.terms === null ? UNLIMITED : (JSON.parse(row.terms) as Terms),
     createdAt: row.created_at,
     workArrival: row.work_arrival,
     suspendedAt: row.suspended_at,
@@ -111,12 +122,19 @@ export function setArrivals(sql: SqlStorage, keyId: string, { key, keyWork, acco
 /** What the directory shows of an account is changed, so it has to be told. */
 export function changeAccount(
   sql: SqlStorage,
-  { name, limits, suspendedAt, cancelsJobs }: Pick<AccountRecord, 'name' | 'limits' | 'suspendedAt' | 'cancelsJobs'>,
+  {
+    name,
+    limits,
+    terms,
+    suspendedAt,
+    cancelsJobs,
+  }: Pick<AccountRecord, 'name' | 'limits' | 'terms' | 'suspendedAt' | 'cancelsJobs'>,
 ): void {
   sql.exec(
-    'UPDATE account SET name = ?, limits = ?, suspended_at = ?, cancels_jobs = ?, is_listed = 0',
+    'UPDATE account SET name = ?, limits = ?, terms = ?, suspended_at = ?, cancels_jobs = ?, is_listed = 0',
     name,
     JSON.stringify(limits),
+    JSON.stringify(terms),
     suspendedAt,
     cancelsJobs ? 1 : 0,
   );
@@ -162,13 +180,14 @@ export function rotateWebhookSecret(sql: SqlStorage, at: number): void {
 
 export function insertAccount(
   sql: SqlStorage,
-  { id, name, limits, createdAt }: Pick<AccountRecord, 'id' | 'name' | 'limits' | 'createdAt'>,
+  { id, name, limits, terms, createdAt }: Pick<AccountRecord, 'id' | 'name' | 'limits' | 'terms' | 'createdAt'>,
 ): void {
   sql.exec(
-    'INSERT INTO account (id, name, limits, created_at) VALUES (?, ?, ?, ?)',
+    'INSERT INTO account (id, name, limits, terms, created_at) VALUES (?, ?, ?, ?, ?)',
     id,
     name,
     JSON.stringify(limits),
+    JSON.stringify(terms),
     createdAt,
   );
 }
@@ -186,6 +205,8 @@ type KeyRow = {
   scopes: string;
   expires_at: number | null;
   last_used_at: number | null;
+  micro_usd_per_day: number | null;
+  micro_usd_per_month: number | null;
 };
 const toKey = (row: KeyRow): KeyRecord => ({
   id: row.id,
@@ -200,6 +221,8 @@ const toKey = (row: KeyRow): KeyRecord => ({
   arrival: row.arrival,
   tflopsPerMinute: row.tflops_per_minute,
   workArrival: row.work_arrival,
+  microUsdPerDay: row.micro_usd_per_day,
+  microUsdPerMonth: row.micro_usd_per_month,
 });
 
 export const readKeys = (sql: SqlStorage): readonly KeyRecord[] =>
@@ -212,10 +235,21 @@ export function readKey(sql: SqlStorage, id: string): KeyRecord | null {
 
 export function insertKey(
   sql: SqlStorage,
-  { id, name, hash, scopes, expiresAt, createdAt, tflopsPerMinute }: NewKey & Pick<KeyRecord, 'createdAt'>,
+  {
+    id,
+    name,
+    hash,
+    scopes,
+    expiresAt,
+    createdAt,
+    tflopsPerMinute,
+    microUsdPerDay,
+    microUsdPerMonth,
+  }: NewKey & Pick<KeyRecord, 'createdAt'>,
 ): void {
   sql.exec(
-    'INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival, is_signed, scopes, expires_at, tflops_per_minute) VALUES (?, ?, ?, ?, NULL, 0, 1, ?, ?, ?)',
+    `INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival, is_signed, scopes, expires_at, tflops_per_minute, micro_usd_per_day,
+       micro_usd_per_month) VALUES (?, ?, ?, ?, NULL, 0, 1, ?, ?, ?, ?, ?)`,
     id,
     name,
     hash,
@@ -223,6 +257,8 @@ export function insertKey(
     writeScopes(scopes),
     expiresAt,
     tflopsPerMinute,
+    microUsdPerDay,
+    microUsdPerMonth,
   );
 }
 

@@ -15,14 +15,14 @@ import {
   type Arrivals,
   type AuditEntry,
   admit,
+  type Confirmed,
   IDEMPOTENCY_MS,
   type Idempotency,
   type IndexedJob,
   isOut,
   isRepetition,
+  type JobEnd,
   type JobQuery,
-  type JobStatus,
-  type JobWork,
   type KeyRecord,
   type KeyView,
   MAX_KEYS,
@@ -33,23 +33,29 @@ import {
   type RunningJobs,
   rateState,
   refunded,
+  type Settled,
   type Started,
   type StartRequest,
   type SuccessorKey,
+  withExcess,
 } from '../src/account/account.ts';
 import type { Standing } from '../src/account/standing.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
+import type { Posting, StoredEntry } from '../src/billing/ledger.ts';
+import type { UsageQuery, UsageRow } from '../src/billing/spending.ts';
 import { logLine } from '../src/job/log.ts';
-import type { AccountCalls, DirectoryCalls, JobCalls, Objects } from '../src/job/rpc.ts';
+import type { AccountCalls, DirectoryCalls, JobCalls, Objects, Posted } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Chores, makeChores } from './account-chores.ts';
+import * as money from './account-money.ts';
 import * as tables from './account-tables.ts';
+import { readEntries, readUsageRows } from './ledger-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
 
 /** What a deployment gives the object: the jobs' objects, and the one that lists the accounts. */
 export interface AccountEnv {
-  readonly JOBS: Objects<Pick<JobCalls, 'view' | 'cancel' | 'erase'>>;
+  readonly JOBS: Objects<Pick<JobCalls, 'ending' | 'cancel' | 'erase'>>;
   readonly DIRECTORY: Objects<DirectoryCalls>;
 }
 
@@ -91,14 +97,14 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   }
 
   /** Makes the account with its first key. False, and nothing changed, where it exists. */
-  open({ id, name, limits, key }: NewAccount): boolean {
+  open({ id, name, limits, terms, key }: NewAccount): boolean {
     const now = Date.now();
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, tables.ACCOUNT_MIGRATIONS);
       if (tables.readAccount(this.#sql)) return false;
-      tables.insertAccount(this.#sql, { id, name, limits, createdAt: now });
+      tables.insertAccount(this.#sql, { id, name, limits, terms, createdAt: now });
       tables.insertKey(this.#sql, { ...key, createdAt: now });
-      this.#note('admin', 'account_opened', null, { name, ...limits, key: key.id });
+      this.#note('admin', 'account_opened', null, { name, ...limits, ...terms, key: key.id });
       return true;
     });
     if (isNew) this.#order();
@@ -114,6 +120,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       id,
       name,
       limits,
+      balance: money.readBalance(this.#sql, account.terms),
       createdAt,
       suspendedAt,
       openJobs: tables.countOpen(this.#sql),
@@ -122,13 +129,18 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   }
 
   /** Changes name or limits; they hold from the next request on. False where there is no account. */
-  change({ name, limits }: AccountChanges, actor: Actor): boolean {
+  change({ name, limits, terms }: AccountChanges, actor: Actor): boolean {
     const account = this.#account();
     if (!account) return false;
-    const changed = { ...account, name: name ?? account.name, limits: { ...account.limits, ...limits } };
+    const changed = {
+      ...account,
+      name: name ?? account.name,
+      limits: { ...account.limits, ...limits },
+      terms: { ...account.terms, ...terms },
+    };
     this.ctx.storage.transactionSync(() => {
       tables.changeAccount(this.#sql, changed);
-      this.#note(actor, 'account_changed', null, { name: changed.name, ...changed.limits });
+      this.#note(actor, 'account_changed', null, { name: changed.name, ...changed.limits, ...changed.terms });
     });
     this.#order();
     return true;
@@ -173,8 +185,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     if (tables.countLiveKeys(this.#sql, now) >= MAX_LIVE_KEYS) return 'too_many_keys';
     this.ctx.storage.transactionSync(() => {
       this.#insertKey(key, now);
-      const { id, name, scopes, expiresAt, tflopsPerMinute } = key;
-      this.#note(actor, 'key_made', id, { name, scopes, expiresAt, tflopsPerMinute });
+      const { id, hash: _hash, ...made } = key;
+      this.#note(actor, 'key_made', id, made);
     });
     return 'added';
   }
@@ -196,10 +208,11 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const now = Date.now();
     const old = this.#account() && tables.readKey(this.#sql, id);
     if (!old || isOut(old, now)) return null;
-    const { name, scopes, expiresAt, tflopsPerMinute } = old;
+    const { name, scopes, expiresAt, tflopsPerMinute, microUsdPerDay, microUsdPerMonth } = old;
     const until = Math.min(now + overlapMs, expiresAt ?? Number.POSITIVE_INFINITY);
     this.ctx.storage.transactionSync(() => {
-      this.#insertKey({ id: newId, name, hash, scopes, expiresAt, tflopsPerMinute }, now);
+      const kept = { name, scopes, expiresAt, tflopsPerMinute, microUsdPerDay, microUsdPerMonth };
+      this.#insertKey({ id: newId, hash, ...kept }, now);
       tables.inheritArrivals(this.#sql, id, newId);
       tables.setExpiry(this.#sql, id, until);
       this.#note(actor, 'key_rotated', id, { successor: newId, opensUntil: until });
@@ -281,7 +294,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
    * Enters the jobs of one request, all or none, unless limits or an earlier request of the same idempotency key say
    * otherwise. Whether the key still opens, and whether the account takes work, is decided here.
    */
-  start(keyId: string, { requestId, jobIds, work, idempotency }: StartRequest): Started {
+  start(keyId: string, { requestId, jobIds, work, price, user, idempotency }: StartRequest): Started {
     const now = Date.now();
     const account = this.#account();
     const key = account && tables.readKey(this.#sql, keyId);
@@ -307,6 +320,10 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
         now,
       );
       if (admitted.refusal) return admitted.refusal;
+      const payer = price && { terms: account.terms, limits: account.limits, key, user, price };
+      const outOfMoney = payer && money.refuseToHold(this.#sql, payer, jobIds.length, now);
+      if (outOfMoney) return outOfMoney;
+      if (payer) money.holdFor(this.#sql, payer, jobIds, now);
       tables.setArrivals(this.#sql, keyId, admitted.arrivals);
       for (const id of jobIds) tables.insertJob(this.#sql, { id, requestId, keyId, createdAt: now }, admitted.costs);
       if (idempotency) {
@@ -386,23 +403,75 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
         const account = this.#account();
         const job = account && tables.withdrawJob(this.#sql, id);
         const key = job && tables.readKey(this.#sql, job.keyId);
+        if (job) money.letGo(this.#sql, id, Date.now());
         if (refund && account && key)
           tables.setArrivals(this.#sql, key.id, refunded(account.limits, arrivalsOf(account, key), job.costs));
       }
     });
   }
 
-  /** A job has ended, a done one with its work and time. Told by its object, at least once. */
-  ended(id: string, status: Exclude<JobStatus, 'open'>, work: JobWork | null): void {
-    if (!this.#account()) return;
-    this.ctx.storage.transactionSync(() => {
-      if (tables.setStatus(this.#sql, id, status) && work) tables.addWork(this.#sql, work);
+  /** Whether a job may begin. One that was let go before its object came never may, whenever it asks. */
+  confirm(id: string): Confirmed {
+    if (!this.#account() || tables.readStatus(this.#sql, id) !== 'open') return 'gone';
+    tables.markCreated(this.#sql, [id]);
+    return 'held';
+  }
+
+  /**
+   * A job has ended: it is charged, and what its failure cost beyond its work is taken from the budgets. Told by its
+   * object, at least once; told again it changes nothing and answers alike.
+   */
+  ended(id: string, { status, work, charge, excess }: JobEnd): Settled | null {
+    const account = this.#account();
+    if (!account) return null;
+    return this.ctx.storage.transactionSync(() => {
+      const keyId = tables.readKeyOfJob(this.#sql, id);
+      if (tables.setStatus(this.#sql, id, status)) {
+        if (work) tables.addWork(this.#sql, work);
+        const key = keyId === null ? null : tables.readKey(this.#sql, keyId);
+        if (key && excess) {
+          const spent = withExcess(account.limits, arrivalsOf(account, key), { key, excess }, Date.now());
+          tables.setArrivals(this.#sql, key.id, spent);
+        }
+      }
+      return money.settle(this.#sql, account.terms, id, charge, Date.now());
     });
+  }
+
+  /** Writes money that came in, was given back or is adjusted. Null where there is no account. */
+  post(posting: Posting, actor: Actor): Posted | null {
+    const account = this.#account();
+    if (!account) return null;
+    return this.ctx.storage.transactionSync(() => {
+      const posted = money.post(this.#sql, account.terms, posting, Date.now());
+      if (posted.kind === 'posted' && posted.isNew) {
+        const { id, kind, amount, job, reason } = posting;
+        this.#note(actor, 'money_posted', job, { id, kind, microUsd: amount, reason });
+      }
+      return posted;
+    });
+  }
+
+  /** The entries of the ledger, oldest first. */
+  entries(query: PageQuery): readonly StoredEntry[] {
+    return this.#account() ? readEntries(this.#sql, query) : [];
+  }
+
+  /** What was done and spent between two days, by group. */
+  usage(query: UsageQuery): readonly UsageRow[] {
+    return this.#account() ? readUsageRows(this.#sql, query) : [];
   }
 
   /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */
   pace(model: string): number | null {
     return this.#account() && tables.readPace(this.#sql, model);
+  }
+
+  #lost(id: string): void {
+    this.ctx.storage.transactionSync(() => {
+      if (tables.readStatus(this.#sql, id) === 'open') money.letGo(this.#sql, id, Date.now());
+      this.erased(id);
+    });
   }
 
   /** A job is no longer stored: nor is what is remembered of its request. */
@@ -438,8 +507,9 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     this.#askedAt = now;
     const silent = tables.drawOpen(this.#sql, { now, silentMs: RECONCILE_MS, most: JOBS_A_ROUND });
     await reconcile(this.env.JOBS, silent, {
-      ended: (id, status) => this.ended(id, status, null),
-      gone: (id) => this.erased(id),
+      ended: (id, end) => this.ended(id, end),
+      // its object is not there and never told its end: whatever it did, nobody can say what it cost
+      gone: (id) => this.#lost(id),
     });
   }
 
@@ -447,8 +517,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     this.#notAskedBefore = now + CREATION_MS;
     for (const id of tables.readUncreated(this.#sql, now - CREATION_MS)) {
       try {
-        const job = await within(JOB_MS, 'the job', this.env.JOBS.getByName(id).view(null));
-        if (job) {
+        const end = await within(JOB_MS, 'the job', this.env.JOBS.getByName(id).ending());
+        if (end) {
           tables.markCreated(this.#sql, [id]);
           continue;
         }

@@ -42,6 +42,7 @@ export const JOB_MIGRATIONS = [
    ALTER TABLE job DROP COLUMN stage_id;
    ALTER TABLE job DROP COLUMN told_at;`,
   'ALTER TABLE attempt ADD COLUMN worker TEXT;',
+  'ALTER TABLE job ADD COLUMN confirmed_at INTEGER;',
 ] as const;
 
 /** What a job stored before there was an outbox still had to do, as letters; and where its request was. */
@@ -65,7 +66,14 @@ function moveIntoOutbox(sql: SqlStorage): void {
   if (room.name !== 'done' && room.name !== 'failed' && room.name !== 'cancelled') return;
   if (told_at === null) {
     const work = room.name === 'done' && receipt ? workOf(record, receipt) : null;
-    addLetter(sql, { kind: 'ended', payload: { account: record.account, job: record.id, status: room.name, work } }, 0);
+    addLetter(
+      sql,
+      {
+        kind: 'ended',
+        payload: { account: record.account, job: record.id, status: room.name, work, charge: null, excess: null },
+      },
+      0,
+    );
   }
   if (webhook?.state === 'waiting') {
     const { dueAt = 0 } = webhook as Webhook & { readonly dueAt?: number };
@@ -95,6 +103,7 @@ const COLUMNS = {
   expiresAt: ['expires_at', 'plain'],
   deadlineAt: ['deadline_at', 'plain'],
   webhook: ['webhook', 'json'],
+  confirmedAt: ['confirmed_at', 'plain'],
 } as const satisfies Record<keyof JobRecord, readonly [string, 'plain' | 'json']>;
 
 type Field = keyof JobRecord;
@@ -203,6 +212,7 @@ function toRecord(row: Row): JobRecord {
     cache: record.receipt.cache ?? null,
     stages: record.receipt.stages.map(evaluated),
     selection: record.receipt.selection ?? 'canny',
+    cost: record.receipt.cost ?? null,
   };
   const failure = record.failure && { ...record.failure, reason: knownReason(record.failure.reason) };
   const plan = {
@@ -213,6 +223,7 @@ function toRecord(row: Row): JobRecord {
     z: eachBoundary(record.plan.z, numBoundaries),
     stages: record.plan.stages.map(evaluated),
     warnings: record.plan.warnings ?? [],
+    price: record.plan.price ?? null,
   };
   return { ...record, request, receipt, failure, plan };
 }
@@ -352,6 +363,35 @@ export const readableUsage = (sql: SqlStorage): readonly StageUsage[] =>
     .exec<{ data: string }>(`SELECT data FROM usage WHERE ${IS_OBJECT} ORDER BY stage`)
     .toArray()
     .map(({ data }) => evaluated(JSON.parse(data) as StageUsage));
+
+/** Steps of a stage that were heard of: in all its attempts together, and in the run that counts. */
+export interface HeardSteps {
+  /** of the run that counts: since the stage last began anew, what a crash cut off included */
+  readonly counted: number;
+  /** of every run, those that led to nothing too */
+  readonly everyRun: number;
+}
+
+/** The steps of a stage that were heard of. A stage begins anew after each `retry`. */
+export function heardSteps(sql: SqlStorage, stage: number): HeardSteps {
+  const rows = sql
+    .exec<{ type: string; step: number | null }>(
+      `SELECT type, json_extract(data, '$.step') AS step FROM event
+       WHERE type IN ('step', 'retry') AND ${IS_OBJECT} AND json_extract(data, '$.stage') = ? ORDER BY seq`,
+      stage,
+    )
+    .toArray();
+  let counted = 0;
+  let before = 0;
+  for (const { type, step } of rows) {
+    if (type === 'step') counted = Math.max(counted, Number(step) || 0);
+    else {
+      before += counted;
+      counted = 0;
+    }
+  }
+  return { counted, everyRun: before + counted };
+}
 
 /** Removes latents and pictures: nobody needs them once the job has ended. */
 export function deleteLatents(sql: SqlStorage): void {

@@ -8,11 +8,13 @@
  * anywhere goes on from its last stored room. What an end has to tell others is stored with the end.
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
-import type { StageUsage } from '../src/billing/receipt.ts';
+import type { JobEnd } from '../src/account/account.ts';
+import { viewCost } from '../src/billing/charge.ts';
+import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import { type FailureReason, type Fault, isWaiting, mayStillRun } from '../src/job/failures.ts';
-import type { Job, JobRecord, JobView, Room } from '../src/job/job.ts';
+import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
 import {
@@ -25,13 +27,16 @@ import {
 import { viewPlan } from '../src/job/plan.ts';
 import {
   afterFault,
+  chargeAtEnd,
+  type End,
+  endOf,
+  excessWork,
   imageOf,
   newRecord,
   pauseLeft,
   receiptOf,
   timeLeft,
   timesAfter,
-  workOf,
 } from '../src/job/record.ts';
 import type { JobCalls, JobWithLogs, NewJob } from '../src/job/rpc.ts';
 import {
@@ -44,7 +49,7 @@ import {
   walkRoom,
 } from '../src/job/story.ts';
 import { Unreadable, unreadableFailure } from '../src/job/unreadable.ts';
-import { viewJob } from '../src/job/view.ts';
+import { costOf, viewJob } from '../src/job/view.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { beginAttempt, forgetWorker, nameWorker, readAttempts, settleAttempt } from './attempts.ts';
 import {
@@ -52,6 +57,7 @@ import {
   breakRow,
   deleteContent,
   deleteLatents,
+  heardSteps,
   insertRow,
   JOB_MIGRATIONS,
   readableUsage,
@@ -86,6 +92,10 @@ const LEASE_MS = 10_000;
 const ALARM_MS = 4 * 60_000;
 /** When to try again after a fault of ours, or of the configuration. */
 const FAULT_PAUSE_MS = 60_000;
+/** Longest wait for the account, and the pauses between two questions. */
+const ACCOUNT_MS = 10_000;
+const CONFIRM_PAUSE_MS = 500;
+const LONGEST_CONFIRM_PAUSE_MS = 10_000;
 /** How long an erasure waits for the walk it ends. */
 const WALK_END_MS = 10_000;
 
@@ -136,7 +146,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
       this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
-      this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height } });
+      const cost = plan.price && viewCost(plan.price, null);
+      this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } });
       void this.ctx.storage.setAlarm(now);
       return true;
     });
@@ -167,6 +178,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return this.view(owner);
   }
 
+  ending(): JobEnd | 'open' | null {
+    const row = this.#row();
+    return row && (endOf(row, null) ?? 'open');
+  }
+
   async cancel(owner: string): Promise<JobView | null> {
     const row = this.#rowOf(owner);
     if (!row) return null;
@@ -174,7 +190,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       this.#progress.flush();
       const data = { job_id: row.id, room: roomName(row.room) };
       this.ctx.storage.transactionSync(() =>
-        this.#finish(row, { room: { name: 'cancelled' }, event: () => ({ type: 'cancelled', data }) }),
+        this.#finish(row, {
+          room: { name: 'cancelled' },
+          event: ({ cost }) => ({ type: 'cancelled', data: { ...data, cost } }),
+        }),
       );
       this.#afterEnd();
     }
@@ -239,12 +258,42 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         continue;
       }
       const pause = pauseLeft(row, now);
+      if (row.confirmedAt === null && pause === 0) {
+        await this.#confirm(row);
+        continue;
+      }
       // before the beginning: the clock has stepped back, so nobody knows how long it has been
       if (pause > 0 || now > begin + ALARM_MS || now < begin) {
         await this.ctx.storage.setAlarm(now + Math.min(pause, left));
         return;
       }
       await this.#walk(row);
+    }
+  }
+
+  /**
+   * Asks the account whether the job may begin: what it may cost is held there, unless the account has let it go before
+   * the job came. Until that is answered nothing is sent.
+   */
+  async #confirm(row: JobRecord): Promise<void> {
+    try {
+      const confirmed = await within(
+        ACCOUNT_MS,
+        'the account',
+        this.env.ACCOUNTS.getByName(row.account).confirm(row.id),
+      );
+      if (this.#row()?.confirmedAt !== null) return;
+      if (confirmed === 'held') updateRow(this.#sql, { confirmedAt: Date.now() });
+      else this.#fail(row, 'not_confirmed', 'The job came too late: its account has let it go. Nothing was charged.');
+    } catch (error) {
+      logLine('account_not_reached', { job_id: row.id, error: messageOf(error) });
+      const now = Date.now();
+      const waited = Math.max(0, now - row.createdAt);
+      if (waited >= this.#limits.queueMs) {
+        this.#fail(row, 'not_confirmed', 'The account did not say that the job may begin. Nothing was charged.');
+        return;
+      }
+      updateRow(this.#sql, { notBefore: now + Math.min(LONGEST_CONFIRM_PAUSE_MS, Math.max(CONFIRM_PAUSE_MS, waited)) });
     }
   }
 
@@ -359,7 +408,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         this.#finish(row, {
           room: job.room,
           outcome: { image: finished },
-          event: (receipt) => ({ type: 'done', data: { job_id: row.id, image: finished, receipt } }),
+          event: ({ receipt, cost }) => ({ type: 'done', data: { job_id: row.id, image: finished, receipt, cost } }),
         });
       } else {
         const unhurried = { tries: 0, notBefore: 0, busySince: null };
@@ -423,7 +472,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         room: { name: 'failed' },
         outcome: { failure },
         ...(known.usage && { usage: known.usage }),
-        event: () => ({ type: 'failed', data: { job_id: row.id, ...failure } }),
+        event: ({ cost }) => ({ type: 'failed', data: { job_id: row.id, ...failure, cost } }),
       }),
     );
     this.#afterEnd();
@@ -436,16 +485,19 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #finish(
     row: JobRecord,
     end: {
-      readonly room: Room & { readonly name: 'done' | 'failed' | 'cancelled' };
+      readonly room: End['room'];
       readonly outcome?: Partial<Pick<JobRecord, 'image' | 'failure'>>;
       /** stages that were done; those stored where absent */
       readonly usage?: readonly StageUsage[];
-      readonly event: (receipt: NonNullable<JobRecord['receipt']>) => JobEvent;
+      readonly event: (end: Pick<JobView, 'cost'> & { readonly receipt: Receipt }) => JobEvent;
     },
   ): void {
     const { room, outcome, event, usage = readableUsage(this.#sql) } = end;
     const now = Date.now();
-    const receipt = receiptOf(row, usage, now);
+    const heard = row.room.name === 'stage' ? heardSteps(this.#sql, row.room.stage) : { counted: 0, everyRun: 0 };
+    const how = { room, reason: outcome?.failure?.reason ?? null };
+    const charge = chargeAtEnd(row, how, usage, heard.counted);
+    const receipt = receiptOf(row, { usage, charge, end: how }, now);
     const expiresAt = now + this.#ttlMs();
     deleteLatents(this.#sql);
     updateRow(this.#sql, {
@@ -457,10 +509,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       finishedAt: now,
       expiresAt,
     });
-    this.#append(event(receipt));
-    const work = room.name === 'done' ? workOf(row, receipt) : null;
-    const ended = { status: room.name, work, expiresAt, now };
-    for (const { letter, dueAt } of lettersAtEnd(row, ended, readAttempts(this.#sql))) {
+    const ended = { ...row, room, receipt };
+    this.#append(event({ receipt, cost: costOf(ended) }));
+    const told = endOf(ended, room.name === 'failed' ? excessWork(row, usage, heard.everyRun) : null) as JobEnd;
+    for (const { letter, dueAt } of lettersAtEnd(row, { end: told, expiresAt, now }, readAttempts(this.#sql))) {
       addLetter(this.#sql, letter, dueAt);
     }
     void this.ctx.storage.setAlarm(now);
@@ -564,10 +616,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const broken = this.ctx.storage.transactionSync(() => {
       const record = breakRow(this.#sql, columns, times);
       if (!record?.failure) return record;
-      this.#append({ type: 'failed', data: { job_id: record.id, ...record.failure } });
+      this.#append({ type: 'failed', data: { job_id: record.id, ...record.failure, cost: costOf(record) } });
       removeLetters(this.#sql, DROPPED_AT_BREAK);
-      const ended = { status: 'failed', work: null, expiresAt: times.expiresAt, now } as const;
-      for (const { letter, dueAt } of lettersAtEnd(record, ended, readAttempts(this.#sql)))
+      const end = { status: 'failed', work: null, charge: null, excess: null } as const;
+      const told = { end, expiresAt: times.expiresAt, now };
+      for (const { letter, dueAt } of lettersAtEnd(record, told, readAttempts(this.#sql)))
         addLetter(this.#sql, letter, dueAt);
       void this.ctx.storage.setAlarm(now);
       return record;

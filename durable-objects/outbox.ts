@@ -98,8 +98,8 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
   async function send(letter: StoredLetter): Promise<Outcome> {
     switch (letter.kind) {
       case 'ended': {
-        const { account, job, status, work } = letter.payload;
-        return attempt(letter, () => env().ACCOUNTS.getByName(account).ended(job, status, work));
+        const { account, job, status, work, charge = null, excess = null } = letter.payload;
+        return attempt(letter, () => env().ACCOUNTS.getByName(account).ended(job, { status, work, charge, excess }));
       }
       case 'erased': {
         const { account, job } = letter.payload;

@@ -2,7 +2,7 @@
  * The account asks its open jobs whether they still are. Each tells its end by itself, at least once; this is for those
  * that cannot: one that was lost, or whose telling was. Else its place would be taken for ever.
  */
-import type { JobStatus } from '../src/account/account.ts';
+import type { JobEnd } from '../src/account/account.ts';
 import { logLine } from '../src/job/log.ts';
 import type { JobCalls, Objects } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -15,7 +15,7 @@ const JOB_MS = 10_000;
 
 /** What becomes of a job that is no longer open, or is not there. */
 export interface Found {
-  readonly ended: (id: string, status: Exclude<JobStatus, 'open'>) => void;
+  readonly ended: (id: string, end: JobEnd) => void;
   readonly gone: (id: string) => void;
 }
 
@@ -29,18 +29,18 @@ export const nextRound = (openedAt: number, now: number): number => {
 
 /** Asks these jobs. Never rejects: one that does not answer is asked again in a later round, and keeps no other. */
 export async function reconcile(
-  jobs: Objects<Pick<JobCalls, 'view'>>,
+  jobs: Objects<Pick<JobCalls, 'ending'>>,
   ids: readonly string[],
   { ended, gone }: Found,
 ): Promise<void> {
   await Promise.all(
     ids.map(async (id) => {
       try {
-        const job = await within(JOB_MS, 'the job', jobs.getByName(id).view(null));
-        if (!job) gone(id);
-        else if (job.status !== 'queued' && job.status !== 'running') ended(id, job.status);
-        else return;
-        logLine('job_reconciled', { job_id: id, status: job?.status ?? 'gone' });
+        const end = await within(JOB_MS, 'the job', jobs.getByName(id).ending());
+        if (end === 'open') return;
+        if (end) ended(id, end);
+        else gone(id);
+        logLine('job_reconciled', { job_id: id, status: end?.status ?? 'gone' });
       } catch (error) {
         logLine('job_not_reached', { job_id: id, error: String(error) });
       }

@@ -69,7 +69,11 @@ async function askAsAdmin(url: string, adminKey: string, path: string, body: obj
 /** Opens an account; resolves to its first key. A laptop sets its own pace: the limits are there, and wide. */
 export async function openAccount(url: string, adminKey: string, name: string): Promise<string> {
   const limits = { images_per_minute: 6000, concurrent_jobs: 200, tflops_per_image: 1e9, steps_per_image: 1000 };
-  return ((await askAsAdmin(url, adminKey, '/v1/accounts', { name, limits })) as { key: { key: string } }).key.key;
+  return (
+    (await askAsAdmin(url, adminKey, '/v1/accounts', { name, limits, billing: { mode: 'postpaid' } })) as {
+      key: { key: string };
+    }
+  ).key.key;
 }
 
 /** Another key of the account that a key of the first form names. */

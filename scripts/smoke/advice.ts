@@ -38,6 +38,8 @@ export function adviceForFailure(reason: FailureReason): string {
       return `For QUEUE_SECONDS no stage server took the job. ${SERVERS}`;
     case 'gateway':
       return 'A gateway before the stage server answered in its place: no worker was there in time, the worker is gone, or the gateway wants another key (secret_headers of the backend).';
+    case 'not_confirmed':
+      return `The account did not say that the job may begin. ${TAIL}: account_not_reached.`;
     case 'refused':
       return 'The stage server refused the request: the message has its code. For "unauthorized" the secret BACKEND_TOKEN_<ID> and the token of the server differ, or token_header is wrong.';
     case 'unreachable':

@@ -4,17 +4,27 @@ import {
   flopsPerMinute,
   imageOverLimit,
   type RequestWork,
+  spendWork,
   takeWork,
   type WorkLimits,
 } from './budget.ts';
 import { giveBack, type Rate, type RateState, takeRequests } from './rate.ts';
 import type { Scope } from './scopes.ts';
 
-export interface AccountLimits extends WorkLimits {
+export interface AccountLimits extends WorkLimits, SpendLimits {
   /** images that a key may ask for in a minute */
   readonly imagesPerMinute: number;
   /** jobs of the account that may be under way at once */
   readonly concurrentJobs: number;
+}
+
+/** Money that may be spent in a day and a month (UTC), micro-dollars; null: as much as there is. */
+export interface SpendLimits {
+  readonly microUsdPerDay: number | null;
+  readonly microUsdPerMonth: number | null;
+  /** by each of the caller's own customers */
+  readonly microUsdPerUserDay: number | null;
+  readonly microUsdPerUserMonth: number | null;
 }
 
 export const DEFAULT_LIMITS: AccountLimits = {
@@ -23,6 +33,10 @@ export const DEFAULT_LIMITS: AccountLimits = {
   tflopsPerMinute: null,
   tflopsPerImage: null,
   stepsPerImage: 200,
+  microUsdPerDay: null,
+  microUsdPerMonth: null,
+  microUsdPerUserDay: null,
+  microUsdPerUserMonth: null,
 };
 
 const rateOf = ({ imagesPerMinute }: AccountLimits): Rate => ({ limit: imagesPerMinute, windowMs: 60_000 });
@@ -47,13 +61,19 @@ export interface KeyRecord {
   readonly tflopsPerMinute: number | null;
   /** of `takeWork`: microseconds */
   readonly workArrival: number;
+  /** micro-dollars that may be spent with it; null: what the account may */
+  readonly microUsdPerDay: number | null;
+  readonly microUsdPerMonth: number | null;
 }
 
 /** A key as its account's holders see it. */
 export type KeyView = Omit<KeyRecord, 'hash' | 'arrival' | 'workArrival'>;
 
 /** A key to be kept: its hash, never itself. */
-export type NewKey = Pick<KeyRecord, 'id' | 'name' | 'hash' | 'scopes' | 'expiresAt' | 'tflopsPerMinute'>;
+export type NewKey = Pick<
+  KeyRecord,
+  'id' | 'name' | 'hash' | 'scopes' | 'expiresAt' | 'tflopsPerMinute' | 'microUsdPerDay' | 'microUsdPerMonth'
+>;
 
 /** Keys of an account that open at the same time. */
 export const MAX_LIVE_KEYS = 100;
@@ -84,7 +104,9 @@ export type Act =
   | 'webhook_secret_replaced'
   | 'job_erasure_asked'
   | 'content_erasure_asked'
-  | 'content_erased';
+  | 'content_erased'
+  | 'money_posted'
+  | 'ledger_restored';
 
 /** One line of the audit trail: who did what to what, when. Nothing secret, and nothing of any job's content. */
 export interface AuditEntry {
@@ -107,6 +129,7 @@ export interface PageQuery {
 export interface AccountChanges {
   readonly name?: string;
   readonly limits?: Partial<AccountLimits>;
+  readonly terms?: Partial<Terms>;
 }
 
 /** What becomes of running jobs when their account is suspended. */
@@ -120,11 +143,35 @@ export interface ListedAccount {
   readonly suspendedAt: number | null;
 }
 
+/** How an account pays: ahead, or afterwards through a meter outside, up to a limit. */
+export interface Terms {
+  readonly mode: 'prepaid' | 'postpaid';
+  /** what a postpaid account may owe, micro-dollars; null: no limit. 0 where it pays ahead */
+  readonly creditLimit: number | null;
+  /** a postpaid account's customer at Stripe; null: no meter is told */
+  readonly stripeCustomer: string | null;
+}
+
+export const PREPAID: Terms = { mode: 'prepaid', creditLimit: 0, stripeCustomer: null };
+/** of accounts opened before there were prices: what they do is counted, and nobody is stopped */
+export const UNLIMITED: Terms = { mode: 'postpaid', creditLimit: null, stripeCustomer: null };
+
+/** Where an account stands: micro-dollars. */
+export interface Balance extends Terms {
+  /** what was paid in and not used; below 0: owed */
+  readonly balance: number;
+  /** of that, held for jobs under way */
+  readonly held: number;
+  /** what further jobs may cost; null: no limit */
+  readonly available: number | null;
+}
+
 /** An account to be opened, with its first key. */
 export interface NewAccount {
   readonly id: string;
   readonly name: string;
   readonly limits: AccountLimits;
+  readonly terms: Terms;
   readonly key: NewKey;
 }
 
@@ -135,6 +182,7 @@ export interface AccountView {
   /** milliseconds since 1970 */
   readonly createdAt: number;
   readonly limits: AccountLimits;
+  readonly balance: Balance;
   readonly openJobs: number;
   /** since when it takes no new work; null: it does */
   readonly suspendedAt: number | null;
@@ -148,6 +196,31 @@ export interface JobWork {
   readonly tflops: number;
   readonly ms: number;
 }
+
+/** How a job ended, as its account is told. */
+export interface JobEnd {
+  readonly status: Exclude<JobStatus, 'open'>;
+  /** of a done job */
+  readonly work: JobWork | null;
+  /** what it costs, micro-dollars, and the work that is paid, MFLOPs; null where it had no price */
+  readonly charge: { readonly micro: number; readonly mflop: number } | null;
+  /** work of a failed job beyond what it was let in for, and that of one plain picture, MFLOPs; null: none */
+  readonly excess: { readonly mflop: number; readonly plainMflop: number } | null;
+}
+
+/** What became of the money of a job that has ended. */
+export interface Settled {
+  /** micro-dollars */
+  readonly captured: number;
+  readonly keyId: string;
+  /** the caller's own customer; null where none was named */
+  readonly user: string | null;
+  /** whom a meter outside bills for it; null where the account pays ahead */
+  readonly meteredCustomer: string | null;
+}
+
+/** Whether a job may begin: `gone` is one that its account has let go, or never had. */
+export type Confirmed = 'held' | 'gone';
 
 /** Which jobs of an account are asked for. */
 export interface JobQuery {
@@ -174,7 +247,19 @@ export interface StartRequest {
   /** one id an image, in order */
   readonly jobIds: readonly string[];
   readonly work: RequestWork;
+  /** of each job; null where nothing is charged */
+  readonly price: JobPrice | null;
+  /** the caller's own customer */
+  readonly user: string | null;
   readonly idempotency: Idempotency | null;
+}
+
+/** The most that a job costs, by which tariff. */
+export interface JobPrice {
+  readonly model: string;
+  readonly tariff: string;
+  /** micro-dollars */
+  readonly quoted: number;
 }
 
 /** What makes two requests one. */
@@ -254,7 +339,20 @@ export type Started =
       readonly retryMs: number;
       readonly budget: BudgetState;
     }
-  | { readonly kind: 'too_many_jobs'; readonly open: number; readonly limit: number; readonly rate: RateState };
+  | { readonly kind: 'too_many_jobs'; readonly open: number; readonly limit: number; readonly rate: RateState }
+  | OutOfMoney;
+
+/** Why no money could be held for a request: micro-dollars. */
+export type OutOfMoney =
+  | { readonly kind: 'out_of_credit'; readonly needed: number; readonly available: number }
+  | {
+      readonly kind: 'over_spend_limit';
+      readonly whose: 'account' | 'key' | 'user';
+      readonly period: 'day' | 'month';
+      readonly needed: number;
+      readonly spent: number;
+      readonly limit: number;
+    };
 
 /** Arrivals once one job that was admitted is given back. */
 export const refunded = (limits: AccountLimits, arrivals: Arrivals, costs: Costs): Arrivals => ({
@@ -262,6 +360,27 @@ export const refunded = (limits: AccountLimits, arrivals: Arrivals, costs: Costs
   keyWork: arrivals.keyWork - costs.key,
   accountWork: arrivals.accountWork - costs.account,
 });
+
+/** Arrivals once work was done that nobody pays: taken in full, whatever is left. */
+export function withExcess(
+  limits: AccountLimits,
+  arrivals: Arrivals,
+  { key, excess }: { readonly key: Pick<KeyRecord, 'tflopsPerMinute'>; readonly excess: NonNullable<JobEnd['excess']> },
+  now: number,
+): Arrivals {
+  const owed = (arrival: number, tflopsPerMinute: number | null): number =>
+    spendWork(
+      flopsPerMinute({ ...limits, tflopsPerMinute }, { plainFlops: excess.plainMflop * 1e6 }),
+      arrival,
+      now,
+      excess.mflop * 1e6,
+    );
+  return {
+    ...arrivals,
+    keyWork: owed(arrivals.keyWork, key.tflopsPerMinute ?? limits.tflopsPerMinute),
+    accountWork: owed(arrivals.accountWork, limits.tflopsPerMinute),
+  };
+}
 
 /** How a key stands, without taking anything. */
 export function rateState(limits: AccountLimits, arrival: number, now: number): RateState {

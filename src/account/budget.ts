@@ -67,6 +67,12 @@ export function takeWork(perMinute: number, arrival: number, now: number, flops:
   return { ok: true, cost, arrival: now * 1000 + ahead + cost, state: state(ahead + cost) };
 }
 
+/** The arrival once work was done that was not asked for: taken from `perMinute` FLOPs whatever is left of them. */
+export function spendWork(perMinute: number, arrival: number, now: number, flops: number): number {
+  const cost = flops === 0 ? 0 : Math.min(MOST_US, Math.ceil((WINDOW_US * flops) / perMinute));
+  return Math.max(arrival, now * 1000) + cost;
+}
+
 /** What one image of a request may not be: null where it may. Steps, and TFLOPs. */
 export function imageOverLimit(
   { stepsPerImage, tflopsPerImage }: Pick<WorkLimits, 'stepsPerImage' | 'tflopsPerImage'>,

@@ -5,6 +5,7 @@
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { Selection } from '../numerics/select.ts';
 import type { TemporalCache } from '../numerics/taylor.ts';
+import type { ReceiptCost } from './charge.ts';
 import { type PlannedWork, tera, viewWorkDone, type WorkView, workDone } from './work.ts';
 
 /**
@@ -64,6 +65,8 @@ export interface Receipt {
     readonly tflops: number;
     readonly tflops_without_attention: number;
   }[];
+  /** what is charged; null where nothing is */
+  readonly cost: ReceiptCost | null;
   /** of the stages above; the ratios to the plain run are null where the picture was not finished */
   readonly tflops: WorkView<number | null>;
   readonly wall_ms: {
@@ -93,6 +96,7 @@ export interface ReceiptFacts {
   /** of the plan; those of the stages follow */
   readonly warnings: readonly string[];
   readonly usage: readonly StageUsage[];
+  readonly cost: ReceiptCost | null;
   /** wall time of each room, in order */
   readonly rooms: readonly { readonly room: string; readonly ms: number }[];
   readonly totalMs: number;
@@ -116,6 +120,7 @@ export function makeReceipt({
   work,
   warnings,
   usage,
+  cost,
   rooms,
   totalMs,
 }: ReceiptFacts): Receipt {
@@ -150,6 +155,7 @@ export function makeReceipt({
         tflops_without_attention: tera(denoiseWithoutAttention),
       };
     }),
+    cost,
     tflops: viewWorkDone(
       work,
       usage.map(({ stage }) => stage),

@@ -171,7 +171,8 @@ const viewSums = (work: Work, plain: Work): Omit<WorkView, 'ratio' | 'ratio_with
 
 /** Pixels that `stages` decode, in full pictures: a clean estimate is decoded at half the image's width and height. */
 export const pictures = (stages: readonly StageShape[]): number => sum(stages.map(({ decode }) => PICTURES[decode]));
-const PICTURES = { none: 0, clean: 1 / 4, image: 1 } as const satisfies Record<StageShape['decode'], number>;
+/** Of a full picture, what a stage decodes at its end. */
+export const PICTURES = { none: 0, clean: 1 / 4, image: 1 } as const satisfies Record<StageShape['decode'], number>;
 
 function lastOf(stages: readonly StageShape[]): StageShape {
   const last = stages.at(-1);

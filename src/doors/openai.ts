@@ -25,6 +25,8 @@ function errorType(status: ProblemFields['status']): string {
   switch (status) {
     case 401:
       return 'authentication_error';
+    case 402:
+      return 'insufficient_quota';
     case 403:
       return 'permission_error';
     case 429:

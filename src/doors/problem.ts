@@ -2,7 +2,7 @@
 import type { Refusal } from '../job/schedule-request.ts';
 
 export interface ProblemFields {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 409 | 410 | 412 | 413 | 415 | 422 | 429 | 500 | 503;
+  readonly status: 400 | 401 | 402 | 403 | 404 | 405 | 409 | 410 | 412 | 413 | 415 | 422 | 429 | 500 | 503;
   /** stable name for programs */
   readonly code: string;
   /** one sentence for people */
@@ -21,6 +21,7 @@ export const UNKNOWN_FIELD = 'is not a field of this request';
 const TITLES: Record<ProblemFields['status'], string> = {
   400: 'Bad request',
   401: 'Not authenticated',
+  402: 'Not paid',
   403: 'Not allowed',
   404: 'Not found',
   405: 'Method not allowed',

@@ -4,9 +4,20 @@
  */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { type AccountLimits, type AuditEntry, DEFAULT_LIMITS, type KeyView, type NewKey } from '../account/account.ts';
+import {
+  type AccountLimits,
+  type AuditEntry,
+  type Balance,
+  DEFAULT_LIMITS,
+  type KeyView,
+  type NewKey,
+  PREPAID,
+  type Terms,
+  UNLIMITED,
+} from '../account/account.ts';
 import { ACCOUNT_ID, KEY_ID, keyPrefix, type MadeKey, makeKey, newAccountId } from '../account/key.ts';
 import { SCOPES } from '../account/scopes.ts';
+import { formatUsd, parseUsd, USD } from '../billing/money.ts';
 import { type AccountCalls, DIRECTORY_NAME, type Remote } from '../job/rpc.ts';
 import { MAX_STEPS } from '../job/schedule-request.ts';
 import { actorOf, requireAdmin, requireKey } from './auth.ts';
@@ -66,6 +77,16 @@ const keyView = z
     tflops_per_minute: z.number().nullable(),
   })
   .openapi('Key');
+const balanceView = z
+  .object({
+    mode: z.enum(['prepaid', 'postpaid']),
+    balance_usd: z.string().openapi({ description: 'paid in and not used; below 0: owed', example: '9.993120' }),
+    held_usd: z.string().openapi({ description: 'of that, held for jobs under way' }),
+    available_usd: z.string().nullable().openapi({ description: 'what further jobs may cost; null: no limit' }),
+    credit_limit_usd: z.string().nullable(),
+    stripe_customer: z.string().nullable(),
+  })
+  .openapi('Balance');
 const accountView = z
   .object({
     id: z.string(),
@@ -74,10 +95,23 @@ const accountView = z
     created_at: z.int(),
     suspended_at: z.int().nullable(),
     limits,
+    billing: balanceView,
     open_jobs: z.int(),
     is_erasing: z.boolean().openapi({ description: 'its jobs are being erased, as was asked' }),
   })
   .openapi('Account');
+const usd = z.string().regex(USD, 'must be an amount in dollars as text, such as "12.50"');
+const termsFields = {
+  mode: z.enum(['prepaid', 'postpaid']).openapi({ description: 'pays ahead, or afterwards' }),
+  credit_limit_usd: usd.nullable().openapi({ description: 'what a postpaid account may owe; null: no limit' }),
+  stripe_customer: z
+    .string()
+    .regex(/^cus_\w{1,100}$/, 'must be the id of a customer at Stripe')
+    .nullable()
+    .openapi({ description: 'whom a meter at Stripe bills for a postpaid account; null: none is told' }),
+};
+const terms = z.strictObject(termsFields).partial();
+
 const listedAccount = z
   .object({ id: z.string(), name: z.string(), created_at: z.int(), suspended_at: z.int().nullable() })
   .openapi('ListedAccount');
@@ -156,7 +190,11 @@ const openAccount = createRoute({
   path: '/v1/accounts',
   summary: 'Open an account, with its first key (admin)',
   middleware: byAdminWithBody,
-  request: { body: body(z.strictObject({ name, limits: limits.optional(), key_name: name.default('first') })) },
+  request: {
+    body: body(
+      z.strictObject({ name, limits: limits.optional(), billing: terms.optional(), key_name: name.default('first') }),
+    ),
+  },
   responses: { 201: json(z.object({ account: accountView, key: newKeyView }), 'The account') },
 });
 const showAccount = createRoute({
@@ -297,6 +335,15 @@ const viewLimits = (of: AccountLimits): z.infer<typeof limits> => ({
   tflops_per_image: of.tflopsPerImage,
   steps_per_image: of.stepsPerImage,
 });
+const usdOrNull = (micro: number | null): string | null => (micro === null ? null : formatUsd(micro));
+const viewBalance = (of: Balance): z.infer<typeof balanceView> => ({
+  mode: of.mode,
+  balance_usd: formatUsd(of.balance),
+  held_usd: formatUsd(of.held),
+  available_usd: usdOrNull(of.available),
+  credit_limit_usd: usdOrNull(of.creditLimit),
+  stripe_customer: of.stripeCustomer,
+});
 type GivenLimits = z.infer<typeof changeBody>['limits'] & object;
 /** Those of the limits that are given. Law: of all of them, `viewLimits` of it is what was given. */
 const givenLimits = (of: GivenLimits): Partial<AccountLimits> => ({
@@ -306,6 +353,23 @@ const givenLimits = (of: GivenLimits): Partial<AccountLimits> => ({
   ...(of.tflops_per_image !== undefined && { tflopsPerImage: of.tflops_per_image }),
   ...(of.steps_per_image !== undefined && { stepsPerImage: of.steps_per_image }),
 });
+
+/** Terms as they are once these are given. Throws a 400 Problem for what a prepaid account cannot have. */
+function termsOf({ mode, credit_limit_usd, stripe_customer }: z.infer<typeof terms>, before: Terms): Terms {
+  const now = mode ?? before.mode;
+  const begun = now === before.mode ? before : now === 'prepaid' ? PREPAID : UNLIMITED;
+  if (now === 'prepaid' && credit_limit_usd)
+    throw badField('billing.credit_limit_usd', credit_limit_usd, 'belongs to a postpaid account');
+  if (now === 'prepaid' && stripe_customer)
+    throw badField('billing.stripe_customer', stripe_customer, 'belongs to a postpaid account');
+  const creditLimit =
+    credit_limit_usd === undefined ? begun.creditLimit : credit_limit_usd && parseUsd(credit_limit_usd);
+  return {
+    mode: now,
+    creditLimit: now === 'prepaid' ? 0 : (creditLimit as number | null),
+    stripeCustomer: stripe_customer === undefined ? begun.stripeCustomer : stripe_customer,
+  };
+}
 
 /** The account as its holder sees it. Throws a 404 Problem where there is none. */
 async function viewAccount(env: Env, id: string): Promise<z.infer<typeof accountView>> {
@@ -318,6 +382,7 @@ async function viewAccount(env: Env, id: string): Promise<z.infer<typeof account
     created_at: seconds(found.createdAt),
     suspended_at: secondsOrNull(found.suspendedAt),
     limits: viewLimits(found.limits),
+    billing: viewBalance(found.balance),
     open_jobs: found.openJobs,
     is_erasing: found.isErasing,
   };
@@ -393,7 +458,16 @@ async function makeKeyIn(
     throw badField('expires_at', expires_at, 'must be a time to come, in Unix seconds');
   if (!ACCOUNT_ID.test(account)) throw accountNotFound();
   const key = await makeKey(secretsOf(c.env), account);
-  const kept = { id: key.id, name: called, hash: key.hash, scopes: may, expiresAt, tflopsPerMinute: tflops_per_minute };
+  const kept = {
+    id: key.id,
+    name: called,
+    hash: key.hash,
+    scopes: may,
+    expiresAt,
+    tflopsPerMinute: tflops_per_minute,
+    microUsdPerDay: null,
+    microUsdPerMonth: null,
+  };
   switch (await inAccount(c, account, (stub) => stub.addKey(kept, actorOf(c)))) {
     case 'added':
       return viewNewKey(key, kept);
@@ -455,7 +529,7 @@ function routeForAdmin(app: OpenAPIHono<AppEnv>): void {
   );
 
   app.openapi(openAccount, async (c) => {
-    const { name, limits: asked = viewLimits(DEFAULT_LIMITS), key_name } = c.req.valid('json');
+    const { name, limits: asked = viewLimits(DEFAULT_LIMITS), billing = {}, key_name } = c.req.valid('json');
     const id = newAccountId();
     const key = await makeKey(secretsOf(c.env), id);
     const kept = {
@@ -465,8 +539,16 @@ function routeForAdmin(app: OpenAPIHono<AppEnv>): void {
       scopes: SCOPES,
       expiresAt: null,
       tflopsPerMinute: null,
+      microUsdPerDay: null,
+      microUsdPerMonth: null,
     };
-    const account = { id, name, limits: { ...DEFAULT_LIMITS, ...givenLimits(asked) }, key: kept };
+    const account = {
+      id,
+      name,
+      limits: { ...DEFAULT_LIMITS, ...givenLimits(asked) },
+      terms: termsOf(billing, PREPAID),
+      key: kept,
+    };
     await callObject(c.env.ACCOUNTS, id, (stub) => stub.open(account));
     return c.json({ account: await viewAccount(c.env, id), key: viewNewKey(key, kept) }, 201);
   });

@@ -1,6 +1,7 @@
 /** A deployment that is configured wrongly answers nothing but what is wrong. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { oldFormsUntil } from '../account/old-forms.ts';
+import { readTariff } from '../billing/tariff.ts';
 import type { AppEnv, Env } from './env.ts';
 import { Problem } from './problem.ts';
 import { refusePublicUrl } from './public-address.ts';
@@ -15,17 +16,29 @@ const STRONG = ['SIGNING_SECRET', 'SIGNING_SECRET_PREVIOUS', 'ADMIN_KEY'] as con
 const isShort = (secret: string | undefined): boolean =>
   !!secret && new TextEncoder().encode(secret).length < MIN_SECRET_BYTES;
 
+/** What is wrong with a tariff; null where nothing is. */
+function faultOfTariff(text: string): string | null {
+  try {
+    readTariff(text);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 /**
  * What is wrong with a configuration, in a sentence that names it and tells no secret; null where nothing is. A secret
  * that is not there is refused where it is needed.
  */
 export function configurationFault(
-  env: Pick<Env, (typeof STRONG)[number] | 'PUBLIC_URL' | 'OLD_KEYS_UNTIL'>,
+  env: Pick<Env, (typeof STRONG)[number] | 'PUBLIC_URL' | 'OLD_KEYS_UNTIL' | 'TARIFF'>,
 ): string | null {
   const short = STRONG.find((name) => isShort(env[name]));
   if (short) return `The secret ${short} of this deployment is too short: it needs ${MIN_SECRET_BYTES} bytes.`;
   if (oldFormsUntil(env.OLD_KEYS_UNTIL) === null)
     return 'The OLD_KEYS_UNTIL of this deployment must be a date such as 2026-12-31, or empty.';
+  const tariffFault = faultOfTariff(env.TARIFF);
+  if (tariffFault !== null) return `The TARIFF of this deployment ${tariffFault}.`;
   const rule = refusePublicUrl(env.PUBLIC_URL);
   return rule && `The PUBLIC_URL of this deployment ${rule}.`;
 }

@@ -15,6 +15,8 @@ export interface Env extends JobEnv {
   readonly MODEL_ALIASES: string;
   /** `true`: the stages of a job may run on different engine classes unless its request says otherwise */
   readonly ALLOW_ENGINE_CHANGE: string;
+  /** what work costs, as JSON (src/billing/tariff.ts); empty: nothing is charged */
+  readonly TARIFF: string;
   /** of the service that judges prompts; empty: none does */
   readonly MODERATION_URL: string;
   /** secret: its bearer token, where it wants one */

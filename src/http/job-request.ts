@@ -1,5 +1,7 @@
 /** The body of `POST /v1/jobs`: its contract, and the way from it to a planned job. Strict: null is a value. */
 import { z } from '@hono/zod-openapi';
+import { MAX_USER } from '../billing/spending.ts';
+import { readTariff } from '../billing/tariff.ts';
 import { chooseModel, type Draft, type DraftTools, draftRequest, type RequestInput } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import { SELECTIONS } from '../numerics/select.ts';
@@ -22,6 +24,7 @@ interface JobFields extends RequestInput {
   readonly model?: string | undefined;
   readonly deadline_seconds?: number | undefined;
   readonly webhook_url?: string | undefined;
+  readonly user?: string | undefined;
 }
 
 export const jobBody = z
@@ -115,12 +118,19 @@ export const jobBody = z
       .max(2000)
       .optional()
       .openapi({ description: 'an address that is called when the job has ended, signed by Standard Webhooks' }),
+    user: z
+      .string()
+      .min(1)
+      .max(MAX_USER)
+      .optional()
+      .openapi({ description: 'your own customer: counted in usage, and held to the limits of each user' }),
   } satisfies SchemaFields<JobFields>)
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;
 
-export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE'>): DraftTools => ({
+export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF'>): DraftTools => ({
   allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',
+  tariff: readTariff(env.TARIFF),
   draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
 });
 

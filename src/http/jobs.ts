@@ -168,6 +168,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,
       webhook: webhookOf(c, 'webhook_url', body.webhook_url, 'jobs'),
+      user: body.user ?? null,
     });
     const [job] = jobs as [JobView];
     return c.json(await showJob(c, job), 202, {

@@ -6,6 +6,7 @@ import type { Idempotency, Started } from '../account/account.ts';
 import { hmacHex } from '../account/hmac.ts';
 import { newJobId } from '../account/job-id.ts';
 import type { RateState } from '../account/rate.ts';
+import { formatUsd } from '../billing/money.ts';
 import type { JobView } from '../job/job.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { Draft, PlannedJob } from '../job/plan-request.ts';
@@ -38,6 +39,8 @@ export interface StartOptions {
   /** of each job */
   readonly deadlineSeconds?: number | null;
   readonly webhook?: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
+  /** the caller's own customer, for whom the pictures are */
+  readonly user?: string | null;
 }
 
 /**
@@ -95,6 +98,7 @@ export async function startJobs(
     idempotency,
     deadlineSeconds = null,
     webhook = null,
+    user = null,
   }: StartOptions,
 ): Promise<StartedJobs> {
   const draft = await makeDraft()
@@ -107,10 +111,11 @@ export async function startJobs(
     });
   if ('jobs' in draft) return draft;
   const jobIds = await Promise.all(Array.from({ length: draft.count }, () => newJobId(env.SIGNING_SECRET)));
-  const { flops, plainFlops, steps } = draft;
+  const { flops, plainFlops, steps, model } = draft;
+  const price = draft.price && { model, tariff: draft.price.tariff, quoted: draft.price.quoted };
   const work = { flops, plainFlops, steps };
   const started = await callObject(env.ACCOUNTS, caller.account, (account) =>
-    account.start(caller.keyId, { requestId, jobIds, work, idempotency }),
+    account.start(caller.keyId, { requestId, jobIds, work, price, user, idempotency }),
   );
   if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started, draft.count);
   const { rate } = started;
@@ -157,6 +162,23 @@ async function recallJobs(env: Env, caller: Caller, idempotency: Idempotency): P
   const jobs = await viewJobs(env, caller, recalled.jobIds);
   return jobs && { jobs, isReplay: true, rate: recalled.rate };
 }
+
+/** A 402: asking again changes nothing until money comes, or a new day. */
+const unpaid = (
+  code: string,
+  detail: string,
+  { needed, available }: { readonly needed: number; readonly available: number },
+): Problem =>
+  new Problem({
+    status: 402,
+    code,
+    detail,
+    headers: {
+      'x-should-retry': 'false',
+      'x-ralu-quote-usd': formatUsd(needed),
+      'x-ralu-available-usd': formatUsd(available),
+    },
+  });
 
 function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>, count: number): Problem {
   switch (started.kind) {
@@ -212,6 +234,21 @@ function refusal(started: Exclude<Started, { kind: 'new' | 'again' }>, count: nu
           'retry-after-ms': String(retryMs),
         },
       });
+    }
+    case 'out_of_credit':
+      return unpaid(
+        'insufficient_credit',
+        `The request may cost ${formatUsd(started.needed)} USD, and the account has ${formatUsd(started.available)} USD left.`,
+        { needed: started.needed, available: started.available },
+      );
+    case 'over_spend_limit': {
+      const { whose, period, needed, spent, limit } = started;
+      const of = whose === 'user' ? 'This user' : `The ${whose}`;
+      return unpaid(
+        'spend_limit',
+        `${of} may spend ${formatUsd(limit)} USD a ${period} (UTC) and has spent ${formatUsd(spent)}; the request may cost ${formatUsd(needed)} USD.`,
+        { needed, available: Math.max(0, limit - spent) },
+      );
     }
     case 'too_many_jobs': {
       const { open, limit, rate } = started;

@@ -2,6 +2,7 @@
  * What a watcher of a job sees, in order: one type a line of the story. On the wire: `id: seq`, `event: type`, `data:
  * JSON`.
  */
+import type { CostView } from '../billing/charge.ts';
 import type { Receipt } from '../billing/receipt.ts';
 import type { Fault } from './failures.ts';
 import type { ImageView, JobFailure, PlanView } from './job.ts';
@@ -32,6 +33,8 @@ export type JobEvent =
         readonly seed: number;
         readonly width: number;
         readonly height: number;
+        /** with the most that the job costs; null where nothing is charged */
+        readonly cost: CostView | null;
       };
     }
   /** a stage request goes out; `attempt` is 1 unless an earlier one failed or was cut off */
@@ -87,10 +90,21 @@ export type JobEvent =
     }
   | {
       readonly type: 'done';
-      readonly data: { readonly job_id: string; readonly image: ImageView; readonly receipt: Receipt };
+      readonly data: {
+        readonly job_id: string;
+        readonly image: ImageView;
+        readonly receipt: Receipt;
+        readonly cost: CostView | null;
+      };
     }
-  | { readonly type: 'failed'; readonly data: { readonly job_id: string } & JobFailure }
-  | { readonly type: 'cancelled'; readonly data: { readonly job_id: string; readonly room: string } };
+  | {
+      readonly type: 'failed';
+      readonly data: { readonly job_id: string; readonly cost: CostView | null } & JobFailure;
+    }
+  | {
+      readonly type: 'cancelled';
+      readonly data: { readonly job_id: string; readonly room: string; readonly cost: CostView | null };
+    };
 
 export type JobEventType = JobEvent['type'];
 

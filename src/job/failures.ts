@@ -21,6 +21,7 @@ export type FailureReason =
   | 'model_changed'
   | 'engine_changed'
   | 'no_capacity'
+  | 'not_confirmed'
   | 'interrupted'
   | 'deadline_exceeded'
   | 'unreadable'
@@ -47,6 +48,7 @@ const REASONS: Readonly<Record<FailureReason, true>> = {
   model_changed: true,
   engine_changed: true,
   no_capacity: true,
+  not_confirmed: true,
   interrupted: true,
   deadline_exceeded: true,
   unreadable: true,
@@ -87,6 +89,7 @@ export function kindOf(reason: FailureReason): FailureKind {
     case 'refused':
       return 'request';
     case 'no_capacity':
+    case 'not_confirmed':
       return 'capacity';
     case 'deadline_exceeded':
       return 'deadline';

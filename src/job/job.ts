@@ -1,4 +1,6 @@
 /** What a job is: the request as accepted, the plan made from it, and where it stands. The story moves it. */
+import type { CostView } from '../billing/charge.ts';
+import type { Price } from '../billing/price.ts';
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { PlannedWork, StageWork, WorkView } from '../billing/work.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
@@ -102,6 +104,8 @@ export interface Plan extends PlannedWork {
   readonly selected: readonly number[];
   /** sentences for the caller, known before anything is computed */
   readonly warnings: readonly string[];
+  /** by the tariff of the time; null: nothing is charged */
+  readonly price: Price | null;
 }
 
 /**
@@ -161,6 +165,8 @@ export interface JobRecord {
   /** when it fails unless it has ended */
   readonly deadlineAt: number | null;
   readonly webhook: Webhook | null;
+  /** when its account said that it is entered, and its price held; null: not yet, and no stage request goes out */
+  readonly confirmedAt: number | null;
 }
 
 /** RGB bytes [height, width, 3]. */
@@ -182,6 +188,8 @@ export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'see
   readonly object: 'quote';
   /** all of it: denoising, decoding, text */
   readonly tflops: number;
+  /** its `usd` is null; null where this deployment charges nothing */
+  readonly cost: CostView | null;
   /** at the pace of the account's last jobs on this model, without waiting; null before the first */
   readonly seconds: number | null;
   /**
@@ -211,6 +219,8 @@ export interface JobView {
   readonly image: ImageView | null;
   readonly receipt: Receipt | null;
   readonly error: JobFailure | null;
+  /** null where nothing is charged */
+  readonly cost: CostView | null;
   readonly deadline_at: number | null;
   /** the place in the stage server's queue and the wait from there; null where it is not known or does not wait */
   readonly queue: { readonly position: number | null; readonly eta_ms: number | null } | null;
@@ -236,6 +246,7 @@ export type JobSummary = Pick<
   | 'output_format'
   | 'image'
   | 'error'
+  | 'cost'
   | 'urls'
 >;
 

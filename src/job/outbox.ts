@@ -2,7 +2,7 @@
  * What an ended job still has to tell others, one letter each. A letter is stored in the transaction that ends the job
  * and removed when it was taken, so each is delivered at least once. None carries content of the job. Pure.
  */
-import type { JobStatus, JobWork } from '../account/account.ts';
+import type { JobEnd } from '../account/account.ts';
 import type { JobRecord } from './job.ts';
 import { pictureKeys } from './unreadable.ts';
 import { LONGEST_PAUSE_MS } from './webhook.ts';
@@ -11,12 +11,7 @@ export type Letter =
   /** the account: the job has ended */
   | {
       readonly kind: 'ended';
-      readonly payload: {
-        readonly account: string;
-        readonly job: string;
-        readonly status: Exclude<JobStatus, 'open'>;
-        readonly work: JobWork | null;
-      };
+      readonly payload: { readonly account: string; readonly job: string } & JobEnd;
     }
   /** the account: the job is no longer stored; goes out after `ended` was taken */
   | { readonly kind: 'erased'; readonly payload: { readonly account: string; readonly job: string } }
@@ -74,17 +69,7 @@ const forget = ({ backend, stageId, worker }: SentStage): Letter => ({
  */
 export function lettersAtEnd(
   record: JobRecord,
-  {
-    status,
-    work,
-    expiresAt,
-    now,
-  }: {
-    readonly status: Exclude<JobStatus, 'open'>;
-    readonly work: JobWork | null;
-    readonly expiresAt: number;
-    readonly now: number;
-  },
+  { end, expiresAt, now }: { readonly end: JobEnd; readonly expiresAt: number; readonly now: number },
   sent: readonly SentStage[],
 ): readonly DueLetter[] {
   const { id: job, account, room, plan } = record;
@@ -97,10 +82,10 @@ export function lettersAtEnd(
   // a request that was given up may still run where it was sent
   const running = sent.filter(({ outcome }) => outcome !== 'stored');
   return [
-    at(now)({ kind: 'ended', payload: { account, job, status, work } }),
+    at(now)({ kind: 'ended', payload: { account, job, ...end } }),
     ...(record.webhook ? [at(now)({ kind: 'webhook', payload: null })] : []),
     ...running.map(forget).map(at(now)),
-    ...(status !== 'done' && isLastStage ? pictures(record).map(at(now + STRAY_MS)) : []),
+    ...(end.status !== 'done' && isLastStage ? pictures(record).map(at(now + STRAY_MS)) : []),
     at(expiresAt)({ kind: 'expire', payload: null }),
   ];
 }

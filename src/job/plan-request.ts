@@ -7,6 +7,8 @@
  *   request → draft, or what is wrong with it: cheap, and nothing is refused after it
  *   draft → plan: the fits
  */
+import { type Price, priceOf, wholeMflop } from '../billing/price.ts';
+import type { Tariff } from '../billing/tariff.ts';
 import { plainWork, totalFlops } from '../billing/work.ts';
 import { resolveModel } from '../fleet/models.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
@@ -48,6 +50,7 @@ export interface PlannedJob {
 
 /** A request that can be planned, with what its jobs will cost. */
 export interface Draft {
+  readonly model: string;
   /** images, each a job of its own */
   readonly count: number;
   readonly prompt: string;
@@ -58,6 +61,8 @@ export interface Draft {
   readonly steps: number;
   /** denoising, decoding and text of one image by the plain run of the model at this size, FLOPs */
   readonly plainFlops: number;
+  /** of one image, with the most that it costs; null where nothing is charged */
+  readonly price: Price | null;
   /** the planned jobs, one an image: this takes the time of the fits */
   readonly plan: (memo: FitMemo) => readonly PlannedJob[];
 }
@@ -65,6 +70,8 @@ export interface Draft {
 export interface DraftTools {
   /** what a request gets that does not say whether its stages may change engines */
   readonly allowEngineChange: boolean;
+  /** what work costs; null: nothing is charged */
+  readonly tariff: Tariff | null;
   /** a random seed, 0 … 2³² - 1 */
   readonly draw: () => number;
 }
@@ -124,18 +131,28 @@ export function draftRequest(
   if (!outline.ok) return outline;
   const { work } = outline.value;
   const { decode, text } = work.flops;
+  // a speed is priced by the most work that it may come to
+  const atMost = search && wholeMflop(search.value.flops) + search.value.steps;
+  const price = tools.tariff && priceOf(tools.tariff, facts.id, outline.value.toPrice, atMost);
   return {
     ok: true,
     value: {
+      model: facts.id,
       count,
       prompt: request.prompt,
       negativePrompt: request.negativePrompt,
       flops: count * ((search?.value.flops ?? work.flops.denoise) + decode + text),
       steps: search?.value.steps ?? request.schedule.steps.reduce((sum, steps) => sum + steps, 0),
       plainFlops: totalFlops(plainWork(work)),
+      price,
       plan: (memo) => {
         const found = search ? search.value.find(memo) : request;
-        const plan = completePlan(found, search ? outlineOf(found, facts) : outline.value, facts, memo);
+        const fitting = search ? outlineOf(found, facts) : outline.value;
+        const own = price && tools.tariff && priceOf(tools.tariff, facts.id, fitting.toPrice);
+        const plan = {
+          ...completePlan(found, fitting, facts, memo),
+          price: own && { ...own, quoted: (price as Price).quoted },
+        };
         return Array.from({ length: count }, (_, i) => ({
           request: { ...found, seed: (found.seed + i) % NUM_SEEDS },
           plan,

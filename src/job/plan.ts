@@ -2,6 +2,7 @@
  * Request + model facts → plan: every number of a job, fixed before the job exists. Pure; from here on nobody computes
  * a coefficient. A request that cannot be planned is a value that names field, value and rule.
  */
+import type { WorkToPrice } from '../billing/price.ts';
 import { type PlannedWork, planWork, type StageWork, viewPlannedWork } from '../billing/work.ts';
 import type { Needs } from '../fleet/choose.ts';
 import { fitSteps, type StepsFit, type StepsProblem } from '../numerics/fit-steps.ts';
@@ -83,6 +84,8 @@ export interface Outline {
   readonly selection: Selection;
   readonly evaluations: readonly number[];
   readonly work: PlannedWork;
+  /** the same, as it is priced */
+  readonly toPrice: WorkToPrice;
   /** the model's own shift at this size, and where a fitted Z may lie */
   readonly shift: number;
   readonly zRanges: readonly Range[];
@@ -105,7 +108,8 @@ export function outlinePlan(request: JobRequest, facts: ModelFacts): Planned<Out
   const selected = isPlain ? [] : selectedCounts((rows * cols) / 4, ratios);
   const counts = tokenCounts(rows * cols, isPlain ? null : selected);
   const selection = selectionOf(request, { selected });
-  const work = planWork(workPerStep(request, facts), {
+  const perStep = workPerStep(request, facts);
+  const run = {
     stages: evaluations.map((count, k) => ({
       stage: k + 1,
       tokens: counts[k] as number,
@@ -114,7 +118,7 @@ export function outlinePlan(request: JobRequest, facts: ModelFacts): Planned<Out
     })),
     pixels: request.width * request.height,
     plainSteps: facts.steps,
-  });
+  };
   return {
     ok: true,
     value: {
@@ -123,7 +127,8 @@ export function outlinePlan(request: JobRequest, facts: ModelFacts): Planned<Out
       selected,
       selection,
       evaluations,
-      work,
+      work: planWork(perStep, run),
+      toPrice: { facts: perStep, textTokens: facts.text_tokens, ...run },
       shift: modelShift(facts.shift, rows * cols),
       zRanges: zRangesOf(request.schedule, { rows, cols, selected }),
     },
@@ -173,6 +178,7 @@ export function completePlan(
     selected,
     flops: work.flops,
     warnings: promptWarnings(request, facts),
+    price: null,
   };
 }
 

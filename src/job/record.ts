@@ -1,10 +1,14 @@
 /** How a job's record changes: born, delayed by a fault, finished. Pure; the object stores what comes back. */
-import type { JobWork } from '../account/account.ts';
+import type { JobEnd, JobWork } from '../account/account.ts';
+import { type Charge, chargeOf, type Paying, type StageDone, viewCharge } from '../billing/charge.ts';
+import { parseUsd } from '../billing/money.ts';
+import { totalMflop } from '../billing/price.ts';
 import { makeReceipt, type Receipt, type StageUsage } from '../billing/receipt.ts';
 import { viewPlannedWork } from '../billing/work.ts';
+import { evaluatedSteps } from '../numerics/taylor.ts';
 import type { JobEvent } from './events.ts';
 import { describeFailure, type FailureReason, type Fault, isFinal, isWaiting, reasonOf } from './failures.ts';
-import type { ImageView, JobRecord } from './job.ts';
+import type { ImageView, JobRecord, Room } from './job.ts';
 import { selectionOf } from './selection.ts';
 import { FIRST_ROOM, roomName } from './story.ts';
 import { jobPath } from './view.ts';
@@ -37,6 +41,7 @@ export function newRecord(
     failure: null,
     finishedAt: null,
     expiresAt: null,
+    confirmedAt: null,
   };
   return {
     id,
@@ -149,8 +154,65 @@ export const imageOf = ({ id, request }: JobRecord, numBytes: number): ImageView
   bytes: numBytes,
 });
 
-/** The receipt of a job that ends at `now`, however it ends: the work that stage servers reported done. */
-export const receiptOf = (record: JobRecord, usage: readonly StageUsage[], now: number): Receipt =>
+/** How a job ends: its last room, and why it failed where it did. */
+export interface End {
+  readonly room: Extract<Room, { readonly name: 'done' | 'failed' | 'cancelled' }>;
+  readonly reason: FailureReason | null;
+}
+
+/**
+ * What is paid of a job that ends. Who cancels or sets a deadline pays for the steps heard of, and so does who wrote a
+ * schedule that overflows; every other failure is ours.
+ */
+export function payingOf({ schedule }: JobRecord['request'], { room, reason }: End): Paying {
+  if (room.name === 'done') return 'whole';
+  if (room.name === 'cancelled' || reason === 'deadline_exceeded') return 'heard';
+  return reason === 'not_finite' && schedule.preset === null ? 'heard' : 'nothing';
+}
+
+/** Work of a job that was heard of: its finished stages, and `steps` of the one under way. */
+export function workHeard(
+  { plan, request, room }: Pick<JobRecord, 'plan' | 'request' | 'room'>,
+  usage: readonly StageUsage[],
+  steps: number,
+): readonly StageDone[] {
+  const finished = usage.map(({ stage, evaluations, textTokens }) => ({
+    stage,
+    evaluations,
+    isFinished: true,
+    textTokens: textTokens ?? null,
+  }));
+  const planned = room.name === 'stage' ? plan.stages[room.stage - 1] : undefined;
+  if (!planned || steps === 0 || finished.some(({ stage }) => stage === planned.stage)) return finished;
+  const evaluations = evaluatedSteps(planned.steps, request.schedule.cache).filter((index) => index < steps).length;
+  return [...finished, { stage: planned.stage, evaluations, isFinished: false, textTokens: null }];
+}
+
+/** The charge of a job that ends; null where it has no price. */
+export const chargeAtEnd = (record: JobRecord, end: End, usage: readonly StageUsage[], steps: number): Charge | null =>
+  record.plan.price && chargeOf(record.plan.price, workHeard(record, usage, steps), payingOf(record.request, end));
+
+/**
+ * Work that stage servers did for a job beyond what it was let in for, MFLOPs, when `steps` is all that was heard of the
+ * stage it failed in: what nobody pays still counts against the account's budget of work.
+ */
+export function excessWork({ plan, room }: JobRecord, usage: readonly StageUsage[], steps: number): JobEnd['excess'] {
+  const { price } = plan;
+  if (!price || room.name !== 'stage') return null;
+  const done = price.stages.reduce((sum, { stage, mflop, evaluations, decodeMflop }) => {
+    if (usage.some((used) => used.stage === stage)) return sum + mflop * evaluations + decodeMflop;
+    return stage === room.stage ? sum + mflop * steps : sum;
+  }, 0);
+  const mflop = done - totalMflop(price);
+  return mflop > 0 ? { mflop, plainMflop: price.plainMflop } : null;
+}
+
+/** The receipt of a job that ends at `now`, however it ends: the work that stage servers reported, and its charge. */
+export const receiptOf = (
+  record: JobRecord,
+  { usage, charge, end }: { readonly usage: readonly StageUsage[]; readonly charge: Charge | null; readonly end: End },
+  now: number,
+): Receipt =>
   makeReceipt({
     jobId: record.id,
     model: record.plan.model.id,
@@ -163,13 +225,30 @@ export const receiptOf = (record: JobRecord, usage: readonly StageUsage[], now: 
     work: record.plan,
     warnings: record.plan.warnings,
     usage,
+    cost: record.plan.price && charge && viewCharge(record.plan.price, charge, payingOf(record.request, end)),
     rooms: timesAfter(record, now),
     totalMs: now - record.createdAt,
   });
 
 /** What an account learns of a done job: its work, and the time its stages had. */
-export const workOf = ({ plan }: JobRecord, { stages }: Receipt): JobWork => ({
+export const workOf = ({ plan }: Pick<JobRecord, 'plan'>, { stages }: Receipt): JobWork => ({
   model: plan.model.id,
   tflops: viewPlannedWork(plan).total,
   ms: stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0),
 });
+
+/** How an ended job ended, as its account is told; null for one that has not. */
+export function endOf(record: Pick<JobRecord, 'plan' | 'room' | 'receipt'>, excess: JobEnd['excess']): JobEnd | null {
+  const { room, receipt } = record;
+  if (room.name === 'stage' || room.name === 'select') return null;
+  const cost = receipt?.cost ?? null;
+  return {
+    status: room.name,
+    work: room.name === 'done' && receipt ? workOf(record, receipt) : null,
+    charge: cost && {
+      micro: parseUsd(cost.usd),
+      mflop: cost.lines.reduce((sum, { tflops }) => sum + Math.round(tflops * 1e6), 0),
+    },
+    excess,
+  };
+}

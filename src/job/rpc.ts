@@ -8,23 +8,26 @@ import type {
   Actor,
   AddedKey,
   AuditEntry,
+  Confirmed,
   Idempotency,
   IndexedJob,
+  JobEnd,
   JobQuery,
-  JobStatus,
-  JobWork,
   KeyView,
   ListedAccount,
   NewAccount,
   NewKey,
   PageQuery,
   RunningJobs,
+  Settled,
   Started,
   StartRequest,
   SuccessorKey,
 } from '../account/account.ts';
 import type { Standing } from '../account/standing.ts';
 import type { WebhookGeneration } from '../account/webhook-secret.ts';
+import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
+import type { UsageQuery, UsageRow } from '../billing/spending.ts';
 import type { StoredEvent } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
@@ -68,11 +71,16 @@ export interface JobCalls {
   eventsAfter(owner: string | null, after: number, waitMs: number): Answer<readonly StoredEvent[] | null>;
   /** The job once it has ended, or as it stands after `ms`. */
   wait(owner: string, ms: number): Answer<JobView | null>;
+  /** How the job ended; `open` where it has not, null where there is none. */
+  ending(): Answer<JobEnd | 'open' | null>;
   /** Ends the job unless it has ended already, and frees the stage server. */
   cancel(owner: string): Answer<JobView | null>;
   /** Removes prompt, picture, latents and events. False when there was no such job. */
   erase(owner: string): Answer<boolean>;
 }
+
+/** What came of a posting. */
+export type Posted = { readonly kind: 'posted'; readonly entry: StoredEntry; readonly isNew: boolean } | PostRefusal;
 
 /** One account's object. Where there is no account, questions find nothing and orders change nothing. */
 export interface AccountCalls {
@@ -110,12 +118,26 @@ export interface AccountCalls {
   isShared(idempotencyKey: string): Answer<boolean>;
   /** The jobs will not be created: their entries go; with `refund` what they took of rate and budgets comes back. */
   withdraw(ids: readonly string[], refund: boolean): Answer<void>;
-  /** A job has ended, a done one with its work and time. Told by its object, at least once. */
-  ended(id: string, status: Exclude<JobStatus, 'open'>, work: JobWork | null): Answer<void>;
+  /** Whether a job may begin: asked by its object before it sends anything. */
+  confirm(id: string): Answer<Confirmed>;
+  /**
+   * A job has ended: what it costs is charged, the rest of what was held let go. Told by its object, at least once, and
+   * answered alike every time; null where nothing was held for it.
+   */
+  ended(id: string, end: JobEnd): Answer<Settled | null>;
   /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */
   pace(model: string): Answer<number | null>;
   /** A job is no longer stored. */
   erased(id: string): Answer<void>;
+  /**
+   * Writes money that came in, was given back or is adjusted; the same posting again writes nothing. Null where there is
+   * no account.
+   */
+  post(posting: Posting, actor: Actor): Answer<Posted | null>;
+  /** The entries of the ledger, oldest first. */
+  entries(query: PageQuery): Answer<readonly StoredEntry[]>;
+  /** What was done and spent between two days, by group. */
+  usage(query: UsageQuery): Answer<readonly UsageRow[]>;
   /** Jobs of the account, newest first, each with its place. */
   jobs(query: JobQuery): Answer<readonly (IndexedJob & { readonly seq: number })[]>;
 }

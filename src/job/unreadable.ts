@@ -56,6 +56,7 @@ const NO_PLAN: Plan = {
   fitted: false,
   selected: [],
   warnings: [],
+  price: null,
   flops: { denoise: 0, denoiseWithoutAttention: 0, decode: 0, text: 0, plain: 0, plainWithoutAttention: 0 },
 };
 
@@ -98,6 +99,7 @@ const IS_READABLE: Readonly<Record<keyof JobRecord, (value: unknown) => boolean>
   expiresAt: orNull(isNumber),
   deadlineAt: orNull(isNumber),
   webhook: orNull(isObject),
+  confirmedAt: orNull(isNumber),
 };
 
 /** The fields of a stored record that cannot be read; `undefined` is a value that was no JSON. */
@@ -155,6 +157,7 @@ export function brokenRecord(
     expiresAt: keep('expiresAt', null) ?? expiresAt,
     deadlineAt: keep('deadlineAt', null),
     webhook: null,
+    confirmedAt: keep('confirmedAt', null),
   };
 }
 

@@ -1,4 +1,5 @@
 /** A job as its owner sees it. Pure. */
+import { type CostView, viewCost } from '../billing/charge.ts';
 import type { StoredEvent } from './events.ts';
 import type { JobRecord, JobRequest, JobSummary, JobView, Plan, Quote } from './job.ts';
 import { queueOf } from './log-lines.ts';
@@ -20,6 +21,13 @@ function statusOf({ room, attempt }: JobRecord): JobView['status'] {
   }
 }
 
+/** What a job costs, as far as that is known; null where nothing is charged. */
+export function costOf({ plan, receipt }: Pick<JobRecord, 'plan' | 'receipt'>): CostView | null {
+  if (!plan.price) return null;
+  const { usd = null, ...cost } = receipt?.cost ?? viewCost(plan.price, null);
+  return { usd, quote_usd: cost.quote_usd, plain_usd: cost.plain_usd, tariff: cost.tariff };
+}
+
 /** What a job of this request would be. `pace` is milliseconds a TFLOP. */
 export function viewQuote(
   request: JobRequest,
@@ -37,6 +45,7 @@ export function viewQuote(
     preset: schedule.preset,
     plan: view,
     tflops: view.tflops.total,
+    cost: plan.price && viewCost(plan.price, null),
     seconds: pace === null ? null : (view.tflops.total * pace) / 1000,
     queue,
   };
@@ -68,6 +77,7 @@ export function viewJob(record: JobRecord, lastEvent: StoredEvent | undefined): 
     image: record.image,
     receipt: record.receipt,
     error: record.failure,
+    cost: costOf(record),
     deadline_at: seconds(record.deadlineAt),
     queue: queueOf(lastEvent, record.busySince !== null && record.finishedAt === null),
     webhook: webhook && { url: webhook.url, state: webhook.state, tries: webhook.tries },
@@ -96,6 +106,7 @@ export function summarize({
   output_format,
   image,
   error,
+  cost,
   urls,
 }: JobView): JobSummary {
   return {
@@ -114,6 +125,7 @@ export function summarize({
     output_format,
     image,
     error: error && { ...error, message: cut(error.message) },
+    cost,
     urls,
   };
 }

@@ -58,14 +58,21 @@ const SENT: readonly SentStage[] = [
   { backend: 'a', stageId: 's2', worker: null, outcome: 'failed' },
   { backend: 'b', stageId: 's2', worker: 'w1', outcome: 'sent' },
 ];
-const end = (status: 'done' | 'failed' | 'cancelled') => ({ status, work: null, expiresAt: 9000, now: 1000 });
+const end = (status: 'done' | 'failed' | 'cancelled') => ({
+  end: { status, work: null, charge: null, excess: null },
+  expiresAt: 9000,
+  now: 1000,
+});
 const kinds = (letters: ReturnType<typeof lettersAtEnd>) => letters.map(({ letter }) => letter.kind);
 
 describe('what an end has to tell', () => {
   test('the account always and at once; the caller where one asked; at last that the time is over', () => {
     expect(lettersAtEnd(record({ webhook: WEBHOOK }), end('done'), [])).toEqual([
       {
-        letter: { kind: 'ended', payload: { account: 'acct_1', job: 'job_1', status: 'done', work: null } },
+        letter: {
+          kind: 'ended',
+          payload: { account: 'acct_1', job: 'job_1', status: 'done', work: null, charge: null, excess: null },
+        },
         dueAt: 1000,
       },
       { letter: { kind: 'webhook', payload: null }, dueAt: 1000 },

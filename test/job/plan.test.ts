@@ -499,7 +499,7 @@ describe('a size by rule', () => {
 });
 
 describe('upsampling', () => {
-  const tools = { allowEngineChange: false, draw: () => 0 };
+  const tools = { allowEngineChange: false, tariff: null, draw: () => 0 };
   const memo = new Map();
   const planned = (upsampling: ModelFacts['upsampling'], input: Partial<RequestInput>) =>
     draftRequest({ prompt: 'a fox', preset: '7x', ...input }, { ...FLUX, upsampling }, tools);

@@ -31,6 +31,7 @@ const facts = {
   cache: null,
   selection: 'latent',
   rooms: [],
+  cost: null,
   totalMs: 100,
 } as const;
 const receiptOf = (used: readonly StageUsage[]) =>

@@ -77,7 +77,7 @@ describe('a plan', () => {
     const request = requestOn(latin, { preset: '7x' }, { prompt: '一个苹果' });
     const plan = value(planOn(latin, { preset: '7x' }, { prompt: '一个苹果' }));
     expect(viewQuote(request, plan, { pace: null, queue: null }).plan.warnings).toEqual([WARNING]);
-    const data = { ...viewPlan(plan, request), model: 'flux-1-dev', seed: 0, width: 1024, height: 1024 };
+    const data = { ...viewPlan(plan, request), model: 'flux-1-dev', seed: 0, width: 1024, height: 1024, cost: null };
     expect(logLines([{ type: 'plan', data, seq: 1, at: 5 }]).map(({ level, message }) => [level, message])).toEqual([
       ['INFO', expect.stringContaining('3 stages')],
       ['WARN', WARNING],

@@ -12,7 +12,7 @@ const BUNDLED: ModelFacts = modelFacts.parse({
 });
 
 const draftFor = (facts: ModelFacts, input: Omit<RequestInput, 'prompt'>) =>
-  draftRequest({ prompt: 'a red apple', ...input }, facts, { allowEngineChange: false, draw: () => 7 });
+  draftRequest({ prompt: 'a red apple', ...input }, facts, { allowEngineChange: false, tariff: null, draw: () => 7 });
 const plannedFor = (facts: ModelFacts, input: Omit<RequestInput, 'prompt'>, memo = new Map()) =>
   value(draftFor(facts, input)).plan(memo);
 const planFor = (facts: ModelFacts, input: Omit<RequestInput, 'prompt'>) => {

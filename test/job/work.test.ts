@@ -196,7 +196,7 @@ describe('the work under classifier-free guidance', () => {
   });
 
   test('is that of the model’s default where a request names no guidance', () => {
-    const tools = { allowEngineChange: false, draw: () => 0 };
+    const tools = { allowEngineChange: false, tariff: null, draw: () => 0 };
     const memo = new Map();
     const workOf = (facts: ModelFacts, guidance?: number) =>
       value(draftRequest({ prompt: 'a fox', preset: '2x', guidance }, facts, tools)).plan(memo)[0]!.plan.flops;

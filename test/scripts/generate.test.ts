@@ -82,6 +82,7 @@ describe('the receipt of generate', () => {
       solver: 'euler',
       cache: request.schedule.cache,
       selection: 'canny',
+      cost: null,
       work: plan,
       warnings: [],
       usage: plan.stages.map(({ stage, tokens, steps, evaluations }) => ({

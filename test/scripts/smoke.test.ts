@@ -69,6 +69,7 @@ describe('the receipt of a job', () => {
     solver: 'euler',
     cache,
     selection: 'canny',
+    cost: null,
     work: plan,
     warnings: [],
     usage: plan.stages.map(({ stage, tokens, steps, evaluations }) => ({

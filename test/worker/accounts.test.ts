@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { lettersOf } from '../../durable-objects/outbox-tables.ts';
+import type { JobEnd } from '../../src/account/account.ts';
 import { ADMIN_KEY, call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
 
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
@@ -23,6 +24,9 @@ const start = (key: string, body: object, headers: Record<string, string> = {}) 
   });
 const json = async <T>(response: Response): Promise<T> => response.json<T>();
 const cancel = (key: string, id: string) => call(`/v1/jobs/${id}/cancel`, { key, method: 'POST' });
+
+/** The end of a job that had no price. */
+const ended = (status: JobEnd['status']): JobEnd => ({ status, work: null, charge: null, excess: null });
 
 describe('keys', () => {
   test('only the admin key opens accounts, and a key is shown once', async () => {
@@ -242,17 +246,30 @@ describe('limits', () => {
     expect(await left()).toEqual(before);
     await runInDurableObject(account, (instance) => {
       const now = Date.now();
-      expect(instance.start(keyId, { requestId: 'r', jobIds: ids, work, idempotency: null }).kind).toBe('new');
       expect(
-        instance.start(keyId, { requestId: 's', jobIds: [`job_${'c'.repeat(32)}`], work, idempotency: null }).kind,
+        instance.start(keyId, { requestId: 'r', jobIds: ids, work, price: null, user: null, idempotency: null }).kind,
+      ).toBe('new');
+      expect(
+        instance.start(keyId, {
+          requestId: 's',
+          jobIds: [`job_${'c'.repeat(32)}`],
+          work,
+          price: null,
+          user: null,
+          idempotency: null,
+        }).kind,
       ).toBe('rate_limited');
       instance.withdraw(ids, true);
       // told again it changes nothing
       instance.withdraw(ids, true);
       expect(Date.now() - now).toBeLessThan(20_000);
-      expect(instance.start(keyId, { requestId: 't', jobIds: ids, work, idempotency: null }).kind).toBe('new');
+      expect(
+        instance.start(keyId, { requestId: 't', jobIds: ids, work, price: null, user: null, idempotency: null }).kind,
+      ).toBe('new');
       instance.withdraw(ids, false);
-      expect(instance.start(keyId, { requestId: 'u', jobIds: ids, work, idempotency: null }).kind).toBe('rate_limited');
+      expect(
+        instance.start(keyId, { requestId: 'u', jobIds: ids, work, price: null, user: null, idempotency: null }).kind,
+      ).toBe('rate_limited');
     });
     expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 0 });
   });
@@ -311,7 +328,14 @@ describe('limits', () => {
     const before = await spent();
     await runInDurableObject(account, async (instance, state) => {
       const work = { flops: 2e12, plainFlops: 1e12, steps: 1 };
-      instance.start(namesIn(key).id, { requestId: 'r', jobIds: [lost], work, idempotency: null });
+      instance.start(namesIn(key).id, {
+        requestId: 'r',
+        jobIds: [lost],
+        work,
+        price: null,
+        user: null,
+        idempotency: null,
+      });
       state.storage.sql.exec('UPDATE job SET created_at = created_at - 61000, is_created = 0');
     });
     expect(await json(await call('/v1/account', { key }))).toMatchObject({ open_jobs: 2 });
@@ -436,7 +460,14 @@ describe('a repetition that is only guessed', () => {
     const keyId = namesIn(key).id;
     const account = accountOf(key);
     const first = await runInDurableObject(account, (instance) =>
-      instance.start(keyId, { requestId: 'r', jobIds: [id('a')], work: FREE, idempotency: asked(0) }),
+      instance.start(keyId, {
+        requestId: 'r',
+        jobIds: [id('a')],
+        work: FREE,
+        price: null,
+        user: null,
+        idempotency: asked(0),
+      }),
     );
     expect(first.kind).toBe('new');
     return { keyId, account };
@@ -458,15 +489,29 @@ describe('a repetition that is only guessed', () => {
     await runInDurableObject(account, (instance) => {
       expect(instance.recall(keyId, asked(0))).toBeNull();
       expect(
-        instance.start(keyId, { requestId: 'r2', jobIds: [id('b')], work: FREE, idempotency: asked(0) }).kind,
+        instance.start(keyId, {
+          requestId: 'r2',
+          jobIds: [id('b')],
+          work: FREE,
+          price: null,
+          user: null,
+          idempotency: asked(0),
+        }).kind,
       ).toBe('new');
       for (const repetition of [1, 2]) expect(instance.recall(keyId, asked(repetition))).toBeNull();
       expect(instance.isShared('\0guess')).toBe(false);
-      for (const job of ['a', 'b']) instance.ended(id(job), 'done', null);
+      for (const job of ['a', 'b']) instance.ended(id(job), ended('done'));
       // both have ended: the next first try is alone again
       expect(instance.recall(keyId, asked(0))).toBeNull();
       expect(
-        instance.start(keyId, { requestId: 'r3', jobIds: [id('c')], work: FREE, idempotency: asked(0) }).kind,
+        instance.start(keyId, {
+          requestId: 'r3',
+          jobIds: [id('c')],
+          work: FREE,
+          price: null,
+          user: null,
+          idempotency: asked(0),
+        }).kind,
       ).toBe('new');
       expect(instance.recall(keyId, asked(1))).toMatchObject({ jobIds: [id('c')] });
     });
@@ -475,7 +520,7 @@ describe('a repetition that is only guessed', () => {
   test.each(['failed', 'cancelled'] as const)('does work that was %s anew', async (status) => {
     const { keyId, account } = await afterFirstTry();
     await runInDurableObject(account, (instance) => {
-      instance.ended(id('a'), status, null);
+      instance.ended(id('a'), ended(status));
       expect(instance.recall(keyId, asked(1))).toBeNull();
     });
   });

@@ -172,6 +172,8 @@ describe('an account that is suspended', () => {
         requestId: 'x',
         jobIds: ['job_beside'],
         work: FREE,
+        price: null,
+        user: null,
         idempotency: null,
       });
     });

@@ -18,6 +18,7 @@ export async function openAccount(limits: Readonly<Record<string, number>> = {})
       steps_per_image: 1000,
       ...limits,
     },
+    billing: { mode: 'postpaid', credit_limit_usd: null },
   });
   const response = await exports.default.fetch(
     new Request('http://ralu.test/v1/accounts', {

@@ -42,7 +42,7 @@ const FACTS: ModelFacts = {
 };
 const CACHE = { kind: 'taylor_velocity', interval: 2, order: 2, warmup: 2 } as const;
 const OTHER = { ...FACTS, id: 'other', aliases: [], digest: 'sha256:other' };
-const tools: DraftTools = { draw: () => 42, allowEngineChange: false };
+const tools: DraftTools = { draw: () => 42, allowEngineChange: false, tariff: null };
 const memo: FitMemo = new Map();
 
 const value = <T>(planned: Planned<T>): T => {
@@ -255,6 +255,7 @@ describe('headers of Replicate’s', () => {
 const STATUSES: Readonly<Record<FailureReason, readonly [openai: number, fal: number, replicate: string]>> = {
   refused: [400, 500, 'failed'],
   no_capacity: [503, 500, 'failed'],
+  not_confirmed: [503, 500, 'failed'],
   deadline_exceeded: [500, 500, 'canceled'],
   unreachable: [500, 500, 'failed'],
   server_error: [500, 500, 'failed'],
@@ -294,6 +295,7 @@ const JOB: LinkedJob = {
   image: null,
   receipt: null,
   error: null,
+  cost: null,
   deadline_at: null,
   queue: null,
   webhook: null,
@@ -344,7 +346,14 @@ describe('events', () => {
   test('are output, logs, error and done at Replicate’s', () => {
     expect(viewStreamEvent(preview)).toEqual([['output', 'data:image/webp;base64,AAAA']]);
     expect(viewStreamEvent(step)).toEqual([]);
-    const failure = { job_id: 'job_1', reason: 'timeout', message: 'Too slow.', stage: 1, attempts: 1 } as const;
+    const failure = {
+      job_id: 'job_1',
+      reason: 'timeout',
+      message: 'Too slow.',
+      stage: 1,
+      attempts: 1,
+      cost: null,
+    } as const;
     expect(viewStreamEvent({ ...at, type: 'failed', data: failure })).toEqual([
       ['error', 'Too slow.'],
       ['done', '{"reason": "error"}'],

@@ -152,7 +152,7 @@ describe('a secret under 32 bytes', () => {
 
   test('counts as bytes, not as characters', () => {
     const of = (secret: string) =>
-      configurationFault({ SIGNING_SECRET: secret, ADMIN_KEY: '', PUBLIC_URL: '', OLD_KEYS_UNTIL: '' });
+      configurationFault({ SIGNING_SECRET: secret, ADMIN_KEY: '', PUBLIC_URL: '', OLD_KEYS_UNTIL: '', TARIFF: '' });
     expect(of('é'.repeat(16))).toBeNull();
     expect(of('é'.repeat(15))).toContain('SIGNING_SECRET');
   });

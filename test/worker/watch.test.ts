@@ -12,7 +12,7 @@ const cancelled = (seq: number): StoredEvent => ({
   seq,
   at: 0,
   type: 'cancelled',
-  data: { job_id: 'j', room: 'stage1' },
+  data: { job_id: 'j', room: 'stage1', cost: null },
 });
 
 /** A table of events with its stream, as an object has them. */

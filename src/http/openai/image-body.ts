@@ -1,5 +1,6 @@
 /** The body of `POST /v1/images/generations`: OpenAI's fields with their meaning here, ours beside them. */
 import { z } from '@hono/zod-openapi';
+import { MAX_USER } from '../../billing/spending.ts';
 import { type ImageRequest, type RaluOptions, SIZE } from '../../doors/openai-request.ts';
 import { imageFormat } from '../../stage/contract.ts';
 import { jobBody, MAX_NAME } from '../job-request.ts';
@@ -89,8 +90,8 @@ export const imageBody = z
       .max(MAX_PARTIALS)
       .optional()
       .openapi({ description: 'with stream: pictures after the first so many stages' }),
-    user: z.string().max(512).optional(),
-    safety_identifier: z.string().max(512).optional(),
+    user: z.string().max(MAX_USER).optional(),
+    safety_identifier: z.string().max(MAX_USER).optional(),
     seed,
     steps: z.int().min(1).max(1000).optional().openapi({ description: 'a plain run of so many steps' }),
     guidance,

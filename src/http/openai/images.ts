@@ -116,6 +116,7 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
       memo,
       requestId: c.var.requestId,
       idempotency,
+      user: (body.user ?? body.safety_identifier) || null,
     });
     const headers = {
       ...rateHeaders(started.rate),

@@ -1,0 +1,295 @@
+/**
+ * The rows of an account's money: entries, the columns they add up to, what each job was charged, and usage by day.
+ * docs/billing.md shows each with an example. Nothing here awaits.
+ */
+import {
+  addColumns,
+  type Columns,
+  type Entry,
+  effectOf,
+  LEDGER_ACCOUNTS,
+  type LedgerAccount,
+  type StoredEntry,
+} from '../src/billing/ledger.ts';
+import { MAX_USERS_A_DAY, OTHER_USERS, type UsageQuery, type UsageRow } from '../src/billing/spending.ts';
+
+export const LEDGER_TABLES = `CREATE TABLE ledger (account TEXT PRIMARY KEY, debits_pending INTEGER NOT NULL DEFAULT 0, debits_posted INTEGER NOT NULL DEFAULT 0,
+     credits_pending INTEGER NOT NULL DEFAULT 0, credits_posted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+   INSERT INTO ledger (account) VALUES ${LEDGER_ACCOUNTS.map((name) => `('${name}')`).join(', ')};
+   CREATE TABLE entry (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, kind TEXT NOT NULL,
+     debit TEXT NOT NULL, credit TEXT NOT NULL, amount INTEGER NOT NULL CHECK (amount >= 0), job TEXT, reason TEXT);
+   CREATE TRIGGER entry_is_not_changed BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+   CREATE TRIGGER entry_is_not_removed BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+   CREATE TABLE charge (job TEXT PRIMARY KEY, at INTEGER NOT NULL, key_id TEXT NOT NULL, user TEXT, model TEXT NOT NULL, tariff TEXT NOT NULL,
+     held INTEGER NOT NULL, captured INTEGER, mflop INTEGER, ended_at INTEGER, refunded INTEGER NOT NULL DEFAULT 0, meter TEXT) WITHOUT ROWID;
+   CREATE INDEX charge_unresolved ON charge (at) WHERE captured IS NULL;
+   CREATE INDEX charge_on_a_meter ON charge (ended_at) WHERE meter IS NOT NULL;
+   CREATE TABLE usage (day TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL, jobs INTEGER NOT NULL DEFAULT 0, mflop INTEGER NOT NULL DEFAULT 0,
+     captured INTEGER NOT NULL DEFAULT 0, held INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (dimension, name, day)) WITHOUT ROWID;`;
+
+type ColumnsRow = {
+  account: string;
+  debits_pending: number;
+  debits_posted: number;
+  credits_pending: number;
+  credits_posted: number;
+};
+
+/** The columns of one of the ledger's accounts. */
+export function readColumns(sql: SqlStorage, account: LedgerAccount): Columns {
+  const row = sql.exec<ColumnsRow>('SELECT * FROM ledger WHERE account = ?', account).one();
+  return {
+    debitsPending: row.debits_pending,
+    debitsPosted: row.debits_posted,
+    creditsPending: row.credits_pending,
+    creditsPosted: row.credits_posted,
+  };
+}
+
+/** The columns of both accounts of an entry once it is in. */
+export function columnsWith(
+  sql: SqlStorage,
+  entry: Entry,
+  held: number,
+): { readonly debited: Columns; readonly credited: Columns } {
+  const { debited, credited } = effectOf(entry, held);
+  return {
+    debited: addColumns(readColumns(sql, entry.debit), debited),
+    credited: addColumns(readColumns(sql, entry.credit), credited),
+  };
+}
+
+/** Writes an entry, and what it does to the columns. `held`: of the hold that it resolves. */
+export function appendEntry(sql: SqlStorage, entry: Entry, held = 0): void {
+  const { id, at, kind, debit, credit, amount, job, reason } = entry;
+  const { debited, credited } = columnsWith(sql, entry, held);
+  sql.exec(
+    'INSERT INTO entry (id, at, kind, debit, credit, amount, job, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    id,
+    at,
+    kind,
+    debit,
+    credit,
+    amount,
+    job,
+    reason,
+  );
+  writeColumns(sql, debit, debited);
+  writeColumns(sql, credit, credited);
+}
+
+function writeColumns(sql: SqlStorage, account: LedgerAccount, columns: Columns): void {
+  sql.exec(
+    'UPDATE ledger SET debits_pending = ?, debits_posted = ?, credits_pending = ?, credits_posted = ? WHERE account = ?',
+    columns.debitsPending,
+    columns.debitsPosted,
+    columns.creditsPending,
+    columns.creditsPosted,
+    account,
+  );
+}
+
+type EntryRow = { [Field in keyof StoredEntry]: StoredEntry[Field] };
+
+export const readEntry = (sql: SqlStorage, id: string): StoredEntry | null =>
+  sql.exec<EntryRow>('SELECT * FROM entry WHERE id = ?', id).toArray()[0] ?? null;
+
+/** Up to `limit` entries after place `after`, oldest first. */
+export const readEntries = (
+  sql: SqlStorage,
+  { after, limit }: { readonly after: number; readonly limit: number },
+): readonly StoredEntry[] =>
+  sql.exec<EntryRow>('SELECT * FROM entry WHERE seq > ? ORDER BY seq LIMIT ?', after, limit).toArray();
+
+/** What a job was charged. Times are milliseconds since 1970, amounts micro-dollars. */
+export interface ChargeRow {
+  readonly job: string;
+  /** when it was held */
+  readonly at: number;
+  readonly keyId: string;
+  readonly user: string | null;
+  readonly model: string;
+  readonly tariff: string;
+  readonly held: number;
+  /** null until the job has ended */
+  readonly captured: number | null;
+  readonly mflop: number | null;
+  readonly endedAt: number | null;
+  readonly refunded: number;
+  /** whether a meter outside has taken it: `waiting`, `taken`; null: none is told */
+  readonly meter: 'waiting' | 'taken' | null;
+}
+
+type StoredCharge = {
+  job: string;
+  at: number;
+  key_id: string;
+  user: string | null;
+  model: string;
+  tariff: string;
+  held: number;
+  captured: number | null;
+  mflop: number | null;
+  ended_at: number | null;
+  refunded: number;
+  meter: string | null;
+};
+const toCharge = ({ key_id, ended_at, meter, ...row }: StoredCharge): ChargeRow => ({
+  ...row,
+  keyId: key_id,
+  endedAt: ended_at,
+  meter: meter as ChargeRow['meter'],
+});
+
+export function readCharge(sql: SqlStorage, job: string): ChargeRow | null {
+  const [row] = sql.exec<StoredCharge>('SELECT * FROM charge WHERE job = ?', job).toArray();
+  return row ? toCharge(row) : null;
+}
+
+export function insertCharge(
+  sql: SqlStorage,
+  {
+    job,
+    at,
+    keyId,
+    user,
+    model,
+    tariff,
+    held,
+  }: Pick<ChargeRow, 'job' | 'at' | 'keyId' | 'user' | 'model' | 'tariff' | 'held'>,
+): void {
+  sql.exec(
+    'INSERT INTO charge (job, at, key_id, user, model, tariff, held) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    job,
+    at,
+    keyId,
+    user,
+    model,
+    tariff,
+    held,
+  );
+}
+
+export function settleCharge(
+  sql: SqlStorage,
+  job: string,
+  {
+    captured,
+    mflop,
+    endedAt,
+    meter,
+  }: {
+    readonly captured: number;
+    readonly mflop: number;
+    readonly endedAt: number;
+    readonly meter: ChargeRow['meter'];
+  },
+): void {
+  sql.exec(
+    'UPDATE charge SET captured = ?, mflop = ?, ended_at = ?, meter = ? WHERE job = ?',
+    captured,
+    mflop,
+    endedAt,
+    meter,
+    job,
+  );
+}
+
+export function addRefund(sql: SqlStorage, job: string, amount: number): void {
+  sql.exec('UPDATE charge SET refunded = refunded + ? WHERE job = ?', amount, job);
+}
+
+/** What is added to the usage of a day. */
+export interface UsageChange {
+  readonly day: string;
+  readonly keyId: string;
+  readonly user: string | null;
+  readonly model: string;
+  readonly jobs: number;
+  readonly mflop: number;
+  readonly captured: number;
+  readonly held: number;
+}
+
+/** Adds to the usage of a day: of the account, the key, the model, the customer where there is one. */
+export function addUsage(sql: SqlStorage, { day, keyId, user, model, jobs, mflop, captured, held }: UsageChange): void {
+  const groups: readonly (readonly [string, string])[] = [
+    ['day', ''],
+    ['key', keyId],
+    ['model', model],
+    ...(user === null ? [] : [['user', user] as const]),
+  ];
+  for (const [dimension, name] of groups)
+    sql.exec(
+      `INSERT INTO usage (day, dimension, name, jobs, mflop, captured, held) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+       ON CONFLICT DO UPDATE SET jobs = jobs + ?4, mflop = mflop + ?5, captured = captured + ?6, held = held + ?7`,
+      day,
+      dimension,
+      name,
+      jobs,
+      mflop,
+      captured,
+      held,
+    );
+}
+
+const knowsUser = (sql: SqlStorage, day: string, user: string): boolean =>
+  sql.exec("SELECT 1 FROM usage WHERE dimension = 'user' AND name = ? AND day = ?", user, day).toArray().length > 0;
+
+/** The name under which a customer is counted on a day: its own, or, once there are many, that of all others. */
+export function countedUser(sql: SqlStorage, day: string, user: string): string {
+  if (knowsUser(sql, day, user)) return user;
+  const [row] = sql
+    .exec<{ jobs: number }>("SELECT jobs FROM usage WHERE dimension = 'users' AND name = '' AND day = ?", day)
+    .toArray();
+  return (row?.jobs ?? 0) >= MAX_USERS_A_DAY ? OTHER_USERS : user;
+}
+
+/** Counts a customer of a day who was not counted yet: in a row of its own, so that nobody has to read them all. */
+export function countUser(sql: SqlStorage, day: string, user: string): void {
+  if (knowsUser(sql, day, user)) return;
+  sql.exec(
+    "INSERT INTO usage (day, dimension, name, jobs) VALUES (?, 'users', '', 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1",
+    day,
+  );
+}
+
+/** What was spent and is held since a day: of the account (`day`, empty name), a key or a customer. Micro-dollars. */
+export const spentSince = (sql: SqlStorage, dimension: 'day' | 'key' | 'user', name: string, since: string): number =>
+  sql
+    .exec<{ spent: number | null }>(
+      'SELECT SUM(captured + held) AS spent FROM usage WHERE dimension = ? AND name = ? AND day >= ?',
+      dimension,
+      name,
+      since,
+    )
+    .one().spent ?? 0;
+
+/** Usage between two days, by group, in the order of their names. */
+export const readUsageRows = (
+  sql: SqlStorage,
+  { from, to, groupBy, after, limit }: UsageQuery,
+): readonly UsageRow[] => {
+  const group = groupBy === 'day' ? 'day' : 'name';
+  return sql
+    .exec<{ group: string; jobs: number; mflop: number; captured: number; held: number }>(
+      `SELECT ${group} AS "group", SUM(jobs) AS jobs, SUM(mflop) AS mflop, SUM(captured) AS captured, SUM(held) AS held
+       FROM usage WHERE dimension = ?1 AND day >= ?2 AND day <= ?3 AND ${group} > ?4 GROUP BY ${group} ORDER BY ${group} LIMIT ?5`,
+      groupBy,
+      from,
+      to,
+      after ?? '',
+      limit,
+    )
+    .toArray();
+};
+
+/** How many jobs have a hold that is not resolved, and what is held for them together. */
+export const readHolds = (sql: SqlStorage): { readonly count: number; readonly amount: number } => {
+  const { count, amount } = sql
+    .exec<{ count: number; amount: number | null }>(
+      'SELECT COUNT(*) AS count, SUM(held) AS amount FROM charge WHERE captured IS NULL',
+    )
+    .one();
+  return { count, amount: amount ?? 0 };
+};

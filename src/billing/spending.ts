@@ -1,0 +1,45 @@
+/** Days, months and whose spending is counted in them. Times are UTC. Pure. */
+
+/** What usage is grouped by. */
+export const DIMENSIONS = ['day', 'model', 'key', 'user'] as const;
+export type Dimension = (typeof DIMENSIONS)[number];
+
+/** `2026-11-27`: the day of a time in milliseconds since 1970. */
+export const dayOf = (at: number): string => new Date(at).toISOString().slice(0, 10);
+
+/** The first day of the month of a day. */
+export const monthOf = (day: string): string => `${day.slice(0, 7)}-01`;
+
+/**
+ * Callers' customers that are counted one by one in a day, an account; those that come later that day are counted, and
+ * limited, together.
+ */
+export const MAX_USERS_A_DAY = 10_000;
+/** The name under which those go; a customer of that name is one of them. */
+export const OTHER_USERS = '*';
+/** Longest name of a customer. */
+export const MAX_USER = 512;
+
+/** What was done and spent, of one group. */
+export interface UsageRow {
+  /** the day, or the name of the model, key or customer */
+  readonly group: string;
+  /** jobs that ended, those that cost nothing included */
+  readonly jobs: number;
+  /** work that was paid, MFLOPs */
+  readonly mflop: number;
+  /** micro-dollars */
+  readonly captured: number;
+  /** held for jobs that have not ended */
+  readonly held: number;
+}
+
+export interface UsageQuery {
+  /** days, both included */
+  readonly from: string;
+  readonly to: string;
+  readonly groupBy: Dimension;
+  /** group after which to go on; null: from the first */
+  readonly after: string | null;
+  readonly limit: number;
+}
