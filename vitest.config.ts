@@ -46,6 +46,7 @@ export default defineConfig({
       project('account', 'pure'),
       project('fleet', 'pure'),
       project('job', 'pure'),
+      project('billing', 'pure'),
       project('scripts', 'pure'),
       project('house', 'pure'),
       project('engine', 'models', { testTimeout: 60_000 }),

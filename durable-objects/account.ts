@@ -43,13 +43,14 @@ import type { Standing } from '../src/account/standing.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
 import type { Posting, StoredEntry } from '../src/billing/ledger.ts';
 import type { UsageQuery, UsageRow } from '../src/billing/spending.ts';
+import { type MeterMinute, minuteOf } from '../src/billing/stripe.ts';
 import { logLine } from '../src/job/log.ts';
 import type { AccountCalls, DirectoryCalls, JobCalls, Objects, Posted } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Chores, makeChores } from './account-chores.ts';
 import * as money from './account-money.ts';
 import * as tables from './account-tables.ts';
-import { readEntries, readUsageRows } from './ledger-tables.ts';
+import { readEntries, readUsageRows, setMetered, sumMetered } from './ledger-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
 
@@ -436,6 +437,16 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       }
       return money.settle(this.#sql, account.terms, id, charge, Date.now());
     });
+  }
+
+  /** A meter outside has taken the charge of a job. Told again it changes nothing. */
+  metered(id: string): void {
+    if (this.#account()) setMetered(this.#sql, id);
+  }
+
+  /** What of the charges of the minute of `at` a meter has taken, and what not. */
+  meterMinute(at: number): MeterMinute {
+    return this.#account() ? sumMetered(this.#sql, minuteOf(at)) : { taken: 0, waiting: 0 };
   }
 
   /** Writes money that came in, was given back or is adjusted. Null where there is no account. */
