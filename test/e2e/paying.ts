@@ -20,13 +20,14 @@ export interface Front {
 
 export interface Payer {
   readonly id: string;
+  readonly key: string;
   call(path: string, init?: RequestInit): Promise<Response>;
   post(path: string, body: unknown): Promise<Response>;
   create(body: Readonly<Record<string, unknown>>): Promise<JobView>;
   job(id: string): Promise<JobView>;
   events(id: string, onEvent?: (event: JobEvent) => Promise<void> | void): Promise<readonly JobEvent[]>;
   /** the job once it has ended and its account has heard; what other jobs hold is nothing by then */
-  ended(id: string): Promise<JobView>;
+  ended(id: string, patienceMs?: number): Promise<JobView>;
   /** micro-dollars: posted, and held for jobs under way */
   balance(): Promise<{ readonly balance: number; readonly held: number }>;
 }
@@ -77,17 +78,18 @@ export async function openPayer(front: () => Front, creditUsd: string | null = n
   };
   return {
     id: opened.account.id,
+    key: opened.key.key,
     call,
     post,
     create: async (body) => answer<JobView>(await post('/v1/jobs', body)),
     job,
     events,
     balance,
-    async ended(id) {
+    async ended(id, patienceMs = ENDED_MS) {
       await events(id);
-      const end = performance.now() + ENDED_MS;
+      const end = performance.now() + patienceMs;
       while ((await balance()).held !== 0) {
-        if (performance.now() > end) throw new Error(`something is still held after ${ENDED_MS} ms`);
+        if (performance.now() > end) throw new Error(`something is still held after ${patienceMs} ms`);
         await pause(20);
       }
       return job(id);
