@@ -48,6 +48,7 @@ export default defineConfig({
       project('job', 'pure'),
       project('billing', 'pure'),
       project('scripts', 'pure'),
+      project('billing', 'pure'),
       project('house', 'pure'),
       project('engine', 'models', { testTimeout: 60_000 }),
       project('contract', 'models', { testTimeout: 60_000 }),
