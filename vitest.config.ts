@@ -46,7 +46,6 @@ export default defineConfig({
       project('account', 'pure'),
       project('fleet', 'pure'),
       project('job', 'pure'),
-      project('billing', 'pure'),
       project('scripts', 'pure'),
       project('billing', 'pure'),
       project('house', 'pure'),

@@ -41,7 +41,10 @@ export interface OutboxEnv extends SinkEnv, MeterEnv {
   readonly SIGNING_SECRET_PREVIOUS?: string;
   /** DNS over HTTPS, asked where a webhook's name leads; empty on one's own machine: webhooks may go anywhere then */
   readonly WEBHOOK_RESOLVER: string;
-  /** address under which callers reach the service; empty: none is told */
+  /**
+   * address under which callers reach the service, with the path before `/v1` where there is one; empty: the one that
+   * each request came to
+   */
   readonly PUBLIC_URL: string;
 }
 

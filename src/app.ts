@@ -17,6 +17,7 @@ import { routeOpenAPI } from './http/openapi.ts';
 import { fromZod, Problem } from './http/problem.ts';
 import { routePath } from './http/public-address.ts';
 import { routeReplicate } from './http/replicate.ts';
+import { routeStripe } from './http/stripe.ts';
 import { refuseUnknownRoutes } from './http/unknown-routes.ts';
 import { routeWebhooks } from './http/webhooks.ts';
 import { logLine } from './job/log.ts';
@@ -87,6 +88,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeReplicate(app, memo);
   routeFal(app, memo);
   routeWebhooks(app);
+  routeStripe(app);
   routeOpenAPI(app);
 
   app.onError((error, c) => {
