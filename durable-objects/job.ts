@@ -9,7 +9,7 @@
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
 import type { JobEnd } from '../src/account/account.ts';
-import { viewCost } from '../src/billing/charge.ts';
+import { viewQuotedCost } from '../src/billing/charge.ts';
 import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
@@ -146,7 +146,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
       this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
-      const cost = plan.price && viewCost(plan.price, null);
+      const cost = plan.price && viewQuotedCost(plan.price);
       this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } });
       void this.ctx.storage.setAlarm(now);
       return true;
