@@ -20,6 +20,8 @@ export interface Faults {
   isRetryable(): boolean;
   /** How long a message takes that comes late: beyond every limit of whoever waits. */
   lateness(): number;
+  /** From now on something goes wrong; before that nothing does. */
+  begin(): void;
   /** Nothing goes wrong any more. */
   heal(): void;
   /** how often something was killed */
@@ -28,7 +30,7 @@ export interface Faults {
 
 /** Faults of this rate: the share of messages with which something goes wrong. */
 export function makeFaults(random: Random, rate: number): Faults {
-  let now = rate;
+  let now = 0;
   return {
     kills: 0,
     fate: () => (now > 0 && random.chance(now) ? random.pick(FATES) : 'well'),
@@ -39,6 +41,9 @@ export function makeFaults(random: Random, rate: number): Faults {
     killsBeforeCommit: () => now > 0 && random.chance(now / 3),
     isRetryable: () => random.chance(0.5),
     lateness: () => random.between(61_000, 400_000),
+    begin() {
+      now = rate;
+    },
     heal() {
       now = 0;
     },

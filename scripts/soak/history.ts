@@ -37,6 +37,7 @@ export async function runHistory(
   try {
     begin(scene, DEFAULT_LIMITS);
     await time.run(time.now() + 100);
+    world.faults.begin();
     for (let i = 0; i < number && !isBroken(); i++) {
       const said = await drawOperation(random)(scene, random);
       operations.push(`${new Date(time.now()).toISOString()} ${said ?? 'nothing'}`);

@@ -65,6 +65,8 @@ export interface StageServer {
   textTokens(job: string): number | null;
 }
 
+const idIn = (path: string): string => path.slice('/v1/stages/'.length);
+
 const WAYS = ['unreachable', 'busy', 'broken', 'refused', 'retryable', 'final', 'not_finite', 'cut', 'hang'] as const;
 
 /** Text in, a number that stays the same. */
@@ -83,7 +85,7 @@ export function makeStageServer({
   readonly random: Random;
   /** share of stages that fail */
   readonly rate: () => number;
-  /** a stage request of a job has gone out */
+  /** a stage request of a job goes out */
   readonly onRequest: (job: string) => void;
 }): StageServer {
   const done = new Map<string, Computed>();
@@ -108,7 +110,6 @@ export function makeStageServer({
   /** Runs a stage: its steps and its result, as they come. */
   function run(id: string, body: Uint8Array, signal: AbortSignal | null): Response {
     const [job, number] = id.split('.') as [string, string];
-    onRequest(job);
     const way = random.chance(rate()) ? random.pick(WAYS) : 'well';
     if (way === 'busy') return answer(503, '', { 'retry-after': '1' });
     if (way === 'broken') return answer(500, '');
@@ -202,13 +203,13 @@ export function makeStageServer({
 
   function handle(path: string, init: RequestInit): Response {
     if (path === '/v1/models') return answer(200, models);
-    const id = path.slice('/v1/stages/'.length);
     if (init.method === 'DELETE') return answer(204, '');
-    return run(id, init.body as Uint8Array, init.signal ?? null);
+    return run(idIn(path), init.body as Uint8Array, init.signal ?? null);
   }
 
   const fetchStage = (input: string, init: RequestInit = {}): Promise<Response> => {
     const { pathname } = new URL(input);
+    if (init.method === 'PUT') onRequest(idIn(pathname).split('.', 1)[0] as string);
     return new Promise((resolve, reject) => {
       const fate = faults.fate();
       init.signal?.addEventListener('abort', () => reject(init.signal?.reason), { once: true });
