@@ -33,7 +33,15 @@ const JOB_MS = 30_000;
 
 type JobObject = Remote<Pick<JobCalls, 'cancel' | 'erase'>>;
 
-export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage): Chores {
+/**
+ * `isGone` is told of a job of which there is no object, and whether there was one before it was asked: its entry goes,
+ * with what is held for it.
+ */
+export function makeChores(
+  env: () => ChoresEnv,
+  storage: DurableObjectStorage,
+  isGone: (id: string, wasCreated: boolean) => void,
+): Chores {
   const { sql } = storage;
   let notBefore = 0;
   /** where cancelling and erasing go on: what could not be reached is left for the next pass */
@@ -89,9 +97,10 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage):
 
   async function eraseJobs(account: string, through: number): Promise<void> {
     const jobs = tables.jobsAfter(sql, { after: erasedTo, through, onlyOpen: false, limit: JOBS_A_ROUND });
+    const created = new Set(jobs.filter(({ id }) => tables.isCreated(sql, id)).map(({ id }) => id));
     // an erased job says so itself; of one that is not there nothing is left
     for (const { id, answer } of await askEach(jobs, (job) => job.erase(account)))
-      if (!answer) tables.deleteJob(sql, id);
+      if (!answer) isGone(id, created.has(id));
     erasedTo = nextPlace(jobs);
     if (tables.jobsAfter(sql, { after: 0, through, onlyOpen: false, limit: 1 }).length > 0) return;
     storage.transactionSync(() => {

@@ -88,7 +88,12 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   constructor(ctx: DurableObjectState, env: AccountEnv) {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
-    this.#chores = makeChores(() => this.env, ctx.storage);
+    this.#chores = makeChores(
+      () => this.env,
+      ctx.storage,
+      // one that came only after it was asked for stays, and is asked again
+      (id, wasCreated) => (wasCreated ? this.#lost(id) : this.withdraw([id], true)),
+    );
     if (!hasTables(this.#sql)) return;
     ctx.storage.transactionSync(() => migrate(this.#sql, tables.ACCOUNT_MIGRATIONS));
     // what an earlier incarnation left undone, or an earlier version never did
@@ -467,6 +472,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     return this.#account() && tables.readPace(this.#sql, model);
   }
 
+  /** The object of a job that was there is not there any more: its entry goes, and what is still held for it. */
   #lost(id: string): void {
     this.ctx.storage.transactionSync(() => {
       if (tables.readStatus(this.#sql, id) === 'open') money.letGo(this.#sql, id, Date.now());
