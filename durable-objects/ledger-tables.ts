@@ -11,7 +11,14 @@ import {
   type LedgerAccount,
   type StoredEntry,
 } from '../src/billing/ledger.ts';
-import { MAX_USERS_A_DAY, OTHER_USERS, type UsageQuery, type UsageRow } from '../src/billing/spending.ts';
+import {
+  MAX_USERS_A_DAY,
+  OTHER_USERS,
+  type UsagePage,
+  type UsageQuery,
+  type UsageRow,
+} from '../src/billing/spending.ts';
+import type { Statement } from '../src/billing/statement.ts';
 
 export const LEDGER_TABLES = `CREATE TABLE ledger (account TEXT PRIMARY KEY, debits_pending INTEGER NOT NULL DEFAULT 0, debits_posted INTEGER NOT NULL DEFAULT 0,
      credits_pending INTEGER NOT NULL DEFAULT 0, credits_posted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
@@ -100,6 +107,38 @@ export const readEntries = (
   { after, limit }: { readonly after: number; readonly limit: number },
 ): readonly StoredEntry[] =>
   sql.exec<EntryRow>('SELECT * FROM entry WHERE seq > ? ORDER BY seq LIMIT ?', after, limit).toArray();
+
+/** Up to `limit` entries after place `after`, oldest first, and where the ledger stood before them. */
+export function readStatement(
+  sql: SqlStorage,
+  { after, limit }: { readonly after: number; readonly limit: number },
+): Statement {
+  const { balance } = sql
+    .exec<{ balance: number | null }>(
+      `SELECT SUM(CASE WHEN credit = 'balance' THEN amount ELSE -amount END) AS balance FROM entry
+       WHERE seq <= ? AND kind NOT IN ('hold', 'release')`,
+      after,
+    )
+    .one();
+  const { held } = sql
+    .exec<{ held: number | null }>(
+      `SELECT SUM(hold.amount) AS held FROM entry AS hold LEFT JOIN entry AS finish ON finish.id = 'end:' || hold.job
+       WHERE hold.kind = 'hold' AND hold.seq <= ?1 AND (finish.seq IS NULL OR finish.seq > ?1)`,
+      after,
+    )
+    .one();
+  const entries = sql
+    .exec<EntryRow & { resolves: number | null }>(
+      `SELECT entry.*, hold.amount AS resolves FROM entry
+       LEFT JOIN entry AS hold ON entry.kind IN ('capture', 'release') AND hold.id = 'hold:' || entry.job
+       WHERE entry.seq > ? ORDER BY entry.seq LIMIT ?`,
+      after,
+      limit,
+    )
+    .toArray()
+    .map((row) => ({ ...row, resolves: row.resolves ?? 0 }));
+  return { before: { balance: balance ?? 0, held: held ?? 0 }, entries };
+}
 
 /** What a job was charged. Times are milliseconds since 1970, amounts micro-dollars. */
 export interface ChargeRow {
@@ -266,10 +305,7 @@ export const spentSince = (sql: SqlStorage, dimension: 'day' | 'key' | 'user', n
     .one().spent ?? 0;
 
 /** Usage between two days, by group, in the order of their names. */
-export const readUsageRows = (
-  sql: SqlStorage,
-  { from, to, groupBy, after, limit }: UsageQuery,
-): readonly UsageRow[] => {
+const readUsageRows = (sql: SqlStorage, { from, to, groupBy, after, limit }: UsageQuery): readonly UsageRow[] => {
   const group = groupBy === 'day' ? 'day' : 'name';
   return sql
     .exec<{ group: string; jobs: number; mflop: number; captured: number; held: number }>(
@@ -283,6 +319,20 @@ export const readUsageRows = (
     )
     .toArray();
 };
+
+/** A page of usage between two days, and all that there was in them. */
+export function readUsage(sql: SqlStorage, query: UsageQuery): UsagePage {
+  const { jobs, mflop, captured, held } = sql
+    .exec<Record<'jobs' | 'mflop' | 'captured' | 'held', number | null>>(
+      `SELECT SUM(jobs) AS jobs, SUM(mflop) AS mflop, SUM(captured) AS captured, SUM(held) AS held FROM usage
+       WHERE dimension = 'day' AND day >= ? AND day <= ?`,
+      query.from,
+      query.to,
+    )
+    .one();
+  const totals = { jobs: jobs ?? 0, mflop: mflop ?? 0, captured: captured ?? 0, held: held ?? 0 };
+  return { rows: readUsageRows(sql, query), totals };
+}
 
 /** How many jobs have a hold that is not resolved, and what is held for them together. */
 export const readHolds = (sql: SqlStorage): { readonly count: number; readonly amount: number } => {
