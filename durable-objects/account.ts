@@ -41,6 +41,7 @@ import {
 } from '../src/account/account.ts';
 import type { Standing } from '../src/account/standing.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
+import type { BackupPage, BackupQuery, Restored, RestorePage } from '../src/billing/backup.ts';
 import type { Reconciled } from '../src/billing/difference.ts';
 import type { Posting, StoredEntry } from '../src/billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../src/billing/spending.ts';
@@ -52,6 +53,7 @@ import { type Chores, makeChores } from './account-chores.ts';
 import * as money from './account-money.ts';
 import * as tables from './account-tables.ts';
 import { checkJobs, JOBS_A_PAGE } from './job-check.ts';
+import { readBackup, restore } from './ledger-backup.ts';
 import { checkLedger } from './ledger-check.ts';
 import { readEntries, readStatement, readUsage } from './ledger-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
@@ -481,6 +483,26 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const differences = [...rows.differences, ...told.filter(({ subject }) => isAsItWas(this.#sql, jobs, subject))];
     const next = jobs.length < JOBS_A_PAGE ? null : (jobs.at(-1)?.seq ?? null);
     return { differences, more: rows.more, jobs: jobs.length, next };
+  }
+
+  /** A page of the ledger, to be kept elsewhere. */
+  backup(query: BackupQuery): BackupPage | null {
+    return this.#account() && readBackup(this.#sql, query);
+  }
+
+  /** Puts a page of a ledger back that was kept elsewhere, where nothing else is going on in the account. */
+  restore(page: RestorePage, actor: Actor): Restored | null {
+    const account = this.#account();
+    if (!account) return null;
+    if (account.suspendedAt === null) return { kind: 'not_suspended' };
+    const open = tables.countOpen(this.#sql);
+    if (open > 0) return { kind: 'has_open_jobs', open };
+    const restored = restore(this.ctx.storage, page, Date.now());
+    if (page.part === 'end' && restored.kind === 'restored') {
+      const { seq, charges, usage } = page.sums;
+      this.#note(actor, 'ledger_restored', null, { entries: seq, charges, usage, released: restored.written });
+    }
+    return restored;
   }
 
   /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */

@@ -26,6 +26,7 @@ import type {
 } from '../account/account.ts';
 import type { Standing } from '../account/standing.ts';
 import type { WebhookGeneration } from '../account/webhook-secret.ts';
+import type { BackupPage, BackupQuery, Restored, RestorePage } from '../billing/backup.ts';
 import type { Reconciled } from '../billing/difference.ts';
 import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
@@ -160,6 +161,10 @@ export interface AccountCalls {
    * place with what they say themselves. Null where there is no account.
    */
   reconcile(after: number): Answer<Reconciled | null>;
+  /** A page of the ledger, to be kept elsewhere; null where there is no account. */
+  backup(query: BackupQuery): Answer<BackupPage | null>;
+  /** Puts a page of a ledger back that was kept elsewhere. Told again it changes nothing. Null where there is no account. */
+  restore(page: RestorePage, actor: Actor): Answer<Restored | null>;
   /** Jobs of the account, newest first, each with its place. */
   jobs(query: JobQuery): Answer<readonly (IndexedJob & { readonly seq: number })[]>;
 }
