@@ -47,6 +47,7 @@ export default defineConfig({
       project('fleet', 'pure'),
       project('job', 'pure'),
       project('scripts', 'pure'),
+      project('billing', 'pure'),
       project('house', 'pure'),
       project('engine', 'models', { testTimeout: 60_000 }),
       project('contract', 'models', { testTimeout: 60_000 }),

@@ -193,8 +193,8 @@ export const chargeAtEnd = (record: JobRecord, end: End, usage: readonly StageUs
   record.plan.price && chargeOf(record.plan.price, workHeard(record, usage, steps), payingOf(record.request, end));
 
 /**
- * Work that stage servers did for a job beyond what it was let in for, MFLOPs, when `steps` is all that was heard of the
- * stage it failed in: what nobody pays still counts against the account's budget of work.
+ * Work that stage servers did for a job beyond what it was let in for, when `steps` is all that was heard of the stage
+ * it failed in: what nobody pays still counts against the account's budget of work.
  */
 export function excessWork({ plan, room }: JobRecord, usage: readonly StageUsage[], steps: number): JobEnd['excess'] {
   const { price } = plan;

@@ -146,8 +146,8 @@ export interface AccountCalls {
   /** A job is no longer stored. */
   erased(id: string): Answer<void>;
   /**
-   * Writes money that came in, was given back or is adjusted; the same posting again writes nothing. Null where there is
-   * no account.
+   * Writes money that came in, was given back or is adjusted; the same posting again writes nothing. Null where there
+   * is no account.
    */
   post(posting: Posting, actor: Actor): Answer<Posted | null>;
   /** The entries of the ledger, oldest first. */
