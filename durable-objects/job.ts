@@ -38,7 +38,7 @@ import {
   timeLeft,
   timesAfter,
 } from '../src/job/record.ts';
-import type { JobCalls, JobWithLogs, NewJob } from '../src/job/rpc.ts';
+import type { JobCalls, JobWithLogs, NewJob, Reckoning } from '../src/job/rpc.ts';
 import {
   isLastRoom,
   type Ran,
@@ -72,7 +72,7 @@ import {
 import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl } from './limits.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
-import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters } from './outbox-tables.ts';
+import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
@@ -181,6 +181,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   ending(): JobEnd | 'open' | null {
     const row = this.#row();
     return row && (endOf(row, null) ?? 'open');
+  }
+
+  reckoning(): Reckoning | null {
+    if (!hasTables(this.#sql)) return null;
+    const row = this.#row();
+    return { quoted: row?.plan.price?.quoted ?? null, end: this.ending(), letters: waitingKinds(this.#sql) };
   }
 
   async cancel(owner: string): Promise<JobView | null> {
