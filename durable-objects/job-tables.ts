@@ -70,7 +70,15 @@ function moveIntoOutbox(sql: SqlStorage): void {
       sql,
       {
         kind: 'ended',
-        payload: { account: record.account, job: record.id, status: room.name, work, charge: null, excess: null },
+        payload: {
+          account: record.account,
+          job: record.id,
+          facts: null,
+          status: room.name,
+          work,
+          charge: null,
+          excess: null,
+        },
       },
       0,
     );

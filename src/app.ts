@@ -20,6 +20,7 @@ import { fromZod, Problem } from './http/problem.ts';
 import { routePath } from './http/public-address.ts';
 import { routeReconcile } from './http/reconcile.ts';
 import { routeReplicate } from './http/replicate.ts';
+import { routeStripe } from './http/stripe.ts';
 import { refuseUnknownRoutes } from './http/unknown-routes.ts';
 import { routeUsage } from './http/usage.ts';
 import { routeWebhooks } from './http/webhooks.ts';
@@ -96,6 +97,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeReplicate(app, memo);
   routeFal(app, memo);
   routeWebhooks(app);
+  routeStripe(app);
   routeOpenAPI(app);
 
   app.onError((error, c) => {

@@ -31,6 +31,7 @@ import type { Reconciled } from '../billing/difference.ts';
 import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
 import type { Statement } from '../billing/statement.ts';
+import type { MeterMinute } from '../billing/stripe.ts';
 import type { StoredEvent } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
@@ -141,6 +142,10 @@ export interface AccountCalls {
    * answered alike every time; null where nothing was held for it.
    */
   ended(id: string, end: JobEnd): Answer<Settled | null>;
+  /** A meter outside has taken the charge of a job: told by its object, at least once. */
+  metered(id: string): Answer<void>;
+  /** What of the charges of the minute of `at` a meter outside has taken, and what not. */
+  meterMinute(at: number): Answer<MeterMinute>;
   /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */
   pace(model: string): Answer<number | null>;
   /** A job is no longer stored. */

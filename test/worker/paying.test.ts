@@ -101,7 +101,7 @@ describe('what is held', () => {
     const { id } = await account.start(700_000);
     expect(await account.balance()).toEqual({ balance: 1_000_000, held: 700_000, available: 300_000 });
     const told = await account.run((one) => [one.ended(id, end(500_000)), one.ended(id, end(500_000))]);
-    const settled = { captured: 500_000, keyId: KEY.id, user: null, meteredCustomer: null };
+    const settled = { captured: 500_000, at: told[0]?.at as number, keyId: KEY.id, user: null, meteredCustomer: null };
     expect(told).toEqual([settled, settled]);
     expect(await account.balance()).toEqual({ balance: 500_000, held: 0, available: 500_000 });
     await checkLaws(account);
