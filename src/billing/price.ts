@@ -112,8 +112,8 @@ function usualText({ attention_per_token, per_token_squared }: FlopFacts, limit:
 }
 
 /**
- * The price of a plan on `model`. `atMost` is how much denoising it comes to where its steps are not known yet: evaluated
- * at the usual length of text, operations, in at most so many evaluations. Law: nothing that the plan's stages do costs
+ * The price of a plan on `model`. `atMost` is how much denoising it comes to where its steps are not known yet:
+ * operations with the usual text, in at most so many evaluations. Law: nothing that the plan's stages do costs
  * more than `quoted`, whatever the length of the prompt.
  */
 export function priceOf(

@@ -63,7 +63,7 @@ async function begin(
   return job;
 }
 
-/** A step over image and text tokens: its facts count ten of text, as 2 · 8192 · 10 of attention an image token tell. */
+/** A step over image and text tokens; attention says that its facts count ten of text: 2 · 8192 · 10 an image token. */
 const step = (tokens: number, job: JobView | null): number => {
   const { flops, text_tokens } = facts;
   const [usual, length] = [flops.attention_per_token / (2 * flops.per_token_squared), job ? read(job) : text_tokens];
