@@ -9,7 +9,7 @@
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
 import type { JobEnd } from '../src/account/account.ts';
-import { viewCost } from '../src/billing/charge.ts';
+import { viewQuotedCost } from '../src/billing/charge.ts';
 import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
 import { factsOf } from '../src/job/ended-facts.ts';
@@ -39,7 +39,7 @@ import {
   timeLeft,
   timesAfter,
 } from '../src/job/record.ts';
-import type { JobCalls, JobWithLogs, NewJob } from '../src/job/rpc.ts';
+import type { JobCalls, JobWithLogs, NewJob, Reckoning } from '../src/job/rpc.ts';
 import {
   isLastRoom,
   type Ran,
@@ -73,7 +73,7 @@ import {
 import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl } from './limits.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
-import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters } from './outbox-tables.ts';
+import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
@@ -147,7 +147,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
       this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
-      const cost = plan.price && viewCost(plan.price, null);
+      const cost = plan.price && viewQuotedCost(plan.price);
       this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } });
       void this.ctx.storage.setAlarm(now);
       return true;
@@ -182,6 +182,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   ending(): JobEnd | 'open' | null {
     const row = this.#row();
     return row && (endOf(row, null) ?? 'open');
+  }
+
+  reckoning(): Reckoning | null {
+    if (!hasTables(this.#sql)) return null;
+    const row = this.#row();
+    return { quoted: row?.plan.price?.quoted ?? null, end: this.ending(), letters: waitingKinds(this.#sql) };
   }
 
   async cancel(owner: string): Promise<JobView | null> {

@@ -59,6 +59,13 @@ export const lettersOf = <Kind extends LetterKind>(
     .toArray()
     .map(toLetter) as readonly StoredLetter[] as readonly Extract<StoredLetter, { kind: Kind }>[];
 
+/** The kinds of letters that are stored. */
+export const waitingKinds = (sql: SqlStorage): readonly LetterKind[] =>
+  sql
+    .exec<{ kind: LetterKind }>("SELECT DISTINCT kind FROM outbox WHERE kind <> 'expire' ORDER BY kind")
+    .toArray()
+    .map(({ kind }) => kind);
+
 /** Removes the letters that cannot be read, so that they do not keep the others. Returns their kinds. */
 export const removeUnreadableLetters = (sql: SqlStorage): readonly string[] =>
   sql
