@@ -387,6 +387,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       kind: 'again',
       jobIds: earlier.jobIds,
       requestId: earlier.requestId,
+      held: money.heldFor(this.#sql, earlier.jobIds),
       rate: rateState(account.limits, key.arrival, now),
     };
   }

@@ -20,7 +20,6 @@ import { logLines } from '../src/job/log-lines.ts';
 import {
   DROPPED_AT_BREAK,
   DROPPED_AT_ERASURE,
-  LETTER_KINDS,
   lettersAtEnd,
   lettersAtErasure,
 } from '../src/job/outbox.ts';
@@ -134,13 +133,13 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
   }
 
-  async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView> {
+  async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView | null> {
     const now = Date.now();
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, JOB_MIGRATIONS);
       if (this.#row()) return false;
-      // an erased job of this id that comes again is not to be told gone, nor its stages stopped
-      removeLetters(this.#sql, LETTER_KINDS);
+      // an erased job does not come again: what its first life cost is still to be told
+      if (nextLetterAt(this.#sql, now) !== null) return false;
       const deadlineAt = deadlineSeconds === null ? null : now + deadlineSeconds * 1000;
       const told = webhook && ({ ...webhook, tries: 0, state: 'waiting' } as const);
       insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
@@ -152,7 +151,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       return true;
     });
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
-    return this.#view(this.#row() as JobRecord);
+    return this.view(null);
   }
 
   view(owner: string | null): JobView | null {

@@ -58,8 +58,11 @@ export interface JobWithLogs {
  * for whoever's job it is: someone with a signed link, or the account's own object.
  */
 export interface JobCalls {
-  /** Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. */
-  create(job: NewJob): Answer<JobView>;
+  /**
+   * Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Null
+   * where it was erased and others have yet to hear of that.
+   */
+  create(job: NewJob): Answer<JobView | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
   /**
