@@ -88,12 +88,11 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   constructor(ctx: DurableObjectState, env: AccountEnv) {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
-    this.#chores = makeChores(
-      () => this.env,
-      ctx.storage,
+    this.#chores = makeChores(() => this.env, ctx.storage, {
+      ended: (id, end) => this.ended(id, end),
       // one that came only after it was asked for stays, and is asked again
-      (id, wasCreated) => (wasCreated ? this.#lost(id) : this.withdraw([id], true)),
-    );
+      gone: (id, wasCreated) => (wasCreated ? this.#lost(id) : this.withdraw([id], true)),
+    });
     if (!hasTables(this.#sql)) return;
     ctx.storage.transactionSync(() => migrate(this.#sql, tables.ACCOUNT_MIGRATIONS));
     // what an earlier incarnation left undone, or an earlier version never did

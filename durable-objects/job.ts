@@ -179,6 +179,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   ending(): JobEnd | 'open' | null {
     const row = this.#row();
+    const [untold] = hasTables(this.#sql) ? lettersOf(this.#sql, 'ended') : [];
+    if (untold) return endIn(untold.payload);
     return row && (endOf(row, null) ?? 'open');
   }
 
@@ -640,6 +642,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     appendEvent(this.#sql, event, Date.now());
   }
 }
+
+/** The end that a letter tells; one of an earlier version has no charge. */
+const endIn = ({ status, work, charge = null, excess = null }: JobEnd): JobEnd => ({ status, work, charge, excess });
 
 /** Thrown inside a room whose job was cancelled, erased or advanced while it prepared its request. */
 class Superseded extends Error {

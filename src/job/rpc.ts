@@ -74,7 +74,7 @@ export interface JobCalls {
   eventsAfter(owner: string | null, after: number, waitMs: number): Answer<readonly StoredEvent[] | null>;
   /** The job once it has ended, or as it stands after `ms`. */
   wait(owner: string, ms: number): Answer<JobView | null>;
-  /** How the job ended; `open` where it has not, null where there is none. */
+  /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
   ending(): Answer<JobEnd | 'open' | null>;
   /** Ends the job unless it has ended already, and frees the stage server. */
   cancel(owner: string): Answer<JobView | null>;
