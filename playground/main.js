@@ -357,6 +357,7 @@ async function generate() {
     location.hash = addressOf({ job: id, beside: read.isCompared ? 'plain' : null });
   } catch (error) {
     showError(error);
+    alertLine.scrollIntoView({ block: 'nearest' });
     draw();
   }
 }

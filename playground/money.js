@@ -147,4 +147,4 @@ export function forgetMoney() {
 export const explainUnpaid = ({ code, message }) =>
   code === 'spend_limit'
     ? `Nothing was started: a limit of spending is reached. ${message}`
-    : `Nothing was started: the credit is used up. ${message} Whoever runs this service can add some.`;
+    : `Nothing was started: too little credit. ${message} Whoever runs this service can add some.`;

@@ -104,6 +104,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
       await page.setViewportSize({ width, height });
       await page.emulateMedia({ colorScheme });
       await page.evaluate('scrollTo(0, 0)');
+      await isQuoted();
       if (process.env.SHOTS)
         await page.screenshot({
           path: join(process.env.SHOTS, `${name}-${width}-${colorScheme}.png`),
@@ -203,6 +204,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     ]);
     expect(rows[1]).toMatch(/^Stage 1\t64\t2\t0\.00198 TFLOPs\t\$0\.0000004\d+$/);
     await looksFine('after');
+    if (process.env.SHOTS) await at('#numbers').screenshot({ path: join(process.env.SHOTS, 'numbers.png') });
     // a reload draws the same from the events
     await page.reload();
     await says('#facts', /Paid\$0\.00000\d/);
@@ -224,10 +226,15 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     await at('#generate').click();
     await says(
       '#alert',
-      'Nothing was started: the credit is used up. The request may cost 0.000009 USD, and the account has 0.000000 USD left. Whoever runs this service can add some.',
+      'Nothing was started: too little credit. The request may cost 0.000009 USD, and the account has 0.000000 USD left. Whoever runs this service can add some.',
     );
     await at('#generate[aria-disabled="false"]').waitFor();
     expect(page.url()).toBe(`${stack.url}/`);
+    // in sight, whatever the height of the form
+    for (const part of ['#alert', '#price', '#generate']) {
+      const box = await at(part).boundingBox();
+      expect([(box?.y ?? -1) >= 0, (box?.y ?? 0) + (box?.height ?? 0) <= 800]).toEqual([true, true]);
+    }
     await looksFine('unpaid');
   });
 
