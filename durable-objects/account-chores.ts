@@ -1,12 +1,13 @@
 /**
  * What an account still has to do that needs others: be in the directory as it is, cancel the jobs of a suspended
- * account, erase its content. Each is an order in the account's row, so it outlives every fault; rounds are repeated,
+ * account, erase its content and the names of its customers. Each is an order in the account's row, so it outlives every fault; rounds are repeated,
  * with a pause, until nothing is left. One job that cannot be reached keeps no other waiting.
  */
 import { logLine } from '../src/job/log.ts';
 import { DIRECTORY_NAME, type DirectoryCalls, type JobCalls, type Objects, type Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import * as tables from './account-tables.ts';
+import { pseudonymise } from './pseudonyms.ts';
 
 export interface ChoresEnv {
   readonly JOBS: Objects<Pick<JobCalls, 'cancel' | 'erase'>>;
@@ -27,13 +28,23 @@ const PAUSE_MS = 10_000;
 /** Jobs asked at once, and in one round. */
 const AT_ONCE = 10;
 const JOBS_A_ROUND = 200;
+/** Customers that lose their names in one round. */
+const USERS_A_ROUND = 500;
 /** Longest waits: for the directory, and for a job that ends, which also waits for what it was at. */
 const DIRECTORY_MS = 5000;
 const JOB_MS = 30_000;
 
 type JobObject = Remote<Pick<JobCalls, 'cancel' | 'erase'>>;
 
-export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage): Chores {
+/**
+ * `isGone` is told of a job of which there is no object, and whether there was one before it was asked: its entry goes,
+ * with what is held for it.
+ */
+export function makeChores(
+  env: () => ChoresEnv,
+  storage: DurableObjectStorage,
+  isGone: (id: string, wasCreated: boolean) => void,
+): Chores {
   const { sql } = storage;
   let notBefore = 0;
   /** where cancelling and erasing go on: what could not be reached is left for the next pass */
@@ -89,13 +100,18 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage):
 
   async function eraseJobs(account: string, through: number): Promise<void> {
     const jobs = tables.jobsAfter(sql, { after: erasedTo, through, onlyOpen: false, limit: JOBS_A_ROUND });
+    const created = new Set(jobs.filter(({ id }) => tables.isCreated(sql, id)).map(({ id }) => id));
     // an erased job says so itself; of one that is not there nothing is left
     for (const { id, answer } of await askEach(jobs, (job) => job.erase(account)))
-      if (!answer) tables.deleteJob(sql, id);
+      if (!answer) isGone(id, created.has(id));
     erasedTo = nextPlace(jobs);
     if (tables.jobsAfter(sql, { after: 0, through, onlyOpen: false, limit: 1 }).length > 0) return;
     storage.transactionSync(() => {
       tables.deleteTraces(sql);
+      if (pseudonymise(sql, USERS_A_ROUND)) {
+        notBefore = 0;
+        return;
+      }
       tables.setErasesThrough(sql, null);
       tables.appendAudit(sql, { at: Date.now(), actor: 'system', act: 'content_erased', subject: null, detail: {} });
     });

@@ -332,6 +332,29 @@ export const readStatus = (sql: SqlStorage, id: string): JobStatus | null =>
 export const readKeyOfJob = (sql: SqlStorage, id: string): string | null =>
   sql.exec<{ key_id: string }>('SELECT key_id FROM job WHERE id = ?', id).toArray()[0]?.key_id ?? null;
 
+/** A job of the index beside what its account holds or charged for it, micro-dollars; nulls: nothing. */
+export interface IndexedCharge {
+  readonly seq: number;
+  readonly id: string;
+  readonly status: JobStatus;
+  readonly held: number | null;
+  readonly captured: number | null;
+}
+
+/** Up to `limit` jobs after place `after` that may have begun, oldest first, with their charges. */
+export const chargesAfter = (
+  sql: SqlStorage,
+  { after, limit }: { readonly after: number; readonly limit: number },
+): readonly IndexedCharge[] =>
+  sql
+    .exec<{ [Field in keyof IndexedCharge]: IndexedCharge[Field] }>(
+      `SELECT job.seq, job.id, job.status, charge.held, charge.captured FROM job LEFT JOIN charge ON charge.job = job.id
+       WHERE job.seq > ? AND job.is_created = 1 ORDER BY job.seq LIMIT ?`,
+      after,
+      limit,
+    )
+    .toArray();
+
 /** Up to `limit` jobs after place `after` and not beyond `through`, oldest first; only open ones where asked. */
 export const jobsAfter = (
   sql: SqlStorage,
@@ -354,6 +377,10 @@ export const jobsAfter = (
 
 export const hasJob = (sql: SqlStorage, id: string): boolean =>
   sql.exec('SELECT 1 FROM job WHERE id = ?', id).toArray().length > 0;
+
+/** Whether the job's object was ever heard of. */
+export const isCreated = (sql: SqlStorage, id: string): boolean =>
+  sql.exec('SELECT 1 FROM job WHERE id = ? AND is_created = 1', id).toArray().length > 0;
 
 export function markCreated(sql: SqlStorage, ids: readonly string[]): void {
   for (const id of ids) sql.exec('UPDATE job SET is_created = 1 WHERE id = ?', id);
@@ -485,7 +512,8 @@ export function deleteIdempotencyOf(sql: SqlStorage, jobId: string): void {
 }
 
 /**
- * Up to `most` open jobs, drawn at random, that were entered before `silentMs`, or later than now: the clock stepped.
+ * Up to `most` open jobs whose objects were heard of, drawn at random, that were entered before `silentMs`, or later
+ * than now: the clock stepped.
  */
 export const drawOpen = (
   sql: SqlStorage,
@@ -493,7 +521,7 @@ export const drawOpen = (
 ): readonly string[] =>
   sql
     .exec<{ id: string }>(
-      "SELECT id FROM job WHERE status = 'open' AND (created_at <= ?1 OR created_at > ?2) ORDER BY RANDOM() LIMIT ?3",
+      "SELECT id FROM job WHERE status = 'open' AND is_created = 1 AND (created_at <= ?1 OR created_at > ?2) ORDER BY RANDOM() LIMIT ?3",
       now - silentMs,
       now,
       most,

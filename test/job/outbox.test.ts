@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { JobRecord } from '../../src/job/job.ts';
 import { LONGEST_WAIT, lettersAtEnd, lettersAtErasure, pauseAfter, type SentStage } from '../../src/job/outbox.ts';
 
-const KINDS = ['ended', 'erased', 'picture', 'forget'] as const;
+const KINDS = ['ended', 'event', 'meter', 'erased', 'picture', 'forget'] as const;
 
 describe('pauses between the tries of a letter', () => {
   test.each(KINDS)('%s: they grow to a bound and are never none', (kind) => {
@@ -22,8 +22,9 @@ describe('pauses between the tries of a letter', () => {
       expect(pauseAfter(kind, tries) ?? 0).toBeLessThanOrEqual(LONGEST_WAIT[kind]);
   });
 
-  test('an account and a bucket are never given up', () => {
-    for (const kind of ['ended', 'erased', 'picture'] as const) expect(pauseAfter(kind, 1_000_000)).not.toBeNull();
+  test('an account, a bucket, a sink of events and a meter are never given up', () => {
+    for (const kind of ['ended', 'erased', 'picture', 'event', 'meter'] as const)
+      expect(pauseAfter(kind, 1_000_000)).not.toBeNull();
   });
 
   test('a stage server is given up within the minutes in which it forgets by itself', () => {
@@ -60,6 +61,7 @@ const SENT: readonly SentStage[] = [
 ];
 const end = (status: 'done' | 'failed' | 'cancelled') => ({
   end: { status, work: null, charge: null, excess: null },
+  facts: null,
   expiresAt: 9000,
   now: 1000,
 });
@@ -71,7 +73,15 @@ describe('what an end has to tell', () => {
       {
         letter: {
           kind: 'ended',
-          payload: { account: 'acct_1', job: 'job_1', status: 'done', work: null, charge: null, excess: null },
+          payload: {
+            account: 'acct_1',
+            job: 'job_1',
+            facts: null,
+            status: 'done',
+            work: null,
+            charge: null,
+            excess: null,
+          },
         },
         dueAt: 1000,
       },
