@@ -152,6 +152,8 @@ export function checkJob(
   server: { readonly told: number | null; readonly steps: (stage: number) => number },
 ): void {
   const told = cost === null ? 0 : parseUsd(cost.usd);
+  // it came when its account had let it go, or was erased and came again: what its first life cost stays
+  if (reason === 'not_confirmed') return hold('what may not begin is free', told === 0, () => `${id}: ${told}`);
   hold('the charge is the cost on the receipt', (charge?.captured ?? 0) === told, () => `${id}: ${charge?.captured}, ${told}`);
   if (price === null || cost === null) return;
   const isOurs = room === 'failed' && reason !== 'deadline_exceeded' && !(reason === 'not_finite' && isOwnSchedule);

@@ -43,12 +43,12 @@ export const TARIFFS: readonly (Tariff | null)[] = [
 export const INPUTS: readonly RequestInput[] = [
   { prompt: 'a' },
   { prompt: 'a', preset: 'plain' },
-  { prompt: 'a', N: [2] },
+  { prompt: 'a', N: [2], e: [1] },
   { prompt: 'a', N: [1, 2], e: [0.3, 1] },
   { prompt: 'a', N: [2, 1, 2], e: [0.3, 0.5, 1], r: [0.5] },
   { prompt: 'a', N: [1, 1, 1], e: [0.2, 0.5, 1], r: [0.25], selection: 'latent', preview: false },
   { prompt: 'a', speed: 1.5 },
-  { prompt: 'a', N: [5], cache: { kind: 'taylor_velocity', interval: 2, order: 1, warmup: 1 } },
+  { prompt: 'a', N: [5], e: [1], cache: { kind: 'taylor_velocity', interval: 2, order: 1, warmup: 1 } },
 ];
 
 const KEYS = ['key_a', 'key_b', 'key_c'] as const;
@@ -103,7 +103,7 @@ function request(scene: Scene, random: Random): string {
         env,
         { account: ACCOUNT, keyId, scopes: [] },
         {
-          draft: async () => draftRequest(input, FACTS, tools, { count, ...(input.preview ? {} : {}) }),
+          draft: async () => draftRequest(input, FACTS, tools, { count }),
           memo,
           requestId,
           idempotency: key === null ? null : { key, digest: JSON.stringify([input, count]), repetition: null },
