@@ -21,7 +21,12 @@ export interface Scene {
   requests: number;
   postings: number;
   /** requests with an idempotency key, to be made again */
-  readonly named: { readonly key: string; readonly input: RequestInput; readonly count: number; readonly user: string | null }[];
+  readonly named: {
+    readonly key: string;
+    readonly input: RequestInput;
+    readonly count: number;
+    readonly user: string | null;
+  }[];
 }
 
 type Methods = Record<string, (...args: unknown[]) => Promise<unknown>>;
@@ -229,7 +234,8 @@ async function repeat(scene: Scene, random: Random): Promise<string | null> {
   await world.time.run(world.time.now());
   const said = `again ${message.method} ${JSON.stringify(message.args).slice(0, 80)}`;
   world.checks++;
-  if (moneyOf(world) !== before && !isAnswered) world.violation ??= new Violation('a message twice changes nothing', said);
+  if (moneyOf(world) !== before && !isAnswered)
+    world.violation ??= new Violation('a message twice changes nothing', said);
   return said;
 }
 
