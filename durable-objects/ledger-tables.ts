@@ -244,7 +244,7 @@ export function setMetered(sql: SqlStorage, job: string): void {
   sql.exec("UPDATE charge SET meter = 'taken' WHERE job = ? AND meter IS NOT NULL", job);
 }
 
-/** Of the charges that a meter is told and that were made from `from` on and before `to`: what it has taken, and not. */
+/** Of the charges that a meter is told, made from `from` on and before `to`: what it has taken, and what not. */
 export function sumMetered(
   sql: SqlStorage,
   { from, to }: { readonly from: number; readonly to: number },
