@@ -378,6 +378,10 @@ export const jobsAfter = (
 export const hasJob = (sql: SqlStorage, id: string): boolean =>
   sql.exec('SELECT 1 FROM job WHERE id = ?', id).toArray().length > 0;
 
+/** Whether the job's object was ever heard of. */
+export const isCreated = (sql: SqlStorage, id: string): boolean =>
+  sql.exec('SELECT 1 FROM job WHERE id = ? AND is_created = 1', id).toArray().length > 0;
+
 export function markCreated(sql: SqlStorage, ids: readonly string[]): void {
   for (const id of ids) sql.exec('UPDATE job SET is_created = 1 WHERE id = ?', id);
 }
@@ -508,7 +512,8 @@ export function deleteIdempotencyOf(sql: SqlStorage, jobId: string): void {
 }
 
 /**
- * Up to `most` open jobs, drawn at random, that were entered before `silentMs`, or later than now: the clock stepped.
+ * Up to `most` open jobs whose objects were heard of, drawn at random, that were entered before `silentMs`, or later
+ * than now: the clock stepped.
  */
 export const drawOpen = (
   sql: SqlStorage,
@@ -516,7 +521,7 @@ export const drawOpen = (
 ): readonly string[] =>
   sql
     .exec<{ id: string }>(
-      "SELECT id FROM job WHERE status = 'open' AND (created_at <= ?1 OR created_at > ?2) ORDER BY RANDOM() LIMIT ?3",
+      "SELECT id FROM job WHERE status = 'open' AND is_created = 1 AND (created_at <= ?1 OR created_at > ?2) ORDER BY RANDOM() LIMIT ?3",
       now - silentMs,
       now,
       most,

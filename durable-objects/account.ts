@@ -46,6 +46,7 @@ import type { Reconciled } from '../src/billing/difference.ts';
 import type { Posting, StoredEntry } from '../src/billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../src/billing/spending.ts';
 import type { Statement } from '../src/billing/statement.ts';
+import { type MeterMinute, minuteOf } from '../src/billing/stripe.ts';
 import { logLine } from '../src/job/log.ts';
 import type { AccountCalls, DirectoryCalls, JobCalls, Objects, Posted } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -55,7 +56,7 @@ import * as tables from './account-tables.ts';
 import { checkJobs, JOBS_A_PAGE } from './job-check.ts';
 import { readBackup, restore } from './ledger-backup.ts';
 import { checkLedger } from './ledger-check.ts';
-import { readEntries, readStatement, readUsage } from './ledger-tables.ts';
+import { readEntries, readStatement, readUsage, setMetered, sumMetered } from './ledger-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
 
@@ -94,7 +95,11 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   constructor(ctx: DurableObjectState, env: AccountEnv) {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
-    this.#chores = makeChores(() => this.env, ctx.storage);
+    this.#chores = makeChores(() => this.env, ctx.storage, {
+      ended: (id, end) => this.ended(id, end),
+      // one that came only after it was asked for stays, and is asked again
+      gone: (id, wasCreated) => (wasCreated ? this.#lost(id) : this.withdraw([id], true)),
+    });
     if (!hasTables(this.#sql)) return;
     ctx.storage.transactionSync(() => migrate(this.#sql, tables.ACCOUNT_MIGRATIONS));
     // what an earlier incarnation left undone, or an earlier version never did
@@ -388,6 +393,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       kind: 'again',
       jobIds: earlier.jobIds,
       requestId: earlier.requestId,
+      held: money.heldFor(this.#sql, earlier.jobIds),
       rate: rateState(account.limits, key.arrival, now),
     };
   }
@@ -442,6 +448,16 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       }
       return money.settle(this.#sql, account.terms, id, charge, Date.now());
     });
+  }
+
+  /** A meter outside has taken the charge of a job. Told again it changes nothing. */
+  metered(id: string): void {
+    if (this.#account()) setMetered(this.#sql, id);
+  }
+
+  /** What of the charges of the minute of `at` a meter has taken, and what not. */
+  meterMinute(at: number): MeterMinute {
+    return this.#account() ? sumMetered(this.#sql, minuteOf(at)) : { taken: 0, waiting: 0 };
   }
 
   /** Writes money that came in, was given back or is adjusted. Null where there is no account. */
@@ -510,6 +526,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     return this.#account() && tables.readPace(this.#sql, model);
   }
 
+  /** The object of a job that was there is not there any more: its entry goes, and what is still held for it. */
   #lost(id: string): void {
     this.ctx.storage.transactionSync(() => {
       if (tables.readStatus(this.#sql, id) === 'open') money.letGo(this.#sql, id, Date.now());

@@ -9,21 +9,16 @@
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
 import type { JobEnd } from '../src/account/account.ts';
-import { viewCost } from '../src/billing/charge.ts';
+import { viewQuotedCost } from '../src/billing/charge.ts';
 import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
+import { factsOf } from '../src/job/ended-facts.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import { type FailureReason, type Fault, isWaiting, mayStillRun } from '../src/job/failures.ts';
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import {
-  DROPPED_AT_BREAK,
-  DROPPED_AT_ERASURE,
-  LETTER_KINDS,
-  lettersAtEnd,
-  lettersAtErasure,
-} from '../src/job/outbox.ts';
+import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import {
   afterFault,
@@ -107,7 +102,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #outbox: Outbox;
   /** ends the stage request in flight; null when there is none in this incarnation */
   #inFlight: AbortController | null = null;
-  #walking: Promise<void> | null = null;
+  #walking: Promise<'over' | 'waits'> | null = null;
 
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
@@ -134,25 +129,25 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
   }
 
-  async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView> {
+  async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView | null> {
     const now = Date.now();
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, JOB_MIGRATIONS);
       if (this.#row()) return false;
-      // an erased job of this id that comes again is not to be told gone, nor its stages stopped
-      removeLetters(this.#sql, LETTER_KINDS);
+      // an erased job does not come again: what its first life cost is still to be told
+      if (nextLetterAt(this.#sql, now) !== null) return false;
       const deadlineAt = deadlineSeconds === null ? null : now + deadlineSeconds * 1000;
       const told = webhook && ({ ...webhook, tries: 0, state: 'waiting' } as const);
       insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
       this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
-      const cost = plan.price && viewCost(plan.price, null);
+      const cost = plan.price && viewQuotedCost(plan.price);
       this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } });
       void this.ctx.storage.setAlarm(now);
       return true;
     });
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
-    return this.#view(this.#row() as JobRecord);
+    return this.view(null);
   }
 
   view(owner: string | null): JobView | null {
@@ -180,6 +175,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   ending(): JobEnd | 'open' | null {
     const row = this.#row();
+    const [untold] = hasTables(this.#sql) ? lettersOf(this.#sql, 'ended') : [];
+    if (untold) return endIn(untold.payload);
     return row && (endOf(row, null) ?? 'open');
   }
 
@@ -221,30 +218,27 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
     if (row) this.#scrub('erased');
     else hastenLetters(this.#sql, 'picture', Date.now());
-    this.#outbox.dropWebhook();
+    this.#outbox.dropCalls();
     // a picture on its way to the bucket must not arrive behind the erasure
-    await within(WALK_END_MS, 'the end of the walk', this.#walking ?? Promise.resolve()).catch(() => undefined);
-    await this.#outbox.deliver();
+    await within(WALK_END_MS, 'the end of the walk', Promise.resolve(this.#walking)).catch(() => undefined);
+    await this.#outbox.deliverInside();
     // the delivery that was joined may have been at its end
-    if (this.#isErasing(owner)) await this.#outbox.deliver();
+    if (this.#isErasing(owner)) await this.#outbox.deliverInside();
     if (this.#isErasing(owner)) throw new Error('the bucket has not deleted the picture');
     return true;
   }
 
   /**
-   * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second alarm joins the first.
+   * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second alarm joins the first. A
+   * fault of ours or of the configuration leaves an alarm behind, so that no job is stranded.
    */
-  override alarm(): Promise<void> {
-    this.#walking ??= this.#walkOrWait().finally(() => {
-      this.#walking = null;
-    });
-    return this.#walking;
-  }
-
-  /** The alarm's work; a fault of ours or of the configuration leaves an alarm behind, so that no job is stranded. */
-  async #walkOrWait(): Promise<void> {
+  override async alarm(): Promise<void> {
     try {
-      await this.#walkOn();
+      // apart from what is delivered: an erasure waits for the walk alone
+      this.#walking ??= this.#walkOn().finally(() => {
+        this.#walking = null;
+      });
+      if ((await this.#walking) === 'over') await this.#outbox.deliver();
     } catch (error) {
       logLine('alarm_threw', { job_id: this.ctx.id.name ?? '', error: messageOf(error) });
       await this.ctx.storage.setAlarm(Date.now() + FAULT_PAUSE_MS);
@@ -252,11 +246,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   }
 
   /** Throws what storage or configuration throws; every failure of a stage ends in a row. */
-  async #walkOn(): Promise<void> {
+  async #walkOn(): Promise<'over' | 'waits'> {
     const begin = Date.now();
     for (;;) {
       const row = this.#row();
-      if (!row || isLastRoom(row.room)) return this.#outbox.deliver();
+      if (!row || isLastRoom(row.room)) return 'over';
       const now = Date.now();
       const left = timeLeft(row, now);
       if (left === 0) {
@@ -271,7 +265,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       // before the beginning: the clock has stepped back, so nobody knows how long it has been
       if (pause > 0 || now > begin + ALARM_MS || now < begin) {
         await this.ctx.storage.setAlarm(now + Math.min(pause, left));
-        return;
+        return 'waits';
       }
       await this.#walk(row);
     }
@@ -518,9 +512,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const ended = { ...row, room, receipt };
     this.#append(event({ receipt, cost: costOf(ended) }));
     const told = endOf(ended, room.name === 'failed' ? excessWork(row, usage, heard.everyRun) : null) as JobEnd;
-    for (const { letter, dueAt } of lettersAtEnd(row, { end: told, expiresAt, now }, readAttempts(this.#sql))) {
+    const { counted: steps } = heard;
+    const facts = factsOf(row, { end: told, reason: how.reason, receipt, finishedAt: now, usage, steps });
+    for (const { letter, dueAt } of lettersAtEnd(row, { end: told, facts, expiresAt, now }, readAttempts(this.#sql)))
       addLetter(this.#sql, letter, dueAt);
-    }
     void this.ctx.storage.setAlarm(now);
     logLine('job_ended', {
       job_id: row.id,
@@ -625,9 +620,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       this.#append({ type: 'failed', data: { job_id: record.id, ...record.failure, cost: costOf(record) } });
       removeLetters(this.#sql, DROPPED_AT_BREAK);
       const end = { status: 'failed', work: null, charge: null, excess: null } as const;
-      const told = { end, expiresAt: times.expiresAt, now };
+      const { reason } = record.failure;
+      // one that had ended before is not told of twice
+      const facts =
+        record.finishedAt === now
+          ? factsOf(record, { end, reason, receipt: null, finishedAt: now, usage: [], steps: 0 })
+          : null;
+      const isUntold = lettersOf(this.#sql, 'ended').length > 0;
+      const told = { end, facts, expiresAt: times.expiresAt, now };
       for (const { letter, dueAt } of lettersAtEnd(record, told, readAttempts(this.#sql)))
-        addLetter(this.#sql, letter, dueAt);
+        if (letter.kind !== 'ended' || !isUntold) addLetter(this.#sql, letter, dueAt);
       void this.ctx.storage.setAlarm(now);
       return record;
     });
@@ -647,6 +649,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     appendEvent(this.#sql, event, Date.now());
   }
 }
+
+/** The end that a letter tells; one of an earlier version has no charge. */
+const endIn = ({ status, work, charge = null, excess = null }: JobEnd): JobEnd => ({ status, work, charge, excess });
 
 /** Thrown inside a room whose job was cancelled, erased or advanced while it prepared its request. */
 class Superseded extends Error {

@@ -239,6 +239,27 @@ export function settleCharge(
   );
 }
 
+/** A meter outside has taken a charge. */
+export function setMetered(sql: SqlStorage, job: string): void {
+  sql.exec("UPDATE charge SET meter = 'taken' WHERE job = ? AND meter IS NOT NULL", job);
+}
+
+/** Of the charges that a meter is told and that were made from `from` on and before `to`: what it has taken, and not. */
+export function sumMetered(
+  sql: SqlStorage,
+  { from, to }: { readonly from: number; readonly to: number },
+): { readonly taken: number; readonly waiting: number } {
+  const rows = sql
+    .exec<{ meter: string; sum: number }>(
+      'SELECT meter, SUM(captured) AS sum FROM charge WHERE meter IS NOT NULL AND ended_at >= ? AND ended_at < ? GROUP BY meter',
+      from,
+      to,
+    )
+    .toArray();
+  const sumOf = (state: ChargeRow['meter']): number => rows.find(({ meter }) => meter === state)?.sum ?? 0;
+  return { taken: sumOf('taken'), waiting: sumOf('waiting') };
+}
+
 export function addRefund(sql: SqlStorage, job: string, amount: number): void {
   sql.exec('UPDATE charge SET refunded = refunded + ? WHERE job = ?', amount, job);
 }

@@ -20,6 +20,7 @@ import { fromZod, Problem } from './http/problem.ts';
 import { routePath } from './http/public-address.ts';
 import { routeReconcile } from './http/reconcile.ts';
 import { routeReplicate } from './http/replicate.ts';
+import { routeStripe } from './http/stripe.ts';
 import { refuseUnknownRoutes } from './http/unknown-routes.ts';
 import { routeUsage } from './http/usage.ts';
 import { routeWebhooks } from './http/webhooks.ts';
@@ -37,9 +38,14 @@ const EXPOSED = [
   'openai-processing-ms',
   'retry-after',
   'retry-after-ms',
+  'x-fal-billable-units',
+  'x-fal-request-id',
+  'x-ralu-available-usd',
+  'x-ralu-cost-usd',
   'x-ralu-engine',
   'x-ralu-job-id',
   'x-ralu-preset',
+  'x-ralu-quote-usd',
   'x-ralu-seed',
   'x-ralu-tflops',
   'x-ralu-tflops-plain',
@@ -96,6 +102,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeReplicate(app, memo);
   routeFal(app, memo);
   routeWebhooks(app);
+  routeStripe(app);
   routeOpenAPI(app);
 
   app.onError((error, c) => {

@@ -89,8 +89,11 @@ export type AddedKey = 'added' | 'no_account' | 'too_many_keys';
 /** A key to take the place of another, which opens for `overlapMs` more. */
 export type SuccessorKey = Pick<KeyRecord, 'id' | 'hash'> & { readonly overlapMs: number };
 
-/** Who did it: `admin` is the deployment's, `key:` and an id a key of the account, `system` the account itself. */
-export type Actor = 'admin' | 'system' | `key:${string}`;
+/**
+ * Who did it: `admin` is the deployment's, `key:` and an id a key of the account, `system` the account itself, `stripe`
+ * a payment there.
+ */
+export type Actor = 'admin' | 'system' | 'stripe' | `key:${string}`;
 
 /** What is written down for good. */
 export type Act =
@@ -212,10 +215,12 @@ export interface JobEnd {
 export interface Settled {
   /** micro-dollars */
   readonly captured: number;
+  /** when, milliseconds since 1970 */
+  readonly at: number;
   readonly keyId: string;
   /** the caller's own customer; null where none was named */
   readonly user: string | null;
-  /** whom a meter outside bills for it; null where the account pays ahead */
+  /** whom a meter outside has still to bill for it; null where it has, or the account pays ahead */
   readonly meteredCustomer: string | null;
 }
 
@@ -318,7 +323,14 @@ export type Started =
   /** the jobs are in the index and count; they are to be created now */
   | { readonly kind: 'new'; readonly jobIds: readonly string[]; readonly requestId: string; readonly rate: RateState }
   /** the idempotency key came before with the same request: its jobs, to be created where they were not */
-  | { readonly kind: 'again'; readonly jobIds: readonly string[]; readonly requestId: string; readonly rate: RateState }
+  | {
+      readonly kind: 'again';
+      readonly jobIds: readonly string[];
+      readonly requestId: string;
+      /** held for each of them then, micro-dollars: none costs more, whatever a picture costs by now; null: no price */
+      readonly held: number | null;
+      readonly rate: RateState;
+    }
   | { readonly kind: 'conflict' }
   /** the key opens nothing any more; who let it in may have heard that up to 30 s ago */
   | { readonly kind: 'key_out'; readonly refusal: 'revoked' | 'expired' }

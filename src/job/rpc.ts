@@ -31,6 +31,7 @@ import type { Reconciled } from '../billing/difference.ts';
 import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
 import type { Statement } from '../billing/statement.ts';
+import type { MeterMinute } from '../billing/stripe.ts';
 import type { StoredEvent } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
@@ -72,8 +73,11 @@ export interface Reckoning {
  * for whoever's job it is: someone with a signed link, or the account's own object.
  */
 export interface JobCalls {
-  /** Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. */
-  create(job: NewJob): Answer<JobView>;
+  /**
+   * Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Null
+   * where it was erased and others have yet to hear of that.
+   */
+  create(job: NewJob): Answer<JobView | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
   /**
@@ -85,7 +89,7 @@ export interface JobCalls {
   eventsAfter(owner: string | null, after: number, waitMs: number): Answer<readonly StoredEvent[] | null>;
   /** The job once it has ended, or as it stands after `ms`. */
   wait(owner: string, ms: number): Answer<JobView | null>;
-  /** How the job ended; `open` where it has not, null where there is none. */
+  /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
   ending(): Answer<JobEnd | 'open' | null>;
   /** What it says of its money, and which of its letters wait; null where there is nothing of it. */
   reckoning(): Answer<Reckoning | null>;
@@ -141,6 +145,10 @@ export interface AccountCalls {
    * answered alike every time; null where nothing was held for it.
    */
   ended(id: string, end: JobEnd): Answer<Settled | null>;
+  /** A meter outside has taken the charge of a job: told by its object, at least once. */
+  metered(id: string): Answer<void>;
+  /** What of the charges of the minute of `at` a meter outside has taken, and what not. */
+  meterMinute(at: number): Answer<MeterMinute>;
   /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */
   pace(model: string): Answer<number | null>;
   /** A job is no longer stored. */

@@ -81,7 +81,7 @@ async function open(limits: Partial<AccountLimits> = {}, key: Partial<NewKey> = 
   };
 }
 
-/** Whatever happened: every column is the sum of the entries, debits are credits, and what is held is held for somebody. */
+/** Every column is the sum of the entries, debits are credits, and what is held is held for somebody. */
 const checkLaws = (account: Opened): Promise<void> =>
   account.run((_, sql) => {
     const sums = sumOf(readEntries(sql, { after: 0, limit: 1000 }));
@@ -101,7 +101,7 @@ describe('what is held', () => {
     const { id } = await account.start(700_000);
     expect(await account.balance()).toEqual({ balance: 1_000_000, held: 700_000, available: 300_000 });
     const told = await account.run((one) => [one.ended(id, end(500_000)), one.ended(id, end(500_000))]);
-    const settled = { captured: 500_000, keyId: KEY.id, user: null, meteredCustomer: null };
+    const settled = { captured: 500_000, at: told[0]?.at as number, keyId: KEY.id, user: null, meteredCustomer: null };
     expect(told).toEqual([settled, settled]);
     expect(await account.balance()).toEqual({ balance: 500_000, held: 0, available: 500_000 });
     await checkLaws(account);
@@ -233,7 +233,7 @@ describe('a limit of spending', () => {
     const usage = await account.run((one) =>
       one.usage({ from: '2026-11-01', to: '2026-12-31', groupBy: 'day', after: null, limit: 10 }),
     );
-    expect(usage).toEqual([
+    expect(usage?.rows).toEqual([
       { group: '2026-11-30', jobs: 1, mflop: 700, captured: 70, held: 0 },
       { group: '2026-12-01', jobs: 0, mflop: 0, captured: 0, held: 100 },
     ]);

@@ -1,0 +1,32 @@
+/** The command line of `npm run soak`. Pure. */
+import { readFlags, wholeNumber } from '../local/command-line.ts';
+
+export const HELP = `npm run soak -- [options]
+
+Random histories of an account with crashes: requests, cancels, erasures, money in and out, suspension, tariffs that change, days and months that end, while every message may be lost, come late or twice, and every object may be killed. The ledger's laws are looked at whenever rows are stored. Names the seed and the shortest history that breaks one; exit code 1 then.
+
+  --histories <n>   how many, 1 to 10000000 (1000)
+  --seed <n>        of the first; each further one has the next (1)
+  --help
+`;
+
+export interface SoakOptions {
+  readonly histories: number;
+  readonly seed: number;
+}
+
+/** What the arguments ask for; null when they ask for help. Throws UsageError. */
+export function parseOptions(args: readonly string[]): SoakOptions | null {
+  const { values } = readFlags(args, {
+    options: {
+      histories: { type: 'string', default: '1000' },
+      seed: { type: 'string', default: '1' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help) return null;
+  return {
+    histories: wholeNumber('--histories', values.histories, { min: 1, max: 1e7 }),
+    seed: wholeNumber('--seed', values.seed, { min: 0, max: 2 ** 32 - 1 }),
+  };
+}
