@@ -42,11 +42,7 @@ export interface NotStored {
   readonly gone: (id: string, wasCreated: boolean) => void;
 }
 
-export function makeChores(
-  env: () => ChoresEnv,
-  storage: DurableObjectStorage,
-  { ended, gone }: NotStored,
-): Chores {
+export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, { ended, gone }: NotStored): Chores {
   const { sql } = storage;
   let notBefore = 0;
   /** where cancelling and erasing go on: what could not be reached is left for the next pass */

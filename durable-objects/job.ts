@@ -17,12 +17,7 @@ import { type FailureReason, type Fault, isWaiting, mayStillRun } from '../src/j
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import {
-  DROPPED_AT_BREAK,
-  DROPPED_AT_ERASURE,
-  lettersAtEnd,
-  lettersAtErasure,
-} from '../src/job/outbox.ts';
+import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import {
   afterFault,

@@ -142,7 +142,10 @@ export function makeStageServer({
         signal?.addEventListener('abort', () => end(() => controller.error(signal.reason)), { once: true });
         const fail = (): void => {
           if (way === 'hang') return;
-          if (way === 'cut' || way === 'unreachable') return end(() => controller.error(new TypeError('cut')));
+          if (way === 'cut' || way === 'unreachable') {
+            end(() => controller.error(new TypeError('cut')));
+            return;
+          }
           const code = way === 'not_finite' ? 'not_finite' : 'model_failed';
           end(() => {
             send({ event: 'error', code, message: way, retryable: way === 'retryable' });
@@ -151,14 +154,16 @@ export function makeStageServer({
         };
         const step = (k: number): void => {
           if (isOver) return;
-          if (k > breaksAfter) return fail();
+          if (k > breaksAfter || (k > steps && way !== 'well')) {
+            fail();
+            return;
+          }
           if (k <= steps) {
             kept.steps = Math.max(kept.steps, k);
             send({ event: 'step', step: k, steps, sigma: 0.5, ms: 1 });
             time.after(stepMs(), () => step(k + 1));
             return;
           }
-          if (way !== 'well') return fail();
           kept.steps = steps;
           kept.isFinished = true;
           const { decode, width, height, rgb, preview, clean_latents } = options;

@@ -97,7 +97,9 @@ test('what resolves a hold has one id for each job, so it can be stored once', (
 });
 
 test('a hold that is resolved twice, or never was, is a mistake that is named', () => {
-  expect(() => sumOf([hold('j', 5, 0), resolve('j', 5, 1), resolve('j', 0, 2)])).toThrow('entry end:j resolves no hold');
+  expect(() => sumOf([hold('j', 5, 0), resolve('j', 5, 1), resolve('j', 0, 2)])).toThrow(
+    'entry end:j resolves no hold',
+  );
   expect(() => sumOf([resolve('j', 5, 1)])).toThrow(RangeError);
 });
 

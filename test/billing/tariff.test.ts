@@ -27,9 +27,9 @@ test('a model costs what the tariff says of it, any other the common rate', () =
 
 test('a model of a name that every object has costs the common rate', () => {
   const tariff = readTariff(JSON.stringify(TEXT));
-  expect(tariff && ['constructor', 'toString', '__proto__'].map((name) => rateOf(tariff, name).nanoUsdPerTflop)).toEqual(
-    [1200, 1200, 1200],
-  );
+  expect(
+    tariff && ['constructor', 'toString', '__proto__'].map((name) => rateOf(tariff, name).nanoUsdPerTflop),
+  ).toEqual([1200, 1200, 1200]);
 });
 
 test('without a text nothing is charged', () => {
