@@ -96,7 +96,7 @@ function request(scene: Scene, random: Random): string {
   const key = again?.key ?? (random.chance(0.3) ? `idem-${scene.requests}` : null);
   if (key !== null && !again) scene.named.push({ key, input, count, user });
   const keyId = random.pick(KEYS);
-  const deadlineSeconds = random.chance(0.15) ? random.between(1, 5) : null;
+  const deadlineSeconds = random.chance(0.15) ? random.between(1, 4) : null;
   const isJudged = random.chance(0.08);
   const requestId = `req_${scene.requests++}`;
   const tools = { allowEngineChange: false, tariff, draw: () => 7 };
@@ -123,7 +123,9 @@ function request(scene: Scene, random: Random): string {
 
 function someJob({ world }: Scene, random: Random): string | null {
   const ids = [...world.quoted.keys()];
-  return ids.length > 0 ? random.pick(ids) : null;
+  // mostly one that may be under way
+  const some = random.chance(0.8) ? ids.slice(-5) : ids;
+  return some.length > 0 ? random.pick(some) : null;
 }
 
 function onJob(method: 'cancel' | 'erase') {
@@ -238,13 +240,13 @@ export type Operation = (scene: Scene, random: Random) => string | null | Promis
 
 /** Every operation, as often as it comes among a hundred. */
 export const OPERATIONS: readonly (readonly [number, Operation])[] = [
-  [40, request],
-  [9, onJob('cancel')],
+  [37, request],
+  [10, onJob('cancel')],
   [6, onJob('erase')],
   [12, post],
-  [6, order],
+  [7, order],
   [8, changeTariff],
-  [5, killOne],
+  [6, killOne],
   [4, ringOne],
   [10, repeat],
 ];

@@ -204,7 +204,7 @@ export function makeStageServer({
     return new Response(stream);
   }
 
-  const stepMs = (): number => (random.chance(0.05) ? random.between(500, 8_000) : random.between(5, 150));
+  const stepMs = (): number => (random.chance(0.05) ? random.between(500, 8_000) : random.between(10, 400));
 
   function handle(path: string, init: RequestInit): Response {
     if (path === '/v1/models') return answer(200, models);

@@ -11,8 +11,8 @@ import { acting, installTime, makeTime, type Time } from './time.ts';
 
 export const ACCOUNT = 'acct_soak';
 const SECRET = 'a-secret-of-the-soak-with-32-bytes-or-more';
-export const FAULT_RATES = [0, 0.01, 0.03, 0.08] as const;
-const STAGE_FAULT_RATES = [0, 0.05, 0.25] as const;
+export const FAULT_RATES = [0, 0.02, 0.06, 0.15] as const;
+const STAGE_FAULT_RATES = [0, 0.1, 0.35] as const;
 
 export interface World {
   readonly time: Time;
