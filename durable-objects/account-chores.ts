@@ -1,6 +1,6 @@
 /**
  * What an account still has to do that needs others: be in the directory as it is, cancel the jobs of a suspended
- * account, erase its content. Each is an order in the account's row, so it outlives every fault; rounds are repeated,
+ * account, erase its content and the names of its customers. Each is an order in the account's row, so it outlives every fault; rounds are repeated,
  * with a pause, until nothing is left. One job that cannot be reached keeps no other waiting.
  */
 import type { JobEnd } from '../src/account/account.ts';
@@ -8,6 +8,7 @@ import { logLine } from '../src/job/log.ts';
 import { DIRECTORY_NAME, type DirectoryCalls, type JobCalls, type Objects, type Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import * as tables from './account-tables.ts';
+import { pseudonymise } from './pseudonyms.ts';
 
 export interface ChoresEnv {
   readonly JOBS: Objects<Pick<JobCalls, 'cancel' | 'erase' | 'ending'>>;
@@ -28,6 +29,8 @@ const PAUSE_MS = 10_000;
 /** Jobs asked at once, and in one round. */
 const AT_ONCE = 10;
 const JOBS_A_ROUND = 200;
+/** Customers that lose their names in one round. */
+const USERS_A_ROUND = 500;
 /** Longest waits: for the directory, and for a job that ends, which also waits for what it was at. */
 const DIRECTORY_MS = 5000;
 const JOB_MS = 30_000;
@@ -109,6 +112,10 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, 
     if (tables.jobsAfter(sql, { after: 0, through, onlyOpen: false, limit: 1 }).length > 0) return;
     storage.transactionSync(() => {
       tables.deleteTraces(sql);
+      if (pseudonymise(sql, USERS_A_ROUND)) {
+        notBefore = 0;
+        return;
+      }
       tables.setErasesThrough(sql, null);
       tables.appendAudit(sql, { at: Date.now(), actor: 'system', act: 'content_erased', subject: null, detail: {} });
     });

@@ -127,9 +127,10 @@ export function settle(
   const settled = tables.readCharge(sql, job) as tables.ChargeRow;
   return {
     captured: settled.captured as number,
+    at: settled.endedAt as number,
     keyId,
     user,
-    meteredCustomer: settled.meter === null ? null : terms.stripeCustomer,
+    meteredCustomer: settled.meter === 'waiting' ? terms.stripeCustomer : null,
   };
 }
 

@@ -332,6 +332,29 @@ export const readStatus = (sql: SqlStorage, id: string): JobStatus | null =>
 export const readKeyOfJob = (sql: SqlStorage, id: string): string | null =>
   sql.exec<{ key_id: string }>('SELECT key_id FROM job WHERE id = ?', id).toArray()[0]?.key_id ?? null;
 
+/** A job of the index beside what its account holds or charged for it, micro-dollars; nulls: nothing. */
+export interface IndexedCharge {
+  readonly seq: number;
+  readonly id: string;
+  readonly status: JobStatus;
+  readonly held: number | null;
+  readonly captured: number | null;
+}
+
+/** Up to `limit` jobs after place `after` that may have begun, oldest first, with their charges. */
+export const chargesAfter = (
+  sql: SqlStorage,
+  { after, limit }: { readonly after: number; readonly limit: number },
+): readonly IndexedCharge[] =>
+  sql
+    .exec<{ [Field in keyof IndexedCharge]: IndexedCharge[Field] }>(
+      `SELECT job.seq, job.id, job.status, charge.held, charge.captured FROM job LEFT JOIN charge ON charge.job = job.id
+       WHERE job.seq > ? AND job.is_created = 1 ORDER BY job.seq LIMIT ?`,
+      after,
+      limit,
+    )
+    .toArray();
+
 /** Up to `limit` jobs after place `after` and not beyond `through`, oldest first; only open ones where asked. */
 export const jobsAfter = (
   sql: SqlStorage,

@@ -41,21 +41,28 @@ import {
 } from '../src/account/account.ts';
 import type { Standing } from '../src/account/standing.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
+import type { BackupPage, BackupQuery, Restored, RestorePage } from '../src/billing/backup.ts';
+import type { Reconciled } from '../src/billing/difference.ts';
 import type { Posting, StoredEntry } from '../src/billing/ledger.ts';
-import type { UsageQuery, UsageRow } from '../src/billing/spending.ts';
+import type { UsagePage, UsageQuery } from '../src/billing/spending.ts';
+import type { Statement } from '../src/billing/statement.ts';
+import { type MeterMinute, minuteOf } from '../src/billing/stripe.ts';
 import { logLine } from '../src/job/log.ts';
 import type { AccountCalls, DirectoryCalls, JobCalls, Objects, Posted } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Chores, makeChores } from './account-chores.ts';
 import * as money from './account-money.ts';
 import * as tables from './account-tables.ts';
-import { readEntries, readUsageRows } from './ledger-tables.ts';
+import { checkJobs, JOBS_A_PAGE } from './job-check.ts';
+import { readBackup, restore } from './ledger-backup.ts';
+import { checkLedger } from './ledger-check.ts';
+import { readEntries, readStatement, readUsage, setMetered, sumMetered } from './ledger-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
 
 /** What a deployment gives the object: the jobs' objects, and the one that lists the accounts. */
 export interface AccountEnv {
-  readonly JOBS: Objects<Pick<JobCalls, 'ending' | 'cancel' | 'erase'>>;
+  readonly JOBS: Objects<Pick<JobCalls, 'ending' | 'reckoning' | 'cancel' | 'erase'>>;
   readonly DIRECTORY: Objects<DirectoryCalls>;
 }
 
@@ -443,6 +450,16 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     });
   }
 
+  /** A meter outside has taken the charge of a job. Told again it changes nothing. */
+  metered(id: string): void {
+    if (this.#account()) setMetered(this.#sql, id);
+  }
+
+  /** What of the charges of the minute of `at` a meter has taken, and what not. */
+  meterMinute(at: number): MeterMinute {
+    return this.#account() ? sumMetered(this.#sql, minuteOf(at)) : { taken: 0, waiting: 0 };
+  }
+
   /** Writes money that came in, was given back or is adjusted. Null where there is no account. */
   post(posting: Posting, actor: Actor): Posted | null {
     const account = this.#account();
@@ -462,9 +479,46 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     return this.#account() ? readEntries(this.#sql, query) : [];
   }
 
-  /** What was done and spent between two days, by group. */
-  usage(query: UsageQuery): readonly UsageRow[] {
-    return this.#account() ? readUsageRows(this.#sql, query) : [];
+  /** The entries of the ledger, oldest first, and where it stood before them. */
+  statement(query: PageQuery): Statement | null {
+    return this.#account() && readStatement(this.#sql, query);
+  }
+
+  /** What was done and spent between two days, by group, and in all. */
+  usage(query: UsageQuery): UsagePage | null {
+    return this.#account() && readUsage(this.#sql, query);
+  }
+
+  /** Compares ledger, jobs and outbox: the rows where `after` is 0, and a page of the jobs after that place. */
+  async reconcile(after: number): Promise<Reconciled | null> {
+    if (!this.#account()) return null;
+    const rows = after === 0 ? checkLedger(this.#sql) : { differences: [], more: [] };
+    const jobs = tables.chargesAfter(this.#sql, { after, limit: JOBS_A_PAGE });
+    const told = await checkJobs(this.env.JOBS, jobs);
+    // what a job told meanwhile is settled by now
+    const differences = [...rows.differences, ...told.filter(({ subject }) => isAsItWas(this.#sql, jobs, subject))];
+    const next = jobs.length < JOBS_A_PAGE ? null : (jobs.at(-1)?.seq ?? null);
+    return { differences, more: rows.more, jobs: jobs.length, next };
+  }
+
+  /** A page of the ledger, to be kept elsewhere. */
+  backup(query: BackupQuery): BackupPage | null {
+    return this.#account() && readBackup(this.#sql, query);
+  }
+
+  /** Puts a page of a ledger back that was kept elsewhere, where nothing else is going on in the account. */
+  restore(page: RestorePage, actor: Actor): Restored | null {
+    const account = this.#account();
+    if (!account) return null;
+    if (account.suspendedAt === null) return { kind: 'not_suspended' };
+    const open = tables.countOpen(this.#sql);
+    if (open > 0) return { kind: 'has_open_jobs', open };
+    const restored = restore(this.ctx.storage, page, Date.now());
+    if (page.part === 'end' && restored.kind === 'restored') {
+      const { seq, charges, usage } = page.sums;
+      this.#note(actor, 'ledger_restored', null, { entries: seq, charges, usage, released: restored.written });
+    }
+    return restored;
   }
 
   /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */
@@ -567,6 +621,13 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   #account(): tables.AccountRecord | null {
     return hasTables(this.#sql) ? tables.readAccount(this.#sql) : null;
   }
+}
+
+/** Whether the index has a job as `before` had it. */
+function isAsItWas(sql: SqlStorage, before: readonly tables.IndexedCharge[], id: string): boolean {
+  const then = before.find((job) => job.id === id);
+  const now = then && tables.chargesAfter(sql, { after: then.seq - 1, limit: 1 })[0];
+  return then?.id === now?.id && then?.status === now?.status && then?.captured === now?.captured;
 }
 
 const viewKey = ({ hash: _, arrival: __, workArrival: ___, ...key }: KeyRecord): KeyView => key;

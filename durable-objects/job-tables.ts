@@ -8,7 +8,7 @@ import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import { knownReason } from '../src/job/failures.ts';
 import type { Job, JobRecord, Plan } from '../src/job/job.ts';
 import { viewPlan } from '../src/job/plan.ts';
-import { workOf } from '../src/job/record.ts';
+import { jobWorkOf } from '../src/job/record.ts';
 import { brokenRecord, Unreadable, unreadableFields } from '../src/job/unreadable.ts';
 import type { Webhook } from '../src/job/webhook.ts';
 import { decodeMessage, encodeMessage, type Message, type Tensor } from '../src/stage/safetensors.ts';
@@ -65,12 +65,20 @@ function moveIntoOutbox(sql: SqlStorage): void {
   }
   if (room.name !== 'done' && room.name !== 'failed' && room.name !== 'cancelled') return;
   if (told_at === null) {
-    const work = room.name === 'done' && receipt ? workOf(record, receipt) : null;
+    const work = room.name === 'done' && receipt ? jobWorkOf(record, receipt) : null;
     addLetter(
       sql,
       {
         kind: 'ended',
-        payload: { account: record.account, job: record.id, status: room.name, work, charge: null, excess: null },
+        payload: {
+          account: record.account,
+          job: record.id,
+          facts: null,
+          status: room.name,
+          work,
+          charge: null,
+          excess: null,
+        },
       },
       0,
     );

@@ -9,9 +9,10 @@
  */
 import { DurableObject, tracing } from 'cloudflare:workers';
 import type { JobEnd } from '../src/account/account.ts';
-import { viewCost } from '../src/billing/charge.ts';
+import { viewQuotedCost } from '../src/billing/charge.ts';
 import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
+import { factsOf } from '../src/job/ended-facts.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
 import { type FailureReason, type Fault, isWaiting, mayStillRun } from '../src/job/failures.ts';
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
@@ -32,7 +33,7 @@ import {
   timeLeft,
   timesAfter,
 } from '../src/job/record.ts';
-import type { JobCalls, JobWithLogs, NewJob } from '../src/job/rpc.ts';
+import type { JobCalls, JobWithLogs, NewJob, Reckoning } from '../src/job/rpc.ts';
 import {
   isLastRoom,
   type Ran,
@@ -66,7 +67,7 @@ import {
 import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl } from './limits.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
-import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters } from './outbox-tables.ts';
+import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
@@ -101,7 +102,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #outbox: Outbox;
   /** ends the stage request in flight; null when there is none in this incarnation */
   #inFlight: AbortController | null = null;
-  #walking: Promise<void> | null = null;
+  #walking: Promise<'over' | 'waits'> | null = null;
 
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
@@ -140,7 +141,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
       this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
-      const cost = plan.price && viewCost(plan.price, null);
+      const cost = plan.price && viewQuotedCost(plan.price);
       this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } });
       void this.ctx.storage.setAlarm(now);
       return true;
@@ -179,6 +180,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return row && (endOf(row, null) ?? 'open');
   }
 
+  reckoning(): Reckoning | null {
+    if (!hasTables(this.#sql)) return null;
+    const row = this.#row();
+    return { quoted: row?.plan.price?.quoted ?? null, end: this.ending(), letters: waitingKinds(this.#sql) };
+  }
+
   async cancel(owner: string): Promise<JobView | null> {
     const row = this.#rowOf(owner);
     if (!row) return null;
@@ -211,30 +218,27 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
     if (row) this.#scrub('erased');
     else hastenLetters(this.#sql, 'picture', Date.now());
-    this.#outbox.dropWebhook();
+    this.#outbox.dropCalls();
     // a picture on its way to the bucket must not arrive behind the erasure
-    await within(WALK_END_MS, 'the end of the walk', this.#walking ?? Promise.resolve()).catch(() => undefined);
-    await this.#outbox.deliver();
+    await within(WALK_END_MS, 'the end of the walk', Promise.resolve(this.#walking)).catch(() => undefined);
+    await this.#outbox.deliverInside();
     // the delivery that was joined may have been at its end
-    if (this.#isErasing(owner)) await this.#outbox.deliver();
+    if (this.#isErasing(owner)) await this.#outbox.deliverInside();
     if (this.#isErasing(owner)) throw new Error('the bucket has not deleted the picture');
     return true;
   }
 
   /**
-   * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second alarm joins the first.
+   * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second alarm joins the first. A
+   * fault of ours or of the configuration leaves an alarm behind, so that no job is stranded.
    */
-  override alarm(): Promise<void> {
-    this.#walking ??= this.#walkOrWait().finally(() => {
-      this.#walking = null;
-    });
-    return this.#walking;
-  }
-
-  /** The alarm's work; a fault of ours or of the configuration leaves an alarm behind, so that no job is stranded. */
-  async #walkOrWait(): Promise<void> {
+  override async alarm(): Promise<void> {
     try {
-      await this.#walkOn();
+      // apart from what is delivered: an erasure waits for the walk alone
+      this.#walking ??= this.#walkOn().finally(() => {
+        this.#walking = null;
+      });
+      if ((await this.#walking) === 'over') await this.#outbox.deliver();
     } catch (error) {
       logLine('alarm_threw', { job_id: this.ctx.id.name ?? '', error: messageOf(error) });
       await this.ctx.storage.setAlarm(Date.now() + FAULT_PAUSE_MS);
@@ -242,11 +246,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   }
 
   /** Throws what storage or configuration throws; every failure of a stage ends in a row. */
-  async #walkOn(): Promise<void> {
+  async #walkOn(): Promise<'over' | 'waits'> {
     const begin = Date.now();
     for (;;) {
       const row = this.#row();
-      if (!row || isLastRoom(row.room)) return this.#outbox.deliver();
+      if (!row || isLastRoom(row.room)) return 'over';
       const now = Date.now();
       const left = timeLeft(row, now);
       if (left === 0) {
@@ -261,7 +265,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       // before the beginning: the clock has stepped back, so nobody knows how long it has been
       if (pause > 0 || now > begin + ALARM_MS || now < begin) {
         await this.ctx.storage.setAlarm(now + Math.min(pause, left));
-        return;
+        return 'waits';
       }
       await this.#walk(row);
     }
@@ -315,7 +319,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     try {
       step = await tracing.enterSpan(name, () => walkRoom(before, tools));
     } catch (error) {
-      if (error instanceof Superseded) return;
+      // moved on meanwhile, or erased: nothing of it is there to be read any more
+      if (error instanceof Superseded || !this.#row()) return;
       // a fault of ours: the same job would meet it again, so it ends with a name instead of turning for ever
       logLine('room_threw', { job_id: row.id, room: name, error: messageOf(error) });
       return this.#fail(row, 'internal_error', 'The job met an internal error.');
@@ -508,9 +513,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const ended = { ...row, room, receipt };
     this.#append(event({ receipt, cost: costOf(ended) }));
     const told = endOf(ended, room.name === 'failed' ? excessWork(row, usage, heard.everyRun) : null) as JobEnd;
-    for (const { letter, dueAt } of lettersAtEnd(row, { end: told, expiresAt, now }, readAttempts(this.#sql))) {
+    const { counted: steps } = heard;
+    const facts = factsOf(row, { end: told, reason: how.reason, receipt, finishedAt: now, usage, steps });
+    for (const { letter, dueAt } of lettersAtEnd(row, { end: told, facts, expiresAt, now }, readAttempts(this.#sql)))
       addLetter(this.#sql, letter, dueAt);
-    }
     void this.ctx.storage.setAlarm(now);
     logLine('job_ended', {
       job_id: row.id,
@@ -615,9 +621,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       this.#append({ type: 'failed', data: { job_id: record.id, ...record.failure, cost: costOf(record) } });
       removeLetters(this.#sql, DROPPED_AT_BREAK);
       const end = { status: 'failed', work: null, charge: null, excess: null } as const;
-      const told = { end, expiresAt: times.expiresAt, now };
+      const { reason } = record.failure;
+      // one that had ended before is not told of twice
+      const facts =
+        record.finishedAt === now
+          ? factsOf(record, { end, reason, receipt: null, finishedAt: now, usage: [], steps: 0 })
+          : null;
+      const isUntold = lettersOf(this.#sql, 'ended').length > 0;
+      const told = { end, facts, expiresAt: times.expiresAt, now };
       for (const { letter, dueAt } of lettersAtEnd(record, told, readAttempts(this.#sql)))
-        addLetter(this.#sql, letter, dueAt);
+        if (letter.kind !== 'ended' || !isUntold) addLetter(this.#sql, letter, dueAt);
       void this.ctx.storage.setAlarm(now);
       return record;
     });

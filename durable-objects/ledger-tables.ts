@@ -11,7 +11,14 @@ import {
   type LedgerAccount,
   type StoredEntry,
 } from '../src/billing/ledger.ts';
-import { MAX_USERS_A_DAY, OTHER_USERS, type UsageQuery, type UsageRow } from '../src/billing/spending.ts';
+import {
+  MAX_USERS_A_DAY,
+  OTHER_USERS,
+  type UsagePage,
+  type UsageQuery,
+  type UsageRow,
+} from '../src/billing/spending.ts';
+import type { Statement } from '../src/billing/statement.ts';
 
 export const LEDGER_TABLES = `CREATE TABLE ledger (account TEXT PRIMARY KEY, debits_pending INTEGER NOT NULL DEFAULT 0, debits_posted INTEGER NOT NULL DEFAULT 0,
      credits_pending INTEGER NOT NULL DEFAULT 0, credits_posted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
@@ -24,6 +31,7 @@ export const LEDGER_TABLES = `CREATE TABLE ledger (account TEXT PRIMARY KEY, deb
      held INTEGER NOT NULL, captured INTEGER, mflop INTEGER, ended_at INTEGER, refunded INTEGER NOT NULL DEFAULT 0, meter TEXT) WITHOUT ROWID;
    CREATE INDEX charge_unresolved ON charge (at) WHERE captured IS NULL;
    CREATE INDEX charge_on_a_meter ON charge (ended_at) WHERE meter IS NOT NULL;
+   CREATE INDEX charge_by_user ON charge (user) WHERE user IS NOT NULL;
    CREATE TABLE usage (day TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL, jobs INTEGER NOT NULL DEFAULT 0, mflop INTEGER NOT NULL DEFAULT 0,
      captured INTEGER NOT NULL DEFAULT 0, held INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (dimension, name, day)) WITHOUT ROWID;`;
 
@@ -59,12 +67,16 @@ export function columnsWith(
   };
 }
 
-/** Writes an entry, and what it does to the columns. `held`: of the hold that it resolves. */
-export function appendEntry(sql: SqlStorage, entry: Entry, held = 0): void {
+/**
+ * Writes an entry, and what it does to the columns. `held`: of the hold that it resolves; `seq`: its place, the next
+ * where null.
+ */
+export function appendEntry(sql: SqlStorage, entry: Entry, held = 0, seq: number | null = null): void {
   const { id, at, kind, debit, credit, amount, job, reason } = entry;
   const { debited, credited } = columnsWith(sql, entry, held);
   sql.exec(
-    'INSERT INTO entry (id, at, kind, debit, credit, amount, job, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    'INSERT INTO entry (seq, id, at, kind, debit, credit, amount, job, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    seq,
     id,
     at,
     kind,
@@ -100,6 +112,38 @@ export const readEntries = (
   { after, limit }: { readonly after: number; readonly limit: number },
 ): readonly StoredEntry[] =>
   sql.exec<EntryRow>('SELECT * FROM entry WHERE seq > ? ORDER BY seq LIMIT ?', after, limit).toArray();
+
+/** Up to `limit` entries after place `after`, oldest first, and where the ledger stood before them. */
+export function readStatement(
+  sql: SqlStorage,
+  { after, limit }: { readonly after: number; readonly limit: number },
+): Statement {
+  const { balance } = sql
+    .exec<{ balance: number | null }>(
+      `SELECT SUM(CASE WHEN credit = 'balance' THEN amount ELSE -amount END) AS balance FROM entry
+       WHERE seq <= ? AND kind NOT IN ('hold', 'release')`,
+      after,
+    )
+    .one();
+  const { held } = sql
+    .exec<{ held: number | null }>(
+      `SELECT SUM(hold.amount) AS held FROM entry AS hold LEFT JOIN entry AS finish ON finish.id = 'end:' || hold.job
+       WHERE hold.kind = 'hold' AND hold.seq <= ?1 AND (finish.seq IS NULL OR finish.seq > ?1)`,
+      after,
+    )
+    .one();
+  const entries = sql
+    .exec<EntryRow & { resolves: number | null }>(
+      `SELECT entry.*, hold.amount AS resolves FROM entry
+       LEFT JOIN entry AS hold ON entry.kind IN ('capture', 'release') AND hold.id = 'hold:' || entry.job
+       WHERE entry.seq > ? ORDER BY entry.seq LIMIT ?`,
+      after,
+      limit,
+    )
+    .toArray()
+    .map((row) => ({ ...row, resolves: row.resolves ?? 0 }));
+  return { before: { balance: balance ?? 0, held: held ?? 0 }, entries };
+}
 
 /** What a job was charged. Times are milliseconds since 1970, amounts micro-dollars. */
 export interface ChargeRow {
@@ -195,9 +239,105 @@ export function settleCharge(
   );
 }
 
+/** A meter outside has taken a charge. */
+export function setMetered(sql: SqlStorage, job: string): void {
+  sql.exec("UPDATE charge SET meter = 'taken' WHERE job = ? AND meter IS NOT NULL", job);
+}
+
+/** Of the charges that a meter is told and that were made from `from` on and before `to`: what it has taken, and not. */
+export function sumMetered(
+  sql: SqlStorage,
+  { from, to }: { readonly from: number; readonly to: number },
+): { readonly taken: number; readonly waiting: number } {
+  const rows = sql
+    .exec<{ meter: string; sum: number }>(
+      'SELECT meter, SUM(captured) AS sum FROM charge WHERE meter IS NOT NULL AND ended_at >= ? AND ended_at < ? GROUP BY meter',
+      from,
+      to,
+    )
+    .toArray();
+  const sumOf = (state: ChargeRow['meter']): number => rows.find(({ meter }) => meter === state)?.sum ?? 0;
+  return { taken: sumOf('taken'), waiting: sumOf('waiting') };
+}
+
 export function addRefund(sql: SqlStorage, job: string, amount: number): void {
   sql.exec('UPDATE charge SET refunded = refunded + ? WHERE job = ?', amount, job);
 }
+
+/** Up to `limit` charges of jobs after one, by their ids. */
+export const readChargesAfter = (sql: SqlStorage, job: string, limit: number): readonly ChargeRow[] =>
+  sql.exec<StoredCharge>('SELECT * FROM charge WHERE job > ? ORDER BY job LIMIT ?', job, limit).toArray().map(toCharge);
+
+/**
+ * Writes a charge as it is kept outside. One that is there stays the customer's that it is, and taken by a meter. False
+ * where nothing changes.
+ */
+export function writeCharge(sql: SqlStorage, row: ChargeRow): boolean {
+  const { job, at, keyId, user, model, tariff, held, captured, mflop, endedAt, refunded, meter } = row;
+  return (
+    sql.exec(
+      `INSERT INTO charge (job, at, key_id, user, model, tariff, held, captured, mflop, ended_at, refunded, meter)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO UPDATE SET captured = excluded.captured, mflop = excluded.mflop,
+         ended_at = excluded.ended_at, refunded = excluded.refunded, meter = CASE WHEN meter = 'taken' THEN meter ELSE excluded.meter END
+       WHERE captured IS NOT excluded.captured OR mflop IS NOT excluded.mflop OR refunded <> excluded.refunded`,
+      job,
+      at,
+      keyId,
+      user,
+      model,
+      tariff,
+      held,
+      captured,
+      mflop,
+      endedAt,
+      refunded,
+      meter,
+    ).rowsWritten > 0
+  );
+}
+
+/** One cell of usage as it is stored. */
+export interface UsageCell {
+  readonly day: string;
+  readonly dimension: string;
+  readonly name: string;
+  readonly jobs: number;
+  readonly mflop: number;
+  readonly captured: number;
+  readonly held: number;
+}
+
+/** Up to `limit` cells after a place: dimension, name and day as a JSON list; empty text: from the first. */
+export function readUsageAfter(sql: SqlStorage, after: string, limit: number): readonly UsageCell[] {
+  const [dimension, name, day] = after === '' ? ['', '', ''] : (JSON.parse(after) as [string, string, string]);
+  return sql
+    .exec<{ [Field in keyof UsageCell]: UsageCell[Field] }>(
+      'SELECT * FROM usage WHERE (dimension, name, day) > (?, ?, ?) ORDER BY dimension, name, day LIMIT ?',
+      dimension,
+      name,
+      day,
+      limit,
+    )
+    .toArray();
+}
+
+/** Writes a cell of usage as it is kept outside. False where nothing changes. */
+export const writeUsage = (
+  sql: SqlStorage,
+  { day, dimension, name, jobs, mflop, captured, held }: UsageCell,
+): boolean =>
+  sql.exec(
+    `INSERT INTO usage (day, dimension, name, jobs, mflop, captured, held) VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET jobs = excluded.jobs, mflop = excluded.mflop, captured = excluded.captured, held = excluded.held
+     WHERE (jobs, mflop, captured, held) <> (excluded.jobs, excluded.mflop, excluded.captured, excluded.held)`,
+    day,
+    dimension,
+    name,
+    jobs,
+    mflop,
+    captured,
+    held,
+  ).rowsWritten > 0;
 
 /** What is added to the usage of a day. */
 export interface UsageChange {
@@ -266,10 +406,7 @@ export const spentSince = (sql: SqlStorage, dimension: 'day' | 'key' | 'user', n
     .one().spent ?? 0;
 
 /** Usage between two days, by group, in the order of their names. */
-export const readUsageRows = (
-  sql: SqlStorage,
-  { from, to, groupBy, after, limit }: UsageQuery,
-): readonly UsageRow[] => {
+const readUsageRows = (sql: SqlStorage, { from, to, groupBy, after, limit }: UsageQuery): readonly UsageRow[] => {
   const group = groupBy === 'day' ? 'day' : 'name';
   return sql
     .exec<{ group: string; jobs: number; mflop: number; captured: number; held: number }>(
@@ -283,6 +420,20 @@ export const readUsageRows = (
     )
     .toArray();
 };
+
+/** A page of usage between two days, and all that there was in them. */
+export function readUsage(sql: SqlStorage, query: UsageQuery): UsagePage {
+  const { jobs, mflop, captured, held } = sql
+    .exec<Record<'jobs' | 'mflop' | 'captured' | 'held', number | null>>(
+      `SELECT SUM(jobs) AS jobs, SUM(mflop) AS mflop, SUM(captured) AS captured, SUM(held) AS held FROM usage
+       WHERE dimension = 'day' AND day >= ? AND day <= ?`,
+      query.from,
+      query.to,
+    )
+    .one();
+  const totals = { jobs: jobs ?? 0, mflop: mflop ?? 0, captured: captured ?? 0, held: held ?? 0 };
+  return { rows: readUsageRows(sql, query), totals };
+}
 
 /** How many jobs have a hold that is not resolved, and what is held for them together. */
 export const readHolds = (sql: SqlStorage): { readonly count: number; readonly amount: number } => {

@@ -1,5 +1,5 @@
 /** The rows of a job's outbox. docs/storage.md shows each kind with an example. Nothing here awaits. */
-import { LETTER_KINDS, type Letter, type LetterKind, LONGEST_WAIT } from '../src/job/outbox.ts';
+import { LETTER_KINDS, type Letter, type LetterKind, LONGEST_WAIT, OUTSIDE } from '../src/job/outbox.ts';
 
 /** A letter as it is stored. Times are milliseconds since 1970. */
 export type StoredLetter = Letter & { readonly seq: number; readonly dueAt: number; readonly tries: number };
@@ -27,21 +27,29 @@ type Row = { seq: number; kind: string; due_at: number; tries: number; payload: 
 const toLetter = ({ due_at, payload, ...row }: Row): StoredLetter =>
   ({ ...row, dueAt: due_at, payload: JSON.parse(payload) }) as StoredLetter;
 
-/** The letters that may go out at `now`, in the order in which they were put in. */
-export const dueLetters = (sql: SqlStorage, now: number): readonly StoredLetter[] =>
+const IS_OUTSIDE = `kind IN (${OUTSIDE.map((kind) => `'${kind}'`).join(', ')})`;
+
+/** The letters that may go out at `now`, to servers of others or to our own, in the order in which they were put in. */
+export const dueLetters = (sql: SqlStorage, where: 'outside' | 'inside', now: number): readonly StoredLetter[] =>
   sql
-    .exec<Row>(`SELECT * FROM outbox WHERE (due_at <= ?1 OR ${IS_LATE}) AND ${MAY_GO} ORDER BY seq`, now)
+    .exec<Row>(
+      `SELECT * FROM outbox WHERE (due_at <= ?1 OR ${IS_LATE}) AND ${MAY_GO}
+       AND ${where === 'outside' ? IS_OUTSIDE : `NOT ${IS_OUTSIDE}`} ORDER BY seq`,
+      now,
+    )
     .toArray()
     .map(toLetter);
 
-/** When the next letter may go out, seen at `now`; null: none is left. */
-export const nextLetterAt = (sql: SqlStorage, now: number): number | null =>
-  sql
+/** When the next letter may go out, seen at `now`, as an alarm takes it: never before 1; null: none is left. */
+export function nextLetterAt(sql: SqlStorage, now: number): number | null {
+  const { at } = sql
     .exec<{ at: number | null }>(
       `SELECT MIN(CASE WHEN ${IS_LATE} THEN ?1 ELSE due_at END) AS at FROM outbox WHERE ${MAY_GO}`,
       now,
     )
-    .one().at;
+    .one();
+  return at === null ? null : Math.max(1, at);
+}
 
 /** The stored letters of one kind. */
 export const lettersOf = <Kind extends LetterKind>(
@@ -53,6 +61,13 @@ export const lettersOf = <Kind extends LetterKind>(
     .toArray()
     .map(toLetter) as readonly StoredLetter[] as readonly Extract<StoredLetter, { kind: Kind }>[];
 
+/** The kinds of letters that are stored. */
+export const waitingKinds = (sql: SqlStorage): readonly LetterKind[] =>
+  sql
+    .exec<{ kind: LetterKind }>("SELECT DISTINCT kind FROM outbox WHERE kind <> 'expire' ORDER BY kind")
+    .toArray()
+    .map(({ kind }) => kind);
+
 /** Removes the letters that cannot be read, so that they do not keep the others. Returns their kinds. */
 export const removeUnreadableLetters = (sql: SqlStorage): readonly string[] =>
   sql
@@ -63,8 +78,13 @@ export const removeUnreadableLetters = (sql: SqlStorage): readonly string[] =>
     .toArray()
     .map(({ kind }) => kind);
 
-export function removeLetter(sql: SqlStorage, seq: number): void {
-  sql.exec('DELETE FROM outbox WHERE seq = ?', seq);
+/** Removes a letter. False where it is not there any more. */
+export const removeLetter = (sql: SqlStorage, seq: number): boolean =>
+  sql.exec('DELETE FROM outbox WHERE seq = ?', seq).rowsWritten > 0;
+
+/** What a letter says from now on. */
+export function rewriteLetter(sql: SqlStorage, seq: number, payload: Letter['payload']): void {
+  sql.exec('UPDATE outbox SET payload = ? WHERE seq = ?', JSON.stringify(payload), seq);
 }
 
 /** Removes every letter of these kinds. */

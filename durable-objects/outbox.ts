@@ -1,6 +1,7 @@
 /**
  * What an ended job still has to tell others, delivered: each letter at least once, each with a time of its own, every
- * far side with a limit. Where the last letter of a job that is no longer stored is gone, nothing is left.
+ * far side with a limit. Servers of others, which may hang, keep none of our own waiting. Where the last letter of a job
+ * that is no longer stored is gone, nothing is left.
  */
 import { secretsFrom } from '../src/account/hmac.ts';
 import { webhookSecrets } from '../src/account/webhook-secret.ts';
@@ -8,7 +9,7 @@ import { webhookBody } from '../src/doors/webhook-body.ts';
 import type { JobRecord } from '../src/job/job.ts';
 import { streamToken, withLinks } from '../src/job/links.ts';
 import { logLine } from '../src/job/log.ts';
-import { pauseAfter } from '../src/job/outbox.ts';
+import { type Letter, lettersAfterSettling, pauseAfter } from '../src/job/outbox.ts';
 import type { AccountCalls, JobWithLogs, Objects } from '../src/job/rpc.ts';
 import { afterTry } from '../src/job/webhook.ts';
 import type { StageServer } from '../src/stage/client.ts';
@@ -17,16 +18,21 @@ import { callWebhook } from './call-webhook.ts';
 import { hasRow, readRow, updateRow } from './job-tables.ts';
 import { hasTables } from './migrate.ts';
 import {
+  addLetter,
   dueLetters,
+  lettersOf,
   nextLetterAt,
   postponeLetter,
   removeLetter,
   removeUnreadableLetters,
+  rewriteLetter,
   type StoredLetter,
 } from './outbox-tables.ts';
+import { type MeterEnv, tellMeter } from './tell-meter.ts';
+import { hasSink, type SinkEnv, tellSink } from './tell-sink.ts';
 
 /** What a deployment gives the job's object for those it tells. */
-export interface OutboxEnv {
+export interface OutboxEnv extends SinkEnv, MeterEnv {
   readonly IMAGES: R2Bucket;
   readonly ACCOUNTS: Objects<AccountCalls>;
   /** secret: what keys, ids, links and webhooks are signed with */
@@ -35,6 +41,11 @@ export interface OutboxEnv {
   readonly SIGNING_SECRET_PREVIOUS?: string;
   /** DNS over HTTPS, asked where a webhook's name leads; empty on one's own machine: webhooks may go anywhere then */
   readonly WEBHOOK_RESOLVER: string;
+  /**
+   * address under which callers reach the service, with the path before `/v1` where there is one; empty: the one that
+   * each request came to
+   */
+  readonly PUBLIC_URL: string;
 }
 
 /** What the outbox needs of its job. */
@@ -56,33 +67,56 @@ export interface Sender {
 export interface Outbox {
   /** Delivers what may go out now, then sets the alarm for the next letter. A second call joins the first. */
   deliver(): Promise<void>;
-  /** Ends a call of the caller's own server: nobody waits for it when the job is erased. */
-  dropWebhook(): void;
+  /** The same, but for letters to servers of others. */
+  deliverInside(): Promise<void>;
+  /** Ends the calls of servers of others: nobody waits for them when the job is erased. */
+  dropCalls(): void;
 }
 
 /** Longest wait for an account or the bucket. */
 const FAR_SIDE_MS = 10_000;
 const FAULT_PAUSE_MS = 60_000;
 
-/** When to try again; null: the letter is done with. */
-type Outcome = { readonly pauseMs: number } | null;
+/** How long a letter waits that somebody has to look at. */
+const LOOK_MS = 3_600_000;
+
+/** What came of a letter: when to try again, or that it is done with, and which letters are to go out next. */
+type Outcome = { readonly pauseMs: number } | { readonly next: readonly Letter[] };
+const DONE: Outcome = { next: [] };
+
+/** Our own objects, bucket and stage servers, or servers of others. */
+type Lane = 'inside' | 'outside';
 
 export function makeOutbox({ env, storage, job: jobId, view, server, everyServer, expire }: Sender): Outbox {
   const { sql } = storage;
-  let delivering: Promise<void> | null = null;
-  let webhookCall: AbortController | null = null;
+  const running: Record<Lane, Promise<void> | null> = { inside: null, outside: null };
+  /** lanes that still deliver */
+  const busy = new Set<Lane>();
+  /** calls of servers of others under way */
+  const calls = new Set<AbortController>();
 
-  async function deliverAll(): Promise<void> {
+  const run = (lane: Lane): Promise<void> =>
+    (running[lane] ??= deliverAll(lane).finally(() => {
+      running[lane] = null;
+    }));
+
+  async function deliverAll(lane: Lane): Promise<void> {
     // the alarm that comes after the last letter finds nothing any more
     if (!hasTables(sql)) return;
-    for (const kind of removeUnreadableLetters(sql))
-      logLine('alert', { job_id: jobId, what: 'unreadable', part: `outbox, ${kind}` });
-    for (let due = dueLetters(sql, Date.now()); due.length > 0; due = dueLetters(sql, Date.now())) {
-      await Promise.all(due.map(deliverOne));
+    busy.add(lane);
+    try {
+      for (const kind of removeUnreadableLetters(sql))
+        logLine('alert', { job_id: jobId, what: 'unreadable', part: `outbox, ${kind}` });
+      const due = () => dueLetters(sql, lane, Date.now());
+      for (let letters = due(); letters.length > 0; letters = due()) await Promise.all(letters.map(deliverOne));
+    } finally {
+      busy.delete(lane);
     }
+    // the other lane may have come here first, and left nothing
+    if (!hasTables(sql)) return;
     const next = nextLetterAt(sql, Date.now());
     if (next !== null) await storage.setAlarm(next);
-    else if (!hasRow(sql)) await storage.deleteAll();
+    else if (!hasRow(sql) && busy.size === 0) await storage.deleteAll();
   }
 
   async function deliverOne(letter: StoredLetter): Promise<void> {
@@ -91,20 +125,38 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
       logLine('letter_threw', { job_id: jobId, kind: letter.kind, error: String(error) });
       return { pauseMs: FAULT_PAUSE_MS };
     });
-    if (outcome === null) removeLetter(sql, letter.seq);
+    if ('next' in outcome) takeOut(letter, outcome.next);
     else postponeLetter(sql, letter.seq, Date.now() + outcome.pauseMs);
+  }
+
+  /** Removes a letter that was taken, and puts those in that follow from it: both or none. */
+  function takeOut({ seq }: StoredLetter, next: readonly Letter[]): void {
+    storage.transactionSync(() => {
+      // one that was withdrawn meanwhile has nothing follow
+      if (!removeLetter(sql, seq)) return;
+      for (const letter of next) if (lettersOf(sql, letter.kind).length === 0) addLetter(sql, letter, Date.now());
+    });
   }
 
   async function send(letter: StoredLetter): Promise<Outcome> {
     switch (letter.kind) {
       case 'ended': {
         const { account, job, status, work, charge = null, excess = null } = letter.payload;
-        return attempt(letter, () => env().ACCOUNTS.getByName(account).ended(job, { status, work, charge, excess }));
+        return attempt(
+          letter,
+          () => env().ACCOUNTS.getByName(account).ended(job, { status, work, charge, excess }),
+          (settled) =>
+            lettersAfterSettling(letter.payload, settled, { hasSink: hasSink(env()), publicUrl: env().PUBLIC_URL }),
+        );
       }
       case 'erased': {
         const { account, job } = letter.payload;
         return attempt(letter, () => env().ACCOUNTS.getByName(account).erased(job));
       }
+      case 'event':
+        return attempt(letter, () => callOutside((signal) => tellSink(env(), letter.payload, signal)));
+      case 'meter':
+        return sendMeter(letter);
       case 'picture':
         return attempt(letter, () => env().IMAGES.delete(letter.payload.key));
       case 'forget':
@@ -119,23 +171,52 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
         return sendWebhook();
       case 'expire':
         expire();
-        return null;
+        return DONE;
     }
   }
 
-  /** One try at a far side; what it fails with is logged, and tried again later. */
-  async function attempt(
-    letter: Extract<StoredLetter, { kind: 'ended' | 'erased' | 'picture' | 'forget' }>,
-    work: () => Promise<unknown>,
+  /** One try at a far side; what it fails with is logged, and tried again later. `next` follows from its answer. */
+  async function attempt<T>(
+    letter: Exclude<StoredLetter, { kind: 'webhook' | 'expire' }>,
+    work: () => Promise<T>,
+    next: (answer: T) => readonly Letter[] = () => [],
   ): Promise<Outcome> {
     try {
-      await within(FAR_SIDE_MS, letter.kind, work());
-      return null;
+      return { next: next(await within(FAR_SIDE_MS, letter.kind, work())) };
     } catch (error) {
       logLine('letter_not_taken', { job_id: jobId, kind: letter.kind, tries: letter.tries + 1, error: String(error) });
       const pauseMs = pauseAfter(letter.kind, letter.tries + 1);
-      return pauseMs === null ? null : { pauseMs };
+      return pauseMs === null ? DONE : { pauseMs };
     }
+  }
+
+  /** A call of a server of others, which `dropCalls` ends. */
+  async function callOutside<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
+    calls.add(controller);
+    try {
+      return await call(controller.signal);
+    } finally {
+      calls.delete(controller);
+    }
+  }
+
+  /** One try to bring a charge to its meter. */
+  async function sendMeter(letter: Extract<StoredLetter, { kind: 'meter' }>): Promise<Outcome> {
+    let { payload } = letter;
+    const account = env().ACCOUNTS.getByName(payload.account);
+    const save = (changes: Partial<typeof payload>): void => {
+      payload = { ...payload, ...changes };
+      rewriteLetter(sql, letter.seq, payload);
+    };
+    const told = await callOutside((signal) => tellMeter(payload, { env: env(), account, save, signal })).catch(
+      (error) => {
+        logLine('letter_not_taken', { job_id: jobId, kind: 'meter', tries: letter.tries + 1, error: String(error) });
+        return 'again' as const;
+      },
+    );
+    if (told === 'told') return DONE;
+    return { pauseMs: told === 'later' ? LOOK_MS : (pauseAfter('meter', letter.tries + 1) ?? LOOK_MS) };
   }
 
   /** What an account's webhooks are signed with now. */
@@ -148,7 +229,7 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
   async function sendWebhook(): Promise<Outcome> {
     const row = readRow(sql);
     const told = view();
-    if (!row?.webhook || !told) return null;
+    if (!row?.webhook || !told) return DONE;
     const { webhook, account, id } = row as JobRecord & { webhook: NonNullable<JobRecord['webhook']> };
     const now = Date.now();
     const job = await withLinks(env().SIGNING_SECRET, told.job, now);
@@ -157,25 +238,24 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
     const body = JSON.stringify(webhookBody(door, job, told.logs, { origin, streamToken: token, now }));
     const secrets = await within(FAR_SIDE_MS, 'the account', secretsOf(account));
     // erased while this was signed: there is nothing to tell any more
-    if (!hasRow(sql)) return null;
-    webhookCall = new AbortController();
-    const { signal } = webhookCall;
-    const status = await callWebhook({ url, id, body, secrets, resolver: env().WEBHOOK_RESOLVER, signal });
-    webhookCall = null;
-    if (!hasRow(sql)) return null;
+    if (!hasRow(sql)) return DONE;
+    const { WEBHOOK_RESOLVER: resolver } = env();
+    const status = await callOutside((signal) => callWebhook({ url, id, body, secrets, resolver, signal }));
+    if (!hasRow(sql)) return DONE;
     const after = afterTry(webhook, status);
     logLine('webhook_called', { job_id: id, try: after.webhook.tries, status, state: after.webhook.state });
     updateRow(sql, { webhook: after.webhook });
-    return after.pauseMs === null ? null : { pauseMs: after.pauseMs };
+    return after.pauseMs === null ? DONE : { pauseMs: after.pauseMs };
   }
 
   return {
-    deliver() {
-      delivering ??= deliverAll().finally(() => {
-        delivering = null;
-      });
-      return delivering;
+    async deliver() {
+      // what the account has taken may have letters follow to servers of others
+      await Promise.all([run('inside').then(() => run('outside')), run('outside')]);
     },
-    dropWebhook: () => webhookCall?.abort(),
+    deliverInside: () => run('inside'),
+    dropCalls() {
+      for (const call of calls) call.abort();
+    },
   };
 }

@@ -6,7 +6,8 @@
  * @import { Receipt } from '../src/billing/receipt.ts'
  */
 import { element } from './element.js';
-import { counted, duration, times, work } from './figures.js';
+import { counted, dollars, duration, micro, times, work } from './figures.js';
+import { costTable, describeCost } from './receipt.js';
 import { denoised } from './run.js';
 
 /** @param {string} title @param {string} big @param {string} after @param {...(Node | string)} rest */
@@ -29,7 +30,7 @@ function bars(values, format) {
   const most = Math.max(...values.map(({ value }) => value));
   return values.map(({ name, value }, index) => {
     const bar = element('i');
-    bar.style.width = `${(100 * value) / most}%`;
+    bar.style.width = `${most === 0 ? 0 : (100 * value) / most}%`;
     return element(
       'div',
       { className: index === 0 ? 'bar watched' : 'bar' },
@@ -94,6 +95,24 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
           ],
           work,
         ),
+      ),
+    );
+  }
+  if (run.cost) {
+    const { title, amount, words } = describeCost(run.cost);
+    parts.push(
+      fact(
+        title,
+        amount,
+        words,
+        ...bars(
+          [
+            { name, value: micro(run.cost.usd ?? run.cost.quote_usd) },
+            { name: 'plain', value: micro(run.cost.plain_usd) },
+          ],
+          (value) => dollars(value / 1e6),
+        ),
+        ...(beside?.cost?.usd ? [element('small', {}, `and ${dollars(beside.cost.usd)} for the comparison`)] : []),
       ),
     );
   }
@@ -179,6 +198,7 @@ export function drawNumbers(host, runs) {
             ),
           ),
         ),
+        ...(receipt.cost ? [costTable(name, receipt.cost)] : []),
       ];
     }),
   );

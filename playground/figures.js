@@ -18,6 +18,18 @@ export const roundDuration = (ms) =>
 export const work = (tflops) =>
   `${tflops >= 100 ? Math.round(tflops) : tflops.toFixed(Math.max(0, 2 - Math.floor(Math.log10(Math.max(tflops, 1e-6)))))} TFLOPs`;
 
+/** Micro-dollars of an amount as the service writes it. @param {string} usd */
+export const micro = (usd) => Math.round(Number(usd) * 1e6);
+
+/** Dollars without needless zeros, cents at least. @param {string | number} usd decimal text, or a number of them */
+export function dollars(usd) {
+  const text = typeof usd === 'number' ? usd.toFixed(6) : usd;
+  const [whole = '0', fraction = ''] = text.replace('-', '').split('.');
+  const digits = fraction.replace(/0+$/, '');
+  const amount = digits === '' ? whole : `${whole}.${digits.padEnd(2, '0')}`;
+  return `${text.startsWith('-') ? '−' : ''}$${amount}`;
+}
+
 /** How many times one is the other. @param {number} ratio */
 export const times = (ratio) => `${ratio >= 10 ? Math.round(ratio) : ratio.toFixed(1)}×`;
 

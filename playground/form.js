@@ -80,28 +80,37 @@ export function offerModels(found) {
 }
 
 /**
+ * What the price depends on: the body of `POST /v1/jobs` without prompt and seed, and whether the plain model runs too.
+ */
+export function readWork() {
+  const [width, height] = size.value.split('x').map(Number);
+  const own = ownRatio(preset());
+  const body = {
+    model: model().id,
+    width,
+    height,
+    preset: presetName(),
+    ...(own !== null && Number(ratio.value) !== own && { r: Number(ratio.value) }),
+  };
+  return { body, isCompared: compare.checked && presetName() !== PLAIN };
+}
+
+/**
  * The body of `POST /v1/jobs`, or the sentence that says what is missing, with the field marked and focused.
  *
  * @returns {{ body: Record<string, unknown>, isCompared: boolean } | { sentence: string }}
  */
 export function readForm() {
-  const [width, height] = size.value.split('x').map(Number);
   for (const field of [prompt, seed]) field.removeAttribute('aria-invalid');
   if (prompt.value.trim() === '') return complain(prompt, 'Write in the prompt what to draw.');
   const drawnSeed = seed.value.trim();
   if (!/^\d*$/.test(drawnSeed) || Number(drawnSeed) >= 2 ** 32)
     return complain(seed, 'The seed must be a whole number from 0 to 4294967295, or empty for a new one.');
-  const own = ownRatio(preset());
-  const body = {
-    model: model().id,
-    prompt: prompt.value,
-    width,
-    height,
-    preset: presetName(),
-    ...(drawnSeed !== '' && { seed: Number(drawnSeed) }),
-    ...(own !== null && Number(ratio.value) !== own && { r: Number(ratio.value) }),
+  const { body, isCompared } = readWork();
+  return {
+    body: { ...body, prompt: prompt.value, ...(drawnSeed !== '' && { seed: Number(drawnSeed) }) },
+    isCompared,
   };
-  return { body, isCompared: compare.checked && presetName() !== PLAIN };
 }
 
 /** @param {HTMLElement} field @param {string} sentence */

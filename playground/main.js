@@ -10,11 +10,12 @@ import { addressOf, parseAddress } from './address.js';
 import { describeChart, drawChart } from './chart.js';
 import { byId } from './element.js';
 import { describePlan, drawFacts, drawNumbers } from './facts.js';
-import { counted, duration, times, work } from './figures.js';
-import { fillForm, listenToForm, offerModels, readForm, readRequest, writeSeed } from './form.js';
+import { counted, dollars, duration, times, work } from './figures.js';
+import { fillForm, listenToForm, offerModels, readForm, readRequest, readWork, writeSeed } from './form.js';
 import { makeHero } from './hero.js';
 import { drawHistory, listenToHistory, markInHistory } from './history.js';
 import { acceptOfferedKey, forgetKey, keepKey, storedKey, takeKeyFromAddress } from './key.js';
+import { askBalance, askPrice, explainUnpaid, forgetMoney } from './money.js';
 import { playAgain } from './play.js';
 import { advance, denoised, hasEnded, UNKNOWN } from './run.js';
 import { cancelJob, createJob, getJob, listModels, Refusal } from './service.js';
@@ -75,12 +76,15 @@ function showAlert(sentence) {
 
 /** @param {unknown} error */
 function showError(error) {
-  showAlert(error instanceof Error ? error.message : String(error));
+  const isUnpaid = error instanceof Refusal && error.status === 402;
+  showAlert(isUnpaid ? explainUnpaid(error) : error instanceof Error ? error.message : String(error));
+  if (isUnpaid) void askBalance();
   if (error instanceof Refusal && error.status === 401) askForKey();
 }
 
 function askForKey() {
   forgetKey();
+  forgetMoney();
   keyForm.hidden = false;
   requestForm.hidden = true;
   forgetButton.hidden = true;
@@ -223,10 +227,11 @@ function sentenceOf(event, run) {
       const { receipt } = event.data;
       const { denoise, ratio } = receipt.tflops;
       const saving = ratio !== null && ratio > 1 ? `, ${times(ratio)} less than the plain model` : '';
-      return `The picture is there, after ${duration(receipt.wall_ms.total)}: ${work(denoise)} of denoising${saving}.`;
+      const paid = run.cost?.usd ? ` It cost ${dollars(run.cost.usd)}.` : '';
+      return `The picture is there, after ${duration(receipt.wall_ms.total)}: ${work(denoise)} of denoising${saving}.${paid}`;
     }
     case 'cancelled':
-      return 'Cancelled.';
+      return `Cancelled.${run.cost?.usd ? ` It cost ${dollars(run.cost.usd)}.` : ''}`;
     default:
       return '';
   }
@@ -294,6 +299,7 @@ async function showAddress() {
     session = { main, beside: null, isBesideAwaited: shown.beside !== null, stop };
     const own = session;
     fillForm(main.job, shown.beside !== null);
+    askPrice(readWork());
     document.title = `${main.job.prompt} – RALU playground`;
     drawCode();
     draw();
@@ -303,6 +309,7 @@ async function showAddress() {
     const isOwn = () => session === own;
 
     const run = await follow(main, stop.signal);
+    void askBalance({ isSettling: true });
     if (!isOwn()) return;
     if (run.failure)
       showAlert(
@@ -317,6 +324,7 @@ async function showAddress() {
       if (!own.isBesideAwaited) await cancelJob(job.id);
       history.replaceState(null, '', addressOf({ job: main.job.id, beside: job.id }));
       const plain = await follow(own.beside, stop.signal);
+      void askBalance({ isSettling: true });
       if (!isOwn()) return;
       if (plain.failure) showAlert(`The plain model: ${plain.failure.message}`);
       if (plain.receipt && run.receipt)
@@ -343,11 +351,13 @@ async function generate() {
   generateButton.setAttribute('aria-disabled', 'true');
   try {
     const { id } = await createJob(read.body);
+    void askBalance();
     isAsked = true;
     // the address is what is shown; it tells the rest of the page
     location.hash = addressOf({ job: id, beside: read.isCompared ? 'plain' : null });
   } catch (error) {
     showError(error);
+    alertLine.scrollIntoView({ block: 'nearest' });
     draw();
   }
 }
@@ -434,6 +444,8 @@ async function open() {
   forgetButton.hidden = false;
   byId('code-card', HTMLElement).hidden = false;
   drawCode();
+  askPrice(readWork());
+  void askBalance();
   await Promise.all([showAddress(), drawHistory(parseAddress(location.hash)?.job ?? null).catch(showError)]);
 }
 
@@ -451,7 +463,13 @@ forgetButton.onclick = () => {
   for (const id of ['code-card', 'history-card']) byId(id, HTMLElement).hidden = true;
   askForKey();
 };
-listenToForm({ onSubmit: generate, onChange: drawCode });
+listenToForm({
+  onSubmit: generate,
+  onChange() {
+    drawCode();
+    askPrice(readWork());
+  },
+});
 listenToHistory(showError);
 cancelButton.onclick = cancel;
 playButton.onclick = play;

@@ -3,6 +3,7 @@
  * nothing. So a reload, a lost connection and a second look in slow motion all draw from the same events.
  *
  * @import { StoredEvent, Picture } from '../src/job/events.ts'
+ * @import { CostView } from '../src/billing/charge.ts'
  * @import { PlanView, ImageView, JobFailure } from '../src/job/job.ts'
  * @import { Receipt } from '../src/billing/receipt.ts'
  */
@@ -43,6 +44,7 @@
  * @property {ImageView | null} image
  * @property {Receipt | null} receipt
  * @property {JobFailure | null} failure
+ * @property {CostView | null} cost as far as it is known; null where nothing is charged
  */
 
 /** A job of which nothing is known yet. @type {Run} */
@@ -58,6 +60,7 @@ export const UNKNOWN = {
   image: null,
   receipt: null,
   failure: null,
+  cost: null,
 };
 
 /** Whether nothing more will happen. @param {Run} run */
@@ -97,7 +100,7 @@ export function advance(run, event) {
     case 'queued':
       return { ...run, at, waiting: event.data.stage === null ? null : waitingFor(event.data) };
     case 'plan': {
-      const { width, height, model: _model, seed: _seed, ...plan } = event.data;
+      const { width, height, model: _model, seed: _seed, cost, ...plan } = event.data;
       const stages = plan.stages.map(({ stage, tokens, steps, sigmas }) => ({
         stage,
         tokens,
@@ -108,7 +111,8 @@ export function advance(run, event) {
         picture: null,
         trouble: null,
       }));
-      return { ...run, at, plan, size: { width, height }, stages };
+      // events of an older version do not tell a cost
+      return { ...run, at, plan, size: { width, height }, stages, cost: cost ?? null };
     }
     case 'stage':
       // a repeated attempt tells its steps again, from the first
@@ -143,11 +147,18 @@ export function advance(run, event) {
       };
     }
     case 'done':
-      return { ...run, at, status: 'done', image: event.data.image, receipt: event.data.receipt };
+      return {
+        ...run,
+        at,
+        status: 'done',
+        image: event.data.image,
+        receipt: event.data.receipt,
+        cost: event.data.cost ?? null,
+      };
     case 'failed':
-      return { ...run, at, status: 'failed', waiting: null, failure: event.data };
+      return { ...run, at, status: 'failed', waiting: null, failure: event.data, cost: event.data.cost ?? null };
     case 'cancelled':
-      return { ...run, at, status: 'cancelled', waiting: null };
+      return { ...run, at, status: 'cancelled', waiting: null, cost: event.data.cost ?? null };
   }
 }
 

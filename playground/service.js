@@ -1,7 +1,7 @@
 /**
  * The API as the page uses it. What goes wrong is a `Refusal` whose message is a sentence for people.
  *
- * @import { JobSummary } from '../src/job/job.ts'
+ * @import { JobSummary, Quote } from '../src/job/job.ts'
  * @import { LinkedJob, Links } from '../src/job/links.ts'
  * @import { ModelFacts } from '../src/stage/contract.ts'
  */
@@ -15,26 +15,33 @@ import { storedKey } from './key.js';
 
 /** @typedef {JobSummary & { links: Links }} ListedJob a job as `GET /v1/jobs` lists it, in short */
 
+/**
+ * @typedef {{ billing: { mode: 'prepaid' | 'postpaid', balance_usd: string, held_usd: string, available_usd: string |
+ * null, credit_limit_usd: string | null } }} Account of `GET /v1/account` what the page shows
+ */
+
 /** An answer that is not what was asked for, or none at all (status 0). */
 export class Refusal extends Error {
   /**
    * @param {number} status
    * @param {string} sentence
-   * @param {number} [retryMs] when it may pass, where the answer says so
+   * @param {{ retryMs?: number | undefined, code?: string | undefined }} [more] when it may pass and its name for
+   *   programs, where the answer says so
    */
-  constructor(status, sentence, retryMs) {
+  constructor(status, sentence, { retryMs, code } = {}) {
     super(sentence);
     this.status = status;
     this.retryMs = retryMs;
+    this.code = code;
   }
 }
 
 /**
  * @param {string} path below the page, which stands where the service does
- * @param {{ method?: string, body?: unknown, headers?: Record<string, string> }} [request]
+ * @param {{ method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} [request]
  * @returns {Promise<any>} the JSON of the answer; null where it has none
  */
-async function call(path, { method = 'GET', body, headers = {} } = {}) {
+async function call(path, { method = 'GET', body, headers = {}, signal } = {}) {
   const response = await fetch(path, {
     method,
     headers: {
@@ -43,6 +50,7 @@ async function call(path, { method = 'GET', body, headers = {} } = {}) {
       ...(body !== undefined && { 'content-type': 'application/json' }),
     },
     ...(body !== undefined && { body: JSON.stringify(body) }),
+    ...(signal && { signal }),
   }).catch(() => {
     throw new Refusal(0, 'The service does not answer. Is it still running?');
   });
@@ -53,7 +61,10 @@ async function call(path, { method = 'GET', body, headers = {} } = {}) {
   const sentence =
     answer?.detail ?? answer?.error?.message ?? `The service answered ${response.status} and said no more.`;
   const retry = response.headers.get('retry-after');
-  throw new Refusal(response.status, sentence, retry === null ? undefined : Number(retry) * 1000);
+  throw new Refusal(response.status, sentence, {
+    retryMs: retry === null ? undefined : Number(retry) * 1000,
+    code: answer?.code ?? answer?.error?.code,
+  });
 }
 
 /** @returns {Promise<ListedModel[]>} */
@@ -70,6 +81,12 @@ export const createJob = (body, idempotencyKey) =>
     body,
     ...(idempotencyKey !== undefined && { headers: { 'idempotency-key': idempotencyKey } }),
   });
+
+/** @param {Record<string, unknown>} body of `POST /v1/jobs` @param {AbortSignal} signal @returns {Promise<Quote>} */
+export const quoteJob = (body, signal) => call('v1/jobs/quote', { method: 'POST', body, signal });
+
+/** @returns {Promise<Account>} the account of the key */
+export const getAccount = () => call('v1/account');
 
 /** @param {string} id @returns {Promise<LinkedJob>} */
 export const getJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}`);

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { benchMemory } from './bench/memory.ts';
+import { benchMoney } from './bench/money.ts';
 import { type BenchOptions, HELP, parseOptions, roundsOf } from './bench/options.ts';
 import { benchPlaces } from './bench/places.ts';
 import { benchRequests, type Way, type WayTimes } from './bench/requests.ts';
@@ -11,6 +12,9 @@ import { runCommand } from './local/command-line.ts';
 
 // the size that the embedded model is trained at, whatever sizes are asked for: what is measured is the waiting
 const STREAMS = { size: { width: 256, height: 256 }, requests: 20, crowd: 10 } as const;
+
+/** requests whose money is timed */
+const PAID_REQUESTS = 200;
 
 const WAYS: readonly Way[] = [
   { name: '4x', body: { preset: '4x' } },
@@ -119,6 +123,19 @@ async function bench({ engines, sides, rounds: mostRounds }: BenchOptions): Prom
           ms(compute),
         ],
       ),
+    ),
+    '',
+  );
+
+  const money = await benchMoney(PAID_REQUESTS);
+  say(
+    '## What money adds to a request',
+    '',
+    `Medians of ${PAID_REQUESTS} requests in local workerd, databases on disk; milliseconds over the way there and back, which takes ${ms(money.nothing)}. A hold has the question of the job whether it may begin in it.`,
+    '',
+    table(
+      ['opening with a key', 'hold', 'charge', 'together'],
+      [[money.authenticate, money.hold, money.settle, money.together].map(ms)],
     ),
     '',
   );

@@ -5,6 +5,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import type { CostView } from '../src/billing/charge.ts';
 import type { Receipt } from '../src/billing/receipt.ts';
 import type { PlanView } from '../src/job/job.ts';
 import {
@@ -40,6 +41,9 @@ interface Run {
   readonly size: { readonly width: number; readonly height: number };
 }
 
+/** What a job without a picture cost, in a sentence; nothing where nothing is charged. */
+const costOf = ({ cost }: { readonly cost: CostView | null }): string => (cost?.usd ? `, cost: ${cost.usd} USD` : '');
+
 /**
  * One job from its request to its bytes. On an interrupt the job is cancelled first; rejects with the signal's reason
  * then.
@@ -59,9 +63,10 @@ async function runJob(
       draw(event);
       if (event.type === 'failed')
         throw new Failed(
-          `the job failed: ${event.data.message} (${event.data.reason}, attempts: ${event.data.attempts})`,
+          `the job failed: ${event.data.message} (${event.data.reason}, attempts: ${event.data.attempts}${costOf(event.data)})`,
         );
-      if (event.type === 'cancelled') throw new Failed('the job was cancelled by someone else');
+      if (event.type === 'cancelled')
+        throw new Failed(`the job was cancelled by someone else (in ${event.data.room}${costOf(event.data)})`);
       if (event.type === 'done') {
         const { image, receipt } = event.data;
         return {

@@ -4,6 +4,7 @@ import { cors } from 'hono/cors';
 import { requestId } from 'hono/request-id';
 import { routeAccounts } from './http/accounts.ts';
 import { answerHead } from './http/answer-head.ts';
+import { routeBackup } from './http/backup.ts';
 import { refuseWrongConfiguration } from './http/configuration.ts';
 import { endStreams } from './http/end-streams.ts';
 import type { AppEnv, Env } from './http/env.ts';
@@ -11,13 +12,17 @@ import { routeFal } from './http/fal.ts';
 import { makeGate, stepThrough } from './http/gate.ts';
 import { guardAnswers } from './http/guard-answers.ts';
 import { routeJobs } from './http/jobs.ts';
+import { routeLedger } from './http/ledger.ts';
 import { routeModels } from './http/models.ts';
 import { routeOpenAIImages } from './http/openai/images.ts';
 import { routeOpenAPI } from './http/openapi.ts';
 import { fromZod, Problem } from './http/problem.ts';
 import { routePath } from './http/public-address.ts';
+import { routeReconcile } from './http/reconcile.ts';
 import { routeReplicate } from './http/replicate.ts';
+import { routeStripe } from './http/stripe.ts';
 import { refuseUnknownRoutes } from './http/unknown-routes.ts';
+import { routeUsage } from './http/usage.ts';
 import { routeWebhooks } from './http/webhooks.ts';
 import { logLine } from './job/log.ts';
 import type { FitMemo } from './job/plan.ts';
@@ -28,13 +33,19 @@ const EXPOSED = [
   'allow',
   'etag',
   'idempotent-replayed',
+  'link',
   'location',
   'openai-processing-ms',
   'retry-after',
   'retry-after-ms',
+  'x-fal-billable-units',
+  'x-fal-request-id',
+  'x-ralu-available-usd',
+  'x-ralu-cost-usd',
   'x-ralu-engine',
   'x-ralu-job-id',
   'x-ralu-preset',
+  'x-ralu-quote-usd',
   'x-ralu-seed',
   'x-ralu-tflops',
   'x-ralu-tflops-plain',
@@ -81,12 +92,17 @@ export function createApp(): OpenAPIHono<AppEnv> {
   refuseWrongConfiguration(app);
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   routeAccounts(app);
+  routeLedger(app);
+  routeUsage(app);
+  routeReconcile(app);
+  routeBackup(app);
   routeModels(app);
   routeJobs(app, memo);
   routeOpenAIImages(app, memo);
   routeReplicate(app, memo);
   routeFal(app, memo);
   routeWebhooks(app);
+  routeStripe(app);
   routeOpenAPI(app);
 
   app.onError((error, c) => {

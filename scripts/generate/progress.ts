@@ -61,13 +61,14 @@ export function drawProgress(screen: Screen): (event: FollowedEvent) => void {
           current ? redraw('waits for the stage server') : say(`stage ${event.data.stage} waits for the stage server`);
         return;
       case 'plan': {
-        const { stages, fitted, tflops, warnings } = event.data;
+        const { stages, fitted, tflops, warnings, cost } = event.data;
         const how = fitted ? ', schedule fitted' : '';
         const saving =
           stages.length > 1
             ? `, ${tflops.ratio.toFixed(2)}x less denoising than the plain model (${tflops.ratio_total.toFixed(2)}x less work in all)`
             : '';
         say(`${stages.map(({ tokens, steps }) => `${steps}×${tokens}`).join(' → ')} (steps × tokens)${saving}${how}`);
+        if (cost) say(`at most ${cost.quote_usd} USD, the plain model ${cost.plain_usd} USD`);
         for (const warning of warnings) say(`warning  ${warning}`);
         return;
       }

@@ -1,5 +1,6 @@
 /** A receipt as text for people. Pure. */
 
+import type { ReceiptCost } from '../../src/billing/charge.ts';
 import type { Receipt } from '../../src/billing/receipt.ts';
 import type { PlanView } from '../../src/job/job.ts';
 
@@ -19,6 +20,26 @@ function table(rows: readonly (readonly string[])[]): string[] {
 
 /** Milliseconds of denoising in all stages, as the stage servers reported them. */
 export const denoiseMs = ({ stages }: Receipt): number => stages.reduce((sum, { compute_ms }) => sum + compute_ms, 0);
+
+/** What was paid, line by line; nothing where nothing is charged. */
+function describeCost(cost: ReceiptCost | null | undefined): string[] {
+  // a service of an older version says nothing of it
+  if (!cost) return [];
+  const rows = [
+    ['item', 'tokens', '× steps', 'TFLOPs', 'USD'],
+    ...cost.lines.map(({ item, tokens, steps, tflops, usd }) => [
+      item,
+      tokens === null ? '' : String(tokens),
+      tokens === null || item === 'text' ? '' : String(steps),
+      figures(tflops),
+      usd,
+    ]),
+  ];
+  return [
+    `cost       ${cost.usd} USD of at most ${cost.quote_usd} · plain model ${cost.plain_usd} · ${cost.usd_per_tflop} a TFLOP, at least ${cost.minimum_usd} · tariff ${cost.tariff}`,
+    ...table(rows),
+  ];
+}
 
 /** The receipt and the schedule it was run with, as lines of text. */
 export function describeReceipt(receipt: Receipt, plan: PlanView): string {
@@ -86,6 +107,7 @@ export function describeReceipt(receipt: Receipt, plan: PlanView): string {
   lines.push(
     `wall       ${ms(wall_ms.total)}: ${wall_ms.rooms.map(({ room, ms: spent }) => `${room} ${ms(spent)}`).join(' · ')} · of it orchestration ${ms(wall_ms.orchestration)}`,
   );
+  lines.push(...describeCost(receipt.cost));
   for (const warning of receipt.warnings) lines.push(`warning    ${warning}`);
   return lines.join('\n');
 }
@@ -100,6 +122,8 @@ export interface Comparison {
    * does not depend on the number of tokens
    */
   readonly work_ratio: number;
+  /** null where nothing is charged */
+  readonly cost_usd: { readonly plain: string; readonly staged: string } | null;
 }
 
 /** How much faster the staged run was than the plain one: its denoising alone, and the whole request. */
@@ -114,12 +138,14 @@ export function compare(staged: Receipt, plain: Receipt): Comparison {
     denoise_ms: pair(denoiseMs(plain), denoiseMs(staged)),
     request_ms: pair(plain.wall_ms.total, staged.wall_ms.total),
     work_ratio: plain.tflops.denoise / staged.tflops.denoise,
+    cost_usd: plain.cost && staged.cost ? { plain: plain.cost.usd, staged: staged.cost.usd } : null,
   };
 }
 
-export function describeComparison({ preset, denoise_ms, request_ms, work_ratio }: Comparison): string {
+export function describeComparison({ preset, denoise_ms, request_ms, work_ratio, cost_usd }: Comparison): string {
   return [
     `compared   denoising      plain ${ms(denoise_ms.plain)} · ${preset} ${ms(denoise_ms.staged)} · ${denoise_ms.speedup.toFixed(2)}x faster, measured (work: ${work_ratio.toFixed(2)}x less)`,
     `           whole request  plain ${ms(request_ms.plain)} · ${preset} ${ms(request_ms.staged)} · ${request_ms.speedup.toFixed(2)}x faster, measured`,
+    ...(cost_usd ? [`           cost           plain ${cost_usd.plain} USD · ${preset} ${cost_usd.staged} USD`] : []),
   ].join('\n');
 }

@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { ReceiptCost } from '../../src/billing/charge.ts';
 import { LEDGER_ACCOUNTS, type StoredEntry, sumOf } from '../../src/billing/ledger.ts';
 import { parseUsd } from '../../src/billing/money.ts';
-import { imageCost, type Price } from '../../src/billing/price.ts';
+import { imageCost, type Price, workOf } from '../../src/billing/price.ts';
 import { prepare } from './sqlite.ts';
 
 /** A law that does not hold. */
@@ -147,13 +147,22 @@ export function readStoredJob(db: DatabaseSync): StoredJob | null {
 
 /** The price of a done job, from its plan alone and the tokens of text that its server told. */
 export function plannedCost(price: Price, told: number | null): number {
-  const stages = price.stages.reduce(
-    (sum, { mflop, evaluations, decodeMflop }) => sum + mflop * evaluations + decodeMflop,
-    0,
-  );
-  const tokens = Math.min(price.textTokens, told ?? price.textTokens);
-  const text = Math.ceil((price.textMflop * tokens) / price.textTokens);
-  return Math.min(price.quoted, imageCost(stages + text, price));
+  const { limit } = price.text;
+  return Math.min(price.quoted, imageCost(workOf(price.stages, price, Math.min(limit, told ?? limit)), price));
+}
+
+/** An event that comes again says the same. */
+export function checkEvent(job: string, before: string | undefined, told: string): void {
+  hold('the events of a job are one', before === undefined || before === told, () => `${job}: ${before}, then ${told}`);
+}
+
+/** What the sink was told of a job, once everything has come to rest: `told` is the data of its event. */
+export function checkTold(job: string, charge: ChargeRow | undefined, told: string | undefined): void {
+  hold('the sink hears of every job that was computed', told !== undefined, () => job);
+  const usd: string | null = told === undefined ? null : JSON.parse(told).cost_usd;
+  const said = usd === null ? null : parseUsd(usd);
+  const charged = charge ? charge.captured : null;
+  hold('the event has the charge', said === charged, () => `${job}: ${said}, charged ${charged}`);
 }
 
 /** What holds of a job once everything has come to rest. */

@@ -39,8 +39,9 @@ export const FACTS: ModelFacts = {
     per_token: 1.87e11,
     per_token_squared: 3.3e7,
     fixed: 1.234567e10,
-    attention_per_token: 1e9,
-    attention_fixed: 1e9,
+    // counted with a text of 8 tokens
+    attention_per_token: 5.28e8,
+    attention_fixed: 2.112e9,
     decode_per_pixel: 2.03e8,
     text: 4.321e11,
   },

@@ -89,8 +89,11 @@ export type AddedKey = 'added' | 'no_account' | 'too_many_keys';
 /** A key to take the place of another, which opens for `overlapMs` more. */
 export type SuccessorKey = Pick<KeyRecord, 'id' | 'hash'> & { readonly overlapMs: number };
 
-/** Who did it: `admin` is the deployment's, `key:` and an id a key of the account, `system` the account itself. */
-export type Actor = 'admin' | 'system' | `key:${string}`;
+/**
+ * Who did it: `admin` is the deployment's, `key:` and an id a key of the account, `system` the account itself, `stripe`
+ * a payment there.
+ */
+export type Actor = 'admin' | 'system' | 'stripe' | `key:${string}`;
 
 /** What is written down for good. */
 export type Act =
@@ -212,10 +215,12 @@ export interface JobEnd {
 export interface Settled {
   /** micro-dollars */
   readonly captured: number;
+  /** when, milliseconds since 1970 */
+  readonly at: number;
   readonly keyId: string;
   /** the caller's own customer; null where none was named */
   readonly user: string | null;
-  /** whom a meter outside bills for it; null where the account pays ahead */
+  /** whom a meter outside has still to bill for it; null where it has, or the account pays ahead */
   readonly meteredCustomer: string | null;
 }
 

@@ -11,8 +11,8 @@
  * A stage is paid once, however often it was tried. Text is paid by the length that the server computed, padding
  * included; no cache makes anything cheaper or dearer.
  */
-import { type FemtoUsd, formatExactUsd, formatUsd, type MicroUsd, roundToMicro } from './money.ts';
-import { costOf, imageCost, type Price } from './price.ts';
+import { formatExactUsd, formatUsd, type MicroUsd, roundToMicro } from './money.ts';
+import { costOf, evaluationMflop, imageCost, type Price, plainCost, textMflop } from './price.ts';
 
 /** What of the work is paid. */
 export type Paying = 'whole' | 'heard' | 'nothing';
@@ -44,6 +44,8 @@ export interface Charge {
   readonly micro: MicroUsd;
   /** work that is paid */
   readonly mflop: number;
+  /** length of the text that is paid; null where nothing is */
+  readonly textTokens: number | null;
   readonly lines: readonly ChargeLine[];
 }
 
@@ -51,7 +53,7 @@ export interface Charge {
 export interface CostView {
   readonly usd: string | null;
   readonly quote_usd: string;
-  /** what the model's own plain run at this size would cost */
+  /** what the model's own plain run at this size would cost, with the same text */
   readonly plain_usd: string;
   readonly tariff: string;
 }
@@ -66,14 +68,14 @@ export interface ReceiptCost extends CostView {
   readonly lines: readonly ChargeLine[];
 }
 
-const FREE: Charge = { micro: 0, mflop: 0, lines: [] };
+const FREE: Charge = { micro: 0, mflop: 0, textTokens: null, lines: [] };
 
-/** How many tokens of text are paid: as many as a server computed, at most what was quoted. */
-function paidText({ textTokens }: Price, done: readonly StageDone[], isWhole: boolean): number {
+/** The length of text that is paid: as a server computed it, at most what was quoted. */
+function paidText({ text: { limit, usual } }: Price, done: readonly StageDone[], isWhole: boolean): number {
   const told = done.map((stage) => stage.textTokens).filter((tokens) => tokens !== null);
-  if (told.length > 0) return Math.min(textTokens, Math.max(...told));
-  // a server that does not say: at the model's limit where the image was finished, else nothing was heard of
-  return isWhole ? textTokens : 0;
+  if (told.length > 0) return Math.min(limit, Math.max(...told));
+  // a model that pads every text computes the longest; of any other nothing longer than one token was heard of
+  return isWhole || usual === limit ? limit : 1;
 }
 
 /**
@@ -81,35 +83,25 @@ function paidText({ textTokens }: Price, done: readonly StageDone[], isWhole: bo
  * cost `imageCost` of the whole; nothing done costs nothing unless the image was finished.
  */
 export function chargeOf(price: Price, done: readonly StageDone[], paying: Paying): Charge {
-  if (paying === 'nothing') return FREE;
-  const work: {
-    readonly item: string;
-    readonly tokens: number | null;
-    readonly steps: number;
-    readonly mflop: number;
-  }[] = [];
+  if (paying === 'nothing' || done.length === 0) return FREE;
+  const length = paidText(price, done, paying === 'whole');
+  const work: { item: string; tokens: number | null; steps: number; mflop: number }[] = [];
   for (const { stage, evaluations, isFinished } of done) {
     const planned = price.stages.find((one) => one.stage === stage);
     if (!planned) throw new RangeError(`stage is ${stage}; expected one of the ${price.stages.length} planned`);
     const steps = Math.min(evaluations, planned.evaluations);
-    if (steps > 0) work.push({ item: `stage${stage}`, tokens: planned.tokens, steps, mflop: planned.mflop * steps });
+    const mflop = evaluationMflop(planned, price.text, length) * steps;
+    if (steps > 0) work.push({ item: `stage${stage}`, tokens: planned.tokens, steps, mflop });
     if (isFinished && planned.decodeMflop > 0)
       work.push({ item: `decode${stage}`, tokens: null, steps: 1, mflop: planned.decodeMflop });
   }
-  const text = paidText(price, done, paying === 'whole');
-  if (text > 0 && price.textMflop > 0)
-    work.push({
-      item: 'text',
-      tokens: text,
-      steps: 1,
-      mflop: Math.ceil((price.textMflop * text) / price.textTokens),
-    });
+  work.push({ item: 'text', tokens: length, steps: 1, mflop: textMflop(price.text, length) });
   const mflop = work.reduce((sum, line) => sum + line.mflop, 0);
-  const exact: FemtoUsd = costOf(mflop, price);
-  const micro = paying === 'whole' ? imageCost(mflop, price) : roundToMicro(exact);
+  const micro = paying === 'whole' ? imageCost(mflop, price) : roundToMicro(costOf(mflop, price));
   return {
     micro: Math.min(price.quoted, micro),
     mflop,
+    textTokens: length,
     lines: work.map(({ mflop: own, ...line }) => ({
       ...line,
       tflops: own / 1e6,
@@ -118,18 +110,19 @@ export function chargeOf(price: Price, done: readonly StageDone[], paying: Payin
   };
 }
 
-/** The cost of a job that has not ended; `micro` once it has. */
-export const viewCost = (price: Price, micro: MicroUsd | null): CostView => ({
-  usd: micro === null ? null : formatUsd(micro),
+/** The cost of a job that has not ended: the plain run beside it has the longest text, as the quote has. */
+export const viewQuotedCost = (price: Price): CostView & { readonly usd: null } => ({
+  usd: null,
   quote_usd: formatUsd(price.quoted),
-  plain_usd: formatUsd(imageCost(price.plainMflop, price)),
+  plain_usd: formatUsd(plainCost(price, price.text.limit)),
   tariff: price.tariff,
 });
 
 /** The cost on a receipt. */
-export const viewCharge = (price: Price, { micro, lines }: Charge, paid: Paying): ReceiptCost => ({
-  ...viewCost(price, micro),
+export const viewCharge = (price: Price, { micro, textTokens, lines }: Charge, paid: Paying): ReceiptCost => ({
+  ...viewQuotedCost(price),
   usd: formatUsd(micro),
+  plain_usd: formatUsd(plainCost(price, textTokens ?? price.text.limit)),
   usd_per_tflop: formatExactUsd(BigInt(price.nanoUsdPerTflop) * 1_000_000n),
   minimum_usd: formatUsd(price.minimumMicroUsd),
   paid,

@@ -8,8 +8,9 @@
  *   adjustments   what the deployment gave or took by its own decision
  *
  * A hold is pending until its job ends; then it is captured, in part or in whole, or released. Each resolves once.
- * Laws: debits and credits of all accounts are equal, pending and posted each; a hold resolves once; the columns are the
- * sum of the entries.
+ *
+ * Laws: debits and credits of all accounts are equal, pending and posted each; a hold resolves once; the columns are
+ * the sum of the entries.
  */
 import { MAX_MICRO, type MicroUsd } from './money.ts';
 
@@ -139,7 +140,10 @@ export type PostRefusal =
   /** the sums would be larger than is counted exactly */
   | { readonly kind: 'too_large' };
 
-/** The columns of all accounts once these entries are in, in order. Throws RangeError for one that resolves no hold, or resolves it again. */
+/**
+ * The columns of all accounts once these entries are in, in order. Throws RangeError for one that resolves no hold, or
+ * resolves it again.
+ */
 export function sumOf(entries: readonly Entry[]): Readonly<Record<LedgerAccount, Columns>> {
   const sums: Record<LedgerAccount, Columns> = {
     balance: NOTHING,

@@ -34,6 +34,24 @@ export interface UsageRow {
   readonly held: number;
 }
 
+/** All groups of a period together: of the account, jobs without a customer included. */
+export type UsageTotals = Omit<UsageRow, 'group'>;
+
+export interface UsagePage {
+  readonly rows: readonly UsageRow[];
+  readonly totals: UsageTotals;
+}
+
+/** The longest period that is asked for at once, days. */
+export const MAX_DAYS = 366;
+
+/** Whether text is a day of the calendar. */
+export const isDay = (text: string): boolean =>
+  /^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(Date.parse(text)) && dayOf(Date.parse(text)) === text;
+
+/** How many days a period has, both ends included; 0 or less where it ends before it begins. */
+export const daysOf = (from: string, to: string): number => (Date.parse(to) - Date.parse(from)) / 86_400_000 + 1;
+
 export interface UsageQuery {
   /** days, both included */
   readonly from: string;

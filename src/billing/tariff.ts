@@ -32,7 +32,10 @@ const toRate = ({ nano_usd_per_tflop, minimum_micro_usd }: z.infer<typeof rate>)
   minimumMicroUsd: minimum_micro_usd,
 });
 
-/** The tariff as the configuration has it; null where it is empty: nothing is charged. Throws an Error that says what is wrong. */
+/**
+ * The tariff as the configuration has it; null where it is empty: nothing is charged. Throws an Error that says what is
+ * wrong with it.
+ */
 export function readTariff(text: string | undefined): Tariff | null {
   if (!text) return null;
   let value: unknown;

@@ -13,6 +13,8 @@ export interface FalInput extends Omit<RequestInput, 'width' | 'height'> {
   /** what `guidance` is */
   readonly guidance_scale?: number | undefined;
   readonly num_images?: 1 | undefined;
+  /** the caller's own customer */
+  readonly user?: string | undefined;
   readonly sync_mode?: false | undefined;
   /** the deployment decides: its judge of prompts is asked either way */
   readonly enable_safety_checker?: boolean | undefined;

@@ -1,4 +1,5 @@
 /** A job and its errors in the shapes of fal's queue. Pure. */
+import { paidTflops } from '../billing/sum-costs.ts';
 import type { JobEventType } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import type { LinkedJob } from '../job/links.ts';
@@ -70,9 +71,14 @@ export function viewResult(job: LinkedJob, origin: string) {
     timings: { inference: inferenceSeconds(job) },
     seed: job.seed,
     prompt: job.prompt,
+    cost: job.cost,
     receipt,
   };
 }
+
+/** What fal counts in units of its own, in TFLOPs here: the work that is paid. Null where nothing is charged. */
+export const billableUnits = ({ receipt }: Pick<LinkedJob, 'receipt'>): string | null =>
+  receipt?.cost ? paidTflops(receipt.cost.lines) : null;
 
 /** Why a request has no result. Throws a RangeError for one that has. */
 export function whyNoResult({ status, error }: Pick<LinkedJob, 'status' | 'error'>): ProblemFields {
@@ -130,5 +136,6 @@ export function viewCompletion(job: LinkedJob, origin: string) {
         status: 'ERROR' as const,
         error: job.error?.message ?? `The request was ${job.status}.`,
         payload: null,
+        cost: job.cost,
       };
 }

@@ -1,5 +1,7 @@
 /** Jobs in the shapes of OpenAI's image API, with the facts of the method under `ralu`. Pure. */
+import type { CostView } from '../billing/charge.ts';
 import type { Receipt } from '../billing/receipt.ts';
+import { dollars, sumCosts } from '../billing/sum-costs.ts';
 import type { StoredEvent } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import type { ImageView, JobView } from '../job/job.ts';
@@ -77,24 +79,30 @@ const sum = (values: readonly number[]): number => values.reduce((total, value) 
 
 /**
  * `usage` as OpenAI's clients expect it. Output tokens are the work in this method's unit: image tokens, once for every
- * evaluation of the model that carried them. The prompt is not counted.
+ * evaluation of the model that carried them. The prompt is not counted. `cost` is in dollars, a number as OpenRouter has
+ * it; absent where nothing is charged.
  */
 export function usageOf(receipts: readonly Receipt[]) {
   const image_tokens = sum(
     receipts.flatMap(({ stages }) => stages.map(({ tokens, evaluations }) => tokens * evaluations)),
   );
+  const cost = costOf(receipts);
   return {
     input_tokens: 0,
     input_tokens_details: { image_tokens: 0, text_tokens: 0 },
     output_tokens: image_tokens,
     output_tokens_details: { image_tokens, text_tokens: 0 },
     total_tokens: image_tokens,
+    ...(cost && cost.usd !== null && { cost: dollars(cost.usd) }),
   };
 }
 
+/** What these images cost together; null where nothing is charged. */
+const costOf = (receipts: readonly Receipt[]): CostView | null => sumCosts(receipts.map(({ cost }) => cost));
+
 /**
- * What the method did for some images: stages one by one with the image they belong to, work added up over all images.
- * TFLOPs have attention counted.
+ * What the method did for some images: stages one by one with the image they belong to, work and cost added up over all
+ * images. TFLOPs have attention counted.
  */
 export function methodOf(receipts: readonly Receipt[]) {
   const [first] = receipts as readonly [Receipt, ...Receipt[]];
@@ -111,6 +119,7 @@ export function methodOf(receipts: readonly Receipt[]) {
     tflops_plain: sum(receipts.map(({ tflops }) => tflops.plain)),
     warnings: [...new Set(receipts.flatMap(({ warnings }) => warnings))],
     engine: [...new Set(receipts.map(({ engine }) => engine))].join(', '),
+    cost: costOf(receipts),
   };
 }
 
@@ -234,5 +243,14 @@ export function viewCompleted(
   };
 }
 
-/** The last event of a stream that came to nothing. */
-export const viewStreamError = (problem: ProblemFields): ImageEvent => ({ type: 'error', error: viewError(problem) });
+/**
+ * The last event of a stream that came to nothing. A client hands on no more than `error`, so what the job cost is in
+ * there; `ended` is null where no job has ended.
+ */
+export const viewStreamError = (
+  problem: ProblemFields,
+  ended: { readonly job_id: string; readonly cost: CostView | null } | null,
+): ImageEvent => ({
+  type: 'error',
+  error: { ...viewError(problem), ...(ended && { ralu: { job_id: ended.job_id, cost: ended.cost } }) },
+});

@@ -1,4 +1,6 @@
 /** A job in the shape of Replicate's prediction, its events in the shape of Replicate's stream. Pure. */
+import type { CostView } from '../billing/charge.ts';
+import { dollars } from '../billing/sum-costs.ts';
 import type { StoredEvent } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
@@ -17,7 +19,14 @@ export interface Prediction {
   readonly output: readonly string[] | null;
   readonly error: string | null;
   readonly logs: string;
-  readonly metrics: { readonly predict_time?: number; readonly total_time?: number };
+  readonly metrics: {
+    /** seconds */
+    readonly predict_time?: number;
+    readonly total_time?: number;
+    readonly image_count?: number;
+    /** dollars; absent where nothing is charged */
+    readonly cost_usd?: number;
+  };
   readonly created_at: string;
   readonly started_at: string | null;
   readonly completed_at: string | null;
@@ -26,7 +35,9 @@ export interface Prediction {
   readonly source: 'api';
   readonly webhook?: string;
   readonly urls: { readonly get: string; readonly cancel: string; readonly stream: string };
-  /** what the method did, once done; see the native API */
+  /** what it costs, as far as that is known; null where nothing is charged */
+  readonly cost: CostView | null;
+  /** what the method did, once ended; see the native API */
   readonly receipt: JobView['receipt'];
 }
 
@@ -75,7 +86,7 @@ export function viewPrediction(
     isWaitedFor = false,
   }: { readonly origin: string; readonly streamToken: string; readonly isWaitedFor?: boolean },
 ): Prediction {
-  const { id, model, receipt, prompt, width, height, seed, preset, output_format, links, error, webhook } = job;
+  const { id, model, receipt, prompt, width, height, seed, preset, output_format, links, error, webhook, cost } = job;
   const path = `${origin}/v1/predictions/${id}`;
   const status = statusOf(job);
   const started = logs.find(({ message }) => message.startsWith('stage '))?.at ?? null;
@@ -92,6 +103,8 @@ export function viewPrediction(
       ? {
           predict_time: receipt.stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0) / 1000,
           total_time: receipt.wall_ms.total / 1000,
+          image_count: job.image ? 1 : 0,
+          ...(cost && cost.usd !== null && { cost_usd: dollars(cost.usd) }),
         }
       : {},
     created_at: date(job.created_at),
@@ -102,6 +115,7 @@ export function viewPrediction(
     source: 'api',
     ...(webhook && { webhook: webhook.url }),
     urls: { get: path, cancel: `${path}/cancel`, stream: `${path}/stream?token=${streamToken}` },
+    cost,
     receipt,
   };
 }

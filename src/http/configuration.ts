@@ -26,12 +26,26 @@ function faultOfTariff(text: string): string | null {
   }
 }
 
+/** Addresses to which secrets go: over TLS, unless it is one's own machine. */
+const PRIVATE_CALLS = ['EVENTS_URL', 'STRIPE_API_URL'] as const;
+const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
+
+function isSafe(text: string | undefined): boolean {
+  if (!text) return true;
+  const url = URL.parse(text);
+  if (!url || url.username || url.password || url.hash) return false;
+  return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.includes(url.hostname));
+}
+
 /**
  * What is wrong with a configuration, in a sentence that names it and tells no secret; null where nothing is. A secret
  * that is not there is refused where it is needed.
  */
 export function configurationFault(
-  env: Pick<Env, (typeof STRONG)[number] | 'PUBLIC_URL' | 'OLD_KEYS_UNTIL' | 'TARIFF'>,
+  env: Pick<
+    Env,
+    (typeof STRONG)[number] | (typeof PRIVATE_CALLS)[number] | 'PUBLIC_URL' | 'OLD_KEYS_UNTIL' | 'TARIFF' | 'EVENTS'
+  >,
 ): string | null {
   const short = STRONG.find((name) => isShort(env[name]));
   if (short) return `The secret ${short} of this deployment is too short: it needs ${MIN_SECRET_BYTES} bytes.`;
@@ -39,6 +53,10 @@ export function configurationFault(
     return 'The OLD_KEYS_UNTIL of this deployment must be a date such as 2026-12-31, or empty.';
   const tariffFault = faultOfTariff(env.TARIFF);
   if (tariffFault !== null) return `The TARIFF of this deployment ${tariffFault}.`;
+  const unsafe = PRIVATE_CALLS.find((name) => !isSafe(env[name]));
+  if (unsafe) return `The ${unsafe} of this deployment must be an https address without a name, password or fragment.`;
+  if (env.EVENTS && env.EVENTS_URL)
+    return 'This deployment has both EVENTS_URL and a queue EVENTS: events go to one of them.';
   const rule = refusePublicUrl(env.PUBLIC_URL);
   return rule && `The PUBLIC_URL of this deployment ${rule}.`;
 }

@@ -21,13 +21,10 @@ export interface Env extends JobEnv {
   readonly MODERATION_URL: string;
   /** secret: its bearer token, where it wants one */
   readonly MODERATION_TOKEN?: string;
-  /**
-   * address under which callers reach the service, with the path before `/v1` where there is one; empty: the one that
-   * each request came to
-   */
-  readonly PUBLIC_URL: string;
   /** a date: keys, job ids and links of the first form are taken until its end; empty: they are not */
   readonly OLD_KEYS_UNTIL: string;
+  /** secret: what Stripe signs its webhooks to this service with; without it none is taken */
+  readonly STRIPE_WEBHOOK_SECRET?: string;
   /** secret: the bearer key that opens accounts and rules them */
   readonly ADMIN_KEY: string;
 }

@@ -5,7 +5,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
-import { isTold, viewError, viewResult, viewStatus, whyNoResult } from '../doors/fal.ts';
+import { billableUnits, isTold, viewError, viewResult, viewStatus, whyNoResult } from '../doors/fal.ts';
 import { draftFalRequest, type FalInput, modelOfApp } from '../doors/fal-request.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
@@ -14,6 +14,7 @@ import type { FitMemo } from '../job/plan.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
+import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
 import { followJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
@@ -25,7 +26,7 @@ import { publicBase } from './public-address.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import type { SchemaFields } from './schema-fields.ts';
 import { sendEvents } from './send-events.ts';
-import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
+import { idempotencyOf, NOT_PAID, rateHeaders, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
 const {
@@ -76,7 +77,7 @@ const submitTo = (path: string, parts: Readonly<Record<string, z.ZodString>>) =>
       headers: z.object({ 'idempotency-key': z.string().optional() }),
       body: foreignContent(falBody),
     },
-    responses: { 200: { description: 'In the queue', ...any } },
+    responses: { 200: { description: 'In the queue', ...any }, 402: NOT_PAID },
   });
 const streamStatus = createRoute({
   method: 'get',
@@ -156,6 +157,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       requestId: c.var.requestId,
       idempotency,
       webhook: webhookOf(c, 'fal_webhook', webhook, 'fal'),
+      user: input.user || null,
     });
     const [{ id }] = jobs as [JobView];
     const { job, base } = await find(c, { owner, app, id });
@@ -164,6 +166,7 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       200,
       {
         ...rateHeaders(rate),
+        ...costHeaders([job]),
         'x-fal-request-id': id,
         'x-ralu-job-id': id,
         ...(isReplay && { 'idempotent-replayed': 'true' }),
@@ -222,8 +225,14 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(requestRoute('get', '', 'The result'), async (c) => {
     const { job, origin } = await find(c, c.req.valid('param'));
     const result = viewResult(job, origin);
-    if (result) return c.json(result, 200, { 'x-fal-request-id': job.id });
-    throw new Problem(whyNoResult(job));
+    const units = billableUnits(job);
+    const headers = {
+      'x-fal-request-id': job.id,
+      ...costHeaders([job]),
+      ...(units !== null && { 'x-fal-billable-units': units }),
+    };
+    if (result) return c.json(result, 200, headers);
+    throw new Problem({ ...whyNoResult(job), headers });
   });
 
   app.openapi(requestRoute('put', '/cancel', 'Stop a request'), async (c) => {

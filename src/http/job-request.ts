@@ -118,12 +118,9 @@ export const jobBody = z
       .max(2000)
       .optional()
       .openapi({ description: 'an address that is called when the job has ended, signed by Standard Webhooks' }),
-    user: z
-      .string()
-      .min(1)
-      .max(MAX_USER)
-      .optional()
-      .openapi({ description: 'your own customer: counted in usage, and held to the limits of each user' }),
+    user: z.string().max(MAX_USER).optional().openapi({
+      description: 'your own customer: counted in usage, and held to the limits of each user; empty: none',
+    }),
   } satisfies SchemaFields<JobFields>)
   .openapi('JobRequest');
 export type JobBody = z.infer<typeof jobBody>;

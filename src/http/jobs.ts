@@ -7,6 +7,7 @@ import type { PlannedJob } from '../job/plan-request.ts';
 import { jobPath, summarize, viewQuote } from '../job/view.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
+import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
 import { waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
@@ -18,7 +19,7 @@ import { limitBody, requireJson } from './request-body.ts';
 import { STREAM_HEADERS } from './send-events.ts';
 import { sendImage } from './send-image.ts';
 import { showJob } from './show-job.ts';
-import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
+import { idempotencyOf, NOT_PAID, rateHeaders, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
 /** Where a reconnecting watcher goes on: the number after `Last-Event-ID`, 0 at first. */
@@ -54,6 +55,7 @@ const createJob = createRoute({
   },
   responses: {
     202: jobResponse('Accepted: the job with its plan'),
+    402: NOT_PAID,
     422: { description: 'The Idempotency-Key came with another request' },
     429: { description: 'Too many images a minute, or jobs at once' },
   },
@@ -61,12 +63,12 @@ const createJob = createRoute({
 const quoteJob = createRoute({
   method: 'post',
   path: '/v1/jobs/quote',
-  summary: 'Get plan, work and expected time without starting a job',
+  summary: 'Get plan, work, expected time and cost without starting a job',
   middleware: [requireKey, limitBody, requireJson] as const,
   request: { body: { required: true, content: { 'application/json': { schema: jobBody } } } },
   responses: {
     200: {
-      description: 'The plan with its work, and the seconds it took this account’s jobs lately',
+      description: 'The plan with its work, the most that it costs, and the seconds it took this account’s jobs lately',
       content: { 'application/json': { schema: z.custom<Quote>().openapi('Quote', { type: 'object' }) } },
     },
   },
@@ -168,11 +170,12 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,
       webhook: webhookOf(c, 'webhook_url', body.webhook_url, 'jobs'),
-      user: body.user ?? null,
+      user: body.user || null,
     });
     const [job] = jobs as [JobView];
     return c.json(await showJob(c, job), 202, {
       ...rateHeaders(rate),
+      ...costHeaders(jobs),
       location: prefixOf(publicBase(c.env, c.req.url)) + jobPath(job.id),
       'x-ralu-job-id': job.id,
       ...(isReplay && { 'idempotent-replayed': 'true' }),
@@ -186,7 +189,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
       queueAt(c.env, plan),
     ]);
-    return c.json(viewQuote(request, plan, { pace, queue }), 200);
+    const quote = viewQuote(request, plan, { pace, queue });
+    return c.json(quote, 200, costHeaders([quote]));
   });
 
   app.openapi(listJobs, async (c) => {
@@ -216,7 +220,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const { wait = 0 } = c.req.valid('query');
     const job = await waitForJob(c.env, c.var.caller.account, id, wait * 1000);
     if (!job) throw jobNotFound(id);
-    return c.json(await showJob(c, job), 200);
+    return c.json(await showJob(c, job), 200, costHeaders([job]));
   });
 
   app.openapi(watchJob, async (c) => {
@@ -248,7 +252,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = await jobId(c, c.req.valid('param').id);
     const job = await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account));
     if (!job) throw jobNotFound(id);
-    return c.json(await showJob(c, job), 200);
+    return c.json(await showJob(c, job), 200, costHeaders([job]));
   });
 
   app.openapi(deleteJob, async (c) => {

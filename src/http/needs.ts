@@ -42,6 +42,8 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'POST /v1/account/keys/{key}/rotate': 'admin',
   'DELETE /v1/account/keys/{key}': 'own_key',
   'GET /v1/account/audit': 'admin',
+  'GET /v1/account/ledger': 'admin',
+  'GET /v1/usage': 'read',
   'GET /v1/webhooks/default/secret': 'admin',
   'POST /v1/webhooks/default/secret': 'admin',
 
@@ -53,6 +55,12 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'POST /v1/accounts/{account}/resume': 'deployment',
   'DELETE /v1/accounts/{account}/content': 'deployment',
   'GET /v1/accounts/{account}/audit': 'deployment',
+  'GET /v1/accounts/{account}/ledger': 'deployment',
+  'POST /v1/accounts/{account}/ledger': 'deployment',
+  'GET /v1/accounts/{account}/usage': 'deployment',
+  'POST /v1/accounts/{account}/reconcile': 'deployment',
+  'GET /v1/accounts/{account}/backup': 'deployment',
+  'POST /v1/accounts/{account}/backup': 'deployment',
   'GET /v1/accounts/{account}/keys': 'deployment',
   'POST /v1/accounts/{account}/keys': 'deployment',
   'POST /v1/accounts/{account}/keys/{key}/rotate': 'deployment',
@@ -65,6 +73,8 @@ const READS: Readonly<Record<string, ReadKind>> = {
   'GET /v1/jobs': 'lists',
   'GET /v1/predictions': 'lists',
   'GET /v1/account/audit': 'lists',
+  'GET /v1/account/ledger': 'lists',
+  'GET /v1/usage': 'lists',
 };
 
 const routeOf = (method: string, path: string): string =>

@@ -10,6 +10,7 @@ import type { FitMemo } from '../job/plan.ts';
 import type { JobWithLogs } from '../job/rpc.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
+import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
 import { followJob, waitForJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
@@ -20,7 +21,7 @@ import { orProblem } from './problem.ts';
 import { publicBase } from './public-address.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { sendEvents } from './send-events.ts';
-import { idempotencyOf, rateHeaders, startJobs } from './start-jobs.ts';
+import { idempotencyOf, NOT_PAID, rateHeaders, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
 const PAGE = 20;
@@ -59,7 +60,7 @@ const create = createRoute({
   summary: 'Start a prediction',
   middleware: [requireKey, limitBody, requireJson] as const,
   request: { headers, body: foreignContent(createBody) },
-  responses: { 201: shown('The prediction') },
+  responses: { 201: shown('The prediction'), 402: NOT_PAID },
 });
 const createOfModel = createRoute({
   method: 'post',
@@ -71,7 +72,7 @@ const createOfModel = createRoute({
     params: z.object({ owner: z.string(), name: z.string() }),
     body: foreignContent(createBody.omit({ version: true })),
   },
-  responses: { 201: shown('The prediction') },
+  responses: { 201: shown('The prediction'), 402: NOT_PAID },
 });
 const get = createRoute({
   method: 'get',
@@ -158,6 +159,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       idempotency,
       deadlineSeconds: orProblem(deadlineSeconds(c.req.header('cancel-after'))),
       webhook: webhookOf(c, 'webhook', body.webhook, 'replicate'),
+      user: body.input.user || null,
     });
     const [{ id }] = jobs as [JobView];
     const wait = waitSeconds(c.req.header('prefer'));
@@ -165,6 +167,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const { job, logs } = await find(c, id);
     return c.json(await view(c, job, logs, wait > 0), 201, {
       ...rateHeaders(rate),
+      ...costHeaders([job]),
       'x-ralu-job-id': id,
       ...(isReplay && { 'idempotent-replayed': 'true' }),
     });
@@ -182,7 +185,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(get, async (c) => {
     const { job, logs } = await find(c, c.req.valid('param').id);
-    return c.json(await view(c, job, logs), 200);
+    return c.json(await view(c, job, logs), 200, costHeaders([job]));
   });
 
   app.openapi(list, async (c) => {
@@ -211,7 +214,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     if (!(await callObject(c.env.JOBS, await jobId(c, id), (stub) => stub.cancel(c.var.caller.account))))
       throw jobNotFound(id);
     const { job, logs } = await find(c, id);
-    return c.json(await view(c, job, logs), 200);
+    return c.json(await view(c, job, logs), 200, costHeaders([job]));
   });
 
   // Replicate's client sends no key here: the address itself opens it

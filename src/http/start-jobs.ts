@@ -21,6 +21,9 @@ import { badField, orProblem, Problem } from './problem.ts';
 
 const MAX_IDEMPOTENCY_KEY = 255;
 
+/** How a 402 is described. */
+export const NOT_PAID = { description: 'The account has too little credit, or has spent what it may for now' };
+
 export interface StartedJobs {
   readonly jobs: readonly JobView[];
   /** the jobs of an earlier request with the same idempotency key */

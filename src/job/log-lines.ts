@@ -1,4 +1,5 @@
 /** The story of a job as lines of text, for surfaces that have logs. Pure. */
+import type { CostView } from '../billing/charge.ts';
 import type { StoredEvent } from './events.ts';
 
 export interface LogLine {
@@ -13,13 +14,18 @@ const count = (n: number, thing: string): string => `${n} ${thing}${n === 1 ? ''
 type Text = readonly [LogLine['level'], string];
 const line = (...text: Text): readonly Text[] => [text];
 
+/** What a job has cost; no line where nothing is charged. Older events do not say. */
+const costLine = (cost: CostView | null | undefined): readonly Text[] =>
+  cost && cost.usd !== null ? line('INFO', `it cost ${cost.usd} USD`) : [];
+
 function textsOf(event: StoredEvent): readonly Text[] {
   switch (event.type) {
     case 'plan': {
-      const { stages, tflops, model, warnings } = event.data;
+      const { stages, tflops, model, warnings, cost } = event.data;
       const work = tflops.ratio === 1 ? '' : `, ${tflops.ratio.toFixed(2)} times less denoising than the plain run`;
       return [
         ['INFO', `${model}: ${count(stages.length, 'stage')}${work}`],
+        ...(cost ? line('INFO', `at most ${cost.quote_usd} USD, the plain run ${cost.plain_usd} USD`) : []),
         ...warnings.map((warning): Text => ['WARN', warning]),
       ];
     }
@@ -41,11 +47,11 @@ function textsOf(event: StoredEvent): readonly Text[] {
         `${count(event.data.indices.length, 'token')} ${event.data.edges ? 'at edges' : 'with detail'} go to full resolution early`,
       );
     case 'done':
-      return line('INFO', `done in ${Math.round(event.data.receipt.wall_ms.total)} ms`);
+      return [['INFO', `done in ${Math.round(event.data.receipt.wall_ms.total)} ms`], ...costLine(event.data.cost)];
     case 'failed':
-      return line('ERROR', event.data.message);
+      return [['ERROR', event.data.message], ...costLine(event.data.cost)];
     case 'cancelled':
-      return line('INFO', 'cancelled');
+      return [['INFO', 'cancelled'], ...costLine(event.data.cost)];
     case 'queued':
     case 'step':
     case 'preview':

@@ -2,17 +2,23 @@
  * What an ended job still has to tell others, one letter each. A letter is stored in the transaction that ends the job
  * and removed when it was taken, so each is delivered at least once. None carries content of the job. Pure.
  */
-import type { JobEnd } from '../account/account.ts';
+import type { JobEnd, Settled } from '../account/account.ts';
+import type { MeterEvent } from '../billing/stripe.ts';
+import { type EndedFacts, type UsageEvent, usageEvent } from '../billing/usage-event.ts';
 import type { JobRecord } from './job.ts';
 import { pictureKeys } from './unreadable.ts';
 import { LONGEST_PAUSE_MS } from './webhook.ts';
 
 export type Letter =
-  /** the account: the job has ended */
+  /** the account: the job has ended. With what others are told of that once the account has answered; null: nothing */
   | {
       readonly kind: 'ended';
-      readonly payload: { readonly account: string; readonly job: string } & JobEnd;
+      readonly payload: { readonly account: string; readonly job: string; readonly facts: EndedFacts | null } & JobEnd;
     }
+  /** the deployment's sink of events, or its queue: the job has ended, and what it cost */
+  | { readonly kind: 'event'; readonly payload: UsageEvent }
+  /** a meter at Stripe: what the job cost */
+  | { readonly kind: 'meter'; readonly payload: MeterLetter }
   /** the account: the job is no longer stored; goes out after `ended` was taken */
   | { readonly kind: 'erased'; readonly payload: { readonly account: string; readonly job: string } }
   /** the caller's own server; the body is made from the job when it is sent */
@@ -27,9 +33,20 @@ export type Letter =
   /** the job itself: its time is over */
   | { readonly kind: 'expire'; readonly payload: null };
 
+/** A meter event, and how far it is. */
+export interface MeterLetter extends MeterEvent {
+  readonly account: string;
+  /** when it was first sent since it was last known not to be there, milliseconds since 1970; null: never */
+  readonly firstTriedAt: number | null;
+  /** the meter has it; the account does not know yet */
+  readonly isTaken: boolean;
+}
+
 export type LetterKind = Letter['kind'];
 export const LETTER_KINDS = [
   'ended',
+  'event',
+  'meter',
   'erased',
   'webhook',
   'picture',
@@ -53,6 +70,9 @@ export interface SentStage {
   readonly outcome: 'sent' | 'stored' | 'failed';
 }
 
+/** Letters to servers of others, which may hang: nobody who erases a job waits for these. */
+export const OUTSIDE = ['webhook', 'event', 'meter'] as const satisfies readonly LetterKind[];
+
 /** When a picture that was on its way as its job ended has arrived, or never will. */
 const STRAY_MS = 60_000;
 
@@ -69,7 +89,17 @@ const forget = ({ backend, stageId, worker }: SentStage): Letter => ({
  */
 export function lettersAtEnd(
   record: JobRecord,
-  { end, expiresAt, now }: { readonly end: JobEnd; readonly expiresAt: number; readonly now: number },
+  {
+    end,
+    facts,
+    expiresAt,
+    now,
+  }: {
+    readonly end: JobEnd;
+    readonly facts: EndedFacts | null;
+    readonly expiresAt: number;
+    readonly now: number;
+  },
   sent: readonly SentStage[],
 ): readonly DueLetter[] {
   const { id: job, account, room, plan } = record;
@@ -82,12 +112,35 @@ export function lettersAtEnd(
   // a request that was given up may still run where it was sent
   const running = sent.filter(({ outcome }) => outcome !== 'stored');
   return [
-    at(now)({ kind: 'ended', payload: { account, job, ...end } }),
+    at(now)({ kind: 'ended', payload: { account, job, facts, ...end } }),
     ...(record.webhook ? [at(now)({ kind: 'webhook', payload: null })] : []),
     ...running.map(forget).map(at(now)),
     ...(end.status !== 'done' && isLastStage ? pictures(record).map(at(now + STRAY_MS)) : []),
     at(expiresAt)({ kind: 'expire', payload: null }),
   ];
+}
+
+/**
+ * What has to be told once the account has taken the end of a job and answered `settled`: the event where the
+ * deployment `hasSink`, the meter where the account's customer is still to be billed.
+ */
+export function lettersAfterSettling(
+  { account, job, facts = null }: Extract<Letter, { kind: 'ended' }>['payload'],
+  settled: Settled | null,
+  { hasSink, publicUrl }: { readonly hasSink: boolean; readonly publicUrl: string },
+): readonly Letter[] {
+  const letters: Letter[] = [];
+  // an end that an earlier version stored has no facts
+  if (hasSink && facts)
+    letters.push({ kind: 'event', payload: usageEvent(facts, { job, account, settled }, publicUrl) });
+  if (settled?.meteredCustomer && settled.captured > 0) {
+    const { meteredCustomer: customer, captured: micro, at } = settled;
+    letters.push({
+      kind: 'meter',
+      payload: { account, job, customer, micro, at, firstTriedAt: null, isTaken: false },
+    });
+  }
+  return letters;
 }
 
 /**
@@ -108,8 +161,11 @@ export function lettersAtErasure(record: JobRecord, sent: readonly SentStage[], 
 /** Letters that an erased job no longer sends: they would need its content, or are sent anew. */
 export const DROPPED_AT_ERASURE = ['webhook', 'expire', 'forget'] as const satisfies readonly LetterKind[];
 
-/** Letters that a job which turns out to be unreadable no longer sends, or sends anew. */
-export const DROPPED_AT_BREAK = ['ended', 'webhook', 'expire', 'forget'] as const satisfies readonly LetterKind[];
+/**
+ * Letters that a job which turns out to be unreadable no longer sends, or sends anew. Where its end is still to be told,
+ * that stays: it says what the job cost.
+ */
+export const DROPPED_AT_BREAK = ['webhook', 'expire', 'forget'] as const satisfies readonly LetterKind[];
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -120,6 +176,8 @@ const PAUSES: Readonly<Record<Exclude<LetterKind, 'webhook' | 'expire'>, readonl
   ended: [5 * SECOND, 5 * MINUTE, Number.POSITIVE_INFINITY],
   erased: [5 * SECOND, 5 * MINUTE, Number.POSITIVE_INFINITY],
   picture: [5 * SECOND, HOUR, Number.POSITIVE_INFINITY],
+  event: [5 * SECOND, HOUR, Number.POSITIVE_INFINITY],
+  meter: [5 * SECOND, HOUR, Number.POSITIVE_INFINITY],
   // a stage that nobody reads ends by itself, and a kept result is forgotten after minutes
   forget: [5 * SECOND, 5 * MINUTE, 6],
 };
@@ -132,6 +190,8 @@ export const LONGEST_WAIT: Readonly<Record<LetterKind, number>> = {
   ended: PAUSES.ended[1],
   erased: PAUSES.erased[1],
   picture: PAUSES.picture[1],
+  event: PAUSES.event[1],
+  meter: PAUSES.meter[1],
   forget: PAUSES.forget[1],
   webhook: LONGEST_PAUSE_MS,
   // as long as the deployment says

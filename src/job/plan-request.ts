@@ -7,7 +7,7 @@
  *   request → draft, or what is wrong with it: cheap, and nothing is refused after it
  *   draft → plan: the fits
  */
-import { type Price, priceOf, wholeMflop } from '../billing/price.ts';
+import { type Price, priceOf } from '../billing/price.ts';
 import type { Tariff } from '../billing/tariff.ts';
 import { plainWork, totalFlops } from '../billing/work.ts';
 import { resolveModel } from '../fleet/models.ts';
@@ -132,7 +132,7 @@ export function draftRequest(
   const { work } = outline.value;
   const { decode, text } = work.flops;
   // a speed is priced by the most work that it may come to
-  const atMost = search && wholeMflop(search.value.flops) + search.value.steps;
+  const atMost = search && { flops: search.value.flops, evaluations: search.value.steps };
   const price = tools.tariff && priceOf(tools.tariff, facts.id, outline.value.toPrice, atMost);
   return {
     ok: true,

@@ -2,7 +2,7 @@
 import type { JobEnd, JobWork } from '../account/account.ts';
 import { type Charge, chargeOf, type Paying, type StageDone, viewCharge } from '../billing/charge.ts';
 import { parseUsd } from '../billing/money.ts';
-import { totalMflop } from '../billing/price.ts';
+import { workOf } from '../billing/price.ts';
 import { makeReceipt, type Receipt, type StageUsage } from '../billing/receipt.ts';
 import { viewPlannedWork } from '../billing/work.ts';
 import { evaluatedSteps } from '../numerics/taylor.ts';
@@ -193,18 +193,18 @@ export const chargeAtEnd = (record: JobRecord, end: End, usage: readonly StageUs
   record.plan.price && chargeOf(record.plan.price, workHeard(record, usage, steps), payingOf(record.request, end));
 
 /**
- * Work that stage servers did for a job beyond what it was let in for, MFLOPs, when `steps` is all that was heard of the
- * stage it failed in: what nobody pays still counts against the account's budget of work.
+ * Work that stage servers did for a job beyond what it was let in for, when `steps` is all that was heard of the stage
+ * it failed in: what nobody pays still counts against the account's budget of work.
  */
 export function excessWork({ plan, room }: JobRecord, usage: readonly StageUsage[], steps: number): JobEnd['excess'] {
   const { price } = plan;
   if (!price || room.name !== 'stage') return null;
-  const done = price.stages.reduce((sum, { stage, mflop, evaluations, decodeMflop }) => {
-    if (usage.some((used) => used.stage === stage)) return sum + mflop * evaluations + decodeMflop;
-    return stage === room.stage ? sum + mflop * steps : sum;
-  }, 0);
-  const mflop = done - totalMflop(price);
-  return mflop > 0 ? { mflop, plainMflop: price.plainMflop } : null;
+  const { limit } = price.text;
+  const tried = price.stages
+    .filter(({ stage }) => stage === room.stage || usage.some((used) => used.stage === stage))
+    .map((stage) => (stage.stage === room.stage ? { ...stage, evaluations: steps } : stage));
+  const mflop = workOf(tried, price, limit) - workOf(price.stages, price, limit);
+  return mflop > 0 ? { mflop, plainMflop: workOf([price.plain], price, limit) } : null;
 }
 
 /** The receipt of a job that ends at `now`, however it ends: the work that stage servers reported, and its charge. */
@@ -231,7 +231,7 @@ export const receiptOf = (
   });
 
 /** What an account learns of a done job: its work, and the time its stages had. */
-export const workOf = ({ plan }: Pick<JobRecord, 'plan'>, { stages }: Receipt): JobWork => ({
+export const jobWorkOf = ({ plan }: Pick<JobRecord, 'plan'>, { stages }: Receipt): JobWork => ({
   model: plan.model.id,
   tflops: viewPlannedWork(plan).total,
   ms: stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0),
@@ -244,7 +244,7 @@ export function endOf(record: Pick<JobRecord, 'plan' | 'room' | 'receipt'>, exce
   const cost = receipt?.cost ?? null;
   return {
     status: room.name,
-    work: room.name === 'done' && receipt ? workOf(record, receipt) : null,
+    work: room.name === 'done' && receipt ? jobWorkOf(record, receipt) : null,
     charge: cost && {
       micro: parseUsd(cost.usd),
       mflop: cost.lines.reduce((sum, { tflops }) => sum + Math.round(tflops * 1e6), 0),

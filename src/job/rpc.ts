@@ -26,11 +26,16 @@ import type {
 } from '../account/account.ts';
 import type { Standing } from '../account/standing.ts';
 import type { WebhookGeneration } from '../account/webhook-secret.ts';
+import type { BackupPage, BackupQuery, Restored, RestorePage } from '../billing/backup.ts';
+import type { Reconciled } from '../billing/difference.ts';
 import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
-import type { UsageQuery, UsageRow } from '../billing/spending.ts';
+import type { UsagePage, UsageQuery } from '../billing/spending.ts';
+import type { Statement } from '../billing/statement.ts';
+import type { MeterMinute } from '../billing/stripe.ts';
 import type { StoredEvent } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
+import type { LetterKind } from './outbox.ts';
 import type { Webhook } from './webhook.ts';
 
 /** What an object's method gives to whoever calls it from outside. */
@@ -51,6 +56,16 @@ export interface NewJob {
 export interface JobWithLogs {
   readonly job: JobView;
   readonly logs: readonly LogLine[];
+}
+
+/** What a job says of its money. */
+export interface Reckoning {
+  /** the most that it may cost, micro-dollars; null: nothing is charged, or it is no longer stored */
+  readonly quoted: number | null;
+  /** how it ended; null: it is no longer stored */
+  readonly end: JobEnd | 'open' | null;
+  /** kinds of the letters that were not taken yet */
+  readonly letters: readonly LetterKind[];
 }
 
 /**
@@ -76,6 +91,8 @@ export interface JobCalls {
   wait(owner: string, ms: number): Answer<JobView | null>;
   /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
   ending(): Answer<JobEnd | 'open' | null>;
+  /** What it says of its money, and which of its letters wait; null where there is nothing of it. */
+  reckoning(): Answer<Reckoning | null>;
   /** Ends the job unless it has ended already, and frees the stage server. */
   cancel(owner: string): Answer<JobView | null>;
   /** Removes prompt, picture, latents and events. False when there was no such job. */
@@ -128,19 +145,34 @@ export interface AccountCalls {
    * answered alike every time; null where nothing was held for it.
    */
   ended(id: string, end: JobEnd): Answer<Settled | null>;
+  /** A meter outside has taken the charge of a job: told by its object, at least once. */
+  metered(id: string): Answer<void>;
+  /** What of the charges of the minute of `at` a meter outside has taken, and what not. */
+  meterMinute(at: number): Answer<MeterMinute>;
   /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */
   pace(model: string): Answer<number | null>;
   /** A job is no longer stored. */
   erased(id: string): Answer<void>;
   /**
-   * Writes money that came in, was given back or is adjusted; the same posting again writes nothing. Null where there is
-   * no account.
+   * Writes money that came in, was given back or is adjusted; the same posting again writes nothing. Null where there
+   * is no account.
    */
   post(posting: Posting, actor: Actor): Answer<Posted | null>;
   /** The entries of the ledger, oldest first. */
   entries(query: PageQuery): Answer<readonly StoredEntry[]>;
-  /** What was done and spent between two days, by group. */
-  usage(query: UsageQuery): Answer<readonly UsageRow[]>;
+  /** The entries of the ledger, oldest first, and where it stood before them; null where there is no account. */
+  statement(query: PageQuery): Answer<Statement | null>;
+  /** What was done and spent between two days, by group, and in all; null where there is no account. */
+  usage(query: UsageQuery): Answer<UsagePage | null>;
+  /**
+   * Compares ledger, jobs and outbox: the rows with each other where `after` is 0, and a page of the jobs after that
+   * place with what they say themselves. Null where there is no account.
+   */
+  reconcile(after: number): Answer<Reconciled | null>;
+  /** A page of the ledger, to be kept elsewhere; null where there is no account. */
+  backup(query: BackupQuery): Answer<BackupPage | null>;
+  /** Puts a page of a ledger back that was kept elsewhere. Told again it changes nothing. Null where there is no account. */
+  restore(page: RestorePage, actor: Actor): Answer<Restored | null>;
   /** Jobs of the account, newest first, each with its place. */
   jobs(query: JobQuery): Answer<readonly (IndexedJob & { readonly seq: number })[]>;
 }

@@ -1,5 +1,5 @@
 /** A job as its owner sees it. Pure. */
-import { type CostView, viewCost } from '../billing/charge.ts';
+import { type CostView, viewQuotedCost } from '../billing/charge.ts';
 import type { StoredEvent } from './events.ts';
 import type { JobRecord, JobRequest, JobSummary, JobView, Plan, Quote } from './job.ts';
 import { queueOf } from './log-lines.ts';
@@ -24,7 +24,7 @@ function statusOf({ room, attempt }: JobRecord): JobView['status'] {
 /** What a job costs, as far as that is known; null where nothing is charged. */
 export function costOf({ plan, receipt }: Pick<JobRecord, 'plan' | 'receipt'>): CostView | null {
   if (!plan.price) return null;
-  const { usd = null, ...cost } = receipt?.cost ?? viewCost(plan.price, null);
+  const { usd = null, ...cost } = receipt?.cost ?? viewQuotedCost(plan.price);
   return { usd, quote_usd: cost.quote_usd, plain_usd: cost.plain_usd, tariff: cost.tariff };
 }
 
@@ -45,7 +45,7 @@ export function viewQuote(
     preset: schedule.preset,
     plan: view,
     tflops: view.tflops.total,
-    cost: plan.price && viewCost(plan.price, null),
+    cost: plan.price && viewQuotedCost(plan.price),
     seconds: pace === null ? null : (view.tflops.total * pace) / 1000,
     queue,
   };

@@ -4,7 +4,7 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { APICallError, generateImage, type ImageModel } from 'ai';
 import { decode } from 'fast-png';
 import { beforeAll, expect, test } from 'vitest';
-import { type Door, openDoor } from './doors.ts';
+import { type Door, openDoor, openPoorDoor } from './doors.ts';
 
 let rig: Door;
 let providers: Record<'openai' | 'openai-compatible', (id: string) => ImageModel>;
@@ -52,5 +52,24 @@ test.each(['openai', 'openai-compatible'] as const)(
     expect(APICallError.isInstance(error)).toBe(true);
     expect(error).toMatchObject({ statusCode: 400, isRetryable: false });
     expect((error as APICallError).message).toContain('size');
+  },
+);
+
+test.each(['openai', 'openai-compatible'] as const)(
+  '%s: without credit it is an APICallError that is not tried again',
+  async (provider) => {
+    const { service } = await openPoorDoor();
+    const options = { baseURL: `${service.url}/v1`, apiKey: service.key };
+    const model =
+      provider === 'openai'
+        ? createOpenAI(options).image('gpt-image-1')
+        : createOpenAICompatible({ ...options, name: 'ralu' }).imageModel('gpt-image-1');
+    const error = await generateImage({ model, prompt: 'a red apple', size: '256x256' }).catch(
+      (reason: unknown) => reason,
+    );
+    // one that was tried again would be a RetryError
+    expect(APICallError.isInstance(error)).toBe(true);
+    expect(error).toMatchObject({ statusCode: 402, isRetryable: false });
+    expect((error as APICallError).message).toContain('0.000000 USD left');
   },
 );

@@ -20,6 +20,30 @@ export async function openDoor(): Promise<Door> {
   return { service: { url, key: await openAccount(url, adminKey, 'test') }, adminKey };
 }
 
+/** The same stack, and a new account in it that pays ahead and has nothing: what it asks for is a 402. */
+export async function openPoorDoor(): Promise<Door> {
+  const { url, adminKey } = inject('clientsStack');
+  const response = await fetch(`${url}/v1/accounts`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'poor', billing: { mode: 'prepaid' } }),
+  });
+  const { key } = (await response.json()) as { key: { key: string } };
+  return { service: { url, key: key.key }, adminKey };
+}
+
+/** Counts the requests that a client makes, and hands them on. */
+export function countedFetch(): { readonly fetch: typeof fetch; readonly count: () => number } {
+  let count = 0;
+  return {
+    fetch: (...request) => {
+      count++;
+      return fetch(...request);
+    },
+    count: () => count,
+  };
+}
+
 export interface Received {
   readonly headers: Record<string, string>;
   readonly body: string;

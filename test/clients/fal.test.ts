@@ -2,19 +2,23 @@
 import { ApiError, createFalClient, type FalClient, ValidationError } from '@fal-ai/client';
 import { decode } from 'fast-png';
 import { beforeAll, expect, test } from 'vitest';
-import { type Door, listen, openDoor, until } from './doors.ts';
+import { countedFetch, type Door, listen, openDoor, openPoorDoor, until } from './doors.ts';
 
 let rig: Door;
+let makeClient: (key: string, fetch?: typeof globalThis.fetch) => FalClient;
 let fal: FalClient;
 let app: string;
 
 beforeAll(async () => {
   rig = await openDoor();
   const queue = `${rig.service.url}/fal/queue`;
-  fal = createFalClient({
-    credentials: rig.service.key,
-    requestMiddleware: async (request) => ({ ...request, url: request.url.replace('https://queue.fal.run', queue) }),
-  });
+  makeClient = (credentials, fetch = globalThis.fetch) =>
+    createFalClient({
+      credentials,
+      fetch,
+      requestMiddleware: async (request) => ({ ...request, url: request.url.replace('https://queue.fal.run', queue) }),
+    });
+  fal = makeClient(rig.service.key);
   const { data } = (await (
     await fetch(`${rig.service.url}/v1/models`, { headers: { authorization: `Bearer ${rig.service.key}` } })
   ).json()) as { data: { id: string }[] };
@@ -80,6 +84,33 @@ test('bad input is a ValidationError with the field’s place', async () => {
   expect(nobody).toMatchObject({ status: 404 });
 });
 
+test('what a picture cost stands in the result, and in units and dollars in its headers', async () => {
+  const { data, requestId } = await fal.subscribe(app, { input: APPLE } as Parameters<typeof fal.subscribe>[1]);
+  const { cost } = data as unknown as { cost: { usd: string; quote_usd: string } };
+  const response = await fetch(`${rig.service.url}/fal/queue/${app}/requests/${requestId}`, {
+    headers: { authorization: `Key ${rig.service.key}` },
+  });
+  expect(response.headers.get('x-ralu-cost-usd')).toBe(cost.usd);
+  expect(Number(cost.usd)).toBeGreaterThan(0);
+  expect(response.headers.get('x-fal-billable-units')).toMatch(/^\d+\.\d{6}$/);
+});
+
+test('without credit the client throws its error at once: it does not ask again', async () => {
+  const { service } = await openPoorDoor();
+  const counted = countedFetch();
+  const error = await makeClient(service.key, counted.fetch)
+    .queue.submit(app, { input: APPLE } as Parameters<typeof fal.queue.submit>[1])
+    .catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(ApiError);
+  expect(error).toMatchObject({
+    status: 402,
+    body: {
+      detail: expect.stringMatching(/^The request may cost 0\.\d{6} USD, and the account has 0\.000000 USD left/),
+    },
+  });
+  expect(counted.count()).toBe(1);
+});
+
 test('a webhook tells the end', async () => {
   const listener = await listen();
   try {
@@ -87,7 +118,11 @@ test('a webhook tells the end', async () => {
       typeof fal.queue.submit
     >[1]);
     const { body } = await listener.next();
-    expect(JSON.parse(body)).toMatchObject({ request_id, status: 'OK', payload: { seed: 7 } });
+    expect(JSON.parse(body)).toMatchObject({
+      request_id,
+      status: 'OK',
+      payload: { seed: 7, cost: { usd: expect.any(String) } },
+    });
   } finally {
     listener.close();
   }

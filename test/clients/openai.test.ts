@@ -5,7 +5,8 @@ import { decode } from 'fast-png';
 import OpenAI, { APIError } from 'openai';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { getJob } from '../../scripts/generate/client.ts';
-import { type Door, openDoor, until } from './doors.ts';
+import type { CostView } from '../../src/billing/charge.ts';
+import { countedFetch, type Door, openDoor, openPoorDoor, until } from './doors.ts';
 
 let rig: Door;
 let client: OpenAI;
@@ -32,6 +33,7 @@ interface Method {
   readonly tflops_plain: number;
   readonly warnings: readonly string[];
   readonly engine: string;
+  readonly cost: CostView;
 }
 const methodOf = (answer: object): Method => (answer as { ralu: Method }).ralu;
 
@@ -169,6 +171,59 @@ describe('images.generate', () => {
     expect(first.aliases).toContain('gpt-image-1');
     expect(first.examples).toContain('a fox on a pink background');
     expect(methodOf(await generate({ model: 'gpt-image-1' }))).toMatchObject({ model: first.id });
+  });
+});
+
+describe('what it costs', () => {
+  test('is under ralu, in usage and in a header: of all images together', async () => {
+    const { data: answer, response } = await generate({ n: 2 }).withResponse();
+    const { cost, job_ids } = methodOf(answer);
+    const jobs = await Promise.all(job_ids.map((id) => getJob(rig.service, id)));
+    const sum = jobs.reduce((total, job) => total + Number(job.cost?.usd), 0);
+    expect(sum).toBeGreaterThan(0);
+    expect(Number(cost.usd)).toBeCloseTo(sum, 9);
+    expect(Number(cost.usd)).toBeLessThanOrEqual(Number(cost.quote_usd));
+    expect(response.headers.get('x-ralu-cost-usd')).toBe(cost.usd);
+    expect((answer.usage as unknown as { cost: number }).cost).toBe(Number(cost.usd));
+  });
+
+  test('a stream has the quote in a header and in its plan, and the cost in its last event', async () => {
+    const { data: events, response } = await stream().withResponse();
+    const seen: { type: string; cost?: CostView; ralu?: Method; usage?: { cost?: number } }[] = [];
+    for await (const event of events) seen.push(event as unknown as (typeof seen)[0]);
+    const plan = seen.find(({ type }) => type === 'ralu.plan');
+    expect(plan?.cost).toMatchObject({ usd: null, quote_usd: response.headers.get('x-ralu-quote-usd') });
+    const last = seen.at(-1);
+    expect(last?.ralu?.cost).toEqual({ ...plan?.cost, usd: expect.stringMatching(/^0\.\d{6}$/) });
+    expect(last?.usage?.cost).toBe(Number(last?.ralu?.cost.usd));
+  });
+
+  test('a stream that is cancelled says it in the error that the client throws', async () => {
+    const { data: events, response } = await stream(LONG).withResponse();
+    const id = response.headers.get('x-ralu-job-id') as string;
+    const error = await refusal(
+      (async () => {
+        for await (const event of events)
+          if ((event.type as string) === 'ralu.step')
+            await fetch(`${rig.service.url}/v1/jobs/${id}/cancel`, {
+              method: 'POST',
+              headers: { authorization: `Bearer ${rig.service.key}` },
+            });
+      })(),
+    );
+    const { cost } = await getJob(rig.service, id);
+    expect(error.error).toMatchObject({ code: 'job_cancelled', ralu: { job_id: id, cost } });
+  });
+
+  test('without credit the client throws its error at once: it does not ask again', async () => {
+    const { service } = await openPoorDoor();
+    const counted = countedFetch();
+    const poor = new OpenAI({ baseURL: `${service.url}/v1`, apiKey: service.key, fetch: counted.fetch });
+    const error = await refusal(poor.images.generate(SMALL));
+    expect(error).toMatchObject({ status: 402, type: 'insufficient_quota', code: 'insufficient_credit', param: null });
+    expect(error.message).toMatch(/may cost 0\.\d{6} USD, and the account has 0\.000000 USD left/);
+    expect(error.headers?.get('x-should-retry')).toBe('false');
+    expect(counted.count()).toBe(1);
   });
 });
 
@@ -327,7 +382,7 @@ describe('refusals have OpenAI’s shape', () => {
 
   test('a crowd: 429 with the time to come back, which the client obeys by itself', async () => {
     const limits = { images_per_minute: 100, concurrent_jobs: 2, tflops_per_image: 1e9, steps_per_image: 1000 };
-    const body = JSON.stringify({ name: 'narrow', limits });
+    const body = JSON.stringify({ name: 'narrow', limits, billing: { mode: 'postpaid' } });
     const opened = await fetch(`${rig.service.url}/v1/accounts`, {
       method: 'POST',
       headers: { authorization: `Bearer ${rig.adminKey}`, 'content-type': 'application/json' },

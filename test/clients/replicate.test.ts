@@ -2,7 +2,8 @@
 import { decode } from 'fast-png';
 import Replicate, { validateWebhook } from 'replicate';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type Door, listen, openDoor, type Received, until } from './doors.ts';
+import { getJob } from '../../scripts/generate/client.ts';
+import { countedFetch, type Door, listen, openDoor, openPoorDoor, type Received, until } from './doors.ts';
 
 let rig: Door;
 let client: Replicate;
@@ -69,9 +70,25 @@ describe('predictions', () => {
     expect(done).toMatchObject({ id: created.id, status: 'succeeded', error: null, input: APPLE });
     expect(done.logs?.split('\n').filter((line) => line.startsWith('stage'))).toHaveLength(3);
     expect(done.metrics?.predict_time).toBeGreaterThan(0);
+    const { cost_usd, image_count } = done.metrics as unknown as Record<string, number>;
+    expect(image_count).toBe(1);
+    expect(cost_usd).toBe(Number((await getJob(rig.service, done.id)).cost?.usd));
+    expect(cost_usd).toBeGreaterThan(0);
     expect(new Date(done.completed_at as string) >= new Date(done.created_at)).toBe(true);
     const { results } = await client.predictions.list();
     expect(results.map(({ id }) => id)).toEqual(expect.arrayContaining([created.id, versioned.id]));
+  });
+
+  test('without credit the client throws its error at once: it does not ask again', async () => {
+    const { service } = await openPoorDoor();
+    const counted = countedFetch();
+    const poor = new Replicate({ auth: service.key, baseUrl: `${service.url}/v1`, fetch: counted.fetch });
+    const error = await poor.predictions.create({ model, input: APPLE }).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ name: 'ApiError', response: { status: 402 } });
+    expect((error as Error).message).toMatch(
+      /"detail":"The request may cost 0\.\d{6} USD, and the account has 0\.000000/,
+    );
+    expect(counted.count()).toBe(1);
   });
 
   test('cancelled while it runs', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { median } from '../../scripts/bench/median.ts';
 import { MODELS, modelsOffering } from '../../scripts/bench/models.ts';
+import { moneyTimes } from '../../scripts/bench/money.ts';
 import { parseOptions, roundsOf } from '../../scripts/bench/options.ts';
 import { type Run, timesOf } from '../../scripts/bench/requests.ts';
 import { mediansOf } from '../../scripts/bench/streams.ts';
@@ -108,5 +109,21 @@ describe('models at a size', () => {
     expect(copy).toBe(join(folder, 'models'));
     const own = factsIn(MODELS);
     expect(factsIn(copy)).toEqual({ ...own, sizes: [...own.sizes, size], max_tokens: 64 * 65 });
+  });
+});
+
+test('what money adds is taken within a round, without the way there and back', () => {
+  const round = (way: number, slow: number) => ({
+    nothing: way,
+    authenticate: way + slow,
+    hold: way + 2 * slow,
+    settle: way + 3 * slow,
+  });
+  expect(moneyTimes([round(1, 1), round(50, 2), round(2, 9)])).toEqual({
+    authenticate: 2,
+    hold: 4,
+    settle: 6,
+    together: 12,
+    nothing: 2,
   });
 });

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { parseOptions } from '../../scripts/generate/options.ts';
-import { describeReceipt } from '../../scripts/generate/receipt.ts';
+import { compare, describeComparison, describeReceipt } from '../../scripts/generate/receipt.ts';
 import { UsageError } from '../../scripts/local/command-line.ts';
-import { makeReceipt } from '../../src/billing/receipt.ts';
+import type { ReceiptCost } from '../../src/billing/charge.ts';
+import { makeReceipt, type Receipt } from '../../src/billing/receipt.ts';
 import { viewPlan } from '../../src/job/plan.ts';
 import { FLUX, planOn, requestOn, value } from '../job/requests.ts';
 
@@ -69,11 +70,11 @@ describe('options of generate', () => {
 });
 
 describe('the receipt of generate', () => {
-  it('counts evaluations of the model, not forecast steps', () => {
-    const input = { preset: '5x-taylor-2' };
-    const plan = value(planOn(FLUX, input));
-    const request = requestOn(FLUX, input);
-    const receipt = makeReceipt({
+  const input = { preset: '5x-taylor-2' };
+  const plan = value(planOn(FLUX, input));
+  const request = requestOn(FLUX, input);
+  const receiptWith = (cost: ReceiptCost | null): Receipt =>
+    makeReceipt({
       jobId: 'j',
       model: 'm',
       modelDigest: 'd',
@@ -82,7 +83,7 @@ describe('the receipt of generate', () => {
       solver: 'euler',
       cache: request.schedule.cache,
       selection: 'canny',
-      cost: null,
+      cost,
       work: plan,
       warnings: [],
       usage: plan.stages.map(({ stage, tokens, steps, evaluations }) => ({
@@ -103,7 +104,42 @@ describe('the receipt of generate', () => {
       rooms: [],
       totalMs: 100,
     });
-    const text = describeReceipt(receipt, viewPlan(plan, request));
+  const COST: ReceiptCost = {
+    usd: '0.000068',
+    quote_usd: '0.000070',
+    plain_usd: '0.000350',
+    tariff: '2026-11',
+    usd_per_tflop: '0.000250',
+    minimum_usd: '0.000005',
+    paid: 'whole',
+    lines: [
+      { item: 'stage1', tokens: 1024, steps: 3, tflops: 0.2, usd: '0.000050' },
+      { item: 'decode1', tokens: null, steps: 1, tflops: 0.05, usd: '0.0000125' },
+      { item: 'text', tokens: 12, steps: 1, tflops: 0.022, usd: '0.0000055' },
+    ],
+  };
+
+  it('lists what was paid, and nothing of it where nothing is charged', () => {
+    const text = describeReceipt(receiptWith(COST), viewPlan(plan, request));
+    expect(text).toContain(
+      'cost       0.000068 USD of at most 0.000070 · plain model 0.000350 · 0.000250 a TFLOP, at least 0.000005 · tariff 2026-11',
+    );
+    expect(text).toMatch(/^ +stage1 +1024 +3 +0\.2 +0\.000050$/m);
+    expect(text).toMatch(/^ +decode1 +0\.05 +0\.0000125$/m);
+    expect(text).toMatch(/^ +text +12 +0\.022 +0\.0000055$/m);
+    expect(describeReceipt(receiptWith(null), viewPlan(plan, request))).not.toContain('USD');
+  });
+
+  it('compares costs where both are there', () => {
+    const plain = receiptWith({ ...COST, usd: '0.000350' });
+    const comparison = compare(receiptWith(COST), plain);
+    expect(comparison.cost_usd).toEqual({ plain: '0.000350', staged: '0.000068' });
+    expect(describeComparison(comparison)).toContain('plain 0.000350 USD · 5x-taylor-2 0.000068 USD');
+    expect(compare(receiptWith(null), plain).cost_usd).toBeNull();
+  });
+
+  it('counts evaluations of the model, not forecast steps', () => {
+    const text = describeReceipt(receiptWith(null), viewPlan(plan, request));
     expect(text).toMatch(/^ +3 +4096 +4 +16384 /m); // of six steps
     expect(text).toMatch(/^ +all +10 /m); // of fifteen
   });

@@ -391,6 +391,9 @@ describe('an idempotency key', () => {
       await state.storage.deleteAlarm();
       await state.storage.deleteAll();
     });
+    await runInDurableObject(accountOf(key), (_, state) => {
+      state.storage.sql.exec("UPDATE job SET status = 'open', is_created = 0 WHERE id = ?", ids[0] as string);
+    });
     expect((await call(`/v1/jobs/${ids[0]}`, { key })).status).toBe(404);
     expect((await json<{ data: unknown[] }>(await send())).data).toEqual(first.data);
     expect(await list()).toEqual(ids);

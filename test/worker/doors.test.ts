@@ -363,10 +363,17 @@ describe('events', () => {
       StoredEvent,
       { type: 'done' }
     >;
-    expect(viewStreamDone(done, 'http://x/image')).toEqual([
-      ['logs', 'done in 12 ms'],
+    const rest = [
       ['output', 'http://x/image'],
       ['done', '{}'],
+    ];
+    // an event of an older version says nothing of a cost
+    expect(viewStreamDone(done, 'http://x/image')).toEqual([['logs', 'done in 12 ms'], ...rest]);
+    const cost = { usd: '0.000009', quote_usd: '0.000009', plain_usd: '0.000051', tariff: 'a' };
+    expect(viewStreamDone({ ...done, data: { ...done.data, cost } }, 'http://x/image')).toEqual([
+      ['logs', 'done in 12 ms'],
+      ['logs', 'it cost 0.000009 USD'],
+      ...rest,
     ]);
   });
 

@@ -17,6 +17,7 @@ import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';
 import { call, createJob, imageOf, openAccount, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
+import { enterJob } from './enter.ts';
 
 const FOX = { prompt: 'a fox on a blue background', ...SMALL, preset: '7x', seed: 3 };
 const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
@@ -64,6 +65,7 @@ async function createAtGone(body: Readonly<Record<string, unknown>>): Promise<st
   const { account, plan, request } = await rowOf((await createJob(body)).id);
   await rememberGone();
   const id = await newJobId(env.SIGNING_SECRET);
+  await enterJob(account, id);
   await runInDurableObject(stubOf(id), async (instance, state) => {
     const BACKENDS = JSON.stringify([...JSON.parse(env.BACKENDS), GONE]);
     Object.defineProperty(instance, 'env', { value: { ...env, BACKENDS }, configurable: true });

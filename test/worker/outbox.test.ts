@@ -9,6 +9,7 @@ import { newJobId } from '../../src/account/job-id.ts';
 import type { JobRecord } from '../../src/job/job.ts';
 import { within } from '../../src/stage/time-limit.ts';
 import { call, createJob, openAccount, SMALL, watch, watchAll } from './call.ts';
+import { enterJob } from './enter.ts';
 
 const PROMPT = 'a purple hippopotamus on a blue background';
 const FOX = { prompt: PROMPT, ...SMALL, preset: '7x', seed: 5 };
@@ -136,9 +137,10 @@ describe('what is erased', () => {
         body: JSON.stringify({ ...FOX, webhook_url: 'https://203.0.113.1.example.com/hook?secret=hippopotamus' }),
       })
     ).json<{ id: string }>();
-    await withEnv(id, { ACCOUNTS: DEAF });
     const stages = async () =>
       (await runInDurableObject(stubOf(id), (_, state) => readAttempts(state.storage.sql))).length;
+    await expect.poll(stages, { timeout: 5000, interval: 5 }).toBe(1);
+    await withEnv(id, { ACCOUNTS: DEAF });
     await expect.poll(stages, { timeout: 5000, interval: 5 }).toBe(2);
     expect(await contentOf(id)).toContain('hippopotamus');
     expect((await erase(id, key)).status).toBe(204);
@@ -167,6 +169,7 @@ describe('nobody to ask', () => {
   test('a configuration that is wrong for a while is waited for: the job ends well once it is right', async () => {
     const { account, request, plan } = await rowOf((await createJob({ ...FOX, seed: 8 })).id);
     const id = await newJobId(env.SIGNING_SECRET);
+    await enterJob(account, id);
     await runInDurableObject(stubOf(id), (instance) => {
       Object.defineProperty(instance, 'env', { value: { ...env, BACKENDS: 'no list' }, configurable: true });
       return instance.create({ id, account, request, plan, deadlineSeconds: null, webhook: null });
@@ -182,6 +185,7 @@ describe('nobody to ask', () => {
     const first = await createJob({ ...FOX, seed: 9 });
     const { account, request, plan } = await rowOf(first.id);
     const id = await newJobId(env.SIGNING_SECRET);
+    await enterJob(account, id);
     const needy = { ...plan, features: ['levitation'] };
     await stubOf(id).create({ id, account, request, plan: needy, deadlineSeconds: null, webhook: null });
     const seen: string[] = [];

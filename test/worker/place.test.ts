@@ -152,7 +152,15 @@ describe('a secret under 32 bytes', () => {
 
   test('counts as bytes, not as characters', () => {
     const of = (secret: string) =>
-      configurationFault({ SIGNING_SECRET: secret, ADMIN_KEY: '', PUBLIC_URL: '', OLD_KEYS_UNTIL: '', TARIFF: '' });
+      configurationFault({
+        SIGNING_SECRET: secret,
+        ADMIN_KEY: '',
+        PUBLIC_URL: '',
+        OLD_KEYS_UNTIL: '',
+        TARIFF: '',
+        EVENTS_URL: '',
+        STRIPE_API_URL: '',
+      });
     expect(of('é'.repeat(16))).toBeNull();
     expect(of('é'.repeat(15))).toContain('SIGNING_SECRET');
   });

@@ -9,6 +9,7 @@ import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
 import type { JobView } from '../../src/job/job.ts';
 import { call, openAccount, SMALL, watch, watchAll } from './call.ts';
+import { enterJob } from './enter.ts';
 
 const FOX = { prompt: 'a fox on a blue background', ...SMALL, preset: '7x', seed: 11 };
 const LONG = { prompt: 'a fox', ...SMALL, N: [900], e: [1] };
@@ -291,6 +292,7 @@ describe('nobody there', () => {
     const account = await sqlOf(id, (sql) => sql.exec<{ account: string }>('SELECT account FROM job').one().account);
     await call(`/v1/jobs/${id}`, { method: 'DELETE' });
     const waiting = await newJobId(env.SIGNING_SECRET);
+    await enterJob(account, waiting);
     await withEnv(waiting, { BACKENDS: JSON.stringify([{ ...local, url: GONE.url }]) });
     await stubOf(waiting).create({ id: waiting, account, request, plan, deadlineSeconds: null, webhook: null });
     const row = () =>

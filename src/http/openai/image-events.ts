@@ -33,6 +33,7 @@ export async function writeImageEvents(
   { env, account, body, jobs }: ImageStream,
   write: EventWriter,
 ): Promise<{ readonly hasFailed: boolean }> {
+  let ended: Parameters<typeof viewStreamError>[1] = null;
   const follow = async (job: JobView, image_index: number): Promise<void> => {
     let place: EventPlace = { asked: body, job, image_index, partial_image_index: 0 };
     for await (const event of followJob(env, account, job.id)) {
@@ -42,8 +43,10 @@ export async function writeImageEvents(
       }
       switch (event.type) {
         case 'failed':
+          ended ??= event.data;
           throw new Problem(failureOf({ id: job.id, error: event.data }));
         case 'cancelled':
+          ended ??= event.data;
           throw new Problem(failureOf({ id: job.id, error: null }));
         case 'done': {
           const { image, receipt } = event.data;
@@ -71,7 +74,7 @@ export async function writeImageEvents(
     return { hasFailed: false };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    await send(write, viewStreamError(error.fields));
+    await send(write, viewStreamError(error.fields, ended));
     return { hasFailed: true };
   }
 }

@@ -12,6 +12,7 @@ import type { FitMemo } from '../../job/plan.ts';
 import { type ImageFormat, imageFormat } from '../../stage/contract.ts';
 import { requireKey } from '../auth.ts';
 import { callObject } from '../call-object.ts';
+import { costHeaders } from '../cost-headers.ts';
 import type { AppEnv, Env } from '../env.ts';
 import { erased, waitForJob } from '../follow.ts';
 import { foreignContent } from '../foreign-body.ts';
@@ -21,7 +22,7 @@ import { badField, Problem } from '../problem.ts';
 import { publicBase } from '../public-address.ts';
 import { limitBody, requireJson } from '../request-body.ts';
 import { type EventWriter, sendEvents } from '../send-events.ts';
-import { digestOf, idempotencyOf, rateHeaders, type StartedJobs, startJobs } from '../start-jobs.ts';
+import { digestOf, idempotencyOf, NOT_PAID, rateHeaders, type StartedJobs, startJobs } from '../start-jobs.ts';
 import { imageBody } from './image-body.ts';
 import { imageBase64, imageBytes, imageUrl } from './image-bytes.ts';
 import { writeImageEvents } from './image-events.ts';
@@ -56,6 +57,7 @@ const generate = createRoute({
       },
     },
     400: { description: 'A field that is not there, not supported or not valid' },
+    402: NOT_PAID,
     429: { description: 'Too many images a minute, or jobs at once' },
   },
 });
@@ -116,7 +118,7 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
       memo,
       requestId: c.var.requestId,
       idempotency,
-      user: (body.user ?? body.safety_identifier) || null,
+      user: body.user || body.safety_identifier || null,
     });
     const headers = {
       ...rateHeaders(started.rate),
@@ -147,11 +149,11 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
         );
         if (hasFailed) cancel();
       };
-      return sendEvents(c, write, headers, cancel);
+      return sendEvents(c, write, { ...headers, ...costHeaders(started.jobs) }, cancel);
     }
 
     const jobs = await finished(c, started);
-    const timed = { ...headers, 'openai-processing-ms': String(Date.now() - began) };
+    const timed = { ...headers, ...costHeaders(jobs), 'openai-processing-ms': String(Date.now() - began) };
     if (bytes) {
       const [{ id, image, receipt }] = jobs as [DoneJob];
       return c.body(await imageBytes(c.env, id, image), 200, {
@@ -172,12 +174,16 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
   });
 }
 
-/** The jobs once all have their image. Throws the Problem of the first that has none; the others stay to be fetched. */
+/**
+ * The jobs once all have their image. Throws the Problem of the first that has none, with what they cost all together;
+ * the others stay to be fetched.
+ */
 async function finished(c: Context<AppEnv>, { jobs }: StartedJobs): Promise<readonly DoneJob[]> {
   const ended = await Promise.all(jobs.map(({ id }) => waitForJob(c.env, c.var.caller.account, id)));
+  const headers = costHeaders(ended.map((job) => job ?? { cost: null }));
   return ended.map((job, i) => {
     if (!job) throw erased((jobs[i] as JobView).id);
-    if (!isDone(job)) throw new Problem(failureOf(job));
+    if (!isDone(job)) throw new Problem({ ...failureOf(job), headers });
     return job;
   });
 }

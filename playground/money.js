@@ -1,0 +1,150 @@
+/**
+ * What the form as it stands would cost, and what the account has. The service is asked a moment after the form last
+ * changed; an answer that is outdated by then is not waited for.
+ *
+ * @import { Quote } from '../src/job/job.ts'
+ * @import { Account, Refusal } from './service.js'
+ */
+import { byId } from './element.js';
+import { dollars, micro, work } from './figures.js';
+import { getAccount, quoteJob } from './service.js';
+
+const WAIT_MS = 300;
+/** How often it is looked whether a job that has ended is settled, and how many times. */
+const SETTLE = { ms: 1500, looks: 4 };
+/** No price depends on the prompt, so what is being written goes nowhere yet. */
+const ANY_PROMPT = 'a picture';
+
+const host = byId('money', HTMLDivElement);
+const priceLine = byId('price', HTMLElement);
+const plainLine = byId('plain-price', HTMLElement);
+const balanceLine = byId('balance', HTMLElement);
+
+/** @typedef {{ body: Record<string, unknown>, isCompared: boolean }} Asked */
+
+/** @type {Asked | null} */
+let asked = null;
+/** @type {{ key: string, quote: Quote | null, trouble: string } | null} */
+let known = null;
+/** @type {Account | null} */
+let account = null;
+let quoting = new AbortController();
+/** @type {number | undefined} */
+let quoteTimer;
+/** @type {number | undefined} */
+let settleTimer;
+/** counts what was asked about the account: an answer that is overtaken is not shown */
+let looks = 0;
+
+/** @param {Asked | null} of */
+const keyOf = (of) => JSON.stringify(of?.body ?? null);
+
+/** Micro-dollars that pressing the button may cost; null where nothing is charged, or the price is not known. */
+function needed() {
+  const cost = known?.quote?.cost ?? null;
+  if (!cost || !asked) return null;
+  return micro(cost.quote_usd) + (asked.isCompared ? micro(cost.plain_usd) : 0);
+}
+
+function drawPrice() {
+  if (!known || !asked) return;
+  const { quote, trouble } = known;
+  if (!quote) {
+    priceLine.textContent = trouble;
+    plainLine.textContent = '';
+  } else if (quote.cost) {
+    const { quote_usd, plain_usd } = quote.cost;
+    priceLine.textContent = `At most ${dollars((needed() ?? 0) / 1e6)}`;
+    plainLine.textContent = asked.isCompared
+      ? `${dollars(quote_usd)}, and ${dollars(plain_usd)} for the plain model`
+      : `The plain model: ${dollars(plain_usd)}`;
+  } else {
+    priceLine.textContent = `${work(quote.tflops)} of work`;
+    plainLine.textContent = `The plain model: ${work(quote.plan.tflops.plain_total)}`;
+  }
+}
+
+function drawBalance() {
+  if (known?.quote && !known.quote.cost) {
+    balanceLine.textContent = 'This service charges nothing.';
+    return;
+  }
+  if (!account) return;
+  const { balance_usd, held_usd, available_usd, credit_limit_usd } = account.billing;
+  const isOwed = micro(balance_usd) < 0 || (micro(balance_usd) === 0 && account.billing.mode === 'postpaid');
+  const amount = isOwed ? `Owed so far: ${dollars(balance_usd.replace('-', ''))}` : `Balance: ${dollars(balance_usd)}`;
+  const limit = isOwed && credit_limit_usd !== null ? ` of at most ${dollars(credit_limit_usd)}` : '';
+  const held = micro(held_usd) > 0 ? `, ${dollars(held_usd)} ${isOwed ? 'more ' : 'of it '}held` : '';
+  const isShort = available_usd !== null && (needed() ?? 0) > micro(available_usd);
+  balanceLine.textContent = `${amount}${limit}${held}${isShort ? ': too little for this' : ''}`;
+  balanceLine.classList.toggle('short', isShort);
+}
+
+function draw() {
+  drawPrice();
+  drawBalance();
+}
+
+/** Shows the price of what the form asks for, a moment after the last change. @param {Asked} form */
+export function askPrice(form) {
+  asked = form;
+  clearTimeout(quoteTimer);
+  quoting.abort();
+  const key = keyOf(form);
+  if (known?.key === key && known.quote) {
+    host.setAttribute('aria-busy', 'false');
+    return draw();
+  }
+  host.setAttribute('aria-busy', 'true');
+  const own = new AbortController();
+  quoting = own;
+  quoteTimer = setTimeout(
+    async () => {
+      const found = await quoteJob({ ...form.body, prompt: ANY_PROMPT }, own.signal).then(
+        (quote) => ({ key, quote, trouble: '' }),
+        (/** @type {unknown} */ error) => ({ key, quote: null, trouble: troubleOf(error) }),
+      );
+      if (own.signal.aborted) return;
+      known = found;
+      host.setAttribute('aria-busy', 'false');
+      draw();
+    },
+    known ? WAIT_MS : 0,
+  );
+}
+
+/** Why there is no price, in a few words. @param {unknown} error */
+const troubleOf = (error) =>
+  /** @type {Partial<Refusal>} */ (error).status === 403 ? 'This key may not ask for a price.' : 'No price just now.';
+
+/** Shows what the account has; once a job has ended, until it is settled. */
+export async function askBalance({ isSettling = false, left = SETTLE.looks } = {}) {
+  clearTimeout(settleTimer);
+  looks += 1;
+  const own = looks;
+  // the price is there without it, and whatever is wrong is told where something is done
+  const found = await getAccount().catch(() => null);
+  if (own !== looks || !found) return;
+  account = found;
+  drawBalance();
+  if (isSettling && left > 0 && micro(found.billing.held_usd) > 0)
+    settleTimer = setTimeout(() => askBalance({ isSettling, left: left - 1 }), SETTLE.ms);
+}
+
+/** Nothing of an account stays on the page when its key goes. */
+export function forgetMoney() {
+  looks += 1;
+  clearTimeout(settleTimer);
+  clearTimeout(quoteTimer);
+  quoting.abort();
+  known = null;
+  account = null;
+  balanceLine.classList.remove('short');
+  for (const line of [priceLine, plainLine, balanceLine]) line.textContent = '';
+}
+
+/** Why nothing was started, where it is about money. @param {Refusal} refusal */
+export const explainUnpaid = ({ code, message }) =>
+  code === 'spend_limit'
+    ? `Nothing was started: a limit of spending is reached. ${message}`
+    : `Nothing was started: too little credit. ${message} Whoever runs this service can add some.`;

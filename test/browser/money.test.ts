@@ -1,0 +1,273 @@
+/** What the page says of money: the price before, the receipt after, the balance, and what it says when nobody pays. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { keptPort } from '../../scripts/local/ports.ts';
+import { type Stack, startStack } from '../../scripts/local/stack.ts';
+import { startStage } from '../../scripts/local/stage.ts';
+import { findChromium, NO_CHROMIUM } from './chromium.ts';
+
+const TOKEN = 'page-token';
+/** the machine may be busy with other things */
+const PATIENCE_MS = 30_000;
+/** of the embedded model, whatever that of the deployment is */
+const TARIFF = '{"version": "test", "nano_usd_per_tflop": 250000, "minimum_micro_usd": 5}';
+const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const executablePath = findChromium();
+
+describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (skipped: ${NO_CHROMIUM})`, () => {
+  let folder: string;
+  let stage: ReturnType<typeof startStage>;
+  let stack: Stack;
+  let browser: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  let complaints: string[];
+
+  const start = async (name: string, tariff: string): Promise<Stack> =>
+    startStack({
+      persistTo: join(folder, name),
+      bundle: inject('bundle'),
+      stage: { url: await stage.ready, token: TOKEN },
+      vars: { TARIFF: tariff },
+    });
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'ralu-money-'));
+    stage = startStage({ engine: 'native', port: await keptPort(), token: TOKEN });
+    [stack, browser] = await Promise.all([
+      start('main', TARIFF),
+      // a container's root has no sandbox to give; the page is our own
+      chromium.launch({
+        executablePath: executablePath as string,
+        args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+      }),
+    ]);
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await stack?.close();
+    await stage?.child.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  beforeEach(async () => {
+    context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
+    context.setDefaultTimeout(PATIENCE_MS);
+    page = await context.newPage();
+    complaints = [];
+    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+    page.on('pageerror', (error) => complaints.push(error.message));
+  });
+
+  afterEach(async () => {
+    await context.close();
+    // refusals that a test is about show up in the console as failed loads
+    expect(complaints.filter((text) => !text.startsWith('Failed to load resource'))).toEqual([]);
+  });
+
+  const at = (selector: string): Locator => page.locator(selector);
+  const says = (selector: string, text: string | RegExp): Promise<void> =>
+    at(selector).filter({ hasText: text }).waitFor();
+  const isQuoted = (): Promise<void> => at('#money[aria-busy="false"]').waitFor();
+  const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image?token="]').waitFor();
+
+  async function open(key: string, { url }: Pick<Stack, 'url'> = stack): Promise<void> {
+    await page.goto(`${url}/#key=${key}`);
+    await at('#request').waitFor();
+  }
+
+  async function ask(path: string, key: string, body: object): Promise<{ key: { key: string } | string }> {
+    const response = await fetch(stack.url + path, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    if (!response.ok) throw new Error(`${path} answered ${response.status} ${await response.text()}`);
+    return (await response.json()) as { key: { key: string } | string };
+  }
+  /** A key of a new account that pays like this. */
+  const openAccount = async (billing: object): Promise<string> =>
+    ((await ask('/v1/accounts', stack.adminKey, { name: 'test', billing })).key as { key: string }).key;
+
+  /** Pictures of it go to the folder named in SHOTS; axe finds nothing serious, and nothing sticks out to the side. */
+  async function looksFine(name: string): Promise<void> {
+    for (const [width, height, colorScheme] of [
+      [1280, 800, 'light'],
+      [390, 844, 'dark'],
+      [390, 844, 'light'],
+    ] as const) {
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme });
+      await page.evaluate('scrollTo(0, 0)');
+      await isQuoted();
+      if (process.env.SHOTS)
+        await page.screenshot({
+          path: join(process.env.SHOTS, `${name}-${width}-${colorScheme}.png`),
+          fullPage: width < 1000,
+        });
+      await page.evaluate(axeSource);
+      const { violations } = (await page.evaluate('axe.run()')) as {
+        violations: { id: string; impact: string; nodes: { html: string }[] }[];
+      };
+      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+      expect(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
+    }
+    await page.setViewportSize({ width: 1280, height: 800 });
+  }
+
+  test('the price stands above the button before anything is asked for, and follows the form', async () => {
+    const quotes: { prompt: string; preset: string }[] = [];
+    page.on('request', (request) => {
+      if (request.url().endsWith('/quote')) quotes.push(request.postDataJSON());
+    });
+    await open(stack.key);
+    await says('#price', 'At most $0.000009');
+    await says('#plain-price', 'The plain model: $0.000051');
+    await at('#compare').check();
+    await says('#price', 'At most $0.00006');
+    await says('#plain-price', '$0.000009, and $0.000051 for the plain model');
+    await at('#compare').uncheck();
+    await at('#presets input[value="4x"]').check();
+    await says('#price', 'At most $0.000013');
+    // neither what is drawn nor the seed has a price, and neither is told before it is asked for
+    await at('#prompt').fill('something private');
+    await at('#seed').fill('7');
+    await at('#presets input[value="plain"]').check();
+    await says('#price', 'At most $0.000051');
+    expect(quotes.map(({ preset }) => preset)).toEqual(['7x', '4x', 'plain']);
+    expect(new Set(quotes.map(({ prompt }) => prompt))).toEqual(new Set(['a picture']));
+    expect(await at('#generate').getAttribute('aria-describedby')).toBe('price plain-price balance');
+  });
+
+  test('a quote that is overtaken is given up, and the button stays where it is', async () => {
+    await page.route('**/v1/jobs/quote', async (route) => {
+      // the first preset's never comes
+      if (route.request().postDataJSON().preset === '4x') return;
+      await route.continue();
+    });
+    const given: string[] = [];
+    page.on('requestfailed', (request) => given.push(request.postDataJSON().preset));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    onTestFinished(() => resolve());
+    await page.route('**/v1/account', async (route) => {
+      await promise;
+      await route.continue();
+    });
+    await open(stack.key);
+    const place = async () => (await at('#generate').boundingBox())?.y;
+    const before = await place();
+    await says('#price', 'At most $0.000009');
+    resolve();
+    await says('#balance', 'Owed so far');
+    expect(await place()).toBe(before);
+    const asked = page.waitForRequest((request) => request.url().endsWith('/quote'));
+    await at('#presets input[value="4x"]').check();
+    await asked;
+    await at('#presets input[value="5x"]').check();
+    await says('#price', 'At most $0.000011');
+    expect(given).toEqual(['4x']);
+  });
+
+  test('the receipt shows what was paid, line by line, and what the plain model would have cost', async () => {
+    const key = await openAccount({ mode: 'postpaid', credit_limit_usd: '1' });
+    await open(key);
+    await says('#balance', 'Owed so far: $0 of at most $1');
+    await isQuoted();
+    await looksFine('before');
+    await at('#seed').fill('7');
+    await at('#generate').click();
+    await isDone();
+    await says('#facts', /Paid\$0\.00000\d [\d.]+× less than the plain model/);
+    await says('#facts', 'plain$0.000051');
+    await says('#announcement', /It cost \$0\.00000\d\./);
+    await says('#balance', /^Owed so far: \$0\.00000\d of at most \$1$/);
+    await at('#numbers-card summary').click();
+    await says('#numbers', /\$0\.00000\d paid; \$0\.00025 a TFLOP, a picture at least \$0\.000005 \(tariff test\)/);
+    const rows = await at('#numbers .paid tr').allInnerTexts();
+    expect(rows.map((row) => row.split('\t')[0])).toEqual([
+      '',
+      'Stage 1',
+      'Picture 1',
+      'Stage 2',
+      'Picture 2',
+      'Stage 3',
+      'Picture 3',
+      'Text',
+      'Paid, rounded',
+      'The plain model',
+    ]);
+    expect(rows[1]).toMatch(/^Stage 1\t64\t2\t0\.00198 TFLOPs\t\$0\.0000004\d+$/);
+    await looksFine('after');
+    if (process.env.SHOTS) await at('#numbers').screenshot({ path: join(process.env.SHOTS, 'numbers.png') });
+    // a reload draws the same from the events
+    await page.reload();
+    await says('#facts', /Paid\$0\.00000\d/);
+  });
+
+  test('a cancelled job says what it cost', async () => {
+    await open(stack.key);
+    await at('#presets input[value="plain"]').check();
+    await at('#generate').click();
+    await at('#stages progress').first().waitFor();
+    await at('#cancel').click();
+    await says('#announcement', /^Cancelled\. It cost \$0/);
+    await says('#facts', /Paid\$0/);
+  });
+
+  test('an account without credit is told before and after, in words', async () => {
+    await open(await openAccount({ mode: 'prepaid' }));
+    await says('#balance', 'Balance: $0: too little for this');
+    await at('#generate').click();
+    await says(
+      '#alert',
+      'Nothing was started: too little credit. The request may cost 0.000009 USD, and the account has 0.000000 USD left. Whoever runs this service can add some.',
+    );
+    await at('#generate[aria-disabled="false"]').waitFor();
+    expect(page.url()).toBe(`${stack.url}/`);
+    // in sight, whatever the height of the form
+    for (const part of ['#alert', '#price', '#generate']) {
+      const box = await at(part).boundingBox();
+      expect([(box?.y ?? -1) >= 0, (box?.y ?? 0) + (box?.height ?? 0) <= 800]).toEqual([true, true]);
+    }
+    await looksFine('unpaid');
+  });
+
+  test('a key that may only read gets no price, and the rest of the page', async () => {
+    const { key } = await ask('/v1/account/keys', stack.key, { name: 'reader', scopes: ['read'] });
+    await open(key as string);
+    await says('#price', 'This key may not ask for a price.');
+    await says('#balance', 'Owed so far');
+    expect(await at('#alert').isVisible()).toBe(false);
+  });
+
+  test('where nothing is charged the work stands in the place of the price, and no receipt has a price', async () => {
+    const free = await start('free', '');
+    onTestFinished(() => free.close());
+    await open(free.key, free);
+    await says('#price', '0.0341 TFLOPs of work');
+    await says('#plain-price', 'The plain model: 0.203 TFLOPs');
+    await says('#balance', 'This service charges nothing.');
+    await at('#generate').click();
+    await isDone();
+    await says('#facts', 'TFLOPs');
+    expect(await at('#facts').innerText()).not.toContain('Paid');
+    await at('#numbers-card summary').click();
+    expect(await at('#numbers .paid').count()).toBe(0);
+    await looksFine('free');
+  });
+
+  test('nothing of an account stays when its key goes', async () => {
+    await open(stack.key);
+    await says('#balance', 'Owed so far');
+    await isQuoted();
+    await at('#forget-key').click();
+    await at('#key').waitFor();
+    expect(await at('#money').textContent()).toMatch(/^\s*$/);
+  });
+});
