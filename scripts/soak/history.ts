@@ -17,11 +17,11 @@ export interface History {
   readonly violation: { readonly message: string; readonly after: number } | null;
 }
 
-/** Longest time until everything rests once nothing fails any more: a letter waits five minutes, an account asks in as many. */
+/** Longest time until every job has ended once nothing fails any more. */
 const REST_MS = 3 * 3_600_000;
 const MAX_OPERATIONS = 20;
 
-/** The history of a seed, or its first `most` operations and what follows from them. Law: the same seed, the same history. */
+/** The history of a seed, or its first `most` operations and what follows. Law: the same seed, the same history. */
 export async function runHistory(
   seed: number,
   product: Product,

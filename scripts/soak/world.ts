@@ -1,4 +1,7 @@
-/** One account, its jobs, a stage server, a bucket and a sink of events on a platform that fails by chance: what a history acts on. */
+/**
+ * One account, its jobs, a stage server, a bucket and a sink of events, on a platform that fails by chance: what a
+ * history acts on.
+ */
 import { PREPAID, type Terms } from '../../src/account/account.ts';
 import type { UsageEvent } from '../../src/billing/usage-event.ts';
 import { installCrypto } from './far-crypto.ts';

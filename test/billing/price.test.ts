@@ -24,7 +24,7 @@ const drafted = (input: RequestInput, facts: ModelFacts = FLUX, tariff: Tariff =
   value(draftRequest(input, facts, { allowEngineChange: false, tariff, draw: () => 1 }));
 const pricedBy = (draft: ReturnType<typeof drafted>): Price => draft.price as Price;
 
-/** Everything that a price's stages do, with text of so many tokens; as many as the model reads where none are given. */
+/** Everything that a price's stages do, with a text of so many tokens, or of the longest. */
 const allDone = ({ stages, text }: Price, tokens = text.limit): StageDone[] =>
   stages.map(({ stage, evaluations }) => ({ stage, evaluations, isFinished: true, textTokens: tokens }));
 const wholeOf = (price: Price): number => workOf(price.stages, price, price.text.limit);
