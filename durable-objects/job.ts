@@ -319,7 +319,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     try {
       step = await tracing.enterSpan(name, () => walkRoom(before, tools));
     } catch (error) {
-      if (error instanceof Superseded) return;
+      // moved on meanwhile, or erased: nothing of it is there to be read any more
+      if (error instanceof Superseded || !this.#row()) return;
       // a fault of ours: the same job would meet it again, so it ends with a name instead of turning for ever
       logLine('room_threw', { job_id: row.id, room: name, error: messageOf(error) });
       return this.#fail(row, 'internal_error', 'The job met an internal error.');

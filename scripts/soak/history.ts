@@ -1,7 +1,7 @@
 /** One history: operations by chance on an account whose platform fails by chance, and the laws after each. */
 import { DEFAULT_LIMITS } from '../../src/account/account.ts';
 import type { FitMemo } from '../../src/job/plan.ts';
-import { chargesOf, checkJob, checkLedger, readStoredJob, Violation } from './laws.ts';
+import { chargesOf, checkJob, checkLedger, checkTold, readStoredJob, Violation } from './laws.ts';
 import type { Product } from './objects.ts';
 import { begin, drawOperation, type Scene, TARIFFS } from './operations.ts';
 import type { Random } from './random.ts';
@@ -17,11 +17,11 @@ export interface History {
   readonly violation: { readonly message: string; readonly after: number } | null;
 }
 
-/** Longest time until everything rests once nothing fails any more: a letter waits five minutes, an account asks in as many. */
+/** Longest time until every job has ended once nothing fails any more. */
 const REST_MS = 3 * 3_600_000;
 const MAX_OPERATIONS = 20;
 
-/** The history of a seed, or its first `most` operations and what follows from them. Law: the same seed, the same history. */
+/** The history of a seed, or its first `most` operations and what follows. Law: the same seed, the same history. */
 export async function runHistory(
   seed: number,
   product: Product,
@@ -87,13 +87,15 @@ async function rest({ world }: Scene): Promise<void> {
   // a job that is late still comes, and is told that it is gone
   await time.run(time.now() + 10 * 60_000, () => world.violation !== null);
   await time.run(until, () => world.violation !== null || countOpen() === 0);
-  await time.run(time.now() + 10 * 60_000, () => world.violation !== null);
+  // an event that was not taken waits for an hour at most
+  await time.run(time.now() + 75 * 60_000, () => world.violation !== null);
   look(world, () => checkLedger(account.db, world.quoted));
   look(world, () => {
     if (countOpen() > 0) throw new Violation('at rest no job is open', String(countOpen()));
     const charges = new Map(chargesOf(account.db).map((row) => [row.job, row]));
     const unresolved = [...charges.values()].filter(({ captured }) => captured === null);
     if (unresolved.length > 0) throw new Violation('at rest nothing is held', JSON.stringify(unresolved));
+    for (const id of world.computed) checkTold(id, charges.get(id), world.events.get(id));
     for (const host of platform.hosts('JOBS')) {
       const stored = readStoredJob(host.db);
       const charge = charges.get(host.name);

@@ -4,6 +4,7 @@ import type { ReceiptCost } from '../../src/billing/charge.ts';
 import { LEDGER_ACCOUNTS, type StoredEntry, sumOf } from '../../src/billing/ledger.ts';
 import { parseUsd } from '../../src/billing/money.ts';
 import { imageCost, type Price, workOf } from '../../src/billing/price.ts';
+import { prepare } from './sqlite.ts';
 
 /** A law that does not hold. */
 export class Violation extends Error {
@@ -20,7 +21,7 @@ function hold(law: string, holds: boolean, detail: () => string): void {
 }
 
 const rowsOf = <T>(db: DatabaseSync, query: string, ...values: (string | number)[]): T[] =>
-  db.prepare(query).all(...values) as T[];
+  prepare(db, query).statement.all(...values) as T[];
 
 export const isThere = (db: DatabaseSync): boolean =>
   rowsOf(db, "SELECT 1 FROM sqlite_master WHERE name = 'migration'").length > 0;
@@ -150,6 +151,20 @@ export function plannedCost(price: Price, told: number | null): number {
   return Math.min(price.quoted, imageCost(workOf(price.stages, price, Math.min(limit, told ?? limit)), price));
 }
 
+/** An event that comes again says the same. */
+export function checkEvent(job: string, before: string | undefined, told: string): void {
+  hold('the events of a job are one', before === undefined || before === told, () => `${job}: ${before}, then ${told}`);
+}
+
+/** What the sink was told of a job, once everything has come to rest: `told` is the data of its event. */
+export function checkTold(job: string, charge: ChargeRow | undefined, told: string | undefined): void {
+  hold('the sink hears of every job that was computed', told !== undefined, () => job);
+  const usd: string | null = told === undefined ? null : JSON.parse(told).cost_usd;
+  const said = usd === null ? null : parseUsd(usd);
+  const charged = charge ? charge.captured : null;
+  hold('the event has the charge', said === charged, () => `${job}: ${said}, charged ${charged}`);
+}
+
 /** What holds of a job once everything has come to rest. */
 export function checkJob(
   id: string,
@@ -159,7 +174,10 @@ export function checkJob(
 ): void {
   const told = cost === null ? 0 : parseUsd(cost.usd);
   // it came when its account had let it go, or was erased and came again: what its first life cost stays
-  if (reason === 'not_confirmed') return hold('what may not begin is free', told === 0, () => `${id}: ${told}`);
+  if (reason === 'not_confirmed') {
+    hold('what may not begin is free', told === 0, () => `${id}: ${told}`);
+    return;
+  }
   hold(
     'the charge is the cost on the receipt',
     (charge?.captured ?? 0) === told,

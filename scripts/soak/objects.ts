@@ -1,6 +1,6 @@
 /**
- * The objects' own classes, and the Worker's way from a request to its jobs. They are found by their paths when they are
- * needed: before that, `cloudflare:workers` has to lead to workers.ts.
+ * The objects' own classes, and the Worker's way from a request to its jobs. They are found by their paths when they
+ * are needed: before that, `cloudflare:workers` has to lead to workers.ts.
  */
 import type { JobView } from '../../src/job/job.ts';
 import type { FitMemo } from '../../src/job/plan.ts';

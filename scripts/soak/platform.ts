@@ -279,7 +279,8 @@ export function makePlatform({
       try {
         incarnation = this.#wake();
       } catch (error) {
-        return failed(error);
+        failed(error);
+        return;
       }
       const ended = (): boolean => !incarnation.pending.delete(killed);
       incarnation.pending.add(killed);

@@ -37,25 +37,34 @@ function toRow(row: Row): Row {
   return { ...row };
 }
 
+interface Prepared {
+  readonly statement: StatementSync;
+  readonly isNumbered: boolean;
+}
+
+/** Statements live as long as their database: incarnations come and go. */
+const prepared = new WeakMap<DatabaseSync, Map<string, Prepared>>();
+
+/** The statement of a query, compiled once. */
+export function prepare(db: DatabaseSync, query: string): Prepared {
+  const all = prepared.get(db) ?? new Map<string, Prepared>();
+  prepared.set(db, all);
+  const known = all.get(query);
+  if (known) return known;
+  const isNumbered = /\?\d/.test(query);
+  const made = { statement: db.prepare(isNumbered ? named(query) : query), isNumbered };
+  all.set(query, made);
+  return made;
+}
+
 /** SQL of an object: `touch` is called first, and told whether the statement may write; it throws for a dead one. */
 export function sqlOver(db: DatabaseSync, touch: (writes: boolean) => void): Sql {
-  const prepared = new Map<string, { readonly statement: StatementSync; readonly isNumbered: boolean }>();
-
-  function prepare(query: string) {
-    const known = prepared.get(query);
-    if (known) return known;
-    const isNumbered = /\?\d/.test(query);
-    const made = { statement: db.prepare(isNumbered ? named(query) : query), isNumbered };
-    prepared.set(query, made);
-    return made;
-  }
-
   function run(query: string, bindings: readonly unknown[]): { readonly rows: Row[]; readonly written: number } {
     if (bindings.length === 0 && SEVERAL.test(query)) {
       db.exec(query);
       return { rows: [], written: 1 };
     }
-    const { statement, isNumbered } = prepare(query);
+    const { statement, isNumbered } = prepare(db, query);
     const values = bindings.map(toInput);
     const args = isNumbered ? [Object.fromEntries(values.map((value, i) => [`p${i + 1}`, value]))] : values;
     if (READS.test(query) || /\bRETURNING\b/i.test(query)) {

@@ -39,8 +39,9 @@ export const FACTS: ModelFacts = {
     per_token: 1.87e11,
     per_token_squared: 3.3e7,
     fixed: 1.234567e10,
-    attention_per_token: 1e9,
-    attention_fixed: 1e9,
+    // counted with a text of 8 tokens
+    attention_per_token: 5.28e8,
+    attention_fixed: 2.112e9,
     decode_per_pixel: 2.03e8,
     text: 4.321e11,
   },
@@ -142,7 +143,10 @@ export function makeStageServer({
         signal?.addEventListener('abort', () => end(() => controller.error(signal.reason)), { once: true });
         const fail = (): void => {
           if (way === 'hang') return;
-          if (way === 'cut' || way === 'unreachable') return end(() => controller.error(new TypeError('cut')));
+          if (way === 'cut' || way === 'unreachable') {
+            end(() => controller.error(new TypeError('cut')));
+            return;
+          }
           const code = way === 'not_finite' ? 'not_finite' : 'model_failed';
           end(() => {
             send({ event: 'error', code, message: way, retryable: way === 'retryable' });
@@ -151,14 +155,16 @@ export function makeStageServer({
         };
         const step = (k: number): void => {
           if (isOver) return;
-          if (k > breaksAfter) return fail();
+          if (k > breaksAfter || (k > steps && way !== 'well')) {
+            fail();
+            return;
+          }
           if (k <= steps) {
             kept.steps = Math.max(kept.steps, k);
             send({ event: 'step', step: k, steps, sigma: 0.5, ms: 1 });
             time.after(stepMs(), () => step(k + 1));
             return;
           }
-          if (way !== 'well') return fail();
           kept.steps = steps;
           kept.isFinished = true;
           const { decode, width, height, rgb, preview, clean_latents } = options;
@@ -199,7 +205,7 @@ export function makeStageServer({
     return new Response(stream);
   }
 
-  const stepMs = (): number => (random.chance(0.05) ? random.between(500, 8_000) : random.between(5, 150));
+  const stepMs = (): number => (random.chance(0.05) ? random.between(500, 8_000) : random.between(10, 400));
 
   function handle(path: string, init: RequestInit): Response {
     if (path === '/v1/models') return answer(200, models);

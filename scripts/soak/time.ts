@@ -1,7 +1,7 @@
 /**
  * Simulated time, and who acts in it. Nothing waits for a real clock: the next event is taken, everything that follows
- * from it without waiting is run to its end – a turn – and the clock jumps to the next event. So a history of days takes
- * milliseconds, and the same seed gives the same history.
+ * from it without waiting is run to its end – a turn – and the clock jumps to the next event. So a history of days
+ * takes milliseconds, and the same seed gives the same history.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 

@@ -1,8 +1,12 @@
-/** One account, its jobs, a stage server and a bucket on a platform that fails by chance: what a history acts on. */
+/**
+ * One account, its jobs, a stage server, a bucket and a sink of events, on a platform that fails by chance: what a
+ * history acts on.
+ */
 import { PREPAID, type Terms } from '../../src/account/account.ts';
+import type { UsageEvent } from '../../src/billing/usage-event.ts';
 import { installCrypto } from './far-crypto.ts';
 import { type Faults, makeFaults } from './faults.ts';
-import { checkColumns, isThere, mayRun, Violation } from './laws.ts';
+import { checkColumns, checkEvent, isThere, mayRun, Violation } from './laws.ts';
 import type { Product } from './objects.ts';
 import { type Host, makePlatform, type Platform } from './platform.ts';
 import { makeRandom, type Random } from './random.ts';
@@ -11,8 +15,8 @@ import { acting, installTime, makeTime, type Time } from './time.ts';
 
 export const ACCOUNT = 'acct_soak';
 const SECRET = 'a-secret-of-the-soak-with-32-bytes-or-more';
-export const FAULT_RATES = [0, 0.01, 0.03, 0.08] as const;
-const STAGE_FAULT_RATES = [0, 0.05, 0.25] as const;
+export const FAULT_RATES = [0, 0.02, 0.06, 0.15] as const;
+const STAGE_FAULT_RATES = [0, 0.1, 0.35] as const;
 
 export interface World {
   readonly time: Time;
@@ -27,6 +31,8 @@ export interface World {
   readonly quoted: Map<string, number | null>;
   /** jobs of which a stage request went out */
   readonly computed: Set<string>;
+  /** what the sink was told last of each ended job */
+  readonly events: ReadonlyMap<string, string>;
   terms: Terms;
   /** the first law that did not hold */
   violation: Violation | null;
@@ -55,6 +61,9 @@ export function makeWorld(seed: number, product: Product): World {
     BACKENDS: JSON.stringify([{ id: 'one', url: 'http://stage.test/', models: ['*'] }]),
     BACKEND_TOKEN_ONE: 'token',
     WEBHOOK_RESOLVER: '',
+    PUBLIC_URL: '',
+    EVENTS_URL: '',
+    STRIPE_METER: '',
     JOB_TTL_HOURS: '24',
     STAGE_TIMEOUT_SECONDS: '120',
     STAGE_SILENCE_SECONDS: '20',
@@ -89,6 +98,7 @@ export function makeWorld(seed: number, product: Product): World {
     },
   });
   const quoted = new Map<string, number | null>();
+  const events = new Map<string, string>();
   const computed = new Set<string>();
   const stage = makeStageServer({
     time,
@@ -105,7 +115,14 @@ export function makeWorld(seed: number, product: Product): World {
   env.ACCOUNTS = platform.space('ACCOUNTS');
   env.JOBS = platform.space('JOBS');
   env.DIRECTORY = platform.space('DIRECTORY');
-  env.IMAGES = bucketOf(time, faults, platform);
+  const bucket = outside(time, faults, platform, () => undefined);
+  env.IMAGES = { put: bucket, delete: bucket };
+  const send = outside(time, faults, platform, ({ id, data }: UsageEvent) => {
+    const told = JSON.stringify(data);
+    look(() => checkEvent(id, events.get(id), told));
+    events.set(id, told);
+  });
+  env.EVENTS = { send: (event: UsageEvent) => send(structuredClone(event)) };
 
   const account = platform.host('ACCOUNTS', ACCOUNT);
   const undo = [installTime(time), installCrypto(chance), installFetch(stage, time, chance), installCaches()];
@@ -127,6 +144,7 @@ export function makeWorld(seed: number, product: Product): World {
     account,
     quoted,
     computed,
+    events,
     terms: random.chance(0.7)
       ? PREPAID
       : { mode: 'postpaid', creditLimit: random.chance(0.7) ? 20_000 : null, stripeCustomer: null },
@@ -144,19 +162,23 @@ export function makeWorld(seed: number, product: Product): World {
   return world;
 }
 
-/** A bucket: it takes what it is given, keeps nothing, and fails like everything else. */
-function bucketOf(time: Time, faults: Faults, platform: Platform): object {
-  const ask = (): Promise<null> =>
+/** Somebody outside who takes what is given, and fails like everything else. */
+const outside =
+  <T>(time: Time, faults: Faults, platform: Platform, take: (given: T) => void) =>
+  (given: T): Promise<null> =>
     new Promise((resolve, reject) => {
       const from = acting.getStore();
+      const sentIn = time.turn();
       const fate = faults.fate();
       if (fate === 'kills_caller') platform.killSoon(from);
-      time.after(faults.latency(fate), () =>
-        fate === 'lost' || fate === 'answer_lost' ? reject(new Error('the bucket failed')) : resolve(null),
-      );
+      time.after(faults.latency(fate), () => {
+        // its sender was killed before it was sent
+        if (from?.undoneTurn === sentIn) return;
+        if (fate !== 'lost') take(given);
+        if (fate === 'lost' || fate === 'answer_lost') reject(new Error('the far side failed'));
+        else resolve(null);
+      });
     });
-  return { put: ask, delete: ask };
-}
 
 function replace(name: string, value: unknown): () => void {
   const before = Object.getOwnPropertyDescriptor(globalThis, name);

@@ -1,24 +1,35 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { chargeOf, type StageDone, viewCharge, viewCost } from '../../src/billing/charge.ts';
+import { chargeOf, type StageDone, viewCharge, viewQuotedCost } from '../../src/billing/charge.ts';
 import { parseUsd } from '../../src/billing/money.ts';
-import { imageCost, type Price, totalMflop } from '../../src/billing/price.ts';
+import { imageCost, type Price, workOf } from '../../src/billing/price.ts';
 
 const prices = fc
   .record({
     nanoUsdPerTflop: fc.nat(1e7),
     minimumMicroUsd: fc.nat(1e4),
     stages: fc.array(
-      fc.record({ evaluations: fc.integer({ min: 1, max: 50 }), mflop: fc.nat(1e8), decodeMflop: fc.nat(1e7) }),
+      fc.record({
+        tokens: fc.integer({ min: 1, max: 4096 }),
+        evaluations: fc.integer({ min: 1, max: 50 }),
+        flops: fc.nat(1e14),
+        decodeMflop: fc.nat(1e7),
+      }),
       { minLength: 1, maxLength: 4 },
     ),
-    textMflop: fc.nat(1e8),
-    textTokens: fc.integer({ min: 1, max: 512 }),
+    text: fc.record({
+      limit: fc.integer({ min: 1, max: 512 }),
+      share: fc.double({ min: 0.01, max: 1, noNaN: true }),
+      flops: fc.nat(1e14),
+      linear: fc.nat(1e10),
+      attention: fc.nat(1e6),
+    }),
   })
-  .map((drawn): Price => {
-    const stages = drawn.stages.map((stage, k) => ({ ...stage, stage: k + 1, tokens: 16 }));
-    const quoted = imageCost(totalMflop({ ...drawn, stages }), drawn);
-    return { ...drawn, stages, tariff: 't', plainMflop: 1e9, quoted };
+  .map(({ text: { share, ...text }, ...drawn }): Price => {
+    const stages = drawn.stages.map((stage, k) => ({ ...stage, stage: k + 1 }));
+    const priced = { ...drawn, stages, text: { ...text, usual: text.limit * share } };
+    const plain = { tokens: 16, evaluations: 9, flops: 1e12, decodeMflop: 1 };
+    return { ...priced, tariff: 't', plain, quoted: imageCost(workOf(stages, priced, text.limit), priced) };
   });
 
 /** What servers may tell of the first stages: any number of evaluations and tokens. */
@@ -52,10 +63,10 @@ test('everything done with text at its limit costs the quote to the micro-dollar
         stage,
         evaluations,
         isFinished: true,
-        textTokens: price.textTokens,
+        textTokens: price.text.limit,
       }));
       const charge = chargeOf(price, done, 'whole');
-      expect([charge.micro, charge.mflop]).toEqual([price.quoted, totalMflop(price)]);
+      expect([charge.micro, charge.mflop]).toEqual([price.quoted, workOf(price.stages, price, price.text.limit)]);
     }),
   );
 });
@@ -90,17 +101,17 @@ test('the lines add up to the charge before it is rounded, and their work to the
   }
 });
 
+/** Of a model that computes with each text's own length, and whose steps do not depend on it. */
 const PRICE: Price = {
   tariff: 't',
   nanoUsdPerTflop: 1_000_000,
   minimumMicroUsd: 5_000,
   stages: [
-    { stage: 1, tokens: 4, evaluations: 2, mflop: 1_000_000, decodeMflop: 100_000 },
-    { stage: 2, tokens: 16, evaluations: 3, mflop: 4_000_000, decodeMflop: 400_000 },
+    { stage: 1, tokens: 4, evaluations: 2, flops: 1e12, decodeMflop: 100_000 },
+    { stage: 2, tokens: 16, evaluations: 3, flops: 4e12, decodeMflop: 400_000 },
   ],
-  textMflop: 500_000,
-  textTokens: 10,
-  plainMflop: 30_000_000,
+  text: { limit: 10, usual: 5, flops: 0.25e12, linear: 0, attention: 0 },
+  plain: { tokens: 16, evaluations: 7, flops: 4e12, decodeMflop: 500_000 },
   quoted: 15_000,
 };
 
@@ -108,17 +119,23 @@ test('an image costs the minimum at least, a cancelled job only what was done', 
   const done = [{ stage: 1, evaluations: 2, isFinished: true, textTokens: 10 }];
   expect(chargeOf(PRICE, done, 'heard').micro).toBe(2_600);
   expect(chargeOf(PRICE, done, 'whole').micro).toBe(5_000);
-  expect(chargeOf(PRICE, done, 'nothing')).toEqual({ micro: 0, mflop: 0, lines: [] });
+  expect(chargeOf(PRICE, done, 'nothing')).toEqual({ micro: 0, mflop: 0, textTokens: null, lines: [] });
   expect(chargeOf(PRICE, [], 'heard').micro).toBe(0);
 });
 
-test('text is paid by the tokens that were computed, at most the limit; one that is not told costs the limit of an image', () => {
+test('text is paid as long as it was computed, at most the limit; untold it is the limit of an image, else a token', () => {
   const textOf = (textTokens: number | null, paying: 'whole' | 'heard') =>
     chargeOf(PRICE, [{ stage: 1, evaluations: 0, isFinished: false, textTokens }], paying).lines.find(
       ({ item }) => item === 'text',
     )?.tokens ?? 0;
-  expect([textOf(4, 'heard'), textOf(99, 'heard'), textOf(null, 'heard'), textOf(0, 'heard')]).toEqual([4, 10, 0, 0]);
+  expect([textOf(4, 'heard'), textOf(99, 'heard'), textOf(null, 'heard'), textOf(0, 'heard')]).toEqual([4, 10, 1, 0]);
   expect([textOf(4, 'whole'), textOf(99, 'whole'), textOf(null, 'whole'), textOf(0, 'whole')]).toEqual([4, 10, 10, 0]);
+});
+
+test('of a model that pads every text the longest is paid, also where none was told', () => {
+  const padded = { ...PRICE, text: { ...PRICE.text, usual: 10 } };
+  const [, line] = chargeOf(padded, [{ stage: 1, evaluations: 1, isFinished: false, textTokens: null }], 'heard').lines;
+  expect(line).toMatchObject({ item: 'text', tokens: 10 });
 });
 
 test('a stage that was never planned is a mistake that is named', () => {
@@ -128,10 +145,20 @@ test('a stage that was never planned is a mistake that is named', () => {
 });
 
 test('what callers see is decimal text, and says who pays what', () => {
-  expect(viewCost(PRICE, null)).toEqual({ usd: null, quote_usd: '0.015000', plain_usd: '0.030000', tariff: 't' });
-  const charge = chargeOf(PRICE, [{ stage: 1, evaluations: 1, isFinished: false, textTokens: null }], 'heard');
+  expect(viewQuotedCost(PRICE)).toEqual({ usd: null, quote_usd: '0.015000', plain_usd: '0.029000', tariff: 't' });
+  const charge = chargeOf(PRICE, [{ stage: 1, evaluations: 1, isFinished: false, textTokens: 4 }], 'heard');
   const seen = viewCharge(PRICE, charge, 'heard');
-  expect(seen).toMatchObject({ usd: '0.001000', usd_per_tflop: '0.001000', minimum_usd: '0.005000', paid: 'heard' });
-  expect(seen.lines).toEqual([{ item: 'stage1', tokens: 4, steps: 1, tflops: 1, usd: '0.001000' }]);
+  expect(seen).toMatchObject({
+    usd: '0.001200',
+    quote_usd: '0.015000',
+    plain_usd: '0.028700',
+    usd_per_tflop: '0.001000',
+    minimum_usd: '0.005000',
+    paid: 'heard',
+  });
+  expect(seen.lines).toEqual([
+    { item: 'stage1', tokens: 4, steps: 1, tflops: 1, usd: '0.001000' },
+    { item: 'text', tokens: 4, steps: 1, tflops: 0.2, usd: '0.000200' },
+  ]);
   expect(parseUsd(seen.usd)).toBe(charge.micro);
 });

@@ -1,0 +1,94 @@
+/** What random histories with crashes have found once (test/billing/histories.test.ts), each by itself. */
+import { runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { describe, expect, test } from 'vitest';
+import type { AccountObject } from '../../durable-objects/account.ts';
+import type { JobObject } from '../../durable-objects/job.ts';
+import { readRow } from '../../durable-objects/job-tables.ts';
+import { newJobId } from '../../src/account/job-id.ts';
+import type { JobRecord } from '../../src/job/job.ts';
+import { call, openAccount, SMALL } from './call.ts';
+import { accountIdOf } from './money.ts';
+
+const LONG = { prompt: 'a purple hippopotamus', ...SMALL, N: [900], e: [1] };
+const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
+const start = (key: string, idempotencyKey: string) =>
+  call('/v1/jobs', {
+    method: 'POST',
+    key,
+    headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
+    body: JSON.stringify(LONG),
+  });
+const inAccount = <T>(account: string, work: (instance: AccountObject) => T | Promise<T>): Promise<T> =>
+  runInDurableObject(env.ACCOUNTS.getByName(account) as DurableObjectStub<AccountObject>, work);
+
+describe('a job that was erased while its account could not be reached', () => {
+  const away = () => Promise.reject(new Error('away for a test'));
+  const DEAF = { getByName: () => ({ ended: away, erased: away, confirm: away }) };
+
+  async function erasedUntold() {
+    const key = await openAccount();
+    const { id } = await (await start(key, 'once')).json<{ id: string }>();
+    const row = await runInDurableObject(stubOf(id), (_, state) => readRow(state.storage.sql) as JobRecord);
+    await runInDurableObject(stubOf(id), (instance) => {
+      Object.defineProperty(instance, 'env', { value: { ...env, ACCOUNTS: DEAF }, configurable: true });
+    });
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE', key })).status).toBe(204);
+    return { key, id, row };
+  }
+
+  test('answers with its end when the account asks, so that it is charged', async () => {
+    const { id } = await erasedUntold();
+    expect(await stubOf(id).ending()).toMatchObject({ status: 'cancelled', work: null });
+  });
+
+  test('does not come again, neither by a late create nor by a repeated request', async () => {
+    const { key, id, row } = await erasedUntold();
+    const { account, request, plan } = row;
+    expect(await stubOf(id).create({ id, account, request, plan, deadlineSeconds: null, webhook: null })).toBeNull();
+    const again = await start(key, 'once');
+    expect([again.status, again.headers.get('retry-after')]).toEqual([409, '1']);
+    expect(await again.json()).toMatchObject({ code: 'job_erased' });
+    expect(await stubOf(id).ending()).toMatchObject({ status: 'cancelled' });
+  });
+});
+
+describe('a request whose job never came', () => {
+  const price = { model: 'm', tariff: 't', quoted: 700 };
+  const idempotency = { key: 'again', digest: 'd', repetition: null };
+  const work = { flops: 1, plainFlops: 1, steps: 1 };
+
+  async function entered() {
+    const key = await openAccount();
+    const account = accountIdOf(key);
+    const id = await newJobId(env.SIGNING_SECRET);
+    const begin = (instance: AccountObject, quoted: number) =>
+      instance.start(instance.keys()[0]?.id as string, {
+        requestId: 'r',
+        jobIds: [id],
+        work,
+        price: { ...price, quoted },
+        user: null,
+        idempotency,
+      });
+    expect(await inAccount(account, (instance) => begin(instance, 700))).toMatchObject({ kind: 'new' });
+    return { account, id, begin };
+  }
+
+  test('says when it comes again what was held for it, whatever it would cost by now', async () => {
+    const { account, id, begin } = await entered();
+    const again = await inAccount(account, (instance) => begin(instance, 900));
+    expect(again).toMatchObject({ kind: 'again', jobIds: [id], held: 700 });
+    expect(await inAccount(account, (instance) => instance.view()?.balance.held)).toBe(700);
+  });
+
+  test('leaves no hold behind when the content of its account is erased', async () => {
+    const { account, id } = await entered();
+    await inAccount(account, (instance) => instance.eraseContent('admin'));
+    await expect
+      .poll(() => inAccount(account, (instance) => instance.view()?.isErasing), { timeout: 15_000 })
+      .toBe(false);
+    expect(await inAccount(account, (instance) => instance.view()?.balance)).toMatchObject({ held: 0, balance: 0 });
+    expect(await inAccount(account, (instance) => instance.confirm(id))).toBe('gone');
+  });
+});
