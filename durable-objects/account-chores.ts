@@ -3,6 +3,7 @@
  * account, erase its content and the names of its customers. Each is an order in the account's row, so it outlives every fault; rounds are repeated,
  * with a pause, until nothing is left. One job that cannot be reached keeps no other waiting.
  */
+import type { JobEnd } from '../src/account/account.ts';
 import { logLine } from '../src/job/log.ts';
 import { DIRECTORY_NAME, type DirectoryCalls, type JobCalls, type Objects, type Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -10,7 +11,7 @@ import * as tables from './account-tables.ts';
 import { pseudonymise } from './pseudonyms.ts';
 
 export interface ChoresEnv {
-  readonly JOBS: Objects<Pick<JobCalls, 'cancel' | 'erase'>>;
+  readonly JOBS: Objects<Pick<JobCalls, 'cancel' | 'erase' | 'ending'>>;
   readonly DIRECTORY: Objects<DirectoryCalls>;
 }
 
@@ -34,17 +35,17 @@ const USERS_A_ROUND = 500;
 const DIRECTORY_MS = 5000;
 const JOB_MS = 30_000;
 
-type JobObject = Remote<Pick<JobCalls, 'cancel' | 'erase'>>;
+type JobObject = Remote<Pick<JobCalls, 'cancel' | 'erase' | 'ending'>>;
 
-/**
- * `isGone` is told of a job of which there is no object, and whether there was one before it was asked: its entry goes,
- * with what is held for it.
- */
-export function makeChores(
-  env: () => ChoresEnv,
-  storage: DurableObjectStorage,
-  isGone: (id: string, wasCreated: boolean) => void,
-): Chores {
+/** What becomes of the entry of a job that was to be erased and is not stored. */
+export interface NotStored {
+  /** its end, which it has yet to tell */
+  readonly ended: (id: string, end: JobEnd) => void;
+  /** there is nothing of it; `wasCreated`: its object was heard of before it was asked */
+  readonly gone: (id: string, wasCreated: boolean) => void;
+}
+
+export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, { ended, gone }: NotStored): Chores {
   const { sql } = storage;
   let notBefore = 0;
   /** where cancelling and erasing go on: what could not be reached is left for the next pass */
@@ -101,9 +102,12 @@ export function makeChores(
   async function eraseJobs(account: string, through: number): Promise<void> {
     const jobs = tables.jobsAfter(sql, { after: erasedTo, through, onlyOpen: false, limit: JOBS_A_ROUND });
     const created = new Set(jobs.filter(({ id }) => tables.isCreated(sql, id)).map(({ id }) => id));
-    // an erased job says so itself; of one that is not there nothing is left
-    for (const { id, answer } of await askEach(jobs, (job) => job.erase(account)))
-      if (!answer) isGone(id, created.has(id));
+    // an erased job says so itself; of one that is not stored it is asked what it has yet to tell
+    const erase = async (job: JobObject) => ((await job.erase(account)) ? 'erased' : job.ending());
+    for (const { id, answer } of await askEach(jobs, erase)) {
+      if (answer === null) gone(id, created.has(id));
+      else if (answer !== 'erased' && answer !== 'open') ended(id, answer);
+    }
     erasedTo = nextPlace(jobs);
     if (tables.jobsAfter(sql, { after: 0, through, onlyOpen: false, limit: 1 }).length > 0) return;
     storage.transactionSync(() => {

@@ -94,6 +94,10 @@ export function holdFor(sql: SqlStorage, { key, user, price }: Payer, jobs: read
   }
 }
 
+/** What was held for each of the jobs of one request; null where they have no price. */
+export const heldFor = (sql: SqlStorage, [first]: readonly string[]): number | null =>
+  first === undefined ? null : (tables.readCharge(sql, first)?.held ?? null);
+
 /**
  * Charges a job that has ended, or lets its hold go where it costs nothing; usage counts on the day it was held. Null
  * where nothing was ever held for it. Told again it changes nothing and answers alike.
@@ -116,7 +120,7 @@ export function settle(
     tables.appendEntry(sql, resolve(job, captured, now), held);
     tables.settleCharge(sql, job, { captured, mflop, endedAt: now, meter: isMetered ? 'waiting' : null });
     tables.addUsage(sql, { day: dayOf(row.at), keyId, user, model, jobs: 1, mflop, captured, held: -held });
-  } else if (charge && Math.min(held, charge.micro) !== row.captured) {
+  } else if (charge && Math.min(held, charge.micro) > row.captured) {
     // it was let go before it was known what it cost
     logLine('alert', { job_id: job, what: 'charge_came_late', micro: charge.micro });
   }

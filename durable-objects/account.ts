@@ -95,12 +95,11 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   constructor(ctx: DurableObjectState, env: AccountEnv) {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
-    this.#chores = makeChores(
-      () => this.env,
-      ctx.storage,
+    this.#chores = makeChores(() => this.env, ctx.storage, {
+      ended: (id, end) => this.ended(id, end),
       // one that came only after it was asked for stays, and is asked again
-      (id, wasCreated) => (wasCreated ? this.#lost(id) : this.withdraw([id], true)),
-    );
+      gone: (id, wasCreated) => (wasCreated ? this.#lost(id) : this.withdraw([id], true)),
+    });
     if (!hasTables(this.#sql)) return;
     ctx.storage.transactionSync(() => migrate(this.#sql, tables.ACCOUNT_MIGRATIONS));
     // what an earlier incarnation left undone, or an earlier version never did
@@ -394,6 +393,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       kind: 'again',
       jobIds: earlier.jobIds,
       requestId: earlier.requestId,
+      held: money.heldFor(this.#sql, earlier.jobIds),
       rate: rateState(account.limits, key.arrival, now),
     };
   }

@@ -18,13 +18,7 @@ import { type FailureReason, type Fault, isWaiting, mayStillRun } from '../src/j
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import {
-  DROPPED_AT_BREAK,
-  DROPPED_AT_ERASURE,
-  LETTER_KINDS,
-  lettersAtEnd,
-  lettersAtErasure,
-} from '../src/job/outbox.ts';
+import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
 import { viewPlan } from '../src/job/plan.ts';
 import {
   afterFault,
@@ -135,13 +129,13 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
   }
 
-  async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView> {
+  async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView | null> {
     const now = Date.now();
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, JOB_MIGRATIONS);
       if (this.#row()) return false;
-      // an erased job of this id that comes again is not to be told gone, nor its stages stopped
-      removeLetters(this.#sql, LETTER_KINDS);
+      // an erased job does not come again: what its first life cost is still to be told
+      if (nextLetterAt(this.#sql, now) !== null) return false;
       const deadlineAt = deadlineSeconds === null ? null : now + deadlineSeconds * 1000;
       const told = webhook && ({ ...webhook, tries: 0, state: 'waiting' } as const);
       insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
@@ -153,7 +147,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       return true;
     });
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
-    return this.#view(this.#row() as JobRecord);
+    return this.view(null);
   }
 
   view(owner: string | null): JobView | null {
@@ -181,6 +175,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   ending(): JobEnd | 'open' | null {
     const row = this.#row();
+    const [untold] = hasTables(this.#sql) ? lettersOf(this.#sql, 'ended') : [];
+    if (untold) return endIn(untold.payload);
     return row && (endOf(row, null) ?? 'open');
   }
 
@@ -653,6 +649,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     appendEvent(this.#sql, event, Date.now());
   }
 }
+
+/** The end that a letter tells; one of an earlier version has no charge. */
+const endIn = ({ status, work, charge = null, excess = null }: JobEnd): JobEnd => ({ status, work, charge, excess });
 
 /** Thrown inside a room whose job was cancelled, erased or advanced while it prepared its request. */
 class Superseded extends Error {

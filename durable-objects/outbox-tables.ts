@@ -40,14 +40,16 @@ export const dueLetters = (sql: SqlStorage, where: 'outside' | 'inside', now: nu
     .toArray()
     .map(toLetter);
 
-/** When the next letter may go out, seen at `now`; null: none is left. */
-export const nextLetterAt = (sql: SqlStorage, now: number): number | null =>
-  sql
+/** When the next letter may go out, seen at `now`, as an alarm takes it: never before 1; null: none is left. */
+export function nextLetterAt(sql: SqlStorage, now: number): number | null {
+  const { at } = sql
     .exec<{ at: number | null }>(
       `SELECT MIN(CASE WHEN ${IS_LATE} THEN ?1 ELSE due_at END) AS at FROM outbox WHERE ${MAY_GO}`,
       now,
     )
-    .one().at;
+    .one();
+  return at === null ? null : Math.max(1, at);
+}
 
 /** The stored letters of one kind. */
 export const lettersOf = <Kind extends LetterKind>(

@@ -4,12 +4,12 @@ import { carryOut } from './admin/orders.ts';
 import { Refused, Unreachable } from './generate/client.ts';
 import { runCommand } from './local/command-line.ts';
 
-/** The exit code: 0, or 1 with a sentence where the deployment says no or nothing. */
+/** The exit code: 0, or 1 with a sentence where the deployment says no or nothing, or books differ. */
 async function admin({ service, order, json }: AdminOptions): Promise<number> {
   try {
-    const { answer, sentences } = await carryOut(service, order);
+    const { answer, sentences, exitCode = 0 } = await carryOut(service, order);
     console.log(json ? JSON.stringify(answer, null, 2) : sentences.join('\n') || 'none');
-    return 0;
+    return exitCode;
   } catch (error) {
     if (json && error instanceof Refused)
       console.log(JSON.stringify({ status: error.status, code: error.code, detail: error.message }, null, 2));

@@ -12,7 +12,9 @@ async function soak({ histories, seed }: SoakOptions): Promise<number> {
   const workers = new URL('./soak/workers.ts', import.meta.url).href;
   registerHooks({
     resolve: (name, context, next) =>
-      name === 'cloudflare:workers' ? { url: workers, format: 'module-typescript', shortCircuit: true } : next(name, context),
+      name === 'cloudflare:workers'
+        ? { url: workers, format: 'module-typescript', shortCircuit: true }
+        : next(name, context),
   });
   const product = await loadProduct();
   const memo = new Map();
@@ -22,7 +24,9 @@ async function soak({ histories, seed }: SoakOptions): Promise<number> {
   const report = (count: number): void => {
     const seconds = ((performance.now() - begin) / 1000).toFixed(1);
     const { operations, kills, checks } = sums;
-    console.log(`${count} histories, ${operations} operations, ${kills} crashes, ${checks} looks at the laws, ${seconds} s`);
+    console.log(
+      `${count} histories, ${operations} operations, ${kills} crashes, ${checks} looks at the laws, ${seconds} s`,
+    );
   };
   for (let i = 0; i < histories; i++) {
     const history = await runHistory((seed + i) % 2 ** 32, product, memo);
@@ -32,7 +36,9 @@ async function soak({ histories, seed }: SoakOptions): Promise<number> {
     if (history.violation) {
       report(i + 1);
       const shortest = (await shortestPrefix(history.seed, product, memo, history)) ?? history;
-      console.log(`seed ${history.seed}, after ${shortest.operations.length} operations: ${shortest.violation?.message}`);
+      console.log(
+        `seed ${history.seed}, after ${shortest.operations.length} operations: ${shortest.violation?.message}`,
+      );
       for (const line of shortest.operations) console.log(`  ${line}`);
       return 1;
     }

@@ -1,5 +1,6 @@
 /** `npm start`: Worker and stage server on this machine until Ctrl-C, their state kept in `.ralu/`. */
 import { join } from 'node:path';
+import { request, type Service } from './generate/client.ts';
 import { ROOT } from './local/bundle.ts';
 import { oneOf, readFlags, runCommand, wholeNumber } from './local/command-line.ts';
 import { type ExternalStage, parseStage, reachStage, STAGE_FLAGS, StageUnusable } from './local/external-stage.ts';
@@ -9,7 +10,7 @@ import type { Engine } from './local/stage.ts';
 
 const HELP = `npm start -- [options]
 
-Runs the Worker, its page and a stage server with the embedded model on this machine until Ctrl-C. Jobs, images and the demo account's key are kept in .ralu/, apart for each port.
+Runs the Worker, its page and a stage server with the embedded model on this machine until Ctrl-C. The demo account has 10 USD of credit, once. Jobs, images and its key are kept in .ralu/, apart for each port.
 
   --port <number>         of the Worker; the next free one where it is taken (8787)
   --engine <name>         native or wasm: ONNX Runtime of the stage server (native)
@@ -20,6 +21,8 @@ Runs the Worker, its page and a stage server with the embedded model on this mac
 
 const FOLDER = join(ROOT, '.ralu');
 const DEFAULT_PORT = 8787;
+/** Longest wait for what is told at the start. */
+const ANSWER_MS = 10_000;
 
 interface StartOptions {
   readonly port: number;
@@ -44,6 +47,13 @@ function parseOptions(args: readonly string[]): StartOptions | null {
     engine: oneOf('--engine', values.engine ?? 'native', ['native', 'wasm']),
     stage: parseStage(values, process.env),
   };
+}
+
+/** What the account of a key has left, as a person reads it. */
+async function balanceOf(service: Service): Promise<string> {
+  const response = await request(service, '/v1/account', { signal: AbortSignal.timeout(ANSWER_MS) });
+  const { billing } = (await response.json()) as { billing: { balance_usd: string; available_usd: string | null } };
+  return `${billing.balance_usd} USD${billing.available_usd === null ? ', and no limit' : ''}`;
 }
 
 /** Starts the stack and says where it is; it runs until a signal. */
@@ -79,6 +89,7 @@ async function start({ port: wanted, engine, stage }: StartOptions): Promise<num
 page     ${url}/#key=${key}
 Worker   ${url}
 key      ${key}   (demo account)
+balance  ${await balanceOf({ url, key })}
 admin    ${adminKey}   (opens accounts)
 
   export RALU_URL=${url} RALU_API_KEY=${key}

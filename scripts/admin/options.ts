@@ -1,56 +1,47 @@
 /** The command line of `npm run admin`. Pure. */
 import { SCOPES, type Scope } from '../../src/account/scopes.ts';
-import { number, oneOf, readFlags, UsageError, wholeNumber } from '../local/command-line.ts';
+import { DIMENSIONS, type Dimension, isDay } from '../../src/billing/spending.ts';
+import { number, oneOf, readFlags, UsageError } from '../local/command-line.ts';
 import { parseAddress } from '../local/external-stage.ts';
+import { amountOf, type Billing, billingOf, type Limits, limitsOf, positive, type TextOf } from './limits.ts';
 
-export const HELP = `npm run admin -- <command> [arguments] [options]
-
-Rules the accounts of a deployment with its admin key.
-
-  accounts                        lists them
-  open <name>                     opens one, with its first key
-  show <account>                  one account: limits, open jobs, whether it is suspended
-  change <account>                its name or limits; what is not given stays
-  suspend <account>               refuses new work; --running says what becomes of jobs under way
-  resume <account>                takes work again
-  erase <account>                 erases every job it has now; waits until that is done
-  audit <account>                 who did what to it, oldest first
-  keys <account>                  lists its keys
-  make-key <account> <name>       makes another
-  rotate-key <account> <key>      makes one in the place of another, which opens a while longer
-  revoke-key <account> <key>      a key opens nothing any more
-
-  --url <address>                 of the Worker (environment: RALU_URL)
-  --admin-key <key>               its secret ADMIN_KEY (environment: RALU_ADMIN_KEY)
-  --name <text>                   change: the new name
-  --images-per-minute <n>         open, change: images that each key may start in a minute
-  --concurrent-jobs <n>           open, change: jobs at once
-  --tflops-per-minute <n>         open, change, make-key: work that may begin in a minute; auto: by the model
-  --tflops-per-image <n>          open, change: work of one image; auto: by the model
-  --steps-per-image <n>           open, change: steps of one image
-  --running <what>                suspend: finish or cancel
-  --scopes <list>                 make-key: of generate,read,admin (all)
-  --expires-days <n>              make-key: days until it expires (never)
-  --overlap-hours <n>             rotate-key: how long the old key goes on opening (24)
-  --yes                           erase: without it nothing is erased
-  --json                          what the deployment answers, as JSON
-  --help
-`;
-
-export interface Limits {
-  readonly images_per_minute?: number;
-  readonly concurrent_jobs?: number;
-  readonly tflops_per_minute?: number | null;
-  readonly tflops_per_image?: number | null;
-  readonly steps_per_image?: number;
-}
+export { HELP } from './help.ts';
 
 /** What is to be done. */
 export type Order =
   | { readonly command: 'accounts' }
-  | { readonly command: 'open'; readonly name: string; readonly limits: Limits }
-  | { readonly command: 'show' | 'resume' | 'audit' | 'keys' | 'erase'; readonly account: string }
-  | { readonly command: 'change'; readonly account: string; readonly name: string | null; readonly limits: Limits }
+  | { readonly command: 'open'; readonly name: string; readonly limits: Limits; readonly billing: Billing }
+  | {
+      readonly command: 'show' | 'resume' | 'audit' | 'keys' | 'erase' | 'reconcile';
+      readonly account: string;
+    }
+  | {
+      readonly command: 'change';
+      readonly account: string;
+      readonly name: string | null;
+      readonly limits: Limits;
+      readonly billing: Billing;
+    }
+  | {
+      readonly command: 'top-up' | 'refund' | 'adjust';
+      readonly account: string;
+      readonly job: string | null;
+      /** an adjustment may begin with a minus */
+      readonly usd: string;
+      /** null: a new one */
+      readonly id: string | null;
+      readonly reason: string | null;
+    }
+  | { readonly command: 'statement'; readonly account: string; readonly csv: boolean }
+  | {
+      readonly command: 'usage';
+      readonly account: string;
+      readonly from: string | null;
+      readonly to: string | null;
+      readonly by: Dimension;
+      readonly csv: boolean;
+    }
+  | { readonly command: 'export-ledger' | 'restore-ledger'; readonly account: string; readonly file: string }
   | { readonly command: 'suspend'; readonly account: string; readonly running: 'finish' | 'cancel' }
   | {
       readonly command: 'make-key';
@@ -59,6 +50,8 @@ export type Order =
       readonly scopes: readonly Scope[];
       readonly expiresDays: number | null;
       readonly tflopsPerMinute: number | null;
+      readonly usdPerDay: string | null;
+      readonly usdPerMonth: string | null;
     }
   | { readonly command: 'rotate-key'; readonly account: string; readonly key: string; readonly overlapHours: number }
   | { readonly command: 'revoke-key'; readonly account: string; readonly key: string };
@@ -84,6 +77,14 @@ const ARGUMENTS: Readonly<Record<Order['command'], readonly string[]>> = {
   'make-key': ['account', 'name'],
   'rotate-key': ['account', 'key'],
   'revoke-key': ['account', 'key'],
+  'top-up': ['account', 'usd'],
+  refund: ['account', 'job', 'usd'],
+  adjust: ['account', 'usd'],
+  statement: ['account'],
+  usage: ['account'],
+  reconcile: ['account'],
+  'export-ledger': ['account'],
+  'restore-ledger': ['account', 'file'],
 };
 const COMMANDS = Object.keys(ARGUMENTS) as Order['command'][];
 
@@ -95,11 +96,25 @@ const FLAGS_OF: Readonly<Record<string, readonly Order['command'][]>> = {
   'tflops-per-minute': ['open', 'change', 'make-key'],
   'tflops-per-image': ['open', 'change'],
   'steps-per-image': ['open', 'change'],
+  'usd-per-day': ['open', 'change', 'make-key'],
+  'usd-per-month': ['open', 'change', 'make-key'],
+  'usd-per-user-day': ['open', 'change'],
+  'usd-per-user-month': ['open', 'change'],
+  billing: ['open', 'change'],
+  'credit-limit': ['open', 'change'],
+  'stripe-customer': ['open', 'change'],
+  id: ['top-up', 'refund', 'adjust'],
+  reason: ['top-up', 'refund', 'adjust'],
+  from: ['usage'],
+  to: ['usage'],
+  by: ['usage'],
+  csv: ['statement', 'usage'],
+  out: ['export-ledger'],
   running: ['suspend'],
   scopes: ['make-key'],
   'expires-days': ['make-key'],
   'overlap-hours': ['rotate-key'],
-  yes: ['erase'],
+  yes: ['erase', 'restore-ledger'],
 };
 
 const OPTIONS = {
@@ -111,6 +126,20 @@ const OPTIONS = {
   'tflops-per-minute': { type: 'string' },
   'tflops-per-image': { type: 'string' },
   'steps-per-image': { type: 'string' },
+  'usd-per-day': { type: 'string' },
+  'usd-per-month': { type: 'string' },
+  'usd-per-user-day': { type: 'string' },
+  'usd-per-user-month': { type: 'string' },
+  billing: { type: 'string' },
+  'credit-limit': { type: 'string' },
+  'stripe-customer': { type: 'string' },
+  id: { type: 'string' },
+  reason: { type: 'string' },
+  from: { type: 'string' },
+  to: { type: 'string' },
+  by: { type: 'string' },
+  csv: { type: 'boolean' },
+  out: { type: 'string' },
   running: { type: 'string' },
   scopes: { type: 'string' },
   'expires-days': { type: 'string' },
@@ -122,14 +151,18 @@ const OPTIONS = {
 
 const ACCOUNT = /^acct_[0-9a-f]{16}$/;
 const KEY = /^[0-9a-f]{8}$/;
-const MAX_TFLOPS = 1e9;
+/** What stands for a minus while flags are read: a number below 0 is no flag. */
+const MINUS = '\u2212';
 
 /** What the arguments ask for; null when they ask for help. Throws UsageError. */
 export function parseOptions(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): AdminOptions | null {
-  const { values, positionals } = readFlags(args, { options: OPTIONS, allowPositionals: true });
+  const { values, positionals } = readFlags(
+    args.map((arg) => arg.replace(/^-(?=[\d.])/, MINUS)),
+    { options: OPTIONS, allowPositionals: true },
+  );
   if (values.help) return null;
   const [typed, ...given] = positionals;
   if (typed === undefined) throw new UsageError('a command is missing, such as accounts');
@@ -155,11 +188,12 @@ export function parseOptions(
 type Values = { readonly [Flag in keyof typeof OPTIONS]?: string | boolean | undefined };
 
 function orderOf(command: Order['command'], given: readonly string[], values: Values): Order {
-  const [first = '', second = ''] = given;
-  const text = (flag: keyof typeof OPTIONS): string | null => (values[flag] as string | undefined) ?? null;
+  const [first = '', second = '', third = ''] = given.map((one) => one.replace(MINUS, '-'));
+  const text: TextOf = (flag) =>
+    (values[flag as keyof typeof OPTIONS] as string | undefined)?.replace(MINUS, '-') ?? null;
   const limits = limitsOf(text);
   if (command === 'accounts') return { command };
-  if (command === 'open') return { command, name: nameOf('<name>', first), limits };
+  if (command === 'open') return { command, name: nameOf('<name>', first), limits, billing: billingOf(text) };
 
   if (!ACCOUNT.test(first))
     throw new UsageError(`<account> must be an id such as acct_0123456789abcdef, got "${first}"`);
@@ -169,15 +203,17 @@ function orderOf(command: Order['command'], given: readonly string[], values: Va
     case 'resume':
     case 'audit':
     case 'keys':
+    case 'reconcile':
       return { command, account };
     case 'erase':
       if (!values.yes) throw new UsageError(`erase removes every picture and prompt of ${account}; say so with --yes`);
       return { command, account };
     case 'change': {
       const name = text('name');
-      if (name === null && Object.keys(limits).length === 0)
-        throw new UsageError('change needs --name or a limit, such as --concurrent-jobs');
-      return { command, account, name: name === null ? null : nameOf('--name', name), limits };
+      const billing = billingOf(text);
+      if (name === null && Object.keys({ ...limits, ...billing }).length === 0)
+        throw new UsageError('change needs --name, --billing or a limit, such as --concurrent-jobs');
+      return { command, account, name: name === null ? null : nameOf('--name', name), limits, billing };
     }
     case 'suspend':
       return { command, account, running: oneOf('--running', text('running') ?? '', ['finish', 'cancel']) };
@@ -186,8 +222,39 @@ function orderOf(command: Order['command'], given: readonly string[], values: Va
       const expiresDays = days === null ? null : positive('--expires-days', days, 36_500);
       const tflopsPerMinute = limits.tflops_per_minute ?? null;
       const name = nameOf('<name>', second);
-      return { command, account, name, scopes: scopesOf(text('scopes')), expiresDays, tflopsPerMinute };
+      const scopes = scopesOf(text('scopes'));
+      const { usd_per_day: usdPerDay = null, usd_per_month: usdPerMonth = null } = limits;
+      return { command, account, name, scopes, expiresDays, tflopsPerMinute, usdPerDay, usdPerMonth };
     }
+    case 'top-up':
+    case 'refund':
+    case 'adjust': {
+      const [job, usd] = command === 'refund' ? [second, third] : [null, second];
+      const isTaken = command === 'adjust' && usd.startsWith('-');
+      amountOf('<usd>', isTaken ? usd.slice(1) : usd);
+      return { command, account, job, usd, id: text('id'), reason: text('reason') };
+    }
+    case 'statement':
+      return { command, account, csv: values.csv === true };
+    case 'usage': {
+      const [from, to] = [dayOf('--from', text('from')), dayOf('--to', text('to'))];
+      return {
+        command,
+        account,
+        from,
+        to,
+        by: oneOf('--by', text('by') ?? 'day', DIMENSIONS),
+        csv: values.csv === true,
+      };
+    }
+    case 'export-ledger': {
+      const file = text('out');
+      if (!file) throw new UsageError('export-ledger needs --out, the file to write');
+      return { command, account, file };
+    }
+    case 'restore-ledger':
+      if (!values.yes) throw new UsageError(`restore-ledger writes into the ledger of ${account}; say so with --yes`);
+      return { command, account, file: second };
     case 'rotate-key':
     case 'revoke-key': {
       if (!KEY.test(second)) throw new UsageError(`<key> must be the id of a key such as 01234567, got "${second}"`);
@@ -201,36 +268,14 @@ function orderOf(command: Order['command'], given: readonly string[], values: Va
   }
 }
 
-function limitsOf(text: (flag: keyof typeof OPTIONS) => string | null): Limits {
-  const [images, jobs, perMinute, perImage, steps] = [
-    text('images-per-minute'),
-    text('concurrent-jobs'),
-    text('tflops-per-minute'),
-    text('tflops-per-image'),
-    text('steps-per-image'),
-  ];
-  const work = (flag: string, value: string): number | null =>
-    value === 'auto' ? null : positive(flag, value, MAX_TFLOPS);
-  return {
-    ...(images !== null && {
-      images_per_minute: wholeNumber('--images-per-minute', images, { min: 1, max: 100_000 }),
-    }),
-    ...(jobs !== null && { concurrent_jobs: wholeNumber('--concurrent-jobs', jobs, { min: 1, max: 10_000 }) }),
-    ...(perMinute !== null && { tflops_per_minute: work('--tflops-per-minute', perMinute) }),
-    ...(perImage !== null && { tflops_per_image: work('--tflops-per-image', perImage) }),
-    ...(steps !== null && { steps_per_image: wholeNumber('--steps-per-image', steps, { min: 1, max: 1000 }) }),
-  };
+function dayOf(flag: string, text: string | null): string | null {
+  if (text !== null && !isDay(text)) throw new UsageError(`${flag} must be a day such as 2026-11-27, got "${text}"`);
+  return text;
 }
 
 function nameOf(flag: string, text: string): string {
   if (text.length < 1 || text.length > 100) throw new UsageError(`${flag} must have 1 to 100 characters`);
   return text;
-}
-
-function positive(flag: string, text: string, max: number): number {
-  const value = number(flag, text);
-  if (value <= 0 || value > max) throw new UsageError(`${flag} must be above 0 and at most ${max}, got "${text}"`);
-  return value;
 }
 
 function scopesOf(text: string | null): readonly Scope[] {

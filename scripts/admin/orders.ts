@@ -1,13 +1,10 @@
 /** What an admin orders, done against a deployment: what it answers, and the same in sentences for a person. */
-import { request, type Service } from '../generate/client.ts';
-import type { Limits, Order } from './options.ts';
-
-/** What came of an order. */
-export interface Done {
-  /** as the deployment answered; of a list all its pages */
-  readonly answer: unknown;
-  readonly sentences: readonly string[];
-}
+import type { Service } from '../generate/client.ts';
+import { ask, askAll, type Done, minute } from './ask.ts';
+import { exportLedger, restoreLedger } from './backup.ts';
+import type { Limits } from './limits.ts';
+import { type Balance, describeBalance, postMoney, reconcile, showStatement, showUsage } from './money.ts';
+import type { Order } from './options.ts';
 
 interface Account {
   readonly id: string;
@@ -15,6 +12,7 @@ interface Account {
   readonly created_at: number;
   readonly suspended_at: number | null;
   readonly limits: Required<Limits>;
+  readonly billing: Balance;
   readonly open_jobs: number;
   readonly is_erasing: boolean;
 }
@@ -38,73 +36,65 @@ interface Entry {
   readonly subject: string | null;
   readonly detail: Readonly<Record<string, unknown>>;
 }
-interface Page<T> {
-  readonly data: readonly T[];
-  readonly has_more: boolean;
-  readonly next_cursor: string | null;
-}
-
-/** Longest wait for one answer, and for a content to be erased. */
-const ANSWER_MS = 60_000;
+/** How long a content may take to be erased, and the time between two looks. */
 const ERASURE_MS = 30 * 60_000;
 const LOOK_MS = 1000;
 
-/** Throws Refused where the deployment says no, Unreachable where it does not answer. */
-async function ask<T>(service: Service, method: string, path: string, body?: object): Promise<T> {
-  const response = await request(service, path, {
-    method,
-    signal: AbortSignal.timeout(ANSWER_MS),
-    ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
-  });
-  return (response.status === 204 ? null : await response.json()) as T;
-}
-
-/** All pages of a list. */
-async function askAll<T>(service: Service, path: string): Promise<readonly T[]> {
-  const all: T[] = [];
-  for (let cursor: string | null = null; ; ) {
-    const page: Page<T> = await ask(service, 'GET', `${path}?limit=100${cursor === null ? '' : `&after=${cursor}`}`);
-    all.push(...page.data);
-    if (!page.has_more) return all;
-    cursor = page.next_cursor;
-  }
-}
-
-const day = (seconds: number): string => new Date(seconds * 1000).toISOString().slice(0, 16).replace('T', ' ');
-
 const work = (tflops: number | null): string => (tflops === null ? 'as the model has it' : `${tflops} TFLOPs`);
 
-function describeAccount({ id, name, created_at, suspended_at, limits, open_jobs, is_erasing }: Account): string[] {
+function describeAccount({
+  id,
+  name,
+  created_at,
+  suspended_at,
+  limits,
+  billing,
+  open_jobs,
+  is_erasing,
+}: Account): string[] {
   return [
     `${id}  ${name}`,
-    `opened ${day(created_at)}; ${suspended_at === null ? 'takes work' : `suspended since ${day(suspended_at)}`}${is_erasing ? '; its content is being erased' : ''}`,
+    `opened ${minute(created_at)}; ${suspended_at === null ? 'takes work' : `suspended since ${minute(suspended_at)}`}${is_erasing ? '; its content is being erased' : ''}`,
     `${limits.images_per_minute} images a minute for each key, ${limits.concurrent_jobs} jobs at once; ${open_jobs} open now`,
     `work: ${work(limits.tflops_per_minute)} a minute, ${work(limits.tflops_per_image)} and ${limits.steps_per_image} steps an image`,
+    describeBalance(billing),
+    ...describeSpending(limits),
   ];
 }
 
+function describeSpending(limits: Account['limits']): string[] {
+  const { usd_per_day, usd_per_month, usd_per_user_day, usd_per_user_month } = limits;
+  const spending = [
+    ...(usd_per_day === null ? [] : [`${usd_per_day} USD a day`]),
+    ...(usd_per_month === null ? [] : [`${usd_per_month} USD a month`]),
+    ...(usd_per_user_day === null ? [] : [`${usd_per_user_day} USD a day for each user`]),
+    ...(usd_per_user_month === null ? [] : [`${usd_per_user_month} USD a month for each user`]),
+  ];
+  return spending.length === 0 ? [] : [`may spend ${spending.join(', ')}`];
+}
+
 const describeListed = ({ id, name, created_at, suspended_at }: Listed): string =>
-  `${id}  ${day(created_at)}  ${suspended_at === null ? 'active   ' : 'suspended'}  ${name}`;
+  `${id}  ${minute(created_at)}  ${suspended_at === null ? 'active   ' : 'suspended'}  ${name}`;
 
 function describeKey({ id, name, scopes, created_at, expires_at, revoked_at, last_used_at }: Key): string {
   const isOut = expires_at !== null && expires_at * 1000 <= Date.now();
   const state =
     revoked_at !== null
-      ? `revoked ${day(revoked_at)}`
+      ? `revoked ${minute(revoked_at)}`
       : expires_at !== null
-        ? `${isOut ? 'expired' : 'expires'} ${day(expires_at)}`
+        ? `${isOut ? 'expired' : 'expires'} ${minute(expires_at)}`
         : 'opens';
-  const used = last_used_at === null ? 'never used' : `used ${day(last_used_at)}`;
-  return `${id}  ${day(created_at)}  ${scopes.join(',')}  ${state}; ${used}  ${name}`;
+  const used = last_used_at === null ? 'never used' : `used ${minute(last_used_at)}`;
+  return `${id}  ${minute(created_at)}  ${scopes.join(',')}  ${state}; ${used}  ${name}`;
 }
 
 const describeMade = ({ id, name, scopes, expires_at, key }: MadeKey): string[] => [
   `${key}`,
-  `is the key ${id} (${name}), for ${scopes.join(', ')}${expires_at === null ? '' : `, until ${day(expires_at)}`}. It is shown this once.`,
+  `is the key ${id} (${name}), for ${scopes.join(', ')}${expires_at === null ? '' : `, until ${minute(expires_at)}`}. It is shown this once.`,
 ];
 
 const describeEntry = ({ seq, at, actor, act, subject, detail }: Entry): string =>
-  `${seq}  ${day(at / 1000)}  ${actor}  ${act}${subject === null ? '' : `  ${subject}`}  ${JSON.stringify(detail)}`;
+  `${seq}  ${minute(at / 1000)}  ${actor}  ${act}${subject === null ? '' : `  ${subject}`}  ${JSON.stringify(detail)}`;
 
 /** Does it. Throws what `ask` throws, and an Error where an erasure has not ended in half an hour. */
 export async function carryOut(service: Service, order: Order): Promise<Done> {
@@ -118,6 +108,7 @@ export async function carryOut(service: Service, order: Order): Promise<Done> {
       const opened = await ask<{ account: Account; key: MadeKey }>(service, 'POST', '/v1/accounts', {
         name: order.name,
         limits: order.limits,
+        ...(Object.keys(order.billing).length > 0 && { billing: order.billing }),
       });
       return { answer: opened, sentences: [...describeAccount(opened.account), ...describeMade(opened.key)] };
     }
@@ -128,6 +119,7 @@ export async function carryOut(service: Service, order: Order): Promise<Done> {
         await ask(service, 'PATCH', of(order.account), {
           ...(order.name !== null && { name: order.name }),
           limits: order.limits,
+          ...(Object.keys(order.billing).length > 0 && { billing: order.billing }),
         }),
       );
     case 'suspend':
@@ -146,11 +138,13 @@ export async function carryOut(service: Service, order: Order): Promise<Done> {
       return { answer: data, sentences: data.map(describeKey) };
     }
     case 'make-key': {
-      const { account, name, scopes, expiresDays, tflopsPerMinute } = order;
+      const { account, name, scopes, expiresDays, tflopsPerMinute, usdPerDay, usdPerMonth } = order;
       const made = await ask<MadeKey>(service, 'POST', `${of(account)}/keys`, {
         name,
         scopes,
         ...(tflopsPerMinute !== null && { tflops_per_minute: tflopsPerMinute }),
+        usd_per_day: usdPerDay,
+        usd_per_month: usdPerMonth,
         ...(expiresDays !== null && { expires_at: Math.floor(Date.now() / 1000 + expiresDays * 86_400) }),
       });
       return { answer: made, sentences: describeMade(made) };
@@ -164,6 +158,20 @@ export async function carryOut(service: Service, order: Order): Promise<Done> {
     case 'revoke-key':
       await ask(service, 'DELETE', `${of(order.account)}/keys/${order.key}`);
       return { answer: null, sentences: [`${order.key} opens nothing any more, at the latest in 30 s.`] };
+    case 'top-up':
+    case 'refund':
+    case 'adjust':
+      return postMoney(service, of(order.account), order);
+    case 'statement':
+      return showStatement(service, of(order.account), order);
+    case 'usage':
+      return showUsage(service, of(order.account), order);
+    case 'reconcile':
+      return reconcile(service, of(order.account));
+    case 'export-ledger':
+      return exportLedger(service, order);
+    case 'restore-ledger':
+      return restoreLedger(service, order);
   }
 }
 

@@ -54,31 +54,82 @@ export function withOldKeys(secrets: Secrets, now: number): Secrets {
 export const isKeyOver = ({ key, oldKeysUntil }: Secrets, now: number): boolean =>
   key !== null && isOldKey(key) && oldKeysUntil !== undefined && now >= (oldFormsUntil(oldKeysUntil) ?? 0);
 
+/** The account that is asked about is not there. */
+const GONE = 404;
+
+/** A deployment and its admin key. */
+interface Admin {
+  readonly url: string;
+  readonly adminKey: string;
+}
+
 /** Asks through the door that deployments use. Throws an Error with what the answer says. */
-async function askAsAdmin(url: string, adminKey: string, path: string, body: object): Promise<unknown> {
+async function askAsAdmin(
+  { url, adminKey }: Admin,
+  path: string,
+  body: object,
+  method = 'POST',
+): Promise<{ readonly status: number; readonly body: unknown }> {
   const response = await fetch(new URL(path, url), {
-    method: 'POST',
+    method,
     headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
     body: JSON.stringify(body),
   });
-  if (!response.ok)
-    throw new Error(`the demo account could not be opened: ${response.status} ${await response.text()}`);
-  return response.json();
+  if (!response.ok && response.status !== GONE)
+    throw new Error(`the account could not be opened: ${response.status} ${await response.text()}`);
+  return { status: response.status, body: await response.json() };
 }
 
-/** Opens an account; resolves to its first key. A laptop sets its own pace: the limits are there, and wide. */
+/** What an account of tests may spend: as good as without end. */
+const PLENTY_USD = '10000';
+/** What the demo account may spend, once. */
+const DEMO_USD = '10';
+const DEMO_CREDIT = 'demo-credit';
+
+/**
+ * Opens a prepaid account with credit; resolves to its first key. A laptop sets its own pace: the limits are there, and
+ * wide.
+ */
 export async function openAccount(url: string, adminKey: string, name: string): Promise<string> {
-  const limits = { images_per_minute: 6000, concurrent_jobs: 200, tflops_per_image: 1e9, steps_per_image: 1000 };
-  return (
-    (await askAsAdmin(url, adminKey, '/v1/accounts', { name, limits, billing: { mode: 'postpaid' } })) as {
-      key: { key: string };
-    }
-  ).key.key;
+  const key = await open({ url, adminKey }, name);
+  await postTopUp({ url, adminKey }, key, { id: 'credit', amount_usd: PLENTY_USD, reason: 'to spend in tests' });
+  return key;
 }
+
+async function open(admin: Admin, name: string): Promise<string> {
+  const limits = { images_per_minute: 6000, concurrent_jobs: 200, tflops_per_image: 1e9, steps_per_image: 1000 };
+  const { body } = await askAsAdmin(admin, '/v1/accounts', { name, limits, billing: { mode: 'prepaid' } });
+  return (body as { key: { key: string } }).key.key;
+}
+
+/** Posts credit to the account of a key: 201, 200 where it was there already, GONE. */
+const postTopUp = async (
+  admin: Admin,
+  key: string,
+  credit: { readonly id: string; readonly amount_usd: string; readonly reason: string },
+): Promise<number> =>
+  (await askAsAdmin(admin, `/v1/accounts/${accountIn(key)}/ledger`, { ...credit, kind: 'top_up' })).status;
+
+/** The key of the demo account, with its credit: given once, also to an account that was opened before there was any. */
+export async function openDemo(url: string, adminKey: string, kept: string | null): Promise<string> {
+  const admin = { url, adminKey };
+  const key = kept ?? (await open(admin, 'demo'));
+  const reason = 'to try it out';
+  const status = await postTopUp(admin, key, { id: DEMO_CREDIT, amount_usd: DEMO_USD, reason });
+  // its state was removed, and its key was not
+  if (status === GONE && kept !== null) return openDemo(url, adminKey, null);
+  if (status === 201 && kept !== null)
+    await askAsAdmin(admin, `/v1/accounts/${accountIn(key)}`, { billing: { mode: 'prepaid' } }, 'PATCH');
+  return key;
+}
+
+/** The account that a key of any form names. */
+const accountIn = (key: string): string =>
+  `acct_${/^ralu_(?:2[a-z]{4})?([0-9a-f]{16})[0-9a-f]{8}_/.exec(key)?.[1] ?? ''}`;
 
 /** Another key of the account that a key of the first form names. */
 export async function replaceKey(url: string, adminKey: string, old: string): Promise<string> {
-  const account = `acct_${old.slice('ralu_'.length, 'ralu_'.length + 16)}`;
-  const path = `/v1/accounts/${account}/keys`;
-  return ((await askAsAdmin(url, adminKey, path, { name: 'demo' })) as { key: string }).key;
+  const path = `/v1/accounts/${accountIn(old)}/keys`;
+  const { body } = await askAsAdmin({ url, adminKey }, path, { name: 'demo' });
+  return (body as { key: string }).key;
 }

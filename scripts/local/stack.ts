@@ -9,7 +9,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleWorker, type WorkerBundle } from './bundle.ts';
 import { keptPort } from './ports.ts';
-import { isKeyOver, loadSecrets, openAccount, replaceKey, saveSecrets, secret, withOldKeys } from './secrets.ts';
+import { isKeyOver, loadSecrets, openDemo, replaceKey, saveSecrets, secret, withOldKeys } from './secrets.ts';
 import { type Engine, startGuard, startStage } from './stage.ts';
 
 export interface StackOptions {
@@ -36,7 +36,7 @@ export interface StackOptions {
 
 export interface Stack {
   readonly url: string;
-  /** of the demo account, opened at the first start on this folder */
+  /** of the demo account, opened with its credit at the first start on this folder */
   readonly key: string;
   readonly adminKey: string;
   readonly stage: { readonly url: string; readonly token: string };
@@ -153,12 +153,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     });
     const account = workerReady.then(async ({ origin }) => {
       const { key } = secrets;
-      if (key !== null && !isKeyOver(secrets, Date.now())) return key;
-      const opened =
-        key === null
-          ? await openAccount(origin, vars.ADMIN_KEY, 'demo')
-          : await replaceKey(origin, vars.ADMIN_KEY, key);
-      await saveSecrets(options.persistTo, { ...secrets, key: opened });
+      const isOver = key !== null && isKeyOver(secrets, Date.now());
+      const opens = isOver ? await replaceKey(origin, vars.ADMIN_KEY, key) : key;
+      const opened = await openDemo(origin, vars.ADMIN_KEY, opens);
+      if (opened !== key) await saveSecrets(options.persistTo, { ...secrets, key: opened });
       return opened;
     });
     const [address, key] = await Promise.all([workerReady, account, stageReady]);

@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { ReceiptCost } from '../../src/billing/charge.ts';
 import { LEDGER_ACCOUNTS, type StoredEntry, sumOf } from '../../src/billing/ledger.ts';
 import { parseUsd } from '../../src/billing/money.ts';
-import { imageCost, type Price } from '../../src/billing/price.ts';
+import { imageCost, type Price, workOf } from '../../src/billing/price.ts';
 
 /** A law that does not hold. */
 export class Violation extends Error {
@@ -55,7 +55,11 @@ export function checkColumns(db: DatabaseSync, creditLimit: number | null): void
   const left = own.credits_posted - own.debits_posted - own.debits_pending;
   hold('never negative', creditLimit === null || left >= -creditLimit, () => `${left}, may owe ${creditLimit}`);
   const [holds] = rowsOf<{ held: number | null }>(db, 'SELECT SUM(held) AS held FROM charge WHERE captured IS NULL');
-  hold('holds are what is pending', (holds?.held ?? 0) === own.debits_pending, () => `${holds?.held}, ${own.debits_pending}`);
+  hold(
+    'holds are what is pending',
+    (holds?.held ?? 0) === own.debits_pending,
+    () => `${holds?.held}, ${own.debits_pending}`,
+  );
   const lonely = rowsOf<{ job: string }>(
     db,
     `SELECT charge.job FROM charge LEFT JOIN job ON job.id = charge.job
@@ -96,7 +100,11 @@ export function checkLedger(db: DatabaseSync, quoted: ReadonlyMap<string, number
   for (const row of charges) {
     const most = quoted.get(row.job);
     hold('held is what was quoted', most === row.held, () => `${row.job}: held ${row.held}, quoted ${most}`);
-    hold('captured is at most held', (row.captured ?? 0) <= row.held, () => `${row.job}: ${row.captured} of ${row.held}`);
+    hold(
+      'captured is at most held',
+      (row.captured ?? 0) <= row.held,
+      () => `${row.job}: ${row.captured} of ${row.held}`,
+    );
     hold('given back is at most captured', row.refunded <= (row.captured ?? 0), () => `${row.job}: ${row.refunded}`);
     const ends = entries.filter(({ job, kind }) => job === row.job && (kind === 'capture' || kind === 'release'));
     hold('a hold resolves once', ends.length === (row.captured === null ? 0 : 1), () => `${row.job}: ${ends.length}`);
@@ -138,10 +146,8 @@ export function readStoredJob(db: DatabaseSync): StoredJob | null {
 
 /** The price of a done job, from its plan alone and the tokens of text that its server told. */
 export function plannedCost(price: Price, told: number | null): number {
-  const stages = price.stages.reduce((sum, { mflop, evaluations, decodeMflop }) => sum + mflop * evaluations + decodeMflop, 0);
-  const tokens = Math.min(price.textTokens, told ?? price.textTokens);
-  const text = Math.ceil((price.textMflop * tokens) / price.textTokens);
-  return Math.min(price.quoted, imageCost(stages + text, price));
+  const { limit } = price.text;
+  return Math.min(price.quoted, imageCost(workOf(price.stages, price, Math.min(limit, told ?? limit)), price));
 }
 
 /** What holds of a job once everything has come to rest. */
@@ -152,15 +158,29 @@ export function checkJob(
   server: { readonly told: number | null; readonly steps: (stage: number) => number },
 ): void {
   const told = cost === null ? 0 : parseUsd(cost.usd);
-  hold('the charge is the cost on the receipt', (charge?.captured ?? 0) === told, () => `${id}: ${charge?.captured}, ${told}`);
+  // it came when its account had let it go, or was erased and came again: what its first life cost stays
+  if (reason === 'not_confirmed') return hold('what may not begin is free', told === 0, () => `${id}: ${told}`);
+  hold(
+    'the charge is the cost on the receipt',
+    (charge?.captured ?? 0) === told,
+    () => `${id}: ${charge?.captured}, ${told}`,
+  );
   if (price === null || cost === null) return;
   const isOurs = room === 'failed' && reason !== 'deadline_exceeded' && !(reason === 'not_finite' && isOwnSchedule);
   hold('a failure of ours is free', !isOurs || told === 0, () => `${id}: ${reason} ${told}`);
   const planned = plannedCost(price, server.told);
-  hold('a done job costs what was planned', room !== 'done' || told === planned, () => `${id}: ${told}, planned ${planned}`);
+  hold(
+    'a done job costs what was planned',
+    room !== 'done' || told === planned,
+    () => `${id}: ${told}, planned ${planned}`,
+  );
   for (const { item, steps } of cost.lines) {
     const stage = /^stage(\d+)$/.exec(item)?.[1];
     const computed = stage === undefined ? steps : server.steps(Number(stage));
-    hold('no step is paid that no server computed', steps <= computed, () => `${id} ${item}: ${steps}, server ${computed}`);
+    hold(
+      'no step is paid that no server computed',
+      steps <= computed,
+      () => `${id} ${item}: ${steps}, server ${computed}`,
+    );
   }
 }

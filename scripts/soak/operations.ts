@@ -21,7 +21,12 @@ export interface Scene {
   requests: number;
   postings: number;
   /** requests with an idempotency key, to be made again */
-  readonly named: { readonly key: string; readonly input: RequestInput; readonly count: number; readonly user: string | null }[];
+  readonly named: {
+    readonly key: string;
+    readonly input: RequestInput;
+    readonly count: number;
+    readonly user: string | null;
+  }[];
 }
 
 type Methods = Record<string, (...args: unknown[]) => Promise<unknown>>;
@@ -43,12 +48,12 @@ export const TARIFFS: readonly (Tariff | null)[] = [
 export const INPUTS: readonly RequestInput[] = [
   { prompt: 'a' },
   { prompt: 'a', preset: 'plain' },
-  { prompt: 'a', N: [2] },
+  { prompt: 'a', N: [2], e: [1] },
   { prompt: 'a', N: [1, 2], e: [0.3, 1] },
   { prompt: 'a', N: [2, 1, 2], e: [0.3, 0.5, 1], r: [0.5] },
   { prompt: 'a', N: [1, 1, 1], e: [0.2, 0.5, 1], r: [0.25], selection: 'latent', preview: false },
   { prompt: 'a', speed: 1.5 },
-  { prompt: 'a', N: [5], cache: { kind: 'taylor_velocity', interval: 2, order: 1, warmup: 1 } },
+  { prompt: 'a', N: [5], e: [1], cache: { kind: 'taylor_velocity', interval: 2, order: 1, warmup: 1 } },
 ];
 
 const KEYS = ['key_a', 'key_b', 'key_c'] as const;
@@ -103,7 +108,7 @@ function request(scene: Scene, random: Random): string {
         env,
         { account: ACCOUNT, keyId, scopes: [] },
         {
-          draft: async () => draftRequest(input, FACTS, tools, { count, ...(input.preview ? {} : {}) }),
+          draft: async () => draftRequest(input, FACTS, tools, { count }),
           memo,
           requestId,
           idempotency: key === null ? null : { key, digest: JSON.stringify([input, count]), repetition: null },
@@ -229,7 +234,8 @@ async function repeat(scene: Scene, random: Random): Promise<string | null> {
   await world.time.run(world.time.now());
   const said = `again ${message.method} ${JSON.stringify(message.args).slice(0, 80)}`;
   world.checks++;
-  if (moneyOf(world) !== before && !isAnswered) world.violation ??= new Violation('a message twice changes nothing', said);
+  if (moneyOf(world) !== before && !isAnswered)
+    world.violation ??= new Violation('a message twice changes nothing', said);
   return said;
 }
 

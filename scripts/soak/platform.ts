@@ -191,13 +191,21 @@ export function makePlatform({
 
     #wake(): Incarnation {
       if (this.#incarnation) return this.#incarnation;
-      const incarnation = { isDead: false, undoneTurn: -1, ready: Promise.resolve(), pending: new Set() } as unknown as {
+      const incarnation = {
+        isDead: false,
+        undoneTurn: -1,
+        ready: Promise.resolve(),
+        pending: new Set(),
+      } as unknown as {
         -readonly [Field in keyof Incarnation]: Incarnation[Field];
       };
       this.#incarnation = incarnation;
       try {
         const make = classes[this.space] as ObjectClass;
-        incarnation.instance = acting.run(incarnation, () => new make(this.#context(incarnation) as never, env as never));
+        incarnation.instance = acting.run(
+          incarnation,
+          () => new make(this.#context(incarnation) as never, env as never),
+        );
         return incarnation;
       } catch (error) {
         this.#incarnation = null;

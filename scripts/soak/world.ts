@@ -1,7 +1,7 @@
 /** One account, its jobs, a stage server and a bucket on a platform that fails by chance: what a history acts on. */
 import { PREPAID, type Terms } from '../../src/account/account.ts';
-import { type Faults, makeFaults } from './faults.ts';
 import { installCrypto } from './far-crypto.ts';
+import { type Faults, makeFaults } from './faults.ts';
 import { checkColumns, isThere, mayRun, Violation } from './laws.ts';
 import type { Product } from './objects.ts';
 import { type Host, makePlatform, type Platform } from './platform.ts';
@@ -81,7 +81,10 @@ export function makeWorld(seed: number, product: Product): World {
     },
     onSent: (method, args) => {
       if (method !== 'start') return;
-      const { jobIds, price } = args[1] as { readonly jobIds: readonly string[]; readonly price: { quoted: number } | null };
+      const { jobIds, price } = args[1] as {
+        readonly jobIds: readonly string[];
+        readonly price: { quoted: number } | null;
+      };
       for (const id of jobIds) quoted.set(id, price?.quoted ?? null);
     },
   });

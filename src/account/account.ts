@@ -323,7 +323,14 @@ export type Started =
   /** the jobs are in the index and count; they are to be created now */
   | { readonly kind: 'new'; readonly jobIds: readonly string[]; readonly requestId: string; readonly rate: RateState }
   /** the idempotency key came before with the same request: its jobs, to be created where they were not */
-  | { readonly kind: 'again'; readonly jobIds: readonly string[]; readonly requestId: string; readonly rate: RateState }
+  | {
+      readonly kind: 'again';
+      readonly jobIds: readonly string[];
+      readonly requestId: string;
+      /** held for each of them then, micro-dollars: none costs more, whatever a picture costs by now; null: no price */
+      readonly held: number | null;
+      readonly rate: RateState;
+    }
   | { readonly kind: 'conflict' }
   /** the key opens nothing any more; who let it in may have heard that up to 30 s ago */
   | { readonly kind: 'key_out'; readonly refusal: 'revoked' | 'expired' }

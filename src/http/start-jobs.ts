@@ -128,11 +128,12 @@ export async function startJobs(
   }
   try {
     await moderate(env, draft, promptField);
-    const planned = draft.plan(memo);
+    const plans = draft.plan(memo);
+    const planned = started.kind === 'again' ? plans.map((one) => atMost(one, started.held)) : plans;
     const jobs = await Promise.all(
       started.jobIds.map((id, i) => {
         const job: NewJob = { id, account: caller.account, ...(planned[i] as PlannedJob), deadlineSeconds, webhook };
-        return callObject(env.JOBS, id, (stub) => stub.create(job));
+        return callObject(env.JOBS, id, (stub) => stub.create(job)).then(orErased);
       }),
     );
     return { jobs, isReplay: started.kind === 'again', rate };
@@ -144,6 +145,24 @@ export async function startJobs(
     }
     throw fault;
   }
+}
+
+/** A job of a request that came before: prices may have changed since, and it costs no more than was held for it. */
+function atMost({ request, plan }: PlannedJob, held: number | null): PlannedJob {
+  const { price } = plan;
+  const kept = price && held !== null ? { ...price, quoted: Math.min(price.quoted, held) } : null;
+  return { request, plan: { ...plan, price: kept } };
+}
+
+/** A created job. Throws a 409 Problem for one that was erased a moment ago: soon its idempotency key is free again. */
+function orErased(job: JobView | null): JobView {
+  if (job) return job;
+  throw new Problem({
+    status: 409,
+    code: 'job_erased',
+    detail: 'The job of this request is being erased; send the request again in a moment.',
+    headers: { 'retry-after': '1' },
+  });
 }
 
 /** The jobs as their owner sees them; null where one is not there. */

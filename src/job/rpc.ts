@@ -73,8 +73,11 @@ export interface Reckoning {
  * for whoever's job it is: someone with a signed link, or the account's own object.
  */
 export interface JobCalls {
-  /** Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. */
-  create(job: NewJob): Answer<JobView>;
+  /**
+   * Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Null
+   * where it was erased and others have yet to hear of that.
+   */
+  create(job: NewJob): Answer<JobView | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
   /**
@@ -86,7 +89,7 @@ export interface JobCalls {
   eventsAfter(owner: string | null, after: number, waitMs: number): Answer<readonly StoredEvent[] | null>;
   /** The job once it has ended, or as it stands after `ms`. */
   wait(owner: string, ms: number): Answer<JobView | null>;
-  /** How the job ended; `open` where it has not, null where there is none. */
+  /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
   ending(): Answer<JobEnd | 'open' | null>;
   /** What it says of its money, and which of its letters wait; null where there is nothing of it. */
   reckoning(): Answer<Reckoning | null>;

@@ -1,8 +1,10 @@
 /** `npm run admin` as a person runs it, against a running stack. */
 import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { createJob, getJob, Refused } from '../../scripts/generate/client.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cancelJob, createJob, getJob, Refused } from '../../scripts/generate/client.ts';
 import { keptPort } from '../../scripts/local/ports.ts';
 import { type Door, openDoor, until } from './doors.ts';
 
@@ -45,6 +47,7 @@ describe('an account’s life', () => {
   test('from its opening to its last picture, in orders and in JSON', async () => {
     const { account, key } = await order<Opened>('open', 'a life', '--concurrent-jobs', '3');
     const { id } = account;
+    await order('top-up', id, '1');
     const as = { url: door.service.url, key: key.key };
     const listed = await order<{ id: string }[]>('accounts');
     expect(listed.map((each) => each.id)).toContain(id);
@@ -84,6 +87,7 @@ describe('an account’s life', () => {
     );
     expect(acts).toEqual([
       'admin account_opened',
+      'admin money_posted',
       'admin key_made',
       'admin key_rotated',
       'admin key_revoked',
@@ -104,6 +108,103 @@ describe('an account’s life', () => {
     expect(await said('accounts')).toContain(account.id);
     expect(await said('audit', account.id)).toContain('account_suspended');
   });
+});
+
+describe('an account’s money', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ralu-ledger-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  test('comes in, is spent, given back and taken, and every cent is on the statement', async () => {
+    const { account, key } = await order<Opened>('open', 'money', '--usd-per-day', '5', '--billing', 'prepaid');
+    const { id } = account;
+    const as = { url: door.service.url, key: key.key };
+    await expect(createJob(as, { prompt: 'a fox' })).rejects.toMatchObject({
+      status: 402,
+      code: 'insufficient_credit',
+    });
+    const top = ['top-up', id, '2', '--id', 'invoice-1', '--reason', 'invoice 1'];
+    expect(await order(...top)).toMatchObject({ entry: { seq: 1 }, billing: { balance_usd: '2.000000' } });
+    expect(await order(...top)).toMatchObject({ entry: { seq: 1 }, billing: { balance_usd: '2.000000' } });
+    const job = await createJob(as, { prompt: 'a red apple', user: 'ann' });
+    await until(as, job.id, 'done');
+    const usd = (await getJob(as, job.id)).cost?.usd as string;
+    await settle(id);
+    await order('refund', id, job.id, usd);
+    await order('adjust', id, '-0.5');
+    const lines = await order<{ kind: string; balance_after_usd: string }[]>('statement', id);
+    expect(lines.map(({ kind, balance_after_usd }) => [kind, balance_after_usd])).toEqual([
+      ['top_up', '2.000000'],
+      ['hold', '2.000000'],
+      ['capture', (2 - Number(usd)).toFixed(6)],
+      ['refund', '2.000000'],
+      ['adjustment', '1.500000'],
+    ]);
+    const table = (await run(['statement', id, '--csv'])).stdout.trim().split('\r\n');
+    expect([table.length, table[1]]).toEqual([6, expect.stringContaining('invoice-1,top_up,2.000000')]);
+    expect((await run(['usage', id, '--by', 'user'])).stdout).toMatch(
+      new RegExp(`^ann  1 jobs  .* TFLOPs  ${usd} USD\n`),
+    );
+    expect((await run(['show', id])).stdout).toMatch(
+      /prepaid: balance 1\.500000 USD, of that 0\.000000 held; 1\.500000 USD left to spend\nmay spend 5\.000000 USD a day/,
+    );
+    const clean = await run(['reconcile', id]);
+    expect([clean.code, clean.stdout]).toEqual([0, 'nothing differs; 1 jobs were asked\n']);
+  });
+
+  test('is kept in a file, put back into another account, twice the same, and refused where it was edited', async () => {
+    const { account, key } = await order<Opened>('open', 'kept');
+    const as = { url: door.service.url, key: key.key };
+    await order('top-up', account.id, '2');
+    const job = await createJob(as, { prompt: 'a red apple', user: 'ann' });
+    await until(as, job.id, 'done');
+    await settle(account.id);
+    const open = await createJob(as, { prompt: 'a fox', N: [150], e: [1] });
+    const file = join(folder, 'ledger.jsonl');
+    expect(await order('export-ledger', account.id, '--out', file)).toMatchObject({ entries: 4, charges: 2 });
+    const twice = await run(['export-ledger', account.id, '--out', file]);
+    expect([twice.code, twice.stderr]).toEqual([1, expect.stringContaining('EEXIST')]);
+
+    const { account: other } = await order<Opened>('open', 'put back');
+    const restore = (from: string) => run(['restore-ledger', other.id, from, '--yes']);
+    expect((await restore(file)).stderr).toContain('409 account_not_suspended');
+    await order('suspend', other.id, '--running', 'finish');
+    const lines = readFileSync(file, 'utf8').split('\n');
+    for (const [name, text, sentence] of [
+      ['edited', lines.join('\n').replace('"amount":2000000', '"amount":9000000'), 'its last line does not say'],
+      ['cut', lines.slice(0, 4).join('\n'), 'its last line does not say'],
+      ['no ledger', 'hello\n', 'line 1 must be a JSON object'],
+    ] as const) {
+      writeFileSync(join(folder, name), text);
+      const refused = await restore(join(folder, name));
+      expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining(sentence)]);
+    }
+    expect(await order('statement', other.id)).toEqual([]);
+
+    const first = await restore(file);
+    expect([first.code, first.stdout]).toEqual([0, expect.stringContaining('1 holds were let go')]);
+    expect((await restore(file)).stdout).toBe('all of the file is there already; nothing was written\n');
+    const [kept, put] = await Promise.all(
+      [account.id, other.id].map((id) => order<{ id: string; at: number }[]>('statement', id)),
+    );
+    expect(put?.slice(0, 4)).toEqual(kept?.slice(0, 4));
+    expect((await run(['reconcile', other.id])).code).toBe(0);
+    // a ledger that went another way is not mixed with it
+    const { account: third } = await order<Opened>('open', 'another');
+    await order('top-up', third.id, '3');
+    await order('suspend', third.id, '--running', 'finish');
+    const mixed = await run(['restore-ledger', third.id, file, '--yes']);
+    expect(mixed.stderr).toContain('nothing was written: the account has another entry');
+    await cancelJob(as, open.id, 10_000);
+  });
+
+  /** Resolves once nothing is held in an account. */
+  async function settle(id: string): Promise<void> {
+    for (let i = 0; i < 100; i++) {
+      const { billing } = await order<{ billing: { held_usd: string } }>('show', id);
+      if (billing.held_usd === '0.000000') return;
+    }
+    throw new Error('a hold was never resolved');
+  }
 });
 
 test('what the deployment refuses is a sentence and exit code 1', async () => {

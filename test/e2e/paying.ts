@@ -39,8 +39,12 @@ async function answer<T>(response: Response): Promise<T> {
   return (await response.json()) as T;
 }
 
-/** An account that may owe `creditUsd`; null: as much as it likes. */
-export async function openPayer(front: () => Front, creditUsd: string | null = null): Promise<Payer> {
+/** An account that may owe `creditUsd`; null: as much as it likes. A meter bills `customer`. */
+export async function openPayer(
+  front: () => Front,
+  creditUsd: string | null = null,
+  customer: string | null = null,
+): Promise<Payer> {
   const { url, adminKey } = front();
   const opened = await answer<{ account: { id: string }; key: { key: string } }>(
     await fetch(new URL('/v1/accounts', url), {
@@ -49,7 +53,7 @@ export async function openPayer(front: () => Front, creditUsd: string | null = n
       body: JSON.stringify({
         name: 'payer',
         limits: { images_per_minute: 1000, concurrent_jobs: 100, tflops_per_image: 1e9, steps_per_image: 1000 },
-        billing: { mode: 'postpaid', credit_limit_usd: creditUsd },
+        billing: { mode: 'postpaid', credit_limit_usd: creditUsd, stripe_customer: customer },
       }),
     }),
   );

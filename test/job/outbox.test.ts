@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { EndedFacts } from '../../src/billing/usage-event.ts';
 import type { JobRecord } from '../../src/job/job.ts';
-import { LONGEST_WAIT, lettersAtEnd, lettersAtErasure, pauseAfter, type SentStage } from '../../src/job/outbox.ts';
+import {
+  LONGEST_WAIT,
+  lettersAfterSettling,
+  lettersAtEnd,
+  lettersAtErasure,
+  pauseAfter,
+  type SentStage,
+} from '../../src/job/outbox.ts';
 
 const KINDS = ['ended', 'event', 'meter', 'erased', 'picture', 'forget'] as const;
 
@@ -129,5 +137,44 @@ describe('what an end has to tell', () => {
       lettersAtErasure(slow, [], now).flatMap(({ letter, dueAt }) => (letter.kind === 'picture' ? [dueAt] : []));
     expect(pictures(1000)).toEqual([1000, 60_500]);
     expect(pictures(100_000)).toEqual([100_000]);
+  });
+});
+
+describe('what follows once the account has taken an end', () => {
+  const facts = { status: 'done', finished_at_ms: 5000 } as EndedFacts;
+  const ended = { account: 'acct_1', job: 'job_1', facts, ...end('done').end };
+  const settled = { captured: 68, at: 6000, keyId: '44f9c212', user: null, meteredCustomer: 'cus_1' };
+  const SINK = { hasSink: true, publicUrl: '' };
+  const following = (changes: object, sink = SINK) =>
+    lettersAfterSettling(ended, { ...settled, ...changes }, sink).map(({ kind }) => kind);
+
+  test('the event with what was charged, and the meter with when and whom', () => {
+    const [event, meter] = lettersAfterSettling(ended, settled, SINK);
+    expect(event).toMatchObject({ kind: 'event', payload: { id: 'job_1', data: { cost_usd: '0.000068' } } });
+    expect(meter).toEqual({
+      kind: 'meter',
+      payload: {
+        account: 'acct_1',
+        job: 'job_1',
+        customer: 'cus_1',
+        micro: 68,
+        at: 6000,
+        firstTriedAt: null,
+        isTaken: false,
+      },
+    });
+  });
+
+  test('no meter where nothing was charged or nobody is billed, no event without a sink', () => {
+    expect(following({ captured: 0 })).toEqual(['event']);
+    expect(following({ meteredCustomer: null })).toEqual(['event']);
+    expect(following({}, { ...SINK, hasSink: false })).toEqual(['meter']);
+    expect(lettersAfterSettling(ended, null, SINK).map(({ kind }) => kind)).toEqual(['event']);
+  });
+
+  test('nothing of an end that was stored without facts', () => {
+    expect(lettersAfterSettling({ ...ended, facts: null }, null, SINK)).toEqual([]);
+    const { facts: _, ...older } = ended;
+    expect(lettersAfterSettling(older as typeof ended, null, SINK)).toEqual([]);
   });
 });

@@ -8,11 +8,23 @@ const order = (...args: string[]) => parseOptions(args, ENV)?.order;
 describe('an order', () => {
   test.each([
     [['accounts'], { command: 'accounts' }],
-    [['open', 'mine', '--images-per-minute', '5'], { command: 'open', name: 'mine', limits: { images_per_minute: 5 } }],
+    [
+      ['open', 'mine', '--images-per-minute', '5'],
+      { command: 'open', name: 'mine', limits: { images_per_minute: 5 }, billing: {} },
+    ],
+    [
+      ['open', 'mine', '--billing', 'postpaid', '--credit-limit', '20', '--stripe-customer', 'cus_1'],
+      {
+        command: 'open',
+        name: 'mine',
+        limits: {},
+        billing: { mode: 'postpaid', credit_limit_usd: '20', stripe_customer: 'cus_1' },
+      },
+    ],
     [['show', ACCOUNT], { command: 'show', account: ACCOUNT }],
     [
       ['change', ACCOUNT, '--concurrent-jobs', '7'],
-      { command: 'change', account: ACCOUNT, name: null, limits: { concurrent_jobs: 7 } },
+      { command: 'change', account: ACCOUNT, name: null, limits: { concurrent_jobs: 7 }, billing: {} },
     ],
     [
       ['change', ACCOUNT, '--tflops-per-minute', 'auto', '--tflops-per-image', '0.5', '--steps-per-image', '50'],
@@ -21,7 +33,44 @@ describe('an order', () => {
         account: ACCOUNT,
         name: null,
         limits: { tflops_per_minute: null, tflops_per_image: 0.5, steps_per_image: 50 },
+        billing: {},
       },
+    ],
+    [
+      ['change', ACCOUNT, '--usd-per-day', '5', '--usd-per-user-month', 'none', '--credit-limit', 'none'],
+      {
+        command: 'change',
+        account: ACCOUNT,
+        name: null,
+        limits: { usd_per_day: '5', usd_per_user_month: null },
+        billing: { credit_limit_usd: null },
+      },
+    ],
+    [
+      ['top-up', ACCOUNT, '12.50', '--id', 'invoice-1'],
+      { command: 'top-up', account: ACCOUNT, job: null, usd: '12.50', id: 'invoice-1', reason: null },
+    ],
+    [
+      ['refund', ACCOUNT, 'job_1', '0.01', '--reason', 'was blurred'],
+      { command: 'refund', account: ACCOUNT, job: 'job_1', usd: '0.01', id: null, reason: 'was blurred' },
+    ],
+    [
+      ['adjust', ACCOUNT, '-3', '--reason', '-3 by mistake'],
+      { command: 'adjust', account: ACCOUNT, job: null, usd: '-3', id: null, reason: '-3 by mistake' },
+    ],
+    [['statement', ACCOUNT, '--csv'], { command: 'statement', account: ACCOUNT, csv: true }],
+    [
+      ['usage', ACCOUNT, '--from', '2026-11-01', '--by', 'user'],
+      { command: 'usage', account: ACCOUNT, from: '2026-11-01', to: null, by: 'user', csv: false },
+    ],
+    [['reconcile', ACCOUNT], { command: 'reconcile', account: ACCOUNT }],
+    [
+      ['export-ledger', ACCOUNT, '--out', 'ledger.jsonl'],
+      { command: 'export-ledger', account: ACCOUNT, file: 'ledger.jsonl' },
+    ],
+    [
+      ['restore-ledger', ACCOUNT, 'ledger.jsonl', '--yes'],
+      { command: 'restore-ledger', account: ACCOUNT, file: 'ledger.jsonl' },
     ],
     [['suspend', ACCOUNT, '--running', 'cancel'], { command: 'suspend', account: ACCOUNT, running: 'cancel' }],
     [['erase', ACCOUNT, '--yes'], { command: 'erase', account: ACCOUNT }],
@@ -34,6 +83,8 @@ describe('an order', () => {
         scopes: ['generate', 'read'],
         expiresDays: 0.5,
         tflopsPerMinute: null,
+        usdPerDay: null,
+        usdPerMonth: null,
       },
     ],
     [
@@ -69,7 +120,18 @@ test.each([
   [['suspend', ACCOUNT], '--running must be finish or cancel, got ""'],
   [['suspend', ACCOUNT, '--running', 'kill'], '--running must be finish or cancel, got "kill"'],
   [['erase', ACCOUNT], `erase removes every picture and prompt of ${ACCOUNT}; say so with --yes`],
-  [['change', ACCOUNT], 'change needs --name or a limit'],
+  [['change', ACCOUNT], 'change needs --name, --billing or a limit'],
+  [['change', ACCOUNT, '--usd-per-day', 'auto'], '--usd-per-day must be an amount of dollars such as 12.50, or none'],
+  [['change', ACCOUNT, '--billing', 'free'], '--billing must be prepaid or postpaid, got "free"'],
+  [['make-key', ACCOUNT, 'x', '--usd-per-user-day', '1'], '--usd-per-user-day belongs to open and change'],
+  [['top-up', ACCOUNT], 'top-up <account> <usd> is how it is typed'],
+  [['top-up', ACCOUNT, '-5'], '<usd> must be an amount of dollars above 0 such as 12.50, got "-5"'],
+  [['adjust', ACCOUNT, '-0'], '<usd> must be an amount of dollars above 0 such as 12.50, got "0"'],
+  [['refund', ACCOUNT, '5'], 'refund <account> <job> <usd> is how it is typed'],
+  [['usage', ACCOUNT, '--from', '2026-02-30'], '--from must be a day such as 2026-11-27, got "2026-02-30"'],
+  [['usage', ACCOUNT, '--by', 'prompt'], '--by must be day or model or key or user, got "prompt"'],
+  [['export-ledger', ACCOUNT], 'export-ledger needs --out, the file to write'],
+  [['restore-ledger', ACCOUNT, 'f'], `restore-ledger writes into the ledger of ${ACCOUNT}; say so with --yes`],
   [['change', ACCOUNT, '--concurrent-jobs', '0'], '--concurrent-jobs must be a whole number from 1 to 10000, got "0"'],
   [
     ['change', ACCOUNT, '--tflops-per-image', '0'],

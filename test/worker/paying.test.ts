@@ -233,7 +233,7 @@ describe('a limit of spending', () => {
     const usage = await account.run((one) =>
       one.usage({ from: '2026-11-01', to: '2026-12-31', groupBy: 'day', after: null, limit: 10 }),
     );
-    expect(usage.rows).toEqual([
+    expect(usage?.rows).toEqual([
       { group: '2026-11-30', jobs: 1, mflop: 700, captured: 70, held: 0 },
       { group: '2026-12-01', jobs: 0, mflop: 0, captured: 0, held: 100 },
     ]);
