@@ -56,7 +56,7 @@ function drawPrice() {
     const { quote_usd, plain_usd } = quote.cost;
     priceLine.textContent = `At most ${dollars((needed() ?? 0) / 1e6)}`;
     plainLine.textContent = asked.isCompared
-      ? `${dollars(quote_usd)}, and ${dollars(plain_usd)} for the plain model`
+      ? `${dollars(quote_usd)} + plain model ${dollars(plain_usd)}`
       : `The plain model: ${dollars(plain_usd)}`;
   } else {
     priceLine.textContent = `${work(quote.tflops)} of work`;

@@ -131,7 +131,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     await says('#plain-price', 'The plain model: $0.062667');
     await at('#compare').check();
     await says('#price', 'At most $0.073399');
-    await says('#plain-price', '$0.010732, and $0.062667 for the plain model');
+    await says('#plain-price', '$0.010732 + plain model $0.062667');
     await at('#compare').uncheck();
     await at('#presets input[value="4x"]').check();
     await says('#price', 'At most $0.01692');
@@ -183,7 +183,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     await at('#seed').fill('7');
     await at('#generate').click();
     await isDone();
-    await says('#facts', /Paid\$0\.008\d{3} [\d.]+× less than the plain model/);
+    await says('#facts', /Paid\$0\.008\d{3} [\d.]+× less than plain/);
     await says('#facts', /plain\$0\.049\d{3}/);
     await says('#announcement', /It cost \$0\.008\d{3}\./);
     await says('#balance', /^Owed so far: \$0\.008\d{3} of at most \$1$/);
