@@ -136,7 +136,7 @@ describe.concurrent('a job is paid by the work it did', () => {
 
   test('too late for its deadline: the steps heard of', async () => {
     const by = await payer();
-    const job = await by.ended((await begin(by, { ...OWN, N: [150, 200, 200], deadline_seconds: 1 })).id);
+    const job = await by.ended((await begin(by, { ...OWN, N: [300, 300, 300], deadline_seconds: 4 })).id);
     expect(job.error?.reason).toBe('deadline_exceeded');
     expect(job.receipt?.cost?.paid).toBe('heard');
     expect(paidOf(job)).toBeGreaterThan(0);
