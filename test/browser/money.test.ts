@@ -164,7 +164,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     const before = await place();
     await says('#price', 'At most $0.010732');
     resolve();
-    await says('#balance', 'Owed so far');
+    await says('#balance', /^Balance: \$\d/);
     expect(await place()).toBe(before);
     const asked = page.waitForRequest((request) => request.url().endsWith('/quote'));
     await at('#presets input[value="4x"]').check();
@@ -242,7 +242,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     const { key } = await ask('/v1/account/keys', stack.key, { name: 'reader', scopes: ['read'] });
     await open(key as string);
     await says('#price', 'This key may not ask for a price.');
-    await says('#balance', 'Owed so far');
+    await says('#balance', /^Balance: \$\d/);
     expect(await at('#alert').isVisible()).toBe(false);
   });
 
@@ -264,7 +264,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
 
   test('nothing of an account stays when its key goes', async () => {
     await open(stack.key);
-    await says('#balance', 'Owed so far');
+    await says('#balance', /^Balance: \$\d/);
     await isQuoted();
     await at('#forget-key').click();
     await at('#key').waitFor();

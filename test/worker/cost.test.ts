@@ -28,13 +28,13 @@ beforeEach(() => {
   changeable.TARIFF = TARIFF;
 });
 
-/** An account that pays ahead and has nothing. */
-async function openPoor(): Promise<string> {
+/** An account that pays ahead and has nothing, or another. */
+async function openPoor(terms: object = { billing: { mode: 'prepaid' } }): Promise<string> {
   const response = await call('/v1/accounts', {
     key: ADMIN_KEY,
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ name: 'poor', billing: { mode: 'prepaid' } }),
+    body: JSON.stringify({ name: 'poor', ...terms }),
   });
   return (await response.json<{ key: { key: string } }>()).key.key;
 }
@@ -284,6 +284,43 @@ describe('the caller’s own customer', () => {
     expect(response.status).toBeLessThan(300);
     expect(await userOf(key, response.headers.get(ID) as string)).toBe(user);
     await response.body?.cancel();
+  });
+
+  test('is held to the limits of each user at every door, and nobody else is', async () => {
+    const key = await openPoor({
+      billing: { mode: 'postpaid' },
+      limits: {
+        images_per_minute: 60,
+        concurrent_jobs: 20,
+        tflops_per_minute: null,
+        tflops_per_image: null,
+        steps_per_image: 200,
+        usd_per_user_day: '0.010',
+      },
+    });
+    const detail =
+      'This user may spend 0.010000 USD a day (UTC) and has spent 0.000000; the request may cost 0.010732 USD.';
+    const send = async (path: string, body: object) => {
+      const response = await post(path, body, key);
+      return [response.status, response.headers.get('x-should-retry'), await response.json()];
+    };
+    expect(await send('/v1/jobs', { ...APPLE, user: 'ann' })).toMatchObject([
+      402,
+      'false',
+      { code: 'spend_limit', detail },
+    ]);
+    expect(await send('/v1/images/generations', { ...OPENAI, safety_identifier: 'ann' })).toMatchObject([
+      402,
+      'false',
+      { error: { type: 'insufficient_quota', code: 'spend_limit' } },
+    ]);
+    expect(await send(`/fal/queue/ralu/${MODEL}`, { ...FAL, user: 'ann' })).toEqual([402, 'false', { detail }]);
+    expect(await send('/v1/predictions', { input: { ...APPLE, user: 'ann' } })).toMatchObject([
+      402,
+      'false',
+      { title: 'Not paid', status: 402, detail },
+    ]);
+    expect(await send('/v1/jobs', APPLE)).toMatchObject([202, null, { cost: QUOTED }]);
   });
 
   test('has a name of at most 512 characters', async () => {
