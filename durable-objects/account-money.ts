@@ -41,11 +41,19 @@ export function readBalance(sql: SqlStorage, terms: Terms): Balance {
   };
 }
 
+/** Whether nothing is owed or left, held, or on its way to a meter outside. */
+export function isSettled(sql: SqlStorage): boolean {
+  const columns = tables.readColumns(sql, 'balance');
+  return balanceOf(columns) === 0 && columns.debitsPending === 0 && !tables.hasUnmetered(sql);
+}
+
 /** Who pays for the jobs of a request, and what each may cost. */
 export interface Payer {
   readonly terms: Terms;
   readonly limits: AccountLimits;
   readonly key: Pick<KeyRecord, 'id' | 'microUsdPerDay' | 'microUsdPerMonth'>;
+  /** the key, and those in whose place it is: what was spent with them counts for it */
+  readonly lineage: readonly string[];
   readonly user: string | null;
   readonly price: JobPrice;
 }
@@ -53,7 +61,7 @@ export interface Payer {
 /** Why `count` jobs cannot be paid; null where they can. */
 export function refuseToHold(
   sql: SqlStorage,
-  { terms, limits, key, user, price }: Payer,
+  { terms, limits, key, lineage, user, price }: Payer,
   count: number,
   now: number,
 ): OutOfMoney | null {
@@ -64,9 +72,11 @@ export function refuseToHold(
   const day = dayOf(now);
   const name = user === null ? null : usage.countedUser(sql, day, user);
   const limited = [
-    ['account', 'day', '', limits.microUsdPerDay, limits.microUsdPerMonth],
-    ['key', 'key', key.id, key.microUsdPerDay, key.microUsdPerMonth],
-    ...(name === null ? [] : [['user', 'user', name, limits.microUsdPerUserDay, limits.microUsdPerUserMonth] as const]),
+    ['account', 'day', [''], limits.microUsdPerDay, limits.microUsdPerMonth],
+    ['key', 'key', lineage, key.microUsdPerDay, key.microUsdPerMonth],
+    ...(name === null
+      ? []
+      : [['user', 'user', [name], limits.microUsdPerUserDay, limits.microUsdPerUserMonth] as const]),
   ] as const;
   for (const [whose, dimension, of, perDay, perMonth] of limited) {
     const periods = [
@@ -83,43 +93,43 @@ export function refuseToHold(
 }
 
 /** Holds the most that each of these jobs may cost. */
-export function holdFor(sql: SqlStorage, { key, user, price }: Payer, jobs: readonly string[], now: number): void {
+export function holdFor(
+  sql: SqlStorage,
+  { terms, key, user, price }: Payer,
+  jobs: readonly string[],
+  now: number,
+): void {
   const { model, tariff, quoted } = price;
+  const customer = terms.stripeCustomer;
   const day = dayOf(now);
   const name = user === null ? null : usage.countedUser(sql, day, user);
   if (name !== null) usage.countUser(sql, day, name);
   for (const job of jobs) {
     tables.appendEntry(sql, hold(job, quoted, now));
-    tables.insertCharge(sql, { job, at: now, keyId: key.id, user: name, model, tariff, held: quoted });
+    tables.insertCharge(sql, { job, at: now, keyId: key.id, user: name, model, tariff, held: quoted, customer });
     usage.addUsage(sql, { day, keyId: key.id, user: name, model, jobs: 0, mflop: 0, captured: 0, held: quoted });
   }
 }
 
-/** What was held for each of the jobs of one request; null where they have no price. */
-export const heldFor = (sql: SqlStorage, [first]: readonly string[]): number | null =>
-  first === undefined ? null : (tables.readCharge(sql, first)?.held ?? null);
+/** What was held for each of these jobs; null for one that has no price. */
+export const heldFor = (sql: SqlStorage, jobs: readonly string[]): readonly (number | null)[] =>
+  jobs.map((job) => tables.readCharge(sql, job)?.held ?? null);
 
 /**
  * Charges a job that has ended, or lets its hold go where it costs nothing; usage counts on the day it was held. Null
  * where nothing was ever held for it. Told again it changes nothing and answers alike.
  */
-export function settle(
-  sql: SqlStorage,
-  terms: Terms,
-  job: string,
-  charge: JobEnd['charge'],
-  now: number,
-): Settled | null {
+export function settle(sql: SqlStorage, job: string, charge: JobEnd['charge'], now: number): Settled | null {
   const row = tables.readCharge(sql, job);
   if (!row) return null;
-  const { keyId, user, held, model } = row;
+  const { keyId, user, held, model, customer } = row;
   if (row.captured === null) {
     if (charge && charge.micro > held) logLine('alert', { job_id: job, what: 'charged_above_hold' });
     const captured = Math.min(held, charge?.micro ?? 0);
     const mflop = captured > 0 ? (charge?.mflop ?? 0) : 0;
-    const isMetered = terms.mode === 'postpaid' && terms.stripeCustomer !== null && captured > 0;
     tables.appendEntry(sql, resolve(job, captured, now), held);
-    tables.settleCharge(sql, job, { captured, mflop, endedAt: now, meter: isMetered ? 'waiting' : null });
+    const meter = customer !== null && captured > 0 ? 'waiting' : null;
+    tables.settleCharge(sql, job, { captured, mflop, endedAt: now, meter });
     usage.addUsage(sql, { day: dayOf(row.at), keyId, user, model, jobs: 1, mflop, captured, held: -held });
   } else if (charge && Math.min(held, charge.micro) > row.captured) {
     // it was let go before it was known what it cost
@@ -131,7 +141,7 @@ export function settle(
     at: settled.endedAt as number,
     keyId,
     user,
-    meteredCustomer: settled.meter === 'waiting' ? terms.stripeCustomer : null,
+    meteredCustomer: settled.meter === 'waiting' ? customer : null,
   };
 }
 

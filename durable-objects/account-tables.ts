@@ -60,6 +60,7 @@ export const ACCOUNT_MIGRATIONS = [
   `ALTER TABLE account ADD COLUMN terms TEXT;
    ALTER TABLE key ADD COLUMN micro_usd_per_day INTEGER;
    ALTER TABLE key ADD COLUMN micro_usd_per_month INTEGER;
+   ALTER TABLE key ADD COLUMN lineage TEXT;
    ${LEDGER_TABLES}`,
 ] as const;
 
@@ -283,10 +284,24 @@ export function setExpiry(sql: SqlStorage, id: string, at: number): void {
   sql.exec('UPDATE key SET expires_at = ? WHERE id = ?', at, id);
 }
 
-/** What one key has used of its budgets, the other has used too: replacing a key gives nobody a new minute. */
+/** The ids of a key and of those in whose place it is, or that are in its: their spending counts together. */
+export const lineageOf = (sql: SqlStorage, id: string): readonly string[] =>
+  sql
+    .exec<{ id: string }>(
+      'SELECT id FROM key WHERE COALESCE(lineage, id) = (SELECT COALESCE(lineage, id) FROM key WHERE id = ?)',
+      id,
+    )
+    .toArray()
+    .map((key) => key.id);
+
+/**
+ * What one key has used of its budgets, the other has used too, and what it will spend counts for both: replacing a key
+ * gives nobody a new minute, or a new month.
+ */
 export function inheritArrivals(sql: SqlStorage, from: string, to: string): void {
   sql.exec(
-    'UPDATE key SET (arrival, work_arrival) = (SELECT arrival, work_arrival FROM key WHERE id = ?) WHERE id = ?',
+    `UPDATE key SET (arrival, work_arrival, lineage) = (SELECT arrival, work_arrival, COALESCE(lineage, id) FROM key WHERE id = ?)
+     WHERE id = ?`,
     from,
     to,
   );

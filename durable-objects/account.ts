@@ -15,6 +15,7 @@ import {
   type Arrivals,
   type AuditEntry,
   admit,
+  type ChangedAccount,
   type Confirmed,
   IDEMPOTENCY_MS,
   type Idempotency,
@@ -140,22 +141,24 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     };
   }
 
-  /** Changes name or limits; they hold from the next request on. False where there is no account. */
-  change({ name, limits, terms }: AccountChanges, actor: Actor): boolean {
+  /** Changes name, limits or terms; they hold from the next request on. */
+  change({ name, limits, terms }: AccountChanges, actor: Actor): ChangedAccount {
     const account = this.#account();
-    if (!account) return false;
+    if (!account) return 'no_account';
     const changed = {
       ...account,
       name: name ?? account.name,
       limits: { ...account.limits, ...limits },
       terms: { ...account.terms, ...terms },
     };
+    const isOtherMode = changed.terms.mode !== account.terms.mode;
+    if (isOtherMode && !money.isSettled(this.#sql)) return 'not_settled';
     this.ctx.storage.transactionSync(() => {
       tables.changeAccount(this.#sql, changed);
       this.#note(actor, 'account_changed', null, { name: changed.name, ...changed.limits, ...changed.terms });
     });
     this.#order();
-    return true;
+    return 'changed';
   }
 
   /**
@@ -320,38 +323,65 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       if (jobIds.some((id) => tables.hasJob(this.#sql, id)))
         return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, key.arrival, now) };
       if (account.suspendedAt !== null) return { kind: 'suspended' };
+      // of a request whose jobs came in part, those that did not are entered now, under new ids
+      const partly = idempotency && this.#partly(idempotency, now);
+      const kept = partly?.jobIds ?? [];
+      const entered = jobIds.filter((_, i) => typeof kept[i] !== 'string');
+      const count = entered.length;
+      const share = count / jobIds.length;
       const admitted = admit(
         {
           limits: account.limits,
           keyTflopsPerMinute: key.tflopsPerMinute,
           arrivals: arrivalsOf(account, key),
           open: tables.countOpen(this.#sql),
-          count: jobIds.length,
-          work,
+          count,
+          work: { ...work, flops: work.flops * share },
         },
         now,
       );
       if (admitted.refusal) return admitted.refusal;
-      const payer = price && { terms: account.terms, limits: account.limits, key, user, price };
-      const outOfMoney = payer && money.refuseToHold(this.#sql, payer, jobIds.length, now);
+      const { terms, limits } = account;
+      const payer = price && { terms, limits, key, lineage: tables.lineageOf(this.#sql, keyId), user, price };
+      const outOfMoney = payer && money.refuseToHold(this.#sql, payer, count, now);
       if (outOfMoney) return outOfMoney;
-      if (payer) money.holdFor(this.#sql, payer, jobIds, now);
+      if (payer) money.holdFor(this.#sql, payer, entered, now);
       tables.setArrivals(this.#sql, keyId, admitted.arrivals);
-      for (const id of jobIds) tables.insertJob(this.#sql, { id, requestId, keyId, createdAt: now }, admitted.costs);
+      const whole = jobIds.map((id, i) => kept[i] ?? id);
+      const request = partly?.requestId ?? requestId;
+      for (const id of entered)
+        tables.insertJob(this.#sql, { id, requestId: request, keyId, createdAt: now }, admitted.costs);
       if (idempotency) {
         const { attached } = tables.readIdempotency(this.#sql, idempotency.key) ?? { attached: 0 };
         // one that can be told from no other stays so; any other begins anew
         tables.writeIdempotency(this.#sql, idempotency.key, {
           digest: idempotency.digest,
-          requestId,
-          jobIds,
-          createdAt: now,
+          requestId: request,
+          jobIds: whole,
+          createdAt: partly?.createdAt ?? now,
           attached: attached === UNTOLD ? UNTOLD : 0,
         });
       }
       this.#arm(now);
-      return { kind: 'new', jobIds, requestId, rate: admitted.rate };
+      const { rate } = admitted;
+      return partly
+        ? { kind: 'again', jobIds: whole, requestId: request, held: money.heldFor(this.#sql, whole), rate }
+        : { kind: 'new', jobIds, requestId, rate };
     });
+  }
+
+  /**
+   * The request that came before under the same key where some of its jobs came and some never did: these are null. Null
+   * where there is none such. Without it a repetition would be charged again for those that came.
+   */
+  #partly(
+    { key, digest, repetition }: Idempotency,
+    now: number,
+  ): { readonly jobIds: readonly (string | null)[]; readonly requestId: string; readonly createdAt: number } | null {
+    const earlier = repetition === null ? tables.readIdempotency(this.#sql, key) : null;
+    if (!earlier || now - earlier.createdAt >= IDEMPOTENCY_MS || earlier.digest !== digest) return null;
+    const jobIds = earlier.jobIds.map((id) => (tables.hasJob(this.#sql, id) ? id : null));
+    return jobIds.some((id) => id !== null) ? { ...earlier, jobIds } : null;
   }
 
   /**
@@ -447,7 +477,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
           tables.setArrivals(this.#sql, key.id, spent);
         }
       }
-      return money.settle(this.#sql, account.terms, id, charge, Date.now());
+      return money.settle(this.#sql, id, charge, Date.now());
     });
   }
 

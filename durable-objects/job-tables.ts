@@ -213,6 +213,7 @@ function toRecord(row: Row): JobRecord {
     solver: record.request.solver ?? 'euler',
     selection: record.request.selection ?? 'canny',
     allowEngineChange: record.request.allowEngineChange ?? true,
+    isOwnSchedule: record.request.isOwnSchedule ?? false,
   };
   const receipt = record.receipt && {
     ...record.receipt,
@@ -372,33 +373,32 @@ export const readableUsage = (sql: SqlStorage): readonly StageUsage[] =>
     .toArray()
     .map(({ data }) => evaluated(JSON.parse(data) as StageUsage));
 
-/** Steps of a stage that were heard of: in all its attempts together, and in the run that counts. */
+/** Steps that were heard of, by stage. */
 export interface HeardSteps {
   /** of the run that counts: since the stage last began anew, what a crash cut off included */
-  readonly counted: number;
-  /** of every run, those that led to nothing too */
-  readonly everyRun: number;
+  readonly counted: ReadonlyMap<number, number>;
+  /** of every run together, those that led to nothing too */
+  readonly everyRun: ReadonlyMap<number, number>;
 }
 
-/** The steps of a stage that were heard of. A stage begins anew after each `retry`. */
-export function heardSteps(sql: SqlStorage, stage: number): HeardSteps {
+/** The steps of all stages that were heard of. A stage begins anew after each `retry`. */
+export function heardSteps(sql: SqlStorage): HeardSteps {
   const rows = sql
-    .exec<{ type: string; step: number | null }>(
-      `SELECT type, json_extract(data, '$.step') AS step FROM event
-       WHERE type IN ('step', 'retry') AND ${IS_OBJECT} AND json_extract(data, '$.stage') = ? ORDER BY seq`,
-      stage,
+    .exec<{ type: string; stage: number | null; step: number | null }>(
+      `SELECT type, json_extract(data, '$.stage') AS stage, json_extract(data, '$.step') AS step FROM event
+       WHERE type IN ('step', 'retry') AND ${IS_OBJECT} ORDER BY seq`,
     )
     .toArray();
-  let counted = 0;
-  let before = 0;
-  for (const { type, step } of rows) {
-    if (type === 'step') counted = Math.max(counted, Number(step) || 0);
-    else {
-      before += counted;
-      counted = 0;
-    }
+  const counted = new Map<number, number>();
+  const everyRun = new Map<number, number>();
+  for (const { type, stage, step } of rows) {
+    if (stage === null) continue;
+    const before = counted.get(stage) ?? 0;
+    const now = type === 'retry' ? 0 : Math.max(before, Number(step) || 0);
+    counted.set(stage, now);
+    everyRun.set(stage, (everyRun.get(stage) ?? 0) + Math.max(0, now - before));
   }
-  return { counted, everyRun: before + counted };
+  return { counted, everyRun };
 }
 
 /** Removes latents and pictures: nobody needs them once the job has ended. */

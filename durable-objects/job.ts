@@ -283,17 +283,20 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         this.env.ACCOUNTS.getByName(row.account).confirm(row.id),
       );
       if (this.#row()?.confirmedAt !== null) return;
-      if (confirmed === 'held') updateRow(this.#sql, { confirmedAt: Date.now() });
+      if (confirmed === 'held') updateRow(this.#sql, { confirmedAt: Date.now(), busySince: null });
       else this.#fail(row, 'not_confirmed', 'The job came too late: its account has let it go. Nothing was charged.');
     } catch (error) {
       logLine('account_not_reached', { job_id: row.id, error: messageOf(error) });
       const now = Date.now();
-      const waited = Math.max(0, now - row.createdAt);
+      // a clock that has stepped back begins the wait anew
+      const busySince = Math.min(row.busySince ?? now, now);
+      const waited = now - busySince;
       if (waited >= this.#limits.queueMs) {
         this.#fail(row, 'not_confirmed', 'The account did not say that the job may begin. Nothing was charged.');
         return;
       }
-      updateRow(this.#sql, { notBefore: now + Math.min(LONGEST_CONFIRM_PAUSE_MS, Math.max(CONFIRM_PAUSE_MS, waited)) });
+      const pause = Math.min(LONGEST_CONFIRM_PAUSE_MS, Math.max(CONFIRM_PAUSE_MS, waited));
+      updateRow(this.#sql, { busySince, notBefore: now + pause });
     }
   }
 
@@ -495,9 +498,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   ): void {
     const { room, outcome, event, usage = readableUsage(this.#sql) } = end;
     const now = Date.now();
-    const heard = row.room.name === 'stage' ? heardSteps(this.#sql, row.room.stage) : { counted: 0, everyRun: 0 };
+    const heard = heardSteps(this.#sql);
+    const steps = row.room.name === 'stage' ? (heard.counted.get(row.room.stage) ?? 0) : 0;
     const how = { room, reason: outcome?.failure?.reason ?? null };
-    const charge = chargeAtEnd(row, how, usage, heard.counted);
+    const charge = chargeAtEnd(row, how, usage, steps);
     const receipt = receiptOf(row, { usage, charge, end: how }, now);
     const expiresAt = now + this.#ttlMs();
     deleteLatents(this.#sql);
@@ -512,8 +516,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     const ended = { ...row, room, receipt };
     this.#append(event({ receipt, cost: costOf(ended) }));
-    const told = endOf(ended, room.name === 'failed' ? excessWork(row, usage, heard.everyRun) : null) as JobEnd;
-    const { counted: steps } = heard;
+    const told = endOf(ended, room.name === 'failed' ? excessWork(row, heard.everyRun) : null) as JobEnd;
     const facts = factsOf(row, { end: told, reason: how.reason, receipt, finishedAt: now, usage, steps });
     for (const { letter, dueAt } of lettersAtEnd(row, { end: told, facts, expiresAt, now }, readAttempts(this.#sql)))
       addLetter(this.#sql, letter, dueAt);

@@ -4,6 +4,7 @@
  */
 import {
   addColumns,
+  balanceOf,
   type Columns,
   type Entry,
   effectOf,
@@ -17,11 +18,12 @@ export const LEDGER_TABLES = `CREATE TABLE ledger (account TEXT PRIMARY KEY, deb
      credits_pending INTEGER NOT NULL DEFAULT 0, credits_posted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
    INSERT INTO ledger (account) VALUES ${LEDGER_ACCOUNTS.map((name) => `('${name}')`).join(', ')};
    CREATE TABLE entry (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, kind TEXT NOT NULL,
-     debit TEXT NOT NULL, credit TEXT NOT NULL, amount INTEGER NOT NULL CHECK (amount >= 0), job TEXT, reason TEXT);
+     debit TEXT NOT NULL, credit TEXT NOT NULL, amount INTEGER NOT NULL CHECK (amount >= 0), job TEXT, reason TEXT,
+     balance_after INTEGER NOT NULL, held_after INTEGER NOT NULL);
    CREATE TRIGGER entry_is_not_changed BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
    CREATE TRIGGER entry_is_not_removed BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
    CREATE TABLE charge (job TEXT PRIMARY KEY, at INTEGER NOT NULL, key_id TEXT NOT NULL, user TEXT, model TEXT NOT NULL, tariff TEXT NOT NULL,
-     held INTEGER NOT NULL, captured INTEGER, mflop INTEGER, ended_at INTEGER, refunded INTEGER NOT NULL DEFAULT 0, meter TEXT) WITHOUT ROWID;
+     held INTEGER NOT NULL, captured INTEGER, mflop INTEGER, ended_at INTEGER, refunded INTEGER NOT NULL DEFAULT 0, customer TEXT, meter TEXT) WITHOUT ROWID;
    CREATE INDEX charge_unresolved ON charge (at) WHERE captured IS NULL;
    CREATE INDEX charge_on_a_meter ON charge (ended_at) WHERE meter IS NOT NULL;
    CREATE INDEX charge_by_user ON charge (user) WHERE user IS NOT NULL;
@@ -67,8 +69,10 @@ export function columnsWith(
 export function appendEntry(sql: SqlStorage, entry: Entry, held = 0, seq: number | null = null): void {
   const { id, at, kind, debit, credit, amount, job, reason } = entry;
   const { debited, credited } = columnsWith(sql, entry, held);
+  const after = debit === 'balance' ? debited : credited;
   sql.exec(
-    'INSERT INTO entry (seq, id, at, kind, debit, credit, amount, job, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    `INSERT INTO entry (seq, id, at, kind, debit, credit, amount, job, reason, balance_after, held_after)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     seq,
     id,
     at,
@@ -78,6 +82,8 @@ export function appendEntry(sql: SqlStorage, entry: Entry, held = 0, seq: number
     amount,
     job,
     reason,
+    balanceOf(after),
+    after.debitsPending,
   );
   writeColumns(sql, debit, debited);
   writeColumns(sql, credit, credited);
@@ -94,40 +100,34 @@ function writeColumns(sql: SqlStorage, account: LedgerAccount, columns: Columns)
   );
 }
 
+/** What an entry says; beside it stand balance and what is held as it left them. Every entry has the balance on a side. */
+const ENTRY = 'seq, id, at, kind, debit, credit, amount, job, reason';
 type EntryRow = { [Field in keyof StoredEntry]: StoredEntry[Field] };
 
 export const readEntry = (sql: SqlStorage, id: string): StoredEntry | null =>
-  sql.exec<EntryRow>('SELECT * FROM entry WHERE id = ?', id).toArray()[0] ?? null;
+  sql.exec<EntryRow>(`SELECT ${ENTRY} FROM entry WHERE id = ?`, id).toArray()[0] ?? null;
 
 /** Up to `limit` entries after place `after`, oldest first. */
 export const readEntries = (
   sql: SqlStorage,
   { after, limit }: { readonly after: number; readonly limit: number },
 ): readonly StoredEntry[] =>
-  sql.exec<EntryRow>('SELECT * FROM entry WHERE seq > ? ORDER BY seq LIMIT ?', after, limit).toArray();
+  sql.exec<EntryRow>(`SELECT ${ENTRY} FROM entry WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit).toArray();
 
 /** Up to `limit` entries after place `after`, oldest first, and where the ledger stood before them. */
 export function readStatement(
   sql: SqlStorage,
   { after, limit }: { readonly after: number; readonly limit: number },
 ): Statement {
-  const { balance } = sql
-    .exec<{ balance: number | null }>(
-      `SELECT SUM(CASE WHEN credit = 'balance' THEN amount ELSE -amount END) AS balance FROM entry
-       WHERE seq <= ? AND kind NOT IN ('hold', 'release')`,
+  const [before] = sql
+    .exec<{ balance: number; held: number }>(
+      'SELECT balance_after AS balance, held_after AS held FROM entry WHERE seq <= ? ORDER BY seq DESC LIMIT 1',
       after,
     )
-    .one();
-  const { held } = sql
-    .exec<{ held: number | null }>(
-      `SELECT SUM(hold.amount) AS held FROM entry AS hold LEFT JOIN entry AS finish ON finish.id = 'end:' || hold.job
-       WHERE hold.kind = 'hold' AND hold.seq <= ?1 AND (finish.seq IS NULL OR finish.seq > ?1)`,
-      after,
-    )
-    .one();
+    .toArray();
   const entries = sql
     .exec<EntryRow & { resolves: number | null }>(
-      `SELECT entry.*, hold.amount AS resolves FROM entry
+      `SELECT ${ENTRY.replaceAll(/\w+/g, 'entry.$&')}, hold.amount AS resolves FROM entry
        LEFT JOIN entry AS hold ON entry.kind IN ('capture', 'release') AND hold.id = 'hold:' || entry.job
        WHERE entry.seq > ? ORDER BY entry.seq LIMIT ?`,
       after,
@@ -135,7 +135,7 @@ export function readStatement(
     )
     .toArray()
     .map((row) => ({ ...row, resolves: row.resolves ?? 0 }));
-  return { before: { balance: balance ?? 0, held: held ?? 0 }, entries };
+  return { before: before ?? { balance: 0, held: 0 }, entries };
 }
 
 /** What a job was charged. Times are milliseconds since 1970, amounts micro-dollars. */
@@ -153,6 +153,8 @@ export interface ChargeRow {
   readonly mflop: number | null;
   readonly endedAt: number | null;
   readonly refunded: number;
+  /** whom a meter outside bills for it, as it was when it was held; null: nobody */
+  readonly customer: string | null;
   /** whether a meter outside has taken it: `waiting`, `taken`; null: none is told */
   readonly meter: 'waiting' | 'taken' | null;
 }
@@ -169,6 +171,7 @@ type StoredCharge = {
   mflop: number | null;
   ended_at: number | null;
   refunded: number;
+  customer: string | null;
   meter: string | null;
 };
 const toCharge = ({ key_id, ended_at, meter, ...row }: StoredCharge): ChargeRow => ({
@@ -193,10 +196,11 @@ export function insertCharge(
     model,
     tariff,
     held,
-  }: Pick<ChargeRow, 'job' | 'at' | 'keyId' | 'user' | 'model' | 'tariff' | 'held'>,
+    customer,
+  }: Pick<ChargeRow, 'job' | 'at' | 'keyId' | 'user' | 'model' | 'tariff' | 'held' | 'customer'>,
 ): void {
   sql.exec(
-    'INSERT INTO charge (job, at, key_id, user, model, tariff, held) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    'INSERT INTO charge (job, at, key_id, user, model, tariff, held, customer) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     job,
     at,
     keyId,
@@ -204,6 +208,7 @@ export function insertCharge(
     model,
     tariff,
     held,
+    customer,
   );
 }
 
@@ -231,6 +236,10 @@ export function settleCharge(
     job,
   );
 }
+
+/** Whether a meter outside has yet to take a charge. */
+export const hasUnmetered = (sql: SqlStorage): boolean =>
+  sql.exec("SELECT 1 FROM charge WHERE meter = 'waiting' LIMIT 1").toArray().length > 0;
 
 /** A meter outside has taken a charge. */
 export function setMetered(sql: SqlStorage, job: string): void {
@@ -266,11 +275,11 @@ export const readChargesAfter = (sql: SqlStorage, job: string, limit: number): r
  * where nothing changes.
  */
 export function writeCharge(sql: SqlStorage, row: ChargeRow): boolean {
-  const { job, at, keyId, user, model, tariff, held, captured, mflop, endedAt, refunded, meter } = row;
+  const { job, at, keyId, user, model, tariff, held, captured, mflop, endedAt, refunded, customer, meter } = row;
   return (
     sql.exec(
-      `INSERT INTO charge (job, at, key_id, user, model, tariff, held, captured, mflop, ended_at, refunded, meter)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO UPDATE SET captured = excluded.captured, mflop = excluded.mflop,
+      `INSERT INTO charge (job, at, key_id, user, model, tariff, held, captured, mflop, ended_at, refunded, customer, meter)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO UPDATE SET captured = excluded.captured, mflop = excluded.mflop,
          ended_at = excluded.ended_at, refunded = excluded.refunded, meter = CASE WHEN meter = 'taken' THEN meter ELSE excluded.meter END
        WHERE captured IS NOT excluded.captured OR mflop IS NOT excluded.mflop OR refunded <> excluded.refunded`,
       job,
@@ -284,6 +293,7 @@ export function writeCharge(sql: SqlStorage, row: ChargeRow): boolean {
       mflop,
       endedAt,
       refunded,
+      customer,
       meter,
     ).rowsWritten > 0
   );

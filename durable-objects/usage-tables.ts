@@ -108,14 +108,20 @@ export function countUser(sql: SqlStorage, day: string, user: string): void {
   );
 }
 
-/** What was spent and is held since a day: of the account (`day`, empty name), a key or a customer. Micro-dollars. */
-export const spentSince = (sql: SqlStorage, dimension: 'day' | 'key' | 'user', name: string, since: string): number =>
+/** What was spent and is held since a day: of the account (`day`, empty name), of keys or a customer. Micro-dollars. */
+export const spentSince = (
+  sql: SqlStorage,
+  dimension: 'day' | 'key' | 'user',
+  names: readonly string[],
+  since: string,
+): number =>
   sql
     .exec<{ spent: number | null }>(
-      'SELECT SUM(captured + held) AS spent FROM usage WHERE dimension = ? AND name = ? AND day >= ?',
+      `SELECT SUM(captured + held) AS spent FROM usage
+       WHERE dimension = ? AND day >= ? AND name IN (SELECT value FROM json_each(?))`,
       dimension,
-      name,
       since,
+      JSON.stringify(names),
     )
     .one().spent ?? 0;
 

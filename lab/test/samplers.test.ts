@@ -260,6 +260,7 @@ describe('RALU', () => {
       reference,
       format: 'png' as const,
       quality: 100,
+      isOwnSchedule: false,
       allowEngineChange: false,
       previews: { count: 0, format: 'webp' as const },
     };

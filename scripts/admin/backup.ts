@@ -142,7 +142,7 @@ export async function restoreLedger(service: Service, { account, file }: Asked):
   let written = 0;
   for (const part of BACKUP_PARTS)
     for (const rows of chunksOf(kept.rows[part].map((row) => JSON.stringify(row))))
-      written += (await ask<{ written: number }>(service, 'POST', path, { part, rows })).written;
+      written += (await ask<{ written: number }>(service, 'POST', path, { part, rows, ledger: kept.sums })).written;
   const end = await ask<{ written: number }>(service, 'POST', path, { part: 'end', ledger: kept.sums });
   return {
     answer: { written, released: end.written },

@@ -139,7 +139,7 @@ export function readStoredJob(db: DatabaseSync): StoredJob | null {
   return {
     room: JSON.parse(row.room).name,
     reason: row.failure === null ? null : JSON.parse(row.failure).reason,
-    isOwnSchedule: JSON.parse(row.request).schedule.preset === null,
+    isOwnSchedule: JSON.parse(row.request).isOwnSchedule,
     price: JSON.parse(row.plan).price ?? null,
     cost: row.receipt === null ? null : JSON.parse(row.receipt).cost,
   };

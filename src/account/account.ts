@@ -135,6 +135,12 @@ export interface AccountChanges {
   readonly terms?: Partial<Terms>;
 }
 
+/**
+ * What came of a change. Nobody pays ahead and afterwards: another mode is taken up where nothing is owed, left, held
+ * or on its way to a meter.
+ */
+export type ChangedAccount = 'changed' | 'no_account' | 'not_settled';
+
 /** What becomes of running jobs when their account is suspended. */
 export type RunningJobs = 'finish' | 'cancel';
 
@@ -328,7 +334,7 @@ export type Started =
       readonly jobIds: readonly string[];
       readonly requestId: string;
       /** held for each of them then, micro-dollars: none costs more, whatever a picture costs by now; null: no price */
-      readonly held: number | null;
+      readonly held: readonly (number | null)[];
       readonly rate: RateState;
     }
   | { readonly kind: 'conflict' }

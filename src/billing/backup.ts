@@ -41,6 +41,7 @@ const charge = z.strictObject({
   mflop: count.nullable(),
   endedAt: time.nullable(),
   refunded: amount,
+  customer: text(200).nullable(),
   meter: z.enum(['waiting', 'taken']).nullable(),
 });
 const usage = z.strictObject({
@@ -94,10 +95,11 @@ export interface BackupPage {
   readonly next: string | null;
 }
 
-/** What is put back: rows of one part, or the end, by which everything is there. */
-export type RestorePage =
+/** What is put back: rows of one part, or the end, by which everything is there; of a backup that comes to `sums`. */
+export type RestorePage = { readonly sums: LedgerSums } & (
   | { readonly [Part in BackupPart]: { readonly part: Part; readonly rows: BackupRows[Part] } }[BackupPart]
-  | { readonly part: 'end'; readonly sums: LedgerSums };
+  | { readonly part: 'end' }
+);
 
 /** What came of it. */
 export type Restored =

@@ -30,6 +30,7 @@ import { actorOf } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { secretsOf } from './gate.ts';
+import { Problem } from './problem.ts';
 
 const listedAccount = z
   .object({ id: z.string(), name: z.string(), created_at: z.int(), suspended_at: z.int().nullable() })
@@ -172,7 +173,13 @@ function routeForAdmin(app: OpenAPIHono<AppEnv>): void {
       limits: givenLimits(asked),
       ...(billing && { terms: termsOf(billing, await readTerms(c.env, account)) }),
     };
-    await inAccount(c, account, (stub) => stub.change(changes, actorOf(c)));
+    if ((await inAccount(c, account, (stub) => stub.change(changes, actorOf(c)))) === 'not_settled')
+      throw new Problem({
+        status: 409,
+        code: 'account_not_settled',
+        detail:
+          'billing.mode: the account has a balance, holds or charges that a meter has not taken; another mode needs a balance of 0 and none of these.',
+      });
     return c.json(await viewAccount(c.env, account), 200);
   });
 

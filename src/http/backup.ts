@@ -28,7 +28,7 @@ const restoreBody = z.strictObject({
     .max(100)
     .optional()
     .openapi({ description: 'rows of the part, in order, each as JSON in the form in which they were read' }),
-  ledger: sums.optional().openapi({ description: 'of the end: what the whole must come to' }),
+  ledger: sums.openapi({ description: 'what the whole must come to' }),
 });
 
 const readBackup = createRoute({
@@ -78,9 +78,8 @@ function pageOf({ part, rows, ledger }: z.infer<typeof restoreBody>): RestorePag
     if (rows !== undefined) throw badField('rows', `(${rows.length} rows)`, 'belongs to entries, charges and usage');
     return { part, sums: sumsOf(ledger) };
   }
-  if (ledger !== undefined) throw badField('ledger', undefined, 'belongs to the end');
   if (rows === undefined) throw badField('rows', undefined, 'must be the rows of the part');
-  return { part, rows: rows.map((row, i) => rowOf(part, row, i)) } as RestorePage;
+  return { part, rows: rows.map((row, i) => rowOf(part, row, i)), sums: sumsOf(ledger) } as RestorePage;
 }
 
 function sumsOf(ledger: unknown): LedgerSums {

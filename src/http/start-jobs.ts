@@ -129,7 +129,7 @@ export async function startJobs(
   try {
     await moderate(env, draft, promptField);
     const plans = draft.plan(memo);
-    const planned = started.kind === 'again' ? plans.map((one) => atMost(one, started.held)) : plans;
+    const planned = started.kind === 'again' ? plans.map((one, i) => atMost(one, started.held[i] ?? null)) : plans;
     const jobs = await Promise.all(
       started.jobIds.map((id, i) => {
         const job: NewJob = { id, account: caller.account, ...(planned[i] as PlannedJob), deadlineSeconds, webhook };
@@ -138,12 +138,32 @@ export async function startJobs(
     );
     return { jobs, isReplay: started.kind === 'again', rate };
   } catch (fault) {
-    // a prompt that is not allowed has used what it took: else a judge could be asked without end
-    if (fault instanceof Problem) {
-      const refund = fault.fields.code !== 'moderation_blocked';
-      await callObject(env.ACCOUNTS, caller.account, (account) => account.withdraw(started.jobIds, refund));
-    }
+    // the entries of an earlier request are that one's
+    if (started.kind === 'new')
+      await giveUp(env, caller, started.jobIds, { fault, mayRepeat: idempotency?.repetition === null });
     throw fault;
+  }
+}
+
+/**
+ * Nothing is answered for these jobs: those that never came are withdrawn, and where the caller cannot ask for the
+ * others again they are stopped, so that nobody pays for a picture that he was not told of.
+ */
+async function giveUp(
+  env: Env,
+  { account }: Caller,
+  ids: readonly string[],
+  { fault, mayRepeat }: { readonly fault: unknown; readonly mayRepeat: boolean },
+): Promise<void> {
+  if (!(fault instanceof Problem) && mayRepeat) return;
+  // a prompt that is not allowed has used what it took: else a judge could be asked without end
+  const refund = !(fault instanceof Problem && fault.fields.code === 'moderation_blocked');
+  const told = callObject(env.ACCOUNTS, account, (stub) => stub.withdraw(ids, refund));
+  if (fault instanceof Problem) await told;
+  else {
+    const stopped = ids.map((id) => callObject(env.JOBS, id, (stub) => stub.cancel(account)));
+    // what cannot be reached now is let go by the account
+    await Promise.allSettled([told, ...stopped]);
   }
 }
 

@@ -29,6 +29,8 @@ export interface JobRequest {
   /** 0 … 2³² - 1 */
   readonly seed: number;
   readonly schedule: ScheduleRequest;
+  /** the caller wrote the schedule: values that overflow are its own doing */
+  readonly isOwnSchedule: boolean;
   readonly solver: Solver;
   readonly selection: Selection;
   readonly upsampling: Upsampling;

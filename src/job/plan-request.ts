@@ -116,6 +116,7 @@ export function draftRequest(
     ...size,
     seed: input.seed ?? tools.draw(),
     schedule: schedule.value,
+    isOwnSchedule: isOwn(input),
     solver,
     selection: input.selection ?? 'canny',
     upsampling: input.upsampling ?? (input.reference ? 'token' : facts.upsampling[0]!),
@@ -161,6 +162,9 @@ export function draftRequest(
     },
   };
 }
+
+/** Whether a request says itself how far each step goes: by stages of its own, or shifts or strengths of its own. */
+const isOwn = ({ N, h, Z }: RequestInput): boolean => (N?.length ?? 0) > 1 || h !== undefined || Z !== undefined;
 
 /** The outline of a request that differs in its steps alone from one that has an outline. */
 function outlineOf(request: JobRequest, facts: ModelFacts): Outline {

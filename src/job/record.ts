@@ -2,9 +2,9 @@
 import type { JobEnd, JobWork } from '../account/account.ts';
 import { type Charge, chargeOf, type Paying, type StageDone, viewCharge } from '../billing/charge.ts';
 import { parseUsd } from '../billing/money.ts';
-import { workOf } from '../billing/price.ts';
+import { wholeMflop } from '../billing/price.ts';
 import { makeReceipt, type Receipt, type StageUsage } from '../billing/receipt.ts';
-import { viewPlannedWork } from '../billing/work.ts';
+import { plainWork, totalFlops, viewPlannedWork } from '../billing/work.ts';
 import { evaluatedSteps } from '../numerics/taylor.ts';
 import type { JobEvent } from './events.ts';
 import { describeFailure, type FailureReason, type Fault, isFinal, isWaiting, reasonOf } from './failures.ts';
@@ -164,10 +164,10 @@ export interface End {
  * What is paid of a job that ends. Who cancels or sets a deadline pays for the steps heard of, and so does who wrote a
  * schedule that overflows; every other failure is ours.
  */
-export function payingOf({ schedule }: JobRecord['request'], { room, reason }: End): Paying {
+export function payingOf({ isOwnSchedule }: JobRecord['request'], { room, reason }: End): Paying {
   if (room.name === 'done') return 'whole';
   if (room.name === 'cancelled' || reason === 'deadline_exceeded') return 'heard';
-  return reason === 'not_finite' && schedule.preset === null ? 'heard' : 'nothing';
+  return reason === 'not_finite' && isOwnSchedule ? 'heard' : 'nothing';
 }
 
 /** Work of a job that was heard of: its finished stages, and `steps` of the one under way. */
@@ -193,18 +193,16 @@ export const chargeAtEnd = (record: JobRecord, end: End, usage: readonly StageUs
   record.plan.price && chargeOf(record.plan.price, workHeard(record, usage, steps), payingOf(record.request, end));
 
 /**
- * Work that stage servers did for a job beyond what it was let in for, when `steps` is all that was heard of the stage
- * it failed in: what nobody pays still counts against the account's budget of work.
+ * Work that stage servers did for a job beyond what it was let in for, when `steps` says how many were heard of each
+ * stage in all its runs together: what nobody pays still counts against the account's budget of work. Null: none.
  */
-export function excessWork({ plan, room }: JobRecord, usage: readonly StageUsage[], steps: number): JobEnd['excess'] {
-  const { price } = plan;
-  if (!price || room.name !== 'stage') return null;
-  const { limit } = price.text;
-  const tried = price.stages
-    .filter(({ stage }) => stage === room.stage || usage.some((used) => used.stage === stage))
-    .map((stage) => (stage.stage === room.stage ? { ...stage, evaluations: steps } : stage));
-  const mflop = workOf(tried, price, limit) - workOf(price.stages, price, limit);
-  return mflop > 0 ? { mflop, plainMflop: workOf([price.plain], price, limit) } : null;
+export function excessWork({ plan }: Pick<JobRecord, 'plan'>, steps: ReadonlyMap<number, number>): JobEnd['excess'] {
+  const done = plan.stages.reduce((sum, { stage, flops, evaluations }) => {
+    return sum + (evaluations === 0 ? 0 : (flops / evaluations) * (steps.get(stage) ?? 0));
+  }, 0);
+  const { denoise, decode, text } = plan.flops;
+  const mflop = wholeMflop(done - (denoise + decode + text));
+  return mflop > 0 ? { mflop, plainMflop: wholeMflop(totalFlops(plainWork(plan))) } : null;
 }
 
 /** The receipt of a job that ends at `now`, however it ends: the work that stage servers reported, and its charge. */

@@ -8,6 +8,7 @@ import type {
   Actor,
   AddedKey,
   AuditEntry,
+  ChangedAccount,
   Confirmed,
   Idempotency,
   IndexedJob,
@@ -107,8 +108,8 @@ export interface AccountCalls {
   /** Makes the account with its first key. False, and nothing changed, where it exists. */
   open(account: NewAccount): Answer<boolean>;
   view(): Answer<AccountView | null>;
-  /** Changes name or limits. False where there is no account. */
-  change(changes: AccountChanges, actor: Actor): Answer<boolean>;
+  /** Changes name, limits or terms. */
+  change(changes: AccountChanges, actor: Actor): Answer<ChangedAccount>;
   /** Takes no new work; running jobs end by themselves or are cancelled. False where there is no account. */
   suspend(running: RunningJobs, actor: Actor): Answer<boolean>;
   resume(actor: Actor): Answer<boolean>;

@@ -24,6 +24,7 @@ const NO_REQUEST: JobRequest = {
   reference: false,
   format: 'png',
   quality: 90,
+  isOwnSchedule: false,
   allowEngineChange: true,
   previews: { count: 0, format: 'png' },
 };

@@ -34,6 +34,7 @@ function ledger(): { readonly sums: LedgerSums; readonly rows: Rows } {
     mflop: captured === null ? null : captured * 10,
     endedAt: captured === null ? null : 9,
     refunded,
+    customer: null,
     meter: null,
   });
   const cell = (dimension: 'day' | 'key' | 'model', name: string) => ({

@@ -75,6 +75,7 @@ export function requestOn(facts: ModelFacts, input: ScheduleInput, changes: Part
     reference: false,
     format: 'png',
     quality: 90,
+    isOwnSchedule: false,
     allowEngineChange: false,
     previews: { count: 0, format: 'webp' },
     ...changes,

@@ -66,6 +66,7 @@ export function planFor(
     reference: false,
     format: 'png' as const,
     quality: 100,
+    isOwnSchedule: false,
     allowEngineChange: false,
     previews: { count: 0, format: 'webp' as const },
   };
