@@ -16,6 +16,7 @@ import {
   type AuditEntry,
   admit,
   type Confirmed,
+  type EndTaken,
   IDEMPOTENCY_MS,
   type Idempotency,
   type IndexedJob,
@@ -33,7 +34,6 @@ import {
   type RunningJobs,
   rateState,
   refunded,
-  type Settled,
   type Started,
   type StartRequest,
   type SuccessorKey,
@@ -433,7 +433,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
    * A job has ended: it is charged, and what its failure cost beyond its work is taken from the budgets. Told by its
    * object, at least once; told again it changes nothing and answers alike.
    */
-  ended(id: string, { status, work, charge, excess }: JobEnd): Settled | null {
+  ended(id: string, { status, work, charge, excess }: JobEnd): EndTaken {
     const account = this.#account();
     if (!account) return null;
     return this.ctx.storage.transactionSync(() => {
@@ -446,7 +446,9 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
           tables.setArrivals(this.#sql, key.id, spent);
         }
       }
-      return money.settle(this.#sql, account.terms, id, charge, Date.now());
+      const isListed = keyId !== null || money.isHeld(this.#sql, id);
+      const settled = money.settle(this.#sql, account.terms, id, charge, Date.now());
+      return isListed ? settled : 'unlisted';
     });
   }
 

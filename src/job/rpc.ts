@@ -9,6 +9,7 @@ import type {
   AddedKey,
   AuditEntry,
   Confirmed,
+  EndTaken,
   Idempotency,
   IndexedJob,
   JobEnd,
@@ -19,7 +20,6 @@ import type {
   NewKey,
   PageQuery,
   RunningJobs,
-  Settled,
   Started,
   StartRequest,
   SuccessorKey,
@@ -142,9 +142,9 @@ export interface AccountCalls {
   confirm(id: string): Answer<Confirmed>;
   /**
    * A job has ended: what it costs is charged, the rest of what was held let go. Told by its object, at least once, and
-   * answered alike every time; null where nothing was held for it.
+   * answered alike every time while the job is listed.
    */
-  ended(id: string, end: JobEnd): Answer<Settled | null>;
+  ended(id: string, end: JobEnd): Answer<EndTaken>;
   /** A meter outside has taken the charge of a job: told by its object, at least once. */
   metered(id: string): Answer<void>;
   /** What of the charges of the minute of `at` a meter outside has taken, and what not. */
