@@ -1,7 +1,8 @@
 /**
  * What an account still has to do that needs others: be in the directory as it is, cancel the jobs of a suspended
- * account, erase its content and the names of its customers. Each is an order in the account's row, so it outlives every fault; rounds are repeated,
- * with a pause, until nothing is left. One job that cannot be reached keeps no other waiting.
+ * account, erase its content and the names of its customers. Each is an order in the account's row, so it outlives
+ * every fault; rounds are repeated, with a pause, until nothing is left. One job that cannot be reached keeps no other
+ * waiting.
  */
 import type { JobEnd } from '../src/account/account.ts';
 import { logLine } from '../src/job/log.ts';

@@ -28,6 +28,7 @@ import { dayOf, monthOf } from '../src/billing/spending.ts';
 import { logLine } from '../src/job/log.ts';
 import type { Posted } from '../src/job/rpc.ts';
 import * as tables from './ledger-tables.ts';
+import * as usage from './usage-tables.ts';
 
 /** Where an account stands. */
 export function readBalance(sql: SqlStorage, terms: Terms): Balance {
@@ -61,7 +62,7 @@ export function refuseToHold(
   if (available !== null && needed > available)
     return { kind: 'out_of_credit', needed, available: Math.max(0, available) };
   const day = dayOf(now);
-  const name = user === null ? null : tables.countedUser(sql, day, user);
+  const name = user === null ? null : usage.countedUser(sql, day, user);
   const limited = [
     ['account', 'day', '', limits.microUsdPerDay, limits.microUsdPerMonth],
     ['key', 'key', key.id, key.microUsdPerDay, key.microUsdPerMonth],
@@ -74,7 +75,7 @@ export function refuseToHold(
     ] as const;
     for (const [period, limit, since] of periods) {
       if (limit === null) continue;
-      const spent = tables.spentSince(sql, dimension, of, since);
+      const spent = usage.spentSince(sql, dimension, of, since);
       if (spent + needed > limit) return { kind: 'over_spend_limit', whose, period, needed, spent, limit };
     }
   }
@@ -85,12 +86,12 @@ export function refuseToHold(
 export function holdFor(sql: SqlStorage, { key, user, price }: Payer, jobs: readonly string[], now: number): void {
   const { model, tariff, quoted } = price;
   const day = dayOf(now);
-  const name = user === null ? null : tables.countedUser(sql, day, user);
-  if (name !== null) tables.countUser(sql, day, name);
+  const name = user === null ? null : usage.countedUser(sql, day, user);
+  if (name !== null) usage.countUser(sql, day, name);
   for (const job of jobs) {
     tables.appendEntry(sql, hold(job, quoted, now));
     tables.insertCharge(sql, { job, at: now, keyId: key.id, user: name, model, tariff, held: quoted });
-    tables.addUsage(sql, { day, keyId: key.id, user: name, model, jobs: 0, mflop: 0, captured: 0, held: quoted });
+    usage.addUsage(sql, { day, keyId: key.id, user: name, model, jobs: 0, mflop: 0, captured: 0, held: quoted });
   }
 }
 
@@ -122,7 +123,7 @@ export function settle(
     const isMetered = terms.mode === 'postpaid' && terms.stripeCustomer !== null && captured > 0;
     tables.appendEntry(sql, resolve(job, captured, now), held);
     tables.settleCharge(sql, job, { captured, mflop, endedAt: now, meter: isMetered ? 'waiting' : null });
-    tables.addUsage(sql, { day: dayOf(row.at), keyId, user, model, jobs: 1, mflop, captured, held: -held });
+    usage.addUsage(sql, { day: dayOf(row.at), keyId, user, model, jobs: 1, mflop, captured, held: -held });
   } else if (charge && Math.min(held, charge.micro) > row.captured) {
     // it was let go before it was known what it cost
     logLine('alert', { job_id: job, what: 'charge_came_late', micro: charge.micro });
@@ -144,7 +145,7 @@ export function letGo(sql: SqlStorage, job: string, now: number): void {
   const { keyId, user, model, held } = row;
   tables.appendEntry(sql, resolve(job, 0, now), held);
   tables.settleCharge(sql, job, { captured: 0, mflop: 0, endedAt: now, meter: null });
-  tables.addUsage(sql, { day: dayOf(row.at), keyId, user, model, jobs: 0, mflop: 0, captured: 0, held: -held });
+  usage.addUsage(sql, { day: dayOf(row.at), keyId, user, model, jobs: 0, mflop: 0, captured: 0, held: -held });
 }
 
 /** Writes money that came in, was given back or is adjusted. The same id again writes nothing. */

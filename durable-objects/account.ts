@@ -56,9 +56,10 @@ import * as tables from './account-tables.ts';
 import { checkJobs, JOBS_A_PAGE } from './job-check.ts';
 import { readBackup, restore } from './ledger-backup.ts';
 import { checkLedger } from './ledger-check.ts';
-import { readEntries, readStatement, readUsage, setMetered, sumMetered } from './ledger-tables.ts';
+import { readEntries, readStatement, setMetered, sumMetered } from './ledger-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
+import { readUsage } from './usage-tables.ts';
 
 /** What a deployment gives the object: the jobs' objects, and the one that lists the accounts. */
 export interface AccountEnv {

@@ -1,4 +1,4 @@
-/** Whether an account's jobs say the same of their money as its ledger does. Asks each job's object; changes nothing. */
+/** Whether the jobs of an account say the same of their money as its ledger does. Asks each job; changes nothing. */
 import type { Difference } from '../src/billing/difference.ts';
 import { formatUsd } from '../src/billing/money.ts';
 import type { JobCalls, Objects, Reckoning } from '../src/job/rpc.ts';

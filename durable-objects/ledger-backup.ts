@@ -19,10 +19,9 @@ import {
   readColumns,
   readEntries,
   readEntry,
-  readUsageAfter,
   writeCharge,
-  writeUsage,
 } from './ledger-tables.ts';
+import { readUsageAfter, writeUsage } from './usage-tables.ts';
 
 const count = (sql: SqlStorage, select: string): number => sql.exec<{ count: number }>(select).one().count;
 const lastSeq = (sql: SqlStorage): number => count(sql, 'SELECT COALESCE(MAX(seq), 0) AS count FROM entry');

@@ -1,6 +1,6 @@
 /**
- * The rows of an account's money: entries, the columns they add up to, what each job was charged, and usage by day.
- * docs/billing.md shows each with an example. Nothing here awaits.
+ * The rows of an account's money: entries, the columns they add up to, and what each job was charged; those of usage are
+ * in usage-tables.ts. docs/billing.md shows each with an example. Nothing here awaits.
  */
 import {
   addColumns,
@@ -11,13 +11,6 @@ import {
   type LedgerAccount,
   type StoredEntry,
 } from '../src/billing/ledger.ts';
-import {
-  MAX_USERS_A_DAY,
-  OTHER_USERS,
-  type UsagePage,
-  type UsageQuery,
-  type UsageRow,
-} from '../src/billing/spending.ts';
 import type { Statement } from '../src/billing/statement.ts';
 
 export const LEDGER_TABLES = `CREATE TABLE ledger (account TEXT PRIMARY KEY, debits_pending INTEGER NOT NULL DEFAULT 0, debits_posted INTEGER NOT NULL DEFAULT 0,
@@ -244,7 +237,7 @@ export function setMetered(sql: SqlStorage, job: string): void {
   sql.exec("UPDATE charge SET meter = 'taken' WHERE job = ? AND meter IS NOT NULL", job);
 }
 
-/** Of the charges that a meter is told and that were made from `from` on and before `to`: what it has taken, and not. */
+/** Of the charges that a meter is told, made from `from` on and before `to`: what it has taken, and what not. */
 export function sumMetered(
   sql: SqlStorage,
   { from, to }: { readonly from: number; readonly to: number },
@@ -294,145 +287,6 @@ export function writeCharge(sql: SqlStorage, row: ChargeRow): boolean {
       meter,
     ).rowsWritten > 0
   );
-}
-
-/** One cell of usage as it is stored. */
-export interface UsageCell {
-  readonly day: string;
-  readonly dimension: string;
-  readonly name: string;
-  readonly jobs: number;
-  readonly mflop: number;
-  readonly captured: number;
-  readonly held: number;
-}
-
-/** Up to `limit` cells after a place: dimension, name and day as a JSON list; empty text: from the first. */
-export function readUsageAfter(sql: SqlStorage, after: string, limit: number): readonly UsageCell[] {
-  const [dimension, name, day] = after === '' ? ['', '', ''] : (JSON.parse(after) as [string, string, string]);
-  return sql
-    .exec<{ [Field in keyof UsageCell]: UsageCell[Field] }>(
-      'SELECT * FROM usage WHERE (dimension, name, day) > (?, ?, ?) ORDER BY dimension, name, day LIMIT ?',
-      dimension,
-      name,
-      day,
-      limit,
-    )
-    .toArray();
-}
-
-/** Writes a cell of usage as it is kept outside. False where nothing changes. */
-export const writeUsage = (
-  sql: SqlStorage,
-  { day, dimension, name, jobs, mflop, captured, held }: UsageCell,
-): boolean =>
-  sql.exec(
-    `INSERT INTO usage (day, dimension, name, jobs, mflop, captured, held) VALUES (?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET jobs = excluded.jobs, mflop = excluded.mflop, captured = excluded.captured, held = excluded.held
-     WHERE (jobs, mflop, captured, held) <> (excluded.jobs, excluded.mflop, excluded.captured, excluded.held)`,
-    day,
-    dimension,
-    name,
-    jobs,
-    mflop,
-    captured,
-    held,
-  ).rowsWritten > 0;
-
-/** What is added to the usage of a day. */
-export interface UsageChange {
-  readonly day: string;
-  readonly keyId: string;
-  readonly user: string | null;
-  readonly model: string;
-  readonly jobs: number;
-  readonly mflop: number;
-  readonly captured: number;
-  readonly held: number;
-}
-
-/** Adds to the usage of a day: of the account, the key, the model, the customer where there is one. */
-export function addUsage(sql: SqlStorage, { day, keyId, user, model, jobs, mflop, captured, held }: UsageChange): void {
-  const groups: readonly (readonly [string, string])[] = [
-    ['day', ''],
-    ['key', keyId],
-    ['model', model],
-    ...(user === null ? [] : [['user', user] as const]),
-  ];
-  for (const [dimension, name] of groups)
-    sql.exec(
-      `INSERT INTO usage (day, dimension, name, jobs, mflop, captured, held) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-       ON CONFLICT DO UPDATE SET jobs = jobs + ?4, mflop = mflop + ?5, captured = captured + ?6, held = held + ?7`,
-      day,
-      dimension,
-      name,
-      jobs,
-      mflop,
-      captured,
-      held,
-    );
-}
-
-const knowsUser = (sql: SqlStorage, day: string, user: string): boolean =>
-  sql.exec("SELECT 1 FROM usage WHERE dimension = 'user' AND name = ? AND day = ?", user, day).toArray().length > 0;
-
-/** The name under which a customer is counted on a day: its own, or, once there are many, that of all others. */
-export function countedUser(sql: SqlStorage, day: string, user: string): string {
-  if (knowsUser(sql, day, user)) return user;
-  const [row] = sql
-    .exec<{ jobs: number }>("SELECT jobs FROM usage WHERE dimension = 'users' AND name = '' AND day = ?", day)
-    .toArray();
-  return (row?.jobs ?? 0) >= MAX_USERS_A_DAY ? OTHER_USERS : user;
-}
-
-/** Counts a customer of a day who was not counted yet: in a row of its own, so that nobody has to read them all. */
-export function countUser(sql: SqlStorage, day: string, user: string): void {
-  if (knowsUser(sql, day, user)) return;
-  sql.exec(
-    "INSERT INTO usage (day, dimension, name, jobs) VALUES (?, 'users', '', 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1",
-    day,
-  );
-}
-
-/** What was spent and is held since a day: of the account (`day`, empty name), a key or a customer. Micro-dollars. */
-export const spentSince = (sql: SqlStorage, dimension: 'day' | 'key' | 'user', name: string, since: string): number =>
-  sql
-    .exec<{ spent: number | null }>(
-      'SELECT SUM(captured + held) AS spent FROM usage WHERE dimension = ? AND name = ? AND day >= ?',
-      dimension,
-      name,
-      since,
-    )
-    .one().spent ?? 0;
-
-/** Usage between two days, by group, in the order of their names. */
-const readUsageRows = (sql: SqlStorage, { from, to, groupBy, after, limit }: UsageQuery): readonly UsageRow[] => {
-  const group = groupBy === 'day' ? 'day' : 'name';
-  return sql
-    .exec<{ group: string; jobs: number; mflop: number; captured: number; held: number }>(
-      `SELECT ${group} AS "group", SUM(jobs) AS jobs, SUM(mflop) AS mflop, SUM(captured) AS captured, SUM(held) AS held
-       FROM usage WHERE dimension = ?1 AND day >= ?2 AND day <= ?3 AND ${group} > ?4 GROUP BY ${group} ORDER BY ${group} LIMIT ?5`,
-      groupBy,
-      from,
-      to,
-      after ?? '',
-      limit,
-    )
-    .toArray();
-};
-
-/** A page of usage between two days, and all that there was in them. */
-export function readUsage(sql: SqlStorage, query: UsageQuery): UsagePage {
-  const { jobs, mflop, captured, held } = sql
-    .exec<Record<'jobs' | 'mflop' | 'captured' | 'held', number | null>>(
-      `SELECT SUM(jobs) AS jobs, SUM(mflop) AS mflop, SUM(captured) AS captured, SUM(held) AS held FROM usage
-       WHERE dimension = 'day' AND day >= ? AND day <= ?`,
-      query.from,
-      query.to,
-    )
-    .one();
-  const totals = { jobs: jobs ?? 0, mflop: mflop ?? 0, captured: captured ?? 0, held: held ?? 0 };
-  return { rows: readUsageRows(sql, query), totals };
 }
 
 /** How many jobs have a hold that is not resolved, and what is held for them together. */

@@ -1,7 +1,7 @@
 /**
  * What an ended job still has to tell others, delivered: each letter at least once, each with a time of its own, every
- * far side with a limit. Servers of others, which may hang, keep none of our own waiting. Where the last letter of a job
- * that is no longer stored is gone, nothing is left.
+ * far side with a limit. Servers of others, which may hang, keep none of our own waiting. Where the last letter of a
+ * job that is no longer stored is gone, nothing is left.
  */
 import { secretsFrom } from '../src/account/hmac.ts';
 import { webhookSecrets } from '../src/account/webhook-secret.ts';

@@ -21,12 +21,17 @@ export const work = (tflops) =>
 /** Micro-dollars of an amount as the service writes it. @param {string} usd */
 export const micro = (usd) => Math.round(Number(usd) * 1e6);
 
-/** Dollars without needless zeros, cents at least. @param {string | number} usd decimal text, or a number of them */
+/**
+ * Dollars without needless zeros: cents at least, and below a cent millionths.
+ *
+ * @param {string | number} usd decimal text, or a number of them
+ */
 export function dollars(usd) {
   const text = typeof usd === 'number' ? usd.toFixed(6) : usd;
   const [whole = '0', fraction = ''] = text.replace('-', '').split('.');
   const digits = fraction.replace(/0+$/, '');
-  const amount = digits === '' ? whole : `${whole}.${digits.padEnd(2, '0')}`;
+  const fewest = whole === '0' && digits.startsWith('00') ? 6 : 2;
+  const amount = digits === '' ? whole : `${whole}.${digits.padEnd(fewest, '0')}`;
   return `${text.startsWith('-') ? '−' : ''}$${amount}`;
 }
 

@@ -12,7 +12,7 @@ import { getAccount, quoteJob } from './service.js';
 const WAIT_MS = 300;
 /** How often it is looked whether a job that has ended is settled, and how many times. */
 const SETTLE = { ms: 1500, looks: 4 };
-/** No price depends on the prompt, so what is being written goes nowhere yet. */
+/** No quote depends on the prompt, so what is being written goes nowhere yet. */
 const ANY_PROMPT = 'a picture';
 
 const host = byId('money', HTMLDivElement);
@@ -56,7 +56,7 @@ function drawPrice() {
     const { quote_usd, plain_usd } = quote.cost;
     priceLine.textContent = `At most ${dollars((needed() ?? 0) / 1e6)}`;
     plainLine.textContent = asked.isCompared
-      ? `${dollars(quote_usd)}, and ${dollars(plain_usd)} for the plain model`
+      ? `${dollars(quote_usd)} + plain model ${dollars(plain_usd)}`
       : `The plain model: ${dollars(plain_usd)}`;
   } else {
     priceLine.textContent = `${work(quote.tflops)} of work`;

@@ -6,6 +6,9 @@
 import { element } from './element.js';
 import { dollars, micro, times, work } from './figures.js';
 
+/** Micro-dollars from which on their rounding does not show in a ratio. */
+const EXACT = 1000;
+
 /** What of the work was paid, where it was not all. @type {Record<ReceiptCost['paid'], string>} */
 const REASONS = { whole: '', heard: ', for the steps done', nothing: ', because it failed' };
 
@@ -21,9 +24,11 @@ export function describeCost({ usd, quote_usd, plain_usd }) {
   const words =
     paid === 0
       ? 'nothing is charged for this'
-      : plain > paid
-        ? `${times(plain / paid)} less than the plain model`
-        : 'as the plain model';
+      : plain <= paid
+        ? 'as plain'
+        : paid < EXACT
+          ? `plain ${dollars(plain_usd)}`
+          : `${times(plain / paid)} less than plain`;
   return { title: 'Paid', amount: dollars(usd), words };
 }
 

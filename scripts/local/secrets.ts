@@ -110,7 +110,7 @@ const postTopUp = async (
 ): Promise<number> =>
   (await askAsAdmin(admin, `/v1/accounts/${accountIn(key)}/ledger`, { ...credit, kind: 'top_up' })).status;
 
-/** The key of the demo account, with its credit: given once, also to an account that was opened before there was any. */
+/** The key of the demo account, with its credit: given once, also to one opened before there were prices. */
 export async function openDemo(url: string, adminKey: string, kept: string | null): Promise<string> {
   const admin = { url, adminKey };
   const key = kept ?? (await open(admin, 'demo'));

@@ -79,8 +79,8 @@ const sum = (values: readonly number[]): number => values.reduce((total, value) 
 
 /**
  * `usage` as OpenAI's clients expect it. Output tokens are the work in this method's unit: image tokens, once for every
- * evaluation of the model that carried them. The prompt is not counted. `cost` is in dollars, a number as OpenRouter has
- * it; absent where nothing is charged.
+ * evaluation of the model that carried them. The prompt is not counted. `cost` is in dollars, a number as OpenRouter
+ * has it; absent where nothing is charged.
  */
 export function usageOf(receipts: readonly Receipt[]) {
   const image_tokens = sum(

@@ -163,8 +163,8 @@ export function lettersAtErasure(record: JobRecord, sent: readonly SentStage[], 
 export const DROPPED_AT_ERASURE = ['webhook', 'expire', 'forget'] as const satisfies readonly LetterKind[];
 
 /**
- * Letters that a job which turns out to be unreadable no longer sends, or sends anew. Where its end is still to be told,
- * that stays: it says what the job cost.
+ * Letters that a job which turns out to be unreadable no longer sends, or sends anew. Where its end is still to be
+ * told, that stays: it says what the job cost.
  */
 export const DROPPED_AT_BREAK = ['webhook', 'expire', 'forget'] as const satisfies readonly LetterKind[];
 

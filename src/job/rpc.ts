@@ -171,7 +171,10 @@ export interface AccountCalls {
   reconcile(after: number): Answer<Reconciled | null>;
   /** A page of the ledger, to be kept elsewhere; null where there is no account. */
   backup(query: BackupQuery): Answer<BackupPage | null>;
-  /** Puts a page of a ledger back that was kept elsewhere. Told again it changes nothing. Null where there is no account. */
+  /**
+   * Puts a page of a ledger back that was kept elsewhere. Told again it changes nothing. Null where there is no
+   * account.
+   */
   restore(page: RestorePage, actor: Actor): Answer<Restored | null>;
   /** Jobs of the account, newest first, each with its place. */
   jobs(query: JobQuery): Answer<readonly (IndexedJob & { readonly seq: number })[]>;

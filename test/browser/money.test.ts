@@ -14,7 +14,7 @@ const TOKEN = 'page-token';
 /** the machine may be busy with other things */
 const PATIENCE_MS = 30_000;
 /** of the embedded model, whatever that of the deployment is */
-const TARIFF = '{"version": "test", "nano_usd_per_tflop": 250000, "minimum_micro_usd": 5}';
+const TARIFF = '{"version": "test", "nano_usd_per_tflop": 250000000, "minimum_micro_usd": 5}';
 const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const executablePath = findChromium();
 
@@ -127,19 +127,19 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
       if (request.url().endsWith('/quote')) quotes.push(request.postDataJSON());
     });
     await open(stack.key);
-    await says('#price', 'At most $0.000009');
-    await says('#plain-price', 'The plain model: $0.000051');
+    await says('#price', 'At most $0.010732');
+    await says('#plain-price', 'The plain model: $0.062667');
     await at('#compare').check();
-    await says('#price', 'At most $0.00006');
-    await says('#plain-price', '$0.000009, and $0.000051 for the plain model');
+    await says('#price', 'At most $0.073399');
+    await says('#plain-price', '$0.010732 + plain model $0.062667');
     await at('#compare').uncheck();
     await at('#presets input[value="4x"]').check();
-    await says('#price', 'At most $0.000013');
+    await says('#price', 'At most $0.01692');
     // neither what is drawn nor the seed has a price, and neither is told before it is asked for
     await at('#prompt').fill('something private');
     await at('#seed').fill('7');
     await at('#presets input[value="plain"]').check();
-    await says('#price', 'At most $0.000051');
+    await says('#price', 'At most $0.062667');
     expect(quotes.map(({ preset }) => preset)).toEqual(['7x', '4x', 'plain']);
     expect(new Set(quotes.map(({ prompt }) => prompt))).toEqual(new Set(['a picture']));
     expect(await at('#generate').getAttribute('aria-describedby')).toBe('price plain-price balance');
@@ -162,15 +162,15 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     await open(stack.key);
     const place = async () => (await at('#generate').boundingBox())?.y;
     const before = await place();
-    await says('#price', 'At most $0.000009');
+    await says('#price', 'At most $0.010732');
     resolve();
-    await says('#balance', 'Owed so far');
+    await says('#balance', /^Balance: \$\d/);
     expect(await place()).toBe(before);
     const asked = page.waitForRequest((request) => request.url().endsWith('/quote'));
     await at('#presets input[value="4x"]').check();
     await asked;
     await at('#presets input[value="5x"]').check();
-    await says('#price', 'At most $0.000011');
+    await says('#price', 'At most $0.014192');
     expect(given).toEqual(['4x']);
   });
 
@@ -183,12 +183,12 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     await at('#seed').fill('7');
     await at('#generate').click();
     await isDone();
-    await says('#facts', /Paid\$0\.00000\d [\d.]+× less than the plain model/);
-    await says('#facts', 'plain$0.000051');
-    await says('#announcement', /It cost \$0\.00000\d\./);
-    await says('#balance', /^Owed so far: \$0\.00000\d of at most \$1$/);
+    await says('#facts', /Paid\$0\.008\d{3} [\d.]+× less than plain/);
+    await says('#facts', /plain\$0\.049\d{3}/);
+    await says('#announcement', /It cost \$0\.008\d{3}\./);
+    await says('#balance', /^Owed so far: \$0\.008\d{3} of at most \$1$/);
     await at('#numbers-card summary').click();
-    await says('#numbers', /\$0\.00000\d paid; \$0\.00025 a TFLOP, a picture at least \$0\.000005 \(tariff test\)/);
+    await says('#numbers', /\$0\.008\d{3} paid; \$0\.25 a TFLOP, a picture at least \$0\.000005 \(tariff test\)/);
     const rows = await at('#numbers .paid tr').allInnerTexts();
     expect(rows.map((row) => row.split('\t')[0])).toEqual([
       '',
@@ -202,12 +202,12 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
       'Paid, rounded',
       'The plain model',
     ]);
-    expect(rows[1]).toMatch(/^Stage 1\t64\t2\t0\.00198 TFLOPs\t\$0\.0000004\d+$/);
+    expect(rows[1]).toMatch(/^Stage 1\t64\t2\t0\.0018\d TFLOPs\t\$0\.0004\d+$/);
     await looksFine('after');
     if (process.env.SHOTS) await at('#numbers').screenshot({ path: join(process.env.SHOTS, 'numbers.png') });
     // a reload draws the same from the events
     await page.reload();
-    await says('#facts', /Paid\$0\.00000\d/);
+    await says('#facts', /Paid\$0\.008\d{3}/);
   });
 
   test('a cancelled job says what it cost', async () => {
@@ -226,7 +226,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     await at('#generate').click();
     await says(
       '#alert',
-      'Nothing was started: too little credit. The request may cost 0.000009 USD, and the account has 0.000000 USD left. Whoever runs this service can add some.',
+      'Nothing was started: too little credit. The request may cost 0.010732 USD, and the account has 0.000000 USD left. Whoever runs this service can add some.',
     );
     await at('#generate[aria-disabled="false"]').waitFor();
     expect(page.url()).toBe(`${stack.url}/`);
@@ -242,7 +242,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     const { key } = await ask('/v1/account/keys', stack.key, { name: 'reader', scopes: ['read'] });
     await open(key as string);
     await says('#price', 'This key may not ask for a price.');
-    await says('#balance', 'Owed so far');
+    await says('#balance', /^Balance: \$\d/);
     expect(await at('#alert').isVisible()).toBe(false);
   });
 
@@ -264,7 +264,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
 
   test('nothing of an account stays when its key goes', async () => {
     await open(stack.key);
-    await says('#balance', 'Owed so far');
+    await says('#balance', /^Balance: \$\d/);
     await isQuoted();
     await at('#forget-key').click();
     await at('#key').waitFor();

@@ -40,7 +40,7 @@ test('what the judge forbids is refused by name and leaves no job', async () => 
     const opened = await fetch(`${rig.service.url}/v1/accounts`, {
       method: 'POST',
       headers: { authorization: `Bearer ${rig.adminKey}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ name: 'narrow', limits: { images_per_minute: 1 } }),
+      body: JSON.stringify({ name: 'narrow', limits: { images_per_minute: 1 }, billing: { mode: 'postpaid' } }),
     });
     const { key } = (await opened.json()) as { key: { key: string } };
     const narrow = new OpenAI({ baseURL: `${rig.service.url}/v1`, apiKey: key.key, maxRetries: 0 });

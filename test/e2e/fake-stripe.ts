@@ -1,6 +1,7 @@
 /**
  * Stripe's meters, as far as its documentation says what they do: events are known again by their identifiers for a
- * while, and a customer's sum of a minute can be asked. Sources: https://docs.stripe.com/api/billing/meter-event/create,
+ * while, and a customer's sum of a minute can be asked. Sources:
+ * https://docs.stripe.com/api/billing/meter-event/create,
  * https://docs.stripe.com/api/billing/meter-event-summary/list
  */
 import { type Answer, type Fault, type Heard, type Receiver, startReceiver } from './receiver.ts';

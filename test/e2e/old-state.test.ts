@@ -10,6 +10,7 @@ import { createStageServer } from '../../containers/onnx/app.ts';
 import { type Listening, listen } from '../../containers/onnx/listen.ts';
 import { fetchImage, follow, getJob } from '../../scripts/generate/client.ts';
 import { CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
+import { loadSecrets, openDemo } from '../../scripts/local/secrets.ts';
 import { type Stack, startStack } from '../../scripts/local/stack.ts';
 
 /**
@@ -62,6 +63,18 @@ afterAll(async () => {
 describe('what an earlier version stored', () => {
   test('its keys go on opening its account', () => {
     expect(stack.key).toBe(jobs.key);
+  });
+
+  test('its account pays ahead from now on, with the credit of a new one, given once', async () => {
+    const ask = async (path: string): Promise<Record<string, unknown>> =>
+      (await fetch(stack.url + path, { headers: { authorization: `Bearer ${jobs.key}` } })).json() as never;
+    expect((await ask('/v1/account')).billing).toMatchObject({ mode: 'prepaid', credit_limit_usd: '0.000000' });
+    expect((await ask('/v1/account/ledger')).data).toMatchObject([
+      { id: 'demo-credit', kind: 'top_up', amount_usd: '10.000000' },
+    ]);
+    const { adminKey } = await loadSecrets(folder);
+    expect(await openDemo(stack.url, adminKey, jobs.key)).toBe(jobs.key);
+    expect((await ask('/v1/account/ledger')).data).toHaveLength(1);
   });
 
   test('its webhooks go on being signed with what receivers hold, until the account replaces it', async () => {

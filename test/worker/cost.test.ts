@@ -13,25 +13,28 @@ const OPENAI = { prompt: 'a red apple', size: '256x256', seed: 7 };
 const FAL = { prompt: 'a red apple', image_size: SMALL, seed: 7 };
 const MODEL = 'gpt-image-1';
 const changeable = env as unknown as Record<string, string>;
-const TARIFF = '{"version": "test", "nano_usd_per_tflop": 250000, "minimum_micro_usd": 5}';
-/** 0.0341 TFLOPs, and 0.2033 of the plain run, at 250,000 nano-dollars a TFLOP */
-const COST = { usd: '0.000009', quote_usd: '0.000009', plain_usd: '0.000051', tariff: 'test' };
-const QUOTED = { ...COST, usd: null };
+const TARIFF = '{"version": "test", "nano_usd_per_tflop": 250000000, "minimum_micro_usd": 5}';
+/** of the text as long as the model takes; what it came to is of the text as long as it was */
+const QUOTED = { usd: null, quote_usd: '0.010732', plain_usd: '0.062667', tariff: 'test' };
+const COST = { ...QUOTED, usd: '0.008258', plain_usd: '0.049356' };
 /** of the same picture where the stages before the last are decoded for their edges alone */
-const UNSEEN = { ...COST, usd: '0.000008', quote_usd: '0.000008' };
+const UNSEEN_QUOTED = { ...QUOTED, quote_usd: '0.010372' };
+const UNSEEN = { ...COST, usd: '0.007897', quote_usd: '0.010372' };
+/** of two of those */
+const BOTH = { usd: '0.015794', quote_usd: '0.020744', plain_usd: '0.098712', tariff: 'test' };
 const costOf = ({ headers }: Response) => [headers.get('x-ralu-quote-usd'), headers.get('x-ralu-cost-usd')];
 
 beforeEach(() => {
   changeable.TARIFF = TARIFF;
 });
 
-/** An account that pays ahead and has nothing. */
-async function openPoor(): Promise<string> {
+/** An account that pays ahead and has nothing, or another. */
+async function openPoor(terms: object = { billing: { mode: 'prepaid' } }): Promise<string> {
   const response = await call('/v1/accounts', {
     key: ADMIN_KEY,
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ name: 'poor', billing: { mode: 'prepaid' } }),
+    body: JSON.stringify({ name: 'poor', ...terms }),
   });
   return (await response.json<{ key: { key: string } }>()).key.key;
 }
@@ -44,11 +47,11 @@ interface ImageAnswer {
 describe('our own door', () => {
   test('says the most before, in the quote, the job and its plan, and what it came to after', async () => {
     const quoted = await post('/v1/jobs/quote', APPLE);
-    expect(costOf(quoted)).toEqual(['0.000009', null]);
+    expect(costOf(quoted)).toEqual([QUOTED.quote_usd, null]);
     expect((await quoted.json<Quote>()).cost).toEqual(QUOTED);
 
     const accepted = await post('/v1/jobs', APPLE);
-    expect(costOf(accepted)).toEqual(['0.000009', null]);
+    expect(costOf(accepted)).toEqual([QUOTED.quote_usd, null]);
     const job = await accepted.json<JobView>();
     expect(job.cost).toEqual(QUOTED);
 
@@ -57,12 +60,12 @@ describe('our own door', () => {
     expect(events.at(-1)).toMatchObject({ type: 'done', data: { cost: COST, receipt: { cost: COST } } });
 
     const got = await call(`/v1/jobs/${job.id}`);
-    expect(costOf(got)).toEqual([null, '0.000009']);
+    expect(costOf(got)).toEqual([null, COST.usd]);
     const ended = await got.json<JobView>();
     expect(ended.cost).toEqual(COST);
     const { lines, usd_per_tflop, minimum_usd, paid } = (ended.receipt as Receipt).cost as ReceiptCost;
     expect({ usd_per_tflop, minimum_usd, paid }).toEqual({
-      usd_per_tflop: '0.000250',
+      usd_per_tflop: '0.250000',
       minimum_usd: '0.000005',
       paid: 'whole',
     });
@@ -99,34 +102,31 @@ describe('our own door', () => {
 describe('OpenAI’s door', () => {
   test('sums the images, under ralu, in usage and in a header', async () => {
     const response = await post('/v1/images/generations', { ...OPENAI, n: 2 });
-    expect(costOf(response)).toEqual([null, '0.000016']);
+    expect(costOf(response)).toEqual([null, BOTH.usd]);
     const { usage, ralu } = await response.json<ImageAnswer>();
-    expect(ralu.cost).toEqual({ usd: '0.000016', quote_usd: '0.000016', plain_usd: '0.000102', tariff: 'test' });
-    expect(usage.cost).toBe(0.000016);
+    expect(ralu.cost).toEqual(BOTH);
+    expect(usage.cost).toBe(0.015794);
   });
 
   test('says it beside the bytes alone', async () => {
     const headers = { accept: 'image/*', 'content-type': 'application/json' };
     const response = await call('/v1/images/generations', { method: 'POST', headers, body: JSON.stringify(OPENAI) });
     expect(response.headers.get('content-type')).toBe('image/png');
-    expect(costOf(response)).toEqual([null, '0.000008']);
+    expect(costOf(response)).toEqual([null, UNSEEN.usd]);
     await response.arrayBuffer();
   });
 
   test('a stream begins with the quote and ends with the cost of each image', async () => {
     const response = await post('/v1/images/generations', { ...OPENAI, n: 2, stream: true });
-    expect(costOf(response)).toEqual(['0.000016', null]);
+    expect(costOf(response)).toEqual([BOTH.quote_usd, null]);
     const events: { type: string; cost?: CostView; ralu?: ImageAnswer['ralu']; usage?: { cost: number } }[] = [];
     createParser({ onEvent: ({ data }) => void events.push(JSON.parse(data)) }).feed(await response.text());
     const ofType = (type: string) => events.filter((event) => event.type === type);
-    expect(ofType('ralu.plan').map(({ cost }) => cost)).toEqual([
-      { ...UNSEEN, usd: null },
-      { ...UNSEEN, usd: null },
-    ]);
+    expect(ofType('ralu.plan').map(({ cost }) => cost)).toEqual([UNSEEN_QUOTED, UNSEEN_QUOTED]);
     const completed = ofType('image_generation.completed');
     expect(completed.map(({ ralu, usage }) => [ralu?.cost, usage?.cost])).toEqual([
-      [UNSEEN, 0.000008],
-      [UNSEEN, 0.000008],
+      [UNSEEN, 0.007897],
+      [UNSEEN, 0.007897],
     ]);
   });
 
@@ -145,11 +145,11 @@ describe('OpenAI’s door', () => {
 describe('fal’s door', () => {
   test('says the quote where it is submitted, and the cost and its units with the result', async () => {
     const submitted = await post(`/fal/queue/ralu/${MODEL}`, FAL);
-    expect(costOf(submitted)).toEqual(['0.000009', null]);
+    expect(costOf(submitted)).toEqual([QUOTED.quote_usd, null]);
     const { request_id } = await submitted.json<{ request_id: string }>();
     await watchAll(request_id);
     const result = await call(`/fal/queue/ralu/${MODEL}/requests/${request_id}`);
-    expect(costOf(result)).toEqual([null, '0.000009']);
+    expect(costOf(result)).toEqual([null, COST.usd]);
     const { cost, receipt } = await result.json<{ cost: CostView; receipt: { cost: ReceiptCost } }>();
     expect(cost).toEqual(COST);
     const units = result.headers.get('x-fal-billable-units');
@@ -189,29 +189,29 @@ describe('Replicate’s door', () => {
 
   test('says the quote first, and the cost in metrics and logs once it has ended', async () => {
     const created = await predict('respond-async');
-    expect(costOf(created)).toEqual(['0.000009', null]);
+    expect(costOf(created)).toEqual([QUOTED.quote_usd, null]);
     const { id, cost, metrics } = await created.json<Answer>();
     expect([cost, metrics]).toEqual([QUOTED, {}]);
     await watchAll(id);
     const got = await call(`/v1/predictions/${id}`);
-    expect(costOf(got)).toEqual([null, '0.000009']);
+    expect(costOf(got)).toEqual([null, COST.usd]);
     const ended = await got.json<Answer>();
     expect(ended.cost).toEqual(COST);
-    expect(ended.metrics).toMatchObject({ cost_usd: 0.000009, image_count: 1, predict_time: expect.any(Number) });
-    expect(ended.logs).toContain('at most 0.000009 USD, the plain run 0.000051 USD\n');
-    expect(ended.logs).toMatch(/it cost 0\.000009 USD\n$/);
+    expect(ended.metrics).toMatchObject({ cost_usd: 0.008258, image_count: 1, predict_time: expect.any(Number) });
+    expect(ended.logs).toContain('at most 0.010732 USD, the plain run 0.062667 USD\n');
+    expect(ended.logs).toMatch(/it cost 0\.008258 USD\n$/);
   });
 
   test('an answer that was waited for has the cost', async () => {
     const response = await predict('wait');
-    expect(costOf(response)).toEqual([null, '0.000009']);
-    expect(await response.json()).toMatchObject({ status: 'succeeded', metrics: { cost_usd: 0.000009 } });
+    expect(costOf(response)).toEqual([null, COST.usd]);
+    expect(await response.json()).toMatchObject({ status: 'succeeded', metrics: { cost_usd: 0.008258 } });
   });
 });
 
 describe('who cannot pay', () => {
-  const DETAIL = 'The request may cost 0.000009 USD, and the account has 0.000000 USD left.';
-  const UNSEEN_DETAIL = DETAIL.replace('0.000009', '0.000008');
+  const DETAIL = 'The request may cost 0.010732 USD, and the account has 0.000000 USD left.';
+  const UNSEEN_DETAIL = DETAIL.replace(QUOTED.quote_usd, UNSEEN.quote_usd);
   const cases: readonly (readonly [string, string, object, object])[] = [
     [
       'our own',
@@ -239,7 +239,7 @@ describe('who cannot pay', () => {
     expect(response.status).toBe(402);
     expect(Object.fromEntries(response.headers)).toMatchObject({
       'x-should-retry': 'false',
-      'x-ralu-quote-usd': body === OPENAI ? '0.000008' : '0.000009',
+      'x-ralu-quote-usd': (body === OPENAI ? UNSEEN : QUOTED).quote_usd,
       'x-ralu-available-usd': '0.000000',
     });
     expect(await response.json()).toEqual(answer);
@@ -249,7 +249,7 @@ describe('who cannot pay', () => {
     const key = await openPoor();
     expect((await (await post('/v1/jobs/quote', APPLE, key)).json<Quote>()).cost).toEqual(QUOTED);
     const response = await post('/v1/images/generations', { ...OPENAI, n: 2 }, key);
-    expect([response.status, response.headers.get('x-ralu-quote-usd')]).toEqual([402, '0.000016']);
+    expect([response.status, response.headers.get('x-ralu-quote-usd')]).toEqual([402, BOTH.quote_usd]);
     await response.body?.cancel();
   });
 });
@@ -284,6 +284,43 @@ describe('the caller’s own customer', () => {
     expect(response.status).toBeLessThan(300);
     expect(await userOf(key, response.headers.get(ID) as string)).toBe(user);
     await response.body?.cancel();
+  });
+
+  test('is held to the limits of each user at every door, and nobody else is', async () => {
+    const key = await openPoor({
+      billing: { mode: 'postpaid' },
+      limits: {
+        images_per_minute: 60,
+        concurrent_jobs: 20,
+        tflops_per_minute: null,
+        tflops_per_image: null,
+        steps_per_image: 200,
+        usd_per_user_day: '0.010',
+      },
+    });
+    const detail =
+      'This user may spend 0.010000 USD a day (UTC) and has spent 0.000000; the request may cost 0.010732 USD.';
+    const send = async (path: string, body: object) => {
+      const response = await post(path, body, key);
+      return [response.status, response.headers.get('x-should-retry'), await response.json()];
+    };
+    expect(await send('/v1/jobs', { ...APPLE, user: 'ann' })).toMatchObject([
+      402,
+      'false',
+      { code: 'spend_limit', detail },
+    ]);
+    expect(await send('/v1/images/generations', { ...OPENAI, safety_identifier: 'ann' })).toMatchObject([
+      402,
+      'false',
+      { error: { type: 'insufficient_quota', code: 'spend_limit' } },
+    ]);
+    expect(await send(`/fal/queue/ralu/${MODEL}`, { ...FAL, user: 'ann' })).toEqual([402, 'false', { detail }]);
+    expect(await send('/v1/predictions', { input: { ...APPLE, user: 'ann' } })).toMatchObject([
+      402,
+      'false',
+      { title: 'Not paid', status: 402, detail },
+    ]);
+    expect(await send('/v1/jobs', APPLE)).toMatchObject([202, null, { cost: QUOTED }]);
   });
 
   test('has a name of at most 512 characters', async () => {

@@ -44,6 +44,9 @@ function queue(failures: number) {
   return { sent, binding: { send } };
 }
 
+/** An account that lets jobs begin and does not hear of their ends. */
+const DEAF = { getByName: () => ({ confirm: () => 'held', ended: () => Promise.reject(new Error('away')) }) };
+
 describe('a queue', () => {
   test('has the event of each job once it takes it, after the account has taken the end', async () => {
     const { id } = await createJob({ ...FOX, user: 'ann' });
@@ -90,11 +93,24 @@ describe('a queue', () => {
   });
 });
 
+test('a row that breaks before the end was told takes nothing of it: the job is charged, and its event says so', async () => {
+  const { id } = await createJob({ ...FOX, seed: 8 });
+  const { sent, binding } = queue(0);
+  await withEnv(id, { ACCOUNTS: DEAF, EVENTS: binding });
+  await watchAll(id);
+  await expect.poll(() => kindsOf(id)).toEqual(['ended', 'expire']);
+  const { cost } = await (await call(`/v1/jobs/${id}`)).json<{ cost: { usd: string } }>();
+  await runInDurableObject(stubOf(id), (_, state) => void state.storage.sql.exec("UPDATE job SET plan = 'x'"));
+  expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({ status: 'failed' });
+  await withEnv(id, { EVENTS: binding });
+  await deliver(id, 'ended');
+  expect(sent.map(({ event }) => [event.id, event.data.status, event.data.cost_usd])).toEqual([[id, 'done', cost.usd]]);
+});
+
 test('an end that an earlier version stored goes to the account, and has no event', async () => {
   const { id } = await createJob({ ...FOX, seed: 7 });
   const { sent, binding } = queue(0);
-  const deaf = { getByName: () => ({ confirm: () => 'held', ended: () => Promise.reject(new Error('away')) }) };
-  await withEnv(id, { ACCOUNTS: deaf, EVENTS: binding });
+  await withEnv(id, { ACCOUNTS: DEAF, EVENTS: binding });
   await watchAll(id);
   await expect.poll(() => kindsOf(id)).toEqual(['ended', 'expire']);
   await runInDurableObject(stubOf(id), (_, state) => {

@@ -1,4 +1,4 @@
-/** The keys of an account: made, listed, replaced, revoked, by the admin of the deployment and by keys of the account. */
+/** The keys of an account: made, listed, replaced and revoked, by the deployment’s admin and by keys of the account. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { KeyView, NewKey } from '../../account/account.ts';

@@ -102,8 +102,8 @@ export const terms = z
 const OF_POSTPAID = 'belongs to a postpaid account; this one is prepaid';
 
 /**
- * Terms as they are once these are given: what is absent stays, unless the mode changes. Throws a 400 Problem for what a
- * prepaid account cannot have. Law: what `viewBalance` shows of terms, given again, changes nothing.
+ * Terms as they are once these are given: what is absent stays, unless the mode changes. Throws a 400 Problem for what
+ * a prepaid account cannot have. Law: what `viewBalance` shows of terms, given again, changes nothing.
  */
 export function termsOf({ mode, credit_limit_usd, stripe_customer }: z.infer<typeof terms>, before: Terms): Terms {
   const now = mode ?? before.mode;
