@@ -146,7 +146,7 @@ describe('what is held', () => {
     await account.run((one) => one.withdraw([id], true));
     expect(await account.balance()).toEqual({ balance: 1_000_000, held: 0, available: 1_000_000 });
     expect(await account.run((one) => one.confirm(id))).toBe('gone');
-    expect(await account.run((one) => one.ended(id, end(100)))).toMatchObject({ captured: 0 });
+    expect(await account.run((one) => one.ended(id, end(100)))).toBe('unlisted');
     await checkLaws(account);
   });
 });
