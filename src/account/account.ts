@@ -225,8 +225,8 @@ export interface Settled {
 }
 
 /**
- * What an account answers to the end of a job: null where nothing was held for it, `unlisted` where it lists no such job
- * any more. It let that one go before it came, or has heard of its end and its erasure: others have nothing to hear.
+ * What an account answers to the end of a job: null where nothing was held for it, `unlisted` where it lists no such
+ * job any more. It let that one go before it came, or has heard of its end and erasure: others have nothing to hear.
  */
 export type EndTaken = Settled | null | 'unlisted';
 

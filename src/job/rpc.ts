@@ -74,8 +74,8 @@ export interface Reckoning {
  */
 export interface JobCalls {
   /**
-   * Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Null
-   * where it was erased and others have yet to hear of that.
+   * Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing.
+   * Null where it was erased and others have yet to hear of that.
    */
   create(job: NewJob): Answer<JobView | null>;
   view(owner: string | null): Answer<JobView | null>;
