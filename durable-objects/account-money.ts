@@ -115,6 +115,9 @@ export function holdFor(
 export const heldFor = (sql: SqlStorage, jobs: readonly string[]): readonly (number | null)[] =>
   jobs.map((job) => tables.readCharge(sql, job)?.held ?? null);
 
+/** Whether something is held for a job now. */
+export const isHeld = (sql: SqlStorage, job: string): boolean => tables.readCharge(sql, job)?.captured === null;
+
 /**
  * Charges a job that has ended, or lets its hold go where it costs nothing; usage counts on the day it was held. Null
  * where nothing was ever held for it. Told again it changes nothing and answers alike.

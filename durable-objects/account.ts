@@ -17,6 +17,7 @@ import {
   admit,
   type ChangedAccount,
   type Confirmed,
+  type EndTaken,
   IDEMPOTENCY_MS,
   type Idempotency,
   type IndexedJob,
@@ -34,7 +35,6 @@ import {
   type RunningJobs,
   rateState,
   refunded,
-  type Settled,
   type Started,
   type StartRequest,
   type SuccessorKey,
@@ -55,7 +55,7 @@ import { type Chores, makeChores } from './account-chores.ts';
 import * as money from './account-money.ts';
 import * as tables from './account-tables.ts';
 import { checkJobs, JOBS_A_PAGE } from './job-check.ts';
-import { readBackup, restore } from './ledger-backup.ts';
+import { readBackup, readSums, restore } from './ledger-backup.ts';
 import { checkLedger } from './ledger-check.ts';
 import { readEntries, readStatement, setMetered, sumMetered } from './ledger-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
@@ -464,7 +464,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
    * A job has ended: it is charged, and what its failure cost beyond its work is taken from the budgets. Told by its
    * object, at least once; told again it changes nothing and answers alike.
    */
-  ended(id: string, { status, work, charge, excess }: JobEnd): Settled | null {
+  ended(id: string, { status, work, charge, excess }: JobEnd): EndTaken {
     const account = this.#account();
     if (!account) return null;
     return this.ctx.storage.transactionSync(() => {
@@ -477,7 +477,9 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
           tables.setArrivals(this.#sql, key.id, spent);
         }
       }
-      return money.settle(this.#sql, id, charge, Date.now());
+      const isListed = keyId !== null || money.isHeld(this.#sql, id);
+      const settled = money.settle(this.#sql, id, charge, Date.now());
+      return isListed ? settled : 'unlisted';
     });
   }
 
@@ -544,8 +546,9 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     if (account.suspendedAt === null) return { kind: 'not_suspended' };
     const open = tables.countOpen(this.#sql);
     if (open > 0) return { kind: 'has_open_jobs', open };
+    const isAgain = readSums(this.#sql).seq > page.sums.seq;
     const restored = restore(this.ctx.storage, page, Date.now());
-    if (page.part === 'end' && restored.kind === 'restored') {
+    if (page.part === 'end' && restored.kind === 'restored' && !isAgain) {
       const { seq, charges, usage } = page.sums;
       this.#note(actor, 'ledger_restored', null, { entries: seq, charges, usage, released: restored.written });
     }

@@ -1,6 +1,6 @@
 /**
- * The rows of an account's money: entries, the columns they add up to, and what each job was charged; those of usage are
- * in usage-tables.ts. docs/billing.md shows each with an example. Nothing here awaits.
+ * The rows of an account's money: entries, the columns they add up to, and what each job was charged; those of usage
+ * are in usage-tables.ts. docs/billing.md shows each with an example. Nothing here awaits.
  */
 import {
   addColumns,

@@ -59,7 +59,8 @@ async function answer(env: Env, { step, account = '', key = '', keyId = '', job 
     case 'settle': {
       const charge = { micro: QUOTED - 1, mflop: 1000 };
       const settled = await stub.ended(job, { status: 'done', work: null, charge, excess: null });
-      if (settled?.captured !== QUOTED - 1) throw new Error('nothing was charged');
+      if (settled === null || settled === 'unlisted' || settled.captured !== QUOTED - 1)
+        throw new Error('nothing was charged');
       return {};
     }
   }

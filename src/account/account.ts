@@ -230,6 +230,12 @@ export interface Settled {
   readonly meteredCustomer: string | null;
 }
 
+/**
+ * What an account answers to the end of a job: null where nothing was held for it, `unlisted` where it lists no such
+ * job any more. It let that one go before it came, or has heard of its end and erasure: others have nothing to hear.
+ */
+export type EndTaken = Settled | null | 'unlisted';
+
 /** Whether a job may begin: `gone` is one that its account has let go, or never had. */
 export type Confirmed = 'held' | 'gone';
 

@@ -30,12 +30,13 @@ const ID = /^[\w.:-]{1,200}$/;
 const ID_RULE = 'must have 1 to 200 letters, digits, and . : _ -, and not begin with hold: or end:';
 
 const postingBody = z.strictObject({
-  id: z.string().optional().openapi({
+  id: z.string().max(300).optional().openapi({
     description: 'the same id is the same posting, written once; made where absent, also taken from Idempotency-Key',
   }),
   kind: z.enum(['top_up', 'refund', 'adjustment']),
   amount_usd: z
     .string()
+    .max(20)
     .regex(SIGNED_USD, 'must be an amount in dollars as text, such as "12.50"')
     .openapi({ description: 'above 0; an adjustment below 0 takes', example: '12.50' }),
   job: z

@@ -2,7 +2,7 @@
  * What an ended job still has to tell others, one letter each. A letter is stored in the transaction that ends the job
  * and removed when it was taken, so each is delivered at least once. None carries content of the job. Pure.
  */
-import type { JobEnd, Settled } from '../account/account.ts';
+import type { EndTaken, JobEnd } from '../account/account.ts';
 import type { MeterEvent } from '../billing/stripe.ts';
 import { type EndedFacts, type UsageEvent, usageEvent } from '../billing/usage-event.ts';
 import type { JobRecord } from './job.ts';
@@ -126,9 +126,10 @@ export function lettersAtEnd(
  */
 export function lettersAfterSettling(
   { account, job, facts = null }: Extract<Letter, { kind: 'ended' }>['payload'],
-  settled: Settled | null,
+  settled: EndTaken,
   { hasSink, publicUrl }: { readonly hasSink: boolean; readonly publicUrl: string },
 ): readonly Letter[] {
+  if (settled === 'unlisted') return [];
   const letters: Letter[] = [];
   // an end that an earlier version stored has no facts
   if (hasSink && facts)

@@ -10,6 +10,7 @@ import type {
   AuditEntry,
   ChangedAccount,
   Confirmed,
+  EndTaken,
   Idempotency,
   IndexedJob,
   JobEnd,
@@ -20,7 +21,6 @@ import type {
   NewKey,
   PageQuery,
   RunningJobs,
-  Settled,
   Started,
   StartRequest,
   SuccessorKey,
@@ -75,8 +75,8 @@ export interface Reckoning {
  */
 export interface JobCalls {
   /**
-   * Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing. Null
-   * where it was erased and others have yet to hear of that.
+   * Stores the job with its first events and starts it. Idempotent: a second call with the same id changes nothing.
+   * Null where it was erased and others have yet to hear of that.
    */
   create(job: NewJob): Answer<JobView | null>;
   view(owner: string | null): Answer<JobView | null>;
@@ -143,9 +143,9 @@ export interface AccountCalls {
   confirm(id: string): Answer<Confirmed>;
   /**
    * A job has ended: what it costs is charged, the rest of what was held let go. Told by its object, at least once, and
-   * answered alike every time; null where nothing was held for it.
+   * answered alike every time while the job is listed.
    */
-  ended(id: string, end: JobEnd): Answer<Settled | null>;
+  ended(id: string, end: JobEnd): Answer<EndTaken>;
   /** A meter outside has taken the charge of a job: told by its object, at least once. */
   metered(id: string): Answer<void>;
   /** What of the charges of the minute of `at` a meter outside has taken, and what not. */

@@ -14,8 +14,8 @@ import { DEFAULT_LIMITS } from '../../src/account/account.ts';
 import { draftRequest } from '../../src/job/plan-request.ts';
 import { value } from '../job/requests.ts';
 
-/** As many as take about ten seconds on one core. */
-const HISTORIES = 120;
+/** As many as take some ten seconds on one core. */
+const HISTORIES = 100;
 /** Of the first: others than those that the soak begins with. */
 const SEED = 1_000_000;
 

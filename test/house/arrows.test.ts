@@ -26,8 +26,9 @@ const SHARED_WITH_CONTAINER = ['src/stage/contract.ts', 'src/stage/safetensors.t
  */
 const AROUND: readonly { readonly from: string; readonly may: readonly string[] }[] = [
   { from: 'containers/onnx', may: SHARED_WITH_CONTAINER },
-  // it runs the objects' own classes, which it finds by their paths
+  // these two run the objects' own classes
   { from: 'scripts/soak', may: ['src', 'durable-objects', 'scripts/local/command-line.ts'] },
+  { from: 'scripts/bench', may: ['src', 'durable-objects', 'scripts/local', 'containers/onnx'] },
   { from: 'scripts', may: ['src', 'containers/onnx'] },
   { from: 'lab/test', may: ['lab', 'src', 'durable-objects', 'containers', 'scripts', 'test'] },
   { from: 'lab', may: ['src', 'containers/onnx', 'scripts/local', 'scripts/generate/client.ts'] },

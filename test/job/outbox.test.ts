@@ -172,6 +172,10 @@ describe('what follows once the account has taken an end', () => {
     expect(lettersAfterSettling(ended, null, SINK).map(({ kind }) => kind)).toEqual(['event']);
   });
 
+  test('nothing of a job that its account does not list: it never began, or came again after its erasure', () => {
+    expect(lettersAfterSettling(ended, 'unlisted', SINK)).toEqual([]);
+  });
+
   test('nothing of an end that was stored without facts', () => {
     expect(lettersAfterSettling({ ...ended, facts: null }, null, SINK)).toEqual([]);
     const { facts: _, ...older } = ended;

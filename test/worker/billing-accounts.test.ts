@@ -80,16 +80,25 @@ describe('limits of spending', () => {
 describe('terms', () => {
   const billing = async (key: string) => (await (await admin('GET', pathOf(key))).json<{ billing: object }>()).billing;
 
+  test('of another mode are refused while anything is left, owed or held, since nobody pays in both ways', async () => {
+    const key = await openPrepaid();
+    await topUp(key, '3', 'first');
+    const refused = await admin('PATCH', pathOf(key), { billing: { mode: 'postpaid' } });
+    expect([refused.status, (await refused.json<Problem>()).code]).toEqual([409, 'account_not_settled']);
+    expect(await billing(key)).toMatchObject({ mode: 'prepaid', balance_usd: '3.000000' });
+    await postTo(key, { id: 'out', kind: 'adjustment', amount_usd: '-3', reason: 'paid back' });
+    expect((await admin('PATCH', pathOf(key), { billing: { mode: 'postpaid' } })).status).toBe(200);
+  });
+
   test('are merged over what is, begin anew with another mode, and are in the audit trail', async () => {
     const key = await openPrepaid();
-    await topUp(key, '3');
     await admin('PATCH', pathOf(key), { billing: { mode: 'postpaid', credit_limit_usd: '20' } });
     await admin('PATCH', pathOf(key), { billing: { stripe_customer: 'cus_1' } });
     expect(await billing(key)).toEqual({
       mode: 'postpaid',
-      balance_usd: '3.000000',
+      balance_usd: '0.000000',
       held_usd: '0.000000',
-      available_usd: '23.000000',
+      available_usd: '20.000000',
       credit_limit_usd: '20.000000',
       stripe_customer: 'cus_1',
     });
@@ -306,8 +315,8 @@ describe('a ledger kept elsewhere', () => {
   }
   const read = async (key: string, part: string): Promise<Page> =>
     (await admin('GET', `${pathOf(key)}/backup?part=${part}&limit=500`)).json();
-  const put = (key: string, part: string, rows: readonly object[]) =>
-    admin('POST', `${pathOf(key)}/backup`, { part, rows: rows.map((row) => JSON.stringify(row)) });
+  const put = (key: string, part: string, rows: readonly object[], { ledger }: Pick<Page, 'ledger'>) =>
+    admin('POST', `${pathOf(key)}/backup`, { part, rows: rows.map((row) => JSON.stringify(row)), ledger });
 
   /** An account with a charge, a refund and an open hold, and what was kept of it. */
   async function kept() {
@@ -336,9 +345,9 @@ describe('a ledger kept elsewhere', () => {
     const to = await suspended();
     const all = async () => {
       const counts: unknown[] = [];
-      counts.push(await written(await put(to, 'entries', entries.data)));
-      counts.push(await written(await put(to, 'charges', charges.data)));
-      counts.push(await written(await put(to, 'usage', usage.data)));
+      counts.push(await written(await put(to, 'entries', entries.data, entries)));
+      counts.push(await written(await put(to, 'charges', charges.data, entries)));
+      counts.push(await written(await put(to, 'usage', usage.data, entries)));
       return counts;
     };
     const first = [entries, charges, usage].map(({ data }) => [200, { written: data.length }]);
@@ -350,6 +359,9 @@ describe('a ledger kept elsewhere', () => {
     // the hold of a job that is not there is let go at the end
     const end = await admin('POST', `${pathOf(to)}/backup`, { part: 'end', ledger: entries.ledger });
     expect(await written(end)).toEqual([200, { written: 1 }]);
+    // told again it changes nothing
+    const again = await admin('POST', `${pathOf(to)}/backup`, { part: 'end', ledger: entries.ledger });
+    expect(await written(again)).toEqual([200, { written: 0 }]);
     expect((await read(to, 'entries')).data.at(-1)).toMatchObject({ kind: 'release', job: open });
     expect(await differences(to)).toEqual([]);
     const { data } = await (await admin('GET', `${pathOf(to)}/audit`)).json<{ data: { act: string }[] }>();
@@ -363,14 +375,14 @@ describe('a ledger kept elsewhere', () => {
     const { entries } = await kept();
     const active = await openPrepaid();
     const code = async (response: Response) => [response.status, (await response.json<Problem>()).code];
-    expect(await code(await put(active, 'entries', entries.data))).toEqual([409, 'account_not_suspended']);
+    expect(await code(await put(active, 'entries', entries.data, entries))).toEqual([409, 'account_not_suspended']);
     await topUp(active, '1', 'first');
     const { id } = await createJob({ prompt: 'a fox', ...LONG }, active);
     await admin('POST', `${pathOf(active)}/suspend`, { running: 'finish' });
-    expect(await code(await put(active, 'entries', entries.data))).toEqual([409, 'account_has_open_jobs']);
+    expect(await code(await put(active, 'entries', entries.data, entries))).toEqual([409, 'account_has_open_jobs']);
     await call(`/v1/jobs/${id}/cancel`, { key: active, method: 'POST' });
     await settled(active, id);
-    const other = await put(active, 'entries', entries.data);
+    const other = await put(active, 'entries', entries.data, entries);
     expect(await written(other)).toMatchObject([
       409,
       { code: 'ledger_conflict', detail: 'entry first: must be as the ledger has it.' },
@@ -409,20 +421,32 @@ describe('a ledger kept elsewhere', () => {
     >[];
     breakRows(rows);
     const to = await suspended();
-    const response = await put(to, part, rows);
+    if (part === 'charges') await put(to, 'entries', from.entries.data.slice(0, 1), from.entries);
+    const ledger = part === 'charges' ? { ...from.entries.ledger, seq: 1 } : from.entries.ledger;
+    const response = await put(to, part, rows, { ledger });
     expect([400, 409]).toContain(response.status);
     expect((await response.json<Problem>()).detail).toContain(sentence);
-    expect((await read(to, 'entries')).data).toEqual([]);
+    expect((await read(to, part)).data).toEqual([]);
+  });
+
+  test('puts what was spent back beside the entries that say so, never beside later ones', async () => {
+    const { key, usage, entries } = await kept();
+    await settled(key, (await runJob(key)).id);
+    await admin('POST', `${pathOf(key)}/suspend`, { running: 'cancel' });
+    const before = (await read(key, 'usage')).data;
+    const refused = await put(key, 'usage', usage.data, entries);
+    expect(await written(refused)).toMatchObject([409, { code: 'ledger_conflict' }]);
+    expect((await read(key, 'usage')).data).toEqual(before);
   });
 
   test('does not end where the whole is not what it must be', async () => {
     const { entries, charges } = await kept();
     const to = await suspended();
-    await put(to, 'entries', entries.data.slice(0, 1));
+    await put(to, 'entries', entries.data.slice(0, 1), entries);
     const end = () => admin('POST', `${pathOf(to)}/backup`, { part: 'end', ledger: entries.ledger });
     expect((await (await end()).json<Problem>()).detail).toBe(`seq: comes to 1; it must be ${entries.data.length}.`);
-    await put(to, 'entries', entries.data);
-    await put(to, 'charges', charges.data);
+    await put(to, 'entries', entries.data, entries);
+    await put(to, 'charges', charges.data, entries);
     expect((await (await end()).json<Problem>()).detail).toMatch(/^usage: comes to 0; it must be \d+\.$/);
   });
 });

@@ -146,7 +146,7 @@ describe('what is held', () => {
     await account.run((one) => one.withdraw([id], true));
     expect(await account.balance()).toEqual({ balance: 1_000_000, held: 0, available: 1_000_000 });
     expect(await account.run((one) => one.confirm(id))).toBe('gone');
-    expect(await account.run((one) => one.ended(id, end(100)))).toMatchObject({ captured: 0 });
+    expect(await account.run((one) => one.ended(id, end(100)))).toBe('unlisted');
     await checkLaws(account);
   });
 });
@@ -317,4 +317,76 @@ describe('money that is written', () => {
       expect(() => sql.exec('DELETE FROM entry')).toThrow('append-only');
     });
   });
+});
+
+describe('a key in the place of another', () => {
+  test('goes on with its month: replacing a key gives nobody a new one', async () => {
+    const account = await open({}, { microUsdPerMonth: 150 });
+    await account.start(100);
+    const next = { id: '89abcdef', hash: 'h', overlapMs: 3_600_000 };
+    await account.run((one) => one.rotateKey(KEY.id, next, 'admin'));
+    expect((await account.start(51, null, next.id)).started).toMatchObject({ whose: 'key', spent: 100 });
+    expect((await account.start(50, null, next.id)).started.kind).toBe('new');
+    // the old one, which opens a while longer, has spent what its successor has
+    expect((await account.start(1)).started).toMatchObject({ whose: 'key', spent: 150 });
+  });
+});
+
+describe('a request that is repeated', () => {
+  const ask = (account: Opened, jobIds: readonly string[], quoted: number) =>
+    account.run((one) =>
+      one.start(KEY.id, {
+        requestId: `r-${jobIds[0]}`,
+        jobIds,
+        work: WORK,
+        price: { model: 'm', tariff: 't', quoted },
+        user: null,
+        idempotency: { key: 'order', digest: 'd', repetition: null },
+      }),
+    );
+  const ids = () => Promise.all([newJobId(env.SIGNING_SECRET), newJobId(env.SIGNING_SECRET)]);
+
+  test('keeps the job that came, and enters the one that never did, so no picture is paid twice', async () => {
+    const account = await open();
+    const [first, lost] = await ids();
+    await ask(account, [first, lost], 100);
+    await account.run((one) => [one.confirm(first), one.ended(first, end(60))]);
+    await account.run((one) => one.withdraw([lost], true));
+    const [, fresh] = await ids();
+    const again = await ask(account, [await newJobId(env.SIGNING_SECRET), fresh], 200);
+    expect(again).toMatchObject({ kind: 'again', jobIds: [first, fresh], requestId: `r-${first}`, held: [100, 200] });
+    expect(await account.balance()).toMatchObject({ balance: 999_940, held: 200 });
+    // once more: both are there
+    expect(await ask(account, await ids(), 300)).toMatchObject({ kind: 'again', jobIds: [first, fresh] });
+    expect(await account.balance()).toMatchObject({ held: 200 });
+    await checkLaws(account);
+  });
+
+  test('begins anew where none of its jobs came', async () => {
+    const account = await open();
+    const lost = await ids();
+    await ask(account, lost, 100);
+    await account.run((one) => one.withdraw(lost, true));
+    const fresh = await ids();
+    expect(await ask(account, fresh, 200)).toMatchObject({ kind: 'new', jobIds: fresh });
+    expect(await account.balance()).toMatchObject({ held: 400 });
+  });
+});
+
+test('whom a meter bills is told by the terms of the time at which a job was begun', async () => {
+  const account = await open();
+  const terms = (stripeCustomer: string | null) =>
+    account.run((one) => one.change({ terms: { mode: 'postpaid', creditLimit: null, stripeCustomer } }, 'admin'));
+  await account.run((one) =>
+    one.post({ id: 'out', kind: 'adjustment', amount: -1_000_000, job: null, reason: null }, 'admin'),
+  );
+  expect(await terms('cus_1')).toBe('changed');
+  const { id } = await account.start(100);
+  expect(await terms('cus_2')).toBe('changed');
+  const told = await account.run((one) => [one.ended(id, end(60)), one.ended(id, end(60))]);
+  expect(told).toMatchObject([{ meteredCustomer: 'cus_1' }, { meteredCustomer: 'cus_1' }]);
+  // what it owes goes through the meter: nobody may be made to pay it ahead as well
+  expect(await account.run((one) => one.change({ terms: { mode: 'prepaid', creditLimit: 0 } }, 'admin'))).toBe(
+    'not_settled',
+  );
 });

@@ -78,7 +78,7 @@ describe('a request whose job never came', () => {
   test('says when it comes again what was held for it, whatever it would cost by now', async () => {
     const { account, id, begin } = await entered();
     const again = await inAccount(account, (instance) => begin(instance, 900));
-    expect(again).toMatchObject({ kind: 'again', jobIds: [id], held: 700 });
+    expect(again).toMatchObject({ kind: 'again', jobIds: [id], held: [700] });
     expect(await inAccount(account, (instance) => instance.view()?.balance.held)).toBe(700);
   });
 
