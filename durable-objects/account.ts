@@ -371,8 +371,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   }
 
   /**
-   * The request that came before under the same key where some of its jobs came and some never did: these are null. Null
-   * where there is none such. Without it a repetition would be charged again for those that came.
+   * The request that came before under the same key where some of its jobs came and some never did: these are null.
+   * Null where there is none such. Without it a repetition would be charged again for those that came.
    */
   #partly(
     { key, digest, repetition }: Idempotency,
