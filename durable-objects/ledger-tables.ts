@@ -100,7 +100,7 @@ function writeColumns(sql: SqlStorage, account: LedgerAccount, columns: Columns)
   );
 }
 
-/** What an entry says. Beside it stand the balance and what is held as it left them: every entry is one of the balance. */
+/** What an entry says. Beside it stand balance and what is held as it left them: every entry is one of the balance. */
 const ENTRY = 'seq, id, at, kind, debit, credit, amount, job, reason';
 type EntryRow = { [Field in keyof StoredEntry]: StoredEntry[Field] };
 
