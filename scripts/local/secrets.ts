@@ -67,13 +67,13 @@ interface Admin {
 async function askAsAdmin(
   { url, adminKey }: Admin,
   path: string,
-  body: object,
+  body: object | null,
   method = 'POST',
 ): Promise<{ readonly status: number; readonly body: unknown }> {
   const response = await fetch(new URL(path, url), {
     method,
     headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify(body),
+    ...(body && { body: JSON.stringify(body) }),
   });
   if (!response.ok && response.status !== GONE)
     throw new Error(`the account could not be opened: ${response.status} ${await response.text()}`);
@@ -102,24 +102,26 @@ async function open(admin: Admin, name: string): Promise<string> {
   return (body as { key: { key: string } }).key.key;
 }
 
-/** Posts credit to the account of a key: 201, 200 where it was there already, GONE. */
+/** Posts credit to the account of a key, unless it was there already. */
 const postTopUp = async (
   admin: Admin,
   key: string,
   credit: { readonly id: string; readonly amount_usd: string; readonly reason: string },
-): Promise<number> =>
-  (await askAsAdmin(admin, `/v1/accounts/${accountIn(key)}/ledger`, { ...credit, kind: 'top_up' })).status;
+): Promise<void> =>
+  void (await askAsAdmin(admin, `/v1/accounts/${accountIn(key)}/ledger`, { ...credit, kind: 'top_up' }));
 
 /** The key of the demo account, with its credit: given once, also to one opened before there were prices. */
 export async function openDemo(url: string, adminKey: string, kept: string | null): Promise<string> {
   const admin = { url, adminKey };
   const key = kept ?? (await open(admin, 'demo'));
   const reason = 'to try it out';
-  const status = await postTopUp(admin, key, { id: DEMO_CREDIT, amount_usd: DEMO_USD, reason });
+  const path = `/v1/accounts/${accountIn(key)}`;
+  const { status, body } = await askAsAdmin(admin, path, null, 'GET');
   // its state was removed, and its key was not
   if (status === GONE && kept !== null) return openDemo(url, adminKey, null);
-  if (status === 201 && kept !== null)
-    await askAsAdmin(admin, `/v1/accounts/${accountIn(key)}`, { billing: { mode: 'prepaid' } }, 'PATCH');
+  if ((body as { billing: { mode: string } }).billing.mode !== 'prepaid')
+    await askAsAdmin(admin, path, { billing: { mode: 'prepaid' } }, 'PATCH');
+  await postTopUp(admin, key, { id: DEMO_CREDIT, amount_usd: DEMO_USD, reason });
   return key;
 }
 
