@@ -9,6 +9,7 @@ import { logLine } from '../src/job/log.ts';
 import { DIRECTORY_NAME, type DirectoryCalls, type JobCalls, type Objects, type Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import * as tables from './account-tables.ts';
+import * as index from './index-tables.ts';
 import { pseudonymise } from './pseudonyms.ts';
 
 export interface ChoresEnv {
@@ -55,7 +56,7 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, 
   let running: Promise<void> | null = null;
 
   const hasToCancel = ({ suspendedAt, cancelsJobs }: tables.AccountRecord): boolean =>
-    suspendedAt !== null && cancelsJobs && tables.countOpen(sql) > 0;
+    suspendedAt !== null && cancelsJobs && index.countOpen(sql) > 0;
 
   async function enterInDirectory({ id, name, createdAt, suspendedAt }: tables.AccountRecord): Promise<void> {
     const directory = env().DIRECTORY.getByName(DIRECTORY_NAME);
@@ -94,15 +95,15 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, 
 
   async function cancelJobs(account: string): Promise<void> {
     const page = { after: cancelledTo, through: Number.MAX_SAFE_INTEGER, onlyOpen: true, limit: JOBS_A_ROUND };
-    const jobs = tables.jobsAfter(sql, page);
+    const jobs = index.jobsAfter(sql, page);
     // that a job has ended is told by itself; one that never came is let go by the alarm
     await askEach(jobs, (job) => job.cancel(account));
     cancelledTo = nextPlace(jobs);
   }
 
   async function eraseJobs(account: string, through: number): Promise<void> {
-    const jobs = tables.jobsAfter(sql, { after: erasedTo, through, onlyOpen: false, limit: JOBS_A_ROUND });
-    const created = new Set(jobs.filter(({ id }) => tables.isCreated(sql, id)).map(({ id }) => id));
+    const jobs = index.jobsAfter(sql, { after: erasedTo, through, onlyOpen: false, limit: JOBS_A_ROUND });
+    const created = new Set(jobs.filter(({ id }) => index.isCreated(sql, id)).map(({ id }) => id));
     // an erased job says so itself; of one that is not stored it is asked what it has yet to tell
     const erase = async (job: JobObject) => ((await job.erase(account)) ? 'erased' : job.ending());
     for (const { id, answer } of await askEach(jobs, erase)) {
@@ -110,9 +111,9 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, 
       else if (answer !== 'erased' && answer !== 'open') ended(id, answer);
     }
     erasedTo = nextPlace(jobs);
-    if (tables.jobsAfter(sql, { after: 0, through, onlyOpen: false, limit: 1 }).length > 0) return;
+    if (index.jobsAfter(sql, { after: 0, through, onlyOpen: false, limit: 1 }).length > 0) return;
     storage.transactionSync(() => {
-      tables.deleteTraces(sql);
+      index.deleteTraces(sql);
       if (pseudonymise(sql, USERS_A_ROUND)) {
         notBefore = 0;
         return;

@@ -12,9 +12,7 @@ import {
   type AccountView,
   type Actor,
   type AddedKey,
-  type Arrivals,
   type AuditEntry,
-  admit,
   type ChangedAccount,
   type Confirmed,
   type EndTaken,
@@ -22,7 +20,6 @@ import {
   type Idempotency,
   type IndexedJob,
   isOut,
-  isRepetition,
   type JobEnd,
   type JobQuery,
   type KeyRecord,
@@ -33,7 +30,6 @@ import {
   type NewKey,
   type PageQuery,
   type RunningJobs,
-  rateState,
   refunded,
   type Started,
   type StartRequest,
@@ -53,8 +49,11 @@ import type { AccountCalls, DirectoryCalls, JobCalls, Objects, Posted } from '..
 import { within } from '../src/stage/time-limit.ts';
 import { type Chores, makeChores } from './account-chores.ts';
 import * as money from './account-money.ts';
+import { arrivalsOf, enter, isShared, recall } from './account-start.ts';
 import * as tables from './account-tables.ts';
+import * as index from './index-tables.ts';
 import { checkJobs, JOBS_A_PAGE } from './job-check.ts';
+import * as keys from './key-tables.ts';
 import { readBackup, readSums, restore } from './ledger-backup.ts';
 import { checkLedger } from './ledger-check.ts';
 import { readEntries, readStatement, setMetered, sumMetered } from './ledger-tables.ts';
@@ -76,15 +75,6 @@ const JOB_MS = 10_000;
 const CREATION_MS = 60_000;
 /** how exactly a key's last use is kept */
 const USE_PRECISION_MS = 60_000;
-
-/** As `attached`: no repetition is let in any more. SQLite keeps it as a number like any other. */
-const UNTOLD = Number.POSITIVE_INFINITY;
-
-const arrivalsOf = (account: tables.AccountRecord, key: KeyRecord): Arrivals => ({
-  key: key.arrival,
-  keyWork: key.workArrival,
-  accountWork: account.workArrival,
-});
 
 export class AccountObject extends DurableObject<AccountEnv> implements AccountCalls {
   readonly #sql: SqlStorage;
@@ -116,7 +106,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       migrate(this.#sql, tables.ACCOUNT_MIGRATIONS);
       if (tables.readAccount(this.#sql)) return false;
       tables.insertAccount(this.#sql, { id, name, limits, terms, createdAt: now });
-      tables.insertKey(this.#sql, { ...key, createdAt: now });
+      keys.insertKey(this.#sql, { ...key, createdAt: now });
       this.#note('admin', 'account_opened', null, { name, ...limits, ...terms, key: key.id });
       return true;
     });
@@ -136,7 +126,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       balance: money.readBalance(this.#sql, account.terms),
       createdAt,
       suspendedAt,
-      openJobs: tables.countOpen(this.#sql),
+      openJobs: index.countOpen(this.#sql),
       isErasing: account.erasesThrough !== null,
     };
   }
@@ -197,7 +187,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   addKey(key: NewKey, actor: Actor): AddedKey {
     if (!this.#account()) return 'no_account';
     const now = Date.now();
-    if (tables.countLiveKeys(this.#sql, now) >= MAX_LIVE_KEYS) return 'too_many_keys';
+    if (keys.countLiveKeys(this.#sql, now) >= MAX_LIVE_KEYS) return 'too_many_keys';
     this.ctx.storage.transactionSync(() => {
       this.#insertKey(key, now);
       const { id, hash: _hash, ...made } = key;
@@ -207,12 +197,12 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   }
 
   #insertKey(key: NewKey, now: number): void {
-    tables.deleteOutKeys(this.#sql, MAX_KEYS - 1, now);
-    tables.insertKey(this.#sql, { ...key, createdAt: now });
+    keys.deleteOutKeys(this.#sql, MAX_KEYS - 1, now);
+    keys.insertKey(this.#sql, { ...key, createdAt: now });
   }
 
   keys(): readonly KeyView[] {
-    return this.#account() ? tables.readKeys(this.#sql).map(viewKey) : [];
+    return this.#account() ? keys.readKeys(this.#sql).map(viewKey) : [];
   }
 
   /**
@@ -221,51 +211,51 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
    */
   rotateKey(id: string, { id: newId, hash, overlapMs }: SuccessorKey, actor: Actor): KeyView | null {
     const now = Date.now();
-    const old = this.#account() && tables.readKey(this.#sql, id);
+    const old = this.#account() && keys.readKey(this.#sql, id);
     if (!old || isOut(old, now)) return null;
     const { name, scopes, expiresAt, tflopsPerMinute, microUsdPerDay, microUsdPerMonth } = old;
     const until = Math.min(now + overlapMs, expiresAt ?? Number.POSITIVE_INFINITY);
     this.ctx.storage.transactionSync(() => {
       const kept = { name, scopes, expiresAt, tflopsPerMinute, microUsdPerDay, microUsdPerMonth };
       this.#insertKey({ id: newId, hash, ...kept }, now);
-      tables.inheritArrivals(this.#sql, id, newId);
-      tables.setExpiry(this.#sql, id, until);
+      keys.inheritArrivals(this.#sql, id, newId);
+      keys.setExpiry(this.#sql, id, until);
       this.#note(actor, 'key_rotated', id, { successor: newId, opensUntil: until });
     });
-    return viewKey(tables.readKey(this.#sql, newId) as KeyRecord);
+    return viewKey(keys.readKey(this.#sql, newId) as KeyRecord);
   }
 
   /** The key opens nothing any more. False where there is no such key. */
   revokeKey(id: string, actor: Actor): boolean {
-    const key = this.#account() && tables.readKey(this.#sql, id);
+    const key = this.#account() && keys.readKey(this.#sql, id);
     if (!key) return false;
     if (key.revokedAt !== null) return true;
     return this.ctx.storage.transactionSync(() => {
       this.#note(actor, 'key_revoked', id, { name: key.name });
-      return tables.revokeKey(this.#sql, id, Date.now());
+      return keys.revokeKey(this.#sql, id, Date.now());
     });
   }
 
   /** How a key stands; null where there is none such. Whoever asks lets its holder in, so it was used. */
   standing(keyId: string): Standing | null {
     const account = this.#account();
-    const key = account && tables.readKey(this.#sql, keyId);
+    const key = account && keys.readKey(this.#sql, keyId);
     if (!account || !key) return null;
     const { hash, scopes, expiresAt, revokedAt } = key;
     const now = Date.now();
-    if (!isOut(key, now)) tables.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
+    if (!isOut(key, now)) keys.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
     return { hash, scopes, expiresAt, revokedAt };
   }
 
   /** Whether a job was started with this key; null where the account has no such job. */
   isOwnJob(keyId: string, job: string): boolean | null {
-    const starter = this.#account() && tables.readKeyOfJob(this.#sql, job);
+    const starter = this.#account() && index.readKeyOfJob(this.#sql, job);
     return starter === null ? null : starter === keyId;
   }
 
   /** Writes down that somebody wants a job erased, where there is such a job. */
   noteErasure(job: string, actor: Actor): void {
-    if (this.#account() && tables.hasJob(this.#sql, job)) this.#note(actor, 'job_erasure_asked', job, {});
+    if (this.#account() && index.hasJob(this.#sql, job)) this.#note(actor, 'job_erasure_asked', job, {});
   }
 
   /**
@@ -309,79 +299,18 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
    * Enters the jobs of one request, all or none, unless limits or an earlier request of the same idempotency key say
    * otherwise. Whether the key still opens, and whether the account takes work, is decided here.
    */
-  start(keyId: string, { requestId, jobIds, work, price, user, idempotency }: StartRequest): Started {
+  start(keyId: string, request: StartRequest): Started {
     const now = Date.now();
     const account = this.#account();
-    const key = account && tables.readKey(this.#sql, keyId);
+    const key = account && keys.readKey(this.#sql, keyId);
     if (!account || !key) throw new Error('start without an account');
     if (isOut(key, now)) return { kind: 'key_out', refusal: key.revokedAt === null ? 'expired' : 'revoked' };
-    tables.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
+    keys.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
     return this.ctx.storage.transactionSync((): Started => {
-      const again = idempotency && this.#recall(account, key, idempotency, now);
-      if (again) return again;
-      // the same call, come again after a broken stub
-      if (jobIds.some((id) => tables.hasJob(this.#sql, id)))
-        return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, key.arrival, now) };
-      if (account.suspendedAt !== null) return { kind: 'suspended' };
-      // of a request whose jobs came in part, those that did not are entered now, under new ids
-      const partly = idempotency && this.#partly(idempotency, now);
-      const kept = partly?.jobIds ?? [];
-      const entered = jobIds.filter((_, i) => typeof kept[i] !== 'string');
-      const count = entered.length;
-      const share = count / jobIds.length;
-      const admitted = admit(
-        {
-          limits: account.limits,
-          keyTflopsPerMinute: key.tflopsPerMinute,
-          arrivals: arrivalsOf(account, key),
-          open: tables.countOpen(this.#sql),
-          count,
-          work: { ...work, flops: work.flops * share },
-        },
-        now,
-      );
-      if (admitted.refusal) return admitted.refusal;
-      const { terms, limits } = account;
-      const payer = price && { terms, limits, key, lineage: tables.lineageOf(this.#sql, keyId), user, price };
-      const outOfMoney = payer && money.refuseToHold(this.#sql, payer, count, now);
-      if (outOfMoney) return outOfMoney;
-      if (payer) money.holdFor(this.#sql, payer, entered, now);
-      tables.setArrivals(this.#sql, keyId, admitted.arrivals);
-      const whole = jobIds.map((id, i) => kept[i] ?? id);
-      const request = partly?.requestId ?? requestId;
-      for (const id of entered)
-        tables.insertJob(this.#sql, { id, requestId: request, keyId, createdAt: now }, admitted.costs);
-      if (idempotency) {
-        const { attached } = tables.readIdempotency(this.#sql, idempotency.key) ?? { attached: 0 };
-        // one that can be told from no other stays so; any other begins anew
-        tables.writeIdempotency(this.#sql, idempotency.key, {
-          digest: idempotency.digest,
-          requestId: request,
-          jobIds: whole,
-          createdAt: partly?.createdAt ?? now,
-          attached: attached === UNTOLD ? UNTOLD : 0,
-        });
-      }
+      const started = enter(this.#sql, { account, key }, request, now);
       this.#arm(now);
-      const { rate } = admitted;
-      return partly
-        ? { kind: 'again', jobIds: whole, requestId: request, held: money.heldFor(this.#sql, whole), rate }
-        : { kind: 'new', jobIds, requestId, rate };
+      return started;
     });
-  }
-
-  /**
-   * The request that came before under the same key where some of its jobs came and some never did: these are null.
-   * Null where there is none such. Without it a repetition would be charged again for those that came.
-   */
-  #partly(
-    { key, digest, repetition }: Idempotency,
-    now: number,
-  ): { readonly jobIds: readonly (string | null)[]; readonly requestId: string; readonly createdAt: number } | null {
-    const earlier = repetition === null ? tables.readIdempotency(this.#sql, key) : null;
-    if (!earlier || now - earlier.createdAt >= IDEMPOTENCY_MS || earlier.digest !== digest) return null;
-    const jobIds = earlier.jobIds.map((id) => (tables.hasJob(this.#sql, id) ? id : null));
-    return jobIds.some((id) => id !== null) ? { ...earlier, jobIds } : null;
   }
 
   /**
@@ -390,49 +319,14 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
    */
   recall(keyId: string, idempotency: Idempotency): Extract<Started, { kind: 'again' | 'conflict' }> | null {
     const account = this.#account();
-    const key = account && tables.readKey(this.#sql, keyId);
+    const key = account && keys.readKey(this.#sql, keyId);
     if (!account || !key) return null;
-    return this.ctx.storage.transactionSync(() => this.#recall(account, key, idempotency, Date.now()));
-  }
-
-  #recall(
-    account: tables.AccountRecord,
-    key: KeyRecord,
-    idempotency: Idempotency,
-    now: number,
-  ): Extract<Started, { kind: 'again' | 'conflict' }> | null {
-    const earlier = tables.readIdempotency(this.#sql, idempotency.key);
-    if (!earlier) return null;
-    const statuses = earlier.jobIds.map((id) => tables.readStatus(this.#sql, id));
-    const { repetition } = idempotency;
-    if (repetition === 0) {
-      // a first try beside another that is under way: from now on nobody can tell whose a repetition is
-      if (statuses.includes('open'))
-        tables.writeIdempotency(this.#sql, idempotency.key, { ...earlier, attached: UNTOLD });
-      else tables.deleteIdempotency(this.#sql, idempotency.key);
-      return null;
-    }
-    if (!isRepetition(idempotency, earlier, statuses, now)) return null;
-    // what an earlier version remembered by another digest counts by its key alone
-    if (earlier.digest !== '' && earlier.digest !== idempotency.digest) return { kind: 'conflict' };
-    tables.writeIdempotency(this.#sql, idempotency.key, {
-      ...earlier,
-      attached: repetition ?? Math.max(1, earlier.attached),
-      createdAt: repetition === null ? earlier.createdAt : now,
-    });
-    return {
-      kind: 'again',
-      jobIds: earlier.jobIds,
-      requestId: earlier.requestId,
-      held: money.heldFor(this.#sql, earlier.jobIds),
-      rate: rateState(account.limits, key.arrival, now),
-    };
+    return this.ctx.storage.transactionSync(() => recall(this.#sql, { account, key }, idempotency, Date.now()));
   }
 
   /** Whether another request has attached to the jobs started under a key: then nobody's leaving may stop them. */
   isShared(idempotencyKey: string): boolean {
-    const attached = (this.#account() && tables.readIdempotency(this.#sql, idempotencyKey)?.attached) ?? 0;
-    return attached > 0 && attached !== UNTOLD;
+    return this.#account() !== null && isShared(this.#sql, idempotencyKey);
   }
 
   /**
@@ -444,8 +338,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       for (const id of ids) {
         // read anew for each: a refund changes both
         const account = this.#account();
-        const job = account && tables.withdrawJob(this.#sql, id);
-        const key = job && tables.readKey(this.#sql, job.keyId);
+        const job = account && index.withdrawJob(this.#sql, id);
+        const key = job && keys.readKey(this.#sql, job.keyId);
         if (job) money.letGo(this.#sql, id, Date.now());
         if (refund && account && key)
           tables.setArrivals(this.#sql, key.id, refunded(account.limits, arrivalsOf(account, key), job.costs));
@@ -455,8 +349,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
 
   /** Whether a job may begin. One that was let go before its object came never may, whenever it asks. */
   confirm(id: string): Confirmed {
-    if (!this.#account() || tables.readStatus(this.#sql, id) !== 'open') return 'gone';
-    tables.markCreated(this.#sql, [id]);
+    if (!this.#account() || index.readStatus(this.#sql, id) !== 'open') return 'gone';
+    index.markCreated(this.#sql, [id]);
     return 'held';
   }
 
@@ -468,10 +362,10 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const account = this.#account();
     if (!account) return null;
     return this.ctx.storage.transactionSync(() => {
-      const keyId = tables.readKeyOfJob(this.#sql, id);
-      if (tables.setStatus(this.#sql, id, status)) {
-        if (work) tables.addWork(this.#sql, work);
-        const key = keyId === null ? null : tables.readKey(this.#sql, keyId);
+      const keyId = index.readKeyOfJob(this.#sql, id);
+      if (index.setStatus(this.#sql, id, status)) {
+        if (work) index.addWork(this.#sql, work);
+        const key = keyId === null ? null : keys.readKey(this.#sql, keyId);
         if (key && excess) {
           const spent = withExcess(account.limits, arrivalsOf(account, key), { key, excess }, Date.now());
           tables.setArrivals(this.#sql, key.id, spent);
@@ -526,7 +420,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   async reconcile(after: number): Promise<Reconciled | null> {
     if (!this.#account()) return null;
     const rows = after === 0 ? checkLedger(this.#sql) : { differences: [], more: [] };
-    const jobs = tables.chargesAfter(this.#sql, { after, limit: JOBS_A_PAGE });
+    const jobs = index.chargesAfter(this.#sql, { after, limit: JOBS_A_PAGE });
     const told = await checkJobs(this.env.JOBS, jobs);
     // what a job told meanwhile is settled by now
     const differences = [...rows.differences, ...told.filter(({ subject }) => isAsItWas(this.#sql, jobs, subject))];
@@ -544,7 +438,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const account = this.#account();
     if (!account) return null;
     if (account.suspendedAt === null) return { kind: 'not_suspended' };
-    const open = tables.countOpen(this.#sql);
+    const open = index.countOpen(this.#sql);
     if (open > 0) return { kind: 'has_open_jobs', open };
     const isAgain = readSums(this.#sql).seq > page.sums.seq;
     const restored = restore(this.ctx.storage, page, Date.now());
@@ -557,13 +451,13 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
 
   /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */
   pace(model: string): number | null {
-    return this.#account() && tables.readPace(this.#sql, model);
+    return this.#account() && index.readPace(this.#sql, model);
   }
 
   /** The object of a job that was there is not there any more: its entry goes, and what is still held for it. */
   #lost(id: string): void {
     this.ctx.storage.transactionSync(() => {
-      if (tables.readStatus(this.#sql, id) === 'open') money.letGo(this.#sql, id, Date.now());
+      if (index.readStatus(this.#sql, id) === 'open') money.letGo(this.#sql, id, Date.now());
       this.erased(id);
     });
   }
@@ -572,14 +466,14 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   erased(id: string): void {
     if (!this.#account()) return;
     this.ctx.storage.transactionSync(() => {
-      tables.deleteIdempotencyOf(this.#sql, id);
-      tables.deleteJob(this.#sql, id);
+      index.deleteIdempotencyOf(this.#sql, id);
+      index.deleteJob(this.#sql, id);
     });
   }
 
   /** Jobs of the account, newest first; `before` is the place after which to go on. */
   jobs(query: JobQuery): readonly (IndexedJob & { readonly seq: number })[] {
-    return this.#account() ? tables.listJobs(this.#sql, query) : [];
+    return this.#account() ? index.listJobs(this.#sql, query) : [];
   }
 
   /**
@@ -589,7 +483,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   override async alarm(): Promise<void> {
     const now = Date.now();
     if (!this.#account()) return;
-    tables.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS);
+    index.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS);
     await this.#letGoUncreated(now);
     await this.#askOpen(now);
     await this.#chores.round();
@@ -599,7 +493,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   async #askOpen(now: number): Promise<void> {
     if (now >= this.#askedAt && now - this.#askedAt < RECONCILE_MS) return;
     this.#askedAt = now;
-    const silent = tables.drawOpen(this.#sql, { now, silentMs: RECONCILE_MS, most: JOBS_A_ROUND });
+    const silent = index.drawOpen(this.#sql, { now, silentMs: RECONCILE_MS, most: JOBS_A_ROUND });
     await reconcile(this.env.JOBS, silent, {
       ended: (id, end) => this.ended(id, end),
       // its object is not there and never told its end: whatever it did, nobody can say what it cost
@@ -609,11 +503,11 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
 
   async #letGoUncreated(now: number): Promise<void> {
     this.#notAskedBefore = now + CREATION_MS;
-    for (const id of tables.readUncreated(this.#sql, now - CREATION_MS)) {
+    for (const id of index.readUncreated(this.#sql, now - CREATION_MS)) {
       try {
         const end = await within(JOB_MS, 'the job', this.env.JOBS.getByName(id).ending());
         if (end) {
-          tables.markCreated(this.#sql, [id]);
+          index.markCreated(this.#sql, [id]);
           continue;
         }
       } catch (error) {
@@ -636,14 +530,14 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   /** Sets the alarm for whatever is due first. */
   #arm(now: number): void {
     const account = this.#account();
-    const uncreated = tables.oldestUncreated(this.#sql);
-    const idempotency = tables.oldestIdempotency(this.#sql);
+    const uncreated = index.oldestUncreated(this.#sql);
+    const idempotency = index.oldestIdempotency(this.#sql);
     const chores = account && this.#chores.dueAt(account);
     const due = [
       ...(uncreated === null ? [] : [Math.max(uncreated + CREATION_MS + 1, this.#notAskedBefore)]),
       ...(idempotency === null ? [] : [idempotency + IDEMPOTENCY_MS + 1]),
       ...(chores === null ? [] : [chores]),
-      ...(account && tables.countOpen(this.#sql) > 0 ? [nextRound(account.createdAt, now)] : []),
+      ...(account && index.countOpen(this.#sql) > 0 ? [nextRound(account.createdAt, now)] : []),
     ];
     if (due.length > 0) void this.ctx.storage.setAlarm(Math.max(now + 1, Math.min(...due)));
   }
@@ -658,9 +552,9 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
 }
 
 /** Whether the index has a job as `before` had it. */
-function isAsItWas(sql: SqlStorage, before: readonly tables.IndexedCharge[], id: string): boolean {
+function isAsItWas(sql: SqlStorage, before: readonly index.IndexedCharge[], id: string): boolean {
   const then = before.find((job) => job.id === id);
-  const now = then && tables.chargesAfter(sql, { after: then.seq - 1, limit: 1 })[0];
+  const now = then && index.chargesAfter(sql, { after: then.seq - 1, limit: 1 })[0];
   return then?.id === now?.id && then?.status === now?.status && then?.captured === now?.captured;
 }
 

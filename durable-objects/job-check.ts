@@ -3,7 +3,7 @@ import type { Difference } from '../src/billing/difference.ts';
 import { formatUsd } from '../src/billing/money.ts';
 import type { JobCalls, Objects, Reckoning } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
-import type { IndexedCharge } from './account-tables.ts';
+import type { IndexedCharge } from './index-tables.ts';
 
 /** Jobs that one page of a reconciliation asks, and how many at once. */
 export const JOBS_A_PAGE = 50;
