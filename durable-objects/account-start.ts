@@ -109,8 +109,8 @@ function requestInPart(
 }
 
 /**
- * The request that came before under the same key, and is marked as having come again; null where there is none, or none
- * that counts.
+ * The request that came before under the same key, and is marked as having come again; null where there is none, or
+ * none that counts.
  */
 export function recall(
   sql: SqlStorage,
