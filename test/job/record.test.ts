@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Fault } from '../../src/job/failures.ts';
 import type { JobRecord, JobRequest, Plan } from '../../src/job/job.ts';
-import { afterFault, newRecord, pauseLeft, timeLeft, timesAfter } from '../../src/job/record.ts';
+import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
+import { afterFault, excessWork, newRecord, pauseLeft, payingOf, timeLeft, timesAfter } from '../../src/job/record.ts';
+import { FLUX, planOn, value } from './requests.ts';
 
 const PATIENCE = { attempts: 3, queueMs: 1000 };
 const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
@@ -155,4 +157,49 @@ describe('a clock that steps back an hour', () => {
     expect(timeLeft({ deadlineAt: 9000, createdAt: 4000 }, 9500)).toBe(0);
     expect(timeLeft({ deadlineAt: HOUR + 9000, createdAt: HOUR + 4000 }, 6000)).toBe(5000);
   });
+});
+
+describe('what is paid of a job that ends', () => {
+  const requestOf = (input: Partial<RequestInput>): JobRequest => {
+    const tools = { allowEngineChange: false, tariff: null, draw: () => 1 };
+    const [job] = value(draftRequest({ prompt: 'a fox', ...input }, FLUX, tools)).plan(new Map());
+    return (job as { request: JobRequest }).request;
+  };
+  const failed = (reason: 'not_finite' | 'server_error' | 'deadline_exceeded') =>
+    ({ room: { name: 'failed' }, reason }) as const;
+
+  test.each<[string, Partial<RequestInput>, 'heard' | 'nothing']>([
+    ['stages of its own', { N: [4, 5, 6], e: [0.3, 0.45, 1], r: 0.3 }, 'heard'],
+    ['shifts of its own', { N: [4], e: [1], h: [9] }, 'heard'],
+    ['steps of the plain run alone', { N: [9], e: [1] }, 'nothing'],
+    ['a speed, whose steps are ours', { speed: 4 }, 'nothing'],
+    ['a preset', { preset: '7x' }, 'nothing'],
+  ])('with values that are not finite, where it asked for %s', (_, input, paid) => {
+    expect(payingOf(requestOf(input), failed('not_finite'))).toBe(paid);
+  });
+
+  test('any other failure is ours, whoever wrote the schedule; a deadline and a cancel are the caller’s', () => {
+    const own = requestOf({ N: [4, 5, 6], e: [0.3, 0.45, 1], r: 0.3 });
+    expect(payingOf(own, failed('server_error'))).toBe('nothing');
+    expect(payingOf(requestOf({}), failed('deadline_exceeded'))).toBe('heard');
+    expect(payingOf(requestOf({}), { room: { name: 'cancelled' }, reason: null })).toBe('heard');
+    expect(payingOf(requestOf({}), { room: { name: 'done' }, reason: null })).toBe('whole');
+  });
+});
+
+test('what all runs of all stages did beyond the plan is counted, whether it has a price or not', () => {
+  const plan = value(planOn(FLUX, { preset: '7x' }));
+  const [first, second] = plan.stages as [Plan['stages'][number], Plan['stages'][number]];
+  const { denoise, decode, text } = plan.flops;
+  expect(excessWork({ plan }, new Map([[1, first.steps]]))).toBeNull();
+  const many = Math.ceil((2 * denoise) / (first.flops / first.evaluations));
+  const excess = excessWork(
+    { plan },
+    new Map([
+      [1, many],
+      [2, second.steps],
+    ]),
+  );
+  const done = (first.flops / first.evaluations) * many + second.flops;
+  expect(excess?.mflop).toBe(Math.ceil((done - (denoise + decode + text)) / 1e6));
 });

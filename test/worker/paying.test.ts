@@ -1,5 +1,5 @@
 /** The money of an account in its own object: what is held, charged and let go, and by whose limits. */
-import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { createExecutionContext, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
@@ -16,9 +16,11 @@ import {
 } from '../../src/account/account.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import { newAccountId } from '../../src/account/key.ts';
+import { createApp } from '../../src/app.ts';
 import { availableOf, balanceOf, LEDGER_ACCOUNTS, sumOf } from '../../src/billing/ledger.ts';
 import { MAX_USERS_A_DAY } from '../../src/billing/spending.ts';
-import { call, createJob, SMALL, watchAll } from './call.ts';
+import { call, createJob, openAccount, SMALL, watchAll } from './call.ts';
+import { enterJob } from './enter.ts';
 
 afterEach(() => void vi.useRealTimers());
 
@@ -188,6 +190,77 @@ test('a job that comes after its hold was let go sends nothing, ends by name, an
     ['hold', 100],
     ['release', 0],
   ]);
+});
+
+test('a job whose account is silent waits, sends nothing, and begins once the account has answered', async () => {
+  const { id: first } = await createJob({ prompt: 'a fox', ...SMALL, preset: '7x', seed: 6 });
+  const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
+  const { account, request, plan } = await runInDurableObject(stubOf(first), (_, state) => {
+    const row = state.storage.sql.exec<{ account: string; request: string; plan: string }>('SELECT * FROM job').one();
+    return { account: row.account, request: JSON.parse(row.request), plan: JSON.parse(row.plan) };
+  });
+  const id = await newJobId(env.SIGNING_SECRET);
+  await enterJob(account, id);
+  await runInDurableObject(stubOf(id), (instance) => {
+    const silent = { getByName: () => ({ confirm: () => Promise.reject(new Error('away for a test')) }) };
+    Object.defineProperty(instance, 'env', { value: { ...env, ACCOUNTS: silent }, configurable: true });
+    return instance.create({ id, account, request, plan, deadlineSeconds: null, webhook: null });
+  });
+  const row = () =>
+    runInDurableObject(stubOf(id), (_, state) =>
+      state.storage.sql
+        .exec<{ busy_since: number | null; attempt: number; confirmed_at: number | null }>('SELECT * FROM job')
+        .one(),
+    );
+  await expect.poll(async () => (await row()).busy_since, { timeout: 5000 }).not.toBeNull();
+  expect(await row()).toMatchObject({ attempt: 0, confirmed_at: null });
+  await runInDurableObject(stubOf(id), (instance, state) => {
+    Object.defineProperty(instance, 'env', { value: env, configurable: true });
+    state.storage.sql.exec('UPDATE job SET not_before = 0');
+    return instance.alarm();
+  });
+  expect((await watchAll(id)).at(-1)?.type).toBe('done');
+  expect(await row()).toMatchObject({ busy_since: null });
+
+  // a wait that has been as long as any may be ends it by name
+  const hopeless = await newJobId(env.SIGNING_SECRET);
+  await enterJob(account, hopeless);
+  await runInDurableObject(stubOf(hopeless), async (instance, state) => {
+    const silent = { getByName: () => ({ confirm: () => Promise.reject(new Error('away for a test')) }) };
+    const impatient = { ...env, ACCOUNTS: silent, QUEUE_SECONDS: '0.001' };
+    Object.defineProperty(instance, 'env', { value: impatient, configurable: true });
+    await instance.create({ id: hopeless, account, request, plan, deadlineSeconds: null, webhook: null });
+    await instance.alarm();
+    state.storage.sql.exec('UPDATE job SET not_before = 0, busy_since = busy_since - 10');
+    await instance.alarm();
+  });
+  expect((await watchAll(hopeless)).at(-1)).toMatchObject({ type: 'failed', data: { reason: 'not_confirmed' } });
+});
+
+test('of a request that came in part, and cannot be asked for again, no job runs on', async () => {
+  const key = await openAccount();
+  let creates = 0;
+  // the way to the second job's object breaks
+  const JOBS = {
+    getByName(id: string) {
+      const real = env.JOBS.getByName(id);
+      if (++creates !== 2) return real;
+      return { ...real, create: () => Promise.reject(new Error('lost for a test')) };
+    },
+  };
+  const request = new Request('http://ralu.test/v1/images/generations', {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ prompt: 'a fox', n: 2, size: '256x256', ralu: { N: [900], e: [1] } }),
+  });
+  const response = await createApp().fetch(request, { ...env, JOBS }, createExecutionContext());
+  expect(response.status).toBe(500);
+  const account = async () =>
+    (await call('/v1/account', { key })).json<{ open_jobs: number; billing: { held_usd: string } }>();
+  await expect.poll(async () => (await account()).open_jobs, { timeout: 10_000 }).toBe(0);
+  expect((await account()).billing.held_usd).toBe('0.000000');
+  const { data } = await (await call('/v1/jobs', { key })).json<{ data: { status: string }[] }>();
+  for (const { status } of data) expect(['cancelled', 'failed']).toContain(status);
 });
 
 describe('a limit of spending', () => {
