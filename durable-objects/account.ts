@@ -40,7 +40,7 @@ import type { Standing } from '../src/account/standing.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
 import type { BackupPage, BackupQuery, Restored, RestorePage } from '../src/billing/backup.ts';
 import type { Reconciled } from '../src/billing/difference.ts';
-import type { Posting, StoredEntry } from '../src/billing/ledger.ts';
+import type { Posting } from '../src/billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../src/billing/spending.ts';
 import type { Statement } from '../src/billing/statement.ts';
 import { type MeterMinute, minuteOf } from '../src/billing/stripe.ts';
@@ -56,7 +56,7 @@ import { checkJobs, JOBS_A_PAGE } from './job-check.ts';
 import * as keys from './key-tables.ts';
 import { readBackup, readSums, restore } from './ledger-backup.ts';
 import { checkLedger } from './ledger-check.ts';
-import { readEntries, readStatement, setMetered, sumMetered } from './ledger-tables.ts';
+import { readStatement, setMetered, sumMetered } from './ledger-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
 import { readUsage } from './usage-tables.ts';
@@ -399,11 +399,6 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       }
       return posted;
     });
-  }
-
-  /** The entries of the ledger, oldest first. */
-  entries(query: PageQuery): readonly StoredEntry[] {
-    return this.#account() ? readEntries(this.#sql, query) : [];
   }
 
   /** The entries of the ledger, oldest first, and where it stood before them. */

@@ -298,13 +298,3 @@ export function writeCharge(sql: SqlStorage, row: ChargeRow): boolean {
     ).rowsWritten > 0
   );
 }
-
-/** How many jobs have a hold that is not resolved, and what is held for them together. */
-export const readHolds = (sql: SqlStorage): { readonly count: number; readonly amount: number } => {
-  const { count, amount } = sql
-    .exec<{ count: number; amount: number | null }>(
-      'SELECT COUNT(*) AS count, SUM(held) AS amount FROM charge WHERE captured IS NULL',
-    )
-    .one();
-  return { count, amount: amount ?? 0 };
-};

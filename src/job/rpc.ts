@@ -159,8 +159,6 @@ export interface AccountCalls {
    * is no account.
    */
   post(posting: Posting, actor: Actor): Answer<Posted | null>;
-  /** The entries of the ledger, oldest first. */
-  entries(query: PageQuery): Answer<readonly StoredEntry[]>;
   /** The entries of the ledger, oldest first, and where it stood before them; null where there is no account. */
   statement(query: PageQuery): Answer<Statement | null>;
   /** What was done and spent between two days, by group, and in all; null where there is no account. */
