@@ -15,6 +15,7 @@ import {
 } from '../src/stage/client.ts';
 import { optionsFor } from '../src/stage/contract.ts';
 import { readAttempts, workerFor } from './attempts.ts';
+import type { Rows } from './job-rows.ts';
 import { readUsage } from './job-tables.ts';
 
 /** Hex digits of an account's tag: enough that no two accounts share one. */
@@ -49,7 +50,7 @@ export interface ServersEnv extends FleetEnv {
   readonly SIGNING_SECRET: string;
 }
 
-export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string): Servers {
+export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Servers {
   let fleet: Fleet | null = null;
 
   /** The fleet; null, and a log line, where its configuration is wrong: nobody can be asked until it is right. */
@@ -73,11 +74,11 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
   async function choose(row: JobRecord): Promise<(Candidate & { readonly server: StageServer }) | null> {
     const found = open();
     if (!found) return null;
-    const last = readAttempts(sql).at(-1);
+    const last = readAttempts(rows).at(-1);
     const { candidates, unfit } = rank({
       servers: await found.servers(),
       needs: needsOf(row.plan),
-      engine: boundEngine(row.request, readUsage(sql)),
+      engine: boundEngine(row.request, readUsage(rows)),
       last: last ? { backend: last.backend, hasFailed: last.outcome === 'failed' } : null,
     });
     const [best] = candidates;
@@ -98,7 +99,7 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
       const numTokens = tokens.scale.length;
       const numValues = tokens.latents.length / numTokens;
       const { steps, evaluations } = stage;
-      const worker = workerFor(readAttempts(sql), chosen.id);
+      const worker = workerFor(readAttempts(rows), chosen.id);
       const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize, worker };
       return {
         backend: chosen.id,

@@ -26,11 +26,13 @@ export function newRecord(
   {
     id,
     account,
+    regions = [''],
     request,
     plan,
     deadlineAt,
     webhook,
-  }: Pick<JobRecord, 'id' | 'account' | 'request' | 'plan' | 'deadlineAt' | 'webhook'>,
+  }: Pick<JobRecord, 'id' | 'account' | 'request' | 'plan' | 'deadlineAt' | 'webhook'> &
+    Partial<Pick<JobRecord, 'regions'>>,
   now: number,
 ): JobRecord {
   const undecided = {
@@ -46,6 +48,7 @@ export function newRecord(
   return {
     id,
     account,
+    regions,
     request,
     plan,
     deadlineAt,
