@@ -15,6 +15,7 @@ import {
 } from '../src/stage/client.ts';
 import { optionsFor } from '../src/stage/contract.ts';
 import { readAttempts, workerFor } from './attempts.ts';
+import type { Rows } from './job-rows.ts';
 
 /** Hex digits of an account's tag: enough that no two accounts share one. */
 const TAG_LENGTH = 32;
@@ -67,7 +68,7 @@ export interface ServersEnv extends FleetEnv {
   readonly SIGNING_SECRET: string;
 }
 
-export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string): Servers {
+export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Servers {
   let fleet: Fleet | null = null;
 
   /** The fleet; null, and a log line, where its configuration is wrong: nobody can be asked until it is right. */
@@ -105,7 +106,7 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
       const numTokens = tokens.scale.length;
       const numValues = tokens.latents.length / numTokens;
       const { steps, evaluations } = stage;
-      const worker = workerFor(readAttempts(sql), slot.backend);
+      const worker = workerFor(readAttempts(rows), slot.backend);
       const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize, worker };
       return { stageId: id, send: (limits) => server.run({ ...call, ...limits }) };
     },

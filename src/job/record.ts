@@ -28,11 +28,13 @@ export function newRecord(
   {
     id,
     account,
+    regions = [''],
     request,
     plan,
     deadlineAt,
     webhook,
-  }: Pick<JobRecord, 'id' | 'account' | 'request' | 'plan' | 'deadlineAt' | 'webhook'>,
+  }: Pick<JobRecord, 'id' | 'account' | 'request' | 'plan' | 'deadlineAt' | 'webhook'> &
+    Partial<Pick<JobRecord, 'regions'>>,
   now: number,
 ): JobRecord {
   const undecided = {
@@ -48,6 +50,7 @@ export function newRecord(
   return {
     id,
     account,
+    regions,
     request,
     plan,
     deadlineAt,
