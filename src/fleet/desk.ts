@@ -6,7 +6,7 @@
 import { type Breaker, makeBreaker, type SavedBreaker } from './breaker.ts';
 import { type Choosable, choose } from './choose.ts';
 import { type Fit, fitOf, type Needs } from './fit.ts';
-import { makeLine, type Place } from './line.ts';
+import { makeLine, type OfGroup, type Place } from './line.ts';
 import type { KnownServer } from './models.ts';
 import { addWork, type Pace, paceAt } from './pace.ts';
 import type {
@@ -21,6 +21,7 @@ import type {
   SlotRequest,
   StageShape,
 } from './slots.ts';
+import { type UnderWay, workBefore } from './wait.ts';
 
 /** A slot nobody has renewed for so long is free again. */
 export const LEASE_MS = 30_000;
@@ -30,6 +31,8 @@ const MAX_PLACES = 20_000;
 const FULL_MS = 30_000;
 /** How long the work of an admitted job is counted before it comes itself. */
 const ADMITTED_MS = 30_000;
+/** Longest that a server is left alone because it said so. */
+const MAX_PAUSE_MS = 30_000;
 /** Places looked at for one free slot: those that rather wait for another server are left out. */
 const MAX_LOOKS = 64;
 /** What of the stages a server was given counts with each further one. */
@@ -42,6 +45,8 @@ export interface DeskServer extends KnownServer {
 
 interface Held {
   readonly job: string;
+  readonly account: string;
+  readonly group: string;
   readonly lease: number;
   readonly tflops: number;
   readonly restTflops: number;
@@ -65,6 +70,12 @@ interface Server {
 }
 
 type Waiting = Place & { readonly request: SlotRequest };
+
+/** A server that can take a stage, with what it may be sent. */
+type Fitting = DeskServer & { readonly fit: Fit };
+
+/** The servers that fit each group; it remembers. */
+type Fits = (group: string) => readonly Fitting[];
 
 /** A job whose turn has come. */
 export interface Turn {
@@ -112,7 +123,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
 
   for (const [id, breaker, pace, fault] of saved?.servers ?? [])
     states.set(id, { ...newServer(makeBreaker(breaker)), pace, fault });
-  for (const request of saved?.line ?? []) line.put(placeOf(request));
+  for (const request of saved?.line ?? []) line.put(placeOf(request), () => true);
 
   const stateOf = (id: string): Server => {
     const known = states.get(id);
@@ -135,13 +146,25 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const isFree = (server: DeskServer, state: Server, now: number): boolean =>
     isUp(state, now) && state.fullUntil <= now && state.held.size < server.backend.slots;
 
-  /** The servers that fit a group. */
-  function fitting(group: string, servers: readonly DeskServer[]): readonly (DeskServer & { readonly fit: Fit })[] {
-    const { needs, engine } = shapeOf(group);
-    return servers.flatMap((server) => {
-      const { fit } = fitOf(server, needs, engine);
-      return fit ? [{ ...server, fit }] : [];
-    });
+  function fitsOf(servers: readonly DeskServer[]): Fits {
+    const known = new Map<string, readonly Fitting[]>();
+    return (group) => {
+      const before = known.get(group);
+      if (before) return before;
+      const { needs, engine } = shapeOf(group);
+      const fits = servers.flatMap((server) => {
+        const { fit } = fitOf(server, needs, engine);
+        return fit ? [{ ...server, fit }] : [];
+      });
+      known.set(group, fits);
+      return fits;
+    };
+  }
+
+  /** Which groups are served by a server that serves `group`, too. */
+  function competing(group: string, fits: Fits): OfGroup {
+    const own = new Set(fits(group).map(({ backend }) => backend.id));
+    return (other) => other === group || fits(other).some(({ backend }) => own.has(backend.id));
   }
 
   function choosable(server: DeskServer, now: number): Choosable {
@@ -159,30 +182,25 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   }
 
   /** The server a waiting job gets now; null: it rather waits, or has to. */
-  function serverFor({ request, group }: Waiting, servers: readonly DeskServer[], now: number) {
-    const up = fitting(group, servers).filter(({ backend }) => isUp(stateOf(backend.id), now));
+  function serverFor({ request, group }: Waiting, fits: Fits, now: number): Fitting | null {
+    const up = fits(group).filter(({ backend }) => isUp(stateOf(backend.id), now));
     const [best] = choose(
       up.map((server) => choosable(server, now)),
       request,
     );
-    const server = best?.isFree ? up.find(({ backend }) => backend.id === best.id) : undefined;
-    return server ?? null;
+    return (best?.isFree && up.find(({ backend }) => backend.id === best.id)) || null;
   }
 
-  function give(
-    { job, request, account, tflops, restTflops }: Waiting,
-    server: DeskServer & { readonly fit: Fit },
-    now: number,
-  ): Turn {
+  function give({ job, account, group, tflops, restTflops }: Waiting, server: Fitting, now: number): Turn {
     const state = stateOf(server.backend.id);
     const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
     if (state.held.size === 0) state.busySince = now;
     const settle = state.breaker.begin();
-    state.held.set(job, { job, lease: slot.lease, tflops, restTflops, since: now, renewedAt: now, settle, slot });
+    const times = { since: now, renewedAt: now };
+    state.held.set(job, { job, account, group, lease: slot.lease, tflops, restTflops, ...times, settle, slot });
     for (const other of states.values()) other.given *= GIVEN_KEPT;
     state.given += 1;
-    line.charge(account, tflops);
-    admitted.delete(request.job);
+    line.charge(account, group, tflops);
     return { job, slot };
   }
 
@@ -198,8 +216,12 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       server.pace = addWork(server.pace, { ms, tflops: 0 }, now);
       server.fault = outcome.what;
     }
-    if (outcome.kind === 'busy') server.fullUntil = now + outcome.retryMs;
-    server.busySince = now;
+    if (outcome.kind === 'busy') {
+      server.fullUntil = now + Math.min(MAX_PAUSE_MS, outcome.retryMs);
+      line.charge(held.account, held.group, -held.tflops);
+    }
+    // what told nothing of the server's pace leaves the time to the next outcome that does
+    if (outcome.kind === 'done' || outcome.kind === 'wrong') server.busySince = now;
     await held.settle(outcome.kind === 'done' ? 'well' : outcome.kind === 'wrong' ? 'wrong' : 'neither');
   }
 
@@ -220,8 +242,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     endLeases(now);
     const given: Turn[] = [];
     const passed = new Set<string>();
+    const fits = fitsOf(servers);
     const hasFree = (group: string): boolean =>
-      fitting(group, servers).some((server) => isFree(server, stateOf(server.backend.id), now));
+      fits(group).some((server) => isFree(server, stateOf(server.backend.id), now));
     for (;;) {
       const served = new Map<string, boolean>();
       const isServed = (group: string): boolean => {
@@ -229,10 +252,10 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
         served.set(group, known);
         return known;
       };
-      let next: { readonly place: Waiting; readonly server: DeskServer & { readonly fit: Fit } } | null = null;
+      let next: { readonly place: Waiting; readonly server: Fitting } | null = null;
       for (const place of line.inOrder(isServed)) {
         if (passed.has(place.job)) continue;
-        const server = serverFor(place, servers, now);
+        const server = serverFor(place, fits, now);
         if (server) {
           next = { place, server };
           break;
@@ -247,27 +270,26 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   }
 
   /** Milliseconds until a job of this account that comes now would begin; null where no pace is known. */
-  function waitFor(account: string, group: string, servers: readonly DeskServer[], now: number): number | null {
-    const all = fitting(group, servers).filter(({ backend }) => backend.weight > 0);
+  function waitFor(account: string, group: string, fits: Fits, now: number, itself = 0): number | null {
+    const all = fits(group).filter(({ backend }) => backend.weight > 0);
     const up = all.filter(({ backend }) => isUp(stateOf(backend.id), now));
-    const paces = (up.length > 0 ? up : all).flatMap(({ backend }) => {
-      const pace = stateOf(backend.id).pace;
-      return pace && pace.tflops > 0 ? [pace.ms / pace.tflops] : [];
+    const states = (up.length > 0 ? up : all).map(({ backend }) => stateOf(backend.id));
+    const known = states.flatMap(({ pace }) => (pace && pace.tflops > 0 ? [pace.ms / pace.tflops] : []));
+    if (known.length === 0) return null;
+    const usual = Math.min(...known);
+    const paceOf = ({ pace }: Server): number => paceAt(pace, now) ?? usual;
+    const rate = states.reduce((sum, state) => sum + 1 / paceOf(state), 0);
+    if (rate === 0) return null;
+    const competes = competing(group, fits);
+    const tflops = workBefore({
+      account,
+      itself,
+      underWay: all.flatMap(({ backend }) => underWayAt(stateOf(backend.id), paceOf(stateOf(backend.id)), now)),
+      waiting: line.waitingIn(competes),
+      coming: [...admitted.values()].filter((job) => competes(job.group)),
+      slots: all.reduce((sum, { backend }) => sum + backend.slots, 0),
     });
-    if (paces.length === 0) return null;
-    const usual = Math.min(...paces);
-    const rate = (up.length > 0 ? up : all).reduce(
-      (sum, { backend }) => sum + 1 / (paceAt(stateOf(backend.id).pace, now) ?? usual),
-      0,
-    );
-    const slots = all.reduce((sum, { backend }) => sum + backend.slots, 0);
-    const held = all.flatMap(({ backend }) => [...stateOf(backend.id).held.values()]);
-    const coming = [...admitted.values()];
-    const own = coming.filter((other) => other.account === account).reduce((sum, { tflops }) => sum + tflops, 0);
-    const others = coming.reduce((sum, { tflops }) => sum + tflops, 0) - own;
-    const ahead = line.ahead(account, group) + own + Math.min(others, own > 0 ? own : others);
-    if (ahead === 0 && held.length < slots) return 0;
-    return (ahead + held.reduce((sum, { tflops, restTflops }) => sum + restTflops - tflops / 2, 0)) / rate;
+    return tflops / rate;
   }
 
   return {
@@ -280,25 +302,27 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       }
       if (found) await settle(found.server, found.held, { kind: 'dropped' }, now);
       const group = groupOf(request);
-      const fits = fitting(group, servers);
-      if (fits.length === 0) {
+      const fits = fitsOf(servers);
+      const takers = fits(group).filter(({ backend }) => backend.weight > 0 || backend.id === request.last);
+      admitted.delete(request.job);
+      if (takers.length === 0) {
         line.remove(request.job);
         return {
           kind: 'none',
-          unfit: servers.flatMap((server) => {
+          unfit: servers.map((server) => {
             const { why } = fitOf(server, request.needs, request.engine);
-            return why ? [{ id: server.backend.id, why }] : [];
+            return { id: server.backend.id, why: why ?? 'drained' };
           }),
         };
       }
       if (line.size >= MAX_PLACES && !line.get(request.job)) return { kind: 'full', retryMs: FULL_MS };
-      const place = placeOf(request);
-      line.put(place);
+      const competes = competing(group, fits);
+      line.put(placeOf(request), competes);
       return {
         kind: 'line',
-        position: line.size,
-        etaMs: waitFor(request.account, group, servers, now),
-        isDown: !fits.some(({ backend }) => isUp(stateOf(backend.id), now)),
+        position: line.position(request.job, competes),
+        etaMs: waitFor(request.account, group, fits, now, request.restTflops),
+        isDown: !takers.some(({ backend }) => isUp(stateOf(backend.id), now)),
       };
     },
     renew(job, lease, now) {
@@ -315,10 +339,15 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     admit({ jobs, account, needs, tflops, mostMs }, servers, now) {
       endLeases(now);
       const group = groupOf({ needs, engine: null, tflops });
-      if (fitting(group, servers).length === 0) return { kind: 'none' };
-      const waitMs = waitFor(account, group, servers, now);
-      if (jobs.length > 0 && waitMs !== null && waitMs > mostMs)
-        return { kind: 'full', waitMs, retryMs: Math.max(1000, waitMs - mostMs) };
+      const fits = fitsOf(servers);
+      const takers = fits(group).filter(({ backend }) => backend.weight > 0);
+      if (takers.length === 0) return { kind: 'none' };
+      const waitMs = waitFor(account, group, fits, now);
+      if (jobs.length > 0 && waitMs !== null && waitMs > mostMs) {
+        // the wait gets shorter with the time, and by whole stages
+        const stageMs = Math.max(0, ...takers.map(({ backend }) => longestStage(stateOf(backend.id), now)));
+        return { kind: 'full', waitMs, retryMs: Math.max(1000, Math.ceil(waitMs - mostMs + stageMs)) };
+      }
       if (line.size + admitted.size + jobs.length > MAX_PLACES)
         return { kind: 'full', waitMs: waitMs ?? FULL_MS, retryMs: FULL_MS };
       for (const job of jobs) admitted.set(job, { account, group, tflops, at: now });
@@ -329,14 +358,11 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       if (line.size === 0) return null;
       const times = servers.flatMap(({ backend }) => {
         const { breaker, held, fullUntil } = stateOf(backend.id);
-        const leases = [...held.values()].map(({ renewedAt }) => renewedAt + LEASE_MS);
-        return [
-          ...leases,
-          ...(breaker.probeAt === null ? [] : [breaker.probeAt]),
-          ...(fullUntil > now ? [fullUntil] : []),
-        ];
+        return [...[...held.values()].map(({ renewedAt }) => renewedAt + LEASE_MS), breaker.probeAt ?? 0, fullUntil];
       });
-      return times.length === 0 ? null : Math.max(now + 1, Math.min(...times));
+      // what was due before has been seen: who waits nevertheless waits for something better
+      const later = times.filter((time) => time > now);
+      return later.length === 0 ? null : Math.min(...later);
     },
     view: (servers, now) => ({
       servers: servers.map((server) => viewServer(server, stateOf(server.backend.id), now)),
@@ -363,6 +389,24 @@ const newServer = (breaker: Breaker): Server => ({
   busySince: 0,
   fault: null,
 });
+
+/** The stages under way at a server of this pace, with the work that is left of them. */
+function underWayAt({ held, busySince }: Server, pace: number, now: number): readonly UnderWay[] {
+  const stages = [...held.values()];
+  const oldest = Math.min(now, ...stages.map(({ since }) => Math.max(since, busySince)));
+  let done = pace > 0 ? (now - oldest) / pace : 0;
+  return stages.map(({ account, tflops, restTflops }) => {
+    const leftTflops = Math.max(0, tflops - done);
+    done -= tflops - leftTflops;
+    return { account, leftTflops, laterTflops: restTflops - tflops };
+  });
+}
+
+/** How long a stage takes at a server: the largest under way. */
+function longestStage({ held, pace }: Server, now: number): number {
+  const known = paceAt(pace, now) ?? 0;
+  return Number.isFinite(known) ? known * Math.max(0, ...[...held.values()].map(({ tflops }) => tflops)) : 0;
+}
 
 function viewServer(server: DeskServer, state: Server, now: number): ServerView {
   const { backend, list, fault } = server;

@@ -91,6 +91,7 @@ const stageCall = (more: Partial<StageCall> = {}): StageCall => ({
   signal: new AbortController().signal,
   timeoutMs: 10_000,
   silenceMs: 10_000,
+  lineMs: 10_000,
   onProgress: () => {},
   ...more,
 });
