@@ -36,7 +36,7 @@ import {
   type SuccessorKey,
   withExcess,
 } from '../src/account/account.ts';
-import type { Standing } from '../src/account/standing.ts';
+import { refuseKey, type Standing } from '../src/account/standing.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
 import type { BackupPage, BackupQuery, Restored, RestorePage } from '../src/billing/backup.ts';
 import type { Reconciled } from '../src/billing/difference.ts';
@@ -44,6 +44,7 @@ import type { Posting } from '../src/billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../src/billing/spending.ts';
 import type { Statement } from '../src/billing/statement.ts';
 import { type MeterMinute, minuteOf } from '../src/billing/stripe.ts';
+import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import type { AccountCalls, DirectoryCalls, JobCalls, Objects, Posted } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -303,8 +304,10 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const now = Date.now();
     const account = this.#account();
     const key = account && keys.readKey(this.#sql, keyId);
-    if (!account || !key) throw new Error('start without an account');
-    if (isOut(key, now)) return { kind: 'key_out', refusal: key.revokedAt === null ? 'expired' : 'revoked' };
+    const { keyHashes } = request;
+    const refused = refuseKey(key, { hashes: keyHashes ?? (key ? [key.hash] : []) }, now);
+    if (!account || !key || refused !== null) return { kind: 'key_out', refusal: refused ?? 'unknown' };
+    if (!key.scopes.includes('generate')) return { kind: 'key_lacks', scope: 'generate' };
     keys.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
     return this.ctx.storage.transactionSync((): Started => {
       const started = enter(this.#sql, { account, key }, request, now);
@@ -500,7 +503,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     this.#notAskedBefore = now + CREATION_MS;
     for (const id of index.readUncreated(this.#sql, now - CREATION_MS)) {
       try {
-        const end = await within(JOB_MS, 'the job', this.env.JOBS.getByName(id).ending());
+        const end = await within(JOB_MS, 'the job', jobObject(this.env.JOBS, id).ending());
         if (end) {
           index.markCreated(this.#sql, [id]);
           continue;

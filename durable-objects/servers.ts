@@ -15,6 +15,7 @@ import {
 } from '../src/stage/client.ts';
 import { optionsFor } from '../src/stage/contract.ts';
 import { readAttempts, workerFor } from './attempts.ts';
+import { heard } from './isolate.ts';
 import { readUsage } from './job-tables.ts';
 
 /** Hex digits of an account's tag: enough that no two accounts share one. */
@@ -55,7 +56,7 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
   /** The fleet; null, and a log line, where its configuration is wrong: nobody can be asked until it is right. */
   function open(): Fleet | null {
     try {
-      fleet ??= openFleet(env(), caches.default, () => Date.now());
+      fleet ??= openFleet(env(), { cache: caches.default, clock: () => Date.now(), memory: heard });
       return fleet;
     } catch (error) {
       logLine('bad_configuration', { job_id: job, error: error instanceof Error ? error.message : String(error) });

@@ -10,6 +10,7 @@ import {
 } from './budget.ts';
 import { giveBack, type Rate, type RateState, takeRequests } from './rate.ts';
 import type { Scope } from './scopes.ts';
+import type { KeyRefusal } from './standing.ts';
 
 export interface AccountLimits extends WorkLimits, SpendLimits {
   /** images that a key may ask for in a minute */
@@ -260,6 +261,8 @@ export interface IndexedJob {
 }
 
 export interface StartRequest {
+  /** what may be kept of the key that came: it is the one that is kept; null, or left out: its holder was let in */
+  readonly keyHashes?: readonly string[] | null;
   readonly requestId: string;
   /** one id an image, in order */
   readonly jobIds: readonly string[];
@@ -345,7 +348,9 @@ export type Started =
     }
   | { readonly kind: 'conflict' }
   /** the key opens nothing any more; who let it in may have heard that up to 30 s ago */
-  | { readonly kind: 'key_out'; readonly refusal: 'revoked' | 'expired' }
+  | { readonly kind: 'key_out'; readonly refusal: KeyRefusal }
+  /** the key may not start jobs */
+  | { readonly kind: 'key_lacks'; readonly scope: Scope }
   /** the account takes no new work */
   | { readonly kind: 'suspended' }
   | { readonly kind: 'rate_limited'; readonly retryMs: number; readonly rate: RateState }

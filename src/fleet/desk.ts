@@ -168,7 +168,11 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return server ?? null;
   }
 
-  function give({ job, request, account, tflops }: Waiting, server: DeskServer & { readonly fit: Fit }, now: number): Turn {
+  function give(
+    { job, request, account, tflops }: Waiting,
+    server: DeskServer & { readonly fit: Fit },
+    now: number,
+  ): Turn {
     const state = stateOf(server.backend.id);
     const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
     if (state.held.size === 0) state.busySince = now;
@@ -325,7 +329,11 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       const times = servers.flatMap(({ backend }) => {
         const { breaker, held, fullUntil } = stateOf(backend.id);
         const leases = [...held.values()].map(({ renewedAt }) => renewedAt + LEASE_MS);
-        return [...leases, ...(breaker.probeAt === null ? [] : [breaker.probeAt]), ...(fullUntil > now ? [fullUntil] : [])];
+        return [
+          ...leases,
+          ...(breaker.probeAt === null ? [] : [breaker.probeAt]),
+          ...(fullUntil > now ? [fullUntil] : []),
+        ];
       });
       return times.length === 0 ? null : Math.max(now + 1, Math.min(...times));
     },

@@ -160,11 +160,7 @@ export function makeLine<P extends Place>(): Line<P> {
 }
 
 /** The first place of every other account in a group. */
-function* firstOfEach<P>(
-  accounts: ReadonlyMap<string, Account<P>>,
-  tag: string,
-  group: string,
-): Iterable<P> {
+function* firstOfEach<P>(accounts: ReadonlyMap<string, Account<P>>, tag: string, group: string): Iterable<P> {
   for (const [other, { groups }] of accounts) {
     const queue = groups.get(group);
     const first = queue?.begun[0] ?? queue?.fresh[0];

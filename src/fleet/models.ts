@@ -4,14 +4,15 @@ import type { Backend } from './backends.ts';
 
 /** A backend with what it last said of itself. */
 export interface KnownServer {
-  readonly backend: Pick<Backend, 'id' | 'models'>;
+  readonly backend: Pick<Backend, 'id' | 'models' | 'region' | 'pool' | 'weight' | 'slots'>;
   /** null: nothing it said is known */
   readonly list: ModelList | null;
   /** why it could not be asked just now; null where it could, or was not */
   readonly fault: string | null;
 }
 
-const mayServe = ({ models }: KnownServer['backend'], id: string): boolean =>
+/** Whether the configuration lets a server be asked for a model. */
+export const mayServe = ({ models }: KnownServer['backend'], id: string): boolean =>
   models.includes('*') || models.includes(id);
 
 /** The models of all servers, first come first named: of two builds under one name the first server's is the one. */

@@ -25,6 +25,7 @@ import type {
   StartRequest,
   SuccessorKey,
 } from '../account/account.ts';
+import type { Jurisdiction } from '../account/place.ts';
 import type { Standing } from '../account/standing.ts';
 import type { WebhookGeneration } from '../account/webhook-secret.ts';
 import type { BackupPage, BackupQuery, Restored, RestorePage } from '../billing/backup.ts';
@@ -33,6 +34,7 @@ import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
 import type { Statement } from '../billing/statement.ts';
 import type { MeterMinute } from '../billing/stripe.ts';
+import type { LocationHint } from '../fleet/regions.ts';
 import type {
   Admission,
   AdmissionRequest,
@@ -60,6 +62,10 @@ export interface NewJob {
   /** seconds the job may take; null: as long as it takes */
   readonly deadlineSeconds: number | null;
   readonly webhook: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
+  /**
+   * ids of the regions that it may use, in that order; a Worker of an earlier version leaves them out: the nameless one
+   */
+  readonly regions?: readonly string[];
 }
 
 /** A job with its story so far as lines of text. */
@@ -88,6 +94,8 @@ export interface JobCalls {
    * Null where it was erased and others have yet to hear of that.
    */
   create(job: NewJob): Answer<JobView | null>;
+  /** The same, answered with the story so far. */
+  createWithLogs(job: NewJob): Answer<JobWithLogs | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
   /**
@@ -232,5 +240,7 @@ export type Remote<Calls> = {
  * bindings are declared with this one instead.
  */
 export interface Objects<Calls> {
-  getByName(name: string): Remote<Calls>;
+  getByName(name: string, options?: { readonly locationHint?: LocationHint }): Remote<Calls>;
+  /** the same objects where only a jurisdiction's law holds: others of the same names */
+  jurisdiction?(name: Jurisdiction): Objects<Calls>;
 }

@@ -18,9 +18,14 @@ export const servedFacts = (more: Partial<ServedFacts> = {}): ServedFacts => ({
 export const known = (
   id: string,
   models: readonly ServedFacts[] | null,
-  { features = [], may = ['*'] }: { features?: readonly string[]; may?: readonly string[] } = {},
+  {
+    features = [],
+    may = ['*'],
+    region = '',
+    weight = 1,
+  }: { features?: readonly string[]; may?: readonly string[]; region?: string; weight?: number } = {},
 ): KnownServer => ({
-  backend: { id, models: [...may] },
+  backend: { id, models: [...may], region, pool: 'default', weight, slots: 2 },
   list: models && { contract: { version: 2, features: [...features] }, models: [...models] },
   fault: models ? null : 'answered 502',
 });
