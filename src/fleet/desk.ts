@@ -44,6 +44,7 @@ interface Held {
   readonly job: string;
   readonly lease: number;
   readonly tflops: number;
+  readonly restTflops: number;
   readonly since: number;
   renewedAt: number;
   readonly settle: ReturnType<Breaker['begin']>;
@@ -169,7 +170,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   }
 
   function give(
-    { job, request, account, tflops }: Waiting,
+    { job, request, account, tflops, restTflops }: Waiting,
     server: DeskServer & { readonly fit: Fit },
     now: number,
   ): Turn {
@@ -177,7 +178,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
     if (state.held.size === 0) state.busySince = now;
     const settle = state.breaker.begin();
-    state.held.set(job, { job, lease: slot.lease, tflops, since: now, renewedAt: now, settle, slot });
+    state.held.set(job, { job, lease: slot.lease, tflops, restTflops, since: now, renewedAt: now, settle, slot });
     for (const other of states.values()) other.given *= GIVEN_KEPT;
     state.given += 1;
     line.charge(account, tflops);
@@ -266,7 +267,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     const others = coming.reduce((sum, { tflops }) => sum + tflops, 0) - own;
     const ahead = line.ahead(account, group) + own + Math.min(others, own > 0 ? own : others);
     if (ahead === 0 && held.length < slots) return 0;
-    return (ahead + held.reduce((sum, { tflops }) => sum + tflops, 0) / 2) / rate;
+    return (ahead + held.reduce((sum, { tflops, restTflops }) => sum + restTflops - tflops / 2, 0)) / rate;
   }
 
   return {
@@ -349,8 +350,8 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
 }
 
 function placeOf(request: SlotRequest): Waiting {
-  const { job, account, tflops, hasBegun, since } = request;
-  return { job, account, group: groupOf(request), tflops, hasBegun, since, request };
+  const { job, account, tflops, restTflops, hasBegun, since } = request;
+  return { job, account, group: groupOf(request), tflops, restTflops, hasBegun, since, request };
 }
 
 const newServer = (breaker: Breaker): Server => ({

@@ -30,13 +30,20 @@ export interface AnswerCache {
 /** The dispatcher that a backend belongs to. */
 export const dispatcherName = ({ region, pool }: Pick<Backend, 'region' | 'pool'>): string => `${region}/${pool}`;
 
+/** A configured backend with what it said last. */
+export interface FleetServer extends KnownServer {
+  readonly backend: Backend;
+}
+
 export interface Fleet {
+  /** as the configuration has them */
+  readonly backends: readonly Backend[];
   /**
    * Every backend in the order of the configuration, with what it said last. Nobody waits for a server of which
    * something is known. Where nothing is, `isEnough` says of what is known by then whether to wait on: then half a
    * second more at most. Left out: something that some server said.
    */
-  servers(isEnough?: (known: readonly KnownServer[]) => boolean): Promise<readonly KnownServer[]>;
+  servers(isEnough?: (known: readonly FleetServer[]) => boolean): Promise<readonly FleetServer[]>;
   /** The stage server of a backend; null where none of that id is configured. */
   server(id: string): StageServer | null;
   /** The stage servers of all backends. */
@@ -135,13 +142,14 @@ export function openFleet(
     return { answered, isFirst: !known || isOld(known, now) };
   }
 
-  const view = (): readonly KnownServer[] =>
+  const view = (): readonly FleetServer[] =>
     backends.map((backend) => {
       const known = knownOf(backend.id);
       return { backend, list: known?.list ?? null, fault: known ? known.fault : NOT_YET };
     });
 
   return {
+    backends,
     async servers(isEnough = someoneSaid) {
       await Promise.all(backends.filter(({ id }) => !said.has(id)).map((backend) => once(reads, backend, recall)));
       const suffices = (): boolean => isEnough(view());

@@ -4,7 +4,7 @@ import type { Backend } from './backends.ts';
 
 /** A backend with what it last said of itself. */
 export interface KnownServer {
-  readonly backend: Pick<Backend, 'id' | 'models' | 'region' | 'pool' | 'weight' | 'slots'>;
+  readonly backend: Pick<Backend, 'id' | 'models'>;
   /** null: nothing it said is known */
   readonly list: ModelList | null;
   /** why it could not be asked just now; null where it could, or was not */

@@ -1,8 +1,14 @@
 /** Where a job is to run: its regions, best first. Pure. */
 import type { Jurisdiction } from '../account/place.ts';
+import type { Backend } from './backends.ts';
 import { fitOf, type Needs } from './fit.ts';
 import { type KnownServer, mayServe, servedBy } from './models.ts';
 import { jurisdictionOf, type LocationHint, type Region } from './regions.ts';
+
+/** A server with where it stands. */
+export interface StandingServer extends KnownServer {
+  readonly backend: Pick<Backend, 'id' | 'models' | 'region' | 'weight'>;
+}
 
 /** A place on the earth, degrees. */
 export interface Spot {
@@ -60,7 +66,7 @@ export function place({
 }: {
   readonly caller: Spot | null;
   readonly regions: readonly Region[];
-  readonly servers: readonly KnownServer[];
+  readonly servers: readonly StandingServer[];
   readonly needs: Needs;
   readonly jurisdiction: Jurisdiction | null;
 }): Placed {
@@ -90,16 +96,16 @@ export function place({
 }
 
 /** The servers where jobs of this jurisdiction may run. Others are not asked, and their models not offered. */
-export const serversIn = (
-  servers: readonly KnownServer[],
+export const serversIn = <Server extends StandingServer>(
+  servers: readonly Server[],
   regions: readonly Region[],
   jurisdiction: Jurisdiction | null,
-): readonly KnownServer[] => servers.filter(({ backend }) => mayKeep(regions, backend.region, jurisdiction));
+): readonly Server[] => servers.filter(({ backend }) => mayKeep(regions, backend.region, jurisdiction));
 
 const mayKeep = (regions: readonly Region[], id: string, jurisdiction: Jurisdiction | null): boolean =>
   jurisdiction === null || jurisdictionOf(regions, id) === jurisdiction;
 
-function standingOf(region: string, servers: readonly KnownServer[], needs: Needs): Standing {
+function standingOf(region: string, servers: readonly StandingServer[], needs: Needs): Standing {
   const standings = servers
     .filter(({ backend }) => backend.region === region)
     .map((server): Standing => {

@@ -3,8 +3,8 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Jurisdiction } from '../account/place.ts';
 import { fitOf } from '../fleet/fit.ts';
-import { type Fleet, openFleet } from '../fleet/fleet.ts';
-import { type KnownServer, modelsOf } from '../fleet/models.ts';
+import { type Fleet, type FleetServer, openFleet } from '../fleet/fleet.ts';
+import { modelsOf } from '../fleet/models.ts';
 import { serversIn } from '../fleet/place.ts';
 import { parseRegions, type Region } from '../fleet/regions.ts';
 import type { Plan } from '../job/job.ts';
@@ -32,7 +32,7 @@ export interface Offer {
   /** never empty */
   readonly models: readonly ModelFacts[];
   /** those where jobs of the caller's account may run */
-  readonly servers: readonly KnownServer[];
+  readonly servers: readonly FleetServer[];
   readonly regions: readonly Region[];
 }
 
@@ -53,8 +53,8 @@ export async function offerFor(
 ): Promise<Offer> {
   const { jurisdiction } = c.var.caller;
   const regions = parseRegions(c.env.REGIONS);
-  const allowed = (all: readonly KnownServer[]): readonly KnownServer[] => serversIn(all, regions, jurisdiction);
-  const modelsAt = (all: readonly KnownServer[]) => withAliases(modelsOf(allowed(all)), c.env.MODEL_ALIASES);
+  const allowed = (all: readonly FleetServer[]): readonly FleetServer[] => serversIn(all, regions, jurisdiction);
+  const modelsAt = (all: readonly FleetServer[]) => withAliases(modelsOf(allowed(all)), c.env.MODEL_ALIASES);
   const all = await fleetOf(c).servers((known) => isThere(modelsAt(known)));
   const [servers, models] = [allowed(all), modelsAt(all)];
   if (models.length > 0) return { models, servers, regions };

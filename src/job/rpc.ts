@@ -57,15 +57,13 @@ type Answer<T> = T | Promise<T>;
 export interface NewJob {
   readonly id: string;
   readonly account: string;
+  /** ids of the regions it may use, in this order; a Worker of an earlier version leaves them out: the nameless one */
+  readonly regions?: readonly string[];
   readonly request: JobRequest;
   readonly plan: Plan;
   /** seconds the job may take; null: as long as it takes */
   readonly deadlineSeconds: number | null;
   readonly webhook: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
-  /**
-   * ids of the regions that it may use, in that order; a Worker of an earlier version leaves them out: the nameless one
-   */
-  readonly regions?: readonly string[];
 }
 
 /** A job with its story so far as lines of text. */
