@@ -8,6 +8,7 @@ import {
   takeWork,
   type WorkLimits,
 } from './budget.ts';
+import type { Jurisdiction } from './place.ts';
 import { giveBack, type Rate, type RateState, takeRequests } from './rate.ts';
 import type { Scope } from './scopes.ts';
 import type { KeyRefusal } from './standing.ts';
@@ -182,6 +183,8 @@ export interface NewAccount {
   readonly name: string;
   readonly limits: AccountLimits;
   readonly terms: Terms;
+  /** where its jobs and their pictures have to stay, from now on; null, or left out: anywhere */
+  readonly jurisdiction?: Jurisdiction | null;
   readonly key: NewKey;
 }
 
@@ -193,6 +196,7 @@ export interface AccountView {
   readonly createdAt: number;
   readonly limits: AccountLimits;
   readonly balance: Balance;
+  readonly jurisdiction: Jurisdiction | null;
   readonly openJobs: number;
   /** since when it takes no new work; null: it does */
   readonly suspendedAt: number | null;

@@ -17,15 +17,24 @@ export interface Spot {
 }
 
 /**
- * How a region stands for a job: a server there has the model and answers; those that have it did not answer when they
- * were last asked; they begin nothing more (weight 0); nothing is known of those that may have it; those that have it lack a feature that
- * the job needs; none has it; the account's jobs may not go there.
+ * How a region stands for a job:
+ *
+ *   well                 a server there has the model, and answers
+ *   away                 those that have it did not answer when they were last asked
+ *   drained              they begin nothing more (weight 0)
+ *   not_known            nothing is known of those that may have it
+ *   lacking              those that have it lack a feature that the job needs
+ *   no_server            none has it
+ *   other_jurisdiction   the account's jobs may not go there
  */
-export type Standing = 'well' | 'away' | 'drained' | 'not_known' | 'lacking' | 'no_server' | 'other_jurisdiction';
+export type RegionStanding = (typeof ORDER)[number];
+
+/** From the best to the worst. */
+const ORDER = ['well', 'away', 'drained', 'not_known', 'lacking', 'no_server', 'other_jurisdiction'] as const;
 
 export interface RegionReason {
   readonly region: string;
-  readonly standing: Standing;
+  readonly standing: RegionStanding;
   /** from the caller, kilometres; null: not known */
   readonly km: number | null;
 }
@@ -39,23 +48,14 @@ export interface Placed {
   readonly reasons: readonly RegionReason[];
 }
 
-const ORDER: readonly Standing[] = [
-  'well',
-  'away',
-  'drained',
-  'not_known',
-  'lacking',
-  'no_server',
-  'other_jurisdiction',
-];
-const USABLE: readonly Standing[] = ORDER.slice(0, 5);
+const USABLE: readonly RegionStanding[] = ORDER.slice(0, 5);
 
 /**
- * The regions that a job may use, the nearest healthy one first, then those where nobody answers now. Distances are
- * along the great circle; where the caller's place or a region's is not known, the order of the configuration decides.
- * A job waits for a server that lacks something, as it does for one that is away. Without REGIONS, each name that a backend gives is a region without a place. Laws: no region without a server that
- * has, or may have, the model; none outside the jurisdiction; a healthy one is never behind another; among equals
- * distances never fall.
+ * The regions that a job may use, the nearest healthy one first, then those where nobody answers now: a job waits for a
+ * server that is away or lacks something. Distances are along the great circle; where the caller's place or a region's
+ * is not known, the order of the configuration decides. Without REGIONS, each name that a backend gives is a region
+ * without a place. Laws: no region without a server that has, or may have, the model; none outside the jurisdiction; a
+ * healthy one is never behind another; among equals distances never fall.
  */
 export function place({
   caller,
@@ -105,10 +105,10 @@ export const serversIn = <Server extends StandingServer>(
 const mayKeep = (regions: readonly Region[], id: string, jurisdiction: Jurisdiction | null): boolean =>
   jurisdiction === null || jurisdictionOf(regions, id) === jurisdiction;
 
-function standingOf(region: string, servers: readonly StandingServer[], needs: Needs): Standing {
+function standingOf(region: string, servers: readonly StandingServer[], needs: Needs): RegionStanding {
   const standings = servers
     .filter(({ backend }) => backend.region === region)
-    .map((server): Standing => {
+    .map((server): RegionStanding => {
       const { list, backend, fault } = server;
       if (!list) return mayServe(backend, needs.model) ? 'not_known' : 'no_server';
       if (!servedBy(server, needs)) return 'no_server';

@@ -9,7 +9,6 @@ import { placeIn } from '../account/place.ts';
 import type { RateState } from '../account/rate.ts';
 import { type Placed, place, type Spot } from '../fleet/place.ts';
 import type { JobView } from '../job/job.ts';
-import { bucketName } from '../job/job-object.ts';
 import type { LogLine } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { Draft, PlannedJob } from '../job/plan-request.ts';
@@ -24,6 +23,7 @@ import { type Offer, offerFor } from './models.ts';
 import { moderate } from './moderate.ts';
 import { badField, orProblem, Problem } from './problem.ts';
 import { refusal } from './refuse-start.ts';
+import { requireBucket } from './require-bucket.ts';
 
 const MAX_IDEMPOTENCY_KEY = 255;
 
@@ -145,14 +145,7 @@ async function draftOf(
   c: Context<AppEnv>,
   { isThere, draft: makeDraft }: StartOptions,
 ): Promise<{ readonly draft: Draft; readonly placed: Placed }> {
-  const { jurisdiction } = c.var.caller;
-  const bucket = bucketName(jurisdiction);
-  if (!c.env[bucket])
-    throw new Problem({
-      status: 503,
-      code: 'not_configured',
-      detail: `The pictures of this account stay in the jurisdiction "${jurisdiction}", and this deployment has no bucket ${bucket}.`,
-    });
+  requireBucket(c.env, c.var.caller.jurisdiction);
   const offer = await offerFor(c, isThere);
   const draft = orProblem(makeDraft(offer.models));
   return { draft, placed: placeOfDraft(c, offer, draft) };
