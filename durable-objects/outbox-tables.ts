@@ -5,7 +5,14 @@ import type { Rows } from './job-rows.ts';
 
 export type { StoredLetter } from './job-columns.ts';
 
-const letters = (rows: Rows): readonly StoredLetter[] => rows.list('letters') ?? [];
+/** The letters that can be read. */
+const letters = (rows: Rows): readonly StoredLetter[] => (rows.list('letters') ?? []).filter(isReadable);
+
+function isReadable(letter: StoredLetter | null): boolean {
+  if (typeof letter !== 'object' || letter === null) return false;
+  const { kind, seq, dueAt, tries, payload } = letter;
+  return LETTER_KINDS.includes(kind) && [seq, dueAt, tries].every(Number.isFinite) && typeof payload === 'object';
+}
 
 /** Puts a letter in, to go out at `dueAt`. */
 export function addLetter(rows: Rows, letter: Letter, dueAt: number, tries = 0): void {
@@ -24,9 +31,7 @@ const isOutside = ({ kind }: StoredLetter): boolean => (OUTSIDE as readonly Lett
 
 /** The letters that may go out at `now`, to servers of others or to our own, in the order in which they were put in. */
 export const dueLetters = (rows: Rows, where: 'outside' | 'inside', now: number): readonly StoredLetter[] =>
-  mayGo(letters(rows)).filter(
-    (letter) => isOutside(letter) === (where === 'outside') && dueAt(letter, now) <= now,
-  );
+  mayGo(letters(rows)).filter((letter) => isOutside(letter) === (where === 'outside') && dueAt(letter, now) <= now);
 
 /** When the next letter may go out, seen at `now`, as an alarm takes it: never before 1; null: none is left. */
 export function nextLetterAt(rows: Rows, now: number): number | null {
@@ -60,13 +65,6 @@ export function removeUnreadableLetters(rows: Rows): readonly string[] {
   return unreadable.map((letter) => String(letter?.kind));
 }
 
-const isReadable = (letter: StoredLetter | null): boolean =>
-  typeof letter === 'object' &&
-  letter !== null &&
-  LETTER_KINDS.includes(letter.kind) &&
-  [letter.seq, letter.dueAt, letter.tries].every(Number.isFinite) &&
-  typeof letter.payload === 'object';
-
 /** Removes a letter. False where it is not there any more. */
 export function removeLetter(rows: Rows, seq: number): boolean {
   const all = letters(rows);
@@ -81,7 +79,10 @@ export const rewriteLetter = (rows: Rows, seq: number, payload: Letter['payload'
 
 /** Removes every letter of these kinds. */
 export const removeLetters = (rows: Rows, kinds: readonly LetterKind[]): void =>
-  keepAll(rows, letters(rows).filter(({ kind }) => !kinds.includes(kind)));
+  keepAll(
+    rows,
+    letters(rows).filter(({ kind }) => !kinds.includes(kind)),
+  );
 
 /** The letter was not taken: it goes out again at `dueAt`. */
 export const postponeLetter = (rows: Rows, seq: number, dueAt: number): void =>
@@ -91,8 +92,7 @@ export const postponeLetter = (rows: Rows, seq: number, dueAt: number): void =>
 export const hastenLetters = (rows: Rows, kind: LetterKind, now: number): void =>
   change(rows, (letter) => (letter.kind === kind && letter.tries > 0 ? { ...letter, dueAt: now } : letter));
 
-const change = (rows: Rows, to: (letter: StoredLetter) => StoredLetter): void =>
-  keepAll(rows, letters(rows).map(to));
+const change = (rows: Rows, to: (letter: StoredLetter) => StoredLetter): void => keepAll(rows, letters(rows).map(to));
 
 /** Stores the list where it is another than before. */
 function keepAll(rows: Rows, list: readonly StoredLetter[]): void {
