@@ -32,6 +32,10 @@ export interface Attempt extends SentStage {
   readonly stage: number;
   /** which of the job's requests it was last */
   readonly number: number;
+  /** how often it came to nothing there; absent in jobs of an earlier version */
+  readonly faults?: number;
+  /** how often the server reported itself that the stage failed */
+  readonly reported?: number;
 }
 
 /** A letter as it is stored. Times are milliseconds since 1970. */
