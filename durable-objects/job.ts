@@ -13,7 +13,7 @@ import { viewQuotedCost } from '../src/billing/charge.ts';
 import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
 import { factsOf } from '../src/job/ended-facts.ts';
-import type { JobEvent, StoredEvent } from '../src/job/events.ts';
+import type { JobEvent } from '../src/job/events.ts';
 import { type FailureReason, type Fault, isWaiting, mayStillRun } from '../src/job/failures.ts';
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
@@ -69,9 +69,9 @@ import { hasTables, migrate } from './migrate.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
 import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
-import { makeProgress } from './progress.ts';
+import { type Heard, makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
-import { makeSignal, nextEvents, untilEnded, type Watched, watchEvents } from './watch.ts';
+import { close, makeWatchers } from './watch.ts';
 
 /** What a deployment gives the object. */
 export interface JobEnv extends LimitVariables, FleetEnv, OutboxEnv {}
@@ -96,8 +96,16 @@ const WALK_END_MS = 10_000;
 
 export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #sql: SqlStorage;
-  readonly #signal = makeSignal();
-  readonly #progress = makeProgress((events) => this.#storeProgress(events));
+  readonly #watchers = makeWatchers(this.ctx, {
+    state: (owner) => this.#stateFor(owner),
+    read: (after, limit) => readEvents(this.#sql, after, limit),
+    view: () => this.view(null),
+    latest: () => this.#progress.latest(),
+  });
+  readonly #progress = makeProgress({
+    store: (heard) => this.#storeProgress(heard),
+    tell: (heard) => this.#watchers.tell(heard),
+  });
   readonly #servers: Servers;
   readonly #outbox: Outbox;
   /** ends the stage request in flight; null when there is none in this incarnation */
@@ -160,17 +168,22 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return row && { job: this.#view(row), logs: logLines(readStory(this.#sql)) };
   }
 
-  events(owner: string | null, after: number): ReadableStream<Uint8Array> | 'over' | 'ahead' | null {
-    return watchEvents(this.#watchedBy(owner), after);
+  /** A WebSocket of somebody who watches: src/job/watching.ts. */
+  override fetch(request: Request): Response {
+    return this.#watchers.open(request);
   }
 
-  eventsAfter(owner: string | null, after: number, waitMs: number): Promise<readonly StoredEvent[] | null> {
-    return nextEvents(this.#watchedBy(owner), after, waitMs);
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    this.#watchers.take(socket, message);
   }
 
-  async wait(owner: string, ms: number): Promise<JobView | null> {
-    await untilEnded(this.#watchedBy(owner), ms);
-    return this.view(owner);
+  /** Whoever watched is gone, or has seen everything. */
+  override webSocketClose(socket: WebSocket): void {
+    close(socket, 1000, '');
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    close(socket, 1011, '');
   }
 
   ending(): JobEnd | 'open' | null {
@@ -351,7 +364,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
       void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
     });
-    this.#signal.notify();
+    this.#watchers.notify();
     const begin = Date.now();
     const controller = new AbortController();
     this.#inFlight = controller;
@@ -376,15 +389,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
   }
 
-  /** Stores progress with the lease renewed, and wakes the watchers. */
-  #storeProgress(events: readonly { readonly event: JobEvent; readonly at: number }[]): void {
+  /** Stores a step, and tells the watchers. The lease is left as it is: one that is over wakes a crashed job at once. */
+  #storeProgress({ event, at }: Heard): void {
     const row = this.#row();
     if (!row || isLastRoom(row.room)) return;
-    this.ctx.storage.transactionSync(() => {
-      for (const { event, at } of events) appendEvent(this.#sql, event, at);
-      void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
-    });
-    this.#signal.notify();
+    appendEvent(this.#sql, event, at);
+    this.#watchers.notify();
   }
 
   /**
@@ -423,7 +433,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (isStored && job.room.name === 'done') this.#afterEnd();
     // cancelled or erased while the image was on its way: it must not stay behind
     if (!isStored && image) await dropPicture(this.env.IMAGES, row);
-    this.#signal.notify();
+    this.#watchers.notify();
   }
 
   /** A stage without result: the job waits, tries again, or ends. */
@@ -448,7 +458,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       if (verdict.event) this.#append(verdict.event);
       updateRow(this.#sql, verdict.changes);
     });
-    this.#signal.notify();
+    this.#watchers.notify();
   }
 
   #failUnreadable(row: JobRecord, parts: readonly string[]): void {
@@ -533,7 +543,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #afterEnd(): void {
     this.#inFlight?.abort();
     this.#inFlight = null;
-    this.#signal.notify();
+    this.#watchers.notify();
     this.ctx.waitUntil(this.#outbox.deliver());
   }
 
@@ -549,7 +559,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       deleteContent(this.#sql);
       void this.ctx.storage.setAlarm(now);
     });
-    this.#signal.notify();
+    this.#watchers.notify();
     logLine('job_erased', { job_id: row.id, why });
   }
 
@@ -584,21 +594,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return now !== null && roomName(now.room) === roomName(row.room) && now.attempt === attempt;
   }
 
-  #watchedBy(owner: string | null): Watched {
-    return {
-      state: () => {
-        const row = this.#rowOf(owner);
-        return row && (isLastRoom(row.room) ? 'ended' : 'running');
-      },
-      read: (after, limit) => readEvents(this.#sql, after, limit),
-      signal: this.#signal,
-    };
+  /** Whether the job is there for `owner`, and whether it has ended; null: it is not there. */
+  #stateFor(owner: string | null): 'running' | 'ended' | null {
+    const row = this.#rowOf(owner);
+    return row && (isLastRoom(row.room) ? 'ended' : 'running');
   }
 
   /** What its owner sees. One whose request or plan is not what it should be is ended first. */
   #view(row: JobRecord): JobView {
     try {
-      return viewJob(row, readLastEvent(this.#sql));
+      return viewJob(row, this.#progress.latest()?.event ?? readLastEvent(this.#sql));
     } catch {
       return viewJob(this.#break(['request', 'plan']) as JobRecord, readLastEvent(this.#sql));
     }
@@ -640,7 +645,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     logLine('alert', { job_id: this.ctx.id.name ?? '', what: 'unreadable', part: broken?.failure?.message ?? '' });
     this.#inFlight?.abort();
     this.#inFlight = null;
-    this.#signal.notify();
+    this.#watchers.notify();
     return broken;
   }
 

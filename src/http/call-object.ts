@@ -1,5 +1,4 @@
 /** Calling an object: a broken stub is thrown away, and a call that may be repeated is. */
-import type { Objects, Remote } from '../job/rpc.ts';
 import { within } from '../stage/time-limit.ts';
 
 const MAX_CALLS = 3;
@@ -10,10 +9,10 @@ const CALL_MS = 60_000;
  * What `call` returns for the object of this name. Repeated with a new stub while the platform says that helps, so it
  * must be idempotent. Rejects with what the call rejects with, and with TookTooLong.
  */
-export async function callObject<Calls, R>(
-  objects: Objects<Calls>,
+export async function callObject<Stub, R>(
+  objects: { getByName(name: string): Stub },
   name: string,
-  call: (object: Remote<Calls>) => Promise<R>,
+  call: (object: Stub) => Promise<R>,
 ): Promise<R> {
   for (let calls = 1; ; calls++) {
     try {

@@ -5,11 +5,11 @@ import type { Doubts } from '../account/doubts.ts';
 import type { Reads } from '../account/reads.ts';
 import type { Scope } from '../account/scopes.ts';
 import type { Standings } from '../account/standing.ts';
-import type { DirectoryCalls, JobCalls, Objects } from '../job/rpc.ts';
+import type { DirectoryCalls, JobCalls, Objects, WatchedObjects } from '../job/rpc.ts';
 import type { Problem } from './problem.ts';
 
 export interface Env extends JobEnv {
-  readonly JOBS: Objects<JobCalls>;
+  readonly JOBS: WatchedObjects<JobCalls>;
   readonly DIRECTORY: Objects<DirectoryCalls>;
   /** names, with commas between them, under which the first model also goes: tools often have OpenAI's built in */
   readonly MODEL_ALIASES: string;

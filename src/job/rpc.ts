@@ -1,6 +1,7 @@
 /**
  * The calls that the objects answer, as both sides see them: a class implements one of these, a caller
- * gets it from `callObject`. Everything here travels over RPC, so it is plain data or a byte stream.
+ * gets it from `callObject`. Everything here travels over RPC, so it is plain data. A job is watched over a
+ * WebSocket instead (watching.ts).
  */
 import type {
   AccountChanges,
@@ -33,7 +34,6 @@ import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
 import type { Statement } from '../billing/statement.ts';
 import type { MeterMinute } from '../billing/stripe.ts';
-import type { StoredEvent } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
 import type { LetterKind } from './outbox.ts';
@@ -81,15 +81,6 @@ export interface JobCalls {
   create(job: NewJob): Answer<JobView | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
-  /**
-   * The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job, `over`
-   * when none can come any more, `ahead` when there has been no such event.
-   */
-  events(owner: string | null, after: number): Answer<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>;
-  /** The stored events after `after`, at most 64; where there are none, those that come within `waitMs`. */
-  eventsAfter(owner: string | null, after: number, waitMs: number): Answer<readonly StoredEvent[] | null>;
-  /** The job once it has ended, or as it stands after `ms`. */
-  wait(owner: string, ms: number): Answer<JobView | null>;
   /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
   ending(): Answer<JobEnd | 'open' | null>;
   /** What it says of its money, and which of its letters wait; null where there is nothing of it. */
@@ -203,4 +194,9 @@ export type Remote<Calls> = {
  */
 export interface Objects<Calls> {
   getByName(name: string): Remote<Calls>;
+}
+
+/** Such objects, reached with requests too: a WebSocket does not travel over RPC. */
+export interface WatchedObjects<Calls> extends Objects<Calls> {
+  getByName(name: string): Remote<Calls> & { fetch(request: Request): Promise<Response> };
 }
