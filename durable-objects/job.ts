@@ -12,14 +12,22 @@ import type { JobEnd } from '../src/account/account.ts';
 import { viewQuotedCost } from '../src/billing/charge.ts';
 import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
+import type { Slot, SlotOutcome } from '../src/fleet/slots.ts';
 import { factsOf } from '../src/job/ended-facts.ts';
 import type { JobEvent } from '../src/job/events.ts';
-import { type FailureReason, type Fault, isWaiting, mayStillRun } from '../src/job/failures.ts';
+import {
+  describeFailure,
+  type FailureReason,
+  type Fault,
+  isWaiting,
+  mayStillRun,
+  slotOutcomeOf,
+} from '../src/job/failures.ts';
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
-import { viewPlan } from '../src/job/plan.ts';
+import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, forget, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
+import { needsOf, viewPlan } from '../src/job/plan.ts';
 import {
   afterFault,
   chargeAtEnd,
@@ -27,14 +35,17 @@ import {
   endOf,
   excessWork,
   imageOf,
+  isOutOfPatience,
   newRecord,
   pauseLeft,
   receiptOf,
   timeLeft,
   timesAfter,
+  whileWaiting,
 } from '../src/job/record.ts';
 import type { JobCalls, JobWithLogs, NewJob, Reckoning } from '../src/job/rpc.ts';
 import {
+  boundEngine,
   isLastRoom,
   type Ran,
   roomName,
@@ -46,41 +57,51 @@ import {
 import { Unreadable, unreadableFailure } from '../src/job/unreadable.ts';
 import { costOf, viewJob } from '../src/job/view.ts';
 import { within } from '../src/stage/time-limit.ts';
-import { beginAttempt, forgetWorker, nameWorker, readAttempts, settleAttempt } from './attempts.ts';
+import { type Alarm, makeAlarm } from './alarm.ts';
 import {
-  appendEvent,
+  beginAttempt,
+  faultAttempt,
+  forgetWorker,
+  giveUpElsewhere,
+  metSoFar,
+  nameWorker,
+  readAttempts,
+  settleAttempt,
+} from './attempts.ts';
+import { appendEvents, heardSteps, readEvents, readLastEvent, readStory } from './event-tables.ts';
+import { deleteLatents } from './job-latents.ts';
+import { makeRows, type Rows } from './job-rows.ts';
+import {
   breakRow,
   deleteContent,
-  deleteLatents,
-  heardSteps,
   insertRow,
-  JOB_MIGRATIONS,
   readableUsage,
-  readEvents,
   readJob,
-  readLastEvent,
   readRow,
-  readStory,
+  readUsage,
   updateRow,
   writeJob,
 } from './job-tables.ts';
 import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl } from './limits.ts';
-import { hasTables, migrate } from './migrate.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
 import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { type Heard, makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
+import { makeSlots, type Slots, type SlotsEnv, type Wanted } from './slots.ts';
 import { close, makeWatchers } from './watch.ts';
 
 /** What a deployment gives the object. */
-export interface JobEnv extends LimitVariables, FleetEnv, OutboxEnv {}
+export interface JobEnv extends LimitVariables, FleetEnv, SlotsEnv, OutboxEnv {}
 
 /**
- * How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a
- * crashed job sooner.
+ * When a job that goes on is woken again, in case nobody lives who walks it. Who is then walked already, is waited for:
+ * the platform repeats an alarm whose handler was cut off.
  */
 const LEASE_MS = 10_000;
+/** How often a slot is renewed while its stage runs. */
+const RENEW_MS = 10_000;
+const TERA = 1e12;
 /**
  * How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes.
  */
@@ -95,10 +116,11 @@ const LONGEST_CONFIRM_PAUSE_MS = 10_000;
 const WALK_END_MS = 10_000;
 
 export class JobObject extends DurableObject<JobEnv> implements JobCalls {
-  readonly #sql: SqlStorage;
+  readonly #alarm: Alarm;
+  readonly #rows: Rows;
   readonly #watchers = makeWatchers(this.ctx, {
     state: (owner) => this.#stateFor(owner),
-    read: (after, limit) => readEvents(this.#sql, after, limit),
+    read: (after, limit) => readEvents(this.#rows, after, limit),
     view: () => this.view(null),
     latest: () => this.#progress.latest(),
   });
@@ -107,18 +129,26 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     tell: (heard) => this.#watchers.tell(heard),
   });
   readonly #servers: Servers;
+  readonly #slots: Slots;
   readonly #outbox: Outbox;
   /** ends the stage request in flight; null when there is none in this incarnation */
   #inFlight: AbortController | null = null;
   #walking: Promise<'over' | 'waits'> | null = null;
+  /** its account has said that it may begin */
+  #isConfirmed = false;
+  /** time that the last stage took, without what it spent in its server's line */
+  #computedMs = 0;
 
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
-    this.#sql = ctx.storage.sql;
-    this.#servers = makeServers(() => this.env, this.#sql, ctx.id.name ?? '');
+    this.#alarm = makeAlarm(ctx.storage);
+    this.#rows = makeRows(ctx.storage, () => this.#alarm.forget());
+    this.#servers = makeServers(() => this.env, this.#rows, ctx.id.name ?? '');
+    this.#slots = makeSlots(() => this.env, this.#servers, ctx.id.name ?? '');
     this.#outbox = makeOutbox({
       env: () => this.env,
-      storage: ctx.storage,
+      rows: this.#rows,
+      alarm: this.#alarm,
       job: ctx.id.name ?? '',
       view: () => this.viewWithLogs(null),
       server: (id) => this.#servers.byId(id),
@@ -126,34 +156,42 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       expire: () => this.#scrub('expired'),
     });
     ctx.blockConcurrencyWhile(async () => {
-      if (!hasTables(this.#sql)) return;
-      ctx.storage.transactionSync(() => migrate(this.#sql, JOB_MIGRATIONS));
+      if (!this.#rows.isThere()) return;
       // a new incarnation means that whoever held the lease is gone: nothing to wait for
       const now = Date.now();
       const row = this.#row();
-      const due = row && !isLastRoom(row.room) ? now + pauseLeft(row, now) : nextLetterAt(this.#sql, now);
-      const alarm = await ctx.storage.getAlarm();
-      if (due !== null && (alarm === null || alarm > due)) await ctx.storage.setAlarm(due);
+      const due = row && !isLastRoom(row.room) ? now + pauseLeft(row, now) : nextLetterAt(this.#rows, now);
+      await this.#alarm.read();
+      if (due !== null) this.#alarm.by(due);
     });
   }
 
-  async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView | null> {
+  async create({
+    id,
+    account,
+    regions = [''],
+    request,
+    plan,
+    deadlineSeconds,
+    webhook,
+  }: NewJob): Promise<JobView | null> {
     const now = Date.now();
-    const isNew = this.ctx.storage.transactionSync(() => {
-      migrate(this.#sql, JOB_MIGRATIONS);
+    const isNew = this.#rows.transact(() => {
       if (this.#row()) return false;
       // an erased job does not come again: what its first life cost is still to be told
-      if (nextLetterAt(this.#sql, now) !== null) return false;
+      if (nextLetterAt(this.#rows, now) !== null) return false;
       const deadlineAt = deadlineSeconds === null ? null : now + deadlineSeconds * 1000;
       const told = webhook && ({ ...webhook, tries: 0, state: 'waiting' } as const);
-      insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
-      this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
       const cost = plan.price && viewQuotedCost(plan.price);
-      this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } });
-      void this.ctx.storage.setAlarm(now);
+      const events: JobEvent[] = [
+        { type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } },
+        { type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } },
+      ];
+      insertRow(this.#rows, newRecord({ id, account, regions, request, plan, deadlineAt, webhook: told }, now), events);
       return true;
     });
+    if (isNew) this.#go();
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
     return this.view(null);
   }
@@ -165,7 +203,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   viewWithLogs(owner: string | null): JobWithLogs | null {
     const row = this.#rowOf(owner);
-    return row && { job: this.#view(row), logs: logLines(readStory(this.#sql)) };
+    return row && { job: this.#view(row), logs: logLines(readStory(this.#rows)) };
   }
 
   /** A WebSocket of somebody who watches: src/job/watching.ts. */
@@ -188,15 +226,15 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   ending(): JobEnd | 'open' | null {
     const row = this.#row();
-    const [untold] = hasTables(this.#sql) ? lettersOf(this.#sql, 'ended') : [];
+    const [untold] = lettersOf(this.#rows, 'ended');
     if (untold) return endIn(untold.payload);
     return row && (endOf(row, null) ?? 'open');
   }
 
   reckoning(): Reckoning | null {
-    if (!hasTables(this.#sql)) return null;
+    if (!this.#rows.isThere()) return null;
     const row = this.#row();
-    return { quoted: row?.plan.price?.quoted ?? null, end: this.ending(), letters: waitingKinds(this.#sql) };
+    return { quoted: row?.plan.price?.quoted ?? null, end: this.ending(), letters: waitingKinds(this.#rows) };
   }
 
   async cancel(owner: string): Promise<JobView | null> {
@@ -205,7 +243,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!isLastRoom(row.room)) {
       this.#progress.flush();
       const data = { job_id: row.id, room: roomName(row.room) };
-      this.ctx.storage.transactionSync(() =>
+      this.#rows.transact(() =>
         this.#finish(row, {
           room: { name: 'cancelled' },
           event: ({ cost }) => ({ type: 'cancelled', data: { ...data, cost } }),
@@ -230,7 +268,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
     if (row) this.#scrub('erased');
-    else hastenLetters(this.#sql, 'picture', Date.now());
+    else hastenLetters(this.#rows, 'picture', Date.now());
     this.#outbox.dropCalls();
     // a picture on its way to the bucket must not arrive behind the erasure
     await within(WALK_END_MS, 'the end of the walk', Promise.resolve(this.#walking)).catch(() => undefined);
@@ -241,11 +279,30 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return true;
   }
 
+  turn(dispatcher: string, slot: Slot): boolean {
+    const row = this.#row();
+    if (!row || isLastRoom(row.room) || !this.#slots.turn(dispatcher, slot)) return false;
+    this.#go();
+    return true;
+  }
+
+  /** The alarm of a lease, of a wait that is over, or of a letter. */
+  override async alarm(): Promise<void> {
+    this.#alarm.came();
+    await this.#walkAndTell();
+  }
+
+  /** The job goes on now, with an alarm behind it in case this incarnation does not live. */
+  #go(): void {
+    this.#alarm.by(Date.now() + LEASE_MS);
+    this.ctx.waitUntil(this.#walkAndTell());
+  }
+
   /**
-   * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second alarm joins the first. A
+   * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second call joins the first. A
    * fault of ours or of the configuration leaves an alarm behind, so that no job is stranded.
    */
-  override async alarm(): Promise<void> {
+  async #walkAndTell(): Promise<void> {
     try {
       // apart from what is delivered: an erasure waits for the walk alone
       this.#walking ??= this.#walkOn().finally(() => {
@@ -254,7 +311,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       if ((await this.#walking) === 'over') await this.#outbox.deliver();
     } catch (error) {
       logLine('alarm_threw', { job_id: this.ctx.id.name ?? '', error: messageOf(error) });
-      await this.ctx.storage.setAlarm(Date.now() + FAULT_PAUSE_MS);
+      this.#alarm.set(Date.now() + FAULT_PAUSE_MS);
     }
   }
 
@@ -270,70 +327,135 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         this.#failAtDeadline(row);
         continue;
       }
-      const pause = pauseLeft(row, now);
-      if (row.confirmedAt === null && pause === 0) {
-        await this.#confirm(row);
-        continue;
-      }
+      // who has a slot has waited
+      const pause = this.#slots.held ? 0 : pauseLeft(row, now);
       // before the beginning: the clock has stepped back, so nobody knows how long it has been
       if (pause > 0 || now > begin + ALARM_MS || now < begin) {
-        await this.ctx.storage.setAlarm(now + Math.min(pause, left));
+        this.#alarm.by(now + Math.min(pause, left));
         return 'waits';
       }
+      if (row.room.name === 'stage' && !(await this.#isReady(row, row.room.stage))) continue;
       await this.#walk(row);
     }
+  }
+
+  /**
+   * Whether a stage may go out: its account has said that the job may begin, and there is a slot for it. Where not, the
+   * row says until when the job waits, or how it has ended.
+   */
+  async #isReady(row: JobRecord, stage: number): Promise<boolean> {
+    const wanted = this.#wanted(row, stage, readUsage(this.#rows));
+    const [isConfirmed, asked] = await Promise.all([this.#isConfirmed || this.#confirm(row), this.#slots.ask(wanted)]);
+    const current = this.#row();
+    // ended, or gone, or walked by another meanwhile
+    if (!current || roomName(current.room) !== roomName(row.room)) return false;
+    if (!isConfirmed) {
+      this.#slots.done({ kind: 'dropped' }, null);
+      return false;
+    }
+    if (asked.kind === 'slot' || this.#slots.held) return true;
+    const line = asked.kind === 'line' ? asked : null;
+    const now = Date.now();
+    const waits = whileWaiting(current, stage, line, { patience: this.#limits, now });
+    if (!waits) {
+      this.#fail(current, 'no_capacity', describeFailure({ reason: 'no_server' }));
+      return false;
+    }
+    // nobody could take it, whoever was free: somebody has to look
+    if (!line && current.busySince === null) logLine('alert', { job_id: row.id, what: 'no_server' });
+    this.#rows.transact(() => {
+      updateRow(this.#rows, { ...waits.changes, confirmedAt: current.confirmedAt ?? now });
+      if (waits.event) this.#append(waits.event);
+    });
+    this.#watchers.notify();
+    return false;
+  }
+
+  /** What a stage asks of the dispatchers. */
+  #wanted(row: JobRecord, stage: number, usage: readonly StageUsage[]): Wanted {
+    const { plan, request } = row;
+    const work = plan.stages.map(({ flops }) => flops / TERA);
+    return {
+      regions: row.regions,
+      account: row.account,
+      request: {
+        job: row.id,
+        needs: needsOf(plan),
+        engine: boundEngine(request, usage),
+        tflops: work[stage - 1] ?? 0,
+        restTflops: work.slice(stage - 1).reduce((sum, one) => sum + one, 0),
+        hasBegun: stage > 1,
+        since: row.createdAt,
+        last: readAttempts(this.#rows).at(-1)?.backend ?? null,
+        movingTflops: plan.flops.text / TERA,
+        tried: metSoFar(this.#rows, stage).tried,
+      },
+    };
   }
 
   /**
    * Asks the account whether the job may begin: what it may cost is held there, unless the account has let it go before
    * the job came. Until that is answered nothing is sent.
    */
-  async #confirm(row: JobRecord): Promise<void> {
+  async #confirm(row: JobRecord): Promise<boolean> {
+    if (row.confirmedAt !== null) return true;
     try {
       const confirmed = await within(
         ACCOUNT_MS,
         'the account',
         this.env.ACCOUNTS.getByName(row.account).confirm(row.id),
       );
-      if (this.#row()?.confirmedAt !== null) return;
-      if (confirmed === 'held') updateRow(this.#sql, { confirmedAt: Date.now(), busySince: null });
+      if (confirmed === 'held') this.#isConfirmed = true;
       else this.#fail(row, 'not_confirmed', 'The job came too late: its account has let it go. Nothing was charged.');
+      return confirmed === 'held';
     } catch (error) {
       logLine('account_not_reached', { job_id: row.id, error: messageOf(error) });
       const now = Date.now();
       // a clock that has stepped back begins the wait anew
       const busySince = Math.min(row.busySince ?? now, now);
       const waited = now - busySince;
-      if (waited >= this.#limits.queueMs) {
+      if (waited >= this.#limits.queueMs)
         this.#fail(row, 'not_confirmed', 'The account did not say that the job may begin. Nothing was charged.');
-        return;
+      else {
+        const pause = Math.min(LONGEST_CONFIRM_PAUSE_MS, Math.max(CONFIRM_PAUSE_MS, waited));
+        updateRow(this.#rows, { busySince, notBefore: now + pause });
       }
-      const pause = Math.min(LONGEST_CONFIRM_PAUSE_MS, Math.max(CONFIRM_PAUSE_MS, waited));
-      updateRow(this.#sql, { busySince, notBefore: now + pause });
+      return false;
     }
   }
 
   /** One room: what it reads is `row`; what it changed is stored if the job still stands where it stood. */
   async #walk(row: JobRecord): Promise<void> {
     const name = roomName(row.room);
-    if (row.room.name === 'stage' && row.tries >= this.#limits.attempts) {
+    if (row.tries > 0 && isOutOfPatience(row, this.#limits, Date.now()))
       return this.#fail(
         row,
         'interrupted',
         `The stage was cut off ${row.tries} times, the last time without any answer.`,
       );
-    }
     let before: Job;
     try {
-      before = readJob(this.#sql, row);
+      before = readJob(this.#rows, row);
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       return this.#failUnreadable(row, error.parts);
     }
     const tools: Tools = { runStage: (request) => this.#runStage(row, request), clock: () => performance.now() };
     let step: Step;
+    const left = () => ({ room: name, ms: Date.now() - row.roomSince });
+    let times: JobRecord['roomTimes'] = row.roomTimes;
     try {
       step = await tracing.enterSpan(name, () => walkRoom(before, tools));
+      if (row.room.name === 'stage') this.#slots.done(...this.#afterStage(row, step));
+      times = [...times, left()];
+      if (step.ok && step.job.room.name === 'select') {
+        // it takes less time than storing the picture it reads
+        const since = Date.now();
+        const first = step;
+        const second = await tracing.enterSpan('select', () => walkRoom(first.job, tools));
+        step = second.ok ? { ...second, events: [...first.events, ...second.events] } : second;
+        times = [...times, { room: 'select', ms: Date.now() - since }];
+      }
     } catch (error) {
       // moved on meanwhile, or erased: nothing of it is there to be read any more
       if (error instanceof Superseded || !this.#row()) return;
@@ -341,49 +463,72 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       logLine('room_threw', { job_id: row.id, room: name, error: messageOf(error) });
       return this.#fail(row, 'internal_error', 'The job met an internal error.');
     }
-    if (step.ok) await this.#advance(row, before, step);
+    if (step.ok) await this.#advance(row, before, { ...step, times });
     else this.#retryOrFail(row, step.failure);
   }
 
+  /** What a stage that is over says of its server, and the stage that follows. */
+  #afterStage(row: JobRecord, step: Step): [SlotOutcome, Wanted | null] {
+    if (!step.ok) return [slotOutcomeOf(step.failure), null];
+    const { room, usage } = step.job;
+    const next = room.name === 'stage' ? room.stage : room.name === 'select' ? 2 : null;
+    return [{ kind: 'done', ms: this.#computedMs }, next === null ? null : this.#wanted(row, next, usage)];
+  }
+
   /**
-   * Sends a stage request to the server it is best sent to: the attempt and its lease are stored before a byte goes
-   * out. Throws Superseded when the job has moved meanwhile.
+   * Sends a stage request to the server of the slot: the attempt and its lease are stored before a byte goes out. Throws
+   * Superseded when the job has moved meanwhile.
    */
   async #runStage(row: JobRecord, request: StageRequest): Promise<Ran> {
-    const addressed = await this.#servers.address(row, request);
-    if (!addressed) return { ok: false, failure: { reason: 'no_server' } };
-    const { backend, stageId, engineClass } = addressed;
+    const slot = this.#slots.held;
+    const addressed = slot && (await this.#servers.address(row, request, slot));
+    if (!slot || !addressed) return { ok: false, failure: { reason: 'no_server' } };
+    const { backend, engineClass } = slot;
+    const { stageId } = addressed;
     const { stage, tokens, steps } = request.stage;
-    this.ctx.storage.transactionSync(() => {
+    const begin = Date.now();
+    const isGivenUp = this.#rows.transact(() => {
       if (!this.#standsAt(row, row.attempt)) throw new Superseded();
-      updateRow(this.#sql, { attempt: row.attempt + 1, tries: row.tries + 1 });
-      beginAttempt(this.#sql, { backend, stageId, stage, number: row.attempt + 1 });
+      // told once, however often servers that take nothing are asked
+      const isTold = row.tries === 0 && readAttempts(this.#rows).some((attempt) => attempt.stage === stage);
+      const left = giveUpElsewhere(this.#rows, stage, backend);
+      for (const sent of left) addLetter(this.#rows, forget(sent), begin);
+      const cutOff = row.tries > 0 ? { busySince: row.busySince ?? begin } : {};
+      const confirmed = row.confirmedAt === null ? { confirmedAt: begin, busySince: null } : {};
+      updateRow(this.#rows, { attempt: row.attempt + 1, tries: row.tries + 1, ...cutOff, ...confirmed });
+      beginAttempt(this.#rows, { backend, stageId, stage, number: row.attempt + 1 });
       const stages = row.plan.stages.length;
-      // told once for each wait, however often busy servers are asked
-      if (row.busySince === null)
-        this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
-      void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
+      if (!isTold) this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
+      this.#alarm.by(begin + LEASE_MS);
+      return left.length > 0;
     });
     this.#watchers.notify();
-    const begin = Date.now();
+    if (isGivenUp) this.ctx.waitUntil(this.#outbox.deliverInside());
     const controller = new AbortController();
     this.#inFlight = controller;
     const deadline = row.deadlineAt === null ? null : setTimeout(() => this.#failAtDeadline(row), timeLeft(row, begin));
+    const renewal = setInterval(() => void this.#slots.renew(), RENEW_MS);
+    let computesSince = begin;
     try {
       const outcome = await addressed.send({
         signal: controller.signal,
         timeoutMs: this.#limits.timeoutMs,
         silenceMs: this.#limits.silenceMs,
+        lineMs: this.#limits.queueMs,
         onProgress: (event) => {
-          if (!controller.signal.aborted) this.#progress.add(row.id, stage, event);
+          if (controller.signal.aborted) return;
+          if (event.event === 'queued' && event.position > 0) computesSince = Date.now();
+          this.#progress.add(row.id, stage, event);
         },
         onWorker: (worker) => {
-          if (!controller.signal.aborted) nameWorker(this.#sql, row.attempt + 1, worker);
+          if (!controller.signal.aborted) nameWorker(this.#rows, row.attempt + 1, worker);
         },
       });
+      this.#computedMs = Date.now() - computesSince;
       return outcome.ok ? { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1, engineClass } : outcome;
     } finally {
       clearTimeout(deadline);
+      clearInterval(renewal);
       this.#progress.flush();
       if (this.#inFlight === controller) this.#inFlight = null;
     }
@@ -393,7 +538,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #storeProgress({ event, at }: Heard): void {
     const row = this.#row();
     if (!row || isLastRoom(row.room)) return;
-    appendEvent(this.#sql, event, at);
+    appendEvents(this.#rows, [event], at);
     this.#watchers.notify();
   }
 
@@ -401,7 +546,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
    * Stores what a room made, and the room after it. The image goes to R2 first: a row never points at an image that is
    * not there.
    */
-  async #advance(row: JobRecord, before: Job, { job, events, image }: Extract<Step, { ok: true }>): Promise<void> {
+  async #advance(
+    row: JobRecord,
+    before: Job,
+    { job, events, image, times }: Extract<Step, { ok: true }> & { readonly times: JobRecord['roomTimes'] },
+  ): Promise<void> {
     if (image) {
       try {
         await putPicture(this.env.IMAGES, row, image);
@@ -411,12 +560,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       }
     }
     const sent = row.attempt + (row.room.name === 'stage' ? 1 : 0);
-    const isStored = this.ctx.storage.transactionSync(() => {
+    const isStored = this.#rows.transact(() => {
       if (!this.#standsAt(row, sent)) return false;
       const now = Date.now();
-      writeJob(this.#sql, before, job);
-      if (row.room.name === 'stage') settleAttempt(this.#sql, 'stored');
-      for (const event of events) this.#append(event);
+      writeJob(this.#rows, before, job);
+      if (row.room.name === 'stage') settleAttempt(this.#rows, 'stored');
+      this.#append(...events);
       if (job.room.name === 'done') {
         const finished = imageOf(row, image?.length ?? 0);
         this.#finish(row, {
@@ -426,7 +575,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         });
       } else {
         const unhurried = { tries: 0, notBefore: 0, busySince: null };
-        updateRow(this.#sql, { room: job.room, roomSince: now, roomTimes: timesAfter(row, now), ...unhurried });
+        updateRow(this.#rows, { room: job.room, roomSince: now, roomTimes: times, ...unhurried });
       }
       return true;
     });
@@ -437,11 +586,15 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   }
 
   /** A stage without result: the job waits, tries again, or ends. */
-  #retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(this.#sql)): void {
+  #retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(this.#rows)): void {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !this.#standsAt(row, row.attempt + (isSent ? 1 : 0))) return;
     if (isSent) logLine('stage_failed', { job_id: row.id, stage: row.room.stage, attempt: row.tries + 1, ...fault });
-    const verdict = afterFault(row, row.room.stage, fault, this.#limits, Date.now());
+    const { stage } = row.room;
+    const { tried, ...counted } = metSoFar(this.#rows, stage);
+    const at = readAttempts(this.#rows).at(-1)?.backend ?? '';
+    const met = { ...counted, hasOther: this.#servers.hasOther([...tried, at], row.plan.model.id) };
+    const verdict = afterFault(row, stage, fault, { patience: this.#limits, met, now: Date.now() });
     // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
     if (verdict.kind === 'delay' && fault.reason !== 'busy' && isWaiting(fault) && row.busySince === null)
       logLine('alert', { job_id: row.id, what: fault.reason });
@@ -449,14 +602,14 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       this.#fail(row, verdict.reason, verdict.message, { attempts: verdict.attempts, usage });
       return;
     }
-    this.ctx.storage.transactionSync(() => {
+    this.#rows.transact(() => {
       // where only the bucket failed, the server has the result and is asked again
       if (isSent && fault.reason !== 'storage_failed') {
-        settleAttempt(this.#sql, 'failed');
-        if (!mayStillRun(fault)) forgetWorker(this.#sql);
+        faultAttempt(this.#rows, { mayStillRun: mayStillRun(fault), isReported: fault.reason === 'reported' });
+        if (!mayStillRun(fault)) forgetWorker(this.#rows);
       }
       if (verdict.event) this.#append(verdict.event);
-      updateRow(this.#sql, verdict.changes);
+      updateRow(this.#rows, verdict.changes);
     });
     this.#watchers.notify();
   }
@@ -481,7 +634,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!current || isLastRoom(current.room)) return;
     const stage = row.room.name === 'stage' ? row.room.stage : null;
     const failure = { reason, message, stage, attempts: known.attempts ?? current.tries };
-    this.ctx.storage.transactionSync(() =>
+    this.#rows.transact(() =>
       this.#finish(current, {
         room: { name: 'failed' },
         outcome: { failure },
@@ -506,16 +659,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       readonly event: (end: Pick<JobView, 'cost'> & { readonly receipt: Receipt }) => JobEvent;
     },
   ): void {
-    const { room, outcome, event, usage = readableUsage(this.#sql) } = end;
+    const { room, outcome, event, usage = readableUsage(this.#rows) } = end;
     const now = Date.now();
-    const heard = heardSteps(this.#sql);
+    const heard = heardSteps(this.#rows);
     const steps = row.room.name === 'stage' ? (heard.counted.get(row.room.stage) ?? 0) : 0;
     const how = { room, reason: outcome?.failure?.reason ?? null };
     const charge = chargeAtEnd(row, how, usage, steps);
     const receipt = receiptOf(row, { usage, charge, end: how }, now);
     const expiresAt = now + this.#ttlMs();
-    deleteLatents(this.#sql);
-    updateRow(this.#sql, {
+    deleteLatents(this.#rows.sql);
+    updateRow(this.#rows, {
       ...outcome,
       receipt,
       room,
@@ -528,9 +681,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     this.#append(event({ receipt, cost: costOf(ended) }));
     const told = endOf(ended, room.name === 'failed' ? excessWork(row, heard.everyRun) : null) as JobEnd;
     const facts = factsOf(row, { end: told, reason: how.reason, receipt, finishedAt: now, usage, steps });
-    for (const { letter, dueAt } of lettersAtEnd(row, { end: told, facts, expiresAt, now }, readAttempts(this.#sql)))
-      addLetter(this.#sql, letter, dueAt);
-    void this.ctx.storage.setAlarm(now);
+    for (const { letter, dueAt } of lettersAtEnd(row, { end: told, facts, expiresAt, now }, readAttempts(this.#rows)))
+      addLetter(this.#rows, letter, dueAt);
+    this.#alarm.by(now);
     logLine('job_ended', {
       job_id: row.id,
       room: room.name,
@@ -544,6 +697,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     this.#inFlight?.abort();
     this.#inFlight = null;
     this.#watchers.notify();
+    this.ctx.waitUntil(this.#slots.end());
     this.ctx.waitUntil(this.#outbox.deliver());
   }
 
@@ -552,12 +706,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const row = this.#row();
     if (!row) return;
     const now = Date.now();
-    this.ctx.storage.transactionSync(() => {
-      const letters = lettersAtErasure(row, readAttempts(this.#sql), now);
-      removeLetters(this.#sql, DROPPED_AT_ERASURE);
-      for (const { letter, dueAt } of letters) addLetter(this.#sql, letter, dueAt);
-      deleteContent(this.#sql);
-      void this.ctx.storage.setAlarm(now);
+    this.#rows.transact(() => {
+      const letters = lettersAtErasure(row, readAttempts(this.#rows), now);
+      removeLetters(this.#rows, DROPPED_AT_ERASURE);
+      for (const { letter, dueAt } of letters) addLetter(this.#rows, letter, dueAt);
+      deleteContent(this.#rows);
+      this.#alarm.by(now);
     });
     this.#watchers.notify();
     logLine('job_erased', { job_id: row.id, why });
@@ -565,8 +719,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   /** Whether the bucket has not deleted the picture of an erased job of `owner`. */
   #isErasing(owner: string): boolean {
-    if (!hasTables(this.#sql) || this.#row()) return false;
-    return lettersOf(this.#sql, 'picture').some(
+    if (this.#row()) return false;
+    return lettersOf(this.#rows, 'picture').some(
       (letter) => letter.payload.account === owner && (letter.tries > 0 || letter.dueAt <= Date.now()),
     );
   }
@@ -603,16 +757,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   /** What its owner sees. One whose request or plan is not what it should be is ended first. */
   #view(row: JobRecord): JobView {
     try {
-      return viewJob(row, this.#progress.latest()?.event ?? readLastEvent(this.#sql));
+      return viewJob(row, this.#progress.latest()?.event ?? readLastEvent(this.#rows));
     } catch {
-      return viewJob(this.#break(['request', 'plan']) as JobRecord, readLastEvent(this.#sql));
+      return viewJob(this.#break(['request', 'plan']) as JobRecord, readLastEvent(this.#rows));
     }
   }
 
   /** The stored job. One that cannot be read is ended first, by the name of what cannot be read. */
   #row(): JobRecord | null {
     try {
-      return readRow(this.#sql);
+      return readRow(this.#rows);
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       return this.#break(error.parts);
@@ -623,11 +777,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #break(columns: readonly string[]): JobRecord | null {
     const now = Date.now();
     const times = { now, expiresAt: now + this.#ttlMs() };
-    const broken = this.ctx.storage.transactionSync(() => {
-      const record = breakRow(this.#sql, columns, times);
+    const broken = this.#rows.transact(() => {
+      const record = breakRow(this.#rows, columns, times);
       if (!record?.failure) return record;
       this.#append({ type: 'failed', data: { job_id: record.id, ...record.failure, cost: costOf(record) } });
-      removeLetters(this.#sql, DROPPED_AT_BREAK);
+      removeLetters(this.#rows, DROPPED_AT_BREAK);
       const end = { status: 'failed', work: null, charge: null, excess: null } as const;
       const { reason } = record.failure;
       // one that had ended before is not told of twice
@@ -635,11 +789,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         record.finishedAt === now
           ? factsOf(record, { end, reason, receipt: null, finishedAt: now, usage: [], steps: 0 })
           : null;
-      const isUntold = lettersOf(this.#sql, 'ended').length > 0;
+      const isUntold = lettersOf(this.#rows, 'ended').length > 0;
       const told = { end, facts, expiresAt: times.expiresAt, now };
-      for (const { letter, dueAt } of lettersAtEnd(record, told, readAttempts(this.#sql)))
-        if (letter.kind !== 'ended' || !isUntold) addLetter(this.#sql, letter, dueAt);
-      void this.ctx.storage.setAlarm(now);
+      for (const { letter, dueAt } of lettersAtEnd(record, told, readAttempts(this.#rows)))
+        if (letter.kind !== 'ended' || !isUntold) addLetter(this.#rows, letter, dueAt);
+      this.#alarm.by(now);
       return record;
     });
     logLine('alert', { job_id: this.ctx.id.name ?? '', what: 'unreadable', part: broken?.failure?.message ?? '' });
@@ -654,8 +808,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return row && (owner === null || row.account === owner) ? row : null;
   }
 
-  #append(event: JobEvent): void {
-    appendEvent(this.#sql, event, Date.now());
+  #append(...events: readonly JobEvent[]): void {
+    appendEvents(this.#rows, events, Date.now());
   }
 }
 

@@ -34,6 +34,15 @@ import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
 import type { Statement } from '../billing/statement.ts';
 import type { MeterMinute } from '../billing/stripe.ts';
+import type {
+  Admission,
+  AdmissionRequest,
+  DispatcherView,
+  Released,
+  Slot,
+  SlotAnswer,
+  SlotRequest,
+} from '../fleet/slots.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
 import type { LetterKind } from './outbox.ts';
@@ -46,6 +55,8 @@ type Answer<T> = T | Promise<T>;
 export interface NewJob {
   readonly id: string;
   readonly account: string;
+  /** ids of the regions it may use, in this order; absent: the one without a name */
+  readonly regions?: readonly string[];
   readonly request: JobRequest;
   readonly plan: Plan;
   /** seconds the job may take; null: as long as it takes */
@@ -81,6 +92,8 @@ export interface JobCalls {
   create(job: NewJob): Answer<JobView | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
+  /** Its turn has come: a dispatcher has a slot for it. False where it has no use for one (any more). */
+  turn(dispatcher: string, slot: Slot): Answer<boolean>;
   /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
   ending(): Answer<JobEnd | 'open' | null>;
   /** What it says of its money, and which of its letters wait; null where there is nothing of it. */
@@ -89,6 +102,25 @@ export interface JobCalls {
   cancel(owner: string): Answer<JobView | null>;
   /** Removes prompt, picture, latents and events. False when there was no such job. */
   erase(owner: string): Answer<boolean>;
+}
+
+/** The dispatcher of one pool of stage servers in one region. */
+export interface DispatcherCalls {
+  /**
+   * A slot for the next stage of a job, or a place in the line: then `JobCalls.turn` follows. Idempotent: a job that
+   * holds a slot gets that one again, one that waits keeps its place.
+   */
+  ask(request: SlotRequest): Answer<SlotAnswer>;
+  /** The job still runs. False where its slot was given to another. */
+  renew(job: string, lease: number): Answer<boolean>;
+  /** The slot is free, and what came of it. */
+  release(job: string, released: Released): Answer<void>;
+  /** The job waits no longer. */
+  leave(job: string): Answer<void>;
+  /** Whether jobs that do not exist yet may come; their work is counted from now on, for half a minute. */
+  admit(request: AdmissionRequest): Answer<Admission>;
+  /** Its servers and its lines. */
+  demand(): Answer<DispatcherView>;
 }
 
 /** What came of a posting. */
