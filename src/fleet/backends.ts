@@ -44,13 +44,35 @@ const headersOf = <T extends z.ZodType>(value: T) =>
     .record(headerName, value)
     .refine((all) => Object.keys(all).length <= MAX_HEADERS, `must have at most ${MAX_HEADERS} headers`);
 
+/** Most of each field that is a number. */
+const MAX_WEIGHT = 100;
+const MAX_SLOTS = 64;
+const MAX_COLD_START = 3600;
+const SLOTS_RULE = `must be a whole number from 1 to ${MAX_SLOTS}`;
+const numberWithin = (least: number, most: number) => {
+  const rule = `must be a number from ${least} to ${most}`;
+  return z.number(rule).min(least, rule).max(most, rule);
+};
+
 const backend = z
   .strictObject({
     id: z.string('must be text').regex(/^[a-z0-9-]{1,64}$/, 'must have 1 to 64 of a-z, 0-9 and -'),
     url: z
       .url({ protocol: /^https?$/, error: 'must be an http or https address' })
       .refine(isBase, 'must have no user, password, query or fragment'),
-    region: z.string().max(64).default(''),
+    /** where it stands: an id of REGIONS, or just a name where the deployment has none */
+    region: z.string('must be text').max(64).default(''),
+    /** what is scheduled together: one dispatcher leads the backends of a region and pool */
+    pool: z
+      .string('must be text')
+      .regex(/^[a-z0-9-]{1,64}$/, 'must have 1 to 64 of a-z, 0-9 and -')
+      .default('default'),
+    /** its share of the work beside others of its kind; 0: it begins nothing more, and finishes what it has */
+    weight: numberWithin(0, MAX_WEIGHT).default(1),
+    /** stages that are sent to it at once */
+    slots: z.int(SLOTS_RULE).min(1, SLOTS_RULE).max(MAX_SLOTS, SLOTS_RULE).default(2),
+    /** how long it takes to come up where nothing of it runs; null: it always runs */
+    cold_start_seconds: numberWithin(0, MAX_COLD_START).nullable().default(null),
     /** model ids it may be asked for; `*` is all it has */
     models: z.array(z.string().max(200)).max(256).default(['*']),
     token_header: z.enum(TOKEN_HEADERS, `must be ${TOKEN_HEADERS.join(' or ')}`).default('Authorization'),

@@ -1,91 +1,90 @@
-/** Which stage server a stage goes to. Pure. */
-import { type KnownServer, servedBy } from './models.ts';
+/** Which of the stage servers that can take a stage it is best sent to. Pure. */
 
-/** What a stage needs of its server. */
-export interface Needs {
-  readonly model: string;
-  readonly digest: string;
-  /** features without which its numbers would differ */
-  readonly features: readonly string[];
-}
-
-/** A server that can take the stage, with what it may be sent. */
-export interface Candidate {
+/** A server that can take the stage, as it is now. */
+export interface Choosable {
   readonly id: string;
-  readonly engineClass: string | null;
-  readonly features: readonly string[];
+  /** share of the stages it is to get: 1 as any other, less for one that is tried out, 0 for one that is to be emptied */
+  readonly weight: number;
+  /** milliseconds a TFLOP; null: not known */
+  readonly pace: number | null;
+  /** work it has and has not finished, TFLOPs, and since when it works on the oldest of it, milliseconds */
+  readonly outstanding: number;
+  readonly workingMs: number;
+  /** it could take a stage at once */
+  readonly isFree: boolean;
+  /** stages it was given lately, older ones counting less */
+  readonly given: number;
 }
 
-/** Why a server is none: nothing is known of it, it has other models or builds, lacks features, computes otherwise. */
-export type Unfit =
-  | { readonly notKnown: string }
-  | 'other_models'
-  | { readonly lacks: readonly string[] }
-  | { readonly engineClass: string | null };
-
-/** Where the job's last request went, and whether that led to no result. */
-export interface LastAttempt {
-  readonly backend: string;
-  readonly hasFailed: boolean;
+/** A stage that looks for its server. */
+export interface Wanting {
+  readonly tflops: number;
+  /** where the job's last stage ran: its prompt is encoded there; null: nowhere yet */
+  readonly last: string | null;
+  /** what it costs to go elsewhere, TFLOPs: the prompt is encoded again */
+  readonly movingTflops: number;
+  /** servers where the stage came to nothing */
+  readonly tried: readonly string[];
 }
 
-export interface Choice {
-  /** best first; empty where there is nobody to ask now */
-  readonly candidates: readonly Candidate[];
-  readonly unfit: readonly { readonly id: string; readonly why: Unfit }[];
+export interface Ranked {
+  readonly id: string;
+  readonly isFree: boolean;
+  /** until the stage is expected to be done, milliseconds */
+  readonly expectedMs: number;
+  readonly why: 'least_wait' | 'stays' | 'owed';
+}
+
+/** What moving costs beside the prompt: another connection, a worker that is cold. Milliseconds. */
+const MOVING_MS = 20;
+/** Stands in for a pace where none is known of any server: then the work in hand decides. */
+const UNKNOWN_PACE = 1;
+
+/** Milliseconds a TFLOP, as `pace` says, or as the stage under way already shows. */
+function presentPace({ pace, outstanding, workingMs }: Choosable, usual: number): number {
+  const known = pace ?? usual;
+  // it has worked on its oldest stage longer than all it has should take
+  return outstanding > 0 ? Math.max(known, workingMs / outstanding) : known;
+}
+
+/** The share of the stages that a server with a weight of its own has had, below what it is to have. */
+function isOwed(server: Choosable, servers: readonly Choosable[]): boolean {
+  const weights = servers.reduce((sum, { weight }) => sum + weight, 0);
+  const given = servers.reduce((sum, other) => sum + other.given, 0);
+  return server.given * weights < server.weight * (given + 1);
 }
 
 /**
- * The servers that can take a stage, best first, and why the others cannot.
- *
- * A job stays where it is as long as that works: its prompt is encoded there, and a request cut off on our side may
- * still run there. After a failed attempt the next server of the configuration comes first. Servers that could
- * not be asked just now come last. Laws: a server that lacks a
- * needed feature, has another build of the model, or does not state the engine class `engine` is never a candidate;
- * null for `engine` lets every class in, also one that is not stated.
+ * The servers, best first: the one where the stage is expected to be done soonest, with what it costs to leave the one
+ * that has the prompt. Where waiting for a busy one is sooner than beginning at a free one, the busy one comes first,
+ * and the stage waits. A server where the stage came to nothing is none, unless there is no other; one of weight 0 is
+ * none, unless the job is there. One with a weight below 1 gets its share of new jobs first, and of others nothing.
  */
-export function choose({
-  servers,
-  needs,
-  engine,
-  last,
-}: {
-  readonly servers: readonly KnownServer[];
-  readonly needs: Needs;
-  readonly engine: string | null;
-  readonly last: LastAttempt | null;
-}): Choice {
-  const judged = inOrder(servers, last).map((server) => ({ id: server.backend.id, ...judge(server, needs, engine) }));
-  return {
-    candidates: judged.flatMap(({ id, fit }) => (fit ? [{ id, ...fit }] : [])),
-    unfit: judged.flatMap(({ id, why }) => (why ? [{ id, why }] : [])),
-  };
+export function choose(servers: readonly Choosable[], { tflops, last, movingTflops, tried }: Wanting): readonly Ranked[] {
+  const open = servers.filter(({ id, weight }) => weight > 0 || id === last);
+  const untried = open.filter(({ id }) => !tried.includes(id));
+  const candidates = untried.length > 0 ? untried : open;
+  const known = candidates.flatMap(({ pace }) => (pace !== null && Number.isFinite(pace) ? [pace] : []));
+  const usual = known.length > 0 ? Math.min(...known) : UNKNOWN_PACE;
+  const isHeld = last !== null && candidates.some(({ id }) => id === last);
+  const ranked = candidates.map((server) => {
+    const pace = presentPace(server, usual);
+    const waiting = Math.max(0, server.outstanding * pace - server.workingMs);
+    const moving = last === null || server.id === last ? 0 : movingTflops * pace + MOVING_MS;
+    const isOnTrial = server.weight > 0 && server.weight < 1;
+    const owed = isOnTrial && !isHeld && isOwed(server, open);
+    const why: Ranked['why'] = owed ? 'owed' : server.id === last ? 'stays' : 'least_wait';
+    const order = owed ? 0 : isOnTrial && server.id !== last ? 2 : 1;
+    return { server, order, why, expectedMs: waiting + moving + tflops * pace };
+  });
+  ranked.sort(
+    (a, b) =>
+      a.order - b.order ||
+      inSteps(a.expectedMs) - inSteps(b.expectedMs) ||
+      a.server.given / a.server.weight - b.server.given / b.server.weight,
+  );
+  return ranked.map(({ server: { id, isFree }, expectedMs, why }) => ({ id, isFree, expectedMs, why }));
 }
 
-/** The servers with the one to begin with first: the last one used, or after a failure the one behind it. */
-function inOrder(servers: readonly KnownServer[], last: LastAttempt | null): readonly KnownServer[] {
-  const at = servers.findIndex(({ backend }) => backend.id === last?.backend);
-  const first = at < 0 ? 0 : last?.hasFailed ? at + 1 : at;
-  const ordered = [...servers.slice(first), ...servers.slice(0, first)];
-  // where the job is, it stays; of the others those come last that could not be asked just now
-  const stays = ({ backend }: KnownServer): boolean => backend.id === last?.backend && !last.hasFailed;
-  const isWell = (server: KnownServer): boolean => server.fault === null || stays(server);
-  return [...ordered.filter(isWell), ...ordered.filter((server) => !isWell(server))];
-}
-
-function judge(
-  server: KnownServer,
-  needs: Needs,
-  engine: string | null,
-): { readonly fit: Omit<Candidate, 'id'> | null; readonly why: Unfit | null } {
-  const { list, fault } = server;
-  if (!list) return { fit: null, why: { notKnown: fault ?? '' } };
-  const facts = servedBy(server, needs);
-  if (!facts) return { fit: null, why: 'other_models' };
-  const { features } = list.contract;
-  const lacks = needs.features.filter((feature) => !features.includes(feature));
-  if (lacks.length > 0) return { fit: null, why: { lacks } };
-  const { engine_class: engineClass } = facts;
-  if (engine !== null && engineClass !== engine) return { fit: null, why: { engineClass } };
-  return { fit: { engineClass, features }, why: null };
-}
+/** Differences of about a hundredth are noise: then who got less comes first. */
+const inSteps = (ms: number): number => Math.round(100 * Math.log1p(Math.min(ms, Number.MAX_SAFE_INTEGER)));

@@ -16,6 +16,9 @@ export interface AnswerCache {
   put(key: Request, answer: Response): Promise<void>;
 }
 
+/** The dispatcher that a backend belongs to. */
+export const dispatcherName = ({ region, pool }: Pick<Backend, 'region' | 'pool'>): string => `${region}/${pool}`;
+
 export interface Fleet {
   /**
    * Every backend in the order of the configuration, with what it said at most a minute ago, or when it last answered.

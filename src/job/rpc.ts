@@ -33,6 +33,15 @@ import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
 import type { Statement } from '../billing/statement.ts';
 import type { MeterMinute } from '../billing/stripe.ts';
+import type {
+  Admission,
+  AdmissionRequest,
+  DispatcherView,
+  Released,
+  Slot,
+  SlotAnswer,
+  SlotRequest,
+} from '../fleet/slots.ts';
 import type { StoredEvent } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
@@ -90,6 +99,8 @@ export interface JobCalls {
   eventsAfter(owner: string | null, after: number, waitMs: number): Answer<readonly StoredEvent[] | null>;
   /** The job once it has ended, or as it stands after `ms`. */
   wait(owner: string, ms: number): Answer<JobView | null>;
+  /** Its turn has come: a dispatcher has a slot for it. False where it has no use for one (any more). */
+  turn(dispatcher: string, slot: Slot): Answer<boolean>;
   /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
   ending(): Answer<JobEnd | 'open' | null>;
   /** What it says of its money, and which of its letters wait; null where there is nothing of it. */
@@ -98,6 +109,25 @@ export interface JobCalls {
   cancel(owner: string): Answer<JobView | null>;
   /** Removes prompt, picture, latents and events. False when there was no such job. */
   erase(owner: string): Answer<boolean>;
+}
+
+/** The dispatcher of one pool of stage servers in one region. */
+export interface DispatcherCalls {
+  /**
+   * A slot for the next stage of a job, or a place in the line: then `JobCalls.turn` follows. Idempotent: a job that
+   * holds a slot gets that one again, one that waits keeps its place.
+   */
+  ask(request: SlotRequest): Answer<SlotAnswer>;
+  /** The job still runs. False where its slot was given to another. */
+  renew(job: string, lease: number): Answer<boolean>;
+  /** The slot is free, and what came of it. */
+  release(job: string, released: Released): Answer<void>;
+  /** The job waits no longer. */
+  leave(job: string): Answer<void>;
+  /** Whether jobs that do not exist yet may come; their work is counted from now on, for half a minute. */
+  admit(request: AdmissionRequest): Answer<Admission>;
+  /** Its servers and its lines. */
+  demand(): Answer<DispatcherView>;
 }
 
 /** What came of a posting. */

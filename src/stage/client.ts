@@ -69,8 +69,12 @@ export interface StageCall {
   readonly evaluations: number;
   readonly rgbSize: { readonly width: number; readonly height: number };
   readonly signal: AbortSignal;
+  /** longest in all, without the time in the server's line */
   readonly timeoutMs: number;
+  /** longest without a message */
   readonly silenceMs: number;
+  /** longest in the server's line */
+  readonly lineMs: number;
   readonly onProgress: (event: StageProgress) => void;
   /** the worker behind a gateway that is asked rather than others; absent and null: any */
   readonly worker?: string | null;
@@ -182,7 +186,7 @@ export function connectStageServer({
         const onProgress: StageCall['onProgress'] = (event) => {
           // a body that ignores its signal may still speak when nobody waits for it any more
           if (timer.signal.aborted) return;
-          timer.heard();
+          timer.heard(event.event === 'queued' && event.position > 0);
           call.onProgress(event);
         };
         const work = runCall({ ...call, signal: timer.signal, onProgress });
@@ -342,21 +346,24 @@ function retryAfter(header: string | null): number {
 }
 
 /**
- * Two clocks on one call: all of it, and the time since the last message. The first to run out aborts the call and
- * names itself.
+ * Three clocks on one call: the time that it computes, the time in the server's line, and the time since the last
+ * message. The first to run out aborts the call and names itself.
  */
 function startTimers(call: StageCall) {
   const controller = new AbortController();
   let failure: StageFailure = { reason: 'aborted' };
-  let silence: ReturnType<typeof setTimeout>;
-  const expire = (kind: 'total' | 'silence', ms: number) => () => {
-    failure = { reason: 'timeout', kind, ms };
+  const expire = (why: StageFailure) => () => {
+    failure = why;
     controller.abort();
   };
+  const timedOut = (kind: 'total' | 'silence', ms: number) => expire({ reason: 'timeout', kind, ms });
+  let silence: ReturnType<typeof setTimeout>;
   const listen = () => {
-    silence = setTimeout(expire('silence', call.silenceMs), call.silenceMs);
+    silence = setTimeout(timedOut('silence', call.silenceMs), call.silenceMs);
   };
-  const total = setTimeout(expire('total', call.timeoutMs), call.timeoutMs);
+  const compute = () => setTimeout(timedOut('total', call.timeoutMs), call.timeoutMs);
+  let total: ReturnType<typeof setTimeout> | null = compute();
+  let line: ReturnType<typeof setTimeout> | null = null;
   listen();
   const onAbort = () => controller.abort();
   if (call.signal.aborted) onAbort();
@@ -370,12 +377,18 @@ function startTimers(call: StageCall) {
     signal: controller.signal,
     aborted,
     failure: () => failure,
-    heard: () => {
+    heard: (isInLine: boolean) => {
       clearTimeout(silence);
       listen();
+      if (isInLine) {
+        if (total) clearTimeout(total);
+        total = null;
+        line ??= setTimeout(expire({ reason: 'busy', retryAfterMs: DEFAULT_RETRY_AFTER_MS }), call.lineMs);
+      } else total ??= compute();
     },
     stop: () => {
-      clearTimeout(total);
+      if (total) clearTimeout(total);
+      if (line) clearTimeout(line);
       clearTimeout(silence);
       call.signal.removeEventListener('abort', onAbort);
     },

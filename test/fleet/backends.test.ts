@@ -19,6 +19,15 @@ test('a backend has every model and no region unless told otherwise', () => {
   expect(parse()).toEqual([]);
 });
 
+test('a backend is one of the default pool, with two slots and the weight of one, and always runs, unless told otherwise', () => {
+  const told = { pool: 'spot', weight: 0.25, slots: 64, cold_start_seconds: 90 };
+  expect(parse(GPU, { ...GPU, id: 'b', ...told }, { ...GPU, id: 'c', weight: 0 })).toMatchObject([
+    { pool: 'default', weight: 1, slots: 2, cold_start_seconds: null },
+    told,
+    { weight: 0 },
+  ]);
+});
+
 test.each(['http://127.0.0.1:8788', 'https://host.example/', 'https://host.example/a/b', 'http://[::1]:1'])(
   '%s is an address',
   (url) => expect(parse({ ...GPU, url })[0]?.url).toBe(url),
@@ -129,6 +138,21 @@ describe('is refused, naming variable, field, value and rule', () => {
       'a binding of no such name',
       [{ ...GPU, binding: 'box' }],
       'BACKENDS[0].binding: got "box"; must be the name of a binding',
+    ],
+    [
+      'a pool that no object could be named after',
+      [{ ...GPU, pool: 'eu/spot' }],
+      'BACKENDS[0].pool: got "eu/spot"; must have 1 to 64 of a-z, 0-9 and -',
+    ],
+    ['a region that is no text', [{ ...GPU, region: 7 }], 'BACKENDS[0].region: got 7; must be text'],
+    ['a weight below nothing', [{ ...GPU, weight: -1 }], 'BACKENDS[0].weight: got -1; must be a number from 0 to 100'],
+    ['a weight in words', [{ ...GPU, weight: '1' }], 'BACKENDS[0].weight: got "1"; must be a number from 0 to 100'],
+    ['no slot', [{ ...GPU, slots: 0 }], 'BACKENDS[0].slots: got 0; must be a whole number from 1 to 64'],
+    ['half a slot', [{ ...GPU, slots: 1.5 }], 'BACKENDS[0].slots: got 1.5; must be a whole number from 1 to 64'],
+    [
+      'a start of more than an hour',
+      [{ ...GPU, cold_start_seconds: 3601 }],
+      'BACKENDS[0].cold_start_seconds: got 3601; must be a number from 0 to 3600',
     ],
     ['a key nobody knows', [{ ...GPU, modles: ['m'] }], 'BACKENDS[0]: Unrecognized key: "modles"'],
   ])('%s', (_, value, message) => {

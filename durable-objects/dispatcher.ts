@@ -1,0 +1,140 @@
+/**
+ * The dispatcher of one pool of stage servers in one region, `region/pool`: its servers' slots, breakers and paces, and
+ * the line of jobs that wait for one. It holds no latents and no prompts. What it decides is in src/fleet/desk.ts.
+ *
+ * Its state is in memory. Slots are leases that the jobs renew, and a waiting job asks again by an alarm of its own, so
+ * nothing is lost with it but order and what it knew of its servers; both are written now and then, and read back.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import { type Desk, type DeskServer, makeDesk, type SavedDesk, type Turn } from '../src/fleet/desk.ts';
+import { dispatcherName, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
+import type {
+  Admission,
+  AdmissionRequest,
+  DispatcherView,
+  Released,
+  SlotAnswer,
+  SlotRequest,
+} from '../src/fleet/slots.ts';
+import { logLine } from '../src/job/log.ts';
+import type { DispatcherCalls, JobCalls, Objects } from '../src/job/rpc.ts';
+import { within } from '../src/stage/time-limit.ts';
+
+/** What a deployment gives the object. */
+export interface DispatcherEnv extends FleetEnv {
+  readonly JOBS: Objects<JobCalls>;
+}
+
+/** Longest wait for a job that is called. */
+const CALL_MS = 5_000;
+/** How often, at most, the line and the paces are written; breakers are as soon as they change. */
+const SAVE_MS = 10_000;
+/** While nobody waits, paces are written more seldom. */
+const IDLE_SAVE_MS = 300_000;
+/** Most places that are written: the oldest. Those behind ask again by themselves. */
+const MAX_SAVED = 2_000;
+/** The row's key. */
+const DESK = 'desk';
+
+export class DispatcherObject extends DurableObject<DispatcherEnv> implements DispatcherCalls {
+  readonly #desk: Desk;
+  #savedAt = 0;
+  #savedBreakers: string;
+
+  constructor(ctx: DurableObjectState, env: DispatcherEnv) {
+    super(ctx, env);
+    const saved = ctx.storage.kv.get<SavedDesk>(DESK) ?? null;
+    this.#savedBreakers = breakersIn(saved);
+    this.#desk = makeDesk(saved, Date.now());
+  }
+
+  async ask(request: SlotRequest): Promise<SlotAnswer> {
+    const servers = await this.#servers();
+    const answer = await this.#desk.ask(request, servers, Date.now());
+    const own = this.#giveOut(servers, request.job);
+    await this.#keep(servers);
+    return own ? { kind: 'slot', slot: own.slot } : answer;
+  }
+
+  renew(job: string, lease: number): boolean {
+    return this.#desk.renew(job, lease, Date.now());
+  }
+
+  async release(job: string, released: Released): Promise<void> {
+    await this.#desk.release(job, released, Date.now());
+    await this.#goOn();
+  }
+
+  async leave(job: string): Promise<void> {
+    this.#desk.leave(job);
+    await this.#goOn();
+  }
+
+  async admit(request: AdmissionRequest): Promise<Admission> {
+    return this.#desk.admit(request, await this.#servers(), Date.now());
+  }
+
+  async demand(): Promise<DispatcherView> {
+    return this.#desk.view(await this.#servers(), Date.now());
+  }
+
+  override async alarm(): Promise<void> {
+    await this.#goOn();
+  }
+
+  /** Free slots go to those whose turn it is, and what has changed is kept. */
+  async #goOn(): Promise<void> {
+    const servers = await this.#servers();
+    this.#giveOut(servers, null);
+    await this.#keep(servers);
+  }
+
+  /** Gives out free slots. The one of `asking`, who is told by the answer; every other job is called. */
+  #giveOut(servers: readonly DeskServer[], asking: string | null): Turn | null {
+    let own: Turn | null = null;
+    for (const turn of this.#desk.turns(servers, Date.now())) {
+      if (turn.job === asking) own = turn;
+      else this.ctx.waitUntil(this.#call(turn));
+    }
+    return own;
+  }
+
+  /** Tells a job that its turn has come. Where it does not take the slot, the slot goes to the next one. */
+  async #call({ job, slot }: Turn): Promise<void> {
+    const name = this.ctx.id.name ?? '';
+    const takes = within(CALL_MS, 'the job', this.env.JOBS.getByName(job).turn(name, slot)).catch((error) => {
+      logLine('job_not_reached', { job_id: job, dispatcher: name, error: String(error) });
+      return false;
+    });
+    if (await takes) return;
+    await this.release(job, { lease: slot.lease, outcome: { kind: 'dropped' } });
+  }
+
+  /** The servers of this region and pool, as the configuration has them now. */
+  async #servers(): Promise<readonly DeskServer[]> {
+    const servers = await openFleet(this.env, caches.default, () => Date.now()).servers();
+    return servers.filter(({ backend }) => dispatcherName(backend) === this.ctx.id.name);
+  }
+
+  /** Writes what is to outlive this object, and sees to it that it wakes when something is due. */
+  async #keep(servers: readonly DeskServer[]): Promise<void> {
+    const now = Date.now();
+    const due = this.#desk.dueAt(servers, now);
+    if (due !== null) {
+      const alarm = await this.ctx.storage.getAlarm();
+      if (alarm === null || alarm > due) await this.ctx.storage.setAlarm(due);
+    }
+    const state = this.#desk.save();
+    const breakers = breakersIn(state);
+    const isDue = now - this.#savedAt >= (state.line.length > 0 ? SAVE_MS : IDLE_SAVE_MS);
+    if (breakers === this.#savedBreakers && !isDue) return;
+    this.#savedAt = now;
+    this.#savedBreakers = breakers;
+    const line = [...state.line].sort((a, b) => a.since - b.since).slice(0, MAX_SAVED);
+    this.ctx.storage.kv.put(DESK, { ...state, line });
+  }
+}
+
+/** The breakers that are not closed, as text: what is worth a row at once. */
+const breakersIn = (saved: SavedDesk | null): string =>
+  JSON.stringify((saved?.servers ?? []).filter(([, , , fault]) => fault !== null).map(([id, breaker]) => [id, breaker]));

@@ -1,0 +1,70 @@
+/**
+ * A breaker for each stage server: after a few failures that are the server's own nobody is sent there, until one
+ * stage has shown that it is well again. Its state is plain data, so it outlives the object that holds it.
+ */
+import { CircuitState, ConsecutiveBreaker, circuitBreaker, handleAll, IterableBackoff } from 'cockatiel';
+
+/** Failures in a row that open it. */
+const FAILURES = 3;
+/** How long it stays open: the first time, after the first probe that failed, and so on; the last for good. */
+const PAUSES_MS = [5_000, 10_000, 20_000, 40_000, 60_000];
+
+/** What a request says of its server: it did its part, it did not, or neither can be told. */
+export type Verdict = 'well' | 'wrong' | 'neither';
+
+/** What a breaker is, as it is stored; cockatiel's own form. */
+export type SavedBreaker = unknown;
+
+export interface Breaker {
+  readonly state: 'closed' | 'open' | 'half_open';
+  /** when a probe may go out next, milliseconds since 1970; null where it is not open */
+  readonly probeAt: number | null;
+  /** Whether a stage may be sent now: always while closed, one at a time afterwards. */
+  mayTake(now: number): boolean;
+  /** A stage is sent; what is given back takes what came of it, once, and says when that counts. Only where `mayTake`. */
+  begin(): (verdict: Verdict) => Promise<void>;
+  save(): SavedBreaker;
+}
+
+/** Thrown into the library for a request that failed; it never leaves this file. */
+class Wrong extends Error {
+  override name = 'Wrong';
+}
+
+/** A breaker, new or as it was saved. */
+export function makeBreaker(saved?: SavedBreaker): Breaker {
+  const policy = circuitBreaker(handleAll, {
+    breaker: new ConsecutiveBreaker(FAILURES),
+    halfOpenAfter: new IterableBackoff(PAUSES_MS),
+    ...(saved !== undefined && { initialState: saved }),
+  });
+  const probeAt = (): number | null => {
+    if (policy.state !== CircuitState.Open) return null;
+    const { openedAt, attemptNo } = (policy.toJSON() as { ownState: { openedAt: number; attemptNo: number } }).ownState;
+    return openedAt + (PAUSES_MS[Math.min(attemptNo, PAUSES_MS.length) - 1] as number);
+  };
+  return {
+    get state() {
+      if (policy.state === CircuitState.Closed) return 'closed';
+      return policy.state === CircuitState.HalfOpen ? 'half_open' : 'open';
+    },
+    get probeAt() {
+      return probeAt();
+    },
+    mayTake: (now) => policy.state === CircuitState.Closed || (probeAt() ?? Number.POSITIVE_INFINITY) <= now,
+    begin() {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const isProbe = policy.state !== CircuitState.Closed;
+      const counted = policy.execute(() => promise).catch(() => undefined);
+      return (verdict) => {
+        // a closed breaker counts what it hears; of this it hears nothing
+        if (verdict === 'neither' && !isProbe) return Promise.resolve();
+        // a probe that told nothing leaves the server as unproven as it was
+        if (verdict === 'well') resolve();
+        else reject(new Wrong());
+        return counted;
+      };
+    },
+    save: () => JSON.parse(JSON.stringify(policy.toJSON())) as SavedBreaker,
+  };
+}

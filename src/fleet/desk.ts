@@ -1,0 +1,393 @@
+/**
+ * The desk of a dispatcher: who holds a slot of which stage server, who waits for one, and how well each server does.
+ * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock is
+ * passed in.
+ */
+import { type Breaker, makeBreaker, type SavedBreaker } from './breaker.ts';
+import { type Choosable, choose } from './choose.ts';
+import { type Fit, fitOf, type Needs } from './fit.ts';
+import { makeLine, type Place } from './line.ts';
+import type { KnownServer } from './models.ts';
+import { addWork, type Pace, paceAt } from './pace.ts';
+import type {
+  Admission,
+  AdmissionRequest,
+  DispatcherView,
+  Released,
+  ServerView,
+  Slot,
+  SlotAnswer,
+  SlotOutcome,
+  SlotRequest,
+  StageShape,
+} from './slots.ts';
+
+/** A slot nobody has renewed for so long is free again. */
+export const LEASE_MS = 30_000;
+/** Most jobs in the line. */
+const MAX_PLACES = 20_000;
+/** When to come back where the line is full. */
+const FULL_MS = 30_000;
+/** How long the work of an admitted job is counted before it comes itself. */
+const ADMITTED_MS = 30_000;
+/** Places looked at for one free slot: those that rather wait for another server are left out. */
+const MAX_LOOKS = 64;
+/** What of the stages a server was given counts with each further one. */
+const GIVEN_KEPT = 0.98;
+
+/** A stage server of the desk, as the configuration has it and as it says of itself. */
+export interface DeskServer extends KnownServer {
+  readonly backend: KnownServer['backend'] & { readonly weight: number; readonly slots: number };
+}
+
+interface Held {
+  readonly job: string;
+  readonly lease: number;
+  readonly tflops: number;
+  readonly since: number;
+  renewedAt: number;
+  readonly settle: ReturnType<Breaker['begin']>;
+  readonly slot: Slot;
+}
+
+interface Server {
+  readonly breaker: Breaker;
+  readonly held: Map<string, Held>;
+  pace: Pace | null;
+  given: number;
+  /** it said that it takes nothing until then */
+  fullUntil: number;
+  /** since when the time counts that its next outcome took */
+  busySince: number;
+  /** what it was at fault for last */
+  fault: string | null;
+}
+
+type Waiting = Place & { readonly request: SlotRequest };
+
+/** A job whose turn has come. */
+export interface Turn {
+  readonly job: string;
+  readonly slot: Slot;
+}
+
+/** What outlives the desk: how well the servers do, and who waits. */
+export interface SavedDesk {
+  readonly servers: readonly (readonly [id: string, breaker: SavedBreaker, pace: Pace | null, fault: string | null])[];
+  readonly line: readonly SlotRequest[];
+}
+
+export interface Desk {
+  /** Puts the job where it belongs. A job that holds a slot gets that one again. */
+  ask(request: SlotRequest, servers: readonly DeskServer[], now: number): Promise<SlotAnswer>;
+  /** The job is alive. False where the slot is not its own any more. */
+  renew(job: string, lease: number, now: number): boolean;
+  /** The slot is free; what came of it counts when the promise resolves. */
+  release(job: string, released: Released, now: number): Promise<void>;
+  /** The job waits no longer, and holds no slot. */
+  leave(job: string): void;
+  admit(request: AdmissionRequest, servers: readonly DeskServer[], now: number): Admission;
+  /** Gives out what slots are free, to those whose turn it is. Each is to be called. */
+  turns(servers: readonly DeskServer[], now: number): readonly Turn[];
+  /** When something is due although nobody asks: a lease ends, a server may be probed. Null: never. */
+  dueAt(servers: readonly DeskServer[], now: number): number | null;
+  view(servers: readonly DeskServer[], now: number): DispatcherView;
+  save(): SavedDesk;
+}
+
+const groupOf = ({ needs, engine }: StageShape): string =>
+  JSON.stringify([needs.model, needs.digest, needs.features, engine]);
+const shapeOf = (group: string): { readonly needs: Needs; readonly engine: string | null } => {
+  const [model, digest, features, engine] = JSON.parse(group) as [string, string, string[], string | null];
+  return { needs: { model, digest, features }, engine };
+};
+
+/** A desk, new or as it was saved. */
+export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
+  const states = new Map<string, Server>();
+  const line = makeLine<Waiting>();
+  const admitted = new Map<string, { readonly account: string; readonly group: string; tflops: number; at: number }>();
+  let leases = begin * 1000;
+
+  for (const [id, breaker, pace, fault] of saved?.servers ?? [])
+    states.set(id, { ...newServer(makeBreaker(breaker)), pace, fault });
+  for (const request of saved?.line ?? []) line.put(placeOf(request));
+
+  const stateOf = (id: string): Server => {
+    const known = states.get(id);
+    if (known) return known;
+    const made = newServer(makeBreaker());
+    states.set(id, made);
+    return made;
+  };
+
+  const heldBy = (job: string): { readonly server: Server; readonly held: Held } | null => {
+    for (const server of states.values()) {
+      const held = server.held.get(job);
+      if (held) return { server, held };
+    }
+    return null;
+  };
+
+  /** Whether a stage may be sent there now, but for what is in hand. */
+  const isUp = (state: Server, now: number): boolean => state.breaker.mayTake(now);
+  const isFree = (server: DeskServer, state: Server, now: number): boolean =>
+    isUp(state, now) && state.fullUntil <= now && state.held.size < server.backend.slots;
+
+  /** The servers that fit a group. */
+  function fitting(group: string, servers: readonly DeskServer[]): readonly (DeskServer & { readonly fit: Fit })[] {
+    const { needs, engine } = shapeOf(group);
+    return servers.flatMap((server) => {
+      const { fit } = fitOf(server, needs, engine);
+      return fit ? [{ ...server, fit }] : [];
+    });
+  }
+
+  function choosable(server: DeskServer, now: number): Choosable {
+    const state = stateOf(server.backend.id);
+    const oldest = Math.min(now, ...[...state.held.values()].map(({ since }) => Math.max(since, state.busySince)));
+    return {
+      id: server.backend.id,
+      weight: server.backend.weight,
+      pace: paceAt(state.pace, now),
+      outstanding: [...state.held.values()].reduce((sum, { tflops }) => sum + tflops, 0),
+      workingMs: now - oldest,
+      isFree: isFree(server, state, now),
+      given: state.given,
+    };
+  }
+
+  /** The server a waiting job gets now; null: it rather waits, or has to. */
+  function serverFor({ request, group }: Waiting, servers: readonly DeskServer[], now: number) {
+    const up = fitting(group, servers).filter(({ backend }) => isUp(stateOf(backend.id), now));
+    const [best] = choose(
+      up.map((server) => choosable(server, now)),
+      request,
+    );
+    const server = best?.isFree ? up.find(({ backend }) => backend.id === best.id) : undefined;
+    return server ?? null;
+  }
+
+  function give({ job, request, account, tflops }: Waiting, server: DeskServer & { readonly fit: Fit }, now: number): Turn {
+    const state = stateOf(server.backend.id);
+    const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
+    if (state.held.size === 0) state.busySince = now;
+    const settle = state.breaker.begin();
+    state.held.set(job, { job, lease: slot.lease, tflops, since: now, renewedAt: now, settle, slot });
+    for (const other of states.values()) other.given *= GIVEN_KEPT;
+    state.given += 1;
+    line.charge(account, tflops);
+    admitted.delete(request.job);
+    return { job, slot };
+  }
+
+  async function settle(server: Server, held: Held, outcome: SlotOutcome, now: number): Promise<void> {
+    server.held.delete(held.job);
+    const ms = now - Math.max(held.since, server.busySince);
+    if (outcome.kind === 'done') {
+      // with several at once, each outcome took the time since the one before
+      server.pace = addWork(server.pace, { ms: Math.min(ms, outcome.ms), tflops: held.tflops }, now);
+      server.fault = null;
+    }
+    if (outcome.kind === 'wrong') {
+      server.pace = addWork(server.pace, { ms, tflops: 0 }, now);
+      server.fault = outcome.what;
+    }
+    if (outcome.kind === 'busy') server.fullUntil = now + outcome.retryMs;
+    server.busySince = now;
+    await held.settle(outcome.kind === 'done' ? 'well' : outcome.kind === 'wrong' ? 'wrong' : 'neither');
+  }
+
+  async function release(job: string, { lease, outcome }: Released, now: number): Promise<void> {
+    const found = heldBy(job);
+    if (found?.held.lease === lease) await settle(found.server, found.held, outcome, now);
+  }
+
+  /** Leases that ran out: their jobs are dead, or cannot reach us. */
+  function endLeases(now: number): void {
+    for (const server of states.values())
+      for (const held of server.held.values())
+        if (now - held.renewedAt >= LEASE_MS) void settle(server, held, { kind: 'dropped' }, now);
+    for (const [job, { at }] of admitted) if (now - at >= ADMITTED_MS) admitted.delete(job);
+  }
+
+  function turns(servers: readonly DeskServer[], now: number): readonly Turn[] {
+    endLeases(now);
+    const given: Turn[] = [];
+    const passed = new Set<string>();
+    const hasFree = (group: string): boolean =>
+      fitting(group, servers).some((server) => isFree(server, stateOf(server.backend.id), now));
+    for (;;) {
+      const served = new Map<string, boolean>();
+      const isServed = (group: string): boolean => {
+        const known = served.get(group) ?? hasFree(group);
+        served.set(group, known);
+        return known;
+      };
+      let next: { readonly place: Waiting; readonly server: DeskServer & { readonly fit: Fit } } | null = null;
+      for (const place of line.inOrder(isServed)) {
+        if (passed.has(place.job)) continue;
+        const server = serverFor(place, servers, now);
+        if (server) {
+          next = { place, server };
+          break;
+        }
+        passed.add(place.job);
+        if (passed.size >= MAX_LOOKS) break;
+      }
+      if (!next) return given;
+      line.remove(next.place.job);
+      given.push(give(next.place, next.server, now));
+    }
+  }
+
+  /** Milliseconds until a job of this account that comes now would begin; null where no pace is known. */
+  function waitFor(account: string, group: string, servers: readonly DeskServer[], now: number): number | null {
+    const all = fitting(group, servers).filter(({ backend }) => backend.weight > 0);
+    const up = all.filter(({ backend }) => isUp(stateOf(backend.id), now));
+    const paces = (up.length > 0 ? up : all).flatMap(({ backend }) => {
+      const pace = stateOf(backend.id).pace;
+      return pace && pace.tflops > 0 ? [pace.ms / pace.tflops] : [];
+    });
+    if (paces.length === 0) return null;
+    const usual = Math.min(...paces);
+    const rate = (up.length > 0 ? up : all).reduce(
+      (sum, { backend }) => sum + 1 / (paceAt(stateOf(backend.id).pace, now) ?? usual),
+      0,
+    );
+    const slots = all.reduce((sum, { backend }) => sum + backend.slots, 0);
+    const held = all.flatMap(({ backend }) => [...stateOf(backend.id).held.values()]);
+    const coming = [...admitted.values()];
+    const own = coming.filter((other) => other.account === account).reduce((sum, { tflops }) => sum + tflops, 0);
+    const others = coming.reduce((sum, { tflops }) => sum + tflops, 0) - own;
+    const ahead = line.ahead(account, group) + own + Math.min(others, own > 0 ? own : others);
+    if (ahead === 0 && held.length < slots) return 0;
+    return (ahead + held.reduce((sum, { tflops }) => sum + tflops, 0) / 2) / rate;
+  }
+
+  return {
+    async ask(request, servers, now) {
+      if (request.released) await release(request.job, request.released, now);
+      const found = heldBy(request.job);
+      if (found && !request.tried.includes(found.held.slot.backend)) {
+        found.held.renewedAt = now;
+        return { kind: 'slot', slot: found.held.slot };
+      }
+      if (found) await settle(found.server, found.held, { kind: 'dropped' }, now);
+      const group = groupOf(request);
+      const fits = fitting(group, servers);
+      if (fits.length === 0) {
+        line.remove(request.job);
+        return {
+          kind: 'none',
+          unfit: servers.flatMap((server) => {
+            const { why } = fitOf(server, request.needs, request.engine);
+            return why ? [{ id: server.backend.id, why }] : [];
+          }),
+        };
+      }
+      if (line.size >= MAX_PLACES && !line.get(request.job)) return { kind: 'full', retryMs: FULL_MS };
+      const place = placeOf(request);
+      line.put(place);
+      return {
+        kind: 'line',
+        position: line.size,
+        etaMs: waitFor(request.account, group, servers, now),
+        isDown: !fits.some(({ backend }) => isUp(stateOf(backend.id), now)),
+      };
+    },
+    renew(job, lease, now) {
+      const found = heldBy(job);
+      if (found?.held.lease !== lease) return false;
+      found.held.renewedAt = now;
+      return true;
+    },
+    release,
+    leave(job) {
+      line.remove(job);
+      admitted.delete(job);
+    },
+    admit({ jobs, account, needs, tflops, mostMs }, servers, now) {
+      endLeases(now);
+      const group = groupOf({ needs, engine: null, tflops });
+      if (fitting(group, servers).length === 0) return { kind: 'none' };
+      const waitMs = waitFor(account, group, servers, now);
+      if (jobs.length > 0 && waitMs !== null && waitMs > mostMs)
+        return { kind: 'full', waitMs, retryMs: Math.max(1000, waitMs - mostMs) };
+      if (line.size + admitted.size + jobs.length > MAX_PLACES)
+        return { kind: 'full', waitMs: waitMs ?? FULL_MS, retryMs: FULL_MS };
+      for (const job of jobs) admitted.set(job, { account, group, tflops, at: now });
+      return { kind: 'come', waiting: line.size, waitMs };
+    },
+    turns,
+    dueAt(servers, now) {
+      if (line.size === 0) return null;
+      const times = servers.flatMap(({ backend }) => {
+        const { breaker, held, fullUntil } = stateOf(backend.id);
+        const leases = [...held.values()].map(({ renewedAt }) => renewedAt + LEASE_MS);
+        return [...leases, ...(breaker.probeAt === null ? [] : [breaker.probeAt]), ...(fullUntil > now ? [fullUntil] : [])];
+      });
+      return times.length === 0 ? null : Math.max(now + 1, Math.min(...times));
+    },
+    view: (servers, now) => ({
+      servers: servers.map((server) => viewServer(server, stateOf(server.backend.id), now)),
+      lines: viewLines([...line.all()], now),
+    }),
+    save: () => ({
+      servers: [...states].map(([id, { breaker, pace, fault }]) => [id, breaker.save(), pace, fault] as const),
+      line: [...line.all()].map(({ request }) => ({ ...request, released: null })),
+    }),
+  };
+}
+
+function placeOf(request: SlotRequest): Waiting {
+  const { job, account, tflops, hasBegun, since } = request;
+  return { job, account, group: groupOf(request), tflops, hasBegun, since, request };
+}
+
+const newServer = (breaker: Breaker): Server => ({
+  breaker,
+  held: new Map(),
+  pace: null,
+  given: 0,
+  fullUntil: 0,
+  busySince: 0,
+  fault: null,
+});
+
+function viewServer(server: DeskServer, state: Server, now: number): ServerView {
+  const { backend, list, fault } = server;
+  const { breaker, held, pace } = state;
+  const of = (): readonly [ServerView['state'], string | null] => {
+    if (!list) return ['unknown', `nothing is known of its models: ${fault ?? 'it was not asked yet'}`];
+    if (breaker.state === 'half_open') return ['probing', state.fault];
+    if (breaker.state === 'open') return ['out', state.fault];
+    if (backend.weight === 0) return ['draining', 'its weight is 0'];
+    if (state.fullUntil > now) return ['full', `it takes nothing for ${state.fullUntil - now} ms`];
+    if (held.size >= backend.slots) return ['full', `all its ${backend.slots} slots are held`];
+    return ['ready', null];
+  };
+  const [name, reason] = of();
+  return {
+    id: backend.id,
+    state: name,
+    reason,
+    weight: backend.weight,
+    slots: backend.slots,
+    held: held.size,
+    ms_per_tflop: paceAt(pace, now),
+    outstanding_tflops: [...held.values()].reduce((sum, { tflops }) => sum + tflops, 0),
+    probe_at: breaker.probeAt,
+    models: list?.models.map(({ id }) => id) ?? [],
+  };
+}
+
+function viewLines(places: readonly Waiting[], now: number): DispatcherView['lines'] {
+  const byModel = Map.groupBy(places, ({ request }) => request.needs.model);
+  return [...byModel].map(([model, waiting]) => ({
+    model,
+    waiting: waiting.length,
+    waiting_tflops: waiting.reduce((sum, { tflops }) => sum + tflops, 0),
+    oldest_ms: Math.max(...waiting.map(({ since }) => now - since)),
+  }));
+}

@@ -1,0 +1,114 @@
+/** What jobs and their dispatcher say to each other. Everything here travels over RPC. */
+import type { Fit, Needs, Unfit } from './fit.ts';
+
+/** A place at a stage server: as long as its lease is renewed the job may run a stage there. */
+export interface Slot extends Fit {
+  readonly lease: number;
+  readonly backend: string;
+}
+
+/** What came of the stage that a slot was for. */
+export type SlotOutcome =
+  /** it was done in so much time, that in the server's own line not counted */
+  | { readonly kind: 'done'; readonly ms: number }
+  /** the server takes nothing for so long */
+  | { readonly kind: 'busy'; readonly retryMs: number }
+  /** the server is at fault, for this job and perhaps for all; `what` is for the operator */
+  | { readonly kind: 'wrong'; readonly what: string }
+  /** it says nothing of the server: the job was stopped, or was at fault itself */
+  | { readonly kind: 'dropped' };
+
+/** A slot that is given back. */
+export interface Released {
+  readonly lease: number;
+  readonly outcome: SlotOutcome;
+}
+
+/** What a stage is, to those who order stages. */
+export interface StageShape {
+  readonly needs: Needs;
+  /** the class it has to run on; null: any */
+  readonly engine: string | null;
+  /** work of the stage, TFLOPs */
+  readonly tflops: number;
+}
+
+/** A job asks for a slot for its next stage. */
+export interface SlotRequest extends StageShape {
+  readonly job: string;
+  /** of the account: tells accounts apart, not who they are */
+  readonly account: string;
+  /** stages of it are done */
+  readonly hasBegun: boolean;
+  /** when it was created, milliseconds since 1970 */
+  readonly since: number;
+  /** where its last stage ran */
+  readonly last: string | null;
+  /** what it costs to encode its prompt elsewhere, TFLOPs */
+  readonly movingTflops: number;
+  /** servers where this stage came to nothing */
+  readonly tried: readonly string[];
+  /** the slot of its stage before, given back in the same breath; null: it has none */
+  readonly released: Released | null;
+}
+
+export type SlotAnswer =
+  | { readonly kind: 'slot'; readonly slot: Slot }
+  /**
+   * it is in the line and will be called; `etaMs` null: nobody knows, `isDown`: every server that could take it is out
+   */
+  | {
+      readonly kind: 'line';
+      readonly position: number;
+      readonly etaMs: number | null;
+      readonly isDown: boolean;
+    }
+  /** no server here could take it, as far as is known */
+  | { readonly kind: 'none'; readonly unfit: readonly { readonly id: string; readonly why: Unfit }[] }
+  /** too many wait */
+  | { readonly kind: 'full'; readonly retryMs: number };
+
+/** Whether jobs that do not exist yet may come. */
+export interface AdmissionRequest extends Omit<StageShape, 'engine'> {
+  /** each with all its work; none: only the wait is asked for */
+  readonly jobs: readonly string[];
+  readonly account: string;
+  /** longest wait that makes sense, milliseconds */
+  readonly mostMs: number;
+}
+
+export type Admission =
+  | { readonly kind: 'come'; readonly waiting: number; readonly waitMs: number | null }
+  | { readonly kind: 'full'; readonly waitMs: number; readonly retryMs: number }
+  | { readonly kind: 'none' };
+
+/** A stage server as operators see it. */
+export interface ServerView {
+  readonly id: string;
+  /** `draining`: its weight is 0 */
+  readonly state: 'ready' | 'full' | 'probing' | 'out' | 'draining' | 'unknown';
+  /** why it is not ready, in words; null where it is */
+  readonly reason: string | null;
+  readonly weight: number;
+  readonly slots: number;
+  readonly held: number;
+  readonly ms_per_tflop: number | null;
+  readonly outstanding_tflops: number;
+  /** when a stage may be sent to one that is out, milliseconds since 1970 */
+  readonly probe_at: number | null;
+  readonly models: readonly string[];
+}
+
+/** What waits for one model. */
+export interface LineView {
+  readonly model: string;
+  readonly waiting: number;
+  readonly waiting_tflops: number;
+  readonly oldest_ms: number;
+}
+
+/** A dispatcher as operators see it. */
+export interface DispatcherView {
+  readonly servers: readonly ServerView[];
+  readonly lines: readonly LineView[];
+}
