@@ -25,6 +25,8 @@ export interface Refusal {
 /** How long a service may be away while its answer is wanted. */
 const AWAY_MS = 60_000;
 const AGAIN_MS = 100;
+/** How long a start that is told to come again comes again. */
+const COME_AGAIN_MS = 300_000;
 /** Longest wait that one request asks for. */
 const WAIT_SECONDS = 30;
 
@@ -35,7 +37,7 @@ export interface Caller {
   call(path: string, init?: RequestInit): Promise<Response>;
   /** the job, started with this seed, or why not */
   start(seed: number, body?: Readonly<Record<string, unknown>>): Promise<JobView | Refusal>;
-  /** the same, again until it is answered: `name` makes the repetitions one */
+  /** the same, again while the service is away or says when to come again: `name` makes the repetitions one */
   startSurely(seed: number, name: string, body?: Readonly<Record<string, unknown>>): Promise<JobView | Refusal>;
   /** the job as it is when it has ended, or after `patienceMs`; asked again where the service is away */
   ended(id: string, patienceMs: number): Promise<JobView>;
@@ -112,8 +114,14 @@ export async function openCaller(
     key: key.key,
     call,
     start: async (seed, body = {}) => answerOf(await call('/v1/jobs', requestOf(seed, body))),
-    startSurely: async (seed, name, body = {}) =>
-      answerOf(await surely('/v1/jobs', requestOf(seed, body, { 'idempotency-key': name }))),
+    async startSurely(seed, name, body = {}) {
+      const end = performance.now() + COME_AGAIN_MS;
+      for (;;) {
+        const answer = await answerOf(await surely('/v1/jobs', requestOf(seed, body, { 'idempotency-key': name })));
+        if (!isRefusal(answer) || answer.retryAfter === null || performance.now() > end) return answer;
+        await pause(answer.retryAfter * 1000);
+      }
+    },
     async ended(id, patienceMs) {
       const end = performance.now() + patienceMs;
       for (;;) {

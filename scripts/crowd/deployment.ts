@@ -2,8 +2,9 @@
  * A deployment to kill and to reconfigure: the Worker in workerd in a process group of its own, on a folder and a port
  * that it keeps, with the stage servers of others.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,6 +41,8 @@ export interface Deployment {
     readonly fleet?: readonly FleetEntry[];
     readonly vars?: Readonly<Record<string, string>>;
   }): void;
+  /** processor time of the runtime that runs now, milliseconds; 0 where none does, or the system does not tell */
+  cpuMs(): number;
   /** SIGKILL to every process of it at once; resolves when its port is free again */
   kill(): Promise<void>;
   /** kills what runs and removes the folder */
@@ -124,6 +127,7 @@ export async function makeDeployment(given: {
       if (changes.fleet) ({ fleet } = changes as { fleet: readonly FleetEntry[] });
       if (changes.vars) vars = { ...vars, ...changes.vars };
     },
+    cpuMs: () => (child?.pid === undefined ? 0 : runtimeCpuMs(child.pid)),
     kill,
     async remove() {
       await kill();
@@ -131,6 +135,22 @@ export async function makeDeployment(given: {
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     },
   };
+}
+
+/** Processor time of the workerd processes of a group, from `/proc`; a tick is 10 ms on Linux. */
+function runtimeCpuMs(pgid: number): number {
+  try {
+    const table = execFileSync('ps', ['-A', '-o', 'pgid=,pid=,comm='], { encoding: 'utf8' });
+    return table.split('\n').reduce((sum, row) => {
+      const [group, pid, name] = row.trim().split(/\s+/);
+      if (group !== String(pgid) || !name?.startsWith('workerd')) return sum;
+      // the name stands in parentheses and may hold spaces; utime and stime are the 12th and 13th field after it
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+      return sum + 10 * (Number(fields[11]) + Number(fields[12]));
+    }, 0);
+  } catch {
+    return 0; // no /proc, or the process has just ended
+  }
 }
 
 function killGroup(pgid: number): void {

@@ -55,6 +55,7 @@ type FromChild = { readonly ready: string } | { readonly asked: number; readonly
 export interface StandIn {
   readonly url: string;
   readonly token: string;
+  /** for the process that runs now, where one does */
   set(pace: Partial<Pace>): void;
   /** since it was made: what a killed process had counted when it was last asked, and what came after */
   counted(): Promise<Counted>;
@@ -122,7 +123,9 @@ export async function startStandIn(given: StandInOptions = {}): Promise<StandIn>
   return {
     url: `http://127.0.0.1:${options.port}`,
     token: options.token,
-    set: (pace) => void child.send({ pace } satisfies ToChild),
+    set(pace) {
+      if (child.connected) child.send({ pace } satisfies ToChild);
+    },
     counted,
     kill: () => end('SIGKILL'),
     drain: () => end('SIGTERM'),
