@@ -135,7 +135,7 @@ export async function openCaller(
       const jobs: Pick<JobView, 'id' | 'status' | 'cost'>[] = [];
       for (let after: string | null = null; ; ) {
         const page: { data: JobView[]; next_cursor: string | null } = await json(
-          `/v1/jobs?limit=100${after === null ? '' : `&after=${after}`}`,
+          `/v1/jobs?limit=50${after === null ? '' : `&after=${after}`}`,
         );
         jobs.push(...page.data);
         if (page.next_cursor === null) return jobs;

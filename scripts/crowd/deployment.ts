@@ -41,7 +41,7 @@ export interface Deployment {
     readonly fleet?: readonly FleetEntry[];
     readonly vars?: Readonly<Record<string, string>>;
   }): void;
-  /** processor time of the runtime that runs now, milliseconds; 0 where none does, or the system does not tell */
+  /** processor time of all of its runtimes so far, milliseconds; 0 where the system does not tell */
   cpuMs(): number;
   /** SIGKILL to every process of it at once; resolves when its port is free again */
   kill(): Promise<void>;
@@ -74,11 +74,13 @@ export async function makeDeployment(given: {
   let { fleet, vars = {} } = given;
   let child: ChildProcess | null = null;
   let adminKey = '';
+  let cpuMs = 0;
 
   async function kill(): Promise<void> {
     if (child?.pid === undefined) return;
     const dead = child;
     child = null;
+    cpuMs += runtimeCpuMs(dead.pid as number);
     const exited = dead.exitCode === null && dead.signalCode === null ? once(dead, 'exit') : Promise.resolve();
     killGroup(dead.pid as number);
     await exited;
@@ -127,7 +129,7 @@ export async function makeDeployment(given: {
       if (changes.fleet) ({ fleet } = changes as { fleet: readonly FleetEntry[] });
       if (changes.vars) vars = { ...vars, ...changes.vars };
     },
-    cpuMs: () => (child?.pid === undefined ? 0 : runtimeCpuMs(child.pid)),
+    cpuMs: () => cpuMs + (child?.pid === undefined ? 0 : runtimeCpuMs(child.pid)),
     kill,
     async remove() {
       await kill();
