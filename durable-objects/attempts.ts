@@ -1,42 +1,29 @@
 /**
- * Where a job's stage requests went: one row for each stage and server, so that every server can be told to forget.
+ * Where a job's stage requests went: one entry for each stage and server, so that every server can be told to forget.
  * Nothing here awaits.
  */
-import type { SentStage } from '../src/job/outbox.ts';
+import type { Attempt } from './job-columns.ts';
+import type { Rows } from './job-rows.ts';
 
-/** A request of one stage to one server. The same request has the same stage id. */
-export interface Attempt extends SentStage {
-  readonly stage: number;
-}
+export type { Attempt } from './job-columns.ts';
 
-type Row = {
-  backend: string;
-  stage_id: string;
-  stage: number;
-  outcome: Attempt['outcome'];
-  worker: string | null;
-};
-const toAttempt = ({ stage_id, ...row }: Row): Attempt => ({ ...row, stageId: stage_id });
+/** Every stage and server that a request was sent to, the newest last. */
+export const readAttempts = (rows: Rows): readonly Attempt[] => rows.list('attempts') ?? [];
 
 /** A request is about to go out; `number` counts the job's requests. */
-export function beginAttempt(
-  sql: SqlStorage,
-  { backend, stageId, stage, number }: Omit<Attempt, 'outcome' | 'worker'> & { readonly number: number },
-): void {
+export function beginAttempt(rows: Rows, sent: Pick<Attempt, 'backend' | 'stageId' | 'stage' | 'number'>): void {
+  const attempts = readAttempts(rows);
+  const isSame = ({ backend, stageId }: Attempt): boolean => backend === sent.backend && stageId === sent.stageId;
   // where the same request went before, a gateway's worker may be known already
-  sql.exec(
-    `INSERT INTO attempt (backend, stage_id, stage, number, outcome) VALUES (?, ?, ?, ?, 'sent')
-     ON CONFLICT (backend, stage_id) DO UPDATE SET number = excluded.number, outcome = excluded.outcome`,
-    backend,
-    stageId,
-    stage,
-    number,
-  );
+  const worker = attempts.find(isSame)?.worker ?? null;
+  rows.setList('attempts', [...attempts.filter((each) => !isSame(each)), { ...sent, outcome: 'sent', worker }]);
 }
 
 /** The gateway before a server has named the worker that has request `number`. */
-export function nameWorker(sql: SqlStorage, number: number, worker: string): void {
-  sql.exec('UPDATE attempt SET worker = ? WHERE number = ?', worker, number);
+export function nameWorker(rows: Rows, number: number, worker: string): void {
+  const attempts = readAttempts(rows);
+  const changed = attempts.map((each) => (each.number === number ? { ...each, worker } : each));
+  if (changed.some((each, i) => each.worker !== attempts[i]?.worker)) rows.setList('attempts', changed);
 }
 
 /**
@@ -47,18 +34,13 @@ export const workerFor = (attempts: readonly Attempt[], backend: string): string
   attempts.findLast((attempt) => attempt.backend === backend)?.worker ?? null;
 
 /** What came of the last request. */
-export function settleAttempt(sql: SqlStorage, outcome: 'stored' | 'failed'): void {
-  sql.exec('UPDATE attempt SET outcome = ? WHERE number = (SELECT MAX(number) FROM attempt)', outcome);
-}
+export const settleAttempt = (rows: Rows, outcome: 'stored' | 'failed'): void => changeLast(rows, { outcome });
 
 /** The last request has ended at its worker without a result: that worker is no better than another. */
-export function forgetWorker(sql: SqlStorage): void {
-  sql.exec('UPDATE attempt SET worker = NULL WHERE number = (SELECT MAX(number) FROM attempt)');
-}
+export const forgetWorker = (rows: Rows): void => changeLast(rows, { worker: null });
 
-/** Every stage and server that a request was sent to, the newest last. */
-export const readAttempts = (sql: SqlStorage): readonly Attempt[] =>
-  sql
-    .exec<Row>('SELECT backend, stage_id, stage, outcome, worker FROM attempt ORDER BY number')
-    .toArray()
-    .map(toAttempt);
+function changeLast(rows: Rows, changes: Partial<Attempt>): void {
+  const attempts = readAttempts(rows);
+  const last = attempts.at(-1);
+  if (last) rows.setList('attempts', [...attempts.slice(0, -1), { ...last, ...changes }]);
+}

@@ -46,26 +46,22 @@ import {
 import { Unreadable, unreadableFailure } from '../src/job/unreadable.ts';
 import { costOf, viewJob } from '../src/job/view.ts';
 import { within } from '../src/stage/time-limit.ts';
+import { type Alarm, makeAlarm } from './alarm.ts';
 import { beginAttempt, forgetWorker, nameWorker, readAttempts, settleAttempt } from './attempts.ts';
+import { appendEvents, heardSteps, readEvents, readLastEvent, readStory } from './event-tables.ts';
+import { deleteLatents } from './job-latents.ts';
+import { makeRows, type Rows } from './job-rows.ts';
 import {
-  appendEvent,
   breakRow,
   deleteContent,
-  deleteLatents,
-  heardSteps,
   insertRow,
-  JOB_MIGRATIONS,
   readableUsage,
-  readEvents,
   readJob,
-  readLastEvent,
   readRow,
-  readStory,
   updateRow,
   writeJob,
 } from './job-tables.ts';
 import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl } from './limits.ts';
-import { hasTables, migrate } from './migrate.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
 import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
@@ -95,7 +91,8 @@ const LONGEST_CONFIRM_PAUSE_MS = 10_000;
 const WALK_END_MS = 10_000;
 
 export class JobObject extends DurableObject<JobEnv> implements JobCalls {
-  readonly #sql: SqlStorage;
+  readonly #alarm: Alarm;
+  readonly #rows: Rows;
   readonly #signal = makeSignal();
   readonly #progress = makeProgress((events) => this.#storeProgress(events));
   readonly #servers: Servers;
@@ -106,11 +103,13 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
-    this.#sql = ctx.storage.sql;
-    this.#servers = makeServers(() => this.env, this.#sql, ctx.id.name ?? '');
+    this.#alarm = makeAlarm(ctx.storage);
+    this.#rows = makeRows(ctx.storage, () => this.#alarm.forget());
+    this.#servers = makeServers(() => this.env, this.#rows, ctx.id.name ?? '');
     this.#outbox = makeOutbox({
       env: () => this.env,
-      storage: ctx.storage,
+      rows: this.#rows,
+      alarm: this.#alarm,
       job: ctx.id.name ?? '',
       view: () => this.viewWithLogs(null),
       server: (id) => this.#servers.byId(id),
@@ -118,32 +117,32 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       expire: () => this.#scrub('expired'),
     });
     ctx.blockConcurrencyWhile(async () => {
-      if (!hasTables(this.#sql)) return;
-      ctx.storage.transactionSync(() => migrate(this.#sql, JOB_MIGRATIONS));
+      if (!this.#rows.isThere()) return;
       // a new incarnation means that whoever held the lease is gone: nothing to wait for
       const now = Date.now();
       const row = this.#row();
-      const due = row && !isLastRoom(row.room) ? now + pauseLeft(row, now) : nextLetterAt(this.#sql, now);
-      const alarm = await ctx.storage.getAlarm();
-      if (due !== null && (alarm === null || alarm > due)) await ctx.storage.setAlarm(due);
+      const due = row && !isLastRoom(row.room) ? now + pauseLeft(row, now) : nextLetterAt(this.#rows, now);
+      await this.#alarm.read();
+      if (due !== null) this.#alarm.by(due);
     });
   }
 
-  async create({ id, account, request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView | null> {
+  async create({ id, account, regions = [''], request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView | null> {
     const now = Date.now();
-    const isNew = this.ctx.storage.transactionSync(() => {
-      migrate(this.#sql, JOB_MIGRATIONS);
+    const isNew = this.#rows.transact(() => {
       if (this.#row()) return false;
       // an erased job does not come again: what its first life cost is still to be told
-      if (nextLetterAt(this.#sql, now) !== null) return false;
+      if (nextLetterAt(this.#rows, now) !== null) return false;
       const deadlineAt = deadlineSeconds === null ? null : now + deadlineSeconds * 1000;
       const told = webhook && ({ ...webhook, tries: 0, state: 'waiting' } as const);
-      insertRow(this.#sql, newRecord({ id, account, request, plan, deadlineAt, webhook: told }, now));
-      this.#append({ type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } });
       const { model, seed, width, height } = request;
       const cost = plan.price && viewQuotedCost(plan.price);
-      this.#append({ type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } });
-      void this.ctx.storage.setAlarm(now);
+      const events: JobEvent[] = [
+        { type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } },
+        { type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } },
+      ];
+      insertRow(this.#rows, newRecord({ id, account, regions, request, plan, deadlineAt, webhook: told }, now), events);
+      this.#alarm.by(now);
       return true;
     });
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
@@ -157,7 +156,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   viewWithLogs(owner: string | null): JobWithLogs | null {
     const row = this.#rowOf(owner);
-    return row && { job: this.#view(row), logs: logLines(readStory(this.#sql)) };
+    return row && { job: this.#view(row), logs: logLines(readStory(this.#rows)) };
   }
 
   events(owner: string | null, after: number): ReadableStream<Uint8Array> | 'over' | 'ahead' | null {
@@ -175,15 +174,15 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   ending(): JobEnd | 'open' | null {
     const row = this.#row();
-    const [untold] = hasTables(this.#sql) ? lettersOf(this.#sql, 'ended') : [];
+    const [untold] = lettersOf(this.#rows, 'ended');
     if (untold) return endIn(untold.payload);
     return row && (endOf(row, null) ?? 'open');
   }
 
   reckoning(): Reckoning | null {
-    if (!hasTables(this.#sql)) return null;
+    if (!this.#rows.isThere()) return null;
     const row = this.#row();
-    return { quoted: row?.plan.price?.quoted ?? null, end: this.ending(), letters: waitingKinds(this.#sql) };
+    return { quoted: row?.plan.price?.quoted ?? null, end: this.ending(), letters: waitingKinds(this.#rows) };
   }
 
   async cancel(owner: string): Promise<JobView | null> {
@@ -192,7 +191,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!isLastRoom(row.room)) {
       this.#progress.flush();
       const data = { job_id: row.id, room: roomName(row.room) };
-      this.ctx.storage.transactionSync(() =>
+      this.#rows.transact(() =>
         this.#finish(row, {
           room: { name: 'cancelled' },
           event: ({ cost }) => ({ type: 'cancelled', data: { ...data, cost } }),
@@ -217,7 +216,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
     if (row) this.#scrub('erased');
-    else hastenLetters(this.#sql, 'picture', Date.now());
+    else hastenLetters(this.#rows, 'picture', Date.now());
     this.#outbox.dropCalls();
     // a picture on its way to the bucket must not arrive behind the erasure
     await within(WALK_END_MS, 'the end of the walk', Promise.resolve(this.#walking)).catch(() => undefined);
@@ -233,6 +232,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
    * fault of ours or of the configuration leaves an alarm behind, so that no job is stranded.
    */
   override async alarm(): Promise<void> {
+    this.#alarm.came();
     try {
       // apart from what is delivered: an erasure waits for the walk alone
       this.#walking ??= this.#walkOn().finally(() => {
@@ -241,7 +241,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       if ((await this.#walking) === 'over') await this.#outbox.deliver();
     } catch (error) {
       logLine('alarm_threw', { job_id: this.ctx.id.name ?? '', error: messageOf(error) });
-      await this.ctx.storage.setAlarm(Date.now() + FAULT_PAUSE_MS);
+      this.#alarm.set(Date.now() + FAULT_PAUSE_MS);
     }
   }
 
@@ -264,7 +264,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       }
       // before the beginning: the clock has stepped back, so nobody knows how long it has been
       if (pause > 0 || now > begin + ALARM_MS || now < begin) {
-        await this.ctx.storage.setAlarm(now + Math.min(pause, left));
+        this.#alarm.set(now + Math.min(pause, left));
         return 'waits';
       }
       await this.#walk(row);
@@ -283,7 +283,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         this.env.ACCOUNTS.getByName(row.account).confirm(row.id),
       );
       if (this.#row()?.confirmedAt !== null) return;
-      if (confirmed === 'held') updateRow(this.#sql, { confirmedAt: Date.now(), busySince: null });
+      if (confirmed === 'held') updateRow(this.#rows, { confirmedAt: Date.now(), busySince: null });
       else this.#fail(row, 'not_confirmed', 'The job came too late: its account has let it go. Nothing was charged.');
     } catch (error) {
       logLine('account_not_reached', { job_id: row.id, error: messageOf(error) });
@@ -296,7 +296,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         return;
       }
       const pause = Math.min(LONGEST_CONFIRM_PAUSE_MS, Math.max(CONFIRM_PAUSE_MS, waited));
-      updateRow(this.#sql, { busySince, notBefore: now + pause });
+      updateRow(this.#rows, { busySince, notBefore: now + pause });
     }
   }
 
@@ -312,7 +312,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
     let before: Job;
     try {
-      before = readJob(this.#sql, row);
+      before = readJob(this.#rows, row);
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       return this.#failUnreadable(row, error.parts);
@@ -341,15 +341,15 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!addressed) return { ok: false, failure: { reason: 'no_server' } };
     const { backend, stageId, engineClass } = addressed;
     const { stage, tokens, steps } = request.stage;
-    this.ctx.storage.transactionSync(() => {
+    this.#rows.transact(() => {
       if (!this.#standsAt(row, row.attempt)) throw new Superseded();
-      updateRow(this.#sql, { attempt: row.attempt + 1, tries: row.tries + 1 });
-      beginAttempt(this.#sql, { backend, stageId, stage, number: row.attempt + 1 });
+      updateRow(this.#rows, { attempt: row.attempt + 1, tries: row.tries + 1 });
+      beginAttempt(this.#rows, { backend, stageId, stage, number: row.attempt + 1 });
       const stages = row.plan.stages.length;
       // told once for each wait, however often busy servers are asked
       if (row.busySince === null)
         this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
-      void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
+      this.#alarm.set(Date.now() + LEASE_MS);
     });
     this.#signal.notify();
     const begin = Date.now();
@@ -365,7 +365,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
           if (!controller.signal.aborted) this.#progress.add(row.id, stage, event);
         },
         onWorker: (worker) => {
-          if (!controller.signal.aborted) nameWorker(this.#sql, row.attempt + 1, worker);
+          if (!controller.signal.aborted) nameWorker(this.#rows, row.attempt + 1, worker);
         },
       });
       return outcome.ok ? { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1, engineClass } : outcome;
@@ -380,9 +380,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #storeProgress(events: readonly { readonly event: JobEvent; readonly at: number }[]): void {
     const row = this.#row();
     if (!row || isLastRoom(row.room)) return;
-    this.ctx.storage.transactionSync(() => {
-      for (const { event, at } of events) appendEvent(this.#sql, event, at);
-      void this.ctx.storage.setAlarm(Date.now() + LEASE_MS);
+    this.#rows.transact(() => {
+      for (const { event, at } of events) appendEvents(this.#rows, [event], at);
+      this.#alarm.set(Date.now() + LEASE_MS);
     });
     this.#signal.notify();
   }
@@ -401,12 +401,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       }
     }
     const sent = row.attempt + (row.room.name === 'stage' ? 1 : 0);
-    const isStored = this.ctx.storage.transactionSync(() => {
+    const isStored = this.#rows.transact(() => {
       if (!this.#standsAt(row, sent)) return false;
       const now = Date.now();
-      writeJob(this.#sql, before, job);
-      if (row.room.name === 'stage') settleAttempt(this.#sql, 'stored');
-      for (const event of events) this.#append(event);
+      writeJob(this.#rows, before, job);
+      if (row.room.name === 'stage') settleAttempt(this.#rows, 'stored');
+      this.#append(...events);
       if (job.room.name === 'done') {
         const finished = imageOf(row, image?.length ?? 0);
         this.#finish(row, {
@@ -416,7 +416,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         });
       } else {
         const unhurried = { tries: 0, notBefore: 0, busySince: null };
-        updateRow(this.#sql, { room: job.room, roomSince: now, roomTimes: timesAfter(row, now), ...unhurried });
+        updateRow(this.#rows, { room: job.room, roomSince: now, roomTimes: timesAfter(row, now), ...unhurried });
       }
       return true;
     });
@@ -427,7 +427,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   }
 
   /** A stage without result: the job waits, tries again, or ends. */
-  #retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(this.#sql)): void {
+  #retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(this.#rows)): void {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !this.#standsAt(row, row.attempt + (isSent ? 1 : 0))) return;
     if (isSent) logLine('stage_failed', { job_id: row.id, stage: row.room.stage, attempt: row.tries + 1, ...fault });
@@ -439,14 +439,14 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       this.#fail(row, verdict.reason, verdict.message, { attempts: verdict.attempts, usage });
       return;
     }
-    this.ctx.storage.transactionSync(() => {
+    this.#rows.transact(() => {
       // where only the bucket failed, the server has the result and is asked again
       if (isSent && fault.reason !== 'storage_failed') {
-        settleAttempt(this.#sql, 'failed');
-        if (!mayStillRun(fault)) forgetWorker(this.#sql);
+        settleAttempt(this.#rows, 'failed');
+        if (!mayStillRun(fault)) forgetWorker(this.#rows);
       }
       if (verdict.event) this.#append(verdict.event);
-      updateRow(this.#sql, verdict.changes);
+      updateRow(this.#rows, verdict.changes);
     });
     this.#signal.notify();
   }
@@ -471,7 +471,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!current || isLastRoom(current.room)) return;
     const stage = row.room.name === 'stage' ? row.room.stage : null;
     const failure = { reason, message, stage, attempts: known.attempts ?? current.tries };
-    this.ctx.storage.transactionSync(() =>
+    this.#rows.transact(() =>
       this.#finish(current, {
         room: { name: 'failed' },
         outcome: { failure },
@@ -496,16 +496,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       readonly event: (end: Pick<JobView, 'cost'> & { readonly receipt: Receipt }) => JobEvent;
     },
   ): void {
-    const { room, outcome, event, usage = readableUsage(this.#sql) } = end;
+    const { room, outcome, event, usage = readableUsage(this.#rows) } = end;
     const now = Date.now();
-    const heard = heardSteps(this.#sql);
+    const heard = heardSteps(this.#rows);
     const steps = row.room.name === 'stage' ? (heard.counted.get(row.room.stage) ?? 0) : 0;
     const how = { room, reason: outcome?.failure?.reason ?? null };
     const charge = chargeAtEnd(row, how, usage, steps);
     const receipt = receiptOf(row, { usage, charge, end: how }, now);
     const expiresAt = now + this.#ttlMs();
-    deleteLatents(this.#sql);
-    updateRow(this.#sql, {
+    deleteLatents(this.#rows.sql);
+    updateRow(this.#rows, {
       ...outcome,
       receipt,
       room,
@@ -518,9 +518,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     this.#append(event({ receipt, cost: costOf(ended) }));
     const told = endOf(ended, room.name === 'failed' ? excessWork(row, heard.everyRun) : null) as JobEnd;
     const facts = factsOf(row, { end: told, reason: how.reason, receipt, finishedAt: now, usage, steps });
-    for (const { letter, dueAt } of lettersAtEnd(row, { end: told, facts, expiresAt, now }, readAttempts(this.#sql)))
-      addLetter(this.#sql, letter, dueAt);
-    void this.ctx.storage.setAlarm(now);
+    for (const { letter, dueAt } of lettersAtEnd(row, { end: told, facts, expiresAt, now }, readAttempts(this.#rows)))
+      addLetter(this.#rows, letter, dueAt);
+    this.#alarm.by(now);
     logLine('job_ended', {
       job_id: row.id,
       room: room.name,
@@ -542,12 +542,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const row = this.#row();
     if (!row) return;
     const now = Date.now();
-    this.ctx.storage.transactionSync(() => {
-      const letters = lettersAtErasure(row, readAttempts(this.#sql), now);
-      removeLetters(this.#sql, DROPPED_AT_ERASURE);
-      for (const { letter, dueAt } of letters) addLetter(this.#sql, letter, dueAt);
-      deleteContent(this.#sql);
-      void this.ctx.storage.setAlarm(now);
+    this.#rows.transact(() => {
+      const letters = lettersAtErasure(row, readAttempts(this.#rows), now);
+      removeLetters(this.#rows, DROPPED_AT_ERASURE);
+      for (const { letter, dueAt } of letters) addLetter(this.#rows, letter, dueAt);
+      deleteContent(this.#rows);
+      this.#alarm.by(now);
     });
     this.#signal.notify();
     logLine('job_erased', { job_id: row.id, why });
@@ -555,8 +555,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   /** Whether the bucket has not deleted the picture of an erased job of `owner`. */
   #isErasing(owner: string): boolean {
-    if (!hasTables(this.#sql) || this.#row()) return false;
-    return lettersOf(this.#sql, 'picture').some(
+    if (this.#row()) return false;
+    return lettersOf(this.#rows, 'picture').some(
       (letter) => letter.payload.account === owner && (letter.tries > 0 || letter.dueAt <= Date.now()),
     );
   }
@@ -590,7 +590,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         const row = this.#rowOf(owner);
         return row && (isLastRoom(row.room) ? 'ended' : 'running');
       },
-      read: (after, limit) => readEvents(this.#sql, after, limit),
+      read: (after, limit) => readEvents(this.#rows, after, limit),
       signal: this.#signal,
     };
   }
@@ -598,16 +598,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   /** What its owner sees. One whose request or plan is not what it should be is ended first. */
   #view(row: JobRecord): JobView {
     try {
-      return viewJob(row, readLastEvent(this.#sql));
+      return viewJob(row, readLastEvent(this.#rows));
     } catch {
-      return viewJob(this.#break(['request', 'plan']) as JobRecord, readLastEvent(this.#sql));
+      return viewJob(this.#break(['request', 'plan']) as JobRecord, readLastEvent(this.#rows));
     }
   }
 
   /** The stored job. One that cannot be read is ended first, by the name of what cannot be read. */
   #row(): JobRecord | null {
     try {
-      return readRow(this.#sql);
+      return readRow(this.#rows);
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       return this.#break(error.parts);
@@ -618,11 +618,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #break(columns: readonly string[]): JobRecord | null {
     const now = Date.now();
     const times = { now, expiresAt: now + this.#ttlMs() };
-    const broken = this.ctx.storage.transactionSync(() => {
-      const record = breakRow(this.#sql, columns, times);
+    const broken = this.#rows.transact(() => {
+      const record = breakRow(this.#rows, columns, times);
       if (!record?.failure) return record;
       this.#append({ type: 'failed', data: { job_id: record.id, ...record.failure, cost: costOf(record) } });
-      removeLetters(this.#sql, DROPPED_AT_BREAK);
+      removeLetters(this.#rows, DROPPED_AT_BREAK);
       const end = { status: 'failed', work: null, charge: null, excess: null } as const;
       const { reason } = record.failure;
       // one that had ended before is not told of twice
@@ -630,11 +630,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         record.finishedAt === now
           ? factsOf(record, { end, reason, receipt: null, finishedAt: now, usage: [], steps: 0 })
           : null;
-      const isUntold = lettersOf(this.#sql, 'ended').length > 0;
+      const isUntold = lettersOf(this.#rows, 'ended').length > 0;
       const told = { end, facts, expiresAt: times.expiresAt, now };
-      for (const { letter, dueAt } of lettersAtEnd(record, told, readAttempts(this.#sql)))
-        if (letter.kind !== 'ended' || !isUntold) addLetter(this.#sql, letter, dueAt);
-      void this.ctx.storage.setAlarm(now);
+      for (const { letter, dueAt } of lettersAtEnd(record, told, readAttempts(this.#rows)))
+        if (letter.kind !== 'ended' || !isUntold) addLetter(this.#rows, letter, dueAt);
+      this.#alarm.by(now);
       return record;
     });
     logLine('alert', { job_id: this.ctx.id.name ?? '', what: 'unreadable', part: broken?.failure?.message ?? '' });
@@ -649,8 +649,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return row && (owner === null || row.account === owner) ? row : null;
   }
 
-  #append(event: JobEvent): void {
-    appendEvent(this.#sql, event, Date.now());
+  #append(...events: readonly JobEvent[]): void {
+    appendEvents(this.#rows, events, Date.now());
   }
 }
 

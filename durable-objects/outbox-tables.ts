@@ -1,103 +1,101 @@
-/** The rows of a job's outbox. docs/storage.md shows each kind with an example. Nothing here awaits. */
+/** The letters of a job's outbox, a list in its row. docs/storage.md shows each kind with an example. Nothing awaits. */
 import { LETTER_KINDS, type Letter, type LetterKind, LONGEST_WAIT, OUTSIDE } from '../src/job/outbox.ts';
+import type { StoredLetter } from './job-columns.ts';
+import type { Rows } from './job-rows.ts';
 
-/** A letter as it is stored. Times are milliseconds since 1970. */
-export type StoredLetter = Letter & { readonly seq: number; readonly dueAt: number; readonly tries: number };
+export type { StoredLetter } from './job-columns.ts';
+
+const letters = (rows: Rows): readonly StoredLetter[] => rows.list('letters') ?? [];
 
 /** Puts a letter in, to go out at `dueAt`. */
-export function addLetter(sql: SqlStorage, { kind, payload }: Letter, dueAt: number, tries = 0): void {
-  sql.exec(
-    'INSERT INTO outbox (kind, due_at, tries, payload) VALUES (?, ?, ?, ?)',
-    kind,
-    dueAt,
-    tries,
-    JSON.stringify(payload),
-  );
+export function addLetter(rows: Rows, letter: Letter, dueAt: number, tries = 0): void {
+  rows.setList('letters', [...letters(rows), { ...letter, seq: rows.nextLetter(), dueAt, tries }]);
 }
 
 /** That a job is no longer stored is told after its account knows how it ended. */
-const MAY_GO = "(kind <> 'erased' OR NOT EXISTS (SELECT 1 FROM outbox WHERE kind = 'ended'))";
+const mayGo = (all: readonly StoredLetter[]): readonly StoredLetter[] =>
+  all.some(({ kind }) => kind === 'ended') ? all.filter(({ kind }) => kind !== 'erased') : all;
 
-/** Whether a letter is due later than any may be at `?1`: the clock has stepped back since, and it may go out. */
-const IS_LATE = `due_at > ?1 + CASE kind ${Object.entries(LONGEST_WAIT)
-  .map(([kind, ms]) => `WHEN '${kind}' THEN ${ms}`)
-  .join(' ')} ELSE 0 END`;
+/** When a letter is due. One that is due later than any may be was stored before the clock stepped back: now. */
+const dueAt = (letter: StoredLetter, now: number): number =>
+  letter.dueAt > now + (LONGEST_WAIT[letter.kind] ?? 0) ? now : letter.dueAt;
 
-type Row = { seq: number; kind: string; due_at: number; tries: number; payload: string };
-const toLetter = ({ due_at, payload, ...row }: Row): StoredLetter =>
-  ({ ...row, dueAt: due_at, payload: JSON.parse(payload) }) as StoredLetter;
-
-const IS_OUTSIDE = `kind IN (${OUTSIDE.map((kind) => `'${kind}'`).join(', ')})`;
+const isOutside = ({ kind }: StoredLetter): boolean => (OUTSIDE as readonly LetterKind[]).includes(kind);
 
 /** The letters that may go out at `now`, to servers of others or to our own, in the order in which they were put in. */
-export const dueLetters = (sql: SqlStorage, where: 'outside' | 'inside', now: number): readonly StoredLetter[] =>
-  sql
-    .exec<Row>(
-      `SELECT * FROM outbox WHERE (due_at <= ?1 OR ${IS_LATE}) AND ${MAY_GO}
-       AND ${where === 'outside' ? IS_OUTSIDE : `NOT ${IS_OUTSIDE}`} ORDER BY seq`,
-      now,
-    )
-    .toArray()
-    .map(toLetter);
+export const dueLetters = (rows: Rows, where: 'outside' | 'inside', now: number): readonly StoredLetter[] =>
+  mayGo(letters(rows)).filter(
+    (letter) => isOutside(letter) === (where === 'outside') && dueAt(letter, now) <= now,
+  );
 
 /** When the next letter may go out, seen at `now`, as an alarm takes it: never before 1; null: none is left. */
-export function nextLetterAt(sql: SqlStorage, now: number): number | null {
-  const { at } = sql
-    .exec<{ at: number | null }>(
-      `SELECT MIN(CASE WHEN ${IS_LATE} THEN ?1 ELSE due_at END) AS at FROM outbox WHERE ${MAY_GO}`,
-      now,
-    )
-    .one();
-  return at === null ? null : Math.max(1, at);
+export function nextLetterAt(rows: Rows, now: number): number | null {
+  const due = mayGo(letters(rows)).map((letter) => dueAt(letter, now));
+  return due.length === 0 ? null : Math.max(1, Math.min(...due));
 }
 
 /** The stored letters of one kind. */
 export const lettersOf = <Kind extends LetterKind>(
-  sql: SqlStorage,
+  rows: Rows,
   kind: Kind,
 ): readonly Extract<StoredLetter, { kind: Kind }>[] =>
-  sql
-    .exec<Row>('SELECT * FROM outbox WHERE kind = ? AND json_valid(payload) ORDER BY seq', kind)
-    .toArray()
-    .map(toLetter) as readonly StoredLetter[] as readonly Extract<StoredLetter, { kind: Kind }>[];
+  letters(rows).filter((letter) => letter.kind === kind) as readonly StoredLetter[] as readonly Extract<
+    StoredLetter,
+    { kind: Kind }
+  >[];
 
-/** The kinds of letters that are stored. */
-export const waitingKinds = (sql: SqlStorage): readonly LetterKind[] =>
-  sql
-    .exec<{ kind: LetterKind }>("SELECT DISTINCT kind FROM outbox WHERE kind <> 'expire' ORDER BY kind")
-    .toArray()
-    .map(({ kind }) => kind);
+/** The kinds of letters that are stored, in the order of the alphabet. */
+export const waitingKinds = (rows: Rows): readonly LetterKind[] =>
+  [...new Set(letters(rows).map(({ kind }) => kind))].filter((kind) => kind !== 'expire').toSorted();
 
 /** Removes the letters that cannot be read, so that they do not keep the others. Returns their kinds. */
-export const removeUnreadableLetters = (sql: SqlStorage): readonly string[] =>
-  sql
-    .exec<{ kind: string }>(
-      `DELETE FROM outbox WHERE NOT json_valid(payload) OR kind NOT IN (${LETTER_KINDS.map((kind) => `'${kind}'`).join(', ')})
-       RETURNING kind`,
-    )
-    .toArray()
-    .map(({ kind }) => kind);
+export function removeUnreadableLetters(rows: Rows): readonly string[] {
+  const all = rows.list('letters');
+  if (all === null) {
+    rows.setList('letters', []);
+    return ['all'];
+  }
+  const unreadable = all.filter((letter) => !isReadable(letter));
+  if (unreadable.length > 0) rows.setList('letters', all.filter(isReadable));
+  return unreadable.map((letter) => String(letter?.kind));
+}
+
+const isReadable = (letter: StoredLetter | null): boolean =>
+  typeof letter === 'object' &&
+  letter !== null &&
+  LETTER_KINDS.includes(letter.kind) &&
+  [letter.seq, letter.dueAt, letter.tries].every(Number.isFinite) &&
+  typeof letter.payload === 'object';
 
 /** Removes a letter. False where it is not there any more. */
-export const removeLetter = (sql: SqlStorage, seq: number): boolean =>
-  sql.exec('DELETE FROM outbox WHERE seq = ?', seq).rowsWritten > 0;
+export function removeLetter(rows: Rows, seq: number): boolean {
+  const all = letters(rows);
+  const rest = all.filter((letter) => letter.seq !== seq);
+  if (rest.length < all.length) rows.setList('letters', rest);
+  return rest.length < all.length;
+}
 
 /** What a letter says from now on. */
-export function rewriteLetter(sql: SqlStorage, seq: number, payload: Letter['payload']): void {
-  sql.exec('UPDATE outbox SET payload = ? WHERE seq = ?', JSON.stringify(payload), seq);
-}
+export const rewriteLetter = (rows: Rows, seq: number, payload: Letter['payload']): void =>
+  change(rows, (letter) => (letter.seq === seq ? ({ ...letter, payload } as StoredLetter) : letter));
 
 /** Removes every letter of these kinds. */
-export function removeLetters(sql: SqlStorage, kinds: readonly LetterKind[]): void {
-  for (const kind of kinds) sql.exec('DELETE FROM outbox WHERE kind = ?', kind);
-}
+export const removeLetters = (rows: Rows, kinds: readonly LetterKind[]): void =>
+  keepAll(rows, letters(rows).filter(({ kind }) => !kinds.includes(kind)));
 
 /** The letter was not taken: it goes out again at `dueAt`. */
-export function postponeLetter(sql: SqlStorage, seq: number, dueAt: number): void {
-  sql.exec('UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE seq = ?', dueAt, seq);
-}
+export const postponeLetter = (rows: Rows, seq: number, dueAt: number): void =>
+  change(rows, (letter) => (letter.seq === seq ? { ...letter, dueAt, tries: letter.tries + 1 } : letter));
 
 /** Letters of one kind that were not taken go out again at once. */
-export function hastenLetters(sql: SqlStorage, kind: LetterKind, now: number): void {
-  sql.exec('UPDATE outbox SET due_at = ? WHERE kind = ? AND tries > 0', now, kind);
+export const hastenLetters = (rows: Rows, kind: LetterKind, now: number): void =>
+  change(rows, (letter) => (letter.kind === kind && letter.tries > 0 ? { ...letter, dueAt: now } : letter));
+
+const change = (rows: Rows, to: (letter: StoredLetter) => StoredLetter): void =>
+  keepAll(rows, letters(rows).map(to));
+
+/** Stores the list where it is another than before. */
+function keepAll(rows: Rows, list: readonly StoredLetter[]): void {
+  const before = letters(rows);
+  if (list.length !== before.length || list.some((letter, i) => letter !== before[i])) rows.setList('letters', list);
 }

@@ -15,8 +15,9 @@ import { afterTry } from '../src/job/webhook.ts';
 import type { StageServer } from '../src/stage/client.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { callWebhook } from './call-webhook.ts';
+import type { Alarm } from './alarm.ts';
+import type { Rows } from './job-rows.ts';
 import { hasRow, readRow, updateRow } from './job-tables.ts';
-import { hasTables } from './migrate.ts';
 import {
   addLetter,
   dueLetters,
@@ -51,7 +52,8 @@ export interface OutboxEnv extends SinkEnv, MeterEnv {
 /** What the outbox needs of its job. */
 export interface Sender {
   readonly env: () => OutboxEnv;
-  readonly storage: DurableObjectStorage;
+  readonly rows: Rows;
+  readonly alarm: Alarm;
   /** id of the job, for the log */
   readonly job: string;
   /** the job as a webhook tells it; null once it is no longer stored */
@@ -87,8 +89,7 @@ const DONE: Outcome = { next: [] };
 /** Our own objects, bucket and stage servers, or servers of others. */
 type Lane = 'inside' | 'outside';
 
-export function makeOutbox({ env, storage, job: jobId, view, server, everyServer, expire }: Sender): Outbox {
-  const { sql } = storage;
+export function makeOutbox({ env, rows, alarm, job: jobId, view, server, everyServer, expire }: Sender): Outbox {
   const running: Record<Lane, Promise<void> | null> = { inside: null, outside: null };
   /** lanes that still deliver */
   const busy = new Set<Lane>();
@@ -102,21 +103,24 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
 
   async function deliverAll(lane: Lane): Promise<void> {
     // the alarm that comes after the last letter finds nothing any more
-    if (!hasTables(sql)) return;
+    if (!rows.isThere()) return;
     busy.add(lane);
     try {
-      for (const kind of removeUnreadableLetters(sql))
+      for (const kind of removeUnreadableLetters(rows))
         logLine('alert', { job_id: jobId, what: 'unreadable', part: `outbox, ${kind}` });
-      const due = () => dueLetters(sql, lane, Date.now());
+      const due = () => dueLetters(rows, lane, Date.now());
       for (let letters = due(); letters.length > 0; letters = due()) await Promise.all(letters.map(deliverOne));
     } finally {
       busy.delete(lane);
     }
     // the other lane may have come here first, and left nothing
-    if (!hasTables(sql)) return;
-    const next = nextLetterAt(sql, Date.now());
-    if (next !== null) await storage.setAlarm(next);
-    else if (!hasRow(sql) && busy.size === 0) await storage.deleteAll();
+    if (!rows.isThere()) return;
+    const next = nextLetterAt(rows, Date.now());
+    if (next !== null) alarm.set(next);
+    else if (!hasRow(rows) && busy.size === 0) {
+      alarm.forget();
+      await rows.deleteAll();
+    }
   }
 
   async function deliverOne(letter: StoredLetter): Promise<void> {
@@ -126,15 +130,15 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
       return { pauseMs: FAULT_PAUSE_MS };
     });
     if ('next' in outcome) takeOut(letter, outcome.next);
-    else postponeLetter(sql, letter.seq, Date.now() + outcome.pauseMs);
+    else postponeLetter(rows, letter.seq, Date.now() + outcome.pauseMs);
   }
 
   /** Removes a letter that was taken, and puts those in that follow from it: both or none. */
   function takeOut({ seq }: StoredLetter, next: readonly Letter[]): void {
-    storage.transactionSync(() => {
+    rows.transact(() => {
       // one that was withdrawn meanwhile has nothing follow
-      if (!removeLetter(sql, seq)) return;
-      for (const letter of next) if (lettersOf(sql, letter.kind).length === 0) addLetter(sql, letter, Date.now());
+      if (!removeLetter(rows, seq)) return;
+      for (const letter of next) if (lettersOf(rows, letter.kind).length === 0) addLetter(rows, letter, Date.now());
     });
   }
 
@@ -207,7 +211,7 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
     const account = env().ACCOUNTS.getByName(payload.account);
     const save = (changes: Partial<typeof payload>): void => {
       payload = { ...payload, ...changes };
-      rewriteLetter(sql, letter.seq, payload);
+      rewriteLetter(rows, letter.seq, payload);
     };
     const told = await callOutside((signal) => tellMeter(payload, { env: env(), account, save, signal })).catch(
       (error) => {
@@ -227,7 +231,7 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
 
   /** One call of the caller's own server; what came of it is stored with the job. */
   async function sendWebhook(): Promise<Outcome> {
-    const row = readRow(sql);
+    const row = readRow(rows);
     const told = view();
     if (!row?.webhook || !told) return DONE;
     const { webhook, account, id } = row as JobRecord & { webhook: NonNullable<JobRecord['webhook']> };
@@ -238,13 +242,13 @@ export function makeOutbox({ env, storage, job: jobId, view, server, everyServer
     const body = JSON.stringify(webhookBody(door, job, told.logs, { origin, streamToken: token, now }));
     const secrets = await within(FAR_SIDE_MS, 'the account', secretsOf(account));
     // erased while this was signed: there is nothing to tell any more
-    if (!hasRow(sql)) return DONE;
+    if (!hasRow(rows)) return DONE;
     const { WEBHOOK_RESOLVER: resolver } = env();
     const status = await callOutside((signal) => callWebhook({ url, id, body, secrets, resolver, signal }));
-    if (!hasRow(sql)) return DONE;
+    if (!hasRow(rows)) return DONE;
     const after = afterTry(webhook, status);
     logLine('webhook_called', { job_id: id, try: after.webhook.tries, status, state: after.webhook.state });
-    updateRow(sql, { webhook: after.webhook });
+    updateRow(rows, { webhook: after.webhook });
     return after.pauseMs === null ? DONE : { pauseMs: after.pauseMs };
   }
 

@@ -1,11 +1,11 @@
-/** The stage servers as one job's object sees them: who takes its next request, and who took its last ones. */
+/** The stage servers as one job's object sees them: the way to each, and a request made ready for one. */
 import { hmacHex } from '../src/account/hmac.ts';
-import { type Candidate, choose as rank } from '../src/fleet/choose.ts';
-import { type Fleet, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
+import { fitOf } from '../src/fleet/fit.ts';
+import { dispatcherName, type Fleet, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
+import type { Slot } from '../src/fleet/slots.ts';
 import type { JobRecord } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
-import { needsOf } from '../src/job/plan.ts';
-import { boundEngine, type StageRequest } from '../src/job/story.ts';
+import type { StageRequest } from '../src/job/story.ts';
 import {
   encodeStageRequest,
   type StageCall,
@@ -15,32 +15,51 @@ import {
 } from '../src/stage/client.ts';
 import { optionsFor } from '../src/stage/contract.ts';
 import { readAttempts, workerFor } from './attempts.ts';
-import { readUsage } from './job-tables.ts';
+import type { Rows } from './job-rows.ts';
 
 /** Hex digits of an account's tag: enough that no two accounts share one. */
 const TAG_LENGTH = 32;
 
 /** What a request may take and whom it tells. */
-export type CallLimits = Pick<StageCall, 'signal' | 'timeoutMs' | 'silenceMs' | 'onProgress' | 'onWorker'>;
+export type CallLimits = Pick<
+  StageCall,
+  'signal' | 'timeoutMs' | 'silenceMs' | 'lineMs' | 'onProgress' | 'onWorker'
+>;
 
 /** A stage request made ready for the server it goes to. */
 export interface AddressedRequest {
-  readonly backend: string;
   readonly stageId: string;
-  readonly engineClass: string | null;
   /** Sends it and waits for its outcome. */
   send(limits: CallLimits): Promise<StageOutcome>;
 }
 
 export interface Servers {
+  /** The request as the slot's server takes it; null where no such server is configured any more. */
+  address(row: JobRecord, request: StageRequest, slot: Slot): Promise<AddressedRequest | null>;
+  /** Names of the dispatchers that may have a server for a model, in the order of the job's regions. */
+  dispatchers(regions: readonly string[], model: string): readonly string[];
   /**
-   * The request for the server it is best sent to, with what that may be sent; null where there is nobody to ask now.
+   * A server for a stage, chosen without a dispatcher: in the order of the configuration, behind those where the stage
+   * came to nothing. Null where there is nobody to ask now.
    */
-  address(row: JobRecord, request: StageRequest): Promise<AddressedRequest | null>;
+  without(request: Undispatched): Promise<Slot | null>;
+  /** Whether a server is configured that is none of these. */
+  hasOther(ids: readonly string[], model: string): boolean;
+  /** The account as stage servers and dispatchers know it: not who it is. */
+  tagOf(account: string): Promise<string>;
   /** The server of a backend; null where none of that id is configured. Throws where the configuration is wrong. */
   byId(id: string): StageServer | null;
   /** Every server that is configured. Throws where the configuration is wrong. */
   all(): readonly StageServer[];
+}
+
+/** A stage that goes out although no dispatcher answers. */
+export interface Undispatched {
+  readonly needs: Parameters<typeof fitOf>[1];
+  readonly engine: string | null;
+  readonly last: string | null;
+  readonly tried: readonly string[];
+  readonly regions: readonly string[];
 }
 
 /** What a deployment gives for talking to stage servers. */
@@ -49,7 +68,7 @@ export interface ServersEnv extends FleetEnv {
   readonly SIGNING_SECRET: string;
 }
 
-export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string): Servers {
+export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Servers {
   let fleet: Fleet | null = null;
 
   /** The fleet; null, and a log line, where its configuration is wrong: nobody can be asked until it is right. */
@@ -69,44 +88,51 @@ export function makeServers(env: () => ServersEnv, sql: SqlStorage, job: string)
     return found;
   }
 
-  /** The best server for the job's next request; null where there is nobody to ask now. */
-  async function choose(row: JobRecord): Promise<(Candidate & { readonly server: StageServer }) | null> {
-    const found = open();
-    if (!found) return null;
-    const last = readAttempts(sql).at(-1);
-    const { candidates, unfit } = rank({
-      servers: await found.servers(),
-      needs: needsOf(row.plan),
-      engine: boundEngine(row.request, readUsage(sql)),
-      last: last ? { backend: last.backend, hasFailed: last.outcome === 'failed' } : null,
-    });
-    const [best] = candidates;
-    const server = best && found.server(best.id);
-    if (best && server) return { ...best, server };
-    logLine('no_server', { job_id: row.id, unfit: JSON.stringify(unfit) });
-    return null;
-  }
+  const tagOf = async (account: string): Promise<string> =>
+    (await hmacHex(env().SIGNING_SECRET, 'account-tag', account)).slice(0, TAG_LENGTH);
+
+  /** The configured backends that may be asked for a model. */
+  const backendsFor = (model: string) =>
+    (open()?.backends ?? []).filter(({ models }) => models.includes('*') || models.includes(model));
 
   return {
-    async address(row, { stage, tokens, sigmas, rgbSize, options: asked }) {
-      const chosen = await choose(row);
-      if (!chosen) return null;
-      const tag = await hmacHex(env().SIGNING_SECRET, 'account-tag', row.account);
-      const options = optionsFor({ ...asked, account_tag: tag.slice(0, TAG_LENGTH) }, chosen.features);
+    tagOf,
+    async address(row, { stage, tokens, sigmas, rgbSize, options: asked }, slot) {
+      const server = open()?.server(slot.backend);
+      if (!server) return null;
+      const options = optionsFor({ ...asked, account_tag: await tagOf(row.account) }, slot.features);
       const body = encodeStageRequest(options, { ...tokens, sigmas });
       const id = await stageId(row.id, stage.stage, body);
       const numTokens = tokens.scale.length;
       const numValues = tokens.latents.length / numTokens;
       const { steps, evaluations } = stage;
-      const worker = workerFor(readAttempts(sql), chosen.id);
+      const worker = workerFor(readAttempts(rows), slot.backend);
       const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize, worker };
-      return {
-        backend: chosen.id,
-        stageId: id,
-        engineClass: chosen.engineClass,
-        send: (limits) => chosen.server.run({ ...call, ...limits }),
-      };
+      return { stageId: id, send: (limits) => server.run({ ...call, ...limits }) };
     },
+    dispatchers: (regions, model) => [
+      ...new Set(
+        regions.flatMap((region) =>
+          backendsFor(model)
+            .filter((backend) => backend.region === region)
+            .map(dispatcherName),
+        ),
+      ),
+    ],
+    async without({ needs, engine, last, tried, regions }) {
+      const servers = ((await open()?.servers()) ?? []).filter(({ backend }) => regions.includes(backend.region));
+      const fitting = servers.flatMap((server) => {
+        const { fit } = fitOf(server, needs, engine);
+        return fit && server.backend.weight > 0 ? [{ id: server.backend.id, fit }] : [];
+      });
+      const untried = fitting.filter(({ id }) => !tried.includes(id));
+      const best = untried.find(({ id }) => id === last) ?? untried[0] ?? fitting[0];
+      if (best) return { ...best.fit, backend: best.id, lease: 0 };
+      const unfit = servers.map((server) => ({ id: server.backend.id, why: fitOf(server, needs, engine).why }));
+      logLine('no_server', { job_id: job, unfit: JSON.stringify(unfit) });
+      return null;
+    },
+    hasOther: (ids, model) => backendsFor(model).some(({ id, weight }) => weight > 0 && !ids.includes(id)),
     byId: (id) => opened().server(id),
     all: () => opened().all(),
   };

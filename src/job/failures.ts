@@ -2,6 +2,7 @@
  * What a stage that came to nothing means for its job: whether trying again can help, and the sentence a caller gets.
  * Pure.
  */
+import type { SlotOutcome } from '../fleet/slots.ts';
 import type { StageFailure } from '../stage/client.ts';
 import { isStageErrorCode, type StageErrorCode } from '../stage/contract.ts';
 
@@ -115,74 +116,56 @@ export function kindOf(reason: FailureReason): FailureKind {
 }
 
 /** Refusals that say something of the server or the way to it: another server, or another try, may take the stage. */
-const OF_THE_SERVER = ['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict'];
+const REFUSED_BY_SERVER = ['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict'];
+/** What a server reports of itself, although it says that trying again there does not help. */
+const REPORTED_OF_SERVER = ['model_changed', 'engine_changed'];
 
-/** Whether the same request would fail again however often it is sent. */
-export function isFinal(failure: Fault): boolean {
-  switch (failure.reason) {
+/**
+ * Whose a fault is: of the `server` or the way to it, so that another may take the stage; of the `job`, so that every
+ * server would say so; of the `bucket`; of `nobody`, where servers are busy or the request was stopped.
+ */
+export type Blame = 'server' | 'job' | 'bucket' | 'nobody';
+
+export function blameOf(fault: Fault): Blame {
+  switch (fault.reason) {
     case 'refused':
-      return !OF_THE_SERVER.includes(failure.code);
+      return REFUSED_BY_SERVER.includes(fault.code) ? 'server' : 'job';
     case 'reported':
-      return !failure.retryable;
+      return fault.retryable || REPORTED_OF_SERVER.includes(fault.code) ? 'server' : 'job';
     case 'unreachable':
-    case 'busy':
-    case 'no_server':
     case 'server_error':
     case 'gateway':
     case 'invalid_response':
     case 'timeout':
-    case 'aborted':
+      return 'server';
     case 'storage_failed':
-      return false;
+      return 'bucket';
+    case 'busy':
+    case 'no_server':
+    case 'aborted':
+      return 'nobody';
   }
+}
+
+/** What a fault tells the dispatcher of the server that had the slot. */
+export function slotOutcomeOf(fault: Fault): SlotOutcome {
+  if (fault.reason === 'busy') return { kind: 'busy', retryMs: fault.retryAfterMs };
+  return blameOf(fault) === 'server' ? { kind: 'wrong', what: describeFailure(fault) } : { kind: 'dropped' };
 }
 
 /**
- * Whether a stage came to nothing because nobody could take it: that is waited for, and no attempt. A connection that
- * was refused, or that nobody answered, is such a case; one that broke inside an answer is not.
+ * Whether a stage came to nothing because nobody could take it: that is no attempt. A connection that was refused, or
+ * that nobody answered, is such a case; one that broke inside an answer is not.
  */
-export function isWaiting(
-  fault: Fault,
-): fault is Extract<Fault, { reason: 'busy' | 'no_server' }> | Extract<Fault, { reason: 'unreachable' }> {
-  switch (fault.reason) {
-    case 'busy':
-    case 'no_server':
-      return true;
-    case 'unreachable':
-      return !fault.isAnswered;
-    case 'refused':
-    case 'server_error':
-    case 'gateway':
-    case 'invalid_response':
-    case 'reported':
-    case 'timeout':
-    case 'aborted':
-    case 'storage_failed':
-      return false;
-  }
-}
+export const isWaiting = (fault: Fault): boolean =>
+  fault.reason === 'busy' || fault.reason === 'no_server' || (fault.reason === 'unreachable' && !fault.isAnswered);
 
 /**
  * Whether a stage may go on where it was sent although its request came to nothing: its repetition belongs there. Of a
  * server that hangs nothing is expected any more.
  */
-export function mayStillRun(fault: Fault): boolean {
-  switch (fault.reason) {
-    case 'unreachable':
-    case 'gateway':
-    case 'aborted':
-      return true;
-    case 'busy':
-    case 'no_server':
-    case 'refused':
-    case 'server_error':
-    case 'invalid_response':
-    case 'reported':
-    case 'timeout':
-    case 'storage_failed':
-      return false;
-  }
-}
+export const mayStillRun = ({ reason }: Fault): boolean =>
+  reason === 'unreachable' || reason === 'gateway' || reason === 'aborted';
 
 /** One sentence a caller can act on. Addresses and tokens never appear in it. */
 export function describeFailure(failure: Fault): string {

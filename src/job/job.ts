@@ -145,6 +145,8 @@ export interface JobRecord {
   readonly id: string;
   /** whose it is */
   readonly account: string;
+  /** ids of the regions it may use, in this order; one empty id where the deployment names none */
+  readonly regions: readonly string[];
   readonly request: JobRequest;
   readonly plan: Plan;
   readonly createdAt: number;

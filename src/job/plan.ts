@@ -4,7 +4,7 @@
  */
 import type { WorkToPrice } from '../billing/price.ts';
 import { type PlannedWork, planWork, type StageWork, viewPlannedWork } from '../billing/work.ts';
-import type { Needs } from '../fleet/choose.ts';
+import type { Needs } from '../fleet/fit.ts';
 import { fitSteps, type StepsFit, type StepsProblem } from '../numerics/fit-steps.ts';
 import { type FlopFacts, oneBranch } from '../numerics/flops.ts';
 import { canBeStaged, tokenGrid } from '../numerics/grid.ts';

@@ -7,30 +7,34 @@ import { makeReceipt, type Receipt, type StageUsage } from '../billing/receipt.t
 import { plainWork, totalFlops, viewPlannedWork } from '../billing/work.ts';
 import { evaluatedSteps } from '../numerics/taylor.ts';
 import type { JobEvent } from './events.ts';
-import { describeFailure, type FailureReason, type Fault, isFinal, isWaiting, reasonOf } from './failures.ts';
+import { blameOf, describeFailure, type FailureReason, type Fault, isWaiting, reasonOf } from './failures.ts';
 import type { ImageView, JobRecord, Room } from './job.ts';
 import { selectionOf } from './selection.ts';
 import { FIRST_ROOM, roomName } from './story.ts';
 import { jobPath } from './view.ts';
 
+/** Pauses before a stage goes again to a server where it came to nothing: they double. */
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
-const BUSY_MS = { least: 200, most: 10_000 } as const;
-/** How often it is looked whether a stage server can take the job. */
-const NO_SERVER_MS = 1000;
+/** How often it is looked whether a stage server can take the job: as long again as it has been looked, within these. */
+const LOOK_MS = { least: 1000, most: 60_000 } as const;
+/** A job in a line is called. It asks by itself after as long again as it has waited, within these. */
+const LINE_MS = { least: 30_000, most: 15 * 60_000 } as const;
 
 /** The longest pause that a job is given. */
-const LONGEST_PAUSE_MS = Math.max(BACKOFF_MS.most, BUSY_MS.most);
+const LONGEST_PAUSE_MS = LINE_MS.most;
 
 /** The record of a job just accepted. */
 export function newRecord(
   {
     id,
     account,
+    regions = [''],
     request,
     plan,
     deadlineAt,
     webhook,
-  }: Pick<JobRecord, 'id' | 'account' | 'request' | 'plan' | 'deadlineAt' | 'webhook'>,
+  }: Pick<JobRecord, 'id' | 'account' | 'request' | 'plan' | 'deadlineAt' | 'webhook'> &
+    Partial<Pick<JobRecord, 'regions'>>,
   now: number,
 ): JobRecord {
   const undecided = {
@@ -46,6 +50,7 @@ export function newRecord(
   return {
     id,
     account,
+    regions,
     request,
     plan,
     deadlineAt,
@@ -73,10 +78,20 @@ export type Verdict =
   | { readonly kind: 'end'; readonly reason: FailureReason; readonly message: string; readonly attempts: number };
 
 export interface Patience {
-  /** tries of one stage that may fail */
+  /** failures of one stage that servers may report before it is held to be the stage itself */
   readonly attempts: number;
-  /** longest wait for a busy server */
+  /** longest time without a result of the stage */
   readonly queueMs: number;
+}
+
+/** What a stage has met so far. */
+export interface Met {
+  /** servers reported so many failures of it */
+  readonly reported: number;
+  /** it came to nothing so often at the server it was just at, before now */
+  readonly faultsThere: number;
+  /** there is a server where it has not come to nothing yet */
+  readonly hasOther: boolean;
 }
 
 /**
@@ -94,55 +109,78 @@ export function timeLeft({ deadlineAt, createdAt }: Pick<JobRecord, 'deadlineAt'
   return Math.max(0, Math.min(deadlineAt - now, deadlineAt - createdAt));
 }
 
+/** Since when a stage has had no result, seen at `now`: a clock that has stepped back begins the wait anew. */
+const since = ({ busySince }: Pick<JobRecord, 'busySince'>, now: number): number => Math.min(busySince ?? now, now);
+
+/** Whether a stage has waited for a result as long as it may. */
+export const isOutOfPatience = (record: Pick<JobRecord, 'busySince'>, { queueMs }: Patience, now: number): boolean =>
+  record.busySince !== null && now - since(record, now) >= queueMs;
+
 /**
- * Wait where waiting helps, try again where that may, end otherwise. A busy server, one that is not there, or none at
- * all is waited for and no try is counted; a passing fault is tried again after a pause that doubles. `record` is the
- * job as it was when the request was begun.
+ * Try again where that may help, end otherwise. A fault of the job ends it. Every other is tried again as long as the
+ * patience lasts, which is a time and not a count: an outage uses up any count in seconds. Only failures of the stage
+ * that servers report themselves are counted. At another server it goes on at once; at one where it came to nothing
+ * before, after a pause that grows. `record` is the job as it was when the request was begun.
  */
 export function afterFault(
   record: JobRecord,
   stage: number,
   fault: Fault,
-  { attempts, queueMs }: Patience,
-  now: number,
+  { patience, met, now }: { readonly patience: Patience; readonly met: Met; readonly now: number },
 ): Verdict {
   const message = describeFailure(fault);
-  const tries = record.tries + 1;
-  if (isWaiting(fault)) {
-    // a clock that has stepped back begins the wait anew
-    const busySince = Math.min(record.busySince ?? now, now);
-    if (now - busySince >= queueMs) return { kind: 'end', reason: reasonOf(fault), message, attempts: record.tries };
-    const wait = Math.min(BUSY_MS.most, Math.max(BUSY_MS.least, askAgainAfter(fault, now - busySince)));
-    const event: JobEvent =
-      fault.reason === 'unreachable'
-        ? { type: 'retry', data: { stage, attempt: tries, reason: fault.reason, wait_ms: wait } }
-        : { type: 'queued', data: { job_id: record.id, stage, position: null, eta_ms: null } };
-    // told once for each wait, however often the servers are asked
-    return {
-      kind: 'delay',
-      changes: { tries: record.tries, busySince, notBefore: now + wait },
-      event: record.busySince === null ? event : null,
-    };
-  }
-  if (isFinal(fault) || tries >= attempts) return { kind: 'end', reason: reasonOf(fault), message, attempts: tries };
-  const wait = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1));
-  const event: JobEvent = { type: 'retry', data: { stage, attempt: tries, reason: fault.reason, wait_ms: wait } };
-  return { kind: 'delay', changes: { busySince: null, notBefore: now + wait }, event };
+  const isNoTry = isWaiting(fault);
+  const tries = record.tries + (isNoTry ? 0 : 1);
+  const end = { kind: 'end', reason: reasonOf(fault), message, attempts: tries } as const;
+  const isOver = fault.reason === 'reported' && met.reported + 1 >= patience.attempts;
+  if (blameOf(fault) === 'job' || isOver || isOutOfPatience(record, patience, now)) return end;
+  const busySince = since(record, now);
+  const wait = Math.min(pauseFor(fault, met, now - busySince), Math.max(0, busySince + patience.queueMs - now));
+  const event: JobEvent =
+    fault.reason === 'busy'
+      ? { type: 'queued', data: { job_id: record.id, stage, position: null, eta_ms: null } }
+      : {
+          type: 'retry',
+          data: { stage, attempt: record.tries + 1, reason: fault.reason, wait_ms: wait },
+        };
+  return {
+    kind: 'delay',
+    changes: { tries, busySince, notBefore: now + wait },
+    // told once for each wait, however often servers are asked
+    event: isNoTry && record.busySince !== null ? null : event,
+  };
+}
+
+/** Milliseconds until the stage goes out again. `waitedMs` is how long it has come to nothing. */
+function pauseFor(fault: Fault, { faultsThere, hasOther }: Met, waitedMs: number): number {
+  if (fault.reason === 'busy') return hasOther ? 0 : Math.min(BACKOFF_MS.most, fault.retryAfterMs);
+  if (blameOf(fault) === 'server' && hasOther) return 0;
+  // as long again as it has been, so that a server that fell over is not hit by everybody at once
+  if (isWaiting(fault)) return Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, waitedMs));
+  return Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** faultsThere);
 }
 
 /**
- * Milliseconds until it is asked again whether a server takes the stage. `waitedMs` is how long it has been asked for.
+ * What waiting does to a job that no server has a slot for: in a line it is called, elsewhere it looks again. Null where
+ * it has waited as long as it may.
  */
-function askAgainAfter(fault: Parameters<typeof isWaiting>[0], waitedMs: number): number {
-  switch (fault.reason) {
-    case 'busy':
-      return fault.retryAfterMs;
-    case 'unreachable':
-      // as long again as it has been, so that a server that fell over is not hit by everybody at once
-      return Math.max(BACKOFF_MS.first, waitedMs);
-    default:
-      return NO_SERVER_MS;
-  }
+export function whileWaiting(
+  record: JobRecord,
+  stage: number,
+  line: { readonly position: number; readonly etaMs: number | null } | null,
+  { patience, now }: { readonly patience: Patience; readonly now: number },
+): Extract<Verdict, { kind: 'delay' }> | null {
+  if (isOutOfPatience(record, patience, now)) return null;
+  const busySince = since(record, now);
+  const { least, most } = line ? LINE_MS : LOOK_MS;
+  const pause = Math.min(most, Math.max(least, now - busySince), busySince + patience.queueMs - now);
+  const { position = null, etaMs = null } = line ?? {};
+  const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position, eta_ms: etaMs } };
+  return {
+    kind: 'delay',
+    changes: { busySince, notBefore: now + pause },
+    event: record.busySince === null ? event : null,
+  };
 }
 
 /** The finished image of a job as callers see it. */

@@ -55,6 +55,8 @@ type Answer<T> = T | Promise<T>;
 export interface NewJob {
   readonly id: string;
   readonly account: string;
+  /** ids of the regions it may use, in this order; absent: the one without a name */
+  readonly regions?: readonly string[];
   readonly request: JobRequest;
   readonly plan: Plan;
   /** seconds the job may take; null: as long as it takes */

@@ -82,6 +82,7 @@ const isRoom = (value: unknown): boolean =>
 const IS_READABLE: Readonly<Record<keyof JobRecord, (value: unknown) => boolean>> = {
   id: isText,
   account: isText,
+  regions: orNull(isList),
   request: isRequest,
   plan: isPlan,
   createdAt: isNumber,
@@ -140,6 +141,7 @@ export function brokenRecord(
   return {
     id: record.id,
     account: record.account,
+    regions: keep('regions', ['']) ?? [''],
     request: keep('request', NO_REQUEST),
     plan: keep('plan', NO_PLAN),
     createdAt: keep('createdAt', now),

@@ -1,7 +1,7 @@
 /** Fleets as data: backends, what their servers said, and all combinations that matter. */
 import fc from 'fast-check';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
-import type { Needs } from '../../src/fleet/choose.ts';
+import type { Needs } from '../../src/fleet/fit.ts';
 import type { KnownServer } from '../../src/fleet/models.ts';
 import type { ServedFacts } from '../../src/stage/contract.ts';
 
