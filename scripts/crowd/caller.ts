@@ -36,7 +36,11 @@ export interface Caller {
   /** one request, without a second try; a path or a whole address */
   call(path: string, init?: RequestInit): Promise<Response>;
   /** the job, started with this seed, or why not */
-  start(seed: number, body?: Readonly<Record<string, unknown>>): Promise<JobView | Refusal>;
+  start(
+    seed: number,
+    body?: Readonly<Record<string, unknown>>,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<JobView | Refusal>;
   /** the same, again while the service is away or says when to come again: `name` makes the repetitions one */
   startSurely(seed: number, name: string, body?: Readonly<Record<string, unknown>>): Promise<JobView | Refusal>;
   /** the job as it is when it has ended, or after `patienceMs`; asked again where the service is away */
@@ -92,7 +96,11 @@ export async function openCaller(
     }
   }
 
-  const requestOf = (seed: number, body: Readonly<Record<string, unknown>>, headers: Record<string, string> = {}) => ({
+  const requestOf = (
+    seed: number,
+    body: Readonly<Record<string, unknown>>,
+    headers: Readonly<Record<string, string>> = {},
+  ) => ({
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify({ ...BODY, prompt: 'a red apple', seed, ...body }),
@@ -113,7 +121,7 @@ export async function openCaller(
     id: account.id,
     key: key.key,
     call,
-    start: async (seed, body = {}) => answerOf(await call('/v1/jobs', requestOf(seed, body))),
+    start: async (seed, body = {}, headers = {}) => answerOf(await call('/v1/jobs', requestOf(seed, body, headers))),
     async startSurely(seed, name, body = {}) {
       const end = performance.now() + COME_AGAIN_MS;
       for (;;) {

@@ -1,5 +1,6 @@
 /** A fleet for one test: stand-in stage servers behind proxies, a deployment that has them all, and a caller. */
-import { inject } from 'vitest';
+import { setTimeout as pause } from 'node:timers/promises';
+import { inject, onTestFailed } from 'vitest';
 import { type Caller, isRefusal, openCaller } from '../../../scripts/crowd/caller.ts';
 import { type Deployment, type FleetEntry, makeDeployment } from '../../../scripts/crowd/deployment.ts';
 import { startProxy, type TestProxy } from '../../../scripts/crowd/proxy.ts';
@@ -28,6 +29,9 @@ export interface Fleet {
   stop(): Promise<void>;
 }
 
+/** Lines of the deployment's log that a failed test shows. */
+const LINES = 30;
+
 /** The fleet, running. The servers are called `a`, `b`, `c` … */
 export async function startFleet(
   options: readonly ServerOptions[],
@@ -42,6 +46,7 @@ export async function startFleet(
     fields: options[i]?.fields ?? {},
   }));
   const deployment = await makeDeployment({ bundle: inject('bundle'), fleet: entries, vars });
+  onTestFailed(() => console.log(deployment.log.slice(-LINES).join('\n')));
   const stop = async (): Promise<void> => {
     await deployment.remove();
     await Promise.all([...servers, ...proxies].map((each) => ('kill' in each ? each.kill() : each.close())));
@@ -64,15 +69,21 @@ export interface Ended extends JobView {
   readonly ms: number;
 }
 
+interface RunOptions {
+  readonly patienceMs?: number;
+  /** of its start */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** One job from its start to its end. Throws where it is not taken. */
 export async function runJob(
   caller: Caller,
   seed: number,
   body: Readonly<Record<string, unknown>> = {},
-  patienceMs = 40_000,
+  { patienceMs = 40_000, headers = {} }: RunOptions = {},
 ): Promise<Ended> {
   const begin = performance.now();
-  const job = await caller.start(seed, body);
+  const job = await caller.start(seed, body, headers);
   if (isRefusal(job)) throw new Error(`the job was not taken: ${JSON.stringify(job)}`);
   const ended = await caller.ended(job.id, patienceMs);
   return { ...ended, ms: performance.now() - begin };
@@ -85,6 +96,19 @@ export const runJobs = (
   body: Readonly<Record<string, unknown>> = {},
   first = 1,
 ): Promise<Ended[]> => Promise.all(Array.from({ length: count }, (_, i) => runJob(caller, first + i, body)));
+
+/** Micro-dollars that the jobs say they cost. */
+export const costOf = (jobs: readonly JobView[]): number =>
+  jobs.reduce((sum, { cost }) => sum + Math.round(Number(cost?.usd ?? 0) * 1e6), 0);
+
+/** The account's money once nothing is held for its jobs any more, or after ten seconds. */
+export async function settled({ caller }: Fleet): Promise<{ readonly spent: number; readonly held: number }> {
+  for (let i = 0; ; i++) {
+    const money = await caller.spent();
+    if (money.held === 0 || i === 100) return money;
+    await pause(100);
+  }
+}
 
 /** How many of the jobs ended in each way. */
 export function endsOf(jobs: readonly JobView[]): Record<string, number> {

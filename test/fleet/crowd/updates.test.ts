@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { isRefusal } from '../../../scripts/crowd/caller.ts';
 import type { JobView } from '../../../src/job/job.ts';
-import { endsOf, type Fleet, startFleet } from './fleet.ts';
+import { costOf, endsOf, type Fleet, settled, startFleet } from './fleet.ts';
 
 let fleet: Fleet | null = null;
 afterEach(async () => {
@@ -78,17 +78,3 @@ test('the Worker is killed under load and comes back with a server less, another
   expect(held).toBe(0);
   expect(spent).toBe(costOf(jobs));
 });
-
-/** Micro-dollars that the jobs say they cost. */
-const costOf = (jobs: readonly JobView[]): number =>
-  jobs.reduce((sum, { cost }) => sum + Math.round(Number(cost?.usd ?? 0) * 1e6), 0);
-
-/** The account once nothing is held for its jobs any more. */
-async function settled({ caller }: Fleet): Promise<{ spent: number; held: number }> {
-  for (let i = 0; i < 100; i++) {
-    const money = await caller.spent();
-    if (money.held === 0) return money;
-    await pause(100);
-  }
-  return caller.spent();
-}
