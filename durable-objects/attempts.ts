@@ -15,8 +15,53 @@ export function beginAttempt(rows: Rows, sent: Pick<Attempt, 'backend' | 'stageI
   const attempts = readAttempts(rows);
   const isSame = ({ backend, stageId }: Attempt): boolean => backend === sent.backend && stageId === sent.stageId;
   // where the same request went before, a gateway's worker may be known already
-  const worker = attempts.find(isSame)?.worker ?? null;
-  rows.setList('attempts', [...attempts.filter((each) => !isSame(each)), { ...sent, outcome: 'sent', worker }]);
+  const { worker = null, faults = 0, reported = 0 } = attempts.find(isSame) ?? {};
+  rows.setList('attempts', [
+    ...attempts.filter((each) => !isSame(each)),
+    { ...sent, outcome: 'sent', worker, faults, reported },
+  ]);
+}
+
+/** What a stage has met so far: where it came to nothing for good, and how often. */
+export interface MetSoFar {
+  /** backends where it is not sent again as long as there is another */
+  readonly tried: readonly string[];
+  /** failures of the stage that servers reported */
+  readonly reported: number;
+  /** how often it came to nothing at the backend of the last request */
+  readonly faultsThere: number;
+}
+
+export function metSoFar(rows: Rows, stage: number): MetSoFar {
+  const attempts = readAttempts(rows).filter((attempt) => attempt.stage === stage);
+  return {
+    tried: attempts
+      .filter(({ outcome, faults }) => isGivenUp(outcome) || (faults ?? 0) > 1)
+      .map(({ backend }) => backend),
+    reported: attempts.reduce((sum, { reported }) => sum + (reported ?? 0), 0),
+    faultsThere: attempts.at(-1)?.faults ?? 0,
+  };
+}
+
+const isGivenUp = (outcome: Attempt['outcome']): boolean => outcome === 'failed' || outcome === 'given_up';
+
+/**
+ * The requests of a stage that are given up because it goes to `backend` now: they are to be stopped where they may
+ * still run. From now on they count as told.
+ */
+export function giveUpElsewhere(rows: Rows, stage: number, backend: string): readonly Attempt[] {
+  const isLeft = (attempt: Attempt): boolean =>
+    attempt.stage === stage &&
+    attempt.backend !== backend &&
+    (attempt.outcome === 'sent' || attempt.outcome === 'failed');
+  const attempts = readAttempts(rows);
+  const left = attempts.filter(isLeft);
+  if (left.length > 0)
+    rows.setList(
+      'attempts',
+      attempts.map((each) => (isLeft(each) ? { ...each, outcome: 'given_up' as const } : each)),
+    );
+  return left;
 }
 
 /** The gateway before a server has named the worker that has request `number`. */
@@ -34,13 +79,28 @@ export const workerFor = (attempts: readonly Attempt[], backend: string): string
   attempts.findLast((attempt) => attempt.backend === backend)?.worker ?? null;
 
 /** What came of the last request. */
-export const settleAttempt = (rows: Rows, outcome: 'stored' | 'failed'): void => changeLast(rows, { outcome });
+export const settleAttempt = (rows: Rows, outcome: 'stored' | 'failed'): void => changeLast(rows, () => ({ outcome }));
+
+/**
+ * The last request came to nothing. Where it `mayStillRun`, its repetition belongs there, once; `isReported`: the server
+ * said itself that the stage failed.
+ */
+export function faultAttempt(
+  rows: Rows,
+  { mayStillRun, isReported }: { readonly mayStillRun: boolean; readonly isReported: boolean },
+): void {
+  changeLast(rows, ({ faults = 0, reported = 0 }) => ({
+    outcome: mayStillRun ? 'sent' : 'failed',
+    faults: faults + 1,
+    reported: reported + (isReported ? 1 : 0),
+  }));
+}
 
 /** The last request has ended at its worker without a result: that worker is no better than another. */
-export const forgetWorker = (rows: Rows): void => changeLast(rows, { worker: null });
+export const forgetWorker = (rows: Rows): void => changeLast(rows, () => ({ worker: null }));
 
-function changeLast(rows: Rows, changes: Partial<Attempt>): void {
+function changeLast(rows: Rows, changes: (last: Attempt) => Partial<Attempt>): void {
   const attempts = readAttempts(rows);
   const last = attempts.at(-1);
-  if (last) rows.setList('attempts', [...attempts.slice(0, -1), { ...last, ...changes }]);
+  if (last) rows.setList('attempts', [...attempts.slice(0, -1), { ...last, ...changes(last) }]);
 }

@@ -137,4 +137,6 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
 
 /** The breakers that are not closed, as text: what is worth a row at once. */
 const breakersIn = (saved: SavedDesk | null): string =>
-  JSON.stringify((saved?.servers ?? []).filter(([, , , fault]) => fault !== null).map(([id, breaker]) => [id, breaker]));
+  JSON.stringify(
+    (saved?.servers ?? []).filter(([, , , fault]) => fault !== null).map(([id, breaker]) => [id, breaker]),
+  );

@@ -32,6 +32,10 @@ export interface Attempt extends SentStage {
   readonly stage: number;
   /** which of the job's requests it was last */
   readonly number: number;
+  /** how often it came to nothing there; absent in jobs of an earlier version */
+  readonly faults?: number;
+  /** how often the server reported itself that the stage failed */
+  readonly reported?: number;
 }
 
 /** A letter as it is stored. Times are milliseconds since 1970. */
@@ -113,7 +117,9 @@ export function parseJson(text: string): unknown {
 }
 
 /** A stage as stored, planned or done: before there was a cache every step of it was evaluated. */
-export const evaluated = <Stage extends { readonly steps: number; readonly evaluations: number }>(stage: Stage): Stage => ({
+export const evaluated = <Stage extends { readonly steps: number; readonly evaluations: number }>(
+  stage: Stage,
+): Stage => ({
   ...stage,
   evaluations: stage.evaluations ?? stage.steps,
 });
@@ -176,4 +182,3 @@ function asCounted({ stages, flops }: Plan): Plan['flops'] {
   const then = stages.map(({ decode, tokens }) => (decode === 'none' ? 0 : tokens === fullTokens / 4 ? 1 / 4 : 1));
   return { ...flops, decode: (flops.decode * pictures(stages)) / then.reduce((sum, share) => sum + share, 0) };
 }
-

@@ -5,8 +5,8 @@
 import type { JobRecord } from '../src/job/job.ts';
 import { jobWorkOf } from '../src/job/record.ts';
 import type { Webhook } from '../src/job/webhook.ts';
-import { COLUMNS, CREATE_TABLE, FIELDS, LAYOUT, MAX_ROW_BYTES, parseJson, toRecord } from './job-columns.ts';
 import { decodeMessage, type Tensor } from '../src/stage/safetensors.ts';
+import { COLUMNS, CREATE_TABLE, FIELDS, LAYOUT, MAX_ROW_BYTES, parseJson, toRecord } from './job-columns.ts';
 import { joined, writeLatents } from './job-latents.ts';
 import { hasTables, migrate } from './migrate.ts';
 
@@ -77,7 +77,6 @@ function moveIntoOutbox(sql: SqlStorage): void {
   add('expire', null, record.expiresAt ?? 0);
 }
 
-
 /** Whether anything is stored, and then it lies as this version has it. Asking leaves nothing behind. */
 export function bringUpToDate(storage: DurableObjectStorage): boolean {
   const { sql } = storage;
@@ -113,7 +112,11 @@ function moveIntoOneTable(sql: SqlStorage): void {
     .map(({ stage_id, ...attempt }) => ({ ...attempt, stageId: stage_id }));
   const values = {
     ...Object.fromEntries(columns.map((column) => [column, job?.[column] ?? null])),
-    usage: `[${sql.exec('SELECT data FROM usage ORDER BY stage').toArray().map(({ data }) => data).join(',')}]`,
+    usage: `[${sql
+      .exec('SELECT data FROM usage ORDER BY stage')
+      .toArray()
+      .map(({ data }) => data)
+      .join(',')}]`,
     attempts: JSON.stringify(attempts),
     letters: JSON.stringify(letters),
     events: '',

@@ -7,11 +7,11 @@ import type { JobRecord } from '../src/job/job.ts';
 import { Unreadable, unreadableFields } from '../src/job/unreadable.ts';
 import {
   asRead,
+  COLUMNS,
   CREATE_TABLE,
   checked,
-  COLUMNS,
-  type Field,
   FIELDS,
+  type Field,
   LAYOUT,
   LISTS,
   type Lists,
@@ -182,11 +182,7 @@ export function makeRows(storage: DurableObjectStorage, onRollback: () => void =
     const sets = [...columns.keys()].map((name) => `${name} = ?`);
     if (appended) sets.push('events = events || ?');
     if (sets.length > 0)
-      sql.exec(
-        `UPDATE job SET ${sets.join(', ')} WHERE key = 0`,
-        ...columns.values(),
-        ...(appended ? [appended] : []),
-      );
+      sql.exec(`UPDATE job SET ${sets.join(', ')} WHERE key = 0`, ...columns.values(), ...(appended ? [appended] : []));
   }
 
   /** The lines that the job's own row holds. */

@@ -12,14 +12,22 @@ import type { JobEnd } from '../src/account/account.ts';
 import { viewQuotedCost } from '../src/billing/charge.ts';
 import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
+import type { Slot, SlotOutcome } from '../src/fleet/slots.ts';
 import { factsOf } from '../src/job/ended-facts.ts';
 import type { JobEvent, StoredEvent } from '../src/job/events.ts';
-import { type FailureReason, type Fault, isWaiting, mayStillRun } from '../src/job/failures.ts';
+import {
+  describeFailure,
+  type FailureReason,
+  type Fault,
+  isWaiting,
+  mayStillRun,
+  slotOutcomeOf,
+} from '../src/job/failures.ts';
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
-import { viewPlan } from '../src/job/plan.ts';
+import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, forget, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
+import { needsOf, viewPlan } from '../src/job/plan.ts';
 import {
   afterFault,
   chargeAtEnd,
@@ -27,14 +35,17 @@ import {
   endOf,
   excessWork,
   imageOf,
+  isOutOfPatience,
   newRecord,
   pauseLeft,
   receiptOf,
   timeLeft,
   timesAfter,
+  whileWaiting,
 } from '../src/job/record.ts';
 import type { JobCalls, JobWithLogs, NewJob, Reckoning } from '../src/job/rpc.ts';
 import {
+  boundEngine,
   isLastRoom,
   type Ran,
   roomName,
@@ -47,7 +58,16 @@ import { Unreadable, unreadableFailure } from '../src/job/unreadable.ts';
 import { costOf, viewJob } from '../src/job/view.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Alarm, makeAlarm } from './alarm.ts';
-import { beginAttempt, forgetWorker, nameWorker, readAttempts, settleAttempt } from './attempts.ts';
+import {
+  beginAttempt,
+  faultAttempt,
+  forgetWorker,
+  giveUpElsewhere,
+  metSoFar,
+  nameWorker,
+  readAttempts,
+  settleAttempt,
+} from './attempts.ts';
 import { appendEvents, heardSteps, readEvents, readLastEvent, readStory } from './event-tables.ts';
 import { deleteLatents } from './job-latents.ts';
 import { makeRows, type Rows } from './job-rows.ts';
@@ -58,6 +78,7 @@ import {
   readableUsage,
   readJob,
   readRow,
+  readUsage,
   updateRow,
   writeJob,
 } from './job-tables.ts';
@@ -67,16 +88,20 @@ import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waiti
 import { dropPicture, putPicture } from './pictures.ts';
 import { makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
+import { makeSlots, type Slots, type SlotsEnv, type Wanted } from './slots.ts';
 import { makeSignal, nextEvents, untilEnded, type Watched, watchEvents } from './watch.ts';
 
 /** What a deployment gives the object. */
-export interface JobEnv extends LimitVariables, FleetEnv, OutboxEnv {}
+export interface JobEnv extends LimitVariables, FleetEnv, SlotsEnv, OutboxEnv {}
 
 /**
- * How long a stored attempt is left alone after its last sign of life. Renewed with every message; shorter only wakes a
- * crashed job sooner.
+ * When a job that goes on is woken again, in case nobody lives who walks it. Who is then walked already, is waited for:
+ * the platform repeats an alarm whose handler was cut off.
  */
 const LEASE_MS = 10_000;
+/** How often a slot is renewed while its stage runs. */
+const RENEW_MS = 10_000;
+const TERA = 1e12;
 /**
  * How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes.
  */
@@ -96,16 +121,22 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #signal = makeSignal();
   readonly #progress = makeProgress((events) => this.#storeProgress(events));
   readonly #servers: Servers;
+  readonly #slots: Slots;
   readonly #outbox: Outbox;
   /** ends the stage request in flight; null when there is none in this incarnation */
   #inFlight: AbortController | null = null;
   #walking: Promise<'over' | 'waits'> | null = null;
+  /** its account has said that it may begin */
+  #isConfirmed = false;
+  /** time that the last stage took, without what it spent in its server's line */
+  #computedMs = 0;
 
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
     this.#alarm = makeAlarm(ctx.storage);
     this.#rows = makeRows(ctx.storage, () => this.#alarm.forget());
     this.#servers = makeServers(() => this.env, this.#rows, ctx.id.name ?? '');
+    this.#slots = makeSlots(() => this.env, this.#servers, ctx.id.name ?? '');
     this.#outbox = makeOutbox({
       env: () => this.env,
       rows: this.#rows,
@@ -127,7 +158,15 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
   }
 
-  async create({ id, account, regions = [''], request, plan, deadlineSeconds, webhook }: NewJob): Promise<JobView | null> {
+  async create({
+    id,
+    account,
+    regions = [''],
+    request,
+    plan,
+    deadlineSeconds,
+    webhook,
+  }: NewJob): Promise<JobView | null> {
     const now = Date.now();
     const isNew = this.#rows.transact(() => {
       if (this.#row()) return false;
@@ -142,9 +181,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         { type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } },
       ];
       insertRow(this.#rows, newRecord({ id, account, regions, request, plan, deadlineAt, webhook: told }, now), events);
-      this.#alarm.by(now);
       return true;
     });
+    if (isNew) this.#go();
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
     return this.view(null);
   }
@@ -227,12 +266,30 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return true;
   }
 
-  /**
-   * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second alarm joins the first. A
-   * fault of ours or of the configuration leaves an alarm behind, so that no job is stranded.
-   */
+  turn(dispatcher: string, slot: Slot): boolean {
+    const row = this.#row();
+    if (!row || isLastRoom(row.room) || !this.#slots.turn(dispatcher, slot)) return false;
+    this.#go();
+    return true;
+  }
+
+  /** The alarm of a lease, of a wait that is over, or of a letter. */
   override async alarm(): Promise<void> {
     this.#alarm.came();
+    await this.#walkAndTell();
+  }
+
+  /** The job goes on now, with an alarm behind it in case this incarnation does not live. */
+  #go(): void {
+    this.#alarm.by(Date.now() + LEASE_MS);
+    this.ctx.waitUntil(this.#walkAndTell());
+  }
+
+  /**
+   * Walks rooms until the job ends or waits, then delivers what its end has to tell. A second call joins the first. A
+   * fault of ours or of the configuration leaves an alarm behind, so that no job is stranded.
+   */
+  async #walkAndTell(): Promise<void> {
     try {
       // apart from what is delivered: an erasure waits for the walk alone
       this.#walking ??= this.#walkOn().finally(() => {
@@ -257,59 +314,112 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         this.#failAtDeadline(row);
         continue;
       }
-      const pause = pauseLeft(row, now);
-      if (row.confirmedAt === null && pause === 0) {
-        await this.#confirm(row);
-        continue;
-      }
+      // who has a slot has waited
+      const pause = this.#slots.held ? 0 : pauseLeft(row, now);
       // before the beginning: the clock has stepped back, so nobody knows how long it has been
       if (pause > 0 || now > begin + ALARM_MS || now < begin) {
-        this.#alarm.set(now + Math.min(pause, left));
+        this.#alarm.by(now + Math.min(pause, left));
         return 'waits';
       }
+      if (row.room.name === 'stage' && !(await this.#isReady(row, row.room.stage))) continue;
       await this.#walk(row);
     }
+  }
+
+  /**
+   * Whether a stage may go out: its account has said that the job may begin, and there is a slot for it. Where not, the
+   * row says until when the job waits, or how it has ended.
+   */
+  async #isReady(row: JobRecord, stage: number): Promise<boolean> {
+    const wanted = this.#wanted(row, stage, readUsage(this.#rows));
+    const [isConfirmed, asked] = await Promise.all([this.#isConfirmed || this.#confirm(row), this.#slots.ask(wanted)]);
+    const current = this.#row();
+    // ended, or gone, or walked by another meanwhile
+    if (!current || roomName(current.room) !== roomName(row.room)) return false;
+    if (!isConfirmed) {
+      this.#slots.done({ kind: 'dropped' }, null);
+      return false;
+    }
+    if (asked.kind === 'slot' || this.#slots.held) return true;
+    const line = asked.kind === 'line' ? asked : null;
+    const now = Date.now();
+    const waits = whileWaiting(current, stage, line, { patience: this.#limits, now });
+    if (!waits) {
+      this.#fail(current, 'no_capacity', describeFailure({ reason: 'no_server' }));
+      return false;
+    }
+    // nobody could take it, whoever was free: somebody has to look
+    if (!line && current.busySince === null) logLine('alert', { job_id: row.id, what: 'no_server' });
+    this.#rows.transact(() => {
+      updateRow(this.#rows, { ...waits.changes, confirmedAt: current.confirmedAt ?? now });
+      if (waits.event) this.#append(waits.event);
+    });
+    this.#signal.notify();
+    return false;
+  }
+
+  /** What a stage asks of the dispatchers. */
+  #wanted(row: JobRecord, stage: number, usage: readonly StageUsage[]): Wanted {
+    const { plan, request } = row;
+    const work = plan.stages.map(({ flops }) => flops / TERA);
+    return {
+      regions: row.regions,
+      account: row.account,
+      request: {
+        job: row.id,
+        needs: needsOf(plan),
+        engine: boundEngine(request, usage),
+        tflops: work[stage - 1] ?? 0,
+        restTflops: work.slice(stage - 1).reduce((sum, one) => sum + one, 0),
+        hasBegun: stage > 1,
+        since: row.createdAt,
+        last: readAttempts(this.#rows).at(-1)?.backend ?? null,
+        movingTflops: plan.flops.text / TERA,
+        tried: metSoFar(this.#rows, stage).tried,
+      },
+    };
   }
 
   /**
    * Asks the account whether the job may begin: what it may cost is held there, unless the account has let it go before
    * the job came. Until that is answered nothing is sent.
    */
-  async #confirm(row: JobRecord): Promise<void> {
+  async #confirm(row: JobRecord): Promise<boolean> {
+    if (row.confirmedAt !== null) return true;
     try {
       const confirmed = await within(
         ACCOUNT_MS,
         'the account',
         this.env.ACCOUNTS.getByName(row.account).confirm(row.id),
       );
-      if (this.#row()?.confirmedAt !== null) return;
-      if (confirmed === 'held') updateRow(this.#rows, { confirmedAt: Date.now(), busySince: null });
+      if (confirmed === 'held') this.#isConfirmed = true;
       else this.#fail(row, 'not_confirmed', 'The job came too late: its account has let it go. Nothing was charged.');
+      return confirmed === 'held';
     } catch (error) {
       logLine('account_not_reached', { job_id: row.id, error: messageOf(error) });
       const now = Date.now();
       // a clock that has stepped back begins the wait anew
       const busySince = Math.min(row.busySince ?? now, now);
       const waited = now - busySince;
-      if (waited >= this.#limits.queueMs) {
+      if (waited >= this.#limits.queueMs)
         this.#fail(row, 'not_confirmed', 'The account did not say that the job may begin. Nothing was charged.');
-        return;
+      else {
+        const pause = Math.min(LONGEST_CONFIRM_PAUSE_MS, Math.max(CONFIRM_PAUSE_MS, waited));
+        updateRow(this.#rows, { busySince, notBefore: now + pause });
       }
-      const pause = Math.min(LONGEST_CONFIRM_PAUSE_MS, Math.max(CONFIRM_PAUSE_MS, waited));
-      updateRow(this.#rows, { busySince, notBefore: now + pause });
+      return false;
     }
   }
 
   /** One room: what it reads is `row`; what it changed is stored if the job still stands where it stood. */
   async #walk(row: JobRecord): Promise<void> {
     const name = roomName(row.room);
-    if (row.room.name === 'stage' && row.tries >= this.#limits.attempts) {
+    if (row.tries > 0 && isOutOfPatience(row, this.#limits, Date.now()))
       return this.#fail(
         row,
         'interrupted',
         `The stage was cut off ${row.tries} times, the last time without any answer.`,
       );
-    }
     let before: Job;
     try {
       before = readJob(this.#rows, row);
@@ -319,8 +429,20 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
     const tools: Tools = { runStage: (request) => this.#runStage(row, request), clock: () => performance.now() };
     let step: Step;
+    const left = () => ({ room: name, ms: Date.now() - row.roomSince });
+    let times: JobRecord['roomTimes'] = row.roomTimes;
     try {
       step = await tracing.enterSpan(name, () => walkRoom(before, tools));
+      if (row.room.name === 'stage') this.#slots.done(...this.#afterStage(row, step));
+      times = [...times, left()];
+      if (step.ok && step.job.room.name === 'select') {
+        // it takes less time than storing the picture it reads
+        const since = Date.now();
+        const first = step;
+        const second = await tracing.enterSpan('select', () => walkRoom(first.job, tools));
+        step = second.ok ? { ...second, events: [...first.events, ...second.events] } : second;
+        times = [...times, { room: 'select', ms: Date.now() - since }];
+      }
     } catch (error) {
       // moved on meanwhile, or erased: nothing of it is there to be read any more
       if (error instanceof Superseded || !this.#row()) return;
@@ -328,49 +450,72 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       logLine('room_threw', { job_id: row.id, room: name, error: messageOf(error) });
       return this.#fail(row, 'internal_error', 'The job met an internal error.');
     }
-    if (step.ok) await this.#advance(row, before, step);
+    if (step.ok) await this.#advance(row, before, { ...step, times });
     else this.#retryOrFail(row, step.failure);
   }
 
+  /** What a stage that is over says of its server, and the stage that follows. */
+  #afterStage(row: JobRecord, step: Step): [SlotOutcome, Wanted | null] {
+    if (!step.ok) return [slotOutcomeOf(step.failure), null];
+    const { room, usage } = step.job;
+    const next = room.name === 'stage' ? room.stage : room.name === 'select' ? 2 : null;
+    return [{ kind: 'done', ms: this.#computedMs }, next === null ? null : this.#wanted(row, next, usage)];
+  }
+
   /**
-   * Sends a stage request to the server it is best sent to: the attempt and its lease are stored before a byte goes
-   * out. Throws Superseded when the job has moved meanwhile.
+   * Sends a stage request to the server of the slot: the attempt and its lease are stored before a byte goes out. Throws
+   * Superseded when the job has moved meanwhile.
    */
   async #runStage(row: JobRecord, request: StageRequest): Promise<Ran> {
-    const addressed = await this.#servers.address(row, request);
-    if (!addressed) return { ok: false, failure: { reason: 'no_server' } };
-    const { backend, stageId, engineClass } = addressed;
+    const slot = this.#slots.held;
+    const addressed = slot && (await this.#servers.address(row, request, slot));
+    if (!slot || !addressed) return { ok: false, failure: { reason: 'no_server' } };
+    const { backend, engineClass } = slot;
+    const { stageId } = addressed;
     const { stage, tokens, steps } = request.stage;
-    this.#rows.transact(() => {
+    const begin = Date.now();
+    const isGivenUp = this.#rows.transact(() => {
       if (!this.#standsAt(row, row.attempt)) throw new Superseded();
-      updateRow(this.#rows, { attempt: row.attempt + 1, tries: row.tries + 1 });
+      // told once, however often servers that take nothing are asked
+      const isTold = row.tries === 0 && readAttempts(this.#rows).some((attempt) => attempt.stage === stage);
+      const left = giveUpElsewhere(this.#rows, stage, backend);
+      for (const sent of left) addLetter(this.#rows, forget(sent), begin);
+      const cutOff = row.tries > 0 ? { busySince: row.busySince ?? begin } : {};
+      const confirmed = row.confirmedAt === null ? { confirmedAt: begin, busySince: null } : {};
+      updateRow(this.#rows, { attempt: row.attempt + 1, tries: row.tries + 1, ...cutOff, ...confirmed });
       beginAttempt(this.#rows, { backend, stageId, stage, number: row.attempt + 1 });
       const stages = row.plan.stages.length;
-      // told once for each wait, however often busy servers are asked
-      if (row.busySince === null)
-        this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
-      this.#alarm.set(Date.now() + LEASE_MS);
+      if (!isTold) this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
+      this.#alarm.by(begin + LEASE_MS);
+      return left.length > 0;
     });
     this.#signal.notify();
-    const begin = Date.now();
+    if (isGivenUp) this.ctx.waitUntil(this.#outbox.deliverInside());
     const controller = new AbortController();
     this.#inFlight = controller;
     const deadline = row.deadlineAt === null ? null : setTimeout(() => this.#failAtDeadline(row), timeLeft(row, begin));
+    const renewal = setInterval(() => void this.#slots.renew(), RENEW_MS);
+    let computesSince = begin;
     try {
       const outcome = await addressed.send({
         signal: controller.signal,
         timeoutMs: this.#limits.timeoutMs,
         silenceMs: this.#limits.silenceMs,
+        lineMs: this.#limits.queueMs,
         onProgress: (event) => {
-          if (!controller.signal.aborted) this.#progress.add(row.id, stage, event);
+          if (controller.signal.aborted) return;
+          if (event.event === 'queued' && event.position > 0) computesSince = Date.now();
+          this.#progress.add(row.id, stage, event);
         },
         onWorker: (worker) => {
           if (!controller.signal.aborted) nameWorker(this.#rows, row.attempt + 1, worker);
         },
       });
+      this.#computedMs = Date.now() - computesSince;
       return outcome.ok ? { ...outcome, wallMs: Date.now() - begin, attempts: row.tries + 1, engineClass } : outcome;
     } finally {
       clearTimeout(deadline);
+      clearInterval(renewal);
       this.#progress.flush();
       if (this.#inFlight === controller) this.#inFlight = null;
     }
@@ -382,7 +527,6 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!row || isLastRoom(row.room)) return;
     this.#rows.transact(() => {
       for (const { event, at } of events) appendEvents(this.#rows, [event], at);
-      this.#alarm.set(Date.now() + LEASE_MS);
     });
     this.#signal.notify();
   }
@@ -391,7 +535,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
    * Stores what a room made, and the room after it. The image goes to R2 first: a row never points at an image that is
    * not there.
    */
-  async #advance(row: JobRecord, before: Job, { job, events, image }: Extract<Step, { ok: true }>): Promise<void> {
+  async #advance(
+    row: JobRecord,
+    before: Job,
+    { job, events, image, times }: Extract<Step, { ok: true }> & { readonly times: JobRecord['roomTimes'] },
+  ): Promise<void> {
     if (image) {
       try {
         await putPicture(this.env.IMAGES, row, image);
@@ -416,7 +564,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         });
       } else {
         const unhurried = { tries: 0, notBefore: 0, busySince: null };
-        updateRow(this.#rows, { room: job.room, roomSince: now, roomTimes: timesAfter(row, now), ...unhurried });
+        updateRow(this.#rows, { room: job.room, roomSince: now, roomTimes: times, ...unhurried });
       }
       return true;
     });
@@ -431,7 +579,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !this.#standsAt(row, row.attempt + (isSent ? 1 : 0))) return;
     if (isSent) logLine('stage_failed', { job_id: row.id, stage: row.room.stage, attempt: row.tries + 1, ...fault });
-    const verdict = afterFault(row, row.room.stage, fault, this.#limits, Date.now());
+    const { stage } = row.room;
+    const { tried, ...counted } = metSoFar(this.#rows, stage);
+    const at = readAttempts(this.#rows).at(-1)?.backend ?? '';
+    const met = { ...counted, hasOther: this.#servers.hasOther([...tried, at], row.plan.model.id) };
+    const verdict = afterFault(row, stage, fault, { patience: this.#limits, met, now: Date.now() });
     // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
     if (verdict.kind === 'delay' && fault.reason !== 'busy' && isWaiting(fault) && row.busySince === null)
       logLine('alert', { job_id: row.id, what: fault.reason });
@@ -442,7 +594,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     this.#rows.transact(() => {
       // where only the bucket failed, the server has the result and is asked again
       if (isSent && fault.reason !== 'storage_failed') {
-        settleAttempt(this.#rows, 'failed');
+        faultAttempt(this.#rows, { mayStillRun: mayStillRun(fault), isReported: fault.reason === 'reported' });
         if (!mayStillRun(fault)) forgetWorker(this.#rows);
       }
       if (verdict.event) this.#append(verdict.event);
@@ -534,6 +686,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     this.#inFlight?.abort();
     this.#inFlight = null;
     this.#signal.notify();
+    this.ctx.waitUntil(this.#slots.end());
     this.ctx.waitUntil(this.#outbox.deliver());
   }
 

@@ -24,9 +24,7 @@ const isOutside = ({ kind }: StoredLetter): boolean => (OUTSIDE as readonly Lett
 
 /** The letters that may go out at `now`, to servers of others or to our own, in the order in which they were put in. */
 export const dueLetters = (rows: Rows, where: 'outside' | 'inside', now: number): readonly StoredLetter[] =>
-  mayGo(letters(rows)).filter(
-    (letter) => isOutside(letter) === (where === 'outside') && dueAt(letter, now) <= now,
-  );
+  mayGo(letters(rows)).filter((letter) => isOutside(letter) === (where === 'outside') && dueAt(letter, now) <= now);
 
 /** When the next letter may go out, seen at `now`, as an alarm takes it: never before 1; null: none is left. */
 export function nextLetterAt(rows: Rows, now: number): number | null {
@@ -81,7 +79,10 @@ export const rewriteLetter = (rows: Rows, seq: number, payload: Letter['payload'
 
 /** Removes every letter of these kinds. */
 export const removeLetters = (rows: Rows, kinds: readonly LetterKind[]): void =>
-  keepAll(rows, letters(rows).filter(({ kind }) => !kinds.includes(kind)));
+  keepAll(
+    rows,
+    letters(rows).filter(({ kind }) => !kinds.includes(kind)),
+  );
 
 /** The letter was not taken: it goes out again at `dueAt`. */
 export const postponeLetter = (rows: Rows, seq: number, dueAt: number): void =>
@@ -91,8 +92,7 @@ export const postponeLetter = (rows: Rows, seq: number, dueAt: number): void =>
 export const hastenLetters = (rows: Rows, kind: LetterKind, now: number): void =>
   change(rows, (letter) => (letter.kind === kind && letter.tries > 0 ? { ...letter, dueAt: now } : letter));
 
-const change = (rows: Rows, to: (letter: StoredLetter) => StoredLetter): void =>
-  keepAll(rows, letters(rows).map(to));
+const change = (rows: Rows, to: (letter: StoredLetter) => StoredLetter): void => keepAll(rows, letters(rows).map(to));
 
 /** Stores the list where it is another than before. */
 function keepAll(rows: Rows, list: readonly StoredLetter[]): void {

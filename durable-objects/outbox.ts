@@ -14,8 +14,8 @@ import type { AccountCalls, JobWithLogs, Objects } from '../src/job/rpc.ts';
 import { afterTry } from '../src/job/webhook.ts';
 import type { StageServer } from '../src/stage/client.ts';
 import { within } from '../src/stage/time-limit.ts';
-import { callWebhook } from './call-webhook.ts';
 import type { Alarm } from './alarm.ts';
+import { callWebhook } from './call-webhook.ts';
 import type { Rows } from './job-rows.ts';
 import { hasRow, readRow, updateRow } from './job-tables.ts';
 import {

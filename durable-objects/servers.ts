@@ -21,10 +21,7 @@ import type { Rows } from './job-rows.ts';
 const TAG_LENGTH = 32;
 
 /** What a request may take and whom it tells. */
-export type CallLimits = Pick<
-  StageCall,
-  'signal' | 'timeoutMs' | 'silenceMs' | 'lineMs' | 'onProgress' | 'onWorker'
->;
+export type CallLimits = Pick<StageCall, 'signal' | 'timeoutMs' | 'silenceMs' | 'lineMs' | 'onProgress' | 'onWorker'>;
 
 /** A stage request made ready for the server it goes to. */
 export interface AddressedRequest {

@@ -60,7 +60,10 @@ function isOwed(server: Choosable, servers: readonly Choosable[]): boolean {
  * and the stage waits. A server where the stage came to nothing is none, unless there is no other; one of weight 0 is
  * none, unless the job is there. One with a weight below 1 gets its share of new jobs first, and of others nothing.
  */
-export function choose(servers: readonly Choosable[], { tflops, last, movingTflops, tried }: Wanting): readonly Ranked[] {
+export function choose(
+  servers: readonly Choosable[],
+  { tflops, last, movingTflops, tried }: Wanting,
+): readonly Ranked[] {
   const open = servers.filter(({ id, weight }) => weight > 0 || id === last);
   const untried = open.filter(({ id }) => !tried.includes(id));
   const candidates = untried.length > 0 ? untried : open;

@@ -44,6 +44,7 @@ interface Held {
   readonly job: string;
   readonly lease: number;
   readonly tflops: number;
+  readonly restTflops: number;
   readonly since: number;
   renewedAt: number;
   readonly settle: ReturnType<Breaker['begin']>;
@@ -168,12 +169,16 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return server ?? null;
   }
 
-  function give({ job, request, account, tflops }: Waiting, server: DeskServer & { readonly fit: Fit }, now: number): Turn {
+  function give(
+    { job, request, account, tflops, restTflops }: Waiting,
+    server: DeskServer & { readonly fit: Fit },
+    now: number,
+  ): Turn {
     const state = stateOf(server.backend.id);
     const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
     if (state.held.size === 0) state.busySince = now;
     const settle = state.breaker.begin();
-    state.held.set(job, { job, lease: slot.lease, tflops, since: now, renewedAt: now, settle, slot });
+    state.held.set(job, { job, lease: slot.lease, tflops, restTflops, since: now, renewedAt: now, settle, slot });
     for (const other of states.values()) other.given *= GIVEN_KEPT;
     state.given += 1;
     line.charge(account, tflops);
@@ -262,7 +267,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     const others = coming.reduce((sum, { tflops }) => sum + tflops, 0) - own;
     const ahead = line.ahead(account, group) + own + Math.min(others, own > 0 ? own : others);
     if (ahead === 0 && held.length < slots) return 0;
-    return (ahead + held.reduce((sum, { tflops }) => sum + tflops, 0) / 2) / rate;
+    return (ahead + held.reduce((sum, { tflops, restTflops }) => sum + restTflops - tflops / 2, 0)) / rate;
   }
 
   return {
@@ -325,7 +330,11 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       const times = servers.flatMap(({ backend }) => {
         const { breaker, held, fullUntil } = stateOf(backend.id);
         const leases = [...held.values()].map(({ renewedAt }) => renewedAt + LEASE_MS);
-        return [...leases, ...(breaker.probeAt === null ? [] : [breaker.probeAt]), ...(fullUntil > now ? [fullUntil] : [])];
+        return [
+          ...leases,
+          ...(breaker.probeAt === null ? [] : [breaker.probeAt]),
+          ...(fullUntil > now ? [fullUntil] : []),
+        ];
       });
       return times.length === 0 ? null : Math.max(now + 1, Math.min(...times));
     },
@@ -341,8 +350,8 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
 }
 
 function placeOf(request: SlotRequest): Waiting {
-  const { job, account, tflops, hasBegun, since } = request;
-  return { job, account, group: groupOf(request), tflops, hasBegun, since, request };
+  const { job, account, tflops, restTflops, hasBegun, since } = request;
+  return { job, account, group: groupOf(request), tflops, restTflops, hasBegun, since, request };
 }
 
 const newServer = (breaker: Breaker): Server => ({

@@ -19,11 +19,18 @@ export interface AnswerCache {
 /** The dispatcher that a backend belongs to. */
 export const dispatcherName = ({ region, pool }: Pick<Backend, 'region' | 'pool'>): string => `${region}/${pool}`;
 
+/** A configured backend with what it said last. */
+export interface FleetServer extends KnownServer {
+  readonly backend: Backend;
+}
+
 export interface Fleet {
+  /** as the configuration has them */
+  readonly backends: readonly Backend[];
   /**
    * Every backend in the order of the configuration, with what it said at most a minute ago, or when it last answered.
    */
-  servers(): Promise<readonly KnownServer[]>;
+  servers(): Promise<readonly FleetServer[]>;
   /** The stage server of a backend; null where none of that id is configured. */
   server(id: string): StageServer | null;
   /** The stage servers of all backends. */
@@ -51,7 +58,7 @@ export function openFleet(env: FleetEnv, cache: AnswerCache, clock: () => number
   const known = new Map<string, { readonly asked: number; readonly said: Promise<Said> }>();
 
   /** What a backend says of itself: asked once, however many want to know at the same time. */
-  async function about(backend: Backend): Promise<KnownServer> {
+  async function about(backend: Backend): Promise<FleetServer> {
     const now = clock();
     const last = known.get(backend.id);
     if (last && now >= last.asked) {
@@ -67,6 +74,7 @@ export function openFleet(env: FleetEnv, cache: AnswerCache, clock: () => number
   }
 
   return {
+    backends,
     servers: () => Promise.all(backends.map(about)),
     server: (id) => connected.get(id) ?? null,
     all: () => [...connected.values()],

@@ -13,6 +13,8 @@ export interface Place {
   readonly group: string;
   /** work of the stage, TFLOPs */
   readonly tflops: number;
+  /** of the stage and of all behind it */
+  readonly restTflops: number;
   /** some of its stages are done */
   readonly hasBegun: boolean;
   /** when the job was created, milliseconds since 1970 */
@@ -49,7 +51,7 @@ interface Account<P> {
   /** work given so far, TFLOPs, counted from where the others were when it came */
   served: number;
   readonly groups: Map<string, Queue<P>>;
-  /** work of its places, TFLOPs */
+  /** all work that its places have before them, TFLOPs */
   waiting: number;
 }
 
@@ -81,7 +83,7 @@ export function makeLine<P extends Place>(): Line<P> {
     const account = accounts.get(place.account) as Account<P>;
     const queue = queueOf(place) as P[];
     queue.splice(queue.indexOf(place), 1);
-    account.waiting -= place.tflops;
+    account.waiting -= place.restTflops;
     const { begun, fresh } = account.groups.get(place.group) as Queue<P>;
     if (begun.length + fresh.length === 0) account.groups.delete(place.group);
     if (account.groups.size === 0) forgetIdle();
@@ -127,7 +129,7 @@ export function makeLine<P extends Place>(): Line<P> {
       const queue = queueOf(place) as P[];
       queue.splice(placeIn(queue, place.since), 0, place);
       places.set(place.job, place);
-      account.waiting += place.tflops;
+      account.waiting += place.restTflops;
     },
     remove(job) {
       const place = places.get(job) ?? null;
@@ -152,7 +154,7 @@ export function makeLine<P extends Place>(): Line<P> {
       for (const [other, { waiting }] of accounts) if (other !== tag) sum += Math.min(waiting, own);
       // with nothing of its own in the line one stage of each other may go first
       if (own > 0) return sum;
-      for (const place of firstOfEach(accounts, tag, group)) sum += place.tflops;
+      for (const place of firstOfEach(accounts, tag, group)) sum += place.restTflops;
       return sum;
     },
     all: () => places.values(),
@@ -160,11 +162,7 @@ export function makeLine<P extends Place>(): Line<P> {
 }
 
 /** The first place of every other account in a group. */
-function* firstOfEach<P>(
-  accounts: ReadonlyMap<string, Account<P>>,
-  tag: string,
-  group: string,
-): Iterable<P> {
+function* firstOfEach<P>(accounts: ReadonlyMap<string, Account<P>>, tag: string, group: string): Iterable<P> {
   for (const [other, { groups }] of accounts) {
     const queue = groups.get(group);
     const first = queue?.begun[0] ?? queue?.fresh[0];

@@ -38,6 +38,8 @@ export interface SlotRequest extends StageShape {
   readonly job: string;
   /** of the account: tells accounts apart, not who they are */
   readonly account: string;
+  /** work of the stage and of all behind it, TFLOPs */
+  readonly restTflops: number;
   /** stages of it are done */
   readonly hasBegun: boolean;
   /** when it was created, milliseconds since 1970 */

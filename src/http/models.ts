@@ -1,6 +1,6 @@
 /** `GET /v1/models`: OpenAI's list, each entry with the model's own facts beside. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import { choose } from '../fleet/choose.ts';
+import { fitOf } from '../fleet/fit.ts';
 import { openFleet } from '../fleet/fleet.ts';
 import { modelsOf } from '../fleet/models.ts';
 import type { Plan } from '../job/job.ts';
@@ -45,9 +45,8 @@ const presetView = z
 /** The queue at the stage server that a plan's first stage would go to; null where there is none or it does not say. */
 export async function queueAt(env: Env, plan: Plan): Promise<Queue | null> {
   const fleet = openFleet(env, caches.default, Date.now);
-  const { candidates } = choose({ servers: await fleet.servers(), needs: needsOf(plan), engine: null, last: null });
-  const server = candidates[0] ? fleet.server(candidates[0].id) : null;
-  return server?.queue() ?? null;
+  const [best] = (await fleet.servers()).filter((server) => fitOf(server, needsOf(plan), null).fit);
+  return (best && fleet.server(best.backend.id)?.queue()) ?? null;
 }
 
 const modelEntry = modelFacts.extend({

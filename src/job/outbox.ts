@@ -66,8 +66,11 @@ export interface SentStage {
   readonly stageId: string;
   /** the worker behind a gateway that has it; null where none was named */
   readonly worker: string | null;
-  /** `sent`: nothing was heard of it; `stored`: its result is; `failed`: it led to none */
-  readonly outcome: 'sent' | 'stored' | 'failed';
+  /**
+   * `sent`: nothing was heard of it, and it may still run; `stored`: its result is; `failed`: it led to none;
+   * `given_up`: it led to none, and its server is told
+   */
+  readonly outcome: 'sent' | 'stored' | 'failed' | 'given_up';
 }
 
 /** Letters to servers of others, which may hang: nobody who erases a job waits for these. */
@@ -78,7 +81,8 @@ const STRAY_MS = 60_000;
 
 const pictures = (record: JobRecord): readonly Letter[] =>
   pictureKeys(record).map((key) => ({ kind: 'picture', payload: { account: record.account, key } }));
-const forget = ({ backend, stageId, worker }: SentStage): Letter => ({
+/** A server is to stop a stage, or forget its result. */
+export const forget = ({ backend, stageId, worker }: SentStage): Letter => ({
   kind: 'forget',
   payload: { backend, stageId, ...(worker !== null && { worker }) },
 });
@@ -110,7 +114,7 @@ export function lettersAtEnd(
     (dueAt: number) =>
     (letter: Letter): DueLetter => ({ letter, dueAt });
   // a request that was given up may still run where it was sent
-  const running = sent.filter(({ outcome }) => outcome !== 'stored');
+  const running = sent.filter(({ outcome }) => outcome === 'sent' || outcome === 'failed');
   return [
     at(now)({ kind: 'ended', payload: { account, job, facts, ...end } }),
     ...(record.webhook ? [at(now)({ kind: 'webhook', payload: null })] : []),

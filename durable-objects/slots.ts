@@ -1,0 +1,175 @@
+/**
+ * The slot a job holds at a stage server, or waits for: asked for at the dispatchers of its regions, in their order,
+ * renewed while a stage runs, and given back with what came of it.
+ */
+import type { Released, Slot, SlotOutcome, SlotRequest } from '../src/fleet/slots.ts';
+import { logLine } from '../src/job/log.ts';
+import type { DispatcherCalls, Objects } from '../src/job/rpc.ts';
+import { within } from '../src/stage/time-limit.ts';
+import type { Servers } from './servers.ts';
+
+/** Longest wait for a dispatcher: then the job goes on without. */
+const ASK_MS = 3_000;
+
+/** A slot that the job holds. */
+export interface HeldSlot extends Slot {
+  /** that gave it; null: it was taken without one */
+  readonly dispatcher: string | null;
+}
+
+/** A stage that wants a slot, and the regions where that may be. */
+export interface Wanted {
+  readonly request: Omit<SlotRequest, 'released' | 'account'>;
+  readonly account: string;
+  readonly regions: readonly string[];
+}
+
+/** What came of a question: a slot, a place in a line, or neither for now. */
+export type Asked =
+  | { readonly kind: 'slot' }
+  | { readonly kind: 'line'; readonly position: number; readonly etaMs: number | null }
+  | { readonly kind: 'none' };
+
+export interface Slots {
+  /** the slot the job holds; null: none */
+  readonly held: HeldSlot | null;
+  /**
+   * Asks for a slot, unless it is held or being asked for. Never rejects: where no dispatcher answers, a server is
+   * chosen without.
+   */
+  ask(wanted: Wanted): Promise<Asked>;
+  /** A dispatcher gives the job a slot. False where it has one already. */
+  turn(dispatcher: string, slot: Slot): boolean;
+  /** The stage is over: its slot is given back, and where another follows, asked for in the same breath. */
+  done(outcome: SlotOutcome, next: Wanted | null): void;
+  /** The job is alive. */
+  renew(): Promise<void>;
+  /** The job needs no slot any more, and stands in no line. Never rejects: what is not given back ends with its lease. */
+  end(): Promise<void>;
+}
+
+export interface SlotsEnv {
+  readonly DISPATCHERS: Objects<DispatcherCalls>;
+}
+
+export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): Slots {
+  let held: HeldSlot | null = null;
+  let asking: Promise<Asked> | null = null;
+  let isOver = false;
+  /** dispatchers in whose lines the job stands */
+  let lines = new Set<string>();
+
+  const call = <T>(name: string, ask: (stub: ReturnType<SlotsEnv['DISPATCHERS']['getByName']>) => Promise<T>) =>
+    within(ASK_MS, 'the dispatcher', ask(env().DISPATCHERS.getByName(name)));
+
+  const notReached = (name: string) => (error: unknown) => {
+    logLine('dispatcher_not_reached', { job_id: job, dispatcher: name, error: String(error) });
+  };
+
+  /** Leaves every line but this one. */
+  async function leaveBut(name: string | null): Promise<void> {
+    const left = [...lines].filter((other) => other !== name);
+    lines = new Set(name !== null && lines.has(name) ? [name] : []);
+    await Promise.all(left.map((other) => call(other, (stub) => stub.leave(job)).catch(notReached(other))));
+  }
+
+  async function giveBack({ dispatcher, lease }: HeldSlot, outcome: SlotOutcome): Promise<void> {
+    if (dispatcher === null) return;
+    await call(dispatcher, (stub) => stub.release(job, { lease, outcome })).catch(notReached(dispatcher));
+  }
+
+  /** A slot that was given while nobody looked: kept where there is a use for it. */
+  function take(slot: HeldSlot): void {
+    if (!held && !isOver) held = slot;
+    else if (held?.lease !== slot.lease) void giveBack(slot, { kind: 'dropped' });
+  }
+
+  async function askAll(
+    { request: asked, account, regions }: Wanted,
+    before: HeldSlot | null,
+    outcome: SlotOutcome,
+  ): Promise<Asked> {
+    const request = { ...asked, account: await servers.tagOf(account) };
+    const configured = servers.dispatchers(regions, request.needs.model);
+    // where the job is it stays as long as that works
+    const home = before?.dispatcher ?? null;
+    const names = new Set(home !== null && configured.includes(home) ? [home, ...configured] : configured);
+    const released = (name: string): Released | null =>
+      before && name === home ? { lease: before.lease, outcome } : null;
+    if (before && home !== null && !names.has(home)) void giveBack(before, outcome);
+    let waits: Asked | null = null;
+    let isAway = false;
+    for (const name of names) {
+      const answer = await call(name, (stub) => stub.ask({ ...request, released: released(name) })).catch((error) => {
+        notReached(name)(error);
+        return null;
+      });
+      if (answer === null) isAway = true;
+      else if (answer.kind === 'slot') {
+        lines.delete(name);
+        void leaveBut(null);
+        take({ ...answer.slot, dispatcher: name });
+        return { kind: 'slot' };
+      } else if (answer.kind === 'line') {
+        lines.add(name);
+        waits ??= { kind: 'line', position: answer.position, etaMs: answer.etaMs };
+        // the servers there are well: it is waited for one of them
+        if (!answer.isDown) {
+          void leaveBut(name);
+          return { kind: 'line', position: answer.position, etaMs: answer.etaMs };
+        }
+      } else if (answer.kind === 'none')
+        logLine('no_server', { job_id: job, dispatcher: name, unfit: JSON.stringify(answer.unfit) });
+    }
+    if (waits || !isAway) return waits ?? { kind: 'none' };
+    const slot = await servers.without({ ...request, regions });
+    if (!slot) return { kind: 'none' };
+    take({ ...slot, dispatcher: null });
+    return { kind: 'slot' };
+  }
+
+  function begin(wanted: Wanted, before: HeldSlot | null, outcome: SlotOutcome): Promise<Asked> {
+    const question = askAll(wanted, before, outcome).then(async (answer): Promise<Asked> => {
+      if (asking === question) asking = null;
+      // the job ended meanwhile
+      if (isOver) await leaveBut(null);
+      return held ? { kind: 'slot' } : answer;
+    });
+    asking = question;
+    return question;
+  }
+
+  return {
+    get held() {
+      return held;
+    },
+    ask(wanted) {
+      if (held) return Promise.resolve({ kind: 'slot' });
+      return asking ?? begin(wanted, null, { kind: 'dropped' });
+    },
+    turn(dispatcher, slot) {
+      if (held || isOver) return false;
+      lines.delete(dispatcher);
+      held = { ...slot, dispatcher };
+      void leaveBut(null);
+      return true;
+    },
+    done(outcome, next) {
+      const before = held;
+      held = null;
+      if (next && !isOver) void begin(next, before, outcome);
+      else if (before) void giveBack(before, outcome);
+    },
+    async renew() {
+      if (!held || held.dispatcher === null) return;
+      const { dispatcher, lease } = held;
+      await call(dispatcher, (stub) => stub.renew(job, lease)).catch(notReached(dispatcher));
+    },
+    async end() {
+      isOver = true;
+      const before = held;
+      held = null;
+      await Promise.all([before && giveBack(before, { kind: 'dropped' }), leaveBut(null)]);
+    },
+  };
+}
