@@ -1,5 +1,6 @@
 /** The stage servers as one job's object sees them: the way to each, and a request made ready for one. */
 import { hmacHex } from '../src/account/hmac.ts';
+import type { Backend } from '../src/fleet/backends.ts';
 import { fitOf } from '../src/fleet/fit.ts';
 import { dispatcherName, type Fleet, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
 import type { Slot } from '../src/fleet/slots.ts';
@@ -92,6 +93,10 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
   const backendsFor = (model: string) =>
     (open()?.backends ?? []).filter(({ models }) => models.includes('*') || models.includes(model));
 
+  /** Those of the regions, in the order of the regions; the nameless region has them all. */
+  const backendsIn = (regions: readonly string[], backends: readonly Backend[]): readonly Backend[] =>
+    regions.includes('') ? backends : regions.flatMap((region) => backends.filter((each) => each.region === region));
+
   return {
     tagOf,
     async address(row, { stage, tokens, sigmas, rgbSize, options: asked }, slot) {
@@ -107,17 +112,14 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
       const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize, worker };
       return { stageId: id, send: (limits) => server.run({ ...call, ...limits }) };
     },
-    dispatchers: (regions, model) => [
-      ...new Set(
-        regions.flatMap((region) =>
-          backendsFor(model)
-            .filter((backend) => backend.region === region)
-            .map(dispatcherName),
-        ),
-      ),
-    ],
+    dispatchers: (regions, model) => [...new Set(backendsIn(regions, backendsFor(model)).map(dispatcherName))],
     async without({ needs, engine, last, tried, regions }) {
-      const servers = ((await open()?.servers()) ?? []).filter(({ backend }) => regions.includes(backend.region));
+      const known = (await open()?.servers()) ?? [];
+      const may = backendsIn(
+        regions,
+        known.map(({ backend }) => backend),
+      );
+      const servers = known.filter(({ backend }) => may.includes(backend));
       const fitting = servers.flatMap((server) => {
         const { fit } = fitOf(server, needs, engine);
         return fit && server.backend.weight > 0 ? [{ id: server.backend.id, fit }] : [];
