@@ -102,7 +102,7 @@ async function judge(
 }
 
 /** 500 jobs of one account on one server with a line of 16. */
-async function oneLine(bundle: WorkerBundle): Promise<Result> {
+export async function oneLine(bundle: WorkerBundle): Promise<Result> {
   const ground = await prepare(bundle, [{ stepMs: 10, queue: 16 }], { QUEUE_SECONDS: '900' });
   try {
     const caller = await openCaller(ground.deployment);
@@ -138,7 +138,7 @@ async function oneLine(bundle: WorkerBundle): Promise<Result> {
 }
 
 /** 300 jobs at once where an eighth of them can wait. */
-async function overLimit(bundle: WorkerBundle): Promise<Result> {
+export async function overLimit(bundle: WorkerBundle): Promise<Result> {
   const name = '300 jobs over the waiting limit';
   const ground = await prepare(bundle, [{ stepMs: 50 }], { QUEUE_SECONDS: '12' });
   try {
@@ -181,7 +181,7 @@ const openCallers = (deployment: Deployment): Promise<Caller[]> =>
   Promise.all(Array.from({ length: NUM_ACCOUNTS }, (_, i) => openCaller(deployment, `crowd ${i}`)));
 
 /** All at once on a server that takes no time. */
-async function allAtOnce(bundle: WorkerBundle, jobs: number): Promise<Result> {
+export async function allAtOnce(bundle: WorkerBundle, jobs: number): Promise<Result> {
   const ground = await prepare(bundle, [{ stepMs: 0 }]);
   try {
     const callers = await openCallers(ground.deployment);
@@ -200,7 +200,7 @@ async function allAtOnce(bundle: WorkerBundle, jobs: number): Promise<Result> {
 const FLOW_MS = 1600;
 
 /** Jobs without end while servers and Worker are struck. */
-async function underBlows(bundle: WorkerBundle, { minutes, seed }: CrowdOptions): Promise<Result> {
+export async function underBlows(bundle: WorkerBundle, { minutes, seed }: CrowdOptions): Promise<Result> {
   const ground = await prepare(
     bundle,
     [{ stepMs: 10 }, { stepMs: 10 }, { stepMs: 30, contract: 2 }],
