@@ -81,14 +81,15 @@ export async function openCaller(
   const call: Caller['call'] = (path, init = {}) =>
     fetch(new URL(path, deployment.url), { ...init, headers: { authorization: `Bearer ${key.key}`, ...init.headers } });
 
-  /** The answer of a service that may be away for a while, or may fail. */
+  /** The whole answer of a service that may be away for a while, may fail, and may be killed while it answers. */
   async function surely(path: string, init: RequestInit = {}): Promise<Response> {
     const end = performance.now() + AWAY_MS;
     for (;;) {
       try {
         const response = await call(path, init);
-        if (response.status < 500 || response.status === 503 || performance.now() > end) return response;
-        await response.body?.cancel();
+        const { status, headers } = response;
+        const body = await response.arrayBuffer();
+        if (status < 500 || status === 503 || performance.now() > end) return new Response(body, { status, headers });
       } catch (error) {
         if (performance.now() > end) throw error;
       }
