@@ -64,6 +64,8 @@ export default defineConfig({
             return {
               wrangler: { configPath: './wrangler.toml' },
               miniflare: {
+                // the bucket of accounts that stay in the EU; a deployment has it where it has such accounts
+                r2Buckets: { IMAGES_EU: 'ralu-images-eu' },
                 bindings: {
                   SIGNING_SECRET: 'test-signing-secret-with-32-bytes-or-more',
                   ADMIN_KEY: 'test-admin-key-with-32-bytes-or-more',

@@ -118,6 +118,8 @@ const WALK_END_MS = 10_000;
 export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #alarm: Alarm;
   readonly #rows: Rows;
+  /** What is stored, as tests see it: a caller over RPC sees methods alone. */
+  readonly rows: Rows;
   readonly #signal = makeSignal();
   readonly #progress = makeProgress((events) => this.#storeProgress(events));
   readonly #servers: Servers;
@@ -135,6 +137,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     super(ctx, env);
     this.#alarm = makeAlarm(ctx.storage);
     this.#rows = makeRows(ctx.storage, () => this.#alarm.forget());
+    this.rows = this.#rows;
     this.#servers = makeServers(() => this.env, this.#rows, ctx.id.name ?? '');
     this.#slots = makeSlots(() => this.env, this.#servers, ctx.id.name ?? '');
     this.#outbox = makeOutbox({
@@ -186,6 +189,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (isNew) this.#go();
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
     return this.view(null);
+  }
+
+  async createWithLogs(job: NewJob): Promise<JobWithLogs | null> {
+    return (await this.create(job)) && this.viewWithLogs(null);
   }
 
   view(owner: string | null): JobView | null {
@@ -542,7 +549,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   ): Promise<void> {
     if (image) {
       try {
-        await putPicture(this.env.IMAGES, row, image);
+        await putPicture(this.env, row, image);
       } catch (error) {
         this.#retryOrFail(row, { reason: 'storage_failed', detail: messageOf(error) }, job.usage);
         return;
@@ -570,7 +577,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     if (isStored && job.room.name === 'done') this.#afterEnd();
     // cancelled or erased while the image was on its way: it must not stay behind
-    if (!isStored && image) await dropPicture(this.env.IMAGES, row);
+    if (!isStored && image) await dropPicture(this.env, row);
     this.#signal.notify();
   }
 
