@@ -13,6 +13,7 @@ import {
   type Terms,
   UNLIMITED,
 } from '../src/account/account.ts';
+import type { Jurisdiction } from '../src/account/place.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
 import { LEDGER_TABLES } from './ledger-tables.ts';
 
@@ -54,6 +55,7 @@ export const ACCOUNT_MIGRATIONS = [
    ALTER TABLE key ADD COLUMN micro_usd_per_month INTEGER;
    ALTER TABLE key ADD COLUMN lineage TEXT;
    ${LEDGER_TABLES}`,
+  `ALTER TABLE account ADD COLUMN jurisdiction TEXT`,
 ] as const;
 
 export interface AccountRecord {
@@ -61,6 +63,8 @@ export interface AccountRecord {
   readonly name: string;
   readonly limits: AccountLimits;
   readonly terms: Terms;
+  /** where its jobs have to stay; null: anywhere */
+  readonly jurisdiction: Jurisdiction | null;
   readonly createdAt: number;
   /** of `takeWork`: microseconds */
   readonly workArrival: number;
@@ -84,6 +88,7 @@ type AccountRow = {
   is_listed: number;
   work_arrival: number;
   terms: string | null;
+  jurisdiction: string | null;
 };
 
 export function readAccount(sql: SqlStorage): AccountRecord | null {
@@ -97,6 +102,7 @@ export function readAccount(sql: SqlStorage): AccountRecord | null {
     limits,
     // one opened before there were prices pays as it did: not ahead
     terms: row.terms === null ? UNLIMITED : (JSON.parse(row.terms) as Terms),
+    jurisdiction: row.jurisdiction as Jurisdiction | null,
     createdAt: row.created_at,
     workArrival: row.work_arrival,
     suspendedAt: row.suspended_at,
@@ -173,14 +179,22 @@ export function rotateWebhookSecret(sql: SqlStorage, at: number): void {
 
 export function insertAccount(
   sql: SqlStorage,
-  { id, name, limits, terms, createdAt }: Pick<AccountRecord, 'id' | 'name' | 'limits' | 'terms' | 'createdAt'>,
+  {
+    id,
+    name,
+    limits,
+    terms,
+    jurisdiction,
+    createdAt,
+  }: Pick<AccountRecord, 'id' | 'name' | 'limits' | 'terms' | 'jurisdiction' | 'createdAt'>,
 ): void {
   sql.exec(
-    'INSERT INTO account (id, name, limits, terms, created_at) VALUES (?, ?, ?, ?, ?)',
+    'INSERT INTO account (id, name, limits, terms, jurisdiction, created_at) VALUES (?, ?, ?, ?, ?, ?)',
     id,
     name,
     JSON.stringify(limits),
     JSON.stringify(terms),
+    jurisdiction,
     createdAt,
   );
 }

@@ -188,6 +188,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return this.view(null);
   }
 
+  async createWithLogs(job: NewJob): Promise<JobWithLogs | null> {
+    return (await this.create(job)) && this.viewWithLogs(null);
+  }
+
   view(owner: string | null): JobView | null {
     const row = this.#rowOf(owner);
     return row && this.#view(row);
@@ -542,7 +546,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   ): Promise<void> {
     if (image) {
       try {
-        await putPicture(this.env.IMAGES, row, image);
+        await putPicture(this.env, row, image);
       } catch (error) {
         this.#retryOrFail(row, { reason: 'storage_failed', detail: messageOf(error) }, job.usage);
         return;
@@ -570,7 +574,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     if (isStored && job.room.name === 'done') this.#afterEnd();
     // cancelled or erased while the image was on its way: it must not stay behind
-    if (!isStored && image) await dropPicture(this.env.IMAGES, row);
+    if (!isStored && image) await dropPicture(this.env, row);
     this.#signal.notify();
   }
 

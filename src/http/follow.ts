@@ -1,7 +1,7 @@
 /** A job watched from the Worker: its events, or its end, through as many calls as that takes. */
 import { isLastEvent, type StoredEvent } from '../job/events.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
-import { callObject } from './call-object.ts';
+import { callJob } from './call-object.ts';
 import type { Env } from './env.ts';
 import { Problem } from './problem.ts';
 
@@ -18,7 +18,7 @@ export const erased = (id: string) =>
  */
 export async function* followJob(env: Env, account: string | null, id: string): AsyncGenerator<StoredEvent | null> {
   for (let after = 0; ; ) {
-    const events = await callObject(env.JOBS, id, (stub) => stub.eventsAfter(account, after, SILENCE_MS));
+    const events = await callJob(env, id, (stub) => stub.eventsAfter(account, after, SILENCE_MS));
     if (events === null) throw erased(id);
     if (events.length === 0) yield null;
     for (const event of events) {
@@ -42,7 +42,7 @@ export async function waitForJob(
   const until = Date.now() + ms;
   for (;;) {
     const rest = Math.max(0, Math.min(SILENCE_MS, until - Date.now()));
-    const job = await callObject(env.JOBS, id, (stub) => stub.wait(account, rest));
+    const job = await callJob(env, id, (stub) => stub.wait(account, rest));
     if (job === null || hasEnded(job) || Date.now() >= until) return job;
   }
 }

@@ -25,6 +25,7 @@ import type {
   StartRequest,
   SuccessorKey,
 } from '../account/account.ts';
+import type { Jurisdiction } from '../account/place.ts';
 import type { Standing } from '../account/standing.ts';
 import type { WebhookGeneration } from '../account/webhook-secret.ts';
 import type { BackupPage, BackupQuery, Restored, RestorePage } from '../billing/backup.ts';
@@ -33,6 +34,7 @@ import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
 import type { Statement } from '../billing/statement.ts';
 import type { MeterMinute } from '../billing/stripe.ts';
+import type { LocationHint } from '../fleet/regions.ts';
 import type {
   Admission,
   AdmissionRequest,
@@ -55,7 +57,7 @@ type Answer<T> = T | Promise<T>;
 export interface NewJob {
   readonly id: string;
   readonly account: string;
-  /** ids of the regions it may use, in this order; absent: the one without a name */
+  /** ids of the regions it may use, in this order; a Worker of an earlier version leaves them out: the nameless one */
   readonly regions?: readonly string[];
   readonly request: JobRequest;
   readonly plan: Plan;
@@ -90,6 +92,8 @@ export interface JobCalls {
    * Null where it was erased and others have yet to hear of that.
    */
   create(job: NewJob): Answer<JobView | null>;
+  /** The same, answered with the story so far. */
+  createWithLogs(job: NewJob): Answer<JobWithLogs | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
   /**
@@ -234,5 +238,7 @@ export type Remote<Calls> = {
  * bindings are declared with this one instead.
  */
 export interface Objects<Calls> {
-  getByName(name: string): Remote<Calls>;
+  getByName(name: string, options?: { readonly locationHint?: LocationHint }): Remote<Calls>;
+  /** the same objects where only a jurisdiction's law holds: others of the same names */
+  jurisdiction?(name: Jurisdiction): Objects<Calls>;
 }
