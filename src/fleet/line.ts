@@ -37,8 +37,17 @@ export interface Line<P extends Place> {
   charge(account: string, tflops: number): void;
   /** Work that goes out before a job of this account that joins now, TFLOPs, as far as it can be told. */
   ahead(account: string, group: string): number;
+  /** What waits in each group. */
+  waiting(): Iterable<readonly [group: string, waiting: Waiting]>;
   /** Every place, in no order. */
   all(): Iterable<P>;
+}
+
+/** How much waits. */
+export interface Waiting {
+  readonly jobs: number;
+  /** with all that follows the stages they wait for */
+  readonly tflops: number;
 }
 
 /** Places of one account in one group, the oldest first. */
@@ -70,6 +79,7 @@ function placeIn(queue: readonly { readonly since: number }[], since: number): n
 export function makeLine<P extends Place>(): Line<P> {
   const places = new Map<string, P>();
   const accounts = new Map<string, Account<P>>();
+  const groups = new Map<string, Waiting>();
   /** work given to the account that has been given least, of those that wait */
   let floor = 0;
 
@@ -78,8 +88,15 @@ export function makeLine<P extends Place>(): Line<P> {
     return hasBegun ? queue?.begun : queue?.fresh;
   };
 
+  function count(group: string, jobs: number, tflops: number): void {
+    const before = groups.get(group) ?? { jobs: 0, tflops: 0 };
+    if (before.jobs + jobs === 0) groups.delete(group);
+    else groups.set(group, { jobs: before.jobs + jobs, tflops: before.tflops + tflops });
+  }
+
   function leave(place: P): void {
     places.delete(place.job);
+    count(place.group, -1, -place.restTflops);
     const account = accounts.get(place.account) as Account<P>;
     const queue = queueOf(place) as P[];
     queue.splice(queue.indexOf(place), 1);
@@ -130,6 +147,7 @@ export function makeLine<P extends Place>(): Line<P> {
       queue.splice(placeIn(queue, place.since), 0, place);
       places.set(place.job, place);
       account.waiting += place.restTflops;
+      count(place.group, 1, place.restTflops);
     },
     remove(job) {
       const place = places.get(job) ?? null;
@@ -157,6 +175,7 @@ export function makeLine<P extends Place>(): Line<P> {
       for (const place of firstOfEach(accounts, tag, group)) sum += place.restTflops;
       return sum;
     },
+    waiting: () => groups,
     all: () => places.values(),
   };
 }
