@@ -5,7 +5,7 @@ import { logLine } from '../src/job/log.ts';
 /** Where it goes; nowhere where there is no address. */
 export interface DemandEnv {
   /** takes structured CloudEvents by POST; empty: none */
-  readonly DEMAND_URL: string;
+  readonly DEMAND_URL?: string;
   /** secret: its bearer token, where it wants one */
   readonly DEMAND_TOKEN?: string;
   readonly PUBLIC_URL: string;
@@ -30,28 +30,29 @@ export function makeTeller(env: () => DemandEnv, kv: SyncKvStorage, later: (work
   let told = kv.get<Told>(TOLD) ?? null;
   return {
     look(waiting, now, event) {
-      if (!env().DEMAND_URL) return null;
+      const { DEMAND_URL } = env();
+      if (!DEMAND_URL) return null;
       const at = whenToTell(told, waiting, now);
       if (at === null || at > now) return at;
       told = { at: now, work: [...waiting] };
       kv.put(TOLD, told);
-      later(send(env(), event()));
+      later(send(DEMAND_URL, env().DEMAND_TOKEN, event()));
       return null;
     },
   };
 }
 
 /** Never rejects: what was not taken is not repeated, the next event says how it stands then. */
-async function send({ DEMAND_URL, DEMAND_TOKEN }: DemandEnv, event: DemandEvent): Promise<void> {
+async function send(url: string, token: string | undefined, event: DemandEvent): Promise<void> {
   const headers = {
     'content-type': 'application/cloudevents+json',
-    ...(DEMAND_TOKEN && { authorization: `Bearer ${DEMAND_TOKEN}` }),
+    ...(token && { authorization: `Bearer ${token}` }),
   };
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   try {
     // a redirect would take the token along to wherever it leads
     const init = { method: 'POST', headers, body: JSON.stringify(event), redirect: 'manual', signal } as const;
-    const response = await fetch(DEMAND_URL, init);
+    const response = await fetch(url, init);
     await response.body?.cancel().catch(() => {});
     if (!response.ok) throw new Error(`answered ${response.status}`);
   } catch (error) {
