@@ -3,25 +3,26 @@
  * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock is
  * passed in.
  */
-import { type Breaker, makeBreaker, type SavedBreaker } from './breaker.ts';
+import { makeBreaker, type SavedBreaker } from './breaker.ts';
 import { type Choosable, choose } from './choose.ts';
+import { type DeskPlace, type DeskServer, type DeskState, type Held, newServer } from './desk-state.ts';
+import { viewLines, viewServer } from './desk-view.ts';
 import { type Fit, fitOf, type Needs } from './fit.ts';
-import { makeLine, type OfGroup, type Place } from './line.ts';
-import type { KnownServer } from './models.ts';
+import { makeLine, type OfGroup } from './line.ts';
+import { mayServe } from './models.ts';
 import { addWork, type Pace, paceAt } from './pace.ts';
 import type {
   Admission,
   AdmissionRequest,
   DispatcherView,
   Released,
-  ServerView,
   Slot,
   SlotAnswer,
   SlotOutcome,
   SlotRequest,
   StageShape,
 } from './slots.ts';
-import { type UnderWay, workBefore } from './wait.ts';
+import { longestStage, underWayAt, workBefore } from './wait.ts';
 
 /** A slot nobody has renewed for so long is free again. */
 export const LEASE_MS = 30_000;
@@ -38,39 +39,6 @@ const MAX_LOOKS = 64;
 /** What of the stages a server was given counts with each further one. */
 const GIVEN_KEPT = 0.98;
 
-/** A stage server of the desk, as the configuration has it and as it says of itself. */
-export interface DeskServer extends KnownServer {
-  readonly backend: KnownServer['backend'] & { readonly weight: number; readonly slots: number };
-}
-
-interface Held {
-  readonly job: string;
-  readonly account: string;
-  readonly group: string;
-  readonly lease: number;
-  readonly tflops: number;
-  readonly restTflops: number;
-  readonly since: number;
-  renewedAt: number;
-  readonly settle: ReturnType<Breaker['begin']>;
-  readonly slot: Slot;
-}
-
-interface Server {
-  readonly breaker: Breaker;
-  readonly held: Map<string, Held>;
-  pace: Pace | null;
-  given: number;
-  /** it said that it takes nothing until then */
-  fullUntil: number;
-  /** since when the time counts that its next outcome took */
-  busySince: number;
-  /** what it was at fault for last */
-  fault: string | null;
-}
-
-type Waiting = Place & { readonly request: SlotRequest };
-
 /** A server that can take a stage, with what it may be sent. */
 type Fitting = DeskServer & { readonly fit: Fit };
 
@@ -83,9 +51,16 @@ export interface Turn {
   readonly slot: Slot;
 }
 
+export type SavedServers = readonly (readonly [
+  id: string,
+  breaker: SavedBreaker,
+  pace: Pace | null,
+  fault: string | null,
+])[];
+
 /** What outlives the desk: how well the servers do, and who waits. */
 export interface SavedDesk {
-  readonly servers: readonly (readonly [id: string, breaker: SavedBreaker, pace: Pace | null, fault: string | null])[];
+  readonly servers: SavedServers;
   readonly line: readonly SlotRequest[];
 }
 
@@ -104,7 +79,13 @@ export interface Desk {
   /** When something is due although nobody asks: a lease ends, a server may be probed. Null: never. */
   dueAt(servers: readonly DeskServer[], now: number): number | null;
   view(servers: readonly DeskServer[], now: number): DispatcherView;
+  /** The work that waits for each model, TFLOPs. Where a model is not in it nothing does. */
+  waiting(): ReadonlyMap<string, number>;
+  /** The servers that are out or being probed, each with what it was at fault for. */
+  outs(): ReadonlyMap<string, string>;
   save(): SavedDesk;
+  /** The part of it that is not the line. */
+  saveServers(): SavedServers;
 }
 
 const groupOf = ({ needs, engine }: StageShape): string =>
@@ -116,8 +97,8 @@ const shapeOf = (group: string): { readonly needs: Needs; readonly engine: strin
 
 /** A desk, new or as it was saved. */
 export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
-  const states = new Map<string, Server>();
-  const line = makeLine<Waiting>();
+  const states = new Map<string, DeskState>();
+  const line = makeLine<DeskPlace>();
   const admitted = new Map<string, { readonly account: string; readonly group: string; tflops: number; at: number }>();
   let leases = begin * 1000;
 
@@ -125,7 +106,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     states.set(id, { ...newServer(makeBreaker(breaker)), pace, fault });
   for (const request of saved?.line ?? []) line.put(placeOf(request), () => true);
 
-  const stateOf = (id: string): Server => {
+  const stateOf = (id: string): DeskState => {
     const known = states.get(id);
     if (known) return known;
     const made = newServer(makeBreaker());
@@ -133,7 +114,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return made;
   };
 
-  const heldBy = (job: string): { readonly server: Server; readonly held: Held } | null => {
+  const heldBy = (job: string): { readonly server: DeskState; readonly held: Held } | null => {
     for (const server of states.values()) {
       const held = server.held.get(job);
       if (held) return { server, held };
@@ -142,8 +123,8 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   };
 
   /** Whether a stage may be sent there now, but for what is in hand. */
-  const isUp = (state: Server, now: number): boolean => state.breaker.mayTake(now);
-  const isFree = (server: DeskServer, state: Server, now: number): boolean =>
+  const isUp = (state: DeskState, now: number): boolean => state.breaker.mayTake(now);
+  const isFree = (server: DeskServer, state: DeskState, now: number): boolean =>
     isUp(state, now) && state.fullUntil <= now && state.held.size < server.backend.slots;
 
   function fitsOf(servers: readonly DeskServer[]): Fits {
@@ -167,6 +148,16 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return (other) => other === group || fits(other).some(({ backend }) => own.has(backend.id));
   }
 
+  /** Those that fit, and those that may: nothing is known of their models. None that is drained. */
+  const mayFit = (group: string, servers: readonly DeskServer[]): readonly DeskServer[] => {
+    const { needs, engine } = shapeOf(group);
+    return servers.filter(
+      (server) =>
+        server.backend.weight > 0 &&
+        (server.list ? fitOf(server, needs, engine).fit !== null : mayServe(server.backend, needs.model)),
+    );
+  };
+
   function choosable(server: DeskServer, now: number): Choosable {
     const state = stateOf(server.backend.id);
     const oldest = Math.min(now, ...[...state.held.values()].map(({ since }) => Math.max(since, state.busySince)));
@@ -182,7 +173,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   }
 
   /** The server a waiting job gets now; null: it rather waits, or has to. */
-  function serverFor({ request, group }: Waiting, fits: Fits, now: number): Fitting | null {
+  function serverFor({ request, group }: DeskPlace, fits: Fits, now: number): Fitting | null {
     const up = fits(group).filter(({ backend }) => isUp(stateOf(backend.id), now));
     const [best] = choose(
       up.map((server) => choosable(server, now)),
@@ -191,7 +182,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return (best?.isFree && up.find(({ backend }) => backend.id === best.id)) || null;
   }
 
-  function give({ job, account, group, tflops, restTflops }: Waiting, server: Fitting, now: number): Turn {
+  function give({ job, account, group, tflops, restTflops }: DeskPlace, server: Fitting, now: number): Turn {
     const state = stateOf(server.backend.id);
     const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
     if (state.held.size === 0) state.busySince = now;
@@ -204,7 +195,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return { job, slot };
   }
 
-  async function settle(server: Server, held: Held, outcome: SlotOutcome, now: number): Promise<void> {
+  async function settle(server: DeskState, held: Held, outcome: SlotOutcome, now: number): Promise<void> {
     server.held.delete(held.job);
     const ms = now - Math.max(held.since, server.busySince);
     if (outcome.kind === 'done') {
@@ -222,7 +213,10 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     }
     // what told nothing of the server's pace leaves the time to the next outcome that does
     if (outcome.kind === 'done' || outcome.kind === 'wrong') server.busySince = now;
+    server.stages[outcome.kind]++;
+    const before = server.breaker.state;
     await held.settle(outcome.kind === 'done' ? 'well' : outcome.kind === 'wrong' ? 'wrong' : 'neither');
+    if (before !== 'open' && server.breaker.state === 'open') server.openings++;
   }
 
   async function release(job: string, { lease, outcome }: Released, now: number): Promise<void> {
@@ -252,7 +246,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
         served.set(group, known);
         return known;
       };
-      let next: { readonly place: Waiting; readonly server: Fitting } | null = null;
+      let next: { readonly place: DeskPlace; readonly server: Fitting } | null = null;
       for (const place of line.inOrder(isServed)) {
         if (passed.has(place.job)) continue;
         const server = serverFor(place, fits, now);
@@ -269,15 +263,36 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     }
   }
 
-  /** Milliseconds until a job of this account that comes now would begin; null where no pace is known. */
-  function waitFor(account: string, group: string, fits: Fits, now: number, itself = 0): number | null {
+  /**
+   * Milliseconds until a job of this account that comes now would begin; null where no pace is known. Where no server
+   * is up that could take it, the least time that one of them takes to come up is in it.
+   */
+  function waitFor(
+    { account, group, itself = 0 }: { readonly account: string; readonly group: string; readonly itself?: number },
+    servers: readonly DeskServer[],
+    fits: Fits,
+    now: number,
+  ): number | null {
+    const may = mayFit(group, servers);
+    const isAnyUp = may.some((server) => server.list && isUp(stateOf(server.backend.id), now));
+    const coldMs = isAnyUp ? 0 : leastColdStart(may);
+    const workMs = workMsBefore({ account, group, itself }, fits, now);
+    return workMs === null ? coldMs || null : coldMs + workMs;
+  }
+
+  /** The same without cold starts. */
+  function workMsBefore(
+    { account, group, itself }: { readonly account: string; readonly group: string; readonly itself: number },
+    fits: Fits,
+    now: number,
+  ): number | null {
     const all = fits(group).filter(({ backend }) => backend.weight > 0);
     const up = all.filter(({ backend }) => isUp(stateOf(backend.id), now));
     const states = (up.length > 0 ? up : all).map(({ backend }) => stateOf(backend.id));
     const known = states.flatMap(({ pace }) => (pace && pace.tflops > 0 ? [pace.ms / pace.tflops] : []));
     if (known.length === 0) return null;
     const usual = Math.min(...known);
-    const paceOf = ({ pace }: Server): number => paceAt(pace, now) ?? usual;
+    const paceOf = ({ pace }: DeskState): number => paceAt(pace, now) ?? usual;
     const rate = states.reduce((sum, state) => sum + 1 / paceOf(state), 0);
     if (rate === 0) return null;
     const competes = competing(group, fits);
@@ -291,6 +306,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     });
     return tflops / rate;
   }
+
+  const saveServers = (): SavedServers =>
+    [...states].map(([id, { breaker, pace, fault }]) => [id, breaker.save(), pace, fault] as const);
 
   return {
     async ask(request, servers, now) {
@@ -321,7 +339,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       return {
         kind: 'line',
         position: line.position(request.job, competes),
-        etaMs: waitFor(request.account, group, fits, now, request.restTflops),
+        etaMs: waitFor({ account: request.account, group, itself: request.restTflops }, servers, fits, now),
         isDown: !takers.some(({ backend }) => isUp(stateOf(backend.id), now)),
       };
     },
@@ -340,9 +358,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       endLeases(now);
       const group = groupOf({ needs, engine: null, tflops });
       const fits = fitsOf(servers);
-      const takers = fits(group).filter(({ backend }) => backend.weight > 0);
+      const takers = mayFit(group, servers);
       if (takers.length === 0) return { kind: 'none' };
-      const waitMs = waitFor(account, group, fits, now);
+      const waitMs = waitFor({ account, group }, servers, fits, now);
       if (jobs.length > 0 && waitMs !== null && waitMs > mostMs) {
         // the wait gets shorter with the time, and by whole stages
         const stageMs = Math.max(0, ...takers.map(({ backend }) => longestStage(stateOf(backend.id), now)));
@@ -365,82 +383,39 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       return later.length === 0 ? null : Math.min(...later);
     },
     view: (servers, now) => ({
+      since: begin,
       servers: servers.map((server) => viewServer(server, stateOf(server.backend.id), now)),
-      lines: viewLines([...line.all()], now),
+      lines: viewLines([...line.all()], (group) => waitFor({ account: '', group }, servers, fitsOf(servers), now), now),
     }),
+    waiting() {
+      const byModel = new Map<string, number>();
+      for (const [group, { tflops }] of line.waiting()) {
+        const { model } = shapeOf(group).needs;
+        byModel.set(model, (byModel.get(model) ?? 0) + tflops);
+      }
+      return byModel;
+    },
+    outs: () =>
+      new Map(
+        [...states]
+          .filter(([, { breaker }]) => breaker.state !== 'closed')
+          .map(([id, { fault }]) => [id, fault ?? 'a stage that it was given did not come back']),
+      ),
+    saveServers,
     save: () => ({
-      servers: [...states].map(([id, { breaker, pace, fault }]) => [id, breaker.save(), pace, fault] as const),
+      servers: saveServers(),
       line: [...line.all()].map(({ request }) => ({ ...request, released: null })),
     }),
   };
 }
 
-function placeOf(request: SlotRequest): Waiting {
+function placeOf(request: SlotRequest): DeskPlace {
   const { job, account, tflops, restTflops, hasBegun, since } = request;
   return { job, account, group: groupOf(request), tflops, restTflops, hasBegun, since, request };
 }
 
-const newServer = (breaker: Breaker): Server => ({
-  breaker,
-  held: new Map(),
-  pace: null,
-  given: 0,
-  fullUntil: 0,
-  busySince: 0,
-  fault: null,
-});
-
-/** The stages under way at a server of this pace, with the work that is left of them. */
-function underWayAt({ held, busySince }: Server, pace: number, now: number): readonly UnderWay[] {
-  const stages = [...held.values()];
-  const oldest = Math.min(now, ...stages.map(({ since }) => Math.max(since, busySince)));
-  let done = pace > 0 ? (now - oldest) / pace : 0;
-  return stages.map(({ account, tflops, restTflops }) => {
-    const leftTflops = Math.max(0, tflops - done);
-    done -= tflops - leftTflops;
-    return { account, leftTflops, laterTflops: restTflops - tflops };
-  });
-}
-
-/** How long a stage takes at a server: the largest under way. */
-function longestStage({ held, pace }: Server, now: number): number {
-  const known = paceAt(pace, now) ?? 0;
-  return Number.isFinite(known) ? known * Math.max(0, ...[...held.values()].map(({ tflops }) => tflops)) : 0;
-}
-
-function viewServer(server: DeskServer, state: Server, now: number): ServerView {
-  const { backend, list, fault } = server;
-  const { breaker, held, pace } = state;
-  const of = (): readonly [ServerView['state'], string | null] => {
-    if (!list) return ['unknown', `nothing is known of its models: ${fault ?? 'it was not asked yet'}`];
-    if (breaker.state === 'half_open') return ['probing', state.fault];
-    if (breaker.state === 'open') return ['out', state.fault];
-    if (backend.weight === 0) return ['draining', 'its weight is 0'];
-    if (state.fullUntil > now) return ['full', `it takes nothing for ${state.fullUntil - now} ms`];
-    if (held.size >= backend.slots) return ['full', `all its ${backend.slots} slots are held`];
-    return ['ready', null];
-  };
-  const [name, reason] = of();
-  return {
-    id: backend.id,
-    state: name,
-    reason,
-    weight: backend.weight,
-    slots: backend.slots,
-    held: held.size,
-    ms_per_tflop: paceAt(pace, now),
-    outstanding_tflops: [...held.values()].reduce((sum, { tflops }) => sum + tflops, 0),
-    probe_at: breaker.probeAt,
-    models: list?.models.map(({ id }) => id) ?? [],
-  };
-}
-
-function viewLines(places: readonly Waiting[], now: number): DispatcherView['lines'] {
-  const byModel = Map.groupBy(places, ({ request }) => request.needs.model);
-  return [...byModel].map(([model, waiting]) => ({
-    model,
-    waiting: waiting.length,
-    waiting_tflops: waiting.reduce((sum, { tflops }) => sum + tflops, 0),
-    oldest_ms: Math.max(...waiting.map(({ since }) => now - since)),
-  }));
+/** The least time that one of these takes to come up; 0 where none says. */
+function leastColdStart(servers: readonly DeskServer[]): number {
+  const seconds = servers.flatMap(({ backend }) => backend.cold_start_seconds ?? []);
+  return seconds.length === 0 ? 0 : Math.min(...seconds) * 1000;
 }

@@ -54,8 +54,17 @@ export interface Line<P extends Place> {
   waitingIn(groups: OfGroup): Iterable<AccountWaiting>;
   /** The place of a job that waits, 1 for the next one, as far as it can be told; 0 where it does not wait. */
   position(job: string, competes: OfGroup): number;
+  /** What waits in each group. */
+  waiting(): Iterable<readonly [group: string, waiting: Waiting]>;
   /** Every place, in no order. */
   all(): Iterable<P>;
+}
+
+/** How much waits. */
+export interface Waiting {
+  readonly jobs: number;
+  /** with all that follows the stages they wait for */
+  readonly tflops: number;
 }
 
 /** Most accounts remembered that wait for nothing. */
@@ -100,6 +109,7 @@ export function makeLine<P extends Place>(): Line<P> {
   const idle = new Map<string, number>();
   /** what the account had been served that was last given something in a group */
   const levels = new Map<string, number>();
+  const groups = new Map<string, Waiting>();
 
   const queueOf = ({ account, group, hasBegun }: P): P[] | undefined => {
     const queue = accounts.get(account)?.groups.get(group);
@@ -128,8 +138,15 @@ export function makeLine<P extends Place>(): Line<P> {
     return account;
   }
 
+  function count(group: string, jobs: number, tflops: number): void {
+    const before = groups.get(group) ?? { jobs: 0, tflops: 0 };
+    if (before.jobs + jobs === 0) groups.delete(group);
+    else groups.set(group, { jobs: before.jobs + jobs, tflops: before.tflops + tflops });
+  }
+
   function leave(place: P): void {
     places.delete(place.job);
+    count(place.group, -1, -place.restTflops);
     const account = accounts.get(place.account) as Account<P>;
     const list = queueOf(place) as P[];
     list.splice(list.indexOf(place), 1);
@@ -188,6 +205,7 @@ export function makeLine<P extends Place>(): Line<P> {
       queue.restTflops += place.restTflops;
       if (before) leave(before);
       places.set(place.job, place);
+      count(place.group, 1, place.restTflops);
     },
     remove(job) {
       const place = places.get(job) ?? null;
@@ -239,6 +257,7 @@ export function makeLine<P extends Place>(): Line<P> {
           );
       return sum;
     },
+    waiting: () => groups,
     all: () => places.values(),
   };
 }

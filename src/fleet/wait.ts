@@ -1,5 +1,7 @@
 /** How long a job waits that comes now. Pure. */
+import type { DeskState } from './desk-state.ts';
 import type { AccountWaiting } from './line.ts';
+import { paceAt } from './pace.ts';
 
 /** A stage under way at a server, and what its job has to do after it. */
 export interface UnderWay {
@@ -43,4 +45,22 @@ export function workBefore({ account, itself, underWay, waiting, coming, slots }
   let sum = own;
   for (const [tag, { rest, first }] of accounts) if (tag !== account) sum += Math.min(rest, Math.max(first, own));
   return underWay.reduce((all, { leftTflops }) => all + leftTflops, sum);
+}
+
+/** The stages under way at a server of this pace, with the work that is left of them. */
+export function underWayAt({ held, busySince }: DeskState, pace: number, now: number): readonly UnderWay[] {
+  const stages = [...held.values()];
+  const oldest = Math.min(now, ...stages.map(({ since }) => Math.max(since, busySince)));
+  let done = pace > 0 ? (now - oldest) / pace : 0;
+  return stages.map(({ account, tflops, restTflops }) => {
+    const leftTflops = Math.max(0, tflops - done);
+    done -= tflops - leftTflops;
+    return { account, leftTflops, laterTflops: restTflops - tflops };
+  });
+}
+
+/** Milliseconds that the largest stage takes that is under way at a server; 0 where nobody knows. */
+export function longestStage({ held, pace }: DeskState, now: number): number {
+  const known = paceAt(pace, now) ?? 0;
+  return Number.isFinite(known) ? known * Math.max(0, ...[...held.values()].map(({ tflops }) => tflops)) : 0;
 }

@@ -4,13 +4,11 @@
  */
 import {
   EVENT_TEXTS,
-  health,
   MAX_MESSAGE_BYTES,
   MAX_PREVIEW_BYTES,
   type ModelList,
   modelList,
   parseMetadata,
-  type Queue,
   type StageDone,
   type StageEvent,
   type StageOptions,
@@ -92,13 +90,10 @@ export interface StageServer {
   cancel(id: string, worker?: string | null): Promise<boolean>;
   /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else or too much. */
   models(): Promise<ModelList>;
-  /** Its queue now; null where it cannot say or takes none. */
-  queue(): Promise<Queue | null>;
 }
 
 const CANCEL_TIMEOUT_MS = 10_000;
 const MODELS_TIMEOUT_MS = 5_000;
-const HEALTH_TIMEOUT_MS = 2_000;
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 /**
  * What gateways say where nobody is behind them; no stage server says so itself. From 521 on they are Cloudflare's:
@@ -108,7 +103,6 @@ const NOBODY_BEHIND: readonly number[] = [502, 521, 522, 523, 530];
 const MAX_DETAIL = 300;
 /** Most bytes read of an answer that is JSON: whoever stands in the server's place may send any amount. */
 const MAX_PROBLEM_BYTES = 64 * 1024;
-const MAX_HEALTH_BYTES = 64 * 1024;
 const MAX_MODELS_BYTES = 4 * 1024 * 1024;
 
 /**
@@ -222,17 +216,6 @@ export function connectStageServer({
         const [issue] = list.error.issues;
         throw new Error(`answered something else than its models: ${issue?.path.join('.')} ${issue?.message}`);
       }),
-
-    async queue() {
-      const read = async (signal: AbortSignal): Promise<Queue | null> => {
-        const response = await ask('healthz', { headers: authorized, signal });
-        const bytes = await readAtMost(response.body, MAX_HEALTH_BYTES, signal);
-        if (!bytes || !response.ok) return null;
-        const { queue, eta_ms } = health.parse(parseJson(bytes));
-        return { waiting: queue, eta_ms };
-      };
-      return limited(HEALTH_TIMEOUT_MS, read).catch(() => null);
-    },
   };
 
   async function runCall(call: StageCall): Promise<StageOutcome> {

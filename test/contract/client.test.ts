@@ -337,23 +337,6 @@ describe('the list of models', () => {
   });
 });
 
-describe('the queue', () => {
-  const said = JSON.stringify({ status: 'busy', queue: 3, eta_ms: 120.5, version: '1' });
-
-  test('is what the server says, and unknown where it takes nothing or is no stage server', async () => {
-    expect(await (await connectTo(says(200, said))).queue()).toEqual({ waiting: 3, eta_ms: 120.5 });
-    expect(await (await connectTo(says(503, said))).queue()).toBe(null);
-    expect(await (await connectTo(says(200, '<html>'))).queue()).toBe(null);
-    expect(await (await connectTo((_, response) => void response.destroy())).queue()).toBe(null);
-  });
-
-  test('of an answer that never ends is unknown', async () => {
-    const { seen, answer } = flood(200);
-    expect(await (await connectTo(answer)).queue()).toBe(null);
-    await vi.waitFor(() => expect(seen.isCut).toBe(true));
-  });
-});
-
 describe('reading at most so many bytes', () => {
   const never = new AbortController().signal;
 
@@ -433,12 +416,10 @@ describe('behind a gateway', () => {
     await server.run(stageCall());
     await server.cancel('job.1.0');
     await expect(server.models()).rejects.toThrow('answered 303');
-    expect(await server.queue()).toBeNull();
     expect(seen).toEqual([
       ['PUT', '/v1/stages/job.1.0', 'Bearer gateway', 'secret'],
       ['DELETE', '/v1/stages/job.1.0', 'Bearer gateway', 'secret'],
       ['GET', '/v1/models', 'Bearer gateway', 'secret'],
-      ['GET', '/healthz', 'Bearer gateway', 'secret'],
     ]);
   });
 
@@ -514,9 +495,9 @@ test('a way that heeds no signal is not waited for longer than its limit', async
       url: 'http://a.test',
       token: 't',
     });
-    const asked = Promise.all([server.models().catch(String), server.queue(), server.cancel('id')]);
+    const asked = Promise.all([server.models().catch(String), server.cancel('id')]);
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(await asked).toEqual(['TookTooLong: the stage server took longer than 5 s', null, false]);
+    expect(await asked).toEqual(['TookTooLong: the stage server took longer than 5 s', false]);
   } finally {
     vi.useRealTimers();
   }
