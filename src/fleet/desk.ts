@@ -307,6 +307,14 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return tflops / rate;
   }
 
+  /** Accounts that wait, hold slots or are about to come. */
+  const numAccounts = (): number =>
+    new Set([
+      ...[...line.waitingIn(() => true)].map(({ account }) => account),
+      ...[...states.values()].flatMap(({ held }) => [...held.values()].map(({ account }) => account)),
+      ...[...admitted.values()].map(({ account }) => account),
+    ]).size;
+
   const saveServers = (): SavedServers =>
     [...states].map(([id, { breaker, pace, fault }]) => [id, breaker.save(), pace, fault] as const);
 
@@ -362,9 +370,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       if (takers.length === 0) return { kind: 'none' };
       const waitMs = waitFor({ account, group }, servers, fits, now);
       if (jobs.length > 0 && waitMs !== null && waitMs > mostMs) {
-        // the wait gets shorter with the time, and by whole stages
+        // the wait gets shorter as time passes, by whole stages, and of each account there may be one in between
         const stageMs = Math.max(0, ...takers.map(({ backend }) => longestStage(stateOf(backend.id), now)));
-        return { kind: 'full', waitMs, retryMs: Math.max(1000, Math.ceil(waitMs - mostMs + stageMs)) };
+        return { kind: 'full', waitMs, retryMs: Math.max(1000, Math.ceil(waitMs - mostMs + stageMs * numAccounts())) };
       }
       if (line.size + admitted.size + jobs.length > MAX_PLACES)
         return { kind: 'full', waitMs: waitMs ?? FULL_MS, retryMs: FULL_MS };
