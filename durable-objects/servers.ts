@@ -1,5 +1,6 @@
 /** The stage servers as one job's object sees them: the way to each, and a request made ready for one. */
 import { hmacHex } from '../src/account/hmac.ts';
+import type { Backend } from '../src/fleet/backends.ts';
 import { fitOf } from '../src/fleet/fit.ts';
 import { dispatcherName, type Fleet, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
 import type { Slot } from '../src/fleet/slots.ts';
@@ -15,6 +16,7 @@ import {
 } from '../src/stage/client.ts';
 import { optionsFor } from '../src/stage/contract.ts';
 import { readAttempts, workerFor } from './attempts.ts';
+import { heard } from './isolate.ts';
 import type { Rows } from './job-rows.ts';
 
 /** Hex digits of an account's tag: enough that no two accounts share one. */
@@ -71,7 +73,7 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
   /** The fleet; null, and a log line, where its configuration is wrong: nobody can be asked until it is right. */
   function open(): Fleet | null {
     try {
-      fleet ??= openFleet(env(), caches.default, () => Date.now());
+      fleet ??= openFleet(env(), { cache: caches.default, clock: () => Date.now(), memory: heard });
       return fleet;
     } catch (error) {
       logLine('bad_configuration', { job_id: job, error: error instanceof Error ? error.message : String(error) });
@@ -92,6 +94,10 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
   const backendsFor = (model: string) =>
     (open()?.backends ?? []).filter(({ models }) => models.includes('*') || models.includes(model));
 
+  /** Those of the regions, in the order of the regions; the nameless region has them all. */
+  const backendsIn = (regions: readonly string[], backends: readonly Backend[]): readonly Backend[] =>
+    regions.includes('') ? backends : regions.flatMap((region) => backends.filter((each) => each.region === region));
+
   return {
     tagOf,
     async address(row, { stage, tokens, sigmas, rgbSize, options: asked }, slot) {
@@ -107,17 +113,14 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
       const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize, worker };
       return { stageId: id, send: (limits) => server.run({ ...call, ...limits }) };
     },
-    dispatchers: (regions, model) => [
-      ...new Set(
-        regions.flatMap((region) =>
-          backendsFor(model)
-            .filter((backend) => backend.region === region)
-            .map(dispatcherName),
-        ),
-      ),
-    ],
+    dispatchers: (regions, model) => [...new Set(backendsIn(regions, backendsFor(model)).map(dispatcherName))],
     async without({ needs, engine, last, tried, regions }) {
-      const servers = ((await open()?.servers()) ?? []).filter(({ backend }) => regions.includes(backend.region));
+      const known = (await open()?.servers()) ?? [];
+      const may = backendsIn(
+        regions,
+        known.map(({ backend }) => backend),
+      );
+      const servers = known.filter(({ backend }) => may.includes(backend));
       const fitting = servers.flatMap((server) => {
         const { fit } = fitOf(server, needs, engine);
         return fit && server.backend.weight > 0 ? [{ id: server.backend.id, fit }] : [];
