@@ -6,7 +6,6 @@ import {
   type AccountLimits,
   type Act,
   type Actor,
-  type Arrivals,
   type AuditEntry,
   DEFAULT_LIMITS,
   type PageQuery,
@@ -15,10 +14,12 @@ import {
 } from '../src/account/account.ts';
 import type { Jurisdiction } from '../src/account/place.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
+import { gatherRows } from './gather-rows.ts';
 import { LEDGER_TABLES } from './ledger-tables.ts';
+import type { Step } from './migrate.ts';
 
 /** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
-export const ACCOUNT_MIGRATIONS = [
+export const ACCOUNT_MIGRATIONS: readonly Step[] = [
   `CREATE TABLE account (id TEXT PRIMARY KEY, name TEXT NOT NULL, limits TEXT NOT NULL, created_at INTEGER NOT NULL);
    CREATE TABLE key (id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL, created_at INTEGER NOT NULL, revoked_at INTEGER, arrival INTEGER NOT NULL);
    CREATE TABLE job (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL, key_id TEXT NOT NULL, created_at INTEGER NOT NULL, status TEXT NOT NULL, is_created INTEGER NOT NULL);
@@ -56,7 +57,8 @@ export const ACCOUNT_MIGRATIONS = [
    ALTER TABLE key ADD COLUMN lineage TEXT;
    ${LEDGER_TABLES}`,
   `ALTER TABLE account ADD COLUMN jurisdiction TEXT`,
-] as const;
+  gatherRows,
+];
 
 export interface AccountRecord {
   readonly id: string;
@@ -66,8 +68,6 @@ export interface AccountRecord {
   /** where its jobs have to stay; null: anywhere */
   readonly jurisdiction: Jurisdiction | null;
   readonly createdAt: number;
-  /** of `takeWork`: microseconds */
-  readonly workArrival: number;
   readonly suspendedAt: number | null;
   /** its open jobs are to be cancelled, as long as it is suspended */
   readonly cancelsJobs: boolean;
@@ -86,7 +86,6 @@ type AccountRow = {
   cancels_jobs: number;
   erases_through: number | null;
   is_listed: number;
-  work_arrival: number;
   terms: string | null;
   jurisdiction: string | null;
 };
@@ -104,18 +103,11 @@ export function readAccount(sql: SqlStorage): AccountRecord | null {
     terms: row.terms === null ? UNLIMITED : (JSON.parse(row.terms) as Terms),
     jurisdiction: row.jurisdiction as Jurisdiction | null,
     createdAt: row.created_at,
-    workArrival: row.work_arrival,
     suspendedAt: row.suspended_at,
     cancelsJobs: row.cancels_jobs === 1,
     erasesThrough: row.erases_through,
     isListed: row.is_listed === 1,
   };
-}
-
-/** What a key and its account have left. */
-export function setArrivals(sql: SqlStorage, keyId: string, { key, keyWork, accountWork }: Arrivals): void {
-  sql.exec('UPDATE key SET arrival = ?, work_arrival = ? WHERE id = ?', key, keyWork, keyId);
-  sql.exec('UPDATE account SET work_arrival = ?', accountWork);
 }
 
 /** What the directory shows of an account is changed, so it has to be told. */
@@ -147,9 +139,6 @@ export function markListed(sql: SqlStorage): void {
 export function setErasesThrough(sql: SqlStorage, seq: number | null): void {
   sql.exec('UPDATE account SET erases_through = ?', seq);
 }
-
-export const lastPlace = (sql: SqlStorage): number =>
-  sql.exec<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM job').one().seq ?? 0;
 
 /** Which secret of the account signs its webhooks, and since when; null: since the account was opened. */
 export function readWebhookSecret(sql: SqlStorage): {

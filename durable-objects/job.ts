@@ -118,6 +118,8 @@ const WALK_END_MS = 10_000;
 export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #alarm: Alarm;
   readonly #rows: Rows;
+  /** What is stored, as tests see it: a caller over RPC sees methods alone. */
+  readonly rows: Rows;
   readonly #signal = makeSignal();
   readonly #progress = makeProgress((events) => this.#storeProgress(events));
   readonly #servers: Servers;
@@ -135,6 +137,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     super(ctx, env);
     this.#alarm = makeAlarm(ctx.storage);
     this.#rows = makeRows(ctx.storage, () => this.#alarm.forget());
+    this.rows = this.#rows;
     this.#servers = makeServers(() => this.env, this.#rows, ctx.id.name ?? '');
     this.#slots = makeSlots(() => this.env, this.#servers, ctx.id.name ?? '');
     this.#outbox = makeOutbox({

@@ -57,19 +57,15 @@ export interface KeyRecord {
   readonly revokedAt: number | null;
   /** to the minute; null: never */
   readonly lastUsedAt: number | null;
-  /** of `takeRequests`: microseconds */
-  readonly arrival: number;
   /** work that may begin with it in a minute; null: what the account has */
   readonly tflopsPerMinute: number | null;
-  /** of `takeWork`: microseconds */
-  readonly workArrival: number;
   /** micro-dollars that may be spent with it; null: what the account may */
   readonly microUsdPerDay: number | null;
   readonly microUsdPerMonth: number | null;
 }
 
 /** A key as its account's holders see it. */
-export type KeyView = Omit<KeyRecord, 'hash' | 'arrival' | 'workArrival'>;
+export type KeyView = Omit<KeyRecord, 'hash'>;
 
 /** A key to be kept: its hash, never itself. */
 export type NewKey = Pick<
