@@ -67,7 +67,7 @@ function coldWorker(vars: Partial<Env> = {}) {
   const app = createApp();
   const objects = { JOBS: faraway(env.JOBS, calls, hints), ACCOUNTS: faraway(env.ACCOUNTS, calls) };
   const bindings = { ...env, ...objects, ...vars } as unknown as Env;
-  const send = (path: string, body: unknown, key = KEY, headers: Record<string, string> = {}, cf: object = {}) =>
+  const send = (path: string, body: unknown, key = KEY, headers: Record<string, string> = {}, cf: CfProperties = {}) =>
     app.fetch(
       new Request(`http://ralu.test${path}`, {
         method: body === undefined ? 'GET' : 'POST',
