@@ -21,6 +21,16 @@ export interface MoneyTimes {
   readonly nothing: number;
 }
 
+/** What one account's object does at most. */
+export interface AccountCeiling {
+  /** whole jobs a second: entered, begun, charged, forgotten, which are four requests */
+  readonly jobsPerSecond: number;
+}
+
+/** jobs of a crowd, and how many crowds are timed */
+const CROWD = 200;
+const CROWDS = 10;
+
 /** Medians of the steps. Law: what every request of a round takes alike is in none of them. */
 export function moneyTimes(rounds: readonly Readonly<Record<Timed, number>>[]): MoneyTimes {
   const nothing = median(rounds.map((round) => round.nothing));
@@ -29,8 +39,11 @@ export function moneyTimes(rounds: readonly Readonly<Record<Timed, number>>[]): 
   return { authenticate: over('authenticate'), hold: over('hold'), settle: over('settle'), together, nothing };
 }
 
-/** Medians of `requests` requests, each step a call of its own, after ten that are not counted. */
-export async function benchMoney(requests: number): Promise<MoneyTimes> {
+/**
+ * Medians of `requests` requests, each step a call of its own, after ten that are not counted; and of crowds of jobs of
+ * one account at once.
+ */
+export async function benchMoney(requests: number): Promise<MoneyTimes & AccountCeiling> {
   const bundle = await build({
     entryPoints: [fileURLToPath(new URL('./money-workerd.ts', import.meta.url))],
     bundle: true,
@@ -74,7 +87,13 @@ export async function benchMoney(requests: number): Promise<MoneyTimes> {
       }
       if (round >= 0) rounds.push(times);
     }
-    return moneyTimes(rounds);
+    const crowds: number[] = [];
+    for (let crowd = 0; crowd < CROWDS; crowd++) {
+      const begin = performance.now();
+      await ask({ ...opened, step: 'crowd', jobs: CROWD });
+      crowds.push((1000 * CROWD) / (performance.now() - begin));
+    }
+    return { ...moneyTimes(rounds), jobsPerSecond: median(crowds) };
   } finally {
     await miniflare.dispose();
     await rm(folder, { recursive: true, force: true });
