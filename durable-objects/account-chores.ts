@@ -5,6 +5,7 @@
  * waiting.
  */
 import type { JobEnd } from '../src/account/account.ts';
+import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import { DIRECTORY_NAME, type DirectoryCalls, type JobCalls, type Objects, type Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -77,7 +78,7 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, 
       await Promise.all(
         jobs.slice(i, i + AT_ONCE).map(async ({ id }) => {
           try {
-            answers.push({ id, answer: await within(JOB_MS, 'the job', ask(env().JOBS.getByName(id))) });
+            answers.push({ id, answer: await within(JOB_MS, 'the job', ask(jobObject(env().JOBS, id))) });
           } catch (error) {
             logLine('job_not_reached', { job_id: id, error: String(error) });
           }

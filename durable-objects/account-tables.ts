@@ -12,6 +12,7 @@ import {
   type Terms,
   UNLIMITED,
 } from '../src/account/account.ts';
+import type { Jurisdiction } from '../src/account/place.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
 import { gatherRows } from './gather-rows.ts';
 import { LEDGER_TABLES } from './ledger-tables.ts';
@@ -55,6 +56,7 @@ export const ACCOUNT_MIGRATIONS: readonly Step[] = [
    ALTER TABLE key ADD COLUMN micro_usd_per_month INTEGER;
    ALTER TABLE key ADD COLUMN lineage TEXT;
    ${LEDGER_TABLES}`,
+  `ALTER TABLE account ADD COLUMN jurisdiction TEXT`,
   gatherRows,
 ];
 
@@ -63,6 +65,8 @@ export interface AccountRecord {
   readonly name: string;
   readonly limits: AccountLimits;
   readonly terms: Terms;
+  /** where its jobs have to stay; null: anywhere */
+  readonly jurisdiction: Jurisdiction | null;
   readonly createdAt: number;
   readonly suspendedAt: number | null;
   /** its open jobs are to be cancelled, as long as it is suspended */
@@ -83,6 +87,7 @@ type AccountRow = {
   erases_through: number | null;
   is_listed: number;
   terms: string | null;
+  jurisdiction: string | null;
 };
 
 export function readAccount(sql: SqlStorage): AccountRecord | null {
@@ -96,6 +101,7 @@ export function readAccount(sql: SqlStorage): AccountRecord | null {
     limits,
     // one opened before there were prices pays as it did: not ahead
     terms: row.terms === null ? UNLIMITED : (JSON.parse(row.terms) as Terms),
+    jurisdiction: row.jurisdiction as Jurisdiction | null,
     createdAt: row.created_at,
     suspendedAt: row.suspended_at,
     cancelsJobs: row.cancels_jobs === 1,
@@ -162,14 +168,22 @@ export function rotateWebhookSecret(sql: SqlStorage, at: number): void {
 
 export function insertAccount(
   sql: SqlStorage,
-  { id, name, limits, terms, createdAt }: Pick<AccountRecord, 'id' | 'name' | 'limits' | 'terms' | 'createdAt'>,
+  {
+    id,
+    name,
+    limits,
+    terms,
+    jurisdiction,
+    createdAt,
+  }: Pick<AccountRecord, 'id' | 'name' | 'limits' | 'terms' | 'jurisdiction' | 'createdAt'>,
 ): void {
   sql.exec(
-    'INSERT INTO account (id, name, limits, terms, created_at) VALUES (?, ?, ?, ?, ?)',
+    'INSERT INTO account (id, name, limits, terms, jurisdiction, created_at) VALUES (?, ?, ?, ?, ?, ?)',
     id,
     name,
     JSON.stringify(limits),
     JSON.stringify(terms),
+    jurisdiction,
     createdAt,
   );
 }

@@ -36,7 +36,8 @@ import {
   type SuccessorKey,
   withExcess,
 } from '../src/account/account.ts';
-import type { Standing } from '../src/account/standing.ts';
+import { placeOfJob } from '../src/account/job-id.ts';
+import { refuseKey, type Standing } from '../src/account/standing.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
 import type { BackupPage, BackupQuery, Restored, RestorePage } from '../src/billing/backup.ts';
 import type { Reconciled } from '../src/billing/difference.ts';
@@ -44,6 +45,7 @@ import type { Posting } from '../src/billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../src/billing/spending.ts';
 import type { Statement } from '../src/billing/statement.ts';
 import { type MeterMinute, minuteOf } from '../src/billing/stripe.ts';
+import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import type { AccountCalls, DirectoryCalls, JobCalls, Objects, Posted } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -113,14 +115,14 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   }
 
   /** Makes the account with its first key. False, and nothing changed, where it exists. */
-  open({ id, name, limits, terms, key }: NewAccount): boolean {
+  open({ id, name, limits, terms, jurisdiction = null, key }: NewAccount): boolean {
     const now = Date.now();
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, tables.ACCOUNT_MIGRATIONS);
       if (tables.readAccount(this.#sql)) return false;
-      tables.insertAccount(this.#sql, { id, name, limits, terms, createdAt: now });
+      tables.insertAccount(this.#sql, { id, name, limits, terms, jurisdiction, createdAt: now });
       keys.insertKey(this.#sql, { ...key, createdAt: now });
-      this.#note('admin', 'account_opened', null, { name, ...limits, ...terms, key: key.id });
+      this.#note('admin', 'account_opened', null, { name, ...limits, ...terms, jurisdiction, key: key.id });
       return true;
     });
     if (isNew) this.#order();
@@ -131,13 +133,14 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   view(): AccountView | null {
     const account = this.#account();
     if (!account) return null;
-    const { id, name, limits, createdAt, suspendedAt } = account;
+    const { id, name, limits, jurisdiction, createdAt, suspendedAt } = account;
     const tally = readTally(this.#sql);
     return {
       id,
       name,
       limits,
       balance: money.balanceIn(tally, account.terms),
+      jurisdiction,
       createdAt,
       suspendedAt,
       openJobs: tally.open,
@@ -322,8 +325,12 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const now = Date.now();
     const account = this.#account();
     const key = account && keys.readKey(this.#sql, keyId);
-    if (!account || !key) throw new Error('start without an account');
-    if (isOut(key, now)) return { kind: 'key_out', refusal: key.revokedAt === null ? 'expired' : 'revoked' };
+    const { keyHashes } = request;
+    const refused = refuseKey(key, { hashes: keyHashes ?? (key ? [key.hash] : []) }, now);
+    if (!account || !key || refused !== null) return { kind: 'key_out', refusal: refused ?? 'unknown' };
+    if (request.jobIds.some((id) => placeOfJob(id).jurisdiction !== account.jurisdiction))
+      throw new Error('jobs of another jurisdiction than their account');
+    if (!key.scopes.includes('generate')) return { kind: 'key_lacks', scope: 'generate' };
     keys.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
     const started = this.ctx.storage.transactionSync(() =>
       withTally(this.#sql, (tally) => enter(this.#sql, tally, { account, key }, request, now)),
@@ -367,7 +374,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   /** Whether the object of a job is not there. False where it cannot be asked: the alarm asks again. */
   async #isAbsent(id: string): Promise<boolean> {
     try {
-      return (await within(JOB_MS, 'the job', this.env.JOBS.getByName(id).ending())) === null;
+      return (await within(JOB_MS, 'the job', jobObject(this.env.JOBS, id).ending())) === null;
     } catch (error) {
       logLine('job_not_reached', { job_id: id, error: String(error) });
       return false;
@@ -595,7 +602,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   async #isKnown({ id, isCreated }: index.OpenJob): Promise<boolean> {
     if (isCreated || this.#confirmed.has(id)) return true;
     try {
-      const end = await within(JOB_MS, 'the job', this.env.JOBS.getByName(id).ending());
+      const end = await within(JOB_MS, 'the job', jobObject(this.env.JOBS, id).ending());
       if (end) index.markCreated(this.#sql, id);
       else {
         // its Worker is gone, and did not withdraw it

@@ -16,9 +16,11 @@ import type {
   SlotAnswer,
   SlotRequest,
 } from '../src/fleet/slots.ts';
+import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import type { DispatcherCalls, JobCalls, Objects } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
+import { heard } from './isolate.ts';
 
 /** What a deployment gives the object. */
 export interface DispatcherEnv extends FleetEnv {
@@ -102,7 +104,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   /** Tells a job that its turn has come. Where it does not take the slot, the slot goes to the next one. */
   async #call({ job, slot }: Turn): Promise<void> {
     const name = this.ctx.id.name ?? '';
-    const takes = within(CALL_MS, 'the job', this.env.JOBS.getByName(job).turn(name, slot)).catch((error) => {
+    const takes = within(CALL_MS, 'the job', jobObject(this.env.JOBS, job).turn(name, slot)).catch((error) => {
       logLine('job_not_reached', { job_id: job, dispatcher: name, error: String(error) });
       return false;
     });
@@ -112,7 +114,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
 
   /** The servers of this region and pool, as the configuration has them now. */
   async #servers(): Promise<readonly DeskServer[]> {
-    const servers = await openFleet(this.env, caches.default, () => Date.now()).servers();
+    const servers = await openFleet(this.env, { cache: caches.default, clock: Date.now, memory: heard }).servers();
     return servers.filter(({ backend }) => dispatcherName(backend) === this.ctx.id.name);
   }
 

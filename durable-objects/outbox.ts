@@ -6,7 +6,9 @@
 import { secretsFrom } from '../src/account/hmac.ts';
 import { webhookSecrets } from '../src/account/webhook-secret.ts';
 import { webhookBody } from '../src/doors/webhook-body.ts';
+import { jobOfImageKey } from '../src/job/image-key.ts';
 import type { JobRecord } from '../src/job/job.ts';
+import { type Buckets, bucketOf } from '../src/job/job-object.ts';
 import { streamToken, withLinks } from '../src/job/links.ts';
 import { logLine } from '../src/job/log.ts';
 import { type Letter, lettersAfterSettling, pauseAfter } from '../src/job/outbox.ts';
@@ -33,8 +35,7 @@ import { type MeterEnv, tellMeter } from './tell-meter.ts';
 import { hasSink, type SinkEnv, tellSink } from './tell-sink.ts';
 
 /** What a deployment gives the job's object for those it tells. */
-export interface OutboxEnv extends SinkEnv, MeterEnv {
-  readonly IMAGES: R2Bucket;
+export interface OutboxEnv extends SinkEnv, MeterEnv, Buckets {
   readonly ACCOUNTS: Objects<AccountCalls>;
   /** secret: what keys, ids, links and webhooks are signed with */
   readonly SIGNING_SECRET: string;
@@ -162,7 +163,7 @@ export function makeOutbox({ env, rows, alarm, job: jobId, view, server, everySe
       case 'meter':
         return sendMeter(letter);
       case 'picture':
-        return attempt(letter, () => env().IMAGES.delete(letter.payload.key));
+        return attempt(letter, () => bucketOf(env(), jobOfImageKey(letter.payload.key)).delete(letter.payload.key));
       case 'forget':
         return attempt(letter, async () => {
           const { backend, stageId, worker } = letter.payload;

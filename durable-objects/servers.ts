@@ -16,6 +16,7 @@ import {
 } from '../src/stage/client.ts';
 import { optionsFor } from '../src/stage/contract.ts';
 import { readAttempts, workerFor } from './attempts.ts';
+import { heard } from './isolate.ts';
 import type { Rows } from './job-rows.ts';
 
 /** Hex digits of an account's tag: enough that no two accounts share one. */
@@ -72,7 +73,7 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
   /** The fleet; null, and a log line, where its configuration is wrong: nobody can be asked until it is right. */
   function open(): Fleet | null {
     try {
-      fleet ??= openFleet(env(), caches.default, () => Date.now());
+      fleet ??= openFleet(env(), { cache: caches.default, clock: () => Date.now(), memory: heard });
       return fleet;
     } catch (error) {
       logLine('bad_configuration', { job_id: job, error: error instanceof Error ? error.message : String(error) });

@@ -59,7 +59,7 @@ const EXPOSED = [
 
 /**
  * The app. Its only state is the memo of schedule fits, which are pure functions of their key, and what the gate
- * remembers of keys and of bad tries; both are bounded.
+ * remembers of keys, of bad tries and of stage servers; all of it is bounded.
  */
 export function createApp(): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>({

@@ -40,6 +40,7 @@ Rules the accounts of a deployment with its admin key.
   --billing <mode>                open, change: prepaid or postpaid (prepaid)
   --credit-limit <usd>            open, change: what a postpaid account may owe; none: no limit
   --stripe-customer <id>          open, change: whom Stripe bills for a postpaid account; none: nobody
+  --jurisdiction <law>            open: where its jobs and pictures stay, for good: eu, us or fedramp (anywhere)
   --running <what>                suspend: finish or cancel
   --scopes <list>                 make-key: of generate,read,admin (all)
   --expires-days <n>              make-key: days until it expires (never)

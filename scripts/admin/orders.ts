@@ -109,6 +109,7 @@ export async function carryOut(service: Service, order: Order): Promise<Done> {
         name: order.name,
         limits: order.limits,
         ...(Object.keys(order.billing).length > 0 && { billing: order.billing }),
+        ...(order.jurisdiction !== null && { jurisdiction: order.jurisdiction }),
       });
       return { answer: opened, sentences: [...describeAccount(opened.account), ...describeMade(opened.key)] };
     }

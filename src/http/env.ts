@@ -2,9 +2,10 @@
 import type { JobEnv } from '../../durable-objects/job.ts';
 import type { Actor } from '../account/account.ts';
 import type { Doubts } from '../account/doubts.ts';
+import type { Jurisdiction } from '../account/place.ts';
 import type { Reads } from '../account/reads.ts';
-import type { Scope } from '../account/scopes.ts';
 import type { Standings } from '../account/standing.ts';
+import type { FleetMemory } from '../fleet/said.ts';
 import type { DirectoryCalls, JobCalls, Objects } from '../job/rpc.ts';
 import type { Problem } from './problem.ts';
 
@@ -13,6 +14,8 @@ export interface Env extends JobEnv {
   readonly DIRECTORY: Objects<DirectoryCalls>;
   /** names, with commas between them, under which the first model also goes: tools often have OpenAI's built in */
   readonly MODEL_ALIASES: string;
+  /** where its stage servers stand, as JSON (src/fleet/regions.ts); empty: it names no regions */
+  readonly REGIONS?: string;
   /** `true`: the stages of a job may run on different engine classes unless its request says otherwise */
   readonly ALLOW_ENGINE_CHANGE: string;
   /** what work costs, as JSON (src/billing/tariff.ts); empty: nothing is charged */
@@ -33,14 +36,18 @@ export interface Env extends JobEnv {
 export interface Caller {
   readonly account: string;
   readonly keyId: string;
-  readonly scopes: readonly Scope[];
+  /** where the objects and pictures of its jobs have to stay; null: anywhere */
+  readonly jurisdiction: Jurisdiction | null;
+  /** what may be kept of the key: its account compares it when jobs are started */
+  readonly keyHashes: readonly string[];
 }
 
-/** What an isolate remembers of who came. */
+/** What an isolate remembers: of who came, and of what stage servers say of themselves. */
 export interface Gate {
   readonly standings: Standings;
   readonly doubts: Doubts;
   readonly reads: Reads;
+  readonly fleet: FleetMemory;
 }
 
 /** Hono's view of a request. */
@@ -50,6 +57,8 @@ export interface AppEnv {
     requestId: string;
     gate: Gate;
     caller: Caller;
+    /** whether the account has said, to this isolate or to this request, that the caller's key opens */
+    isKeyJudged: boolean;
     /** who acts, for the audit trail; set where a key or the admin was let in */
     actor: Actor;
     /** the request named a job by an id of the first form */

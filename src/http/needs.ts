@@ -95,6 +95,10 @@ export function needOf(method: string, path: string): Need {
   return need;
 }
 
+/** Whether a route starts jobs: the account decides about the key in the call that enters them. */
+export const startsJobs = (method: string, path: string): boolean =>
+  needOf(method, path) === 'generate' && readOf(method, path) === null;
+
 /**
  * The scope that a key lacks for it; null where it lacks none. `isOwn`: the job or key it is about is the key's own.
  */

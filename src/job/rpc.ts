@@ -1,6 +1,7 @@
 /**
  * The calls that the objects answer, as both sides see them: a class implements one of these, a caller
- * gets it from `callObject`. Everything here travels over RPC, so it is plain data or a byte stream.
+ * gets it from `callObject`. Everything here travels over RPC, so it is plain data. A job is watched over a
+ * WebSocket instead (watching.ts).
  */
 import type {
   AccountChanges,
@@ -25,6 +26,7 @@ import type {
   StartRequest,
   SuccessorKey,
 } from '../account/account.ts';
+import type { Jurisdiction } from '../account/place.ts';
 import type { Standing } from '../account/standing.ts';
 import type { WebhookGeneration } from '../account/webhook-secret.ts';
 import type { BackupPage, BackupQuery, Restored, RestorePage } from '../billing/backup.ts';
@@ -33,6 +35,7 @@ import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
 import type { Statement } from '../billing/statement.ts';
 import type { MeterMinute } from '../billing/stripe.ts';
+import type { LocationHint } from '../fleet/regions.ts';
 import type {
   Admission,
   AdmissionRequest,
@@ -42,7 +45,6 @@ import type {
   SlotAnswer,
   SlotRequest,
 } from '../fleet/slots.ts';
-import type { StoredEvent } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
 import type { LetterKind } from './outbox.ts';
@@ -55,7 +57,7 @@ type Answer<T> = T | Promise<T>;
 export interface NewJob {
   readonly id: string;
   readonly account: string;
-  /** ids of the regions it may use, in this order; absent: the one without a name */
+  /** ids of the regions it may use, in this order; a Worker of an earlier version leaves them out: the nameless one */
   readonly regions?: readonly string[];
   readonly request: JobRequest;
   readonly plan: Plan;
@@ -90,17 +92,12 @@ export interface JobCalls {
    * Null where it was erased and others have yet to hear of that.
    */
   create(job: NewJob): Answer<JobView | null>;
+  /** The same, answered with the story so far. */
+  createWithLogs(job: NewJob): Answer<JobWithLogs | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
-  /**
-   * The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job, `over`
-   * when none can come any more, `ahead` when there has been no such event.
-   */
-  events(owner: string | null, after: number): Answer<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>;
-  /** The stored events after `after`, at most 64; where there are none, those that come within `waitMs`. */
-  eventsAfter(owner: string | null, after: number, waitMs: number): Answer<readonly StoredEvent[] | null>;
-  /** The job once it has ended, or as it stands after `ms`. */
-  wait(owner: string, ms: number): Answer<JobView | null>;
+  /** Opens the WebSocket of a watcher (src/job/watching.ts): a request and no RPC, because sockets travel with those. */
+  fetch(request: Request): Answer<Response>;
   /** Its turn has come: a dispatcher has a slot for it. False where it has no use for one (any more). */
   turn(dispatcher: string, slot: Slot): Answer<boolean>;
   /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
@@ -234,5 +231,7 @@ export type Remote<Calls> = {
  * bindings are declared with this one instead.
  */
 export interface Objects<Calls> {
-  getByName(name: string): Remote<Calls>;
+  getByName(name: string, options?: { readonly locationHint?: LocationHint }): Remote<Calls>;
+  /** the same objects where only a jurisdiction's law holds: others of the same names */
+  jurisdiction?(name: Jurisdiction): Objects<Calls>;
 }

@@ -116,7 +116,7 @@ describe('version 2', () => {
 async function fleetOf(...servers: readonly { id: string; url: string }[]) {
   const BACKENDS = JSON.stringify(servers.map(({ id, url }) => ({ id, url })));
   const tokens = Object.fromEntries(servers.map(({ id }) => [`BACKEND_TOKEN_${id.toUpperCase()}`, TEST_TOKEN]));
-  const fleet = openFleet({ BACKENDS, ...tokens }, memoryCache(Date.now), Date.now);
+  const fleet = openFleet({ BACKENDS, ...tokens }, { cache: memoryCache(Date.now), clock: Date.now });
   return { fleet, servers: await fleet.servers() };
 }
 

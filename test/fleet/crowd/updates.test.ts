@@ -1,0 +1,81 @@
+/** Worker and servers updated one by one, with old and new versions of the contract, under load: nothing is lost. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterEach, expect, test } from 'vitest';
+import { isRefusal } from '../../../scripts/crowd/caller.ts';
+import type { JobView } from '../../../src/job/job.ts';
+import { costOf, endsOf, type Fleet, settled, startFleet } from './fleet.ts';
+
+let fleet: Fleet | null = null;
+afterEach(async () => {
+  await fleet?.stop();
+  fleet = null;
+});
+
+/** A job every `everyMs`, until it is told to stop; resolves to all of them, ended. */
+function flow({ caller }: Fleet, everyMs: number): { stop(): Promise<JobView[]> } {
+  let isOn = true;
+  const running: Promise<JobView>[] = [];
+  const started = (async () => {
+    for (let i = 0; isOn; i++) {
+      running.push(
+        caller.startSurely(i, `flow-${i}`).then((job) => {
+          if (isRefusal(job)) throw new Error(JSON.stringify(job));
+          return caller.ended(job.id, 60_000);
+        }),
+      );
+      await pause(everyMs);
+    }
+  })();
+  return {
+    async stop() {
+      isOn = false;
+      await started;
+      return Promise.all(running);
+    },
+  };
+}
+
+test('servers are drained and come back with another version of the contract, one by one', async () => {
+  fleet = await startFleet([
+    { stepMs: 20, contract: 2 },
+    { stepMs: 20, contract: 2 },
+    { stepMs: 20, contract: 3 },
+  ]);
+  const load = flow(fleet, 100);
+  for (const [i, contract] of [3, 3, 2].entries()) {
+    await pause(700);
+    await fleet.servers[i]!.drain();
+    await pause(300);
+    await fleet.servers[i]!.restart({ contract: contract as 2 | 3 });
+  }
+  await pause(700);
+  const jobs = await load.stop();
+  expect(jobs.length).toBeGreaterThan(20);
+  expect(endsOf(jobs)).toEqual({ done: jobs.length });
+  // nothing computed twice, or for nobody
+  const { spent, held } = await settled(fleet);
+  expect(held).toBe(0);
+  expect(spent).toBe(costOf(jobs));
+});
+
+test('the Worker is killed under load and comes back with a server less, another weight and another order', async () => {
+  fleet = await startFleet([{ stepMs: 20 }, { stepMs: 20 }, { stepMs: 20 }]);
+  const load = flow(fleet, 100);
+  await pause(800);
+  await fleet.deployment.kill();
+  const [a, b, c] = fleet.entries;
+  // `a` is drained: it is sent nothing new, and what it runs is still told to it
+  fleet.deployment.configure({ fleet: [c!, { ...a!, fields: { weight: 0 } }, b!] });
+  await fleet.deployment.start();
+  await pause(500);
+  const before = (await fleet.servers[0]!.counted()).stages.length;
+  await pause(1500);
+  const jobs = await load.stop();
+  expect(jobs.length).toBeGreaterThan(15);
+  expect(endsOf(jobs)).toEqual({ done: jobs.length });
+  // no stage is new there; one that was cut off may be asked for again
+  expect((await fleet.servers[0]!.counted()).stages.length).toBe(before);
+  const { spent, held } = await settled(fleet);
+  expect(held).toBe(0);
+  expect(spent).toBe(costOf(jobs));
+});
