@@ -33,6 +33,8 @@ export const dispatcherName = ({ region, pool }: Pick<Backend, 'region' | 'pool'
 /** A configured backend with what it said last. */
 export interface FleetServer extends KnownServer {
   readonly backend: Backend;
+  /** when it last said which models it has, milliseconds since 1970; null: never */
+  readonly listedAt: number | null;
 }
 
 export interface Fleet {
@@ -145,7 +147,12 @@ export function openFleet(
   const view = (): readonly FleetServer[] =>
     backends.map((backend) => {
       const known = knownOf(backend.id);
-      return { backend, list: known?.list ?? null, fault: known ? known.fault : NOT_YET };
+      return {
+        backend,
+        list: known?.list ?? null,
+        fault: known ? known.fault : NOT_YET,
+        listedAt: known?.listedAt || null,
+      };
     });
 
   return {
