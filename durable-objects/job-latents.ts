@@ -28,7 +28,10 @@ export function deleteLatents(sql: SqlStorage): void {
 /** Writes latents and picture where a room has made some. A picture that was looked at stays until the next latents. */
 export function writeTensors(sql: SqlStorage, before: Job, { tokens, rgb }: Job): void {
   if (tokens === before.tokens && (rgb === before.rgb || rgb === null)) return;
-  if (!tokens && !rgb) return deleteLatents(sql);
+  if (!tokens && !rgb) {
+    deleteLatents(sql);
+    return;
+  }
   const n = tokens?.scale.length ?? 0;
   writeLatents(sql, {
     metadata: {},

@@ -104,11 +104,12 @@ export function makeRows(storage: DurableObjectStorage, onRollback: () => void =
     const row = sql.exec(READ).toArray()[0];
     if (!row) return null;
     const list = <Name extends keyof Lists>(name: Name): Lists[Name] | null => {
-      const value = row[name] === null ? [] : parseJson(String(row[name]));
-      return Array.isArray(value) ? (value as readonly unknown[] as Lists[Name]) : null;
+      const value = row[name] ?? null;
+      const said = value === null ? [] : parseJson(String(value));
+      return Array.isArray(said) ? (said as readonly unknown[] as Lists[Name]) : null;
     };
     memory = {
-      record: row.id === null ? null : readable(row),
+      record: (row.id ?? null) === null ? null : readable(row),
       lists: { usage: list('usage'), attempts: list('attempts'), letters: list('letters') },
       events: {
         from: Number(row.events_from) || 1,
@@ -188,7 +189,7 @@ export function makeRows(storage: DurableObjectStorage, onRollback: () => void =
   /** The lines that the job's own row holds. */
   function ownLines(): readonly string[] {
     if (!memory || memory.events.count === 0) return [];
-    return linesIn(sql.exec('SELECT events FROM job WHERE key = 0').one().events);
+    return linesIn(sql.exec('SELECT events FROM job WHERE key = 0').one().events ?? null);
   }
 
   /** The lines of the transaction under way. */
@@ -259,7 +260,7 @@ export function makeRows(storage: DurableObjectStorage, onRollback: () => void =
     },
 
     nextLetter() {
-      lastLetter = Math.max(lastLetter, ...(rows.list('letters') ?? []).map(({ seq }) => seq)) + 1;
+      lastLetter = Math.max(lastLetter, ...(rows.list('letters') ?? []).map((letter) => Number(letter?.seq) || 0)) + 1;
       return lastLetter;
     },
 

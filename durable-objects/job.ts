@@ -118,6 +118,8 @@ const WALK_END_MS = 10_000;
 export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #alarm: Alarm;
   readonly #rows: Rows;
+  /** What is stored, as tests see it: a caller over RPC sees methods alone. */
+  readonly rows: Rows;
   readonly #watchers = makeWatchers(this.ctx, {
     state: (owner) => this.#stateFor(owner),
     read: (after, limit) => readEvents(this.#rows, after, limit),
@@ -143,6 +145,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     super(ctx, env);
     this.#alarm = makeAlarm(ctx.storage);
     this.#rows = makeRows(ctx.storage, () => this.#alarm.forget());
+    this.rows = this.#rows;
     this.#servers = makeServers(() => this.env, this.#rows, ctx.id.name ?? '');
     this.#slots = makeSlots(() => this.env, this.#servers, ctx.id.name ?? '');
     this.#outbox = makeOutbox({

@@ -5,7 +5,14 @@ import type { Rows } from './job-rows.ts';
 
 export type { StoredLetter } from './job-columns.ts';
 
-const letters = (rows: Rows): readonly StoredLetter[] => rows.list('letters') ?? [];
+/** The letters that can be read. */
+const letters = (rows: Rows): readonly StoredLetter[] => (rows.list('letters') ?? []).filter(isReadable);
+
+function isReadable(letter: StoredLetter | null): boolean {
+  if (typeof letter !== 'object' || letter === null) return false;
+  const { kind, seq, dueAt, tries, payload } = letter;
+  return LETTER_KINDS.includes(kind) && [seq, dueAt, tries].every(Number.isFinite) && typeof payload === 'object';
+}
 
 /** Puts a letter in, to go out at `dueAt`. */
 export function addLetter(rows: Rows, letter: Letter, dueAt: number, tries = 0): void {
@@ -57,13 +64,6 @@ export function removeUnreadableLetters(rows: Rows): readonly string[] {
   if (unreadable.length > 0) rows.setList('letters', all.filter(isReadable));
   return unreadable.map((letter) => String(letter?.kind));
 }
-
-const isReadable = (letter: StoredLetter | null): boolean =>
-  typeof letter === 'object' &&
-  letter !== null &&
-  LETTER_KINDS.includes(letter.kind) &&
-  [letter.seq, letter.dueAt, letter.tries].every(Number.isFinite) &&
-  typeof letter.payload === 'object';
 
 /** Removes a letter. False where it is not there any more. */
 export function removeLetter(rows: Rows, seq: number): boolean {

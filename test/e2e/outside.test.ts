@@ -10,7 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } f
 import { parseUsd } from '../../src/billing/money.ts';
 import type { UsageEvent } from '../../src/billing/usage-event.ts';
 import type { JobView } from '../../src/job/job.ts';
-import type { MeterLetter } from '../../src/job/outbox.ts';
+import type { Letter } from '../../src/job/outbox.ts';
 import { type FakeStripe, METER, startStripe } from './fake-stripe.ts';
 import { openPayer, type Payer, paidOf, TARIFF } from './paying.ts';
 import { type Fault, inTurn, type Receiver, startReceiver } from './receiver.ts';
@@ -250,14 +250,17 @@ describe('a meter at Stripe', () => {
     // a day passes: the letters are old, and Stripe knows no identifier any more
     const made: string[] = [];
     eachStore((db, has) => {
-      if (!has('outbox')) return;
-      for (const { seq, payload } of db.prepare("SELECT seq, payload FROM outbox WHERE kind = 'meter'").all()) {
-        const letter = JSON.parse(String(payload)) as MeterLetter;
-        made.push(letter.job);
-        const old = { ...letter, firstTriedAt: (letter.firstTriedAt ?? 0) - DAY_MS };
-        db.prepare('UPDATE outbox SET payload = ?, due_at = 0 WHERE seq = ?').run(JSON.stringify(old), Number(seq));
-        if (letter.job === odd)
-          stripe.put({ identifier: 'x', customer: 'cus_odd', value: 1, timestamp: Math.floor(letter.at / 1000) });
+      if (!has('job') || has('account')) return;
+      for (const { letters } of db.prepare('SELECT letters FROM job WHERE key = 0').all()) {
+        const old = (JSON.parse(String(letters)) as Letter[]).map((letter) => {
+          if (letter.kind !== 'meter') return letter;
+          const { payload } = letter;
+          made.push(payload.job);
+          if (payload.job === odd)
+            stripe.put({ identifier: 'x', customer: 'cus_odd', value: 1, timestamp: Math.floor(payload.at / 1000) });
+          return { ...letter, payload: { ...payload, firstTriedAt: (payload.firstTriedAt ?? 0) - DAY_MS }, dueAt: 0 };
+        });
+        db.prepare('UPDATE job SET letters = ? WHERE key = 0').run(JSON.stringify(old));
       }
     });
     expect(made.toSorted()).toEqual([there, missing, odd].toSorted());

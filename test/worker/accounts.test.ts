@@ -301,7 +301,7 @@ describe('limits', () => {
         void Object.defineProperty(instance, 'env', { value: { ...env, ACCOUNTS: unreachable }, configurable: true }),
     );
     await cancel(key, id);
-    const untold = () => runInDurableObject(job, (_, state) => lettersOf(state.storage.sql, 'ended').length);
+    const untold = () => runInDurableObject(job, ({ rows }) => lettersOf(rows, 'ended').length);
     await expect
       .poll(
         () => runInDurableObject(job, (_, state) => state.storage.getAlarm().then((at) => (at ?? 0) - Date.now())),

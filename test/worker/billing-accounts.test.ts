@@ -3,6 +3,7 @@ import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import type { JobObject } from '../../durable-objects/job.ts';
+import { removeLetters } from '../../durable-objects/outbox-tables.ts';
 import { call, createJob, post, SMALL } from './call.ts';
 import { accountIdOf, admin, openPrepaid, postTo, rowsOf, runJob, settled, topUp } from './money.ts';
 
@@ -277,9 +278,7 @@ describe('reconciling', () => {
     await edit(key, `UPDATE job SET is_created = 1 WHERE id = '${id}'`);
     const ended = { kind: 'ended_with_open_hold', subject: id, expected: 'cancelled' };
     expect(await differences(key)).toEqual([{ ...ended, found: `${cost?.quote_usd} held; its letter waits` }]);
-    await runInDurableObject(jobOf(id), (_, { storage }) => {
-      storage.sql.exec("DELETE FROM outbox WHERE kind = 'ended'");
-    });
+    await runInDurableObject(jobOf(id), ({ rows }) => removeLetters(rows, ['ended']));
     expect(await differences(key)).toEqual([{ ...ended, found: `${cost?.quote_usd} held; no letter waits` }]);
   });
 

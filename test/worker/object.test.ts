@@ -2,16 +2,10 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'c
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { beginAttempt } from '../../durable-objects/attempts.ts';
+import { appendEvents } from '../../durable-objects/event-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import {
-  appendEvent,
-  JOB_MIGRATIONS,
-  MAX_ROW_BYTES,
-  readJob,
-  readRow,
-  writeJob,
-} from '../../durable-objects/job-tables.ts';
-import { migrate } from '../../durable-objects/migrate.ts';
+import { MAX_ROW_BYTES } from '../../durable-objects/job-columns.ts';
+import { readJob, readRow, readUsage, writeJob } from '../../durable-objects/job-tables.ts';
 import { hastenLetters, lettersOf } from '../../durable-objects/outbox-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
@@ -32,7 +26,7 @@ import { enterJob } from './enter.ts';
 
 const FOX = { prompt: 'a fox on a blue background', ...SMALL, preset: '7x', seed: 3 };
 const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
-const rowOf = (id: string) => runInDurableObject(stubOf(id), (_, state) => readRow(state.storage.sql) as JobRecord);
+const rowOf = (id: string) => runInDurableObject(stubOf(id), ({ rows }) => readRow(rows) as JobRecord);
 
 /** Ends the object's incarnation as a crash would; the call that does it fails with it. */
 const crash = (id: string): Promise<void> =>
@@ -77,11 +71,11 @@ async function createAtGone(body: Readonly<Record<string, unknown>>): Promise<st
   await rememberGone();
   const id = await newJobId(env.SIGNING_SECRET);
   await enterJob(account, id);
-  await runInDurableObject(stubOf(id), async (instance, state) => {
+  await runInDurableObject(stubOf(id), async (instance) => {
     const BACKENDS = JSON.stringify([...JSON.parse(env.BACKENDS), GONE]);
     Object.defineProperty(instance, 'env', { value: { ...env, BACKENDS }, configurable: true });
     await instance.create({ id, account, request, plan, ...ALONE });
-    beginAttempt(state.storage.sql, { backend: 'gone', stageId: 'before', stage: 1, number: 0 });
+    beginAttempt(instance.rows, { backend: 'gone', stageId: 'before', stage: 1, number: 0 });
   });
   return id;
 }
@@ -97,8 +91,12 @@ const reference = () => {
 
 /** Lets an ended job's time be over. */
 const expireNow = (id: string): Promise<void> =>
-  runInDurableObject(stubOf(id), (_, state) => {
-    state.storage.sql.exec("UPDATE outbox SET due_at = ? WHERE kind = 'expire'", Date.now() - 1);
+  runInDurableObject(stubOf(id), ({ rows }) => {
+    const letters = rows.list('letters') ?? [];
+    rows.setList(
+      'letters',
+      letters.map((letter) => (letter.kind === 'expire' ? { ...letter, dueAt: Date.now() - 1 } : letter)),
+    );
   });
 
 const tablesOf = (id: string) =>
@@ -191,7 +189,7 @@ describe('an object that is lost goes on where it was and ends in the same bytes
   test('a server where a request came to nothing is told to stop it, until it has heard', async () => {
     const id = await createAtGone(FOX);
     await watchAll(id);
-    const letters = () => runInDurableObject(stubOf(id), (_, state) => lettersOf(state.storage.sql, 'forget'));
+    const letters = () => runInDurableObject(stubOf(id), ({ rows }) => lettersOf(rows, 'forget'));
     await expect.poll(async () => (await letters()).map(({ tries }) => tries > 0), { timeout: 5000 }).toContain(true);
     expect(new Set((await letters()).map(({ payload }) => payload.backend))).toEqual(new Set(['gone']));
   });
@@ -221,16 +219,14 @@ describe('what must happen once happens once', () => {
     expect(await imageOf(id)).toEqual(await reference());
   });
 
-  test('two alarms at once give one job, one usage row a stage and the same bytes', async () => {
+  test('two alarms at once give one job, one usage a stage and the same bytes', async () => {
     const { id } = await createJob(FOX);
     await runInDurableObject(stubOf(id), (instance) => Promise.all([instance.alarm(), instance.alarm()]));
     const events = await watchAll(id);
     expect(events.filter(({ type }) => type === 'done')).toHaveLength(1);
     expect(events.filter(({ type }) => type === 'selection')).toHaveLength(1);
-    const stages = await runInDurableObject(stubOf(id), (_, state) =>
-      state.storage.sql.exec('SELECT stage FROM usage ORDER BY stage').toArray(),
-    );
-    expect(stages).toEqual([{ stage: 1 }, { stage: 2 }, { stage: 3 }]);
+    const usage = await runInDurableObject(stubOf(id), ({ rows }) => readUsage(rows));
+    expect(usage.map(({ stage }) => stage)).toEqual([1, 2, 3]);
     expect(await imageOf(id)).toEqual(await reference());
   });
 
@@ -248,7 +244,7 @@ describe('what must happen once happens once', () => {
     expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
     expect(
       await runInDurableObject(stubOf(id), (_, state) =>
-        state.storage.sql.exec('SELECT COUNT(*) AS count FROM blob').one(),
+        state.storage.sql.exec('SELECT COUNT(*) AS count FROM job WHERE key < 0').one(),
       ),
     ).toEqual({ count: 0 });
   });
@@ -314,7 +310,7 @@ describe('a bucket that fails', () => {
     expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
     expect(await env.IMAGES.head(imageKey(id, 'png'))).not.toBeNull();
     await withBucket(id, {});
-    await runInDurableObject(stubOf(id), (_, state) => hastenLetters(state.storage.sql, 'picture', Date.now()));
+    await runInDurableObject(stubOf(id), ({ rows }) => hastenLetters(rows, 'picture', Date.now()));
     await runInDurableObject(stubOf(id), (instance) => instance.alarm());
     expect(await env.IMAGES.head(imageKey(id, 'png'))).toBeNull();
     expect(await tablesOf(id)).toEqual([]);
@@ -372,10 +368,10 @@ describe('time and storage', () => {
   test('latents of FLUX at 1024² are stored in rows of at most 1.5 MiB and come back the same', async () => {
     const { id } = await createJob(FOX);
     await watchAll(id);
-    await runInDurableObject(stubOf(id), (_, state) => {
-      const { sql } = state.storage;
-      const row = readRow(sql) as JobRecord;
-      const before = readJob(sql, row);
+    await runInDurableObject(stubOf(id), ({ rows }) => {
+      rows.update({ room: { name: 'select' } });
+      const row = readRow(rows) as JobRecord;
+      const before = readJob(rows, row);
       const n = 4096;
       const tokens = {
         latents: Float32Array.from({ length: n * 64 }, (_, i) => Math.sin(i)),
@@ -384,11 +380,11 @@ describe('time and storage', () => {
       };
       const rgb = { data: Uint8Array.from({ length: 1024 * 1024 * 3 }, (_, i) => i), width: 1024, height: 1024 };
       const after: Job = { ...before, tokens, rgb };
-      writeJob(sql, before, after);
-      const sizes = sql.exec<{ size: number }>('SELECT LENGTH(data) AS size FROM blob').toArray();
+      writeJob(rows, before, after);
+      const sizes = rows.sql.exec<{ size: number }>('SELECT LENGTH(data) AS size FROM job WHERE key < 0').toArray();
       expect(sizes.length).toBeGreaterThan(2);
       expect(Math.max(...sizes.map(({ size }) => size))).toBeLessThanOrEqual(MAX_ROW_BYTES);
-      const back = readJob(sql, row);
+      const back = readJob(rows, row);
       expect(back.tokens).toEqual(tokens);
       expect(back.rgb?.data.every((value, i) => value === rgb.data[i])).toBe(true);
     });
@@ -397,23 +393,9 @@ describe('time and storage', () => {
   test('an event too long for a row is refused before it is stored', async () => {
     const { id } = await createJob(FOX);
     await watchAll(id);
-    await runInDurableObject(stubOf(id), (_, state) => {
+    await runInDurableObject(stubOf(id), ({ rows }) => {
       const picture = { format: 'png', width: 1, height: 1, b64_json: 'A'.repeat(MAX_ROW_BYTES) } as const;
-      expect(() => appendEvent(state.storage.sql, { type: 'preview', data: { stage: 1, ...picture } }, 0)).toThrow(
-        RangeError,
-      );
+      expect(() => appendEvents(rows, [{ type: 'preview', data: { stage: 1, ...picture } }], 0)).toThrow(RangeError);
     });
-  });
-
-  test('the schema is brought up once, however often it is asked for', async () => {
-    const { id } = await createJob(FOX);
-    await runInDurableObject(stubOf(id), (_, state) => {
-      migrate(state.storage.sql, JOB_MIGRATIONS);
-      migrate(state.storage.sql, JOB_MIGRATIONS);
-      expect(state.storage.sql.exec('SELECT COUNT(*) AS count FROM migration').one()).toEqual({
-        count: JOB_MIGRATIONS.length,
-      });
-    });
-    await watchAll(id);
   });
 });

@@ -14,7 +14,7 @@ import { enterJob } from './enter.ts';
 const PROMPT = 'a purple hippopotamus on a blue background';
 const FOX = { prompt: PROMPT, ...SMALL, preset: '7x', seed: 5 };
 const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
-const rowOf = (id: string) => runInDurableObject(stubOf(id), (_, state) => readRow(state.storage.sql) as JobRecord);
+const rowOf = (id: string) => runInDurableObject(stubOf(id), ({ rows }) => readRow(rows) as JobRecord);
 /** Ends the object's incarnation as a crash would; the call that does it fails with it. */
 const crash = (id: string): Promise<void> =>
   runInDurableObject(stubOf(id), (_, state) => state.abort('crashed by a test')).catch(() => undefined);
@@ -40,12 +40,7 @@ const contentOf = (id: string): Promise<string> =>
   });
 
 const kindsOf = (id: string) =>
-  runInDurableObject(stubOf(id), (_, state) =>
-    state.storage.sql
-      .exec<{ kind: string }>('SELECT kind FROM outbox ORDER BY seq')
-      .toArray()
-      .map(({ kind }) => kind),
-  );
+  runInDurableObject(stubOf(id), ({ rows }) => rows.list('letters')?.map(({ kind }) => kind));
 
 const openJobs = async (key: string): Promise<number> =>
   (await (await call('/v1/account', { key })).json<{ open_jobs: number }>()).open_jobs;
@@ -96,7 +91,7 @@ describe('an end is told', () => {
     await call(`/v1/jobs/${id}/cancel`, { method: 'POST', key });
     await expect.poll(() => kindsOf(id), { timeout: 5000 }).toEqual(['ended', 'picture', 'expire']);
     expect(await openJobs(key)).toBe(1);
-    await runInDurableObject(stubOf(id), (_, state) => hastenLetters(state.storage.sql, 'ended', Date.now()));
+    await runInDurableObject(stubOf(id), ({ rows }) => hastenLetters(rows, 'ended', Date.now()));
     await crash(id);
     await stubOf(id).view(null);
     await expect.poll(() => openJobs(key), { timeout: 5000 }).toBe(0);
@@ -113,7 +108,7 @@ describe('an end is told', () => {
     const jobs = [await createJob(FOX), await createJob({ ...FOX, seed: 6 })];
     for (const { id } of jobs) await watchAll(id);
     const stages = await Promise.all(
-      jobs.map(({ id }) => runInDurableObject(stubOf(id), (_, state) => readAttempts(state.storage.sql))),
+      jobs.map(({ id }) => runInDurableObject(stubOf(id), ({ rows }) => readAttempts(rows))),
     );
     expect(stages.map((attempts) => attempts.map(({ stage, outcome }) => [stage, outcome]))).toEqual(
       jobs.map(() => [1, 2, 3].map((stage) => [stage, 'stored'])),
@@ -137,8 +132,7 @@ describe('what is erased', () => {
         body: JSON.stringify({ ...FOX, webhook_url: 'https://203.0.113.1.example.com/hook?secret=hippopotamus' }),
       })
     ).json<{ id: string }>();
-    const stages = async () =>
-      (await runInDurableObject(stubOf(id), (_, state) => readAttempts(state.storage.sql))).length;
+    const stages = async () => (await runInDurableObject(stubOf(id), ({ rows }) => readAttempts(rows))).length;
     await expect.poll(stages, { timeout: 5000, interval: 5 }).toBe(1);
     await withEnv(id, { ACCOUNTS: DEAF });
     await expect.poll(stages, { timeout: 5000, interval: 5 }).toBe(2);
@@ -150,8 +144,8 @@ describe('what is erased', () => {
     expect(left).not.toContain('hippopotamus');
     expect(left.length).toBeLessThan(1500);
 
-    await runInDurableObject(stubOf(id), (_, state) => {
-      for (const kind of ['ended', 'erased'] as const) hastenLetters(state.storage.sql, kind, Date.now());
+    await runInDurableObject(stubOf(id), ({ rows }) => {
+      for (const kind of ['ended', 'erased'] as const) hastenLetters(rows, kind, Date.now());
     });
     await crash(id);
     await runInDurableObject(stubOf(id), (instance) => instance.alarm());
@@ -159,7 +153,7 @@ describe('what is erased', () => {
     expect((await (await call('/v1/jobs', { key })).json<{ data: unknown[] }>()).data).toEqual([]);
     expect(
       await runInDurableObject(stubOf(id), (_, state) =>
-        state.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'outbox'").toArray(),
+        state.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'job'").toArray(),
       ),
     ).toEqual([]);
   });
@@ -194,14 +188,12 @@ describe('nobody to ask', () => {
       if (seen.length === 3) break;
     }
     expect(seen).toEqual(['queued', 'plan', 'queued']);
-    expect(await runInDurableObject(stubOf(id), (_, state) => readAttempts(state.storage.sql))).toEqual([]);
+    expect(await runInDurableObject(stubOf(id), ({ rows }) => readAttempts(rows))).toEqual([]);
     expect(await (await call(`/v1/jobs/${id}`)).json()).toMatchObject({
       status: 'queued',
       queue: { position: null, eta_ms: null },
     });
-    await runInDurableObject(stubOf(id), (_, state) => {
-      state.storage.sql.exec('UPDATE job SET plan = ?', JSON.stringify(plan));
-    });
+    await runInDurableObject(stubOf(id), ({ rows }) => rows.update({ plan }));
     expect((await watchAll(id)).at(-1)?.type).toBe('done');
   });
 });

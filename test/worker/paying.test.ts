@@ -4,6 +4,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
+import { readRow } from '../../durable-objects/job-tables.ts';
 import { readColumns, readEntries } from '../../durable-objects/ledger-tables.ts';
 import {
   type AccountLimits,
@@ -19,6 +20,7 @@ import { newAccountId } from '../../src/account/key.ts';
 import { createApp } from '../../src/app.ts';
 import { availableOf, balanceOf, LEDGER_ACCOUNTS, sumOf } from '../../src/billing/ledger.ts';
 import { MAX_USERS_A_DAY } from '../../src/billing/spending.ts';
+import type { JobRecord } from '../../src/job/job.ts';
 import { call, createJob, openAccount, SMALL, watchAll } from './call.ts';
 import { enterJob } from './enter.ts';
 
@@ -160,10 +162,7 @@ test('a job that comes after its hold was let go sends nothing, ends by name, an
   const { id: first } = await createJob({ prompt: 'a fox', ...SMALL, seed: 5 });
   const { account, request, plan } = await runInDurableObject(
     env.JOBS.getByName(first) as DurableObjectStub<JobObject>,
-    (_, state) => {
-      const row = state.storage.sql.exec<{ account: string; request: string; plan: string }>('SELECT * FROM job').one();
-      return { account: row.account, request: JSON.parse(row.request), plan: JSON.parse(row.plan) };
-    },
+    ({ rows }) => readRow(rows) as JobRecord,
   );
   const late = await newJobId(env.SIGNING_SECRET);
   const stub = env.ACCOUNTS.getByName(account) as DurableObjectStub<AccountObject>;
@@ -198,10 +197,7 @@ test('a job that comes after its hold was let go sends nothing, ends by name, an
 test('a job whose account is silent waits, sends nothing, and begins once the account has answered', async () => {
   const { id: first } = await createJob({ prompt: 'a fox', ...SMALL, preset: '7x', seed: 6 });
   const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
-  const { account, request, plan } = await runInDurableObject(stubOf(first), (_, state) => {
-    const row = state.storage.sql.exec<{ account: string; request: string; plan: string }>('SELECT * FROM job').one();
-    return { account: row.account, request: JSON.parse(row.request), plan: JSON.parse(row.plan) };
-  });
+  const { account, request, plan } = await runInDurableObject(stubOf(first), ({ rows }) => readRow(rows) as JobRecord);
   const id = await newJobId(env.SIGNING_SECRET);
   await enterJob(account, id);
   await runInDurableObject(stubOf(id), (instance) => {
@@ -209,32 +205,27 @@ test('a job whose account is silent waits, sends nothing, and begins once the ac
     Object.defineProperty(instance, 'env', { value: { ...env, ACCOUNTS: silent }, configurable: true });
     return instance.create({ id, account, request, plan, deadlineSeconds: null, webhook: null });
   });
-  const row = () =>
-    runInDurableObject(stubOf(id), (_, state) =>
-      state.storage.sql
-        .exec<{ busy_since: number | null; attempt: number; confirmed_at: number | null }>('SELECT * FROM job')
-        .one(),
-    );
-  await expect.poll(async () => (await row()).busy_since, { timeout: 5000 }).not.toBeNull();
-  expect(await row()).toMatchObject({ attempt: 0, confirmed_at: null });
-  await runInDurableObject(stubOf(id), (instance, state) => {
+  const row = () => runInDurableObject(stubOf(id), ({ rows }) => readRow(rows) as JobRecord);
+  await expect.poll(async () => (await row()).busySince, { timeout: 5000 }).not.toBeNull();
+  expect(await row()).toMatchObject({ attempt: 0, confirmedAt: null });
+  await runInDurableObject(stubOf(id), (instance) => {
     Object.defineProperty(instance, 'env', { value: env, configurable: true });
-    state.storage.sql.exec('UPDATE job SET not_before = 0');
+    instance.rows.update({ notBefore: 0 });
     return instance.alarm();
   });
   expect((await watchAll(id)).at(-1)?.type).toBe('done');
-  expect(await row()).toMatchObject({ busy_since: null });
+  expect(await row()).toMatchObject({ busySince: null });
 
   // a wait that has been as long as any may be ends it by name
   const hopeless = await newJobId(env.SIGNING_SECRET);
   await enterJob(account, hopeless);
-  await runInDurableObject(stubOf(hopeless), async (instance, state) => {
+  await runInDurableObject(stubOf(hopeless), async (instance) => {
     const silent = { getByName: () => ({ confirm: () => Promise.reject(new Error('away for a test')) }) };
     const impatient = { ...env, ACCOUNTS: silent, QUEUE_SECONDS: '0.001' };
     Object.defineProperty(instance, 'env', { value: impatient, configurable: true });
     await instance.create({ id: hopeless, account, request, plan, deadlineSeconds: null, webhook: null });
     await instance.alarm();
-    state.storage.sql.exec('UPDATE job SET not_before = 0, busy_since = busy_since - 10');
+    instance.rows.update({ notBefore: 0, busySince: (readRow(instance.rows)?.busySince ?? 0) - 10 });
     await instance.alarm();
   });
   expect((await watchAll(hopeless)).at(-1)).toMatchObject({ type: 'failed', data: { reason: 'not_confirmed' } });

@@ -29,7 +29,7 @@ describe('a job that was erased while its account could not be reached', () => {
   async function erasedUntold() {
     const key = await openAccount();
     const { id } = await (await start(key, 'once')).json<{ id: string }>();
-    const row = await runInDurableObject(stubOf(id), (_, state) => readRow(state.storage.sql) as JobRecord);
+    const row = await runInDurableObject(stubOf(id), ({ rows }) => readRow(rows) as JobRecord);
     await runInDurableObject(stubOf(id), (instance) => {
       Object.defineProperty(instance, 'env', { value: { ...env, ACCOUNTS: DEAF }, configurable: true });
     });

@@ -3,11 +3,16 @@ import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
+import { readAttempts } from '../../durable-objects/attempts.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
+import type { Lists } from '../../durable-objects/job-columns.ts';
+import type { Rows } from '../../durable-objects/job-rows.ts';
+import { readRow } from '../../durable-objects/job-tables.ts';
+import { lettersOf, postponeLetter, waitingKinds } from '../../durable-objects/outbox-tables.ts';
 import { JOBS_A_ROUND, nextRound, RECONCILE_MS } from '../../durable-objects/reconcile.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
-import type { JobView } from '../../src/job/job.ts';
+import type { JobRecord, JobView } from '../../src/job/job.ts';
 import { call, openAccount, SMALL, watch, watchAll } from './call.ts';
 import { enterJob } from './enter.ts';
 
@@ -20,6 +25,8 @@ const STAGE_TOKEN = 'stage-token';
 const never = () => new Promise<never>(() => undefined);
 
 const stubOf = (id: string) => env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
+const rowsOf = <T>(id: string, work: (rows: Rows) => T): Promise<T> =>
+  runInDurableObject(stubOf(id), ({ rows }) => work(rows));
 const sqlOf = <T>(id: string, work: (sql: SqlStorage) => T): Promise<T> =>
   runInDurableObject(stubOf(id), (_, state) => work(state.storage.sql));
 
@@ -88,16 +95,14 @@ describe('a bucket that hangs', () => {
     const id = await createPutting();
     const begin = Date.now();
     const erased = call(`/v1/jobs/${id}`, { method: 'DELETE' });
-    await vi.waitFor(async () => expect(await sqlOf(id, (sql) => sql.exec('SELECT 1 FROM job').toArray())).toEqual([]));
+    await vi.waitFor(async () => expect(await rowsOf(id, readRow)).toBeNull());
     await vi.advanceTimersByTimeAsync(10_000);
     vi.useRealTimers();
     expect((await erased).status).toBe(204);
     expect((await call(`/v1/jobs/${id}`)).status).toBe(404);
     // what may still arrive is looked for
-    const strays = await sqlOf(id, (sql) =>
-      sql.exec<{ due_at: number }>("SELECT due_at FROM outbox WHERE kind = 'picture'").toArray(),
-    );
-    expect(strays.some(({ due_at }) => due_at > begin + 30_000)).toBe(true);
+    const strays = await rowsOf(id, (rows) => lettersOf(rows, 'picture'));
+    expect(strays.some(({ dueAt }) => dueAt > begin + 30_000)).toBe(true);
   });
 
   test('costs an attempt of the last stage, and the job ends well once it takes the picture', async () => {
@@ -235,9 +240,9 @@ describe('one broken row breaks one job, by name', () => {
   });
 
   test.each([
-    ['blob', 'UPDATE blob SET data = zeroblob(9)'],
-    ['usage', "UPDATE usage SET data = '{'"],
-  ])('of the table %s: the job fails at its next room', async (table, sql) => {
+    ['latents', 'UPDATE job SET data = zeroblob(9) WHERE key < 0'],
+    ['usage', "UPDATE job SET usage = '{'"],
+  ])('%s that cannot be read: the job fails at its next room', async (part, sql) => {
     const id = await create(undefined, { ...FOX, preset: undefined, N: [2, 900], e: [0.5, 1] });
     for await (const { type, data } of watch(id)) if (type === 'step' && data.stage === 2) break;
     await sqlOf(id, (storage) => void storage.exec(sql));
@@ -245,33 +250,41 @@ describe('one broken row breaks one job, by name', () => {
     const last = (await watchAll(id)).at(-1);
     expect(last).toMatchObject({
       type: 'failed',
-      data: { reason: 'unreadable', message: expect.stringContaining(table) },
+      data: { reason: 'unreadable', message: expect.stringContaining(part) },
     });
     expect((await viewOf(id)).receipt).not.toBeNull();
   });
 
-  test('of the table event: it is left out, and the others are shown', async () => {
+  test('an event: it is left out, and the others are shown', async () => {
     const id = await create(undefined, FOX);
     const before = await watchAll(id);
-    await sqlOf(id, (sql) => void sql.exec("UPDATE event SET data = '{' WHERE type IN ('plan', 'done')"));
+    const breaks = (name: string, type: string) => `${name} = REPLACE(${name}, '{"type":"${type}"', '{')`;
+    await sqlOf(id, (sql) => {
+      for (const type of ['plan', 'done'])
+        sql.exec(`UPDATE job SET ${breaks('events', type)}, ${breaks('data', type)} WHERE key >= 0`);
+    });
+    await crash(id);
     expect(await viewOf(id)).toMatchObject({ status: 'done' });
     const types = before.map(({ type }) => type).filter((type) => type !== 'plan' && type !== 'done');
     expect((await watchAll(id)).map(({ type }) => type)).toEqual(types);
   });
 
-  test('of the outbox: it goes, and keeps no other', async () => {
+  test('a letter: it goes, and keeps no other', async () => {
     const key = await openAccount();
     const id = await create(key, LONG);
-    await sqlOf(id, (sql) => {
-      sql.exec(
-        "INSERT INTO outbox (kind, due_at, tries, payload) VALUES ('forget', 0, 0, '{'), ('poem', 0, 0, 'null')",
-      );
+    await rowsOf(id, (rows) => {
+      const odd = [
+        { seq: 8, kind: 'forget', dueAt: 0, tries: 0, payload: 3 },
+        { seq: 9, kind: 'poem', dueAt: 0, tries: 0, payload: null },
+        null,
+      ] as unknown as Lists['letters'];
+      rows.setList('letters', [...(rows.list('letters') ?? []), ...odd]);
     });
     expect((await call(`/v1/jobs/${id}`, { method: 'DELETE', key })).status).toBe(204);
     expect(await openJobs(key)).toBe(0);
-    const kinds = () => sqlOf(id, (sql) => sql.exec<{ kind: string }>('SELECT DISTINCT kind FROM outbox').toArray());
+    const kinds = () => rowsOf(id, waitingKinds);
     // a picture that may still arrive is looked for later
-    await expect.poll(kinds, { timeout: 5000 }).toEqual([{ kind: 'picture' }]);
+    await expect.poll(kinds, { timeout: 5000 }).toEqual(['picture']);
   });
 });
 
@@ -285,34 +298,25 @@ describe('nobody there', () => {
     const models = (url: string) => new Request(new URL('/v1/models', url).href);
     await caches.default.put(models(GONE.url), (await caches.default.match(models(local.url))) as Response);
     const id = await create(undefined, { ...LONG, seed: 3 });
-    const { request, plan } = await sqlOf(id, (sql) => {
-      const row = sql.exec<{ request: string; plan: string }>('SELECT request, plan FROM job').one();
-      return { request: JSON.parse(row.request), plan: JSON.parse(row.plan) };
-    });
-    const account = await sqlOf(id, (sql) => sql.exec<{ account: string }>('SELECT account FROM job').one().account);
+    const { account, request, plan } = (await rowsOf(id, readRow)) as JobRecord;
     await call(`/v1/jobs/${id}`, { method: 'DELETE' });
     const waiting = await newJobId(env.SIGNING_SECRET);
     await enterJob(account, waiting);
     await withEnv(waiting, { BACKENDS: JSON.stringify([{ ...local, url: GONE.url }]) });
     await stubOf(waiting).create({ id: waiting, account, request, plan, deadlineSeconds: null, webhook: null });
-    const row = () =>
-      sqlOf(waiting, (sql) =>
-        sql
-          .exec<{ attempt: number; tries: number; not_before: number }>('SELECT attempt, tries, not_before FROM job')
-          .one(),
-      );
+    const row = async () => (await rowsOf(waiting, readRow)) as JobRecord;
     const attempts = 3 * Number(env.STAGE_ATTEMPTS);
     for (let asked = 1; asked <= attempts; asked++) {
       await expect
         .poll(async () => (await row()).attempt, { timeout: 5000, interval: 5 })
         .toBeGreaterThanOrEqual(asked);
       await expect.poll(async () => (await row()).tries, { timeout: 5000, interval: 5 }).toBe(0);
-      await sqlOf(waiting, (sql) => void sql.exec('UPDATE job SET not_before = 0'));
+      await rowsOf(waiting, (rows) => rows.update({ notBefore: 0 }));
       await runInDurableObject(stubOf(waiting), (instance) => instance.alarm());
     }
     expect(await viewOf(waiting)).toMatchObject({ status: 'running', error: null, queue: { position: null } });
     await crash(waiting);
-    await sqlOf(waiting, (sql) => void sql.exec('UPDATE job SET not_before = 0'));
+    await rowsOf(waiting, (rows) => rows.update({ notBefore: 0 }));
     for await (const { type } of watch(waiting)) if (type === 'step') break;
     await call(`/v1/jobs/${waiting}`, { method: 'DELETE' });
   });
@@ -329,13 +333,11 @@ describe('nobody there', () => {
     const events = await watchAll(id);
     expect(events.map(({ type }) => type)).not.toContain('retry');
     expect(events.at(-1)?.type).toBe('done');
-    const sent = await sqlOf(id, (sql) =>
-      sql.exec<{ backend: string; stage_id: string }>('SELECT backend, stage_id FROM attempt').toArray(),
-    );
+    const sent = await rowsOf(id, readAttempts);
     expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
-    const statuses = sent.map(async ({ stage_id }) => {
+    const statuses = sent.map(async ({ stageId }) => {
       const headers = { authorization: `Bearer ${STAGE_TOKEN}` };
-      return (await fetch(new URL(`/v1/stages/${stage_id}`, local.url), { method: 'DELETE', headers })).status;
+      return (await fetch(new URL(`/v1/stages/${stageId}`, local.url), { method: 'DELETE', headers })).status;
     });
     expect(await Promise.all(statuses)).toEqual(sent.map(() => 404));
   });
@@ -354,10 +356,8 @@ describe('a wrong limit of the configuration', () => {
 describe('a clock that steps back an hour', () => {
   test('leaves no job waiting for an hour', async () => {
     const id = await create(undefined, FOX);
-    await sqlOf(
-      id,
-      (sql) => void sql.exec('UPDATE job SET not_before = ?, busy_since = ?', Date.now() + HOUR, Date.now() + HOUR),
-    );
+    const later = Date.now() + HOUR;
+    await rowsOf(id, (rows) => rows.update({ notBefore: later, busySince: later }));
     await crash(id);
     expect((await watchAll(id)).at(-1)?.type).toBe('done');
   });
@@ -367,7 +367,9 @@ describe('a clock that steps back an hour', () => {
     const id = await create(key, LONG);
     await withEnv(id, { ACCOUNTS: { getByName: () => ({ ended: () => Promise.reject(new Error('away')) }) } });
     await call(`/v1/jobs/${id}/cancel`, { method: 'POST', key });
-    await sqlOf(id, (sql) => void sql.exec("UPDATE outbox SET due_at = ? WHERE kind = 'ended'", Date.now() + HOUR));
+    await rowsOf(id, (rows) => {
+      for (const { seq } of lettersOf(rows, 'ended')) postponeLetter(rows, seq, Date.now() + HOUR);
+    });
     await crash(id);
     await stubOf(id).view(null);
     await expect.poll(() => openJobs(key), { timeout: 5000 }).toBe(0);
