@@ -549,7 +549,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
   }
 
-  /** Stores a step, and tells the watchers. The lease is left as it is: one that is over wakes a crashed job at once. */
+  /** Stores a step, and tells the watchers. The lease stays as it is: one that is over wakes a crashed job at once. */
   #storeProgress({ event, at }: Heard): void {
     const row = this.#row();
     if (!row || isLastRoom(row.room)) return;
