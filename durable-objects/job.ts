@@ -14,7 +14,7 @@ import type { Receipt, StageUsage } from '../src/billing/receipt.ts';
 import type { FleetEnv } from '../src/fleet/fleet.ts';
 import type { Slot, SlotOutcome } from '../src/fleet/slots.ts';
 import { factsOf } from '../src/job/ended-facts.ts';
-import type { JobEvent, StoredEvent } from '../src/job/events.ts';
+import type { JobEvent } from '../src/job/events.ts';
 import {
   describeFailure,
   type FailureReason,
@@ -86,10 +86,10 @@ import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl }
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
 import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
-import { makeProgress } from './progress.ts';
+import { type Heard, makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
 import { makeSlots, type Slots, type SlotsEnv, type Wanted } from './slots.ts';
-import { makeSignal, nextEvents, untilEnded, type Watched, watchEvents } from './watch.ts';
+import { close, makeWatchers } from './watch.ts';
 
 /** What a deployment gives the object. */
 export interface JobEnv extends LimitVariables, FleetEnv, SlotsEnv, OutboxEnv {}
@@ -120,8 +120,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #rows: Rows;
   /** What is stored, as tests see it: a caller over RPC sees methods alone. */
   readonly rows: Rows;
-  readonly #signal = makeSignal();
-  readonly #progress = makeProgress((events) => this.#storeProgress(events));
+  readonly #watchers = makeWatchers(this.ctx, {
+    state: (owner) => this.#stateFor(owner),
+    read: (after, limit) => readEvents(this.#rows, after, limit),
+    view: () => this.view(null),
+    latest: () => this.#progress.latest(),
+  });
+  readonly #progress = makeProgress({
+    store: (heard) => this.#storeProgress(heard),
+    tell: (heard) => this.#watchers.tell(heard),
+  });
   readonly #servers: Servers;
   readonly #slots: Slots;
   readonly #outbox: Outbox;
@@ -205,17 +213,22 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return row && { job: this.#view(row), logs: logLines(readStory(this.#rows)) };
   }
 
-  events(owner: string | null, after: number): ReadableStream<Uint8Array> | 'over' | 'ahead' | null {
-    return watchEvents(this.#watchedBy(owner), after);
+  /** A WebSocket of somebody who watches: src/job/watching.ts. */
+  override fetch(request: Request): Response {
+    return this.#watchers.open(request);
   }
 
-  eventsAfter(owner: string | null, after: number, waitMs: number): Promise<readonly StoredEvent[] | null> {
-    return nextEvents(this.#watchedBy(owner), after, waitMs);
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    this.#watchers.take(socket, message);
   }
 
-  async wait(owner: string, ms: number): Promise<JobView | null> {
-    await untilEnded(this.#watchedBy(owner), ms);
-    return this.view(owner);
+  /** Whoever watched is gone, or has seen everything. */
+  override webSocketClose(socket: WebSocket): void {
+    close(socket, 1000, '');
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    close(socket, 1011, '');
   }
 
   ending(): JobEnd | 'open' | null {
@@ -361,7 +374,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       updateRow(this.#rows, { ...waits.changes, confirmedAt: current.confirmedAt ?? now });
       if (waits.event) this.#append(waits.event);
     });
-    this.#signal.notify();
+    this.#watchers.notify();
     return false;
   }
 
@@ -496,7 +509,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       this.#alarm.by(begin + LEASE_MS);
       return left.length > 0;
     });
-    this.#signal.notify();
+    this.#watchers.notify();
     if (isGivenUp) this.ctx.waitUntil(this.#outbox.deliverInside());
     const controller = new AbortController();
     this.#inFlight = controller;
@@ -528,14 +541,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
   }
 
-  /** Stores progress with the lease renewed, and wakes the watchers. */
-  #storeProgress(events: readonly { readonly event: JobEvent; readonly at: number }[]): void {
+  /** Stores a step, and tells the watchers. The lease is left as it is: one that is over wakes a crashed job at once. */
+  #storeProgress({ event, at }: Heard): void {
     const row = this.#row();
     if (!row || isLastRoom(row.room)) return;
-    this.#rows.transact(() => {
-      for (const { event, at } of events) appendEvents(this.#rows, [event], at);
-    });
-    this.#signal.notify();
+    appendEvents(this.#rows, [event], at);
+    this.#watchers.notify();
   }
 
   /**
@@ -578,7 +589,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (isStored && job.room.name === 'done') this.#afterEnd();
     // cancelled or erased while the image was on its way: it must not stay behind
     if (!isStored && image) await dropPicture(this.env, row);
-    this.#signal.notify();
+    this.#watchers.notify();
   }
 
   /** A stage without result: the job waits, tries again, or ends. */
@@ -607,7 +618,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       if (verdict.event) this.#append(verdict.event);
       updateRow(this.#rows, verdict.changes);
     });
-    this.#signal.notify();
+    this.#watchers.notify();
   }
 
   #failUnreadable(row: JobRecord, parts: readonly string[]): void {
@@ -692,7 +703,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #afterEnd(): void {
     this.#inFlight?.abort();
     this.#inFlight = null;
-    this.#signal.notify();
+    this.#watchers.notify();
     this.ctx.waitUntil(this.#slots.end());
     this.ctx.waitUntil(this.#outbox.deliver());
   }
@@ -709,7 +720,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       deleteContent(this.#rows);
       this.#alarm.by(now);
     });
-    this.#signal.notify();
+    this.#watchers.notify();
     logLine('job_erased', { job_id: row.id, why });
   }
 
@@ -744,21 +755,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return now !== null && roomName(now.room) === roomName(row.room) && now.attempt === attempt;
   }
 
-  #watchedBy(owner: string | null): Watched {
-    return {
-      state: () => {
-        const row = this.#rowOf(owner);
-        return row && (isLastRoom(row.room) ? 'ended' : 'running');
-      },
-      read: (after, limit) => readEvents(this.#rows, after, limit),
-      signal: this.#signal,
-    };
+  /** Whether the job is there for `owner`, and whether it has ended; null: it is not there. */
+  #stateFor(owner: string | null): 'running' | 'ended' | null {
+    const row = this.#rowOf(owner);
+    return row && (isLastRoom(row.room) ? 'ended' : 'running');
   }
 
   /** What its owner sees. One whose request or plan is not what it should be is ended first. */
   #view(row: JobRecord): JobView {
     try {
-      return viewJob(row, readLastEvent(this.#rows));
+      return viewJob(row, this.#progress.latest()?.event ?? readLastEvent(this.#rows));
     } catch {
       return viewJob(this.#break(['request', 'plan']) as JobRecord, readLastEvent(this.#rows));
     }
@@ -800,7 +806,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     logLine('alert', { job_id: this.ctx.id.name ?? '', what: 'unreadable', part: broken?.failure?.message ?? '' });
     this.#inFlight?.abort();
     this.#inFlight = null;
-    this.#signal.notify();
+    this.#watchers.notify();
     return broken;
   }
 

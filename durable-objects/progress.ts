@@ -1,34 +1,107 @@
-/** What a running stage says of itself: stored and shown in small groups, because a small model steps every few ms. */
+/**
+ * What a running stage says of itself. Every step is told to whoever watches; few are stored, because a row costs and a
+ * small model steps every few milliseconds.
+ */
 import type { JobEvent } from '../src/job/events.ts';
 import type { StageProgress } from '../src/stage/client.ts';
 
-/** Progress is stored this often: storing each step would cost more than making it. */
-const FLUSH_MS = 100;
+/** Who watches hears at most this often. */
+const LIVE_MS = 100;
+/** Steps of a stage that are stored on the way, at the ends of its first three quarters; the last one comes besides. */
+const STORED_ON_THE_WAY = 3;
+const STORE_MS = 2000;
+
+/** Something heard of a stage, and when. */
+export interface Heard {
+  readonly event: JobEvent;
+  readonly at: number;
+}
 
 export interface Progress {
   /** A sign of life of a stage. */
   add(job: string, stage: number, progress: StageProgress): void;
-  /** Stores what was added since the last time. Comes before any other event is stored, so that the order holds. */
+  /**
+   * Stores the newest step, unless it is stored. Comes before any other event is stored, so that the order holds and an
+   * end counts every step that was heard of.
+   */
   flush(): void;
+  /** The newest sign of life, where it is not stored. */
+  latest(): Heard | null;
 }
 
-/** A buffer in front of `store`, which gets the events in order, each with when it happened; never none. */
-export function makeProgress(store: (events: readonly { event: JobEvent; at: number }[]) => void): Progress {
-  const waiting: { event: JobEvent; at: number }[] = [];
+/** What was stored of the stage that runs. */
+interface Stored {
+  readonly stage: number;
+  readonly onTheWay: number;
+  /** when a step was last stored, or the stage first heard of */
+  readonly at: number;
+}
+
+/** `tell` gets what is not stored, `store` what is, both in the order in which it was heard. */
+export function makeProgress({
+  store,
+  tell,
+}: {
+  readonly store: (heard: Heard) => void;
+  readonly tell: (heard: readonly Heard[]) => void;
+}): Progress {
+  let stored: Stored = { stage: 0, onTheWay: 0, at: 0 };
+  let newest: Heard | null = null;
+  const untold: Heard[] = [];
   let timer: ReturnType<typeof setTimeout> | null = null;
-  const flush = (): void => {
-    if (timer !== null) clearTimeout(timer);
-    timer = null;
-    const events = waiting.splice(0);
-    if (events.length > 0) store(events);
+
+  const tellNow = (): void => {
+    const heard = untold.splice(0);
+    if (heard.length > 0) tell(heard);
   };
+  const tellSoon = (): void => {
+    if (timer !== null) return;
+    tellNow();
+    timer = setTimeout(() => {
+      timer = null;
+      if (untold.length > 0) tellSoon();
+    }, LIVE_MS);
+  };
+
   return {
     add(job, stage, progress) {
-      waiting.push({ event: toEvent(job, stage, progress), at: Date.now() });
-      timer ??= setTimeout(flush, FLUSH_MS);
+      const heard = { event: toEvent(job, stage, progress), at: Date.now() };
+      if (stored.stage !== stage) stored = { stage, onTheWay: 0, at: heard.at };
+      if (progress.event === 'step' && isStored(progress, stored, heard.at)) {
+        stored = { stage, onTheWay: stored.onTheWay + (progress.step < progress.steps ? 1 : 0), at: heard.at };
+        newest = null;
+        tellNow();
+        store(heard);
+        return;
+      }
+      newest = heard;
+      untold.push(heard);
+      tellSoon();
     },
-    flush,
+    flush() {
+      if (timer !== null) clearTimeout(timer);
+      timer = null;
+      const last = newest;
+      newest = null;
+      if (last?.event.type === 'step') {
+        if (untold.at(-1) === last) untold.pop();
+        tellNow();
+        store(last);
+      } else tellNow();
+    },
+    latest: () => newest,
   };
+}
+
+/** Whether a step is stored at once: the last of its stage, and three on the way where steps are slow. */
+function isStored(
+  { step, steps }: { readonly step: number; readonly steps: number },
+  so: Stored,
+  now: number,
+): boolean {
+  if (step >= steps) return true;
+  const next = so.onTheWay + 1;
+  return next <= STORED_ON_THE_WAY && now - so.at >= STORE_MS && step >= (steps * next) / (STORED_ON_THE_WAY + 1);
 }
 
 function toEvent(job: string, stage: number, progress: StageProgress): JobEvent {

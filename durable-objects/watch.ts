@@ -1,133 +1,219 @@
 /**
- * Watching a job: what is stored is replayed, then what comes is followed; as bytes of server-sent events, as events,
- * or as the job once it has ended.
+ * Who watches a job: each a WebSocket that the object holds while it hibernates. No timer and no promise waits here for
+ * a watcher: what is stored goes out when it is stored, and a watcher that was behind goes on when it acknowledges.
+ *
+ * What is in flight over all of them stays within `IN_FLIGHT_BYTES`: each has a share. One that holds more than its
+ * share, because the others were fewer, is cut when they need the room; one that acknowledges nothing for 30 s is cut at
+ * the next event. The cut can resume.
  */
-import { encodeEvent, heartbeat, isLastEvent, type StoredEvent } from '../src/job/events.ts';
+import type { StoredEvent } from '../src/job/events.ts';
+import type { JobView } from '../src/job/job.ts';
+import {
+  afterMessage,
+  afterSending,
+  CUT,
+  ERASED,
+  IN_FLIGHT_BYTES,
+  inFlight,
+  isStalled,
+  MAX_WATCHERS,
+  PING,
+  type Place,
+  PONG,
+  placeAt,
+  shareOf,
+  wishIn,
+} from '../src/job/watching.ts';
+import { liveFrame, makeFrames, OVER_FRAME } from './frames.ts';
+import type { Heard } from './progress.ts';
 
-/** Something a reader can wait on: `changed()` resolves at the next `notify()`. */
-export interface Signal {
-  changed(): Promise<void>;
-  notify(): void;
+/** What watchers may read of a job. */
+export interface Watched {
+  /** whether the job is there, for `owner`, and whether it has ended; null: it is not there */
+  readonly state: (owner: string | null) => 'running' | 'ended' | null;
+  /** up to `limit` stored events after a number, in order */
+  readonly read: (after: number, limit: number) => readonly StoredEvent[];
+  /** the ended job */
+  readonly view: () => JobView | null;
+  /** the newest progress that is not stored */
+  readonly latest: () => Heard | null;
 }
 
-export function makeSignal(): Signal {
-  let { promise, resolve } = Promise.withResolvers<void>();
+export interface Watchers {
+  /** Answers the request that opens a watcher's WebSocket. */
+  open(request: Request): Response;
+  /** Something was stored, or the job is no longer there: every watcher gets what is due. */
+  notify(): void;
+  /** Tells progress that is not stored to those who have seen everything that is. */
+  tell(heard: readonly Heard[]): void;
+  /** A message of a watcher. */
+  take(socket: WebSocket, message: string | ArrayBuffer): void;
+}
+
+/** Where everybody stands: read once for all that is done at a time. */
+interface Crowd {
+  readonly places: Map<WebSocket, Place>;
+  /** bytes that one may have in flight, and that all have */
+  readonly share: number;
+  total: number;
+}
+
+type Sockets = Pick<DurableObjectState, 'acceptWebSocket' | 'getWebSockets' | 'setWebSocketAutoResponse'>;
+
+export function makeWatchers(sockets: Sockets, { state, read, view, latest }: Watched): Watchers {
+  const frames = makeFrames(read);
+
+  function crowd(): Crowd {
+    const open = sockets.getWebSockets().filter(({ readyState }) => readyState === WebSocket.OPEN);
+    const places = new Map(open.map((socket) => [socket, socket.deserializeAttachment() as Place]));
+    const all = [...places.values()];
+    const readers = all.filter(({ mode }) => mode === 'events').length;
+    return { places, share: shareOf(readers), total: all.reduce((sum, place) => sum + inFlight(place), 0) };
+  }
+
+  function drop(all: Crowd, socket: WebSocket, code: number, reason: string): void {
+    const place = all.places.get(socket);
+    if (place) all.total -= inFlight(place);
+    all.places.delete(socket);
+    close(socket, code, reason);
+  }
+
+  function move(all: Crowd, socket: WebSocket, place: Place): void {
+    all.total += inFlight(place) - inFlight(all.places.get(socket) ?? place);
+    all.places.set(socket, place);
+    socket.serializeAttachment(place);
+  }
+
+  /** Whether one may have `bytes` more; others that hold more than their share are cut where that is in the way. */
+  function hasRoom(all: Crowd, place: Place, bytes: number): boolean {
+    if (inFlight(place) + bytes > all.share) return false;
+    while (all.total + bytes > IN_FLIGHT_BYTES) {
+      const [greedy] = [...all.places].sort(([, a], [, b]) => inFlight(b) - inFlight(a));
+      if (!greedy || inFlight(greedy[1]) <= all.share) return false;
+      drop(all, greedy[0], CUT, 'reads too slowly');
+    }
+    return true;
+  }
+
+  /** Sends what one has not seen, as far as its share goes; then, where the job has ended, that this is all. */
+  function goOn(all: Crowd, socket: WebSocket, hasEnded: boolean): void {
+    const place = all.places.get(socket);
+    if (!place || place.isOver) return;
+    if (isStalled(place, Date.now())) {
+      drop(all, socket, CUT, 'reads too slowly');
+      return;
+    }
+    let so = place;
+    for (let due = frames.at(so); due; due = frames.at(so)) {
+      if (!hasRoom(all, so, due.bytes.length)) {
+        move(all, socket, { ...so, isBehind: true });
+        return;
+      }
+      if (!send(socket, due.bytes)) return;
+      so = { ...afterSending(so, due.bytes.length, Date.now()), ...due.next, isBehind: false };
+      move(all, socket, so);
+    }
+    if (hasEnded && send(socket, OVER_FRAME))
+      move(all, socket, { ...afterSending(so, OVER_FRAME.length, Date.now()), isOver: true });
+  }
+
+  /** Progress to one that has seen everything stored; left out where its share is used up. */
+  function tellOne(all: Crowd, socket: WebSocket, bytes: Uint8Array<ArrayBuffer>): void {
+    const place = all.places.get(socket);
+    if (place?.mode !== 'events' || place.isBehind || place.isOver || !hasRoom(all, place, bytes.length)) return;
+    if (send(socket, bytes)) move(all, socket, afterSending(place, bytes.length, Date.now()));
+  }
+
+  const forgetUnlessAwaited = ({ places }: Crowd): void => {
+    if (![...places.values()].some(({ isBehind }) => isBehind)) frames.forget();
+  };
+
+  /** Why there is nothing to open; null where there is. */
+  function refusal(request: Request): Response | null {
+    const wish = wishIn(request);
+    if (!wish) return new Response(null, { status: 426 });
+    const { owner, mode, after } = wish;
+    const now = state(owner);
+    if (now === null) return new Response(null, { status: 404 });
+    if (mode === 'end' && now === 'ended') return Response.json(view());
+    if (mode === 'events' && after > 0 && read(after - 1, 1).length === 0) return new Response(null, { status: 416 });
+    if (mode === 'events' && now === 'ended' && read(after, 1).length === 0) return new Response(null, { status: 204 });
+    return crowd().places.size < MAX_WATCHERS ? null : new Response(null, { status: 429 });
+  }
+
   return {
-    changed: () => promise,
-    notify: () => {
-      resolve();
-      ({ promise, resolve } = Promise.withResolvers<void>());
+    open(request) {
+      const refused = refusal(request);
+      const wish = wishIn(request);
+      if (refused || !wish) return refused as Response;
+      const [theirs, ours] = Object.values(new WebSocketPair()) as [WebSocket, WebSocket];
+      sockets.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
+      sockets.acceptWebSocket(ours);
+      ours.serializeAttachment(placeAt(wish, Date.now()));
+      if (wish.mode === 'events') {
+        const all = crowd();
+        frames.refresh();
+        goOn(all, ours, state(null) === 'ended');
+        const newest = latest();
+        if (newest) tellOne(all, ours, liveFrame([newest]));
+        forgetUnlessAwaited(all);
+      }
+      return new Response(null, { status: 101, webSocket: theirs });
+    },
+
+    notify() {
+      const all = crowd();
+      if (all.places.size === 0) return;
+      const now = state(null);
+      const ended = now === 'ended' ? JSON.stringify(view()) : null;
+      frames.refresh();
+      for (const [socket, place] of [...all.places]) {
+        if (now === null) drop(all, socket, ERASED, 'erased');
+        else if (place.mode === 'events') goOn(all, socket, ended !== null);
+        else if (ended !== null && !place.isOver && send(socket, ended)) move(all, socket, { ...place, isOver: true });
+      }
+      forgetUnlessAwaited(all);
+    },
+
+    tell(heard) {
+      const all = crowd();
+      if (all.places.size === 0) return;
+      const bytes = liveFrame(heard);
+      for (const socket of [...all.places.keys()]) tellOne(all, socket, bytes);
+    },
+
+    take(socket, message) {
+      const all = crowd();
+      const place = all.places.get(socket);
+      if (!place) return;
+      const next = afterMessage(place, String(message), Date.now());
+      if (next === place) return;
+      move(all, socket, next);
+      if (!next.isBehind) return;
+      const now = state(null);
+      frames.refresh();
+      if (now === null) drop(all, socket, ERASED, 'erased');
+      else goOn(all, socket, now === 'ended');
+      forgetUnlessAwaited(all);
     },
   };
 }
 
-/** Events read at once. */
-const BATCH = 64;
-const HEARTBEAT_MS = 10_000;
-
-/** What a watcher may read of a job. */
-export interface Watched {
-  /** whether the job is there, for this watcher, and whether it has ended; null: it is not there */
-  readonly state: () => 'running' | 'ended' | null;
-  /** up to `limit` stored events after a place, in order */
-  readonly read: (after: number, limit: number) => readonly StoredEvent[];
-  readonly signal: Signal;
-}
-
-/**
- * The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job, `over`
- * when none can come any more, `ahead` when there has been no such event.
- */
-export function watchEvents(
-  { state, read, signal }: Watched,
-  after: number,
-): ReadableStream<Uint8Array> | 'over' | 'ahead' | null {
-  if (state() === null) return null;
-  if (after > 0 && read(after - 1, 1).length === 0) return 'ahead';
-  if (state() === 'ended' && read(after, 1).length === 0) return 'over';
-  return streamEvents({
-    after,
-    read: (seq, limit) => (state() === null ? null : read(seq, limit)),
-    isOver: () => state() === 'ended',
-    signal,
-    heartbeatMs: HEARTBEAT_MS,
-  });
-}
-
-/**
- * The stored events after `after`, at most 64; where there are none, those that come within `ms`. Null without a job.
- */
-export async function nextEvents(
-  { state, read, signal }: Watched,
-  after: number,
-  ms: number,
-): Promise<readonly StoredEvent[] | null> {
-  // asked for before reading: an event stored between the read and the wait must wake the reader
-  const changed = signal.changed();
-  if (state() === null) return null;
-  const stored = read(after, BATCH);
-  if (stored.length > 0 || state() === 'ended') return stored;
-  await changedWithin(changed, ms);
-  return state() === null ? null : read(after, BATCH);
-}
-
-/** Resolves when the job has ended or is gone, or after `ms`. */
-export async function untilEnded({ state, signal }: Watched, ms: number): Promise<void> {
-  const until = Date.now() + ms;
-  for (;;) {
-    const changed = signal.changed();
-    const rest = until - Date.now();
-    if (state() !== 'running' || rest <= 0) return;
-    await changedWithin(changed, rest);
+/** False where the other side is gone; the socket's own event says so too. */
+function send(socket: WebSocket, message: string | Uint8Array<ArrayBuffer>): boolean {
+  try {
+    socket.send(message);
+    return true;
+  } catch {
+    return false;
   }
 }
 
-/**
- * The events after `after`, each as soon as it is stored; comments when nothing happens for `heartbeatMs`; closed when
- * no more can come. The reader sets the pace: nothing is buffered for a slow one, it reads on from the table. `read`
- * returns null when the job was erased, `isOver` says whether its last event is stored.
- */
-export function streamEvents({
-  after,
-  read,
-  isOver,
-  signal,
-  heartbeatMs,
-}: {
-  readonly after: number;
-  readonly read: (after: number, limit: number) => readonly StoredEvent[] | null;
-  readonly isOver: () => boolean;
-  readonly signal: Signal;
-  readonly heartbeatMs: number;
-}): ReadableStream<Uint8Array> {
-  let seq = after;
-  return new ReadableStream({
-    type: 'bytes',
-    async pull(controller) {
-      const silentUntil = Date.now() + heartbeatMs;
-      for (;;) {
-        // asked for before reading: an event stored between the read and the wait must wake the reader
-        const changed = signal.changed();
-        const events = read(seq, BATCH);
-        for (const event of events ?? []) {
-          seq = event.seq;
-          controller.enqueue(encodeEvent(event));
-        }
-        const last = events?.at(-1);
-        if (events === null || (last ? isLastEvent(last.type) : isOver())) return controller.close();
-        if (last) return;
-        const rest = silentUntil - Date.now();
-        if (rest <= 0) return controller.enqueue(heartbeat());
-        await changedWithin(changed, rest);
-      }
-    },
-  });
-}
-
-/** Resolves when `changed` does, or after `ms`. */
-export async function changedWithin(changed: Promise<void>, ms: number): Promise<void> {
-  const { promise: pause, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  await Promise.race([changed, pause]);
-  clearTimeout(timer);
+/** Closes a socket, whatever state it is in. */
+export function close(socket: WebSocket, code: number, reason: string): void {
+  try {
+    socket.close(code, reason);
+  } catch {
+    // closed already
+  }
 }

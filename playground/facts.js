@@ -8,7 +8,7 @@
 import { element } from './element.js';
 import { counted, dollars, duration, micro, times, work } from './figures.js';
 import { costTable, describeCost } from './receipt.js';
-import { denoised } from './run.js';
+import { denoised, numStepsDone } from './run.js';
 
 /** @param {string} title @param {string} big @param {string} after @param {...(Node | string)} rest */
 const fact = (title, big, after, ...rest) =>
@@ -124,10 +124,10 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
         'div',
         { className: 'fact', id: 'plain-progress' },
         element('h3', {}, title),
-        element('p', {}, stage ? `Step ${stage.stepsDone.length} of ${stage.steps}` : 'Waiting for its turn'),
+        element('p', {}, stage ? `Step ${numStepsDone(stage)} of ${stage.steps}` : 'Waiting for its turn'),
         element('progress', {
           max: stage?.steps ?? 1,
-          value: stage?.stepsDone.length ?? 0,
+          value: stage ? numStepsDone(stage) : 0,
           'aria-label': 'Steps of the plain model',
         }),
       ),

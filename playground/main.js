@@ -2,7 +2,7 @@
  * The page: a request becomes a job, the job's events become a run, the run is drawn. What is shown stands in the
  * address, so that a reload, the back button and a link in the history lead to the same place.
  *
- * @import { StoredEvent } from '../src/job/events.ts'
+ * @import { SeenEvent } from '../src/job/events.ts'
  * @import { LinkedJob } from '../src/job/links.ts'
  * @import { Run } from './run.js'
  */
@@ -17,14 +17,14 @@ import { drawHistory, listenToHistory, markInHistory } from './history.js';
 import { acceptOfferedKey, forgetKey, keepKey, storedKey, takeKeyFromAddress } from './key.js';
 import { askBalance, askPrice, explainUnpaid, forgetMoney } from './money.js';
 import { playAgain } from './play.js';
-import { advance, denoised, hasEnded, UNKNOWN } from './run.js';
+import { advance, denoised, hasEnded, numStepsDone, UNKNOWN } from './run.js';
 import { cancelJob, createJob, getJob, listModels, Refusal } from './service.js';
 import { asCurl, asJavaScript, asPython } from './snippets.js';
 import { makeStages } from './stages.js';
 import { watchJob } from './watch.js';
 
 /**
- * A job that is watched, with every event it has told so far. @typedef {{ job: LinkedJob, events: StoredEvent[], run:
+ * A job that is watched, with every event it has told so far. @typedef {{ job: LinkedJob, events: SeenEvent[], run:
  * Run }} Watched
  */
 /** @typedef {{ main: Watched, beside: Watched | null, isBesideAwaited: boolean, stop: AbortController }} Session */
@@ -107,7 +107,7 @@ function statusOf(shown, run) {
   if (run.waiting) return run.waiting;
   const current = run.stages.findLast(({ beganAt }) => beganAt !== null);
   if (!current) return 'Waiting for the first stage.';
-  return `Stage ${current.stage} of ${run.stages.length}, step ${Math.min(current.stepsDone.length + 1, current.steps)} of ${current.steps}.`;
+  return `Stage ${current.stage} of ${run.stages.length}, step ${Math.min(numStepsDone(current) + 1, current.steps)} of ${current.steps}.`;
 }
 
 /** Whether something of the session still runs. @param {Session | null} shown */
@@ -210,7 +210,7 @@ function drawSoon() {
 
 // from events to a session
 
-/** What a listener wants to know of an event; steps are too many. @param {StoredEvent} event @param {Run} run */
+/** What a listener wants to know of an event; steps are too many. @param {SeenEvent} event @param {Run} run */
 function sentenceOf(event, run) {
   switch (event.type) {
     case 'stage': {

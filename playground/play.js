@@ -1,7 +1,7 @@
 /**
  * A second look at finished runs: their own events again, at a pace one can follow.
  *
- * @import { StoredEvent } from '../src/job/events.ts'
+ * @import { SeenEvent } from '../src/job/events.ts'
  * @import { Run } from './run.js'
  */
 import { advance, UNKNOWN } from './run.js';
@@ -13,7 +13,7 @@ const WATCHED_MS = 9000;
  * Plays recordings side by side from one start, each as fast against the other as it really was. Resolves at the end,
  * or at once when `signal` says so.
  *
- * @param {readonly (readonly StoredEvent[])[]} recordings
+ * @param {readonly (readonly SeenEvent[])[]} recordings
  * @param {(runs: readonly Run[], slowness: number) => void} draw
  * @param {AbortSignal} signal
  */
@@ -24,7 +24,8 @@ export async function playAgain(recordings, draw, signal) {
       const start = events.find(({ type }) => type === 'stage')?.at ?? 0;
       return events.map((event) => ({ which, ms: Math.max(0, event.at - start), event }));
     })
-    .sort((one, other) => one.ms - other.ms || one.event.seq - other.event.seq);
+    // events of one moment stay in their order
+    .sort((one, other) => one.ms - other.ms);
   const slowness = WATCHED_MS / Math.max(1, timeline.at(-1)?.ms ?? 1);
   const began = performance.now();
   for (const { which, ms, event } of timeline) {

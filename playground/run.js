@@ -2,7 +2,7 @@
  * What the page knows of a job, gathered from its events alone: `advance(run, event)` gives the next run and changes
  * nothing. So a reload, a lost connection and a second look in slow motion all draw from the same events.
  *
- * @import { StoredEvent, Picture } from '../src/job/events.ts'
+ * @import { SeenEvent, Picture } from '../src/job/events.ts'
  * @import { CostView } from '../src/billing/charge.ts'
  * @import { PlanView, ImageView, JobFailure } from '../src/job/job.ts'
  * @import { Receipt } from '../src/billing/receipt.ts'
@@ -15,7 +15,8 @@
  * @property {number} steps
  * @property {readonly number[]} sigmas noise levels: where each step starts, and where the last one ends
  * @property {number | null} beganAt when its request went out
- * @property {readonly { at: number, ms: number }[]} stepsDone when each was heard of, and what it took
+ * @property {readonly { step: number, at: number, ms: number }[]} stepsDone those heard of, which need not be all: when,
+ * and what each took
  * @property {string | null} picture address of its picture
  * @property {string | null} trouble why it is tried again
  */
@@ -91,7 +92,7 @@ function waitingFor({ position, eta_ms }) {
 
 /**
  * @param {Run} run
- * @param {StoredEvent} event
+ * @param {SeenEvent} event
  * @returns {Run}
  */
 export function advance(run, event) {
@@ -125,12 +126,15 @@ export function advance(run, event) {
           stepsDone: [],
         }),
       );
-    case 'step':
+    case 'step': {
+      const { step, ms } = event.data;
+      // one that was told before it was stored comes again
       return inStage({ ...run, at, waiting: null }, event.data.stage, (stage) => ({
         ...stage,
-        stepsDone: [...stage.stepsDone, { at, ms: event.data.ms }],
+        stepsDone: step > numStepsDone(stage) ? [...stage.stepsDone, { step, at, ms }] : stage.stepsDone,
         trouble: null,
       }));
+    }
     case 'retry': {
       const { stage, attempt, reason, wait_ms } = event.data;
       const trouble = `Attempt ${attempt} failed: ${TROUBLE.get(reason) ?? reason}. Trying again in ${(wait_ms / 1000).toFixed(1)} s.`;
@@ -162,6 +166,9 @@ export function advance(run, event) {
   }
 }
 
+/** How many steps of a stage are done. @param {StageRun} stage */
+export const numStepsDone = ({ stepsDone }) => stepsDone.at(-1)?.step ?? 0;
+
 /**
  * @param {Run} run
  * @param {number} number
@@ -174,31 +181,31 @@ const inStage = (run, number, change) => ({
 });
 
 /**
- * Milliseconds of a stage's denoising: as its server reported them in the end, until then the sum of its steps. @param
- * {Run} run @param {StageRun} stage
+ * Milliseconds of a stage's denoising: as its server reported them in the end, until then its steps, those not heard of
+ * as long as the others. @param {Run} run @param {StageRun} stage
  */
 export const denoisingMs = (run, stage) =>
   run.receipt?.stages.find((done) => done.stage === stage.stage)?.compute_ms ??
-  stage.stepsDone.reduce((sum, { ms }) => sum + ms, 0);
+  (stage.stepsDone.reduce((sum, { ms }) => sum + ms, 0) * numStepsDone(stage)) / Math.max(1, stage.stepsDone.length);
 
 /** All denoising of a finished job, in milliseconds. @param {Receipt} receipt */
 export const denoised = (receipt) => receipt.stages.reduce((sum, { compute_ms }) => sum + compute_ms, 0);
 
 /**
- * When each step of a stage was done: not after it was heard of, and early enough for the ones that follow, since
- * several may be heard of together.
+ * When the steps of a stage were done that were heard of: not after that, and early enough for the ones that follow,
+ * since several may be heard of together.
  *
  * @param {StageRun} stage
- * @returns {number[]}
+ * @returns {{ step: number, when: number }[]}
  */
 function stepTimes({ beganAt, stepsDone }) {
   let next = Number.POSITIVE_INFINITY;
   return stepsDone
     .toReversed()
-    .map(({ at, ms }) => {
-      const done = Math.max(beganAt ?? 0, Math.min(at, next));
-      next = done - ms;
-      return done;
+    .map(({ step, at, ms }) => {
+      const when = Math.max(beganAt ?? 0, Math.min(at, next));
+      next = when - ms;
+      return { step, when };
     })
     .reverse();
 }
@@ -213,9 +220,9 @@ function stepTimes({ beganAt, stepsDone }) {
 export function noiseLevels({ stages, beganAt, at, image }) {
   const lines = [];
   for (const [index, state] of stages.entries()) {
-    const { stage, tokens, sigmas, beganAt: stageBegan, stepsDone } = state;
+    const { stage, tokens, sigmas, beganAt: stageBegan } = state;
     if (stageBegan === null || beganAt === null) break;
-    const points = [stageBegan, ...stepTimes(state)].map((when, step) => ({
+    const points = [{ step: 0, when: stageBegan }, ...stepTimes(state)].map(({ step, when }) => ({
       ms: Math.max(0, when - beganAt),
       sigma: sigmas[step] ?? 0,
     }));
@@ -223,7 +230,7 @@ export function noiseLevels({ stages, beganAt, at, image }) {
     // change
     const next = stages[index + 1]?.beganAt ?? (index === stages.length - 1 && image ? at : null);
     const last = points.at(-1);
-    if (next !== null && last && stepsDone.length === sigmas.length - 1)
+    if (next !== null && last && numStepsDone(state) === sigmas.length - 1)
       points.push({ ms: next - beganAt, sigma: last.sigma });
     lines.push({ stage, tokens, points });
   }

@@ -5,7 +5,7 @@
  */
 import { element, svg } from './element.js';
 import { counted, duration } from './figures.js';
-import { denoisingMs } from './run.js';
+import { denoisingMs, numStepsDone } from './run.js';
 
 /**
  * Each token as a square: the low-resolution grid, with the chosen cells as four, or all of them. @param {{ rows:
@@ -95,7 +95,7 @@ function makeStage(run, stage) {
     time.textContent = ms > 0 ? duration(ms) : '–';
     trouble.hidden = state.trouble === null;
     trouble.textContent = state.trouble ?? '';
-    bar.value = isOver ? stage.steps : state.stepsDone.length;
+    bar.value = isOver ? stage.steps : numStepsDone(state);
 
     /** @type {ReadonlySet<number> | 'all'} */
     const split = isLast ? 'all' : stage.stage === 1 ? new Set() : new Set(now.selection?.indices);

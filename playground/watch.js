@@ -1,7 +1,7 @@
 /**
  * Watching a job: its events as they happen, from the first one on, however often the connection breaks.
  *
- * @import { StoredEvent, JobEventType } from '../src/job/events.ts'
+ * @import { SeenEvent, JobEventType } from '../src/job/events.ts'
  * @import { LinkedJob } from '../src/job/links.ts'
  */
 import { getJob, Refusal } from './service.js';
@@ -23,19 +23,20 @@ const LAST = ['done', 'failed', 'cancelled'];
 const AGAIN_MS = 2000;
 
 /**
- * Tells each event once, in order, until the last one or until `signal`. An EventSource sends the id it saw last by
+ * Tells each event once, in order, until the last one or until `signal`; a step that was told before it was stored comes
+ * again. An EventSource sends the id it saw last by
  * itself when it comes back; when its link has expired the job is asked for a new one, and events told before are
  * skipped.
  *
- * @param {LinkedJob} job @param {{ onEvent: (event: StoredEvent) => void, onLost: (isLost: boolean) => void, onError:
+ * @param {LinkedJob} job @param {{ onEvent: (event: SeenEvent) => void, onLost: (isLost: boolean) => void, onError:
  * (error: Error) => void, signal: AbortSignal }} watcher
  */
 export function watchJob(job, { onEvent, onLost, onError, signal }) {
   let seen = 0;
-
   /** @param {string} address */
   const open = (address) => {
     const source = new EventSource(address);
+    let place = 0;
     const close = () => source.close();
     signal.addEventListener('abort', close, { once: true });
     source.onopen = () => onLost(false);
@@ -46,12 +47,15 @@ export function watchJob(job, { onEvent, onLost, onError, signal }) {
     };
     for (const type of TYPES) {
       source.addEventListener(type, (message) => {
-        const seq = Number(message.lastEventId);
-        if (signal.aborted || seq <= seen) return;
-        seen = seq;
+        // an event without an id, which is told and not stored, repeats that of the one before it
+        const id = Number(message.lastEventId);
+        const isStored = id !== place;
+        place = id;
+        if (signal.aborted || (isStored ? id <= seen : id < seen)) return;
+        seen = id;
         const { at, ...data } = JSON.parse(message.data);
         if (LAST.includes(type)) close();
-        onEvent(/** @type {StoredEvent} */ ({ type, data, seq, at }));
+        onEvent(/** @type {SeenEvent} */ ({ type, data, seq: isStored ? id : null, at }));
       });
     }
   };

@@ -1,6 +1,6 @@
 /** The jobs API as a client sees it: start, follow through lost connections, fetch, cancel. */
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { isLastEvent, type JobEvent, type JobEventType } from '../../src/job/events.ts';
+import { isLastEvent, type JobEventType, type SeenEvent } from '../../src/job/events.ts';
 import type { JobView } from '../../src/job/job.ts';
 
 export interface Service {
@@ -8,8 +8,8 @@ export interface Service {
   readonly key: string;
 }
 
-/** An event with its place in the order and its time, as the stream tells them. */
-export type FollowedEvent = JobEvent & { readonly seq: number; readonly at: number };
+/** An event with its place in the order and its time, as the stream tells them; progress may have no place. */
+export type FollowedEvent = SeenEvent;
 
 /** The service answered, and said no. */
 export class Refused extends Error {
@@ -90,7 +90,8 @@ const AWAY_MS = 60_000;
 const RETRY_MS = { first: 100, most: 2000 } as const;
 
 /**
- * The events of a job after `after`, each once and in order, until its last. A lost connection, a refused one and a 5xx
+ * The events of a job after `after`, each once and in order, until its last; a step that was told before it was stored
+ * comes again with its number. A lost connection, a refused one and a 5xx
  * are met with a new request that goes on after the last event seen. Throws Unreachable after `awayMs` without any
  * answer, Refused where the service says the job does not exist.
  */
@@ -111,8 +112,8 @@ export async function* follow(
       for await (const event of read(response)) {
         lastAnswer = performance.now();
         wait = RETRY_MS.first;
-        if (event.seq <= seq) continue;
-        seq = event.seq;
+        if (event.seq !== null && event.seq <= seq) continue;
+        seq = event.seq ?? seq;
         yield event;
         if (isLastEvent(event.type)) return;
       }
@@ -135,6 +136,6 @@ async function* read(response: Response): AsyncGenerator<FollowedEvent> {
   const messages = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
   for await (const { id, event, data } of messages) {
     const { at, ...rest } = JSON.parse(data) as { at: number };
-    yield { type: event as JobEventType, seq: Number(id), at, data: rest } as unknown as FollowedEvent;
+    yield { type: event as JobEventType, seq: id ? Number(id) : null, at, data: rest } as unknown as FollowedEvent;
   }
 }

@@ -7,13 +7,15 @@ import type { FollowedEvent } from '../generate/client.ts';
 type Work = Pick<PlanView, 'stages'>;
 
 /**
- * Events of a job that is done: numbered from 1 without a gap; `queued`, `plan`, then the stages of the plan in order,
- * each as it was planned, and in the last attempt at each every step once; `done` last, and nothing else that ends.
+ * Events of a job that is done: those with a number from 1 without a gap; `queued`, `plan`, then the stages of the plan
+ * in order, each as it was planned, and in the last attempt at each steps that never fall, up to its last; `done` last,
+ * and nothing else that ends.
  */
 export function brokenInEvents(events: readonly FollowedEvent[], { stages }: Work): string[] {
   const faults: string[] = [];
-  const gap = events.findIndex(({ seq }, i) => seq !== i + 1);
-  if (gap >= 0) faults.push(`event ${gap + 1} has number ${events[gap]?.seq}`);
+  const numbers = events.flatMap(({ seq }) => (seq === null ? [] : [seq]));
+  const gap = numbers.findIndex((seq, i) => seq !== i + 1);
+  if (gap >= 0) faults.push(`event ${gap + 1} has number ${numbers[gap]}`);
   const [first, second] = events;
   if (first?.type !== 'queued' || second?.type !== 'plan')
     faults.push(`the events begin with ${first?.type} and ${second?.type}, not with queued and plan`);
@@ -38,8 +40,8 @@ export function brokenInEvents(events: readonly FollowedEvent[], { stages }: Wor
     const seen = events
       .slice(begun)
       .flatMap((one) => (one.type === 'step' && one.data.stage === stage ? [one.data.step] : []));
-    if (seen.join() !== Array.from({ length: steps }, (_, i) => i + 1).join())
-      faults.push(`stage ${stage} told of the steps [${seen.join(', ')}], expected 1 to ${steps}`);
+    if (seen.at(-1) !== steps || seen.some((step, i) => step < (seen[i - 1] ?? 1)))
+      faults.push(`stage ${stage} told of the steps [${seen.join(', ')}], expected rising ones up to ${steps}`);
   }
   return faults;
 }

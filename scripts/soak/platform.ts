@@ -237,6 +237,8 @@ export function makePlatform({
         id: { name: this.name },
         storage,
         waitUntil: (work: Promise<unknown>) => void work.catch(() => undefined),
+        // nobody watches
+        getWebSockets: () => [],
         blockConcurrencyWhile: (work: () => Promise<unknown>) => {
           incarnation.ready = work();
           incarnation.ready.catch(() => undefined);

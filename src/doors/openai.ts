@@ -2,7 +2,7 @@
 import type { CostView } from '../billing/charge.ts';
 import type { Receipt } from '../billing/receipt.ts';
 import { dollars, sumCosts } from '../billing/sum-costs.ts';
-import type { StoredEvent } from '../job/events.ts';
+import type { SeenEvent } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import type { ImageView, JobView } from '../job/job.ts';
 import type { ImageRequest } from './openai-request.ts';
@@ -197,7 +197,7 @@ type Ended = 'done' | 'failed' | 'cancelled';
  * one.
  */
 export function viewProgress(
-  event: Exclude<StoredEvent, { readonly type: Ended }>,
+  event: Exclude<SeenEvent, { readonly type: Ended }>,
   { asked, job, image_index, partial_image_index }: EventPlace,
 ): ImageEvent {
   switch (event.type) {

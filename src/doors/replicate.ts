@@ -1,7 +1,7 @@
 /** A job in the shape of Replicate's prediction, its events in the shape of Replicate's stream. Pure. */
 import type { CostView } from '../billing/charge.ts';
 import { dollars } from '../billing/sum-costs.ts';
-import type { StoredEvent } from '../job/events.ts';
+import type { SeenEvent } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import type { LinkedJob } from '../job/links.ts';
@@ -129,12 +129,12 @@ export function viewListed(prediction: Prediction): Prediction {
 /** What an event is in Replicate's stream: types with their data, in order. */
 type StreamEvents = readonly (readonly [type: string, data: string])[];
 
-type Done = Extract<StoredEvent, { readonly type: 'done' }>;
+type Done = Extract<SeenEvent, { readonly type: 'done' }>;
 
-const logsOf = (event: StoredEvent): StreamEvents => logLines([event]).map(({ message }) => ['logs', message]);
+const logsOf = (event: SeenEvent): StreamEvents => logLines([event]).map(({ message }) => ['logs', message]);
 
 /** Every event but the last of a job that has its image. */
-export function viewStreamEvent(event: Exclude<StoredEvent, Done>): StreamEvents {
+export function viewStreamEvent(event: Exclude<SeenEvent, Done>): StreamEvents {
   switch (event.type) {
     case 'preview':
       return [['output', `data:image/${event.data.format};base64,${event.data.b64_json}`]];

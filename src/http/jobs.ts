@@ -10,7 +10,7 @@ import { ownerOrLink, requireKey } from './auth.ts';
 import { callJob, callObject } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
-import { waitForJob } from './follow.ts';
+import { streamJob, waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { draftBody, draftTools, jobBody } from './job-request.ts';
 import { offerFor, queueAt } from './models.ts';
@@ -231,7 +231,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = await jobId(c, c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'events');
     const after = lastEventId(c.req.header('last-event-id'));
-    const events = await callJob(c.env, id, (stub) => stub.events(owner, after));
+    const events = await streamJob(c.env, id, { owner, after, signal: c.req.raw.signal });
     if (!events) throw jobNotFound(id);
     if (events === 'ahead') throw badField('last-event-id', after, 'must be the id of an event of this job');
     if (events === 'over') return c.body(null, 204);

@@ -115,12 +115,29 @@ export type StoredEvent = JobEvent & { readonly seq: number; readonly at: number
 export const isLastEvent = (type: JobEventType): boolean =>
   type === 'done' || type === 'failed' || type === 'cancelled';
 
-/** One event as server-sent-event bytes. JSON holds no raw line break, so one `data:` line is enough. */
-export function encodeEvent(event: StoredEvent): Uint8Array {
-  return new TextEncoder().encode(
-    `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify({ ...event.data, at: event.at })}\n\n`,
-  );
-}
+/** An event as a watcher sees it: progress that is told but not stored has no place in the order, `seq` null. */
+export type SeenEvent = JobEvent & { readonly seq: number | null; readonly at: number };
+
+const ENCODER = new TextEncoder();
+
+/**
+ * One event as server-sent-event bytes; without an `id` where it has no place. JSON holds no raw line break, so one
+ * `data:` line is enough.
+ */
+export const encodeEvent = ({ seq, type, data, at }: SeenEvent): Uint8Array =>
+  ENCODER.encode(`${seq === null ? '' : `id: ${seq}\n`}event: ${type}\ndata: ${JSON.stringify({ ...data, at })}\n\n`);
+
+/** The events in bytes that `encodeEvent` made, one or more of them one after the other. */
+export const decodeEvents = (bytes: Uint8Array): readonly SeenEvent[] =>
+  new TextDecoder()
+    .decode(bytes)
+    .split('\n\n')
+    .slice(0, -1)
+    .map((block) => {
+      const [, id, type, json] = /^(?:id: (\d+)\n)?event: (\w+)\ndata: (.*)$/s.exec(block) ?? [];
+      const { at, ...data } = JSON.parse(json ?? '') as { at: number };
+      return { type, data, at, seq: id === undefined ? null : Number(id) } as unknown as SeenEvent;
+    });
 
 /**
  * A comment line: keeps proxies from closing an idle stream, ignored by every client. Fresh bytes each time, since a

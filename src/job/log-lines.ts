@@ -1,6 +1,6 @@
 /** The story of a job as lines of text, for surfaces that have logs. Pure. */
 import type { CostView } from '../billing/charge.ts';
-import type { StoredEvent } from './events.ts';
+import type { JobEvent, SeenEvent } from './events.ts';
 
 export interface LogLine {
   readonly message: string;
@@ -18,7 +18,7 @@ const line = (...text: Text): readonly Text[] => [text];
 const costLine = (cost: CostView | null | undefined): readonly Text[] =>
   cost && cost.usd !== null ? line('INFO', `it cost ${cost.usd} USD`) : [];
 
-function textsOf(event: StoredEvent): readonly Text[] {
+function textsOf(event: JobEvent): readonly Text[] {
   switch (event.type) {
     case 'plan': {
       const { stages, tflops, model, warnings, cost } = event.data;
@@ -60,7 +60,7 @@ function textsOf(event: StoredEvent): readonly Text[] {
 }
 
 /** The lines of every event worth one, in order. */
-export function logLines(events: readonly StoredEvent[]): readonly LogLine[] {
+export function logLines(events: readonly SeenEvent[]): readonly LogLine[] {
   return events.flatMap((event) => textsOf(event).map(([level, message]) => ({ level, message, at: event.at })));
 }
 
@@ -69,7 +69,7 @@ export function logLines(events: readonly StoredEvent[]): readonly LogLine[] {
  * every server is too busy to take the job; the whole is null where the job does not wait.
  */
 export function queueOf(
-  last: StoredEvent | undefined,
+  last: JobEvent | undefined,
   isBusy: boolean,
 ): { readonly position: number | null; readonly eta_ms: number | null } | null {
   if (last?.type === 'queued') return { position: last.data.position, eta_ms: last.data.eta_ms };

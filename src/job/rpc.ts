@@ -1,6 +1,7 @@
 /**
  * The calls that the objects answer, as both sides see them: a class implements one of these, a caller
- * gets it from `callObject`. Everything here travels over RPC, so it is plain data or a byte stream.
+ * gets it from `callObject`. Everything here travels over RPC, so it is plain data. A job is watched over a
+ * WebSocket instead (watching.ts).
  */
 import type {
   AccountChanges,
@@ -44,7 +45,6 @@ import type {
   SlotAnswer,
   SlotRequest,
 } from '../fleet/slots.ts';
-import type { StoredEvent } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
 import type { LetterKind } from './outbox.ts';
@@ -96,15 +96,8 @@ export interface JobCalls {
   createWithLogs(job: NewJob): Answer<JobWithLogs | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
-  /**
-   * The events after `after` as server-sent-event bytes, followed until the job ends; null when there is no job, `over`
-   * when none can come any more, `ahead` when there has been no such event.
-   */
-  events(owner: string | null, after: number): Answer<ReadableStream<Uint8Array> | 'over' | 'ahead' | null>;
-  /** The stored events after `after`, at most 64; where there are none, those that come within `waitMs`. */
-  eventsAfter(owner: string | null, after: number, waitMs: number): Answer<readonly StoredEvent[] | null>;
-  /** The job once it has ended, or as it stands after `ms`. */
-  wait(owner: string, ms: number): Answer<JobView | null>;
+  /** Opens the WebSocket of a watcher (src/job/watching.ts): a request and no RPC, because sockets travel with those. */
+  fetch(request: Request): Answer<Response>;
   /** Its turn has come: a dispatcher has a slot for it. False where it has no use for one (any more). */
   turn(dispatcher: string, slot: Slot): Answer<boolean>;
   /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */

@@ -1,6 +1,6 @@
 /** A job as its owner sees it. Pure. */
 import { type CostView, viewQuotedCost } from '../billing/charge.ts';
-import type { StoredEvent } from './events.ts';
+import type { JobEvent } from './events.ts';
 import type { JobRecord, JobRequest, JobSummary, JobView, Plan, Quote } from './job.ts';
 import { queueOf } from './log-lines.ts';
 import { viewPlan } from './plan.ts';
@@ -54,7 +54,7 @@ export function viewQuote(
 /**
  * The wire form of a stored job; its newest event tells where it waits. Times are Unix seconds, as in OpenAI's objects.
  */
-export function viewJob(record: JobRecord, lastEvent: StoredEvent | undefined): JobView {
+export function viewJob(record: JobRecord, lastEvent: JobEvent | undefined): JobView {
   const { id, request, plan, webhook } = record;
   const seconds = (ms: number | null) => (ms === null ? null : Math.floor(ms / 1000));
   const path = jobPath(id);

@@ -96,7 +96,8 @@ describe('what an earlier version stored', () => {
     const events = [];
     for await (const event of follow(stack, jobs.cut)) events.push(event);
     expect(events.at(-1)?.type).toBe('done');
-    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
+    const numbers = events.flatMap(({ seq }) => (seq === null ? [] : [seq]));
+    expect(numbers).toEqual(numbers.map((_, i) => i + 1));
     expect(await fetchImage(stack, jobs.cut)).toEqual(expected);
     const { receipt } = await getJob(stack, jobs.cut);
     expect(receipt?.stages.map(({ stage }) => stage)).toEqual([1, 2, 3]);

@@ -66,7 +66,9 @@ describe('killed around the end of a job', () => {
     await rig.start();
     await by.post(`/v1/jobs/${job.id}/cancel`, {});
     const events = await job.events;
-    const steps = events.flatMap(({ type, data }) => (type === 'step' && data.stage === 2 ? [Number(data.step)] : []));
+    const steps = events.flatMap(({ type, data, seq }) =>
+      type === 'step' && data.stage === 2 && seq !== null ? [data.step] : [],
+    );
     const ended = await by.ended(job.id);
     expect(ended.receipt?.cost?.lines.find(({ item }) => item === 'stage2')?.steps).toBe(Math.max(...steps));
     expect(await by.balance()).toEqual({ balance: balance - paidOf(ended), held: 0 });

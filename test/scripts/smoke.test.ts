@@ -31,13 +31,36 @@ describe('the events of a job', () => {
     expect(brokenInEvents(number([...cut, ...rest]), plan)).toEqual([]);
   });
 
+  test('may tell steps without a number, leave some out, and tell one again once it is stored', () => {
+    const live = number(good).map((one, i) =>
+      one.type === 'step' && one.data.step === 2 ? { ...good[i], seq: null } : one,
+    );
+    const numbered = (events: readonly Pick<FollowedEvent, 'seq'>[]): FollowedEvent[] => {
+      let seq = 0;
+      return events.map((one) => ({ ...one, seq: one.seq === null ? null : ++seq, at: 0 }) as FollowedEvent);
+    };
+    expect(brokenInEvents(numbered(live as FollowedEvent[]), plan)).toEqual([]);
+    const again = live.flatMap((one) => (one.seq === null ? [one, { ...one, seq: 1 }] : [one]));
+    expect(brokenInEvents(numbered(again as FollowedEvent[]), plan)).toEqual([]);
+    expect(brokenInEvents(number(without(3)), plan)).toEqual([]);
+  });
+
   const without = (at: number): Sent[] => good.toSpliced(at, 1);
   test.each<[string, FollowedEvent[], string]>([
     ['one is missing', number(good).toSpliced(4, 1), 'event 5 has number 6'],
     ['no plan', number(without(1)), 'the events begin with queued and stage'],
     ['no end', number(good.slice(0, -1)), 'the events end with step, and 0 of them are an end'],
     ['two ends', number([...good, event('done')]), 'the events end with done, and 2 of them are an end'],
-    ['a step is left out', number(without(3)), 'stage 1 told of the steps [2, 3, 4], expected 1 to 4'],
+    [
+      'the last step is left out',
+      number(without(6)),
+      'stage 1 told of the steps [1, 2, 3], expected rising ones up to 4',
+    ],
+    [
+      'steps fall',
+      number(good.toSpliced(4, 2, ...good.slice(4, 6).toReversed())),
+      'stage 1 told of the steps [1, 3, 2, 4], expected rising ones up to 4',
+    ],
     [
       'a stage is left out',
       number([...begin, ...others.flatMap((stage) => stageOf(stage)), event('done')]),

@@ -60,7 +60,15 @@ export async function createJob(body: Record<string, unknown>, key: string = KEY
   return response.json();
 }
 
-export type SeenEvent = { readonly id: number } & JobEvent;
+/** An event as it came; `id` is null where it was told and not stored. */
+export type SeenEvent = { readonly id: number | null } & JobEvent;
+
+/** The number of the last event that was stored; 0 before the first. */
+export const lastIdOf = (events: readonly SeenEvent[]): number => events.findLast(({ id }) => id !== null)?.id ?? 0;
+
+/** Of the events that were stored: their numbers, which must be 1, 2, 3 … */
+export const idsOf = (events: readonly SeenEvent[]): readonly number[] =>
+  events.flatMap(({ id }) => (id === null ? [] : [id]));
 
 /** The events of a job from `after` on, as they come. */
 export async function* watch(id: string, after = 0): AsyncGenerator<SeenEvent> {
@@ -72,7 +80,7 @@ export async function* watch(id: string, after = 0): AsyncGenerator<SeenEvent> {
   for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
     parser.feed(text);
     for (const { id, event, data } of seen.splice(0))
-      yield { id: Number(id), type: event, data: JSON.parse(data) } as unknown as SeenEvent;
+      yield { id: id ? Number(id) : null, type: event, data: JSON.parse(data) } as unknown as SeenEvent;
   }
 }
 

@@ -10,7 +10,18 @@ import { hastenLetters, lettersOf } from '../../durable-objects/outbox-tables.ts
 import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';
-import { call, createJob, imageOf, openAccount, type SeenEvent, SMALL, watch, watchAll } from './call.ts';
+import {
+  call,
+  createJob,
+  idsOf,
+  imageOf,
+  lastIdOf,
+  openAccount,
+  type SeenEvent,
+  SMALL,
+  watch,
+  watchAll,
+} from './call.ts';
 import { enterJob } from './enter.ts';
 
 const FOX = { prompt: 'a fox on a blue background', ...SMALL, preset: '7x', seed: 3 };
@@ -33,7 +44,7 @@ async function watchThrough(id: string, onEvent: (event: SeenEvent) => Promise<v
   const events: SeenEvent[] = [];
   for (let connections = 0; connections < 50; connections++) {
     try {
-      for await (const event of watch(id, events.at(-1)?.id)) {
+      for await (const event of watch(id, lastIdOf(events))) {
         events.push(event);
         await onEvent(event);
       }
@@ -127,7 +138,7 @@ describe('an object that is lost goes on where it was and ends in the same bytes
     });
     expect(isLost).toBe(true);
     expect(events.at(-1)?.type).toBe('done');
-    expect(events.map((event) => event.id)).toEqual(events.map((_, i) => i + 1));
+    expect(idsOf(events)).toEqual(idsOf(events).map((_, i) => i + 1));
     expect(await imageOf(id)).toEqual(await reference());
   });
 

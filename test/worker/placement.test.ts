@@ -251,7 +251,7 @@ describe('an account of the EU', () => {
     const keys = await (await worker.send(`/v1/accounts/${id}/keys`, undefined, ADMIN_KEY)).json<{
       data: { prefix: string }[];
     }>();
-    expect(keys.data.map(({ prefix }) => prefix.slice(0, 11))).toEqual(Array(4).fill('ralu_2euan' + id[5]));
+    expect(keys.data.map(({ prefix }) => prefix.slice(0, 11))).toEqual(Array(4).fill(`ralu_2euan${id[5]}`));
   });
 });
 
