@@ -29,8 +29,11 @@ export interface DispatcherEnv extends FleetEnv {
 
 /** Longest wait for a job that is called. */
 const CALL_MS = 5_000;
-/** How often, at most, the line and the paces are written; breakers are as soon as they change. */
-const SAVE_MS = 10_000;
+/**
+ * How often, at most, the line and the paces are written, and how much longer for each job in the line; breakers are as
+ * soon as they change.
+ */
+const SAVE_MS = { least: 1000, aJob: 5 } as const;
 /** While nobody waits, paces are written more seldom. */
 const IDLE_SAVE_MS = 300_000;
 /** Most places that are written: the oldest. Those behind ask again by themselves. */
@@ -128,7 +131,8 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     }
     const state = this.#desk.save();
     const breakers = breakersIn(state);
-    const isDue = now - this.#savedAt >= (state.line.length > 0 ? SAVE_MS : IDLE_SAVE_MS);
+    const isDue =
+      now - this.#savedAt >= (state.line.length > 0 ? SAVE_MS.least + SAVE_MS.aJob * state.line.length : IDLE_SAVE_MS);
     if (breakers === this.#savedBreakers && !isDue) return;
     this.#savedAt = now;
     this.#savedBreakers = breakers;
