@@ -34,8 +34,8 @@ const FULL_MS = 30_000;
 const ADMITTED_MS = 30_000;
 /** Longest that a server is left alone because it said so. */
 const MAX_PAUSE_MS = 30_000;
-/** Places looked at for one free slot: those that rather wait for another server are left out. */
-const MAX_LOOKS = 64;
+/** Places looked at for one free slot: those that rather wait for another server are passed over. */
+const MAX_LOOKS = 512;
 /** What of the stages a server was given counts with each further one. */
 const GIVEN_KEPT = 0.98;
 
@@ -145,7 +145,14 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   /** Which groups are served by a server that serves `group`, too. */
   function competing(group: string, fits: Fits): OfGroup {
     const own = new Set(fits(group).map(({ backend }) => backend.id));
-    return (other) => other === group || fits(other).some(({ backend }) => own.has(backend.id));
+    const known = new Map([[group, true]]);
+    return (other) => {
+      const before = known.get(other);
+      if (before !== undefined) return before;
+      const competes = fits(other).some(({ backend }) => own.has(backend.id));
+      known.set(other, competes);
+      return competes;
+    };
   }
 
   /** Those that fit, and those that may: nothing is known of their models. None that is drained. */
@@ -172,9 +179,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     };
   }
 
-  /** The server a waiting job gets now; null: it rather waits, or has to. */
-  function serverFor({ request, group }: DeskPlace, fits: Fits, now: number): Fitting | null {
-    const up = fits(group).filter(({ backend }) => isUp(stateOf(backend.id), now));
+  /** The server a waiting stage gets now of those that fit; null: it rather waits, or has to. */
+  function serverFor(request: SlotRequest, fits: readonly Fitting[], now: number): Fitting | null {
+    const up = fits.filter(({ backend }) => isUp(stateOf(backend.id), now));
     const [best] = choose(
       up.map((server) => choosable(server, now)),
       request,
@@ -235,32 +242,37 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   function turns(servers: readonly DeskServer[], now: number): readonly Turn[] {
     endLeases(now);
     const given: Turn[] = [];
-    const passed = new Set<string>();
     const fits = fitsOf(servers);
-    const hasFree = (group: string): boolean =>
+    const isAnyFree = (group: string): boolean =>
       fits(group).some((server) => isFree(server, stateOf(server.backend.id), now));
+    // who rather waits does so until something is given back; and so does whoever is like it
+    const waits = new Set<string>();
     for (;;) {
-      const served = new Map<string, boolean>();
-      const isServed = (group: string): boolean => {
-        const known = served.get(group) ?? hasFree(group);
-        served.set(group, known);
-        return known;
-      };
-      let next: { readonly place: DeskPlace; readonly server: Fitting } | null = null;
-      for (const place of line.inOrder(isServed)) {
-        if (passed.has(place.job)) continue;
-        const server = serverFor(place, fits, now);
-        if (server) {
-          next = { place, server };
-          break;
-        }
-        passed.add(place.job);
-        if (passed.size >= MAX_LOOKS) break;
-      }
+      const served = new Set([...line.waiting()].flatMap(([group]) => (isAnyFree(group) ? [group] : [])));
+      if (served.size === 0) return given;
+      const next = nextTurn((group) => served.has(group), waits, fits, now);
       if (!next) return given;
       line.remove(next.place.job);
       given.push(give(next.place, next.server, now));
     }
+  }
+
+  /** Whose turn it is of those that are served, and where; what it met that rather waits joins `waits`. */
+  function nextTurn(
+    isServed: OfGroup,
+    waits: Set<string>,
+    fits: Fits,
+    now: number,
+  ): { readonly place: DeskPlace; readonly server: Fitting } | null {
+    let looks = 0;
+    for (const place of line.inOrder(isServed)) {
+      if (++looks > MAX_LOOKS) break;
+      if (waits.has(place.likeness)) continue;
+      const server = serverFor(place.request, fits(place.group), now);
+      if (server) return { place, server };
+      waits.add(place.likeness);
+    }
+    return null;
   }
 
   /**
@@ -418,8 +430,10 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
 }
 
 function placeOf(request: SlotRequest): DeskPlace {
-  const { job, account, tflops, restTflops, hasBegun, since } = request;
-  return { job, account, group: groupOf(request), tflops, restTflops, hasBegun, since, request };
+  const { job, account, tflops, restTflops, hasBegun, since, last, movingTflops, tried } = request;
+  const group = groupOf(request);
+  const likeness = JSON.stringify([group, tflops, movingTflops, last, tried]);
+  return { job, account, group, tflops, restTflops, hasBegun, since, likeness, request };
 }
 
 /** The least time that one of these takes to come up; 0 where none says. */
