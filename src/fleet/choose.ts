@@ -3,7 +3,7 @@
 /** A server that can take the stage, as it is now. */
 export interface Choosable {
   readonly id: string;
-  /** share of the stages it is to get: 1 as any other, less for one that is tried out, 0 for one that is to be emptied */
+  /** share of the stages it is to get: 1 as any other, less for one that is tried out, 0 for one to be emptied */
   readonly weight: number;
   /** milliseconds a TFLOP; null: not known */
   readonly pace: number | null;

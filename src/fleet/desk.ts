@@ -1,13 +1,14 @@
 /**
- * The desk of a dispatcher: who holds a slot of which stage server, who waits for one, and how well each server does.
- * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock is
- * passed in.
+ * The desk of a dispatcher: who holds a slot of which stage server, who waits for one, how well each server does.
+ * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock
+ * is passed in.
  */
 import { makeBreaker, type SavedBreaker } from './breaker.ts';
 import { type Choosable, choose } from './choose.ts';
 import { type DeskPlace, type DeskServer, type DeskState, type Held, newServer } from './desk-state.ts';
 import { viewLines, viewServer } from './desk-view.ts';
-import { type Fit, fitOf, type Needs } from './fit.ts';
+import { fitOf } from './fit.ts';
+import { competing, type Fits, type Fitting, fitsOf, groupOf, placeOf, shapeOf } from './groups.ts';
 import { makeLine, type OfGroup } from './line.ts';
 import { mayServe } from './models.ts';
 import { addWork, type Pace, paceAt } from './pace.ts';
@@ -20,7 +21,6 @@ import type {
   SlotAnswer,
   SlotOutcome,
   SlotRequest,
-  StageShape,
 } from './slots.ts';
 import { longestStage, underWayAt, workBefore } from './wait.ts';
 
@@ -38,12 +38,6 @@ const MAX_PAUSE_MS = 30_000;
 const MAX_LOOKS = 512;
 /** What of the stages a server was given counts with each further one. */
 const GIVEN_KEPT = 0.98;
-
-/** A server that can take a stage, with what it may be sent. */
-type Fitting = DeskServer & { readonly fit: Fit };
-
-/** The servers that fit each group; it remembers. */
-type Fits = (group: string) => readonly Fitting[];
 
 /** A job whose turn has come. */
 export interface Turn {
@@ -88,13 +82,6 @@ export interface Desk {
   saveServers(): SavedServers;
 }
 
-const groupOf = ({ needs, engine }: StageShape): string =>
-  JSON.stringify([needs.model, needs.digest, needs.features, engine]);
-const shapeOf = (group: string): { readonly needs: Needs; readonly engine: string | null } => {
-  const [model, digest, features, engine] = JSON.parse(group) as [string, string, string[], string | null];
-  return { needs: { model, digest, features }, engine };
-};
-
 /** A desk, new or as it was saved. */
 export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const states = new Map<string, DeskState>();
@@ -126,34 +113,6 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const isUp = (state: DeskState, now: number): boolean => state.breaker.mayTake(now);
   const isFree = (server: DeskServer, state: DeskState, now: number): boolean =>
     isUp(state, now) && state.fullUntil <= now && state.held.size < server.backend.slots;
-
-  function fitsOf(servers: readonly DeskServer[]): Fits {
-    const known = new Map<string, readonly Fitting[]>();
-    return (group) => {
-      const before = known.get(group);
-      if (before) return before;
-      const { needs, engine } = shapeOf(group);
-      const fits = servers.flatMap((server) => {
-        const { fit } = fitOf(server, needs, engine);
-        return fit ? [{ ...server, fit }] : [];
-      });
-      known.set(group, fits);
-      return fits;
-    };
-  }
-
-  /** Which groups are served by a server that serves `group`, too. */
-  function competing(group: string, fits: Fits): OfGroup {
-    const own = new Set(fits(group).map(({ backend }) => backend.id));
-    const known = new Map([[group, true]]);
-    return (other) => {
-      const before = known.get(other);
-      if (before !== undefined) return before;
-      const competes = fits(other).some(({ backend }) => own.has(backend.id));
-      known.set(other, competes);
-      return competes;
-    };
-  }
 
   /** Those that fit, and those that may: nothing is known of their models. None that is drained. */
   const mayFit = (group: string, servers: readonly DeskServer[]): readonly DeskServer[] => {
@@ -427,13 +386,6 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       line: [...line.all()].map(({ request }) => ({ ...request, released: null })),
     }),
   };
-}
-
-function placeOf(request: SlotRequest): DeskPlace {
-  const { job, account, tflops, restTflops, hasBegun, since, last, movingTflops, tried } = request;
-  const group = groupOf(request);
-  const likeness = JSON.stringify([group, tflops, movingTflops, last, tried]);
-  return { job, account, group, tflops, restTflops, hasBegun, since, likeness, request };
 }
 
 /** The least time that one of these takes to come up; 0 where none says. */

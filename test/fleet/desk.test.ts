@@ -1,6 +1,6 @@
 /**
- * The desk of a dispatcher: a model test with random jobs, outcomes, lost leases, servers that come and go and restarts,
- * then examples with numbers. The clock is set by hand, because the breakers read it.
+ * The desk of a dispatcher: a model test with random jobs, outcomes, lost leases, restarts, and servers that come and
+ * go, then examples with numbers. The clock is set by hand, because the breakers read it.
  */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
