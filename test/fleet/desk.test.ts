@@ -313,6 +313,16 @@ describe('a job', () => {
     expect(held.size).toBe(1);
   });
 
+  test('that rather waits holds up none of its group that does not', async () => {
+    const desk = await pacedDesk({ fast: 60, slow: 6000 });
+    const servers = [server('fast', { slots: 1 }), server('slow', { slots: 1 })];
+    const { ask, held } = watch(desk);
+    for (const job of ['a', 'b', 'c']) await ask(wants(job), servers);
+    expect([...held.keys()]).toEqual(['a']);
+    await ask(wants('d', { tried: ['fast'] }), servers);
+    expect(held.get('d')?.backend).toBe('slow');
+  });
+
   test('that is dead gives its slot back with its lease; one that renews keeps it', async () => {
     const servers = [server('x', { slots: 1 })];
     const desk = makeDesk(null, now());
@@ -451,8 +461,8 @@ describe('a server', () => {
     for (const job of ['d', 'e', 'f']) expect(await ask(wants(job), servers)).toMatchObject({ isDown: true });
     expect(held.size).toBe(0);
     expect(desk.view(servers, now()).servers[0]).toMatchObject({ state: 'out', reason: 'answered 500' });
-    expect(desk.dueAt(servers, now())).toBe(T + 5000);
-    pass(5000);
+    expect(desk.dueAt(servers, now())).toBe(T + 1000);
+    pass(1000);
     expect(turn(servers).map(({ job }) => job)).toEqual(['d']);
     pass(10_000);
     expect(turn(servers)).toEqual([]);

@@ -142,6 +142,17 @@ describe('fair by account:', () => {
     expect(own).toBe(20);
   });
 
+  test('who comes back is not level again: of stages three times as large it has a third as many', () => {
+    const line = makeLine<Place>();
+    for (let i = 0; i < 50; i++) line.put(place(`a${i}`, { since: i }), ANY);
+    let own = 0;
+    for (let i = 0; i < 40; i++) {
+      if (!line.get('b')) line.put(place('b', { account: 'b', tflops: 3 }), ANY);
+      if (serve(line)?.account === 'b') own++;
+    }
+    expect(own).toBe(10);
+  });
+
   test('work counts, not jobs: one stage of 4 TFLOPs is four of 1', () => {
     const line = makeLine<Place>();
     for (let i = 0; i < 20; i++) line.put(place(`a${i}`, { since: i }), ANY);

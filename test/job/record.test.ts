@@ -226,12 +226,14 @@ describe('waiting for a slot', () => {
     whileWaiting(job, 2, line, { patience: PATIENCE, now });
   const LINE = { position: 3, etaMs: 4000 };
 
-  test('in a line a job is called, so it asks by itself only every half minute and longer', () => {
+  test('in a line a job is called, so it asks by itself only when that should have been long ago', () => {
     expect(wait(record(), 5000, LINE)).toEqual({
       kind: 'delay',
-      changes: { busySince: 5000, notBefore: 35_000 },
+      changes: { busySince: 5000, notBefore: 18_000 },
       event: { type: 'queued', data: { job_id: 'j', stage: 2, position: 3, eta_ms: 4000 } },
     });
+    for (const etaMs of [null, 100_000])
+      expect(wait(record(), 5000, { position: 3, etaMs })?.changes.notBefore).toBe(35_000);
     expect(wait(record({ busySince: 0 }), 100_000, LINE)).toMatchObject({ changes: { notBefore: 200_000 } });
   });
 
@@ -241,19 +243,23 @@ describe('waiting for a slot', () => {
     expect(wait(record({ busySince: 0 }), 200_000, null)?.changes).toMatchObject({ notBefore: 260_000 });
   });
 
-  test('asks at most as often as twice and once each half minute of the wait, and is told once', () => {
+  test('asks again less and less often, five times in a minute and ten in a quarter of an hour, and is told once', () => {
+    const eta = fc.constantFrom(null, 0, 4000, 60_000);
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 899_999 }), (waited) => {
+      fc.property(fc.integer({ min: 1, max: 899_999 }), eta, (waited, etaMs) => {
         let job = record();
         let asked = 0;
         let told = 0;
         for (let now = 0; now < waited; now = job.notBefore) {
-          const verdict = wait(job, now, LINE);
+          const verdict = wait(job, now, { position: 1, etaMs });
           asked++;
           told += verdict?.event ? 1 : 0;
           job = { ...job, ...verdict?.changes };
         }
-        expect(asked).toBeLessThanOrEqual(2 + waited / 30_000);
+        // where the wait is not known, or long, that is no more than twice and once each half minute
+        const longest = etaMs === 0 || etaMs === 4000 ? 2 + Math.log2(Math.max(1, waited / 5000)) : 2 + waited / 30_000;
+        expect(asked).toBeLessThanOrEqual(longest);
+        expect(asked).toBeLessThanOrEqual(waited <= 60_000 ? 5 : 10);
         expect(told).toBe(1);
       }),
     );
