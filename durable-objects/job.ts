@@ -91,7 +91,15 @@ import {
 } from './job-tables.ts';
 import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl } from './limits.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
-import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
+import {
+  addLetter,
+  hastenLetters,
+  lettersOf,
+  nextLetterAt,
+  removeForget,
+  removeLetters,
+  waitingKinds,
+} from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { type Heard, makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
@@ -482,9 +490,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     else this.#retryOrFail(row, step.failure);
   }
 
+  /** Servers other than the last one where the stage of a row came to nothing. */
+  #elsewhere({ room }: JobRecord): readonly string[] {
+    if (room.name !== 'stage') return [];
+    const last = readAttempts(this.#rows).at(-1)?.backend;
+    return metSoFar(this.#rows, room.stage).tried.filter((backend) => backend !== last);
+  }
+
   /** What a stage that is over says of its server, and the stage that follows. */
   #afterStage(row: JobRecord, step: Step): [SlotOutcome, Wanted | null] {
-    if (!step.ok) return [slotOutcomeOf(step.failure), null];
+    if (!step.ok) return [slotOutcomeOf(step.failure, this.#elsewhere(row).length), null];
     const { room, usage } = step.job;
     const next = room.name === 'stage' ? room.stage : room.name === 'select' ? 2 : null;
     return [{ kind: 'done', ms: this.#computedMs }, next === null ? null : this.#wanted(row, next, usage)];
@@ -508,6 +523,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       const isTold = row.tries === 0 && readAttempts(this.#rows).some((attempt) => attempt.stage === stage);
       const left = giveUpElsewhere(this.#rows, stage, backend);
       for (const sent of left) addLetter(this.#rows, forget(sent), begin);
+      removeForget(this.#rows, backend, stageId);
       const cutOff = row.tries > 0 ? { busySince: row.busySince ?? begin } : {};
       const confirmed = row.confirmedAt === null ? { confirmedAt: begin, busySince: null } : {};
       updateRow(this.#rows, { attempt: row.attempt + 1, tries: row.tries + 1, ...cutOff, ...confirmed });
@@ -607,8 +623,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const { stage } = row.room;
     const at = readAttempts(this.#rows).at(-1)?.backend ?? '';
     if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });
-    const { tried, ...counted } = metSoFar(this.#rows, stage);
-    const met = { ...counted, hasOther: this.#servers.hasOther([...tried, at], row.plan.model.id) };
+    const { reported, faultsThere } = metSoFar(this.#rows, stage);
+    const elsewhere = this.#elsewhere(row);
+    const hasOther = this.#servers.hasOther([...elsewhere, at], row.plan.model.id);
+    const met = { reported, faultsThere, elsewhere: elsewhere.length, hasOther };
     const verdict = afterFault(row, stage, fault, { patience: this.#limits, met, now: Date.now() });
     // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
     if (verdict.kind === 'delay' && fault.reason !== 'busy' && isWaiting(fault) && row.busySince === null)

@@ -469,6 +469,23 @@ describe('a server', () => {
     expect((await ends('d', DONE(), servers)).map(({ job }) => job)).toEqual(['e', 'f']);
   });
 
+  test('is put out by no job alone, however often its stage fails there', async () => {
+    const servers = [server('x')];
+    const desk = makeDesk(null, now());
+    const { ask, ends } = watch(desk);
+    const state = () => desk.view(servers, now()).servers[0]?.state;
+    for (let i = 0; i < 10; i++) {
+      await ask(wants('poison'), servers);
+      await ends('poison', WRONG, servers);
+    }
+    expect(state()).toBe('ready');
+    for (const job of ['a', 'b']) {
+      await ask(wants(job), servers);
+      await ends(job, WRONG, servers);
+    }
+    expect(state()).toBe('out');
+  });
+
   test('that is busy is left alone for as long as it says, half a minute at most, and its job has its turn again', async () => {
     const servers = [server('x')];
     const desk = makeDesk(null, now());

@@ -20,7 +20,7 @@ import { FLUX, planOn, value } from './requests.ts';
 
 const PATIENCE: Patience = { attempts: 3, queueMs: 900_000 };
 /** The stage came to nothing nowhere yet, and there is one server. */
-const FIRST: Met = { reported: 0, faultsThere: 0, hasOther: false };
+const FIRST: Met = { reported: 0, faultsThere: 0, elsewhere: 0, hasOther: false };
 const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
   ...newRecord(
     {
@@ -68,7 +68,12 @@ const OF_NOBODY: readonly Fault[] = [
 const OF_BUCKET: Fault = { reason: 'storage_failed', detail: 'x' };
 const ALL: readonly Fault[] = [...OF_SERVER, ...REPORTED, ...OF_JOB, ...OF_NOBODY, OF_BUCKET];
 const anyFault = fc.constantFrom(...ALL);
-const anyMet = fc.record({ reported: fc.nat(1), faultsThere: fc.nat(1000), hasOther: fc.boolean() });
+const anyMet = fc.record({
+  reported: fc.nat(1),
+  faultsThere: fc.nat(1000),
+  elsewhere: fc.nat(64),
+  hasOther: fc.boolean(),
+});
 
 const verdictOn = (job: JobRecord, fault: Fault, now: number, met = FIRST, patience = PATIENCE) =>
   afterFault(job, 1, fault, { patience, met, now });
@@ -84,13 +89,23 @@ describe('a fault', () => {
   test('of the server puts it out, of anybody else it says nothing of the server, and one that is busy says how long', () => {
     for (const fault of ALL) {
       const kind = blameOf(fault) === 'server' ? 'wrong' : fault.reason === 'busy' ? 'busy' : 'dropped';
-      expect(slotOutcomeOf(fault)).toMatchObject({ kind });
+      expect(slotOutcomeOf(fault, 0)).toMatchObject({ kind });
     }
-    expect(slotOutcomeOf({ reason: 'busy', retryAfterMs: 3000 })).toEqual({ kind: 'busy', retryMs: 3000 });
-    expect(slotOutcomeOf({ reason: 'gateway', status: 404 })).toEqual({
+    expect(slotOutcomeOf({ reason: 'busy', retryAfterMs: 3000 }, 0)).toEqual({ kind: 'busy', retryMs: 3000 });
+    expect(slotOutcomeOf({ reason: 'gateway', status: 404 }, 0)).toEqual({
       kind: 'wrong',
       what: 'Something between here and the stage server answered with status 404.',
     });
+  });
+
+  test('of a stage at which two others failed is held against nobody, but for who does not even take it', () => {
+    for (const fault of OF_SERVER) {
+      expect(slotOutcomeOf(fault, 1).kind).toBe('wrong');
+      const isTaken = ['server_error', 'invalid_response', 'timeout'].includes(fault.reason);
+      expect([fault, slotOutcomeOf(fault, 2).kind]).toEqual([fault, isTaken ? 'dropped' : 'wrong']);
+    }
+    for (const fault of REPORTED) expect(slotOutcomeOf(fault, 2)).toEqual({ kind: 'dropped' });
+    expect(slotOutcomeOf({ reason: 'busy', retryAfterMs: 3000 }, 9)).toEqual({ kind: 'busy', retryMs: 3000 });
   });
 
   test('leaves the stage running where the line broke, and not where the server hangs, refuses or reports', () => {
@@ -170,9 +185,17 @@ describe('the pause', () => {
 
   test('is none where another server has not been tried', () => {
     for (const fault of [...OF_SERVER, ...REPORTED, BUSY])
-      expect(verdictOn(record(), fault, 5000, { ...here(7), hasOther: true })).toMatchObject({
+      expect(verdictOn(record(), fault, 5000, { ...here(7), elsewhere: 2, hasOther: true })).toMatchObject({
         changes: { notBefore: 5000, busySince: 5000 },
       });
+  });
+
+  test('grows from the fourth server on, where a stage fails at one after the other', () => {
+    const pauses = [2, 3, 4, 5, 60].map((elsewhere) => {
+      const verdict = verdictOn(record(), CUT, 0, { ...FIRST, elsewhere, hasOther: true });
+      return verdict.kind === 'delay' && verdict.changes.notBefore;
+    });
+    expect(pauses).toEqual([0, 500, 1000, 2000, 30_000]);
   });
 
   test('before the same server again doubles, up to half a minute', () => {
