@@ -59,7 +59,7 @@ test('a stage that is asked for again is not stopped by the letter that was to s
     state.storage.transactionSync(() => {
       const sent = ['a.1', 'a.2'].flatMap((stageId) => ['x', 'y'].map((backend) => ({ backend, stageId })));
       const later = Date.now() + 60_000;
-      for (const each of sent) addLetter(rows, forget({ ...each, worker: null }), later);
+      for (const each of sent) addLetter(rows, forget({ ...each, outcome: 'sent', worker: null }), later);
       removeForget(rows, 'x', 'a.1');
       const letters = lettersOf(rows, 'forget').map(({ payload }) => `${payload.backend} ${payload.stageId}`);
       for (const each of sent) removeForget(rows, each.backend, each.stageId);
