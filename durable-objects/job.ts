@@ -87,7 +87,6 @@ import {
   readableUsage,
   readJob,
   readRow,
-  readUsage,
   updateRow,
   writeJob,
 } from './job-tables.ts';
@@ -363,7 +362,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
    * row says until when the job waits, or how it has ended.
    */
   async #isReady(row: JobRecord, stage: number): Promise<boolean> {
-    const wanted = this.#wanted(row, stage, readUsage(this.#rows));
+    const wanted = this.#wanted(row, stage, readableUsage(this.#rows));
     const [isConfirmed, asked] = await Promise.all([this.#isConfirmed || this.#confirm(row), this.#slots.ask(wanted)]);
     const current = this.#row();
     // ended, or gone, or walked by another meanwhile
