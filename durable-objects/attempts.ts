@@ -85,8 +85,8 @@ export const workerFor = (attempts: readonly Attempt[], backend: string): string
 export const settleAttempt = (rows: Rows, outcome: 'stored' | 'failed'): void => changeLast(rows, () => ({ outcome }));
 
 /**
- * The last request came to nothing. Where it `mayStillRun`, its repetition belongs there, once; `isReported`: the server
- * said itself that the stage failed.
+ * The last request came to nothing. Where it `mayStillRun`, its repetition belongs there, once; `isReported`: the
+ * server said itself that the stage failed.
  */
 export function faultAttempt(
   rows: Rows,

@@ -92,7 +92,15 @@ import {
 } from './job-tables.ts';
 import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl } from './limits.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
-import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
+import {
+  addLetter,
+  hastenLetters,
+  lettersOf,
+  nextLetterAt,
+  removeForget,
+  removeLetters,
+  waitingKinds,
+} from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { type Heard, makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
@@ -519,6 +527,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       const isTold = row.tries === 0 && readAttempts(this.#rows).some((attempt) => attempt.stage === stage);
       const left = giveUpElsewhere(this.#rows, stage, backend);
       for (const sent of left) addLetter(this.#rows, forget(sent), begin);
+      removeForget(this.#rows, backend, stageId);
       const cutOff = row.tries > 0 ? { busySince: row.busySince ?? begin } : {};
       const confirmed = row.confirmedAt === null ? { confirmedAt: begin, busySince: null } : {};
       updateRow(this.#rows, { attempt: row.attempt + 1, tries: row.tries + 1, ...cutOff, ...confirmed });

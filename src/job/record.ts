@@ -25,7 +25,7 @@ import { jobPath } from './view.ts';
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 /** Servers that a stage is sent to one after the other without a pause. */
 const AT_ONCE = 3;
-/** How often it is looked whether a stage server can take the job: as long again as it has been looked, within these. */
+/** How often it is looked whether a server can take the job: as long again as it has been looked, within these. */
 const LOOK_MS = { least: 1000, most: 60_000 } as const;
 /**
  * A job in a line is called. It asks by itself, in case nobody calls, when twice the time is over that it was to wait,
@@ -181,8 +181,8 @@ function pauseFor(fault: Fault, { faultsThere, elsewhere, hasOther, isDispatched
 }
 
 /**
- * What waiting does to a job that no server has a slot for: in a line it is called, elsewhere it looks again. Null where
- * it has waited as long as it may.
+ * What waiting does to a job that no server has a slot for: in a line it is called, elsewhere it looks again. Null
+ * where it has waited as long as it may.
  */
 export function whileWaiting(
   record: JobRecord,
