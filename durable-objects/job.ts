@@ -596,10 +596,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(this.#rows)): void {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !this.#standsAt(row, row.attempt + (isSent ? 1 : 0))) return;
-    if (isSent) logLine('stage_failed', { job_id: row.id, stage: row.room.stage, attempt: row.tries + 1, ...fault });
     const { stage } = row.room;
-    const { tried, ...counted } = metSoFar(this.#rows, stage);
     const at = readAttempts(this.#rows).at(-1)?.backend ?? '';
+    if (isSent) logLine('stage_failed', { job_id: row.id, server: at, stage, attempt: row.tries + 1, ...fault });
+    const { tried, ...counted } = metSoFar(this.#rows, stage);
     const met = { ...counted, hasOther: this.#servers.hasOther([...tried, at], row.plan.model.id) };
     const verdict = afterFault(row, stage, fault, { patience: this.#limits, met, now: Date.now() });
     // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
