@@ -32,8 +32,11 @@ export interface DispatcherEnv extends FleetEnv, DemandEnv {
 
 /** Longest wait for a job that is called. */
 const CALL_MS = 5_000;
-/** How often, at most, the line and the paces are written; breakers are as soon as they change. */
-const SAVE_MS = 10_000;
+/**
+ * How often, at most, the line and the paces are written, and how much longer for each job in the line; breakers are as
+ * soon as they change.
+ */
+const SAVE_MS = { least: 1000, aJob: 5 } as const;
 /** While nobody waits, paces are written more seldom. */
 const IDLE_SAVE_MS = 300_000;
 /** Most places that are written: the oldest. Those behind ask again by themselves. */
@@ -151,7 +154,8 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
       if (alarm === null || alarm > due) await this.ctx.storage.setAlarm(due);
     }
     const breakers = breakersIn(this.#desk.saveServers());
-    const isDue = now - this.#savedAt >= (this.#desk.waiting().size > 0 ? SAVE_MS : IDLE_SAVE_MS);
+    const { size } = this.#desk.waiting();
+    const isDue = now - this.#savedAt >= (size > 0 ? SAVE_MS.least + SAVE_MS.aJob * size : IDLE_SAVE_MS);
     if (breakers === this.#savedBreakers && !isDue) return;
     this.#savedAt = now;
     this.#savedBreakers = breakers;
@@ -164,9 +168,9 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   #logOuts(): void {
     const dispatcher = this.ctx.id.name ?? '';
     const outs = this.#desk.outs();
-    for (const [server, reason] of outs)
-      if (!this.#outs.has(server)) logLine('server_out', { dispatcher, server, reason });
-    for (const server of this.#outs) if (!outs.has(server)) logLine('server_back', { dispatcher, server });
+    for (const [backend, reason] of outs)
+      if (!this.#outs.has(backend)) logLine('server_out', { dispatcher, backend, reason });
+    for (const backend of this.#outs) if (!outs.has(backend)) logLine('server_back', { dispatcher, backend });
     this.#outs = new Set(outs.keys());
   }
 }

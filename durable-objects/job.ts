@@ -26,7 +26,14 @@ import {
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, forget, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
+import {
+  DROPPED_AT_BREAK,
+  DROPPED_AT_ERASURE,
+  type DueLetter,
+  forget,
+  lettersAtEnd,
+  lettersAtErasure,
+} from '../src/job/outbox.ts';
 import { needsOf, viewPlan } from '../src/job/plan.ts';
 import {
   afterFault,
@@ -156,6 +163,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       view: () => this.viewWithLogs(null),
       server: (id) => this.#servers.byId(id),
       everyServer: () => this.#servers.all(),
+      erasure: () => this.#erasure(Date.now()),
       expire: () => this.#scrub('expired'),
     });
     ctx.blockConcurrencyWhile(async () => {
@@ -474,9 +482,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     else this.#retryOrFail(row, step.failure);
   }
 
+  /** Servers other than the last one where the stage of a row came to nothing. */
+  #elsewhere({ room }: JobRecord): readonly string[] {
+    if (room.name !== 'stage') return [];
+    const last = readAttempts(this.#rows).at(-1)?.backend;
+    return metSoFar(this.#rows, room.stage).tried.filter((backend) => backend !== last);
+  }
+
   /** What a stage that is over says of its server, and the stage that follows. */
   #afterStage(row: JobRecord, step: Step): [SlotOutcome, Wanted | null] {
-    if (!step.ok) return [slotOutcomeOf(step.failure), null];
+    if (!step.ok) return [slotOutcomeOf(step.failure, this.#elsewhere(row).length), null];
     const { room, usage } = step.job;
     const next = room.name === 'stage' ? room.stage : room.name === 'select' ? 2 : null;
     return [{ kind: 'done', ms: this.#computedMs }, next === null ? null : this.#wanted(row, next, usage)];
@@ -541,7 +556,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
   }
 
-  /** Stores a step, and tells the watchers. The lease is left as it is: one that is over wakes a crashed job at once. */
+  /** Stores a step, and tells the watchers. The lease stays as it is: one that is over wakes a crashed job at once. */
   #storeProgress({ event, at }: Heard): void {
     const row = this.#row();
     if (!row || isLastRoom(row.room)) return;
@@ -598,9 +613,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (row.room.name !== 'stage' || !this.#standsAt(row, row.attempt + (isSent ? 1 : 0))) return;
     const { stage } = row.room;
     const at = readAttempts(this.#rows).at(-1)?.backend ?? '';
-    if (isSent) logLine('stage_failed', { job_id: row.id, server: at, stage, attempt: row.tries + 1, ...fault });
-    const { tried, ...counted } = metSoFar(this.#rows, stage);
-    const met = { ...counted, hasOther: this.#servers.hasOther([...tried, at], row.plan.model.id) };
+    if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });
+    const { reported, faultsThere } = metSoFar(this.#rows, stage);
+    const elsewhere = this.#elsewhere(row);
+    const hasOther = this.#servers.hasOther([...elsewhere, at], row.plan.model.id);
+    const met = { reported, faultsThere, elsewhere: elsewhere.length, hasOther };
     const verdict = afterFault(row, stage, fault, { patience: this.#limits, met, now: Date.now() });
     // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
     if (verdict.kind === 'delay' && fault.reason !== 'busy' && isWaiting(fault) && row.busySince === null)
@@ -714,7 +731,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!row) return;
     const now = Date.now();
     this.#rows.transact(() => {
-      const letters = lettersAtErasure(row, readAttempts(this.#rows), now);
+      const letters = this.#erasure(now);
       removeLetters(this.#rows, DROPPED_AT_ERASURE);
       for (const { letter, dueAt } of letters) addLetter(this.#rows, letter, dueAt);
       deleteContent(this.#rows);
@@ -722,6 +739,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     this.#watchers.notify();
     logLine('job_erased', { job_id: row.id, why });
+  }
+
+  /** What is to be told when the job is erased. */
+  #erasure(now: number): readonly DueLetter[] {
+    const row = this.#row();
+    return row ? lettersAtErasure(row, readAttempts(this.#rows), now) : [];
   }
 
   /** Whether the bucket has not deleted the picture of an erased job of `owner`. */

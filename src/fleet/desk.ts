@@ -8,7 +8,7 @@ import { type Choosable, choose } from './choose.ts';
 import { type DeskPlace, type DeskServer, type DeskState, type Held, newServer } from './desk-state.ts';
 import { viewLines, viewServer } from './desk-view.ts';
 import { type Fit, fitOf, type Needs } from './fit.ts';
-import { makeLine } from './line.ts';
+import { makeLine, type OfGroup } from './line.ts';
 import { mayServe } from './models.ts';
 import { addWork, type Pace, paceAt } from './pace.ts';
 import type {
@@ -22,6 +22,7 @@ import type {
   SlotRequest,
   StageShape,
 } from './slots.ts';
+import { longestStage, underWayAt, workBefore } from './wait.ts';
 
 /** A slot nobody has renewed for so long is free again. */
 export const LEASE_MS = 30_000;
@@ -31,10 +32,20 @@ const MAX_PLACES = 20_000;
 const FULL_MS = 30_000;
 /** How long the work of an admitted job is counted before it comes itself. */
 const ADMITTED_MS = 30_000;
+/** Longest that a server is left alone because it said so. */
+const MAX_PAUSE_MS = 30_000;
 /** Places looked at for one free slot: those that rather wait for another server are left out. */
 const MAX_LOOKS = 64;
 /** What of the stages a server was given counts with each further one. */
 const GIVEN_KEPT = 0.98;
+
+/** A server that can take a stage, with what it may be sent. */
+type Fitting = DeskServer & { readonly fit: Fit };
+
+/** The servers of a group that are up, and the same as they are chosen from. */
+type UpFor = (group: string) => { readonly up: readonly Fitting[]; readonly from: readonly Choosable[] };
+/** The servers that fit each group; it remembers. */
+type Fits = (group: string) => readonly Fitting[];
 
 /** A job whose turn has come. */
 export interface Turn {
@@ -86,6 +97,10 @@ const shapeOf = (group: string): { readonly needs: Needs; readonly engine: strin
   return { needs: { model, digest, features }, engine };
 };
 
+/** All that decides which server a place gets. */
+const wishOf = ({ group, request: { tflops, last, movingTflops, tried } }: DeskPlace): string =>
+  JSON.stringify([group, tflops, last, movingTflops, tried]);
+
 /** A desk, new or as it was saved. */
 export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const states = new Map<string, DeskState>();
@@ -95,7 +110,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
 
   for (const [id, breaker, pace, fault] of saved?.servers ?? [])
     states.set(id, { ...newServer(makeBreaker(breaker)), pace, fault });
-  for (const request of saved?.line ?? []) line.put(placeOf(request));
+  for (const request of saved?.line ?? []) line.put(placeOf(request), () => true);
 
   const stateOf = (id: string): DeskState => {
     const known = states.get(id);
@@ -118,13 +133,25 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const isFree = (server: DeskServer, state: DeskState, now: number): boolean =>
     isUp(state, now) && state.fullUntil <= now && state.held.size < server.backend.slots;
 
-  /** The servers that fit a group. */
-  function fitting(group: string, servers: readonly DeskServer[]): readonly (DeskServer & { readonly fit: Fit })[] {
-    const { needs, engine } = shapeOf(group);
-    return servers.flatMap((server) => {
-      const { fit } = fitOf(server, needs, engine);
-      return fit ? [{ ...server, fit }] : [];
-    });
+  function fitsOf(servers: readonly DeskServer[]): Fits {
+    const known = new Map<string, readonly Fitting[]>();
+    return (group) => {
+      const before = known.get(group);
+      if (before) return before;
+      const { needs, engine } = shapeOf(group);
+      const fits = servers.flatMap((server) => {
+        const { fit } = fitOf(server, needs, engine);
+        return fit ? [{ ...server, fit }] : [];
+      });
+      known.set(group, fits);
+      return fits;
+    };
+  }
+
+  /** Which groups are served by a server that serves `group`, too. */
+  function competing(group: string, fits: Fits): OfGroup {
+    const own = new Set(fits(group).map(({ backend }) => backend.id));
+    return (other) => other === group || fits(other).some(({ backend }) => own.has(backend.id));
   }
 
   /** Those that fit, and those that may: nothing is known of their models. None that is drained. */
@@ -152,30 +179,35 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   }
 
   /** The server a waiting job gets now; null: it rather waits, or has to. */
-  function serverFor({ request, group }: DeskPlace, servers: readonly DeskServer[], now: number) {
-    const up = fitting(group, servers).filter(({ backend }) => isUp(stateOf(backend.id), now));
-    const [best] = choose(
-      up.map((server) => choosable(server, now)),
-      request,
-    );
-    const server = best?.isFree ? up.find(({ backend }) => backend.id === best.id) : undefined;
-    return server ?? null;
+  function serverFor({ request, group }: DeskPlace, upFor: UpFor): Fitting | null {
+    const { up, from } = upFor(group);
+    const [best] = choose(from, request);
+    return (best?.isFree && up.find(({ backend }) => backend.id === best.id)) || null;
   }
 
-  function give(
-    { job, request, account, tflops, restTflops }: DeskPlace,
-    server: DeskServer & { readonly fit: Fit },
-    now: number,
-  ): Turn {
+  /** The servers of a group that are up, and how they stand: true until the next slot is given. */
+  function upsOf(fits: Fits, now: number): UpFor {
+    const known = new Map<string, ReturnType<UpFor>>();
+    return (group) => {
+      const before = known.get(group);
+      if (before) return before;
+      const up = fits(group).filter(({ backend }) => isUp(stateOf(backend.id), now));
+      const found = { up, from: up.map((server) => choosable(server, now)) };
+      known.set(group, found);
+      return found;
+    };
+  }
+
+  function give({ job, account, group, tflops, restTflops }: DeskPlace, server: Fitting, now: number): Turn {
     const state = stateOf(server.backend.id);
     const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
     if (state.held.size === 0) state.busySince = now;
     const settle = state.breaker.begin();
-    state.held.set(job, { job, lease: slot.lease, tflops, restTflops, since: now, renewedAt: now, settle, slot });
+    const times = { since: now, renewedAt: now };
+    state.held.set(job, { job, account, group, lease: slot.lease, tflops, restTflops, ...times, settle, slot });
     for (const other of states.values()) other.given *= GIVEN_KEPT;
     state.given += 1;
-    line.charge(account, tflops);
-    admitted.delete(request.job);
+    line.charge(account, group, tflops);
     return { job, slot };
   }
 
@@ -191,11 +223,19 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       server.pace = addWork(server.pace, { ms, tflops: 0 }, now);
       server.fault = outcome.what;
     }
-    if (outcome.kind === 'busy') server.fullUntil = now + outcome.retryMs;
-    server.busySince = now;
+    if (outcome.kind === 'busy') {
+      server.fullUntil = now + Math.min(MAX_PAUSE_MS, outcome.retryMs);
+      line.charge(held.account, held.group, -held.tflops);
+    }
+    // what told nothing of the server's pace leaves the time to the next outcome that does
+    if (outcome.kind === 'done' || outcome.kind === 'wrong') server.busySince = now;
     server.stages[outcome.kind]++;
     const before = server.breaker.state;
-    await held.settle(outcome.kind === 'done' ? 'well' : outcome.kind === 'wrong' ? 'wrong' : 'neither');
+    // one job alone does not put a server out, however often it fails there
+    const isCounted = outcome.kind === 'wrong' && server.faultJob !== held.job;
+    if (outcome.kind === 'done') server.faultJob = null;
+    if (outcome.kind === 'wrong') server.faultJob = held.job;
+    await held.settle(outcome.kind === 'done' ? 'well' : isCounted ? 'wrong' : 'neither');
     if (before !== 'open' && server.breaker.state === 'open') server.openings++;
   }
 
@@ -216,8 +256,11 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     endLeases(now);
     const given: Turn[] = [];
     const passed = new Set<string>();
+    // what one job rather waits for, another that wants the same does too
+    const declined = new Set<string>();
+    const fits = fitsOf(servers);
     const hasFree = (group: string): boolean =>
-      fitting(group, servers).some((server) => isFree(server, stateOf(server.backend.id), now));
+      fits(group).some((server) => isFree(server, stateOf(server.backend.id), now));
     for (;;) {
       const served = new Map<string, boolean>();
       const isServed = (group: string): boolean => {
@@ -225,14 +268,17 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
         served.set(group, known);
         return known;
       };
-      let next: { readonly place: DeskPlace; readonly server: DeskServer & { readonly fit: Fit } } | null = null;
+      const upFor = upsOf(fits, now);
+      let next: { readonly place: DeskPlace; readonly server: Fitting } | null = null;
       for (const place of line.inOrder(isServed)) {
         if (passed.has(place.job)) continue;
-        const server = serverFor(place, servers, now);
+        const wish = wishOf(place);
+        const server = declined.has(wish) ? null : serverFor(place, upFor);
         if (server) {
           next = { place, server };
           break;
         }
+        declined.add(wish);
         passed.add(place.job);
         if (passed.size >= MAX_LOOKS) break;
       }
@@ -246,36 +292,44 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
    * Milliseconds until a job of this account that comes now would begin; null where no pace is known. Where no server
    * is up that could take it, the least time that one of them takes to come up is in it.
    */
-  function waitFor(account: string, group: string, servers: readonly DeskServer[], now: number): number | null {
+  function waitFor(
+    { account, group, itself = 0 }: { readonly account: string; readonly group: string; readonly itself?: number },
+    servers: readonly DeskServer[],
+    fits: Fits,
+    now: number,
+  ): number | null {
     const may = mayFit(group, servers);
     const isAnyUp = may.some((server) => server.list && isUp(stateOf(server.backend.id), now));
     const coldMs = isAnyUp ? 0 : leastColdStart(may);
-    const work = workBefore(account, group, servers, now);
-    return work === null ? coldMs || null : coldMs + work;
+    const workMs = workMsBefore({ account, group, itself }, fits, now);
+    return workMs === null ? coldMs || null : coldMs + workMs;
   }
 
   /** The same without cold starts. */
-  function workBefore(account: string, group: string, servers: readonly DeskServer[], now: number): number | null {
-    const all = fitting(group, servers).filter(({ backend }) => backend.weight > 0);
+  function workMsBefore(
+    { account, group, itself }: { readonly account: string; readonly group: string; readonly itself: number },
+    fits: Fits,
+    now: number,
+  ): number | null {
+    const all = fits(group).filter(({ backend }) => backend.weight > 0);
     const up = all.filter(({ backend }) => isUp(stateOf(backend.id), now));
-    const paces = (up.length > 0 ? up : all).flatMap(({ backend }) => {
-      const pace = stateOf(backend.id).pace;
-      return pace && pace.tflops > 0 ? [pace.ms / pace.tflops] : [];
+    const states = (up.length > 0 ? up : all).map(({ backend }) => stateOf(backend.id));
+    const known = states.flatMap(({ pace }) => (pace && pace.tflops > 0 ? [pace.ms / pace.tflops] : []));
+    if (known.length === 0) return null;
+    const usual = Math.min(...known);
+    const paceOf = ({ pace }: DeskState): number => paceAt(pace, now) ?? usual;
+    const rate = states.reduce((sum, state) => sum + 1 / paceOf(state), 0);
+    if (rate === 0) return null;
+    const competes = competing(group, fits);
+    const tflops = workBefore({
+      account,
+      itself,
+      underWay: all.flatMap(({ backend }) => underWayAt(stateOf(backend.id), paceOf(stateOf(backend.id)), now)),
+      waiting: line.waitingIn(competes),
+      coming: [...admitted.values()].filter((job) => competes(job.group)),
+      slots: all.reduce((sum, { backend }) => sum + backend.slots, 0),
     });
-    if (paces.length === 0) return null;
-    const usual = Math.min(...paces);
-    const rate = (up.length > 0 ? up : all).reduce(
-      (sum, { backend }) => sum + 1 / (paceAt(stateOf(backend.id).pace, now) ?? usual),
-      0,
-    );
-    const slots = all.reduce((sum, { backend }) => sum + backend.slots, 0);
-    const held = all.flatMap(({ backend }) => [...stateOf(backend.id).held.values()]);
-    const coming = [...admitted.values()];
-    const own = coming.filter((other) => other.account === account).reduce((sum, { tflops }) => sum + tflops, 0);
-    const others = coming.reduce((sum, { tflops }) => sum + tflops, 0) - own;
-    const ahead = line.ahead(account, group) + own + Math.min(others, own > 0 ? own : others);
-    if (ahead === 0 && held.length < slots) return 0;
-    return (ahead + held.reduce((sum, { tflops, restTflops }) => sum + restTflops - tflops / 2, 0)) / rate;
+    return tflops / rate;
   }
 
   const saveServers = (): SavedServers =>
@@ -291,25 +345,27 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       }
       if (found) await settle(found.server, found.held, { kind: 'dropped' }, now);
       const group = groupOf(request);
-      const fits = fitting(group, servers);
-      if (fits.length === 0) {
+      const fits = fitsOf(servers);
+      const takers = fits(group).filter(({ backend }) => backend.weight > 0 || backend.id === request.last);
+      admitted.delete(request.job);
+      if (takers.length === 0) {
         line.remove(request.job);
         return {
           kind: 'none',
-          unfit: servers.flatMap((server) => {
+          unfit: servers.map((server) => {
             const { why } = fitOf(server, request.needs, request.engine);
-            return why ? [{ id: server.backend.id, why }] : [];
+            return { id: server.backend.id, why: why ?? 'drained' };
           }),
         };
       }
       if (line.size >= MAX_PLACES && !line.get(request.job)) return { kind: 'full', retryMs: FULL_MS };
-      const place = placeOf(request);
-      line.put(place);
+      const competes = competing(group, fits);
+      line.put(placeOf(request), competes);
       return {
         kind: 'line',
-        position: line.size,
-        etaMs: waitFor(request.account, group, servers, now),
-        isDown: !fits.some(({ backend }) => isUp(stateOf(backend.id), now)),
+        position: line.position(request.job, competes),
+        etaMs: waitFor({ account: request.account, group, itself: request.restTflops }, servers, fits, now),
+        isDown: !takers.some(({ backend }) => isUp(stateOf(backend.id), now)),
       };
     },
     renew(job, lease, now) {
@@ -326,10 +382,15 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     admit({ jobs, account, needs, tflops, mostMs }, servers, now) {
       endLeases(now);
       const group = groupOf({ needs, engine: null, tflops });
-      if (mayFit(group, servers).length === 0) return { kind: 'none' };
-      const waitMs = waitFor(account, group, servers, now);
-      if (jobs.length > 0 && waitMs !== null && waitMs > mostMs)
-        return { kind: 'full', waitMs, retryMs: Math.max(1000, waitMs - mostMs) };
+      const fits = fitsOf(servers);
+      const takers = mayFit(group, servers);
+      if (takers.length === 0) return { kind: 'none' };
+      const waitMs = waitFor({ account, group }, servers, fits, now);
+      if (jobs.length > 0 && waitMs !== null && waitMs > mostMs) {
+        // the wait gets shorter with the time, and by whole stages
+        const stageMs = Math.max(0, ...takers.map(({ backend }) => longestStage(stateOf(backend.id), now)));
+        return { kind: 'full', waitMs, retryMs: Math.max(1000, Math.ceil(waitMs - mostMs + stageMs)) };
+      }
       if (line.size + admitted.size + jobs.length > MAX_PLACES)
         return { kind: 'full', waitMs: waitMs ?? FULL_MS, retryMs: FULL_MS };
       for (const job of jobs) admitted.set(job, { account, group, tflops, at: now });
@@ -340,19 +401,16 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       if (line.size === 0) return null;
       const times = servers.flatMap(({ backend }) => {
         const { breaker, held, fullUntil } = stateOf(backend.id);
-        const leases = [...held.values()].map(({ renewedAt }) => renewedAt + LEASE_MS);
-        return [
-          ...leases,
-          ...(breaker.probeAt === null ? [] : [breaker.probeAt]),
-          ...(fullUntil > now ? [fullUntil] : []),
-        ];
+        return [...[...held.values()].map(({ renewedAt }) => renewedAt + LEASE_MS), breaker.probeAt ?? 0, fullUntil];
       });
-      return times.length === 0 ? null : Math.max(now + 1, Math.min(...times));
+      // what was due before has been seen: who waits nevertheless waits for something better
+      const later = times.filter((time) => time > now);
+      return later.length === 0 ? null : Math.min(...later);
     },
     view: (servers, now) => ({
       since: begin,
       servers: servers.map((server) => viewServer(server, stateOf(server.backend.id), now)),
-      lines: viewLines([...line.all()], (group) => waitFor('', group, servers, now), now),
+      lines: viewLines([...line.all()], (group) => waitFor({ account: '', group }, servers, fitsOf(servers), now), now),
     }),
     waiting() {
       const byModel = new Map<string, number>();

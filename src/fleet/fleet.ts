@@ -138,7 +138,7 @@ export function openFleet(
     const until = asking.get(backend.id) ?? 0;
     const isAsked = !asked.has(backend.id) && now < until && until - now <= ASKING_MS;
     // another request of this isolate asks already, and what is known will do
-    if (isAsked && known && (known.list || isEnough)) return null;
+    if (isAsked && (known?.list || isEnough)) return null;
     const answered = once(asked, backend, ask);
     later(answered);
     return { answered, isFirst: !known || isOld(known, now) };

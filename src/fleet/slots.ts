@@ -66,7 +66,7 @@ export type SlotAnswer =
       readonly isDown: boolean;
     }
   /** no server here could take it, as far as is known */
-  | { readonly kind: 'none'; readonly unfit: readonly { readonly id: string; readonly why: Unfit }[] }
+  | { readonly kind: 'none'; readonly unfit: readonly { readonly id: string; readonly why: Unfit | 'drained' }[] }
   /** too many wait */
   | { readonly kind: 'full'; readonly retryMs: number };
 

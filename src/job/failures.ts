@@ -119,6 +119,8 @@ export function kindOf(reason: FailureReason): FailureKind {
 const REFUSED_BY_SERVER = ['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict'];
 /** What a server reports of itself, although it says that trying again there does not help. */
 const REPORTED_OF_SERVER = ['model_changed', 'engine_changed'];
+/** Reported of a stage that a `DELETE` stopped: one of ours that came late, for an earlier run of the stage there. */
+const REPORTED_OF_US = ['cancelled'];
 
 /**
  * Whose a fault is: of the `server` or the way to it, so that another may take the stage; of the `job`, so that every
@@ -131,6 +133,7 @@ export function blameOf(fault: Fault): Blame {
     case 'refused':
       return REFUSED_BY_SERVER.includes(fault.code) ? 'server' : 'job';
     case 'reported':
+      if (REPORTED_OF_US.includes(fault.code)) return 'nobody';
       return fault.retryable || REPORTED_OF_SERVER.includes(fault.code) ? 'server' : 'job';
     case 'unreachable':
     case 'server_error':
@@ -147,10 +150,23 @@ export function blameOf(fault: Fault): Blame {
   }
 }
 
-/** What a fault tells the dispatcher of the server that had the slot. */
-export function slotOutcomeOf(fault: Fault): SlotOutcome {
+/** Servers at which a stage may come to nothing before it is no longer held against the next one. */
+const SUSPECT_AFTER = 2;
+
+/** Whether the server had the stage when the fault came: then the stage may be what it fails at. */
+const hadTheStage = ({ reason }: Fault): boolean =>
+  reason === 'server_error' || reason === 'invalid_response' || reason === 'reported' || reason === 'timeout';
+
+/**
+ * What a fault tells the dispatcher of the server that had the slot. `elsewhere`: other servers where the stage came to
+ * nothing. A stage at which one server after the other fails says nothing of them any more.
+ */
+export function slotOutcomeOf(fault: Fault, elsewhere: number): SlotOutcome {
   if (fault.reason === 'busy') return { kind: 'busy', retryMs: fault.retryAfterMs };
-  return blameOf(fault) === 'server' ? { kind: 'wrong', what: describeFailure(fault) } : { kind: 'dropped' };
+  const isSuspect = elsewhere >= SUSPECT_AFTER && hadTheStage(fault);
+  return blameOf(fault) === 'server' && !isSuspect
+    ? { kind: 'wrong', what: describeFailure(fault) }
+    : { kind: 'dropped' };
 }
 
 /**

@@ -15,10 +15,15 @@ import { jobPath } from './view.ts';
 
 /** Pauses before a stage goes again to a server where it came to nothing: they double. */
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
+/** Servers that a stage is sent to one after the other without a pause. */
+const AT_ONCE = 3;
 /** How often it is looked whether a stage server can take the job: as long again as it has been looked, within these. */
 const LOOK_MS = { least: 1000, most: 60_000 } as const;
-/** A job in a line is called. It asks by itself after as long again as it has waited, within these. */
-const LINE_MS = { least: 30_000, most: 15 * 60_000 } as const;
+/**
+ * A job in a line is called. It asks by itself, in case nobody calls, when twice the time is over that it was to wait,
+ * or as long again as it has waited, within these. Where the wait is not known, it is taken for long.
+ */
+const LINE_MS = { least: 5000, unknown: 30_000, most: 15 * 60_000 } as const;
 
 /** The longest pause that a job is given. */
 const LONGEST_PAUSE_MS = LINE_MS.most;
@@ -90,6 +95,8 @@ export interface Met {
   readonly reported: number;
   /** it came to nothing so often at the server it was just at, before now */
   readonly faultsThere: number;
+  /** servers where it came to nothing before */
+  readonly elsewhere: number;
   /** there is a server where it has not come to nothing yet */
   readonly hasOther: boolean;
 }
@@ -152,12 +159,14 @@ export function afterFault(
 }
 
 /** Milliseconds until the stage goes out again. `waitedMs` is how long it has come to nothing. */
-function pauseFor(fault: Fault, { faultsThere, hasOther }: Met, waitedMs: number): number {
+function pauseFor(fault: Fault, { faultsThere, elsewhere, hasOther }: Met, waitedMs: number): number {
   if (fault.reason === 'busy') return hasOther ? 0 : Math.min(BACKOFF_MS.most, fault.retryAfterMs);
-  if (blameOf(fault) === 'server' && hasOther) return 0;
+  // a stage that fails everywhere does not run through the whole fleet at once
+  if (blameOf(fault) === 'server' && hasOther && elsewhere < AT_ONCE) return 0;
   // as long again as it has been, so that a server that fell over is not hit by everybody at once
-  if (isWaiting(fault)) return Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, waitedMs));
-  return Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** faultsThere);
+  if (isWaiting(fault) || blameOf(fault) === 'bucket')
+    return Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, waitedMs));
+  return Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** Math.max(faultsThere, elsewhere - AT_ONCE));
 }
 
 /**
@@ -172,7 +181,8 @@ export function whileWaiting(
 ): Extract<Verdict, { kind: 'delay' }> | null {
   if (isOutOfPatience(record, patience, now)) return null;
   const busySince = since(record, now);
-  const { least, most } = line ? LINE_MS : LOOK_MS;
+  const { most } = line ? LINE_MS : LOOK_MS;
+  const least = line ? netOf(line.etaMs) : LOOK_MS.least;
   const pause = Math.min(most, Math.max(least, now - busySince), busySince + patience.queueMs - now);
   const { position = null, etaMs = null } = line ?? {};
   const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position, eta_ms: etaMs } };
@@ -182,6 +192,9 @@ export function whileWaiting(
     event: record.busySince === null ? event : null,
   };
 }
+
+const netOf = (etaMs: number | null): number =>
+  etaMs === null ? LINE_MS.unknown : Math.min(LINE_MS.unknown, LINE_MS.least + 2 * etaMs);
 
 /** The finished image of a job as callers see it. */
 export const imageOf = ({ id, request }: JobRecord, numBytes: number): ImageView => ({

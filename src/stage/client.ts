@@ -328,9 +328,27 @@ function retryAfter(header: string | null): number {
   return header !== null && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : DEFAULT_RETRY_AFTER_MS;
 }
 
+/** A clock that runs out after `ms` of running, with pauses in between that do not count. */
+function startWatch(ms: number, onEnd: () => void) {
+  let left = ms;
+  let running: { readonly since: number; readonly timer: ReturnType<typeof setTimeout> } | null = null;
+  return {
+    run(): void {
+      running ??= { since: Date.now(), timer: setTimeout(onEnd, left) };
+    },
+    pause(): void {
+      if (!running) return;
+      clearTimeout(running.timer);
+      left = Math.max(0, left - Math.max(0, Date.now() - running.since));
+      running = null;
+    },
+  };
+}
+
 /**
  * Three clocks on one call: the time that it computes, the time in the server's line, and the time since the last
- * message. The first to run out aborts the call and names itself.
+ * message. The first to run out aborts the call and names itself. Law: no server makes a call last longer than
+ * `timeoutMs` and `lineMs` together, whatever it says and however often it goes from one to the other.
  */
 function startTimers(call: StageCall) {
   const controller = new AbortController();
@@ -344,9 +362,9 @@ function startTimers(call: StageCall) {
   const listen = () => {
     silence = setTimeout(timedOut('silence', call.silenceMs), call.silenceMs);
   };
-  const compute = () => setTimeout(timedOut('total', call.timeoutMs), call.timeoutMs);
-  let total: ReturnType<typeof setTimeout> | null = compute();
-  let line: ReturnType<typeof setTimeout> | null = null;
+  const computing = startWatch(call.timeoutMs, timedOut('total', call.timeoutMs));
+  const inLine = startWatch(call.lineMs, expire({ reason: 'busy', retryAfterMs: DEFAULT_RETRY_AFTER_MS }));
+  computing.run();
   listen();
   const onAbort = () => controller.abort();
   if (call.signal.aborted) onAbort();
@@ -363,15 +381,12 @@ function startTimers(call: StageCall) {
     heard: (isInLine: boolean) => {
       clearTimeout(silence);
       listen();
-      if (isInLine) {
-        if (total) clearTimeout(total);
-        total = null;
-        line ??= setTimeout(expire({ reason: 'busy', retryAfterMs: DEFAULT_RETRY_AFTER_MS }), call.lineMs);
-      } else total ??= compute();
+      (isInLine ? computing : inLine).pause();
+      (isInLine ? inLine : computing).run();
     },
     stop: () => {
-      if (total) clearTimeout(total);
-      if (line) clearTimeout(line);
+      computing.pause();
+      inLine.pause();
       clearTimeout(silence);
       call.signal.removeEventListener('abort', onAbort);
     },

@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import { connectStageServer, type Route, type StageCall, type StageServer } from '../../src/stage/client.ts';
-import { type StageDone, stageOptions, toMetadata } from '../../src/stage/contract.ts';
+import { type StageDone, type StageEvent, stageOptions, toMetadata } from '../../src/stage/contract.ts';
 import { readAtMost } from '../../src/stage/read-at-most.ts';
 import { encodeMessage } from '../../src/stage/safetensors.ts';
 
@@ -91,6 +91,7 @@ const stageCall = (more: Partial<StageCall> = {}): StageCall => ({
   signal: new AbortController().signal,
   timeoutMs: 10_000,
   silenceMs: 10_000,
+  lineMs: 10_000,
   onProgress: () => {},
   ...more,
 });
@@ -177,6 +178,94 @@ describe('other answers', () => {
       await connectTo(says(200, '<html>This is a page, not a sequence of messages.</html>')),
     );
     expect(failure).toMatchObject({ reason: 'invalid_response' });
+  });
+});
+
+/** Says `queued` (its place) or `step` (null) each so many milliseconds, the last for ever. */
+const talks = (said: readonly (number | null)[], everyMs: number) => (_: IncomingMessage, response: ServerResponse) => {
+  let at = 0;
+  const next = () => {
+    const position = said[Math.min(at++, said.length - 1)] as number | null;
+    const event =
+      position === null
+        ? { event: 'step', step: 1, steps: 1, sigma: 1, ms: 1 }
+        : { event: 'queued', position, eta_ms: 100 };
+    response.write(encodeMessage({ metadata: toMetadata(event as StageEvent), tensors: {} }));
+  };
+  response.writeHead(200);
+  next();
+  const timer = setInterval(next, everyMs);
+  response.on('close', () => clearInterval(timer));
+};
+
+describe('three clocks:', () => {
+  const BUSY = { reason: 'busy', retryAfterMs: 1000 };
+  const total = (ms: number) => ({ reason: 'timeout', kind: 'total', ms });
+  /** What a call comes to, and after how long. */
+  const timed = async (said: readonly (number | null)[], more: Partial<StageCall>) => {
+    const server = await connectTo(talks(said, 20));
+    const begin = Date.now();
+    return { failure: await failureOf(server, more), ms: Date.now() - begin };
+  };
+
+  test('a stage that waits in the line longer than it may compute succeeds', async () => {
+    const latents = { data: new Float32Array(4 * 16), shape: [4, 16] };
+    const done = {
+      event: 'done',
+      compute_ms: 1,
+      encode_text_ms: 0,
+      decode_ms: 0,
+      encode_ms: 0,
+      steps_done: 1,
+    } as const;
+    const last = encodeMessage({
+      metadata: toMetadata({ ...done, engine: 'e', model_digest: 'd', warnings: [] }),
+      tensors: { latents },
+    });
+    const server = await connectTo((request, response) => {
+      talks([...Array.from({ length: 20 }, () => 1), 0], 20)(request, response);
+      setTimeout(() => response.end(last), 600);
+    });
+    const seen: number[] = [];
+    const outcome = await server.run(
+      stageCall({
+        timeoutMs: 400,
+        onProgress: (event) => void (event.event === 'queued' && seen.push(event.position)),
+      }),
+    );
+    expect(outcome.ok).toBe(true);
+    expect(seen.filter((position) => position === 1)).toHaveLength(20);
+  });
+
+  test('a line longer than its limit is a busy server, whatever computing may take', async () => {
+    const { failure, ms } = await timed([3], { timeoutMs: 50, lineMs: 300 });
+    expect(failure).toEqual(BUSY);
+    expect(ms).toBeGreaterThanOrEqual(295);
+  });
+
+  test('computing longer than its limit after the line is too long, and the line does not count', async () => {
+    const { failure, ms } = await timed([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], { timeoutMs: 150, lineMs: 10_000 });
+    expect(failure).toEqual(total(150));
+    expect(ms).toBeGreaterThanOrEqual(330);
+  });
+
+  test('a stage that computes is not ended by the clock of the line it was in', async () => {
+    const { failure } = await timed([1, 0, null], { timeoutMs: 500, lineMs: 100 });
+    expect(failure).toEqual(total(500));
+  });
+
+  test('silence ends a call in the line and while it computes', async () => {
+    for (const position of [1, 0]) {
+      const server = await connectTo(talks([position], 10_000));
+      expect(await failureOf(server, { silenceMs: 60 })).toEqual({ reason: 'timeout', kind: 'silence', ms: 60 });
+    }
+  });
+
+  test('a server that goes in and out of its line for ever has both limits together, and no more', async () => {
+    const flaps = Array.from({ length: 1000 }, (_, i) => (i % 2 === 0 ? 1 : null));
+    const { failure, ms } = await timed(flaps, { timeoutMs: 200, lineMs: 200 });
+    expect([BUSY, total(200)]).toContainEqual(failure);
+    expect(ms).toBeLessThan(1500);
   });
 });
 

@@ -66,9 +66,9 @@ test('of a server that refuses the token the operator reads why, and when it is 
   expect(sentences[0]).toBe('(no region)/default');
   expect(sentences.find((line) => /^ {2}a /.test(line))).toMatch(/^ {2}a +out +0\/2 .*unauthorized.*probe/);
   expect(fleet.deployment.logged('server_out')).toMatchObject([
-    { dispatcher: '/default', server: 'a', reason: expect.stringContaining('unauthorized') },
+    { dispatcher: '/default', backend: 'a', reason: expect.stringContaining('unauthorized') },
   ]);
-  expect(fleet.deployment.logged('stage_failed')[0]).toMatchObject({ server: 'a', status: 401 });
+  expect(fleet.deployment.logged('stage_failed')[0]).toMatchObject({ backend: 'a', status: 401 });
   const said = await metrics(fleet, token);
   expect(said).toContain('ralu_server_state{region="",pool="default",server="a",state="out"} 1');
   expect(said).toContain('ralu_breaker_openings_total{region="",pool="default",server="a"} 1');
@@ -82,7 +82,7 @@ test('of a server that refuses the token the operator reads why, and when it is 
       return (await stateOf(fleet, 'a'))?.state;
     }, PATIENCE)
     .toBe('ready');
-  expect(fleet.deployment.logged('server_back')).toMatchObject([{ dispatcher: '/default', server: 'a' }]);
+  expect(fleet.deployment.logged('server_back')).toMatchObject([{ dispatcher: '/default', backend: 'a' }]);
 });
 
 test('a server with another build is named with both digests, one that is silent with its silence', async () => {
