@@ -163,8 +163,8 @@ export function afterFault(
   return {
     kind: 'delay',
     changes: { tries, busySince, notBefore: now + wait },
-    // told once for each wait, however often servers are asked
-    event: isNoTry && record.busySince !== null ? null : event,
+    // told once, however often a server that takes nothing is asked
+    event: isNoTry && met.faultsThere > 0 ? null : event,
   };
 }
 
