@@ -13,6 +13,7 @@ const GROUPS = {
   worker: { maxWorkers: 2, sequence: { groupOrder: 3 } },
   // these wait for processes to start and for faults to pass, more than they compute
   stacks: { maxWorkers: 4, sequence: { groupOrder: 4 } },
+  crowds: { maxWorkers: 1, sequence: { groupOrder: 5 } },
 } as const;
 
 /** A project in Node: the tests of the folder of its name. */
@@ -44,7 +45,7 @@ export default defineConfig({
     projects: [
       project('numerics', 'pure'),
       project('account', 'pure'),
-      project('fleet', 'pure'),
+      project('fleet', 'pure', { exclude: ['test/fleet/crowd/**'] }),
       project('job', 'pure'),
       project('scripts', 'pure'),
       // the objects' own classes run in Node there
@@ -63,6 +64,8 @@ export default defineConfig({
             return {
               wrangler: { configPath: './wrangler.toml' },
               miniflare: {
+                // the bucket of accounts that stay in the EU; a deployment has it where it has such accounts
+                r2Buckets: { IMAGES_EU: 'ralu-images-eu' },
                 bindings: {
                   SIGNING_SECRET: 'test-signing-secret-with-32-bytes-or-more',
                   ADMIN_KEY: 'test-admin-key-with-32-bytes-or-more',
@@ -91,6 +94,13 @@ export default defineConfig({
         // commands and stacks at once in one file
         maxConcurrency: 2,
         env: ONE_THREAD,
+        testTimeout: 300_000,
+        hookTimeout: 120_000,
+      }),
+      // whole fleets: one after the other, so that what a test measures is its own
+      project('crowd', 'crowds', {
+        include: ['test/fleet/crowd/**/*.test.ts'],
+        globalSetup: ['test/e2e/bundle.ts'],
         testTimeout: 300_000,
         hookTimeout: 120_000,
       }),

@@ -5,12 +5,14 @@
  * waiting.
  */
 import type { JobEnd } from '../src/account/account.ts';
+import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import { DIRECTORY_NAME, type DirectoryCalls, type JobCalls, type Objects, type Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import * as tables from './account-tables.ts';
 import * as index from './index-tables.ts';
 import { pseudonymise } from './pseudonyms.ts';
+import { withTally } from './tally-table.ts';
 
 export interface ChoresEnv {
   readonly JOBS: Objects<Pick<JobCalls, 'cancel' | 'erase' | 'ending'>>;
@@ -56,7 +58,7 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, 
   let running: Promise<void> | null = null;
 
   const hasToCancel = ({ suspendedAt, cancelsJobs }: tables.AccountRecord): boolean =>
-    suspendedAt !== null && cancelsJobs && index.countOpen(sql) > 0;
+    suspendedAt !== null && cancelsJobs && index.openAfter(sql, 0, 1).length > 0;
 
   async function enterInDirectory({ id, name, createdAt, suspendedAt }: tables.AccountRecord): Promise<void> {
     const directory = env().DIRECTORY.getByName(DIRECTORY_NAME);
@@ -76,7 +78,7 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, 
       await Promise.all(
         jobs.slice(i, i + AT_ONCE).map(async ({ id }) => {
           try {
-            answers.push({ id, answer: await within(JOB_MS, 'the job', ask(env().JOBS.getByName(id))) });
+            answers.push({ id, answer: await within(JOB_MS, 'the job', ask(jobObject(env().JOBS, id))) });
           } catch (error) {
             logLine('job_not_reached', { job_id: id, error: String(error) });
           }
@@ -113,7 +115,10 @@ export function makeChores(env: () => ChoresEnv, storage: DurableObjectStorage, 
     erasedTo = nextPlace(jobs);
     if (index.jobsAfter(sql, { after: 0, through, onlyOpen: false, limit: 1 }).length > 0) return;
     storage.transactionSync(() => {
-      index.deleteTraces(sql);
+      index.deleteRequests(sql);
+      withTally(sql, (tally) => {
+        tally.paces = {};
+      });
       if (pseudonymise(sql, USERS_A_ROUND)) {
         notBefore = 0;
         return;

@@ -4,7 +4,6 @@
  * here awaits.
  */
 import {
-  type Arrivals,
   admit,
   IDEMPOTENCY_MS,
   type Idempotency,
@@ -15,9 +14,9 @@ import {
   type StartRequest,
 } from '../src/account/account.ts';
 import * as money from './account-money.ts';
-import { type AccountRecord, setArrivals } from './account-tables.ts';
+import type { AccountRecord } from './account-tables.ts';
 import * as index from './index-tables.ts';
-import { lineageOf } from './key-tables.ts';
+import { arrivalsOf, setArrivals, type Tally } from './tally-table.ts';
 
 /** Who starts jobs: a key that opens, of an account. */
 export interface Starter {
@@ -28,25 +27,20 @@ export interface Starter {
 /** As `attached`: no repetition is let in any more. SQLite keeps it as a number like any other. */
 const UNTOLD = Number.POSITIVE_INFINITY;
 
-/** What a key and its account have left. */
-export const arrivalsOf = (account: AccountRecord, key: KeyRecord): Arrivals => ({
-  key: key.arrival,
-  keyWork: key.workArrival,
-  accountWork: account.workArrival,
-});
-
 /** Enters the jobs of one request, all or none, unless limits or an earlier request of the same key say otherwise. */
 export function enter(
   sql: SqlStorage,
+  tally: Tally,
   { account, key }: Starter,
   { requestId, jobIds, work, price, user, idempotency }: StartRequest,
   now: number,
 ): Started {
-  const again = idempotency && recall(sql, { account, key }, idempotency, now);
+  const again = idempotency && recall(sql, tally, { account, key }, idempotency, now);
   if (again) return again;
   // the same call, come again after a broken stub
+  const arrivals = arrivalsOf(tally, key.id);
   if (jobIds.some((id) => index.hasJob(sql, id)))
-    return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, key.arrival, now) };
+    return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, arrivals.key, now) };
   if (account.suspendedAt !== null) return { kind: 'suspended' };
   // of a request whose jobs came in part, those that did not are entered now, under new ids
   const partly = idempotency && requestInPart(sql, idempotency, now);
@@ -58,8 +52,8 @@ export function enter(
     {
       limits: account.limits,
       keyTflopsPerMinute: key.tflopsPerMinute,
-      arrivals: arrivalsOf(account, key),
-      open: index.countOpen(sql),
+      arrivals,
+      open: tally.open,
       count,
       work: { ...work, flops: work.flops * share },
     },
@@ -67,15 +61,18 @@ export function enter(
   );
   if (admitted.refusal) return admitted.refusal;
   const { terms, limits } = account;
-  const payer = price && { terms, limits, key, lineage: lineageOf(sql, key.id), user, price };
-  const outOfMoney = payer && money.refuseToHold(sql, payer, count, now);
+  const payer = price && { terms, limits, key, user, price };
+  const outOfMoney = payer && money.refuseToHold(sql, tally, payer, count, now);
   if (outOfMoney) return outOfMoney;
-  if (payer) money.holdFor(sql, payer, entered, now);
-  setArrivals(sql, key.id, admitted.arrivals);
+  const hold = payer && money.holdFor(sql, tally, payer, entered, now);
+  setArrivals(tally, key.id, admitted.arrivals, now);
   const whole = jobIds.map((id, i) => kept[i] ?? id);
   const request = partly?.requestId ?? requestId;
-  for (const id of entered)
-    index.insertJob(sql, { id, requestId: request, keyId: key.id, createdAt: now }, admitted.costs);
+  for (const id of entered) {
+    const job = { id, seq: ++tally.place, requestId: request, idempotency: idempotency?.key ?? null };
+    index.insertJob(sql, { ...job, keyId: key.id, createdAt: now }, admitted.costs, hold);
+    tally.open++;
+  }
   if (idempotency) {
     const { attached } = index.readIdempotency(sql, idempotency.key) ?? { attached: 0 };
     // one that can be told from no other stays so; any other begins anew
@@ -114,6 +111,7 @@ function requestInPart(
  */
 export function recall(
   sql: SqlStorage,
+  tally: Tally,
   { account, key }: Starter,
   idempotency: Idempotency,
   now: number,
@@ -141,7 +139,7 @@ export function recall(
     jobIds: earlier.jobIds,
     requestId: earlier.requestId,
     held: money.heldFor(sql, earlier.jobIds),
-    rate: rateState(account.limits, key.arrival, now),
+    rate: rateState(account.limits, arrivalsOf(tally, key.id).key, now),
   };
 }
 

@@ -6,18 +6,20 @@ import {
   type AccountLimits,
   type Act,
   type Actor,
-  type Arrivals,
   type AuditEntry,
   DEFAULT_LIMITS,
   type PageQuery,
   type Terms,
   UNLIMITED,
 } from '../src/account/account.ts';
+import type { Jurisdiction } from '../src/account/place.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
+import { gatherRows } from './gather-rows.ts';
 import { LEDGER_TABLES } from './ledger-tables.ts';
+import type { Step } from './migrate.ts';
 
 /** Each entry is one migration, run once, in order. One that has been deployed is never edited. */
-export const ACCOUNT_MIGRATIONS = [
+export const ACCOUNT_MIGRATIONS: readonly Step[] = [
   `CREATE TABLE account (id TEXT PRIMARY KEY, name TEXT NOT NULL, limits TEXT NOT NULL, created_at INTEGER NOT NULL);
    CREATE TABLE key (id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL, created_at INTEGER NOT NULL, revoked_at INTEGER, arrival INTEGER NOT NULL);
    CREATE TABLE job (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL, key_id TEXT NOT NULL, created_at INTEGER NOT NULL, status TEXT NOT NULL, is_created INTEGER NOT NULL);
@@ -54,16 +56,18 @@ export const ACCOUNT_MIGRATIONS = [
    ALTER TABLE key ADD COLUMN micro_usd_per_month INTEGER;
    ALTER TABLE key ADD COLUMN lineage TEXT;
    ${LEDGER_TABLES}`,
-] as const;
+  `ALTER TABLE account ADD COLUMN jurisdiction TEXT`,
+  gatherRows,
+];
 
 export interface AccountRecord {
   readonly id: string;
   readonly name: string;
   readonly limits: AccountLimits;
   readonly terms: Terms;
+  /** where its jobs have to stay; null: anywhere */
+  readonly jurisdiction: Jurisdiction | null;
   readonly createdAt: number;
-  /** of `takeWork`: microseconds */
-  readonly workArrival: number;
   readonly suspendedAt: number | null;
   /** its open jobs are to be cancelled, as long as it is suspended */
   readonly cancelsJobs: boolean;
@@ -82,8 +86,8 @@ type AccountRow = {
   cancels_jobs: number;
   erases_through: number | null;
   is_listed: number;
-  work_arrival: number;
   terms: string | null;
+  jurisdiction: string | null;
 };
 
 export function readAccount(sql: SqlStorage): AccountRecord | null {
@@ -97,19 +101,13 @@ export function readAccount(sql: SqlStorage): AccountRecord | null {
     limits,
     // one opened before there were prices pays as it did: not ahead
     terms: row.terms === null ? UNLIMITED : (JSON.parse(row.terms) as Terms),
+    jurisdiction: row.jurisdiction as Jurisdiction | null,
     createdAt: row.created_at,
-    workArrival: row.work_arrival,
     suspendedAt: row.suspended_at,
     cancelsJobs: row.cancels_jobs === 1,
     erasesThrough: row.erases_through,
     isListed: row.is_listed === 1,
   };
-}
-
-/** What a key and its account have left. */
-export function setArrivals(sql: SqlStorage, keyId: string, { key, keyWork, accountWork }: Arrivals): void {
-  sql.exec('UPDATE key SET arrival = ?, work_arrival = ? WHERE id = ?', key, keyWork, keyId);
-  sql.exec('UPDATE account SET work_arrival = ?', accountWork);
 }
 
 /** What the directory shows of an account is changed, so it has to be told. */
@@ -142,9 +140,6 @@ export function setErasesThrough(sql: SqlStorage, seq: number | null): void {
   sql.exec('UPDATE account SET erases_through = ?', seq);
 }
 
-export const lastPlace = (sql: SqlStorage): number =>
-  sql.exec<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM job').one().seq ?? 0;
-
 /** Which secret of the account signs its webhooks, and since when; null: since the account was opened. */
 export function readWebhookSecret(sql: SqlStorage): {
   readonly newest: WebhookGeneration;
@@ -173,14 +168,22 @@ export function rotateWebhookSecret(sql: SqlStorage, at: number): void {
 
 export function insertAccount(
   sql: SqlStorage,
-  { id, name, limits, terms, createdAt }: Pick<AccountRecord, 'id' | 'name' | 'limits' | 'terms' | 'createdAt'>,
+  {
+    id,
+    name,
+    limits,
+    terms,
+    jurisdiction,
+    createdAt,
+  }: Pick<AccountRecord, 'id' | 'name' | 'limits' | 'terms' | 'jurisdiction' | 'createdAt'>,
 ): void {
   sql.exec(
-    'INSERT INTO account (id, name, limits, terms, created_at) VALUES (?, ?, ?, ?, ?)',
+    'INSERT INTO account (id, name, limits, terms, jurisdiction, created_at) VALUES (?, ?, ?, ?, ?, ?)',
     id,
     name,
     JSON.stringify(limits),
     JSON.stringify(terms),
+    jurisdiction,
     createdAt,
   );
 }

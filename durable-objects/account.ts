@@ -36,7 +36,8 @@ import {
   type SuccessorKey,
   withExcess,
 } from '../src/account/account.ts';
-import type { Standing } from '../src/account/standing.ts';
+import { placeOfJob } from '../src/account/job-id.ts';
+import { refuseKey, type Standing } from '../src/account/standing.ts';
 import type { WebhookGeneration } from '../src/account/webhook-secret.ts';
 import type { BackupPage, BackupQuery, Restored, RestorePage } from '../src/billing/backup.ts';
 import type { Reconciled } from '../src/billing/difference.ts';
@@ -44,12 +45,13 @@ import type { Posting } from '../src/billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../src/billing/spending.ts';
 import type { Statement } from '../src/billing/statement.ts';
 import { type MeterMinute, minuteOf } from '../src/billing/stripe.ts';
+import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import type { AccountCalls, DirectoryCalls, JobCalls, Objects, Posted } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Chores, makeChores } from './account-chores.ts';
 import * as money from './account-money.ts';
-import { arrivalsOf, enter, isShared, recall } from './account-start.ts';
+import { enter, isShared, recall } from './account-start.ts';
 import * as tables from './account-tables.ts';
 import * as index from './index-tables.ts';
 import { checkJobs, JOBS_A_PAGE } from './job-check.ts';
@@ -59,6 +61,7 @@ import { checkLedger } from './ledger-check.ts';
 import { readStatement, setMetered, sumMetered } from './ledger-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
 import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
+import { addWork, arrivalsOf, paceOf, readTally, setArrivals, withTally } from './tally-table.ts';
 import { readUsage } from './usage-tables.ts';
 
 /** What a deployment gives the object: the jobs' objects, and the one that lists the accounts. */
@@ -73,12 +76,24 @@ const OLD_SECRET_MS = 24 * 3_600_000;
 const JOB_MS = 10_000;
 /** a job is created within seconds of its entry, or its Worker is gone */
 const CREATION_MS = 60_000;
+/** entries looked at in one round, a page at a time, for those whose jobs never came */
+const ENTRIES_A_ROUND = 320;
+const ENTRIES_A_PAGE = 30;
+/** requests forgotten in one round */
+const REQUESTS_A_ROUND = 1000;
 /** how exactly a key's last use is kept */
 const USE_PRECISION_MS = 60_000;
 
 export class AccountObject extends DurableObject<AccountEnv> implements AccountCalls {
   readonly #sql: SqlStorage;
   readonly #chores: Chores;
+  #hasTables = false;
+  /** for when the alarm is set; null: not known */
+  #alarmAt: number | null = null;
+  /** open jobs that this incarnation has told they may begin: their objects are there */
+  readonly #confirmed = new Set<string>();
+  /** the objects of all jobs up to this place are known to have been there */
+  #knownTo = 0;
   /** jobs that were never heard of, and could not be asked, are left alone until then */
   #notAskedBefore = 0;
   /** when this incarnation last asked the open jobs */
@@ -90,24 +105,24 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     this.#chores = makeChores(() => this.env, ctx.storage, {
       ended: (id, end) => this.ended(id, end),
       // one that came only after it was asked for stays, and is asked again
-      gone: (id, wasCreated) => (wasCreated ? this.#lost(id) : this.withdraw([id], true)),
+      gone: (id, wasCreated) => (wasCreated ? this.#lost(id) : this.#letGo([id], true)),
     });
-    if (!hasTables(this.#sql)) return;
+    if (!this.#isOpened()) return;
     ctx.storage.transactionSync(() => migrate(this.#sql, tables.ACCOUNT_MIGRATIONS));
     // what an earlier incarnation left undone, or an earlier version never did
     const account = tables.readAccount(this.#sql);
-    if (account && this.#chores.dueAt(account) !== null) void ctx.storage.setAlarm(Date.now());
+    if (account && this.#chores.dueAt(account) !== null) this.#setAlarm(Date.now());
   }
 
   /** Makes the account with its first key. False, and nothing changed, where it exists. */
-  open({ id, name, limits, terms, key }: NewAccount): boolean {
+  open({ id, name, limits, terms, jurisdiction = null, key }: NewAccount): boolean {
     const now = Date.now();
     const isNew = this.ctx.storage.transactionSync(() => {
       migrate(this.#sql, tables.ACCOUNT_MIGRATIONS);
       if (tables.readAccount(this.#sql)) return false;
-      tables.insertAccount(this.#sql, { id, name, limits, terms, createdAt: now });
+      tables.insertAccount(this.#sql, { id, name, limits, terms, jurisdiction, createdAt: now });
       keys.insertKey(this.#sql, { ...key, createdAt: now });
-      this.#note('admin', 'account_opened', null, { name, ...limits, ...terms, key: key.id });
+      this.#note('admin', 'account_opened', null, { name, ...limits, ...terms, jurisdiction, key: key.id });
       return true;
     });
     if (isNew) this.#order();
@@ -118,15 +133,17 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   view(): AccountView | null {
     const account = this.#account();
     if (!account) return null;
-    const { id, name, limits, createdAt, suspendedAt } = account;
+    const { id, name, limits, jurisdiction, createdAt, suspendedAt } = account;
+    const tally = readTally(this.#sql);
     return {
       id,
       name,
       limits,
-      balance: money.readBalance(this.#sql, account.terms),
+      balance: money.balanceIn(tally, account.terms),
+      jurisdiction,
       createdAt,
       suspendedAt,
-      openJobs: index.countOpen(this.#sql),
+      openJobs: tally.open,
       isErasing: account.erasesThrough !== null,
     };
   }
@@ -142,7 +159,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
       terms: { ...account.terms, ...terms },
     };
     const isOtherMode = changed.terms.mode !== account.terms.mode;
-    if (isOtherMode && !money.isSettled(this.#sql)) return 'not_settled';
+    if (isOtherMode && !money.isSettled(this.#sql, readTally(this.#sql))) return 'not_settled';
     this.ctx.storage.transactionSync(() => {
       tables.changeAccount(this.#sql, changed);
       this.#note(actor, 'account_changed', null, { name: changed.name, ...changed.limits, ...changed.terms });
@@ -218,7 +235,12 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     this.ctx.storage.transactionSync(() => {
       const kept = { name, scopes, expiresAt, tflopsPerMinute, microUsdPerDay, microUsdPerMonth };
       this.#insertKey({ id: newId, hash, ...kept }, now);
-      keys.inheritArrivals(this.#sql, id, newId);
+      keys.inheritLineage(this.#sql, id, newId);
+      // what one key has used of its budgets, the other has used too
+      withTally(this.#sql, (tally) => {
+        const arrivals = tally.arrivals[id];
+        if (arrivals) tally.arrivals[newId] = arrivals;
+      });
       keys.setExpiry(this.#sql, id, until);
       this.#note(actor, 'key_rotated', id, { successor: newId, opensUntil: until });
     });
@@ -265,7 +287,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   eraseContent(actor: Actor): boolean {
     if (!this.#account()) return false;
     this.ctx.storage.transactionSync(() => {
-      tables.setErasesThrough(this.#sql, tables.lastPlace(this.#sql));
+      tables.setErasesThrough(this.#sql, readTally(this.#sql).place);
       this.#note(actor, 'content_erasure_asked', null, {});
     });
     this.#order();
@@ -303,14 +325,18 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const now = Date.now();
     const account = this.#account();
     const key = account && keys.readKey(this.#sql, keyId);
-    if (!account || !key) throw new Error('start without an account');
-    if (isOut(key, now)) return { kind: 'key_out', refusal: key.revokedAt === null ? 'expired' : 'revoked' };
+    const { keyHashes } = request;
+    const refused = refuseKey(key, { hashes: keyHashes ?? (key ? [key.hash] : []) }, now);
+    if (!account || !key || refused !== null) return { kind: 'key_out', refusal: refused ?? 'unknown' };
+    if (request.jobIds.some((id) => placeOfJob(id).jurisdiction !== account.jurisdiction))
+      throw new Error('jobs of another jurisdiction than their account');
+    if (!key.scopes.includes('generate')) return { kind: 'key_lacks', scope: 'generate' };
     keys.noteUse(this.#sql, keyId, now, USE_PRECISION_MS);
-    return this.ctx.storage.transactionSync((): Started => {
-      const started = enter(this.#sql, { account, key }, request, now);
-      this.#arm(now);
-      return started;
-    });
+    const started = this.ctx.storage.transactionSync(() =>
+      withTally(this.#sql, (tally) => enter(this.#sql, tally, { account, key }, request, now)),
+    );
+    this.#expect(now);
+    return started;
   }
 
   /**
@@ -321,7 +347,9 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const account = this.#account();
     const key = account && keys.readKey(this.#sql, keyId);
     if (!account || !key) return null;
-    return this.ctx.storage.transactionSync(() => recall(this.#sql, { account, key }, idempotency, Date.now()));
+    return this.ctx.storage.transactionSync(() =>
+      recall(this.#sql, readTally(this.#sql), { account, key }, idempotency, Date.now()),
+    );
   }
 
   /** Whether another request has attached to the jobs started under a key: then nobody's leaving may stop them. */
@@ -331,26 +359,56 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
 
   /**
    * Jobs that will not be created: their entries go, and with `refund` what they took from the key's rate comes back.
-   * Told again it changes nothing.
+   * One whose object is there, or cannot be asked, stays. Told again it changes nothing.
    */
-  withdraw(ids: readonly string[], refund: boolean): void {
-    this.ctx.storage.transactionSync(() => {
-      for (const id of ids) {
-        // read anew for each: a refund changes both
-        const account = this.#account();
-        const job = account && index.withdrawJob(this.#sql, id);
-        const key = job && keys.readKey(this.#sql, job.keyId);
-        if (job) money.letGo(this.#sql, id, Date.now());
-        if (refund && account && key)
-          tables.setArrivals(this.#sql, key.id, refunded(account.limits, arrivalsOf(account, key), job.costs));
-      }
-    });
+  async withdraw(ids: readonly string[], refund: boolean): Promise<void> {
+    if (!this.#account()) return;
+    const asked = ids.filter((id) => !this.#confirmed.has(id) && index.readUncreated(this.#sql, id) !== null);
+    const absent = await Promise.all(asked.map((id) => this.#isAbsent(id)));
+    this.#letGo(
+      asked.filter((_, i) => absent[i]),
+      refund,
+    );
   }
 
-  /** Whether a job may begin. One that was let go before its object came never may, whenever it asks. */
+  /** Whether the object of a job is not there. False where it cannot be asked: the alarm asks again. */
+  async #isAbsent(id: string): Promise<boolean> {
+    try {
+      return (await within(JOB_MS, 'the job', jobObject(this.env.JOBS, id).ending())) === null;
+    } catch (error) {
+      logLine('job_not_reached', { job_id: id, error: String(error) });
+      return false;
+    }
+  }
+
+  /** Lets entries go whose jobs are not there, unless one has come meanwhile. */
+  #letGo(ids: readonly string[], refund: boolean): void {
+    const account = this.#account();
+    const gone = ids.filter((id) => !this.#confirmed.has(id));
+    if (!account || gone.length === 0) return;
+    const now = Date.now();
+    this.ctx.storage.transactionSync(() =>
+      withTally(this.#sql, (tally) => {
+        for (const id of gone) {
+          const job = index.readUncreated(this.#sql, id);
+          if (!job) continue;
+          money.letGo(this.#sql, tally, id, now);
+          index.unlistJob(this.#sql, id);
+          tally.open--;
+          if (refund && keys.readKey(this.#sql, job.keyId))
+            setArrivals(tally, job.keyId, refunded(account.limits, arrivalsOf(tally, job.keyId), job.costs), now);
+        }
+      }),
+    );
+  }
+
+  /**
+   * Whether a job may begin. One that was let go before its object came never may, whenever it asks. It is there since
+   * before it asked, so an incarnation that has forgotten this finds it by asking.
+   */
   confirm(id: string): Confirmed {
     if (!this.#account() || index.readStatus(this.#sql, id) !== 'open') return 'gone';
-    index.markCreated(this.#sql, [id]);
+    this.#confirmed.add(id);
     return 'held';
   }
 
@@ -361,20 +419,28 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   ended(id: string, { status, work, charge, excess }: JobEnd): EndTaken {
     const account = this.#account();
     if (!account) return null;
-    return this.ctx.storage.transactionSync(() => {
-      const keyId = index.readKeyOfJob(this.#sql, id);
-      if (index.setStatus(this.#sql, id, status)) {
-        if (work) index.addWork(this.#sql, work);
-        const key = keyId === null ? null : keys.readKey(this.#sql, keyId);
-        if (key && excess) {
-          const spent = withExcess(account.limits, arrivalsOf(account, key), { key, excess }, Date.now());
-          tables.setArrivals(this.#sql, key.id, spent);
+    const now = Date.now();
+    const taken = this.ctx.storage.transactionSync(() =>
+      withTally(this.#sql, (tally): EndTaken => {
+        const before = index.readStatus(this.#sql, id);
+        const keyId = index.readKeyOfJob(this.#sql, id);
+        const isListed = keyId !== null || money.isHeld(this.#sql, id);
+        if (before === 'open') {
+          tally.open--;
+          if (work) addWork(tally, work);
+          const key = keyId === null ? null : keys.readKey(this.#sql, keyId);
+          if (key && excess) {
+            const spent = withExcess(account.limits, arrivalsOf(tally, key.id), { key, excess }, now);
+            setArrivals(tally, key.id, spent, now);
+          }
         }
-      }
-      const isListed = keyId !== null || money.isHeld(this.#sql, id);
-      const settled = money.settle(this.#sql, id, charge, Date.now());
-      return isListed ? settled : 'unlisted';
-    });
+        const end = { status: before === 'open' ? status : null, charge };
+        const settled = money.settle(this.#sql, tally, id, end, now);
+        return isListed ? settled : 'unlisted';
+      }),
+    );
+    this.#confirmed.delete(id);
+    return taken;
   }
 
   /** A meter outside has taken the charge of a job. Told again it changes nothing. */
@@ -392,7 +458,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const account = this.#account();
     if (!account) return null;
     return this.ctx.storage.transactionSync(() => {
-      const posted = money.post(this.#sql, account.terms, posting, Date.now());
+      const posted = withTally(this.#sql, (tally) => money.post(this.#sql, tally, account.terms, posting, Date.now()));
       if (posted.kind === 'posted' && posted.isNew) {
         const { id, kind, amount, job, reason } = posting;
         this.#note(actor, 'money_posted', job, { id, kind, microUsd: amount, reason });
@@ -433,7 +499,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const account = this.#account();
     if (!account) return null;
     if (account.suspendedAt === null) return { kind: 'not_suspended' };
-    const open = index.countOpen(this.#sql);
+    const { open } = readTally(this.#sql);
     if (open > 0) return { kind: 'has_open_jobs', open };
     const isAgain = readSums(this.#sql).seq > page.sums.seq;
     const restored = restore(this.ctx.storage, page, Date.now());
@@ -446,13 +512,15 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
 
   /** Milliseconds a TFLOP that the account's last jobs on a model took; null before the first. */
   pace(model: string): number | null {
-    return this.#account() && index.readPace(this.#sql, model);
+    return this.#account() && paceOf(readTally(this.#sql), model);
   }
 
   /** The object of a job that was there is not there any more: its entry goes, and what is still held for it. */
   #lost(id: string): void {
     this.ctx.storage.transactionSync(() => {
-      if (index.readStatus(this.#sql, id) === 'open') money.letGo(this.#sql, id, Date.now());
+      withTally(this.#sql, (tally) => {
+        if (index.readStatus(this.#sql, id) === 'open') money.letGo(this.#sql, tally, id, Date.now());
+      });
       this.erased(id);
     });
   }
@@ -462,8 +530,13 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     if (!this.#account()) return;
     this.ctx.storage.transactionSync(() => {
       index.deleteIdempotencyOf(this.#sql, id);
-      index.deleteJob(this.#sql, id);
+      if (index.readStatus(this.#sql, id) === 'open')
+        withTally(this.#sql, (tally) => {
+          tally.open--;
+        });
+      index.unlistJob(this.#sql, id);
     });
+    this.#confirmed.delete(id);
   }
 
   /** Jobs of the account, newest first; `before` is the place after which to go on. */
@@ -477,8 +550,9 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
    */
   override async alarm(): Promise<void> {
     const now = Date.now();
+    this.#alarmAt = null;
     if (!this.#account()) return;
-    index.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS);
+    index.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS, REQUESTS_A_ROUND);
     await this.#letGoUncreated(now);
     await this.#askOpen(now);
     await this.#chores.round();
@@ -488,6 +562,7 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   async #askOpen(now: number): Promise<void> {
     if (now >= this.#askedAt && now - this.#askedAt < RECONCILE_MS) return;
     this.#askedAt = now;
+    this.#countOpen();
     const silent = index.drawOpen(this.#sql, { now, silentMs: RECONCILE_MS, most: JOBS_A_ROUND });
     await reconcile(this.env.JOBS, silent, {
       ended: (id, end) => this.ended(id, end),
@@ -496,23 +571,49 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     });
   }
 
+  /** The tally has as many open jobs as there are: a wrong count would refuse work for ever. */
+  #countOpen(): void {
+    withTally(this.#sql, (tally) => {
+      const open = index.countOpen(this.#sql);
+      if (tally.open !== open) logLine('alert', { what: 'open_jobs_miscounted', counted: tally.open, open });
+      tally.open = open;
+    });
+  }
+
+  /** Asks the jobs entered a minute ago that were never heard of, and lets those go that are not there. */
   async #letGoUncreated(now: number): Promise<void> {
     this.#notAskedBefore = now + CREATION_MS;
-    for (const id of index.readUncreated(this.#sql, now - CREATION_MS)) {
-      try {
-        const end = await within(JOB_MS, 'the job', this.env.JOBS.getByName(id).ending());
-        if (end) {
-          index.markCreated(this.#sql, [id]);
-          continue;
-        }
-      } catch (error) {
-        // asked again by the next alarm; the others are not kept waiting
-        logLine('job_not_reached', { job_id: id, error: String(error) });
-        continue;
+    let place = this.#knownTo;
+    let areKnown = true;
+    for (let looked = 0; looked < ENTRIES_A_ROUND; looked += ENTRIES_A_PAGE) {
+      const page = index.openAfter(this.#sql, place, ENTRIES_A_PAGE);
+      const due = page.filter(({ createdAt }) => createdAt < now - CREATION_MS);
+      const isKnown = await Promise.all(due.map((job) => this.#isKnown(job)));
+      const unknown: number = areKnown ? isKnown.indexOf(false) : 0;
+      const known: index.OpenJob | undefined = unknown < 0 ? due.at(-1) : due[unknown - 1];
+      if (areKnown && known) this.#knownTo = known.seq;
+      areKnown &&= unknown < 0;
+      place = due.at(-1)?.seq ?? place;
+      if (due.length < ENTRIES_A_PAGE) return;
+    }
+  }
+
+  /** Whether it is known of an open job that its object was there, or that it is not: then the job is let go. */
+  async #isKnown({ id, isCreated }: index.OpenJob): Promise<boolean> {
+    if (isCreated || this.#confirmed.has(id)) return true;
+    try {
+      const end = await within(JOB_MS, 'the job', jobObject(this.env.JOBS, id).ending());
+      if (end) index.markCreated(this.#sql, id);
+      else {
+        // its Worker is gone, and did not withdraw it
+        this.#letGo([id], true);
+        logLine('job_never_came', { job_id: id });
       }
-      // its Worker is gone, and did not withdraw it
-      this.withdraw([id], true);
-      logLine('job_never_came', { job_id: id });
+      return true;
+    } catch (error) {
+      // asked again by the next alarm; the others are not kept waiting
+      logLine('job_not_reached', { job_id: id, error: String(error) });
+      return false;
     }
   }
 
@@ -522,19 +623,30 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     this.#arm(Date.now());
   }
 
+  /** Jobs may have been entered now: the alarm is to look for them, and comes sooner where it would come later. */
+  #expect(now: number): void {
+    if (this.#alarmAt === null) this.#arm(now);
+    else if (this.#alarmAt > now + CREATION_MS + 1) this.#setAlarm(now + CREATION_MS + 1);
+  }
+
   /** Sets the alarm for whatever is due first. */
   #arm(now: number): void {
     const account = this.#account();
-    const uncreated = index.oldestUncreated(this.#sql);
+    const [unknown] = index.openAfter(this.#sql, this.#knownTo, 1);
     const idempotency = index.oldestIdempotency(this.#sql);
     const chores = account && this.#chores.dueAt(account);
     const due = [
-      ...(uncreated === null ? [] : [Math.max(uncreated + CREATION_MS + 1, this.#notAskedBefore)]),
+      ...(unknown ? [Math.max(unknown.createdAt + CREATION_MS + 1, this.#notAskedBefore)] : []),
       ...(idempotency === null ? [] : [idempotency + IDEMPOTENCY_MS + 1]),
       ...(chores === null ? [] : [chores]),
-      ...(account && index.countOpen(this.#sql) > 0 ? [nextRound(account.createdAt, now)] : []),
+      ...(account && index.openAfter(this.#sql, 0, 1).length > 0 ? [nextRound(account.createdAt, now)] : []),
     ];
-    if (due.length > 0) void this.ctx.storage.setAlarm(Math.max(now + 1, Math.min(...due)));
+    if (due.length > 0) this.#setAlarm(Math.max(now + 1, Math.min(...due)));
+  }
+
+  #setAlarm(at: number): void {
+    this.#alarmAt = at;
+    void this.ctx.storage.setAlarm(at);
   }
 
   #note(actor: Actor, act: AuditEntry['act'], subject: string | null, detail: AuditEntry['detail']): void {
@@ -542,7 +654,13 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   }
 
   #account(): tables.AccountRecord | null {
-    return hasTables(this.#sql) ? tables.readAccount(this.#sql) : null;
+    return this.#isOpened() ? tables.readAccount(this.#sql) : null;
+  }
+
+  /** Whether there is an account: once there is, there will be. */
+  #isOpened(): boolean {
+    this.#hasTables ||= hasTables(this.#sql);
+    return this.#hasTables;
   }
 }
 
@@ -553,4 +671,4 @@ function isAsItWas(sql: SqlStorage, before: readonly index.IndexedCharge[], id: 
   return then?.id === now?.id && then?.status === now?.status && then?.captured === now?.captured;
 }
 
-const viewKey = ({ hash: _, arrival: __, workArrival: ___, ...key }: KeyRecord): KeyView => key;
+const viewKey = ({ hash: _, ...key }: KeyRecord): KeyView => key;

@@ -26,7 +26,14 @@ import {
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, forget, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
+import {
+  DROPPED_AT_BREAK,
+  DROPPED_AT_ERASURE,
+  type DueLetter,
+  forget,
+  lettersAtEnd,
+  lettersAtErasure,
+} from '../src/job/outbox.ts';
 import { needsOf, viewPlan } from '../src/job/plan.ts';
 import {
   afterFault,
@@ -156,6 +163,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       view: () => this.viewWithLogs(null),
       server: (id) => this.#servers.byId(id),
       everyServer: () => this.#servers.all(),
+      erasure: () => this.#erasure(Date.now()),
       expire: () => this.#scrub('expired'),
     });
     ctx.blockConcurrencyWhile(async () => {
@@ -197,6 +205,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (isNew) this.#go();
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
     return this.view(null);
+  }
+
+  async createWithLogs(job: NewJob): Promise<JobWithLogs | null> {
+    return (await this.create(job)) && this.viewWithLogs(null);
   }
 
   view(owner: string | null): JobView | null {
@@ -556,7 +568,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   ): Promise<void> {
     if (image) {
       try {
-        await putPicture(this.env.IMAGES, row, image);
+        await putPicture(this.env, row, image);
       } catch (error) {
         this.#retryOrFail(row, { reason: 'storage_failed', detail: messageOf(error) }, job.usage);
         return;
@@ -584,7 +596,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     if (isStored && job.room.name === 'done') this.#afterEnd();
     // cancelled or erased while the image was on its way: it must not stay behind
-    if (!isStored && image) await dropPicture(this.env.IMAGES, row);
+    if (!isStored && image) await dropPicture(this.env, row);
     this.#watchers.notify();
   }
 
@@ -592,10 +604,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(this.#rows)): void {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !this.#standsAt(row, row.attempt + (isSent ? 1 : 0))) return;
-    if (isSent) logLine('stage_failed', { job_id: row.id, stage: row.room.stage, attempt: row.tries + 1, ...fault });
     const { stage } = row.room;
-    const { tried, ...counted } = metSoFar(this.#rows, stage);
     const at = readAttempts(this.#rows).at(-1)?.backend ?? '';
+    if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });
+    const { tried, ...counted } = metSoFar(this.#rows, stage);
     const met = { ...counted, hasOther: this.#servers.hasOther([...tried, at], row.plan.model.id) };
     const verdict = afterFault(row, stage, fault, { patience: this.#limits, met, now: Date.now() });
     // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
@@ -710,7 +722,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!row) return;
     const now = Date.now();
     this.#rows.transact(() => {
-      const letters = lettersAtErasure(row, readAttempts(this.#rows), now);
+      const letters = this.#erasure(now);
       removeLetters(this.#rows, DROPPED_AT_ERASURE);
       for (const { letter, dueAt } of letters) addLetter(this.#rows, letter, dueAt);
       deleteContent(this.#rows);
@@ -718,6 +730,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     this.#watchers.notify();
     logLine('job_erased', { job_id: row.id, why });
+  }
+
+  /** What is to be told when the job is erased. */
+  #erasure(now: number): readonly DueLetter[] {
+    const row = this.#row();
+    return row ? lettersAtErasure(row, readAttempts(this.#rows), now) : [];
   }
 
   /** Whether the bucket has not deleted the picture of an erased job of `owner`. */

@@ -8,9 +8,7 @@ type KeyRow = {
   hash: string;
   created_at: number;
   revoked_at: number | null;
-  arrival: number;
   tflops_per_minute: number | null;
-  work_arrival: number;
   is_signed: number;
   scopes: string;
   expires_at: number | null;
@@ -28,9 +26,7 @@ const toKey = (row: KeyRow): KeyRecord => ({
   expiresAt: row.expires_at,
   revokedAt: row.revoked_at,
   lastUsedAt: row.last_used_at,
-  arrival: row.arrival,
   tflopsPerMinute: row.tflops_per_minute,
-  workArrival: row.work_arrival,
   microUsdPerDay: row.micro_usd_per_day,
   microUsdPerMonth: row.micro_usd_per_month,
 });
@@ -58,8 +54,8 @@ export function insertKey(
   }: NewKey & Pick<KeyRecord, 'createdAt'>,
 ): void {
   sql.exec(
-    `INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, arrival, is_signed, scopes, expires_at, tflops_per_minute, micro_usd_per_day,
-       micro_usd_per_month) VALUES (?, ?, ?, ?, NULL, 0, 1, ?, ?, ?, ?, ?)`,
+    `INSERT OR IGNORE INTO key (id, name, hash, created_at, revoked_at, is_signed, scopes, expires_at, tflops_per_minute, micro_usd_per_day,
+       micro_usd_per_month) VALUES (?, ?, ?, ?, NULL, 1, ?, ?, ?, ?, ?)`,
     id,
     name,
     hash,
@@ -93,27 +89,26 @@ export function setExpiry(sql: SqlStorage, id: string, at: number): void {
   sql.exec('UPDATE key SET expires_at = ? WHERE id = ?', at, id);
 }
 
-/** The ids of a key and of those in whose place it is, or that are in its: their spending counts together. */
-export const lineageOf = (sql: SqlStorage, id: string): readonly string[] =>
-  sql
-    .exec<{ id: string }>(
-      'SELECT id FROM key WHERE COALESCE(lineage, id) = (SELECT COALESCE(lineage, id) FROM key WHERE id = ?)',
-      id,
-    )
-    .toArray()
-    .map((key) => key.id);
-
 /**
- * What one key has used of its budgets, the other has used too, and what it will spend counts for both: replacing a key
- * gives nobody a new minute, or a new month.
+ * The first of the keys in whose place a key is: their spending counts together, under that id. Null where the key is
+ * not there any more.
  */
-export function inheritArrivals(sql: SqlStorage, from: string, to: string): void {
-  sql.exec(
-    `UPDATE key SET (arrival, work_arrival, lineage) = (SELECT arrival, work_arrival, COALESCE(lineage, id) FROM key WHERE id = ?)
-     WHERE id = ?`,
-    from,
-    to,
-  );
+export const rootOf = (sql: SqlStorage, id: string): string | null =>
+  sql.exec<{ root: string }>('SELECT COALESCE(lineage, id) AS root FROM key WHERE id = ?', id).toArray()[0]?.root ??
+  null;
+
+/** Every key that has a limit of spending, or is in the place of one: its id, and the first of those before it. */
+export const limitedKeys = (sql: SqlStorage): readonly { readonly id: string; readonly root: string }[] =>
+  sql
+    .exec<{ id: string; root: string }>(
+      `SELECT id, COALESCE(lineage, id) AS root FROM key
+       WHERE micro_usd_per_day IS NOT NULL OR micro_usd_per_month IS NOT NULL`,
+    )
+    .toArray();
+
+/** A key takes the place of another: what is spent with it counts for both, and replacing gives nobody a new month. */
+export function inheritLineage(sql: SqlStorage, from: string, to: string): void {
+  sql.exec('UPDATE key SET lineage = (SELECT COALESCE(lineage, id) FROM key WHERE id = ?) WHERE id = ?', from, to);
 }
 
 /** Writes when a key was used, unless that is known to `precisionMs` already. */

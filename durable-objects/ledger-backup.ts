@@ -9,18 +9,20 @@ import {
   type RestorePage,
   sumsFault,
 } from '../src/billing/backup.ts';
-import { type Entry, endId, holdId, isExact, isSame, LEDGER_ACCOUNTS } from '../src/billing/ledger.ts';
+import { type Entry, endId, holdId, isExact, isSame } from '../src/billing/ledger.ts';
 import { letGo } from './account-money.ts';
 import {
   appendEntry,
   type ChargeRow,
   columnsWith,
+  endIndexOfEntries,
+  indexEntries,
   readChargesAfter,
-  readColumns,
   readEntries,
   readEntry,
   writeCharge,
 } from './ledger-tables.ts';
+import { readTally, type Tally, withTally } from './tally-table.ts';
 import { readUsageAfter, writeUsage } from './usage-tables.ts';
 
 const count = (sql: SqlStorage, select: string): number => sql.exec<{ count: number }>(select).one().count;
@@ -31,9 +33,7 @@ export const readSums = (sql: SqlStorage): LedgerSums => ({
   seq: lastSeq(sql),
   charges: count(sql, 'SELECT COUNT(*) AS count FROM charge'),
   usage: count(sql, 'SELECT COUNT(*) AS count FROM usage'),
-  columns: Object.fromEntries(
-    LEDGER_ACCOUNTS.map((name) => [name, readColumns(sql, name)]),
-  ) as unknown as LedgerSums['columns'],
+  columns: readTally(sql).columns,
 });
 
 /** A page of one part. */
@@ -72,7 +72,8 @@ export function restore(storage: DurableObjectStorage, page: RestorePage, now: n
     const written = storage.transactionSync(() => {
       switch (page.part) {
         case 'entries':
-          return page.rows.filter((row) => restoreEntry(sql, row)).length;
+          indexEntries(sql);
+          return withTally(sql, (tally) => page.rows.filter((row) => restoreEntry(sql, tally, row)).length);
         case 'charges':
           requireEntries(sql, page.sums);
           return page.rows.filter((row) => restoreCharge(sql, row)).length;
@@ -80,7 +81,12 @@ export function restore(storage: DurableObjectStorage, page: RestorePage, now: n
           requireEntries(sql, page.sums);
           return page.rows.filter((row) => writeUsage(sql, row)).length;
         case 'end':
-          return endRestore(sql, page.sums, now);
+          return withTally(sql, (tally) => {
+            const released = endRestore(sql, tally, page.sums, now);
+            endIndexOfEntries(sql);
+            tally.spent = null;
+            return released;
+          });
       }
     });
     return { kind: 'restored', written };
@@ -97,7 +103,7 @@ function requireEntries(sql: SqlStorage, { seq }: LedgerSums): void {
 }
 
 /** Whether it was written. */
-function restoreEntry(sql: SqlStorage, { seq, ...entry }: BackupRows['entries'][number]): boolean {
+function restoreEntry(sql: SqlStorage, tally: Tally, { seq, ...entry }: BackupRows['entries'][number]): boolean {
   const { id } = entry;
   const before = readEntry(sql, id);
   if (before) {
@@ -109,19 +115,19 @@ function restoreEntry(sql: SqlStorage, { seq, ...entry }: BackupRows['entries'][
   if (seq !== last + 1) throw new NotRestored(`entry ${id}`, `has place ${seq}; the ledger goes on with ${last + 1}`);
   const fault = entryFault(entry);
   if (fault !== null) throw new NotRestored(`entry ${id}`, fault);
-  appendEntry(sql, entry, heldBy(sql, entry), seq);
+  appendEntry(sql, tally, entry, heldBy(sql, tally, entry), seq);
   return true;
 }
 
 /** What the hold is that an entry resolves. */
-function heldBy(sql: SqlStorage, entry: Entry): number {
+function heldBy(sql: SqlStorage, tally: Tally, entry: Entry): number {
   const { id, kind, job, amount } = entry;
   const resolves = kind === 'capture' || kind === 'release' ? readEntry(sql, holdId(job as string)) : null;
   if (!resolves && (kind === 'capture' || kind === 'release'))
     throw new NotRestored(`entry ${id}`, 'must come after the hold that it resolves');
   const held = resolves?.amount ?? 0;
   if (resolves && amount > held) throw new NotRestored(`entry ${id}`, `must be at most the ${held} that was held`);
-  const { debited, credited } = columnsWith(sql, entry, held);
+  const { debited, credited } = columnsWith(tally, entry, held);
   if (!isExact(debited) || !isExact(credited)) throw new NotRestored(`entry ${id}`, 'makes a sum too large');
   return held;
 }
@@ -141,7 +147,7 @@ const isLetGoSince = (sql: SqlStorage, seq: number): boolean =>
   sql.exec('SELECT 1 FROM charge WHERE captured IS NULL LIMIT 1').toArray().length === 0;
 
 /** How many holds were let go: their jobs are not there any more. */
-function endRestore(sql: SqlStorage, sums: LedgerSums, now: number): number {
+function endRestore(sql: SqlStorage, tally: Tally, sums: LedgerSums, now: number): number {
   const are = readSums(sql);
   // told again: all that came after it is what it let go
   if (are.seq > sums.seq && isLetGoSince(sql, sums.seq)) return 0;
@@ -150,6 +156,6 @@ function endRestore(sql: SqlStorage, sums: LedgerSums, now: number): number {
   const fault = sumsFault(sums, are.columns);
   if (fault !== null) throw new NotRestored('columns', fault);
   const open = sql.exec<{ job: string }>('SELECT job FROM charge WHERE captured IS NULL').toArray();
-  for (const { job } of open) letGo(sql, job, now);
+  for (const { job } of open) letGo(sql, tally, job, now);
   return open.length;
 }

@@ -2,7 +2,7 @@
 import { type Difference, type DifferenceKind, MAX_OF_KIND } from '../src/billing/difference.ts';
 import { LEDGER_ACCOUNTS } from '../src/billing/ledger.ts';
 import { formatUsd } from '../src/billing/money.ts';
-import { readColumns } from './ledger-tables.ts';
+import { readTally } from './tally-table.ts';
 
 export interface Checked {
   readonly differences: readonly Difference[];
@@ -14,33 +14,37 @@ type Row = { subject: string; expected: number | null; found: number | null };
 
 const shown = (micro: number | null): string => (micro === null ? 'none' : formatUsd(micro));
 
+/** The holds of each job, and what resolved them: one of each, and their sums where there should be no second. */
+const HOLDS = "(SELECT job, SUM(amount) AS amount, MIN(seq) AS seq FROM entry WHERE kind = 'hold' GROUP BY job)";
+const ENDS = "(SELECT job, SUM(amount) AS amount FROM entry WHERE kind IN ('capture', 'release') GROUP BY job)";
+
 /** Each selects what is wrong: `subject`, `expected`, `found`, in micro-dollars. */
 const WRONG_ROWS: Readonly<Partial<Record<DifferenceKind, string>>> = {
   hold_without_charge: `SELECT job AS subject, amount AS expected, NULL AS found FROM entry AS hold
      WHERE kind = 'hold' AND NOT EXISTS (SELECT 1 FROM charge WHERE job = hold.job)`,
   charge_without_hold: `SELECT charge.job AS subject, charge.held AS expected, hold.amount AS found FROM charge
-     LEFT JOIN entry AS hold ON hold.id = 'hold:' || charge.job AND hold.kind = 'hold' WHERE hold.amount IS NOT charge.held`,
+     LEFT JOIN ${HOLDS} AS hold ON hold.job = charge.job WHERE hold.amount IS NOT charge.held`,
   charge_without_end: `SELECT charge.job AS subject, finish.amount AS expected, charge.captured AS found FROM charge
-     LEFT JOIN entry AS finish ON finish.id = 'end:' || charge.job WHERE finish.amount IS NOT charge.captured`,
+     LEFT JOIN ${ENDS} AS finish ON finish.job = charge.job WHERE finish.amount IS NOT charge.captured`,
   end_without_hold: `SELECT finish.id AS subject, NULL AS expected, finish.amount AS found FROM entry AS finish
-     LEFT JOIN entry AS hold ON hold.id = 'hold:' || finish.job AND hold.kind = 'hold' AND hold.seq < finish.seq
+     LEFT JOIN ${HOLDS} AS hold ON hold.job = finish.job AND hold.seq < finish.seq
      WHERE finish.kind IN ('capture', 'release') AND hold.seq IS NULL`,
   captured_above_hold: `SELECT charge.job AS subject, charge.held AS expected, charge.captured AS found FROM charge
      WHERE charge.captured > charge.held
-     UNION SELECT finish.job, hold.amount, finish.amount FROM entry AS finish
-     JOIN entry AS hold ON hold.id = 'hold:' || finish.job WHERE finish.kind = 'capture' AND finish.amount > hold.amount`,
+     UNION SELECT finish.job, hold.amount, finish.amount FROM ${ENDS} AS finish
+     JOIN ${HOLDS} AS hold ON hold.job = finish.job WHERE finish.amount > hold.amount`,
   refunded: `SELECT charge.job AS subject, COALESCE(refund.amount, 0) AS expected, charge.refunded AS found FROM charge
      LEFT JOIN (SELECT job, SUM(amount) AS amount FROM entry WHERE kind = 'refund' GROUP BY job) AS refund
      ON refund.job = charge.job WHERE charge.refunded <> COALESCE(refund.amount, 0)`,
-  hold_without_job: `SELECT charge.job AS subject, NULL AS expected, charge.held AS found FROM charge
-     LEFT JOIN job ON job.id = charge.job AND job.status = 'open' WHERE charge.captured IS NULL AND job.id IS NULL`,
+  hold_without_job: `SELECT id AS subject, NULL AS expected, held AS found FROM job
+     WHERE held IS NOT NULL AND captured IS NULL AND status IS NOT 'open'`,
   waits_for_meter: `SELECT job AS subject, captured AS expected, NULL AS found FROM charge WHERE meter = 'waiting'`,
 };
 
 /** The columns of an account of the ledger as its entries have them. */
 const SUMMED = (side: 'debit' | 'credit'): string =>
   `SELECT COALESCE(SUM(CASE WHEN kind NOT IN ('hold', 'release') THEN amount END), 0) AS posted,
-     COALESCE(SUM(CASE WHEN kind = 'hold' AND NOT EXISTS (SELECT 1 FROM entry AS finish WHERE finish.id = 'end:' || entry.job)
+     COALESCE(SUM(CASE WHEN kind = 'hold' AND job NOT IN (SELECT job FROM entry WHERE kind IN ('capture', 'release'))
        THEN amount END), 0) AS pending FROM entry WHERE ${side} = ?`;
 
 function checkColumns(sql: SqlStorage): readonly Difference[] {
@@ -49,8 +53,9 @@ function checkColumns(sql: SqlStorage): readonly Difference[] {
   const compare = (kind: 'columns' | 'unbalanced', subject: string, expected: number, found: number): void => {
     if (expected !== found) differences.push({ kind, subject, expected: shown(expected), found: shown(found) });
   };
+  const { columns: all } = readTally(sql);
   for (const account of LEDGER_ACCOUNTS) {
-    const columns = readColumns(sql, account);
+    const columns = all[account];
     const debits = sql.exec<{ posted: number; pending: number }>(SUMMED('debit'), account).one();
     const credits = sql.exec<{ posted: number; pending: number }>(SUMMED('credit'), account).one();
     compare('columns', `${account}, debits pending`, debits.pending, columns.debitsPending);
@@ -77,7 +82,7 @@ function checkUsage(sql: SqlStorage): readonly Difference[] {
     const counted = sql
       .exec<{ captured: number; held: number; mflop: number }>(
         `SELECT COALESCE(SUM(captured), 0) AS captured, COALESCE(SUM(held), 0) AS held, COALESCE(SUM(mflop), 0) AS mflop
-         FROM usage WHERE dimension = ?`,
+         FROM usage WHERE dimension IN (?, 'all')`,
         dimension,
       )
       .one();

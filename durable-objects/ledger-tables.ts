@@ -1,7 +1,9 @@
 /**
- * The rows of an account's money: entries, the columns they add up to, and what each job was charged; those of usage
- * are in usage-tables.ts. docs/billing.md shows each with an example. Nothing here awaits.
+ * The rows of an account's money: entries, the columns they add up to, and what each job was charged, which stands in
+ * the row of the job; those of usage are in usage-tables.ts. docs/billing.md shows each with an example. Nothing here
+ * awaits.
  */
+import type { JobStatus } from '../src/account/account.ts';
 import {
   addColumns,
   balanceOf,
@@ -9,10 +11,10 @@ import {
   type Entry,
   effectOf,
   LEDGER_ACCOUNTS,
-  type LedgerAccount,
   type StoredEntry,
 } from '../src/billing/ledger.ts';
 import type { Statement } from '../src/billing/statement.ts';
+import type { Tally } from './tally-table.ts';
 
 export const LEDGER_TABLES = `CREATE TABLE ledger (account TEXT PRIMARY KEY, debits_pending INTEGER NOT NULL DEFAULT 0, debits_posted INTEGER NOT NULL DEFAULT 0,
      credits_pending INTEGER NOT NULL DEFAULT 0, credits_posted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
@@ -30,35 +32,27 @@ export const LEDGER_TABLES = `CREATE TABLE ledger (account TEXT PRIMARY KEY, deb
    CREATE TABLE usage (day TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL, jobs INTEGER NOT NULL DEFAULT 0, mflop INTEGER NOT NULL DEFAULT 0,
      captured INTEGER NOT NULL DEFAULT 0, held INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (dimension, name, day)) WITHOUT ROWID;`;
 
-type ColumnsRow = {
-  account: string;
-  debits_pending: number;
-  debits_posted: number;
-  credits_pending: number;
-  credits_posted: number;
-};
-
-/** The columns of one of the ledger's accounts. */
-export function readColumns(sql: SqlStorage, account: LedgerAccount): Columns {
-  const row = sql.exec<ColumnsRow>('SELECT * FROM ledger WHERE account = ?', account).one();
-  return {
-    debitsPending: row.debits_pending,
-    debitsPosted: row.debits_posted,
-    creditsPending: row.credits_pending,
-    creditsPosted: row.credits_posted,
-  };
-}
+/**
+ * As above, with nothing that a job needs twice: a hold and what resolves it are known by the job's row, so only
+ * postings have an index by id. Rows are never removed, so places are never given again.
+ */
+export const ENTRY_TABLE = `CREATE TABLE entry (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
+     debit TEXT NOT NULL, credit TEXT NOT NULL, amount INTEGER NOT NULL CHECK (amount >= 0), job TEXT, reason TEXT,
+     balance_after INTEGER NOT NULL, held_after INTEGER NOT NULL);`;
+export const ENTRY_GUARDS = `CREATE TRIGGER entry_is_not_changed BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+   CREATE TRIGGER entry_is_not_removed BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+   CREATE UNIQUE INDEX posting_by_id ON entry (id) WHERE kind IN ('top_up', 'refund', 'adjustment');`;
 
 /** The columns of both accounts of an entry once it is in. */
 export function columnsWith(
-  sql: SqlStorage,
+  { columns }: Pick<Tally, 'columns'>,
   entry: Entry,
   held: number,
 ): { readonly debited: Columns; readonly credited: Columns } {
   const { debited, credited } = effectOf(entry, held);
   return {
-    debited: addColumns(readColumns(sql, entry.debit), debited),
-    credited: addColumns(readColumns(sql, entry.credit), credited),
+    debited: addColumns(columns[entry.debit], debited),
+    credited: addColumns(columns[entry.credit], credited),
   };
 }
 
@@ -66,9 +60,9 @@ export function columnsWith(
  * Writes an entry, and what it does to the columns. `held`: of the hold that it resolves; `seq`: its place, the next
  * where null.
  */
-export function appendEntry(sql: SqlStorage, entry: Entry, held = 0, seq: number | null = null): void {
+export function appendEntry(sql: SqlStorage, tally: Tally, entry: Entry, held = 0, seq: number | null = null): void {
   const { id, at, kind, debit, credit, amount, job, reason } = entry;
-  const { debited, credited } = columnsWith(sql, entry, held);
+  const { debited, credited } = columnsWith(tally, entry, held);
   const after = debit === 'balance' ? debited : credited;
   sql.exec(
     `INSERT INTO entry (seq, id, at, kind, debit, credit, amount, job, reason, balance_after, held_after)
@@ -85,27 +79,32 @@ export function appendEntry(sql: SqlStorage, entry: Entry, held = 0, seq: number
     balanceOf(after),
     after.debitsPending,
   );
-  writeColumns(sql, debit, debited);
-  writeColumns(sql, credit, credited);
-}
-
-function writeColumns(sql: SqlStorage, account: LedgerAccount, columns: Columns): void {
-  sql.exec(
-    'UPDATE ledger SET debits_pending = ?, debits_posted = ?, credits_pending = ?, credits_posted = ? WHERE account = ?',
-    columns.debitsPending,
-    columns.debitsPosted,
-    columns.creditsPending,
-    columns.creditsPosted,
-    account,
-  );
+  tally.columns[debit] = debited;
+  tally.columns[credit] = credited;
 }
 
 /** What an entry says. Beside it stand balance and what is held as it left them: every entry is one of the balance. */
 const ENTRY = 'seq, id, at, kind, debit, credit, amount, job, reason';
 type EntryRow = { [Field in keyof StoredEntry]: StoredEntry[Field] };
 
+/** The entry of a posting; null where there is none such. */
+export const readPosting = (sql: SqlStorage, id: string): StoredEntry | null =>
+  sql
+    .exec<EntryRow>(`SELECT ${ENTRY} FROM entry WHERE id = ? AND kind IN ('top_up', 'refund', 'adjustment')`, id)
+    .toArray()[0] ?? null;
+
+/** An entry by its id. Quick only while `indexEntries` holds: else all are read. */
 export const readEntry = (sql: SqlStorage, id: string): StoredEntry | null =>
   sql.exec<EntryRow>(`SELECT ${ENTRY} FROM entry WHERE id = ?`, id).toArray()[0] ?? null;
+
+/** While a ledger is put back every entry is looked for by its id, and none may be there twice. */
+export function indexEntries(sql: SqlStorage): void {
+  sql.exec('CREATE UNIQUE INDEX IF NOT EXISTS entry_by_id ON entry (id)');
+}
+
+export function endIndexOfEntries(sql: SqlStorage): void {
+  sql.exec('DROP INDEX IF EXISTS entry_by_id');
+}
 
 /** Up to `limit` entries after place `after`, oldest first. */
 export const readEntries = (
@@ -127,8 +126,8 @@ export function readStatement(
     .toArray();
   const entries = sql
     .exec<EntryRow & { resolves: number | null }>(
-      `SELECT ${ENTRY.replaceAll(/\w+/g, 'entry.$&')}, hold.amount AS resolves FROM entry
-       LEFT JOIN entry AS hold ON entry.kind IN ('capture', 'release') AND hold.id = 'hold:' || entry.job
+      `SELECT ${ENTRY.replaceAll(/\w+/g, 'entry.$&')}, job.held AS resolves FROM entry
+       LEFT JOIN job ON entry.kind IN ('capture', 'release') AND job.id = entry.job
        WHERE entry.seq > ? ORDER BY entry.seq LIMIT ?`,
       after,
       limit,
@@ -186,64 +185,40 @@ export function readCharge(sql: SqlStorage, job: string): ChargeRow | null {
   return row ? toCharge(row) : null;
 }
 
-export function insertCharge(
-  sql: SqlStorage,
-  {
-    job,
-    at,
-    keyId,
-    user,
-    model,
-    tariff,
-    held,
-    customer,
-  }: Pick<ChargeRow, 'job' | 'at' | 'keyId' | 'user' | 'model' | 'tariff' | 'held' | 'customer'>,
-): void {
-  sql.exec(
-    'INSERT INTO charge (job, at, key_id, user, model, tariff, held, customer) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-    job,
-    at,
-    keyId,
-    user,
-    model,
-    tariff,
-    held,
-    customer,
-  );
+/** How a hold is resolved. */
+export interface Resolved {
+  readonly captured: number;
+  readonly mflop: number;
+  readonly endedAt: number;
+  readonly meter: ChargeRow['meter'];
 }
 
-export function settleCharge(
+/** A job has ended, and its hold is resolved: what of both is not null, in one row. */
+export function endJob(
   sql: SqlStorage,
   job: string,
-  {
-    captured,
-    mflop,
-    endedAt,
-    meter,
-  }: {
-    readonly captured: number;
-    readonly mflop: number;
-    readonly endedAt: number;
-    readonly meter: ChargeRow['meter'];
-  },
+  { status, resolved }: { readonly status: JobStatus | null; readonly resolved: Resolved | null },
 ): void {
-  sql.exec(
-    'UPDATE charge SET captured = ?, mflop = ?, ended_at = ?, meter = ? WHERE job = ?',
-    captured,
-    mflop,
-    endedAt,
-    meter,
-    job,
-  );
+  if (status !== null || resolved !== null)
+    sql.exec(
+      `UPDATE job SET status = COALESCE(?1, status), is_created = CASE WHEN ?1 IS NULL THEN is_created ELSE 1 END,
+         captured = COALESCE(?2, captured), mflop = COALESCE(?3, mflop), ended_at = COALESCE(?4, ended_at), meter = COALESCE(?5, meter) WHERE id = ?6`,
+      status,
+      resolved?.captured ?? null,
+      resolved?.mflop ?? null,
+      resolved?.endedAt ?? null,
+      resolved?.meter ?? null,
+      job,
+    );
 }
 
 /** Whether a meter outside has yet to take a charge. */
 export const hasUnmetered = (sql: SqlStorage): boolean =>
-  sql.exec("SELECT 1 FROM charge WHERE meter = 'waiting' LIMIT 1").toArray().length > 0;
+  sql.exec("SELECT 1 FROM job WHERE meter = 'waiting' LIMIT 1").toArray().length > 0;
 
 /** A meter outside has taken a charge. */
 export function setMetered(sql: SqlStorage, job: string): void {
-  sql.exec("UPDATE charge SET meter = 'taken' WHERE job = ? AND meter IS NOT NULL", job);
+  sql.exec("UPDATE job SET meter = 'taken' WHERE id = ? AND meter IS NOT NULL", job);
 }
 
 /** Of the charges that a meter is told, made from `from` on and before `to`: what it has taken, and what not. */
@@ -253,7 +228,7 @@ export function sumMetered(
 ): { readonly taken: number; readonly waiting: number } {
   const rows = sql
     .exec<{ meter: string; sum: number }>(
-      'SELECT meter, SUM(captured) AS sum FROM charge WHERE meter IS NOT NULL AND ended_at >= ? AND ended_at < ? GROUP BY meter',
+      'SELECT meter, SUM(captured) AS sum FROM job WHERE meter IS NOT NULL AND ended_at >= ? AND ended_at < ? GROUP BY meter',
       from,
       to,
     )
@@ -263,7 +238,7 @@ export function sumMetered(
 }
 
 export function addRefund(sql: SqlStorage, job: string, amount: number): void {
-  sql.exec('UPDATE charge SET refunded = refunded + ? WHERE job = ?', amount, job);
+  sql.exec('UPDATE job SET refunded = refunded + ? WHERE id = ?', amount, job);
 }
 
 /** Up to `limit` charges of jobs after one, by their ids. */
@@ -278,10 +253,11 @@ export function writeCharge(sql: SqlStorage, row: ChargeRow): boolean {
   const { job, at, keyId, user, model, tariff, held, captured, mflop, endedAt, refunded, customer, meter } = row;
   return (
     sql.exec(
-      `INSERT INTO charge (job, at, key_id, user, model, tariff, held, captured, mflop, ended_at, refunded, customer, meter)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO UPDATE SET captured = excluded.captured, mflop = excluded.mflop,
+      `INSERT INTO job (id, created_at, key_id, user, model, tariff, held, captured, mflop, ended_at, refunded, customer, meter, is_created)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (id) DO UPDATE SET model = COALESCE(model, excluded.model),
+         tariff = COALESCE(tariff, excluded.tariff), held = COALESCE(held, excluded.held), captured = excluded.captured, mflop = excluded.mflop,
          ended_at = excluded.ended_at, refunded = excluded.refunded, meter = CASE WHEN meter = 'taken' THEN meter ELSE excluded.meter END
-       WHERE captured IS NOT excluded.captured OR mflop IS NOT excluded.mflop OR refunded <> excluded.refunded`,
+       WHERE held IS NULL OR captured IS NOT excluded.captured OR mflop IS NOT excluded.mflop OR refunded <> excluded.refunded`,
       job,
       at,
       keyId,

@@ -22,7 +22,7 @@ export function pseudonymise(sql: SqlStorage, limit: number): boolean {
   for (const { name } of names) {
     const erased = pseudonym();
     sql.exec("UPDATE usage SET name = ? WHERE dimension = 'user' AND name = ?", erased, name);
-    sql.exec('UPDATE charge SET user = ? WHERE user = ?', erased, name);
+    sql.exec('UPDATE job SET user = ? WHERE user = ?', erased, name);
   }
   return names.length === limit;
 }

@@ -3,6 +3,7 @@
  * that cannot: one that was lost, or whose telling was. Else its place would be taken for ever.
  */
 import type { JobEnd } from '../src/account/account.ts';
+import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import type { JobCalls, Objects } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -36,7 +37,7 @@ export async function reconcile(
   await Promise.all(
     ids.map(async (id) => {
       try {
-        const end = await within(JOB_MS, 'the job', jobs.getByName(id).ending());
+        const end = await within(JOB_MS, 'the job', jobObject(jobs, id).ending());
         if (end === 'open') return;
         if (end) ended(id, end);
         else gone(id);

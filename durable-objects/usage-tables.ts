@@ -65,12 +65,19 @@ export interface UsageChange {
   readonly held: number;
 }
 
-/** Adds to the usage of a day: of the account, the key, the model, the customer where there is one. */
+/** The name of a cell that counts for day, key and model at once: by it the cells of some days lie together. */
+const allName = (day: string, keyId: string, model: string): string => `${day}/${keyId}/${model}`;
+/** What such a name says. */
+const KEY_OF_ALL = "SUBSTR(name, 12, INSTR(SUBSTR(name, 12), '/') - 1)";
+const MODEL_OF_ALL = "SUBSTR(name, 12 + INSTR(SUBSTR(name, 12), '/'))";
+/** The cells of such names between two days, both included: `0` is the sign after `/`. */
+const ALL_BETWEEN = (from: string, to: string): string =>
+  `dimension = 'all' AND name >= ${from} AND name < ${to} || '0'`;
+
+/** Adds to the usage of a day: in one cell for day, key and model, and in one of the customer where there is one. */
 export function addUsage(sql: SqlStorage, { day, keyId, user, model, jobs, mflop, captured, held }: UsageChange): void {
   const groups: readonly (readonly [string, string])[] = [
-    ['day', ''],
-    ['key', keyId],
-    ['model', model],
+    ['all', allName(day, keyId, model)],
     ...(user === null ? [] : [['user', user] as const]),
   ];
   for (const [dimension, name] of groups)
@@ -108,45 +115,61 @@ export function countUser(sql: SqlStorage, day: string, user: string): void {
   );
 }
 
-/** What was spent and is held since a day: of the account (`day`, empty name), of keys or a customer. Micro-dollars. */
-export const spentSince = (
-  sql: SqlStorage,
-  dimension: 'day' | 'key' | 'user',
-  names: readonly string[],
-  since: string,
-): number =>
+/** What was spent by a customer, and is held for it, since a day: a row a day is read. Micro-dollars. */
+export const spentByUser = (sql: SqlStorage, user: string, since: string): number =>
   sql
     .exec<{ spent: number | null }>(
-      `SELECT SUM(captured + held) AS spent FROM usage
-       WHERE dimension = ? AND day >= ? AND name IN (SELECT value FROM json_each(?))`,
-      dimension,
+      "SELECT SUM(captured + held) AS spent FROM usage WHERE dimension = 'user' AND name = ? AND day >= ?",
+      user,
       since,
-      JSON.stringify(names),
     )
     .one().spent ?? 0;
 
+/** Micro-dollars spent and held since a day, by key: read from the cells, where nobody has added them up. */
+export const spentByKeys = (sql: SqlStorage, since: string): ReadonlyMap<string, number> =>
+  new Map(
+    sql
+      .exec<{ key: string; spent: number }>(
+        `SELECT key, SUM(spent) AS spent FROM (
+           SELECT name AS key, captured + held AS spent FROM usage WHERE dimension = 'key' AND day >= ?1
+           UNION ALL SELECT ${KEY_OF_ALL}, captured + held FROM usage WHERE dimension = 'all' AND name >= ?1) GROUP BY key`,
+        since,
+      )
+      .toArray()
+      .map(({ key, spent }) => [key, spent]),
+  );
+
+type Sums = { jobs: number; mflop: number; captured: number; held: number };
+const SUMS = 'SUM(jobs) AS jobs, SUM(mflop) AS mflop, SUM(captured) AS captured, SUM(held) AS held';
+const FIGURES = 'jobs, mflop, captured, held';
+
 /** Usage between two days, by group, in the order of their names. */
 const readUsageRows = (sql: SqlStorage, { from, to, groupBy, after, limit }: UsageQuery): readonly UsageRow[] => {
-  const group = groupBy === 'day' ? 'day' : 'name';
-  return sql
-    .exec<{ group: string; jobs: number; mflop: number; captured: number; held: number }>(
-      `SELECT ${group} AS "group", SUM(jobs) AS jobs, SUM(mflop) AS mflop, SUM(captured) AS captured, SUM(held) AS held
-       FROM usage WHERE dimension = ?1 AND day >= ?2 AND day <= ?3 AND ${group} > ?4 GROUP BY ${group} ORDER BY ${group} LIMIT ?5`,
-      groupBy,
-      from,
-      to,
-      after ?? '',
-      limit,
-    )
-    .toArray();
+  const [own, ofAll] = {
+    day: ['day', 'day'],
+    key: ['name', KEY_OF_ALL],
+    model: ['name', MODEL_OF_ALL],
+    user: ['', ''],
+  }[groupBy] as [string, string];
+  // cells of an earlier version are of one dimension each
+  const query =
+    groupBy === 'user'
+      ? `SELECT name AS "group", ${SUMS} FROM usage WHERE dimension = ?1 AND day >= ?2 AND day <= ?3 AND name > ?4
+         GROUP BY name ORDER BY name LIMIT ?5`
+      : `SELECT "group", ${SUMS} FROM (
+           SELECT ${own} AS "group", ${FIGURES} FROM usage WHERE dimension = ?1 AND day >= ?2 AND day <= ?3
+           UNION ALL SELECT ${ofAll}, ${FIGURES} FROM usage WHERE ${ALL_BETWEEN('?2', '?3')})
+         WHERE "group" > ?4 GROUP BY "group" ORDER BY "group" LIMIT ?5`;
+  return sql.exec<Sums & { group: string }>(query, groupBy, from, to, after ?? '', limit).toArray();
 };
 
 /** A page of usage between two days, and all that there was in them. */
 export function readUsage(sql: SqlStorage, query: UsageQuery): UsagePage {
   const { jobs, mflop, captured, held } = sql
-    .exec<Record<'jobs' | 'mflop' | 'captured' | 'held', number | null>>(
-      `SELECT SUM(jobs) AS jobs, SUM(mflop) AS mflop, SUM(captured) AS captured, SUM(held) AS held FROM usage
-       WHERE dimension = 'day' AND day >= ? AND day <= ?`,
+    .exec<Record<keyof Sums, number | null>>(
+      `SELECT ${SUMS} FROM (
+         SELECT ${FIGURES} FROM usage WHERE dimension = 'day' AND name = '' AND day >= ?1 AND day <= ?2
+         UNION ALL SELECT ${FIGURES} FROM usage WHERE ${ALL_BETWEEN('?1', '?2')})`,
       query.from,
       query.to,
     )

@@ -3,10 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { benchMemory } from './bench/memory.ts';
 import { benchMoney } from './bench/money.ts';
-import { type BenchOptions, HELP, parseOptions, roundsOf } from './bench/options.ts';
+import { type BenchOptions, HELP, parseOptions, roundsOf, type Section } from './bench/options.ts';
 import { benchPlaces } from './bench/places.ts';
 import { benchRequests, type Way, type WayTimes } from './bench/requests.ts';
+import { benchRows, ROW_CASES } from './bench/rows.ts';
+import { sayRows } from './bench/say-rows.ts';
 import { benchStreams } from './bench/streams.ts';
+import { ms, table } from './bench/table.ts';
 import { ROOT } from './local/bundle.ts';
 import { runCommand } from './local/command-line.ts';
 
@@ -15,6 +18,9 @@ const STREAMS = { size: { width: 256, height: 256 }, requests: 20, crowd: 10 } a
 
 /** requests whose money is timed */
 const PAID_REQUESTS = 200;
+
+/** images whose rows are counted */
+const COUNTED_IMAGES = 5;
 
 const WAYS: readonly Way[] = [
   { name: '4x', body: { preset: '4x' } },
@@ -26,12 +32,6 @@ const WAYS: readonly Way[] = [
 
 const versionOf = (name: string): string =>
   (JSON.parse(readFileSync(`${ROOT}node_modules/${name}/package.json`, 'utf8')) as { version: string }).version;
-const ms = (value: number): string => (value < 10 ? value.toFixed(1) : value.toFixed(0));
-const times = (value: number): string => `${value.toFixed(2)}x`;
-const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [row(head), row(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(row)].join('\n');
-
 function requestTable(ways: readonly WayTimes[]): string {
   return table(
     [
@@ -59,26 +59,12 @@ function requestTable(ways: readonly WayTimes[]): string {
   );
 }
 
-/** Measures what the options ask for, printed as it comes, and writes the document. */
-async function bench({ engines, sides, rounds: mostRounds }: BenchOptions): Promise<number> {
-  const sections: string[] = [];
-  function say(...lines: readonly string[]): void {
-    sections.push(...lines);
-    console.log(lines.join('\n'));
-  }
+const times = (value: number): string => `${value.toFixed(2)}x`;
 
-  const [cpu] = cpus();
-  say(
-    '# Benchmarks',
-    '',
-    `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores of ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, workerd ${versionOf('workerd')}, onnxruntime ${versionOf('onnxruntime-node')}.`,
-    'Absolute times are of this machine at that hour; the ratios are what to compare.',
-    '',
-    '## The mathematics',
-    '',
-    'Median milliseconds of 50 calls. workerd’s clock ticks in whole milliseconds.',
-    '',
-  );
+type Say = (...lines: readonly string[]) => void;
+
+async function mathematics(say: Say): Promise<void> {
+  say('## The mathematics', '', 'Median milliseconds of 50 calls. workerd’s clock ticks in whole milliseconds.', '');
   say(
     table(
       ['what', 'Node', 'workerd'],
@@ -86,7 +72,9 @@ async function bench({ engines, sides, rounds: mostRounds }: BenchOptions): Prom
     ),
     '',
   );
+}
 
+async function requests(say: Say, { engines, sides, rounds: mostRounds }: BenchOptions): Promise<void> {
   const runs = engines.flatMap((engine) => sides.map((side) => ({ engine, side })));
   for (const { engine, side } of runs) {
     const rounds = roundsOf({ engine, side, rounds: mostRounds });
@@ -104,7 +92,9 @@ async function bench({ engines, sides, rounds: mostRounds }: BenchOptions): Prom
       );
     say(requestTable(measured.times), '');
   }
+}
 
+async function streams(say: Say, { engines }: BenchOptions): Promise<void> {
   const engine = engines[0]!;
   say(
     `## Streams of the OpenAI surface at ${STREAMS.size.width}², ${engine} engine`,
@@ -126,22 +116,65 @@ async function bench({ engines, sides, rounds: mostRounds }: BenchOptions): Prom
     ),
     '',
   );
+}
 
-  const money = await benchMoney(PAID_REQUESTS);
+async function money(say: Say): Promise<void> {
+  const measured = await benchMoney(PAID_REQUESTS);
   say(
     '## What money adds to a request',
     '',
-    `Medians of ${PAID_REQUESTS} requests in local workerd, databases on disk; milliseconds over the way there and back, which takes ${ms(money.nothing)}. A hold has the question of the job whether it may begin in it.`,
+    `Medians of ${PAID_REQUESTS} requests in local workerd, databases on disk; milliseconds over the way there and back, which takes ${ms(measured.nothing)}. A hold has the question of the job whether it may begin in it.`,
     '',
     table(
       ['opening with a key', 'hold', 'charge', 'together'],
-      [[money.authenticate, money.hold, money.settle, money.together].map(ms)],
+      [[measured.authenticate, measured.hold, measured.settle, measured.together].map(ms)],
     ),
     '',
+    `A job of one account – entered, begun, charged and forgotten, in four requests – takes ${measured.cpuPerJob.toFixed(2)} ms of CPU in workerd, sender included; an object does one thing at a time.`,
+    '',
   );
+}
 
+async function rows(say: Say): Promise<void> {
+  const measured = await benchRows(ROW_CASES, COUNTED_IMAGES);
+  say('## What an image costs on Cloudflare', '', ...sayRows(measured, COUNTED_IMAGES), '');
+}
+
+async function memory(say: Say): Promise<void> {
   say('## Memory of the job object at the size of FLUX, 1024²', '', await benchMemory(), '');
-  writeFileSync(`${ROOT}docs/benchmarks.md`, sections.join('\n'));
+}
+
+/** The sections of the document, in their order. */
+const SECTIONS: Readonly<Record<Section, (say: Say, options: BenchOptions) => Promise<void>>> = {
+  mathematics,
+  requests,
+  streams,
+  money,
+  rows,
+  memory,
+};
+
+/** Measures what the options ask for, printed as it comes, and writes the document unless only a part was asked for. */
+async function bench(options: BenchOptions): Promise<number> {
+  const lines: string[] = [];
+  const say: Say = (...more) => {
+    lines.push(...more);
+    console.log(more.join('\n'));
+  };
+  if (options.only !== null) {
+    await SECTIONS[options.only](say, options);
+    return 0;
+  }
+  const [cpu] = cpus();
+  say(
+    '# Benchmarks',
+    '',
+    `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores of ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, workerd ${versionOf('workerd')}, onnxruntime ${versionOf('onnxruntime-node')}.`,
+    'Absolute times are of this machine at that hour; the ratios are what to compare.',
+    '',
+  );
+  for (const section of Object.values(SECTIONS)) await section(say, options);
+  writeFileSync(`${ROOT}docs/benchmarks.md`, lines.join('\n'));
   return 0;
 }
 

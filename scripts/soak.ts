@@ -1,5 +1,6 @@
-/** `npm run soak`: the laws of the ledger over as many random histories as are asked for. */
+/** `npm run soak`: the laws of the ledger over as many random histories as are asked for, or crowds of jobs. */
 import { registerHooks } from 'node:module';
+import { soakCrowds } from './crowd/soak.ts';
 import { runCommand } from './local/command-line.ts';
 import { runHistory, shortestPrefix } from './soak/history.ts';
 import { loadProduct } from './soak/objects.ts';
@@ -8,7 +9,8 @@ import { HELP, parseOptions, type SoakOptions } from './soak/options.ts';
 /** Between two lines that say how far it is. */
 const REPORT_MS = 10_000;
 
-async function soak({ histories, seed }: SoakOptions): Promise<number> {
+async function soak({ histories, seed, crowd }: SoakOptions): Promise<number> {
+  if (crowd) return soakCrowds({ ...crowd, seed });
   const workers = new URL('./soak/workers.ts', import.meta.url).href;
   registerHooks({
     resolve: (name, context, next) =>

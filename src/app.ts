@@ -9,6 +9,7 @@ import { refuseWrongConfiguration } from './http/configuration.ts';
 import { endStreams } from './http/end-streams.ts';
 import type { AppEnv, Env } from './http/env.ts';
 import { routeFal } from './http/fal.ts';
+import { routeFleet } from './http/fleet.ts';
 import { makeGate, stepThrough } from './http/gate.ts';
 import { guardAnswers } from './http/guard-answers.ts';
 import { routeJobs } from './http/jobs.ts';
@@ -59,7 +60,7 @@ const EXPOSED = [
 
 /**
  * The app. Its only state is the memo of schedule fits, which are pure functions of their key, and what the gate
- * remembers of keys and of bad tries; both are bounded.
+ * remembers of keys, of bad tries and of stage servers; all of it is bounded.
  */
 export function createApp(): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>({
@@ -96,6 +97,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeUsage(app);
   routeReconcile(app);
   routeBackup(app);
+  routeFleet(app);
   routeModels(app);
   routeJobs(app, memo);
   routeOpenAIImages(app, memo);

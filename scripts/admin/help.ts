@@ -1,9 +1,10 @@
 /** What `npm run admin -- --help` prints. */
 export const HELP = `npm run admin -- <command> [arguments] [options]
 
-Rules the accounts of a deployment with its admin key.
+Rules the accounts of a deployment with its admin key, and shows its fleet.
 
-  accounts                        lists them
+  fleet                           stage servers with their states and reasons, and what waits for them
+  accounts                        lists the accounts
   open <name>                     opens one, with its first key
   show <account>                  one account: limits, balance, open jobs, whether it is suspended
   change <account>                its name, limits or billing; what is not given stays
@@ -40,6 +41,7 @@ Rules the accounts of a deployment with its admin key.
   --billing <mode>                open, change: prepaid or postpaid (prepaid)
   --credit-limit <usd>            open, change: what a postpaid account may owe; none: no limit
   --stripe-customer <id>          open, change: whom Stripe bills for a postpaid account; none: nobody
+  --jurisdiction <law>            open: where its jobs and pictures stay, for good: eu, us or fedramp (anywhere)
   --running <what>                suspend: finish or cancel
   --scopes <list>                 make-key: of generate,read,admin (all)
   --expires-days <n>              make-key: days until it expires (never)

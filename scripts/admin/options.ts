@@ -1,4 +1,5 @@
 /** The command line of `npm run admin`. Pure. */
+import { JURISDICTIONS, type Jurisdiction } from '../../src/account/place.ts';
 import { SCOPES, type Scope } from '../../src/account/scopes.ts';
 import { DIMENSIONS, type Dimension, isDay } from '../../src/billing/spending.ts';
 import { number, oneOf, readFlags, UsageError } from '../local/command-line.ts';
@@ -9,8 +10,15 @@ export { HELP } from './help.ts';
 
 /** What is to be done. */
 export type Order =
-  | { readonly command: 'accounts' }
-  | { readonly command: 'open'; readonly name: string; readonly limits: Limits; readonly billing: Billing }
+  | { readonly command: 'accounts' | 'fleet' }
+  | {
+      readonly command: 'open';
+      readonly name: string;
+      readonly limits: Limits;
+      readonly billing: Billing;
+      /** null: its jobs may be anywhere */
+      readonly jurisdiction: Jurisdiction | null;
+    }
   | {
       readonly command: 'show' | 'resume' | 'audit' | 'keys' | 'erase' | 'reconcile';
       readonly account: string;
@@ -66,6 +74,7 @@ export interface AdminOptions {
 /** What comes after each command. */
 const ARGUMENTS: Readonly<Record<Order['command'], readonly string[]>> = {
   accounts: [],
+  fleet: [],
   open: ['name'],
   show: ['account'],
   change: ['account'],
@@ -101,6 +110,7 @@ const FLAGS_OF: Readonly<Record<string, readonly Order['command'][]>> = {
   'usd-per-user-day': ['open', 'change'],
   'usd-per-user-month': ['open', 'change'],
   billing: ['open', 'change'],
+  jurisdiction: ['open'],
   'credit-limit': ['open', 'change'],
   'stripe-customer': ['open', 'change'],
   id: ['top-up', 'refund', 'adjust'],
@@ -131,6 +141,7 @@ const OPTIONS = {
   'usd-per-user-day': { type: 'string' },
   'usd-per-user-month': { type: 'string' },
   billing: { type: 'string' },
+  jurisdiction: { type: 'string' },
   'credit-limit': { type: 'string' },
   'stripe-customer': { type: 'string' },
   id: { type: 'string' },
@@ -192,8 +203,12 @@ function orderOf(command: Order['command'], given: readonly string[], values: Va
   const text: TextOf = (flag) =>
     (values[flag as keyof typeof OPTIONS] as string | undefined)?.replace(MINUS, '-') ?? null;
   const limits = limitsOf(text);
-  if (command === 'accounts') return { command };
-  if (command === 'open') return { command, name: nameOf('<name>', first), limits, billing: billingOf(text) };
+  if (command === 'accounts' || command === 'fleet') return { command };
+  if (command === 'open') {
+    const asked = text('jurisdiction');
+    const jurisdiction = asked === null ? null : oneOf('--jurisdiction', asked, JURISDICTIONS);
+    return { command, name: nameOf('<name>', first), limits, billing: billingOf(text), jurisdiction };
+  }
 
   if (!ACCOUNT.test(first))
     throw new UsageError(`<account> must be an id such as acct_0123456789abcdef, got "${first}"`);

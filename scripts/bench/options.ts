@@ -9,12 +9,17 @@ Measures every figure the documentation states, here and now, and writes docs/be
   --engine <name>   only native or wasm, ONNX Runtime of the stage server (both)
   --side <pixels>   only square pictures of 256 or 512 (both)
   --rounds <n>      rounds of requests, at least 3 (15)
+  --only <section>  mathematics, requests, streams, money, rows or memory: prints this alone, and writes nothing
   --help
 `;
 
 const ENGINES = ['native', 'wasm'] as const satisfies readonly Engine[];
 const SIDES = ['256', '512'] as const;
+const SECTIONS = ['mathematics', 'requests', 'streams', 'money', 'rows', 'memory'] as const;
 const MIN_ROUNDS = 3;
+
+/** One section of the document. */
+export type Section = (typeof SECTIONS)[number];
 
 export interface BenchOptions {
   readonly engines: readonly Engine[];
@@ -22,6 +27,8 @@ export interface BenchOptions {
   readonly sides: readonly number[];
   /** where a picture takes least; see roundsOf */
   readonly rounds: number;
+  /** what alone is measured; null: everything */
+  readonly only: Section | null;
 }
 
 /** What `args` ask for, everything where they are empty; null when they ask for help. Throws UsageError. */
@@ -31,6 +38,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | null {
       engine: { type: 'string', multiple: true, default: [...ENGINES] },
       side: { type: 'string', multiple: true, default: [...SIDES] },
       rounds: { type: 'string', default: '15' },
+      only: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
     },
   });
@@ -39,6 +47,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | null {
     engines: values.engine.map((name) => oneOf('--engine', name, ENGINES)),
     sides: values.side.map((side) => Number(oneOf('--side', side, SIDES))),
     rounds: wholeNumber('--rounds', values.rounds, { min: MIN_ROUNDS }),
+    only: values.only === undefined ? null : oneOf('--only', values.only, SECTIONS),
   };
 }
 

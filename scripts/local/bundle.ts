@@ -12,9 +12,12 @@ export interface WorkerBundle {
 
 /**
  * The Worker of wrangler.toml, bundled, with the options Miniflare runs it under. Bundler and wrangler load only here:
- * they take a second that a restart does not have to pay.
+ * they take a second that a restart does not have to pay. `wrap` makes the text of a module that stands in the place of
+ * the main one, from its path and the classes of objects by their bindings.
  */
-export async function bundleWorker(): Promise<WorkerBundle> {
+export async function bundleWorker(
+  wrap?: (main: string, classes: Readonly<Record<string, string>>) => string,
+): Promise<WorkerBundle> {
   process.env.WRANGLER_SEND_METRICS = 'false';
   const [{ build, stop }, { unstable_getMiniflareWorkerOptions }] = await Promise.all([
     import('esbuild'),
@@ -22,8 +25,13 @@ export async function bundleWorker(): Promise<WorkerBundle> {
   ]);
   const { workerOptions, main } = unstable_getMiniflareWorkerOptions(`${ROOT}wrangler.toml`);
   if (main === undefined) throw new RangeError('wrangler.toml names no main module');
+  const classes = Object.entries((workerOptions.durableObjects ?? {}) as Record<string, { className: string }>).map(
+    ([binding, { className }]) => [binding, className] as const,
+  );
   const result = await build({
-    entryPoints: [main],
+    ...(wrap
+      ? { stdin: { contents: wrap(main, Object.fromEntries(classes)), resolveDir: ROOT, loader: 'ts' as const } }
+      : { entryPoints: [main] }),
     bundle: true,
     write: false,
     format: 'esm',

@@ -92,7 +92,7 @@ export function checkLedger(db: DatabaseSync, quoted: ReadonlyMap<string, number
   for (const dimension of ['day', 'key', 'model']) {
     const [used] = rowsOf<{ held: number | null; captured: number | null }>(
       db,
-      'SELECT SUM(held) AS held, SUM(captured) AS captured FROM usage WHERE dimension = ?',
+      "SELECT SUM(held) AS held, SUM(captured) AS captured FROM usage WHERE dimension IN (?, 'all')",
       dimension,
     );
     hold('usage has what is held', (used?.held ?? 0) === held, () => `by ${dimension} ${used?.held}, held ${held}`);

@@ -8,8 +8,10 @@ import {
   takeWork,
   type WorkLimits,
 } from './budget.ts';
+import type { Jurisdiction } from './place.ts';
 import { giveBack, type Rate, type RateState, takeRequests } from './rate.ts';
 import type { Scope } from './scopes.ts';
+import type { KeyRefusal } from './standing.ts';
 
 export interface AccountLimits extends WorkLimits, SpendLimits {
   /** images that a key may ask for in a minute */
@@ -55,19 +57,15 @@ export interface KeyRecord {
   readonly revokedAt: number | null;
   /** to the minute; null: never */
   readonly lastUsedAt: number | null;
-  /** of `takeRequests`: microseconds */
-  readonly arrival: number;
   /** work that may begin with it in a minute; null: what the account has */
   readonly tflopsPerMinute: number | null;
-  /** of `takeWork`: microseconds */
-  readonly workArrival: number;
   /** micro-dollars that may be spent with it; null: what the account may */
   readonly microUsdPerDay: number | null;
   readonly microUsdPerMonth: number | null;
 }
 
 /** A key as its account's holders see it. */
-export type KeyView = Omit<KeyRecord, 'hash' | 'arrival' | 'workArrival'>;
+export type KeyView = Omit<KeyRecord, 'hash'>;
 
 /** A key to be kept: its hash, never itself. */
 export type NewKey = Pick<
@@ -181,6 +179,8 @@ export interface NewAccount {
   readonly name: string;
   readonly limits: AccountLimits;
   readonly terms: Terms;
+  /** where its jobs and their pictures have to stay, from now on; null, or left out: anywhere */
+  readonly jurisdiction?: Jurisdiction | null;
   readonly key: NewKey;
 }
 
@@ -192,6 +192,7 @@ export interface AccountView {
   readonly createdAt: number;
   readonly limits: AccountLimits;
   readonly balance: Balance;
+  readonly jurisdiction: Jurisdiction | null;
   readonly openJobs: number;
   /** since when it takes no new work; null: it does */
   readonly suspendedAt: number | null;
@@ -260,6 +261,8 @@ export interface IndexedJob {
 }
 
 export interface StartRequest {
+  /** what may be kept of the key that came: it is the one that is kept; null, or left out: its holder was let in */
+  readonly keyHashes?: readonly string[] | null;
   readonly requestId: string;
   /** one id an image, in order */
   readonly jobIds: readonly string[];
@@ -345,7 +348,9 @@ export type Started =
     }
   | { readonly kind: 'conflict' }
   /** the key opens nothing any more; who let it in may have heard that up to 30 s ago */
-  | { readonly kind: 'key_out'; readonly refusal: 'revoked' | 'expired' }
+  | { readonly kind: 'key_out'; readonly refusal: KeyRefusal }
+  /** the key may not start jobs */
+  | { readonly kind: 'key_lacks'; readonly scope: Scope }
   /** the account takes no new work */
   | { readonly kind: 'suspended' }
   | { readonly kind: 'rate_limited'; readonly retryMs: number; readonly rate: RateState }

@@ -39,3 +39,9 @@ export async function judgeJobId(secrets: Secrets, id: string): Promise<'ours' |
 
 /** Whether it has the form of version 1. */
 export const isOldJobId = (id: string): boolean => OLD_JOB_ID.test(id);
+
+/**
+ * Where the job of an id is kept. Whether the id is ours is not asked here: of one that is not, and of one of version
+ * 1, it is anywhere.
+ */
+export const placeOfJob = (id: string): Place => placeOf(JOB_ID.exec(id)?.[1] ?? '') ?? ANYWHERE;

@@ -6,7 +6,7 @@
  *         │ │    │                │          └ 32 random bytes, base64url
  *         │ │    │                └ the key within its account
  *         │ │    └ the account: its id without `acct_`
- *         │ └ where the account is kept (place.ts)
+ *         │ └ where the jobs of the account are kept (place.ts)
  *         └ version of the format
  *
  * All before the `_` may be shown. Of the whole only a keyed hash is kept. Version 1, `ralu_`, account, key, `_` and
@@ -47,10 +47,10 @@ export interface MadeKey {
 export const keyPrefix = (account: string, id: string, isSigned: boolean, place: Place = ANYWHERE): string =>
   `ralu_${isSigned ? `2${placeCode(place)}` : ''}${account.slice('acct_'.length)}${id}`;
 
-/** A new key of an account, signed with the deployment's current secret. */
-export async function makeKey({ current }: Secrets, account: string): Promise<MadeKey> {
+/** A new key of an account whose jobs are kept at `place`, signed with the deployment's current secret. */
+export async function makeKey({ current }: Secrets, account: string, place: Place = ANYWHERE): Promise<MadeKey> {
   const id = toHex(random(4));
-  const prefix = keyPrefix(account, id, true);
+  const prefix = keyPrefix(account, id, true, place);
   const head = `${prefix}_${base64url(random(32))}`;
   const text = head + (await macOf(current, head));
   return { id, prefix, text, hash: await hmacHex(current, 'key-hash', text) };

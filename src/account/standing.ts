@@ -35,6 +35,8 @@ export interface Standings {
     maxAgeMs: number,
     ask: () => Promise<Standing | null>,
   ): Promise<Standing | null>;
+  /** The same without asking; undefined where nothing so young is kept. */
+  kept(key: Pick<ReadKey, 'account' | 'id'>, maxAgeMs: number): Standing | undefined;
   /** Whether the account is known, from whatever time, to have this very key. */
   knows(key: Pick<ReadKey, 'account' | 'id' | 'hashes'>): boolean;
   /** The next question goes to the account. */
@@ -47,12 +49,18 @@ const MAX_KEYS = 5000;
 export function makeStandings(now: () => number, maxKeys = MAX_KEYS): Standings {
   const kept = new Map<string, { readonly standing: Standing; readonly at: number }>();
   const nameOf = ({ account, id }: Pick<ReadKey, 'account' | 'id'>): string => `${account}.${id}`;
+  const youngerThan = (maxAgeMs: number, name: string): Standing | undefined => {
+    const known = kept.get(name);
+    const at = now();
+    return known && at - known.at < maxAgeMs && at >= known.at ? known.standing : undefined;
+  };
   return {
+    kept: (key, maxAgeMs) => youngerThan(maxAgeMs, nameOf(key)),
     async of(key, maxAgeMs, ask) {
       const name = nameOf(key);
-      const known = kept.get(name);
       const at = now();
-      if (known && at - known.at < maxAgeMs && at >= known.at) return known.standing;
+      const young = youngerThan(maxAgeMs, name);
+      if (young) return young;
       const standing = await ask();
       kept.delete(name);
       if (standing) kept.set(name, { standing, at });

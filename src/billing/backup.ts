@@ -46,7 +46,7 @@ const charge = z.strictObject({
 });
 const usage = z.strictObject({
   day: z.string().regex(/^\d{4}-\d{2}-\d{2}$/, 'must be a day such as 2026-11-27'),
-  dimension: z.enum(['day', 'model', 'key', 'user', 'users']),
+  dimension: z.enum(['all', 'day', 'model', 'key', 'user', 'users']),
   name: z.string().max(MAX_USER),
   jobs: count,
   mflop: count,
@@ -167,7 +167,7 @@ export function backupFault(sums: LedgerSums, { entries, charges, usage: days }:
   const open = charges.reduce((total, row) => total + (row.captured === null ? row.held : 0), 0);
   const captured = charges.reduce((total, row) => total + (row.captured ?? 0), 0);
   for (const dimension of ['day', 'key', 'model'] as const) {
-    const own = days.filter((row) => row.dimension === dimension);
+    const own = days.filter((row) => row.dimension === dimension || row.dimension === 'all');
     if (own.reduce((total, row) => total + row.captured, 0) !== captured)
       return `usage by ${dimension} does not add up to the ${captured} that was captured`;
     if (own.reduce((total, row) => total + row.held, 0) !== open)

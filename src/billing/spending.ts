@@ -61,3 +61,45 @@ export interface UsageQuery {
   readonly after: string | null;
   readonly limit: number;
 }
+
+/** What was spent and is held in a day and in its month, micro-dollars. */
+export type DayAndMonth = readonly [day: number, month: number];
+
+/** What was spent and is held in the day `day` and its month: by the account, and by keys that have a limit. */
+export interface Spent {
+  readonly day: string;
+  readonly account: DayAndMonth;
+  /** by the first of the keys that took each other's place */
+  readonly keys: Readonly<Record<string, DayAndMonth>>;
+}
+
+/** The same on `day`. A later day begins at 0, and so does a later month; an earlier one changes nothing. */
+export function onDay(spent: Spent, day: string): Spent {
+  if (day <= spent.day) return spent;
+  const isSameMonth = monthOf(day) === monthOf(spent.day);
+  const next = ([, month]: DayAndMonth): DayAndMonth => [0, isSameMonth ? month : 0];
+  return {
+    day,
+    account: next(spent.account),
+    keys: isSameMonth ? Object.fromEntries(Object.entries(spent.keys).map(([key, sums]) => [key, next(sums)])) : {},
+  };
+}
+
+/**
+ * The same with `micro` more that counts on the day `day`, by the keys of `key` where they have a limit. What counts on
+ * another day or in another month is in neither sum.
+ */
+export function withSpent(
+  spent: Spent,
+  { day, key, micro }: { readonly day: string; readonly key: string | null; readonly micro: number },
+): Spent {
+  const more = ([ofDay, ofMonth]: DayAndMonth): DayAndMonth => [
+    ofDay + (day === spent.day ? micro : 0),
+    ofMonth + (monthOf(day) === monthOf(spent.day) ? micro : 0),
+  ];
+  return {
+    ...spent,
+    account: more(spent.account),
+    keys: key === null ? spent.keys : { ...spent.keys, [key]: more(spent.keys[key] ?? [0, 0]) },
+  };
+}

@@ -11,7 +11,8 @@ export interface KnownServer {
   readonly fault: string | null;
 }
 
-const mayServe = ({ models }: KnownServer['backend'], id: string): boolean =>
+/** Whether the configuration lets a server be asked for a model. */
+export const mayServe = ({ models }: KnownServer['backend'], id: string): boolean =>
   models.includes('*') || models.includes(id);
 
 /** The models of all servers, first come first named: of two builds under one name the first server's is the one. */

@@ -5,6 +5,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { DEFAULT_LIMITS, PREPAID } from '../account/account.ts';
 import { makeKey, newAccountId } from '../account/key.ts';
+import { JURISDICTIONS, placeIn } from '../account/place.ts';
 import { SCOPES } from '../account/scopes.ts';
 import { DIRECTORY_NAME } from '../job/rpc.ts';
 import { accountView, readTerms, viewAccount } from './accounts/account.ts';
@@ -31,6 +32,7 @@ import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
 import { secretsOf } from './gate.ts';
 import { Problem } from './problem.ts';
+import { requireBucket } from './require-bucket.ts';
 
 const listedAccount = z
   .object({ id: z.string(), name: z.string(), created_at: z.int(), suspended_at: z.int().nullable() })
@@ -60,7 +62,15 @@ const openAccount = createRoute({
   middleware: byAdminWithBody,
   request: {
     body: body(
-      z.strictObject({ name, limits: limits.optional(), billing: terms.optional(), key_name: name.default('first') }),
+      z.strictObject({
+        name,
+        limits: limits.optional(),
+        billing: terms.optional(),
+        jurisdiction: z.enum(JURISDICTIONS).nullable().default(null).openapi({
+          description: 'where its jobs and their pictures have to stay, for good; null: anywhere',
+        }),
+        key_name: name.default('first'),
+      }),
     ),
   },
   responses: { 201: json(z.object({ account: accountView, key: newKeyView }), 'The account') },
@@ -139,9 +149,10 @@ function routeForAdmin(app: OpenAPIHono<AppEnv>): void {
   );
 
   app.openapi(openAccount, async (c) => {
-    const { name, limits: asked = {}, billing = {}, key_name } = c.req.valid('json');
+    const { name, limits: asked = {}, billing = {}, jurisdiction, key_name } = c.req.valid('json');
+    requireBucket(c.env, jurisdiction);
     const id = newAccountId();
-    const key = await makeKey(secretsOf(c.env), id);
+    const key = await makeKey(secretsOf(c.env), id, placeIn(jurisdiction));
     const kept = {
       id: key.id,
       name: key_name,
@@ -157,6 +168,7 @@ function routeForAdmin(app: OpenAPIHono<AppEnv>): void {
       name,
       limits: { ...DEFAULT_LIMITS, ...givenLimits(asked) },
       terms: termsOf(billing, PREPAID),
+      jurisdiction,
       key: kept,
     };
     await callObject(c.env.ACCOUNTS, id, (stub) => stub.open(account));

@@ -12,7 +12,7 @@ import { callObject } from './call-object.ts';
 import type { AppEnv, Caller } from './env.ts';
 import { giveBackTry, notConfigured, secretsOf, takeRead, takesOldForms, takeTry } from './gate.ts';
 import { knownJobId } from './job-id.ts';
-import { lackedScope, type Need, needOf, readOf } from './needs.ts';
+import { lackedScope, type Need, needOf, readOf, startsJobs } from './needs.ts';
 import { Problem } from './problem.ts';
 
 /** A 401. */
@@ -51,13 +51,11 @@ const standingOf = (c: Context<AppEnv>, key: Pick<ReadKey, 'account' | 'id'>, ma
   );
 
 /**
- * The key of the request and how it stands, as its account said at most `maxAgeMs` ago. Throws a 401 Problem, or a 429
- * where an address tries too often.
+ * The key of the request. It is ours, or, being one of the first form, may be: then `isDoubtful` until its account is
+ * known to have it, and no object is touched for it but for a try. Throws a 401 Problem, or a 429 where an address
+ * tries too often.
  */
-async function openWithKey(
-  c: Context<AppEnv>,
-  maxAgeMs: number,
-): Promise<{ readonly key: ReadKey; readonly standing: Standing }> {
+async function keyOf(c: Context<AppEnv>): Promise<{ readonly key: ReadKey; readonly isDoubtful: boolean }> {
   const secrets = secretsOf(c.env);
   const text = bearer(c);
   if (!text) throw refuse(SEND_KEY);
@@ -65,14 +63,21 @@ async function openWithKey(
   if (!key) throw refuseTry(c, KEY_FAULTS.unknown);
   if (!key.isSigned && !takesOldForms(c.env, Date.now()))
     throw refuseTry(c, 'Keys of this form are not taken any more; ask whoever gave it to you for a new one.');
-  // a key without a MAC may be invented: until its account is known to have it, no object is touched but for a try
-  const isDoubtful = !key.isSigned && !c.var.gate.standings.knows(key);
+  return { key, isDoubtful: !key.isSigned && !c.var.gate.standings.knows(key) };
+}
+
+/** How the key stands, as its account said at most `maxAgeMs` ago. Throws as `keyOf` does where it does not open. */
+async function openWithKey(
+  c: Context<AppEnv>,
+  { key, isDoubtful }: Awaited<ReturnType<typeof keyOf>>,
+  maxAgeMs: number,
+): Promise<Standing> {
   if (isDoubtful) takeTry(c);
   const standing = await standingOf(c, key, maxAgeMs);
   const refusal = refuseKey(standing, key, Date.now());
   if (standing && refusal === null) {
     if (isDoubtful) giveBackTry(c);
-    return { key, standing };
+    return standing;
   }
   if (!isDoubtful) takeTry(c);
   throw refuse(KEY_FAULTS[refusal ?? 'unknown']);
@@ -88,28 +93,40 @@ async function isOwn(c: Context<AppEnv>, need: Need, { account, id }: ReadKey): 
 }
 
 /**
- * Whose key the request came with, where the key may do what the route does. Throws a 401 Problem, or a 403 that names
- * the scope that is missing; without a signing secret nobody gets in.
+ * Whose key the request came with, where the key may do what the route does. On a route that starts jobs a key that
+ * proves itself is let through unasked: its account judges it in the call that enters the jobs. Throws a 401 Problem,
+ * or a 403 that names the scope that is missing; without a signing secret nobody gets in.
  */
 async function callerOf(c: Context<AppEnv>): Promise<Caller> {
-  const need = needOf(c.req.method, c.req.routePath);
-  if (need === 'deployment') throw new Error('a route for the admin key asked for another');
-  // a start is decided by the account itself, once more and in the call that it takes anyway
-  const isRead = need === 'generate' || c.req.method === 'GET' || c.req.method === 'HEAD';
-  const { key, standing } = await openWithKey(c, isRead ? READ_AGE_MS : 0);
-  const { scopes } = standing;
-  const asksWhose = (need === 'own_job' || need === 'own_key') && !scopes.includes('admin');
-  const lacked = lackedScope(need, scopes, asksWhose && (await isOwn(c, need, key)));
-  if (lacked !== null) throw lacks(lacked);
-  const kind = readOf(c.req.method, c.req.routePath);
-  if (kind !== null) takeRead(c, kind, `${key.account}.${key.id}`);
-  const caller = { account: key.account, keyId: key.id, scopes };
+  const { method, routePath } = c.req;
+  const need = needOf(method, routePath);
+  const read = await keyOf(c);
+  const { account, id: keyId, place, hashes: keyHashes } = read.key;
+  const caller = { account, keyId, keyHashes, jurisdiction: place.jurisdiction };
+  const isKnown = c.var.gate.standings.kept(read.key, READ_AGE_MS) !== undefined;
+  const isJudged = isKnown || !read.key.isSigned || !startsJobs(method, routePath);
+  if (isJudged) await judge(c, need, read);
+  c.set('isKeyJudged', isJudged);
+  const kind = readOf(method, routePath);
+  if (kind !== null) takeRead(c, kind, `${account}.${keyId}`);
   c.set('caller', caller);
-  c.set('actor', `key:${key.id}`);
+  c.set('actor', `key:${keyId}`);
   return caller;
 }
 
-const lacks = (scope: Scope): Problem =>
+/** Whether the key opens and may do what the route does, as its account says. Throws a 401, 403 or 429 Problem. */
+async function judge(c: Context<AppEnv>, need: Need, read: Awaited<ReturnType<typeof keyOf>>): Promise<void> {
+  if (need === 'deployment' || need === 'metrics') throw new Error('a route for the admin key asked for another');
+  // a start is decided by the account itself, once more and in the call that it takes anyway
+  const isRead = need === 'generate' || c.req.method === 'GET' || c.req.method === 'HEAD';
+  const { scopes } = await openWithKey(c, read, isRead ? READ_AGE_MS : 0);
+  const asksWhose = (need === 'own_job' || need === 'own_key') && !scopes.includes('admin');
+  const lacked = lackedScope(need, scopes, asksWhose && (await isOwn(c, need, read.key)));
+  if (lacked !== null) throw lacks(lacked);
+}
+
+/** A 403 that names the scope. */
+export const lacks = (scope: Scope): Problem =>
   new Problem({
     status: 403,
     code: 'insufficient_scope',
@@ -117,10 +134,15 @@ const lacks = (scope: Scope): Problem =>
     headers: { 'www-authenticate': `Bearer error="insufficient_scope", scope="${scope}"` },
   });
 
-/** Lets a request through when it carries a key of an account that may do what the route does, and says whose. */
+/**
+ * Lets a request through when it carries a key of an account that may do what the route does, and says whose. A start
+ * that came to nothing before the account was asked tells nothing to whom the account would not let in.
+ */
 export const requireKey = createMiddleware<AppEnv>(async function requireKey(c, next) {
+  const need = needOf(c.req.method, c.req.routePath);
   await callerOf(c);
   await next();
+  if (!c.var.isKeyJudged) await judge(c, need, await keyOf(c));
 });
 
 /** Lets a request through when it carries the admin key, compared in constant time. */
@@ -132,6 +154,20 @@ export const requireAdmin = createMiddleware<AppEnv>(async function requireAdmin
   if (!(await timingSafeEqual(key, c.env.ADMIN_KEY))) throw refuse('The key is not the admin key.');
   giveBackTry(c);
   c.set('actor', 'admin');
+  await next();
+});
+
+/** Lets a request through that may read the metrics: with their own token, which opens nothing else, or the admin key. */
+export const requireMetrics = createMiddleware<AppEnv>(async function requireMetrics(c, next) {
+  const { METRICS_TOKEN, ADMIN_KEY } = c.env;
+  const opening = [METRICS_TOKEN, ADMIN_KEY].filter((secret) => !!secret) as string[];
+  if (opening.length === 0) throw notConfigured('METRICS_TOKEN');
+  const key = bearer(c);
+  if (!key) throw refuse(SEND_KEY);
+  takeTry(c);
+  const opens = await Promise.all(opening.map((secret) => timingSafeEqual(key, secret)));
+  if (!opens.includes(true)) throw refuse('The key opens no metrics.');
+  giveBackTry(c);
   await next();
 });
 

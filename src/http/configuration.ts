@@ -2,6 +2,8 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { oldFormsUntil } from '../account/old-forms.ts';
 import { readTariff } from '../billing/tariff.ts';
+import { type Backend, parseBackends } from '../fleet/backends.ts';
+import { faultOfStanding, parseRegions } from '../fleet/regions.ts';
 import type { AppEnv, Env } from './env.ts';
 import { Problem } from './problem.ts';
 import { refusePublicUrl } from './public-address.ts';
@@ -11,7 +13,7 @@ import { say, speakerOf } from './speakers.ts';
 const MIN_SECRET_BYTES = 32;
 
 /** Secrets that must not be guessed. */
-const STRONG = ['SIGNING_SECRET', 'SIGNING_SECRET_PREVIOUS', 'ADMIN_KEY'] as const;
+const STRONG = ['SIGNING_SECRET', 'SIGNING_SECRET_PREVIOUS', 'ADMIN_KEY', 'METRICS_TOKEN'] as const;
 
 const isShort = (secret: string | undefined): boolean =>
   !!secret && new TextEncoder().encode(secret).length < MIN_SECRET_BYTES;
@@ -26,8 +28,30 @@ function faultOfTariff(text: string): string | null {
   }
 }
 
+type Placing = Partial<Pick<Env, 'REGIONS' | 'BACKENDS'>>;
+
+/** What is wrong with regions, or with where backends say they stand; null where nothing is. */
+function faultOfRegions({ REGIONS, BACKENDS = '[]' }: Placing): string | null {
+  if (!REGIONS) return null;
+  try {
+    const regions = parseRegions(REGIONS);
+    return faultOfStanding(regions, backendsOf(BACKENDS));
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** The backends; none where the list cannot be read, which the routes that need it say themselves. */
+function backendsOf(text: string): readonly Backend[] {
+  try {
+    return parseBackends(text);
+  } catch {
+    return [];
+  }
+}
+
 /** Addresses to which secrets go: over TLS, unless it is one's own machine. */
-const PRIVATE_CALLS = ['EVENTS_URL', 'STRIPE_API_URL'] as const;
+const PRIVATE_CALLS = ['EVENTS_URL', 'STRIPE_API_URL', 'DEMAND_URL'] as const;
 const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
 
 function isSafe(text: string | undefined): boolean {
@@ -37,22 +61,26 @@ function isSafe(text: string | undefined): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.includes(url.hostname));
 }
 
+/** All that is looked at. */
+type Configuration = Placing &
+  Pick<
+    Env,
+    (typeof STRONG)[number] | (typeof PRIVATE_CALLS)[number] | 'PUBLIC_URL' | 'OLD_KEYS_UNTIL' | 'TARIFF' | 'EVENTS'
+  >;
+
 /**
  * What is wrong with a configuration, in a sentence that names it and tells no secret; null where nothing is. A secret
  * that is not there is refused where it is needed.
  */
-export function configurationFault(
-  env: Pick<
-    Env,
-    (typeof STRONG)[number] | (typeof PRIVATE_CALLS)[number] | 'PUBLIC_URL' | 'OLD_KEYS_UNTIL' | 'TARIFF' | 'EVENTS'
-  >,
-): string | null {
+export function configurationFault(env: Configuration): string | null {
   const short = STRONG.find((name) => isShort(env[name]));
   if (short) return `The secret ${short} of this deployment is too short: it needs ${MIN_SECRET_BYTES} bytes.`;
   if (oldFormsUntil(env.OLD_KEYS_UNTIL) === null)
     return 'The OLD_KEYS_UNTIL of this deployment must be a date such as 2026-12-31, or empty.';
   const tariffFault = faultOfTariff(env.TARIFF);
   if (tariffFault !== null) return `The TARIFF of this deployment ${tariffFault}.`;
+  const regionsFault = faultOfRegions(env);
+  if (regionsFault !== null) return `The REGIONS of this deployment do not hold: ${regionsFault}.`;
   const unsafe = PRIVATE_CALLS.find((name) => !isSafe(env[name]));
   if (unsafe) return `The ${unsafe} of this deployment must be an https address without a name, password or fragment.`;
   if (env.EVENTS && env.EVENTS_URL)
@@ -66,9 +94,18 @@ export function configurationFault(
  * wrong.
  */
 export function refuseWrongConfiguration(app: OpenAPIHono<AppEnv>): void {
+  // a configuration is looked at once: an isolate sees another only in tests
+  let seen: { readonly text: string; readonly fault: string | null } | null = null;
+  const faultOf = (env: Env): string | null => {
+    const { PUBLIC_URL, OLD_KEYS_UNTIL, TARIFF, EVENTS, REGIONS, BACKENDS } = env;
+    const values = [...[...STRONG, ...PRIVATE_CALLS].map((name) => env[name]), EVENTS ? 'a queue' : null];
+    const text = JSON.stringify([values, PUBLIC_URL, OLD_KEYS_UNTIL, TARIFF, REGIONS, BACKENDS]);
+    if (seen?.text !== text) seen = { text, fault: configurationFault(env) };
+    return seen.fault;
+  };
   for (const doors of ['/v1/*', '/fal/*'])
     app.use(doors, async (c, next) => {
-      const detail = configurationFault(c.env);
+      const detail = faultOf(c.env);
       if (detail === null) return next();
       return say(
         c,

@@ -11,22 +11,23 @@ import { hasEnded, type JobView } from '../job/job.ts';
 import { type LinkedJob, withLinks } from '../job/links.ts';
 import type { LogLine } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
+import type { JobWithLogs } from '../job/rpc.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
-import { callObject } from './call-object.ts';
+import { callJob } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
 import { followJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
 import { jobId, jobNotFound, knownJobId } from './job-id.ts';
 import { draftTools, jobBody } from './job-request.ts';
-import { availableModels } from './models.ts';
 import { methodNotAllowed, Problem } from './problem.ts';
 import { publicBase } from './public-address.ts';
+import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import type { SchemaFields } from './schema-fields.ts';
 import { sendEvents } from './send-events.ts';
-import { idempotencyOf, NOT_PAID, rateHeaders, startJobs } from './start-jobs.ts';
+import { idempotencyOf, NOT_PAID, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
 const {
@@ -124,20 +125,24 @@ interface Found {
   readonly origin: string;
 }
 
+async function found(
+  c: Context<AppEnv>,
+  { owner, app }: Pick<SubmitPath, 'owner' | 'app'>,
+  { job, logs }: JobWithLogs,
+): Promise<Found> {
+  const origin = publicBase(c.env, c.req.url);
+  const base = `${origin}/fal/queue/${owner}/${app}/requests/${job.id}`;
+  return { job: await withLinks(c.env.SIGNING_SECRET, job), logs, base, origin };
+}
+
 export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   const find = async (
     c: Context<AppEnv>,
     { owner, app, id }: { readonly owner: string; readonly app: string; readonly id: string },
   ): Promise<Found> => {
-    const found = await callObject(c.env.JOBS, await jobId(c, id), (stub) => stub.viewWithLogs(c.var.caller.account));
-    if (!found) throw jobNotFound(id);
-    const origin = publicBase(c.env, c.req.url);
-    return {
-      job: await withLinks(c.env.SIGNING_SECRET, found.job),
-      logs: found.logs,
-      base: `${origin}/fal/queue/${owner}/${app}/requests/${id}`,
-      origin,
-    };
+    const stored = await callJob(c.env, await jobId(c, id), (stub) => stub.viewWithLogs(c.var.caller.account));
+    if (!stored) throw jobNotFound(id);
+    return found(c, { owner, app }, stored);
   };
 
   const submit = async (
@@ -147,20 +152,19 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   ) => {
     // the address of a request, which takes no POST, has the form of an app's
     if (path === 'requests' && more !== undefined) throw methodNotAllowed('POST', ['GET', 'HEAD']);
+    const below = more === undefined ? path : `${path}/${more}`;
     const idempotency = await idempotencyOf(c, c.req.path, { input, webhook });
-    const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
+    const { jobs, rate, isReplay } = await startJobs(c, {
       memo,
-      draft: async () => {
-        const model = modelAt(await availableModels(c.env), app, more === undefined ? path : `${path}/${more}`);
-        return draftFalRequest(input, model, draftTools(c.env));
-      },
-      requestId: c.var.requestId,
+      isThere: (models) => modelOfApp(models, app, below) !== null,
+      draft: (models) => draftFalRequest(input, modelAt(models, app, below), draftTools(c.env)),
       idempotency,
       webhook: webhookOf(c, 'fal_webhook', webhook, 'fal'),
       user: input.user || null,
     });
-    const [{ id }] = jobs as [JobView];
-    const { job, base } = await find(c, { owner, app, id });
+    const [begun] = jobs as [JobView];
+    const { id } = begun;
+    const { job, base } = await found(c, { owner, app }, { job: begun, logs: [] });
     return c.json(
       { ...viewStatus(job, [], base, false), status: 'IN_QUEUE', queue_position: job.queue?.position ?? 0 },
       200,
@@ -237,10 +241,10 @@ export function routeFal(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(requestRoute('put', '/cancel', 'Stop a request'), async (c) => {
     const id = await knownJobId(c, c.req.valid('param').id);
-    const before = id && (await callObject(c.env.JOBS, id, (stub) => stub.view(c.var.caller.account)));
+    const before = id && (await callJob(c.env, id, (stub) => stub.view(c.var.caller.account)));
     if (!id || !before) return c.json({ status: 'NOT_FOUND' }, 404 as 200);
     if (hasEnded(before)) return c.json({ status: 'ALREADY_COMPLETED' }, 400 as 200);
-    await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account));
+    await callJob(c.env, id, (stub) => stub.cancel(c.var.caller.account));
     return c.json({ status: 'CANCELLATION_REQUESTED' }, 202 as 200);
   });
 }

@@ -5,7 +5,7 @@
 import { decodeEvents, heartbeat, isLastEvent, type SeenEvent } from '../job/events.ts';
 import type { JobView } from '../job/job.ts';
 import { CUT, decodeFrame, ERASED, joined, type Wish } from '../job/watching.ts';
-import { callObject } from './call-object.ts';
+import { callJob } from './call-object.ts';
 import type { Env } from './env.ts';
 import { Problem } from './problem.ts';
 import { type Opened, openSocket } from './watch-socket.ts';
@@ -217,7 +217,7 @@ export async function waitForJob(
   ms = Number.POSITIVE_INFINITY,
 ): Promise<JobView | null> {
   const until = Date.now() + ms;
-  const view = () => callObject(env.JOBS, id, (stub) => stub.view(account));
+  const view = () => callJob(env, id, (stub) => stub.view(account));
   const wish = { owner: account, mode: 'end', after: 0 } as const;
   if (ms <= 0) return view();
   const reopening = makeReopening(env, id);

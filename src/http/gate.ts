@@ -6,6 +6,7 @@ import { type Secrets, secretsFrom } from '../account/hmac.ts';
 import { oldFormsUntil } from '../account/old-forms.ts';
 import { makeReads, type ReadKind } from '../account/reads.ts';
 import { makeStandings } from '../account/standing.ts';
+import { makeFleetMemory } from '../fleet/said.ts';
 import type { AppEnv, Env, Gate } from './env.ts';
 import { Problem } from './problem.ts';
 
@@ -14,6 +15,7 @@ export const makeGate = (): Gate => ({
   standings: makeStandings(() => Date.now()),
   doubts: makeDoubts(),
   reads: makeReads(),
+  fleet: makeFleetMemory(),
 });
 
 /** What keys, ids and links are signed with. Throws a 503 Problem where the deployment has nothing. */

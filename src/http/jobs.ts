@@ -1,25 +1,28 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import { resolveModel } from '../fleet/models.ts';
 import type { JobSummary, JobView, Quote } from '../job/job.ts';
 import { type LinkedJob, type Links, prefixOf } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { PlannedJob } from '../job/plan-request.ts';
 import { jobPath, summarize, viewQuote } from '../job/view.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
-import { callObject } from './call-object.ts';
+import { callJob, callObject } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
 import { streamJob, waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { draftBody, draftTools, jobBody } from './job-request.ts';
-import { availableModels, queueAt } from './models.ts';
+import { offerFor } from './models.ts';
 import { badField, orProblem, Problem } from './problem.ts';
 import { publicBase } from './public-address.ts';
+import { queueFor } from './queue.ts';
+import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { STREAM_HEADERS } from './send-events.ts';
 import { sendImage } from './send-image.ts';
 import { showJob } from './show-job.ts';
-import { idempotencyOf, NOT_PAID, rateHeaders, startJobs } from './start-jobs.ts';
+import { idempotencyOf, NOT_PAID, placeOfDraft, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
 /** Where a reconnecting watcher goes on: the number after `Last-Event-ID`, 0 at first. */
@@ -163,10 +166,10 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(createJob, async (c) => {
     const body = c.req.valid('json');
     const idempotency = await idempotencyOf(c, '/v1/jobs', body);
-    const { jobs, isReplay, rate } = await startJobs(c.env, c.var.caller, {
-      draft: async () => draftBody(body, await availableModels(c.env), draftTools(c.env)),
+    const { jobs, isReplay, rate } = await startJobs(c, {
+      isThere: (models) => resolveModel(models, body.model) !== null,
+      draft: (models) => draftBody(body, models, draftTools(c.env)),
       memo,
-      requestId: c.var.requestId,
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,
       webhook: webhookOf(c, 'webhook_url', body.webhook_url, 'jobs'),
@@ -183,11 +186,13 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(quoteJob, async (c) => {
-    const draft = orProblem(draftBody(c.req.valid('json'), await availableModels(c.env), draftTools(c.env)));
+    const body = c.req.valid('json');
+    const offer = await offerFor(c, (models) => resolveModel(models, body.model) !== null);
+    const draft = orProblem(draftBody(body, offer.models, draftTools(c.env)));
     const [{ request, plan }] = draft.plan(memo) as readonly [PlannedJob];
     const [pace, queue] = await Promise.all([
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
-      queueAt(c.env, plan),
+      queueFor(c.env, c.var.caller, offer, { plan, placed: placeOfDraft(c, offer, draft).regions }),
     ]);
     const quote = viewQuote(request, plan, { pace, queue });
     return c.json(quote, 200, costHeaders([quote]));
@@ -206,7 +211,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       }),
     );
     const page = entries.slice(0, limit);
-    const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account))));
+    const jobs = await Promise.all(page.map(({ id }) => callJob(c.env, id, (stub) => stub.view(account))));
     const data = await Promise.all(jobs.filter((job) => job !== null).map((job) => showJob(c, summarize(job))));
     const hasMore = entries.length > limit;
     return c.json(
@@ -237,7 +242,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(getImage, async (c) => {
     const id = await jobId(c, c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'image');
-    const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner));
+    const job = await callJob(c.env, id, (stub) => stub.view(owner));
     if (!job) throw jobNotFound(id);
     if (!job.image)
       throw new Problem({
@@ -250,7 +255,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(cancelJob, async (c) => {
     const id = await jobId(c, c.req.valid('param').id);
-    const job = await callObject(c.env.JOBS, id, (stub) => stub.cancel(c.var.caller.account));
+    const job = await callJob(c.env, id, (stub) => stub.cancel(c.var.caller.account));
     if (!job) throw jobNotFound(id);
     return c.json(await showJob(c, job), 200, costHeaders([job]));
   });
@@ -259,7 +264,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = await jobId(c, c.req.valid('param').id);
     const { account } = c.var.caller;
     await callObject(c.env.ACCOUNTS, account, (stub) => stub.noteErasure(id, c.var.actor));
-    if (!(await callObject(c.env.JOBS, id, (stub) => stub.erase(account)))) throw jobNotFound(id);
+    if (!(await callJob(c.env, id, (stub) => stub.erase(account)))) throw jobNotFound(id);
     return c.body(null, 204);
   });
 }

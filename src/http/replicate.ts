@@ -2,26 +2,32 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { type Prediction, viewListed, viewPrediction, viewStreamDone, viewStreamEvent } from '../doors/replicate.ts';
-import { deadlineSeconds, draftPrediction, type ModelName, waitSeconds } from '../doors/replicate-request.ts';
+import {
+  deadlineSeconds,
+  draftPrediction,
+  type ModelName,
+  modelNamed,
+  waitSeconds,
+} from '../doors/replicate-request.ts';
 import type { JobView } from '../job/job.ts';
 import { streamToken, withLinks } from '../job/links.ts';
 import type { LogLine } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { JobWithLogs } from '../job/rpc.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
-import { callObject } from './call-object.ts';
+import { callJob, callObject } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
 import { followJob, waitForJob } from './follow.ts';
 import { foreignContent } from './foreign-body.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { draftTools, jobBody, MAX_NAME } from './job-request.ts';
-import { availableModels } from './models.ts';
 import { orProblem } from './problem.ts';
 import { publicBase } from './public-address.ts';
+import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { sendEvents } from './send-events.ts';
-import { idempotencyOf, NOT_PAID, rateHeaders, startJobs } from './start-jobs.ts';
+import { idempotencyOf, NOT_PAID, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
 const PAGE = 20;
@@ -141,7 +147,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     });
 
   const find = async (c: Context<AppEnv>, id: string): Promise<JobWithLogs> => {
-    const found = await callObject(c.env.JOBS, await jobId(c, id), (stub) => stub.viewWithLogs(c.var.caller.account));
+    const found = await callJob(c.env, await jobId(c, id), (stub) => stub.viewWithLogs(c.var.caller.account));
     if (!found) throw jobNotFound(id);
     return found;
   };
@@ -151,11 +157,17 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     { body, model }: { readonly body: Omit<z.infer<typeof createBody>, 'version'>; readonly model: ModelName },
   ) => {
     const idempotency = await idempotencyOf(c, c.req.path, body);
-    const { jobs, rate, isReplay } = await startJobs(c.env, c.var.caller, {
-      draft: async () => draftPrediction(body.input, model, await availableModels(c.env), draftTools(c.env)),
+    const {
+      jobs,
+      logs: stories,
+      rate,
+      isReplay,
+    } = await startJobs(c, {
+      isThere: (models) => modelNamed(models, model).ok,
+      draft: (models) => draftPrediction(body.input, model, models, draftTools(c.env)),
+      withLogs: true,
       memo,
       promptField: 'input.prompt',
-      requestId: c.var.requestId,
       idempotency,
       deadlineSeconds: orProblem(deadlineSeconds(c.req.header('cancel-after'))),
       webhook: webhookOf(c, 'webhook', body.webhook, 'replicate'),
@@ -164,7 +176,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const [{ id }] = jobs as [JobView];
     const wait = waitSeconds(c.req.header('prefer'));
     if (wait > 0) await waitForJob(c.env, c.var.caller.account, id, wait * 1000);
-    const { job, logs } = await find(c, id);
+    const { job, logs } = wait > 0 ? await find(c, id) : { job: jobs[0] as JobView, logs: stories[0] ?? [] };
     return c.json(await view(c, job, logs, wait > 0), 201, {
       ...rateHeaders(rate),
       ...costHeaders([job]),
@@ -200,7 +212,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       }),
     );
     const page = entries.slice(0, PAGE);
-    const jobs = await Promise.all(page.map(({ id }) => callObject(c.env.JOBS, id, (stub) => stub.view(account))));
+    const jobs = await Promise.all(page.map(({ id }) => callJob(c.env, id, (stub) => stub.view(account))));
     const results = await Promise.all(
       jobs.filter((job) => job !== null).map(async (job) => viewListed(await view(c, job, []))),
     );
@@ -211,8 +223,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(cancel, async (c) => {
     const { id } = c.req.valid('param');
-    if (!(await callObject(c.env.JOBS, await jobId(c, id), (stub) => stub.cancel(c.var.caller.account))))
-      throw jobNotFound(id);
+    if (!(await callJob(c.env, await jobId(c, id), (stub) => stub.cancel(c.var.caller.account)))) throw jobNotFound(id);
     const { job, logs } = await find(c, id);
     return c.json(await view(c, job, logs), 200, costHeaders([job]));
   });
@@ -222,7 +233,7 @@ export function routeReplicate(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = await jobId(c, c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'stream');
     const origin = publicBase(c.env, c.req.url);
-    const job = await callObject(c.env.JOBS, id, (stub) => stub.view(owner));
+    const job = await callJob(c.env, id, (stub) => stub.view(owner));
     if (!job) throw jobNotFound(id);
     return sendEvents(c, async (write) => {
       for await (const event of followJob(c.env, owner, id)) {

@@ -1,6 +1,7 @@
 /** A finished image out of the bucket. Whoever keeps it asks before showing it again: it may have been erased. */
 import type { Context } from 'hono';
 import { imageKey } from '../job/image-key.ts';
+import { bucketOf } from '../job/job-object.ts';
 import type { ImageFormat } from '../stage/contract.ts';
 import { within } from '../stage/time-limit.ts';
 import type { AppEnv } from './env.ts';
@@ -17,10 +18,11 @@ export const BUCKET_MS = 30_000;
  */
 export async function sendImage(c: Context<AppEnv>, id: string, format: ImageFormat): Promise<Response> {
   const key = imageKey(id, format);
+  const bucket = bucketOf(c.env, id);
   const { headers } = c.req.raw;
   const isHead = c.req.method === 'HEAD';
   // where the answer may have no body, none is asked for yet
-  const asked = isHead || isConditional(headers) ? c.env.IMAGES.head(key) : c.env.IMAGES.get(key);
+  const asked = isHead || isConditional(headers) ? bucket.head(key) : bucket.get(key);
   const found = await within(BUCKET_MS, 'the bucket', asked);
   if (!found) throw jobNotFound(id);
   const { httpEtag: etag, uploaded, size } = found;
@@ -33,8 +35,7 @@ export async function sendImage(c: Context<AppEnv>, id: string, format: ImageFor
     case 'proceed': {
       const about = { 'content-type': `image/${format}`, 'content-length': String(size), ...facts };
       if (isHead) return c.body(null, 200, about);
-      const image =
-        'body' in found ? (found as R2ObjectBody) : await within(BUCKET_MS, 'the bucket', c.env.IMAGES.get(key));
+      const image = 'body' in found ? (found as R2ObjectBody) : await within(BUCKET_MS, 'the bucket', bucket.get(key));
       if (!image) throw jobNotFound(id);
       return c.body(image.body, 200, about);
     }

@@ -1,7 +1,7 @@
 /** The Worker's end of a WebSocket to a job's object (src/job/watching.ts): messages one after the other. */
 import type { JobView } from '../job/job.ts';
 import { ACK_BYTES, ackOf, PING, PONG, type Wish, watchRequest } from '../job/watching.ts';
-import { callObject } from './call-object.ts';
+import { callJob } from './call-object.ts';
 import type { Env } from './env.ts';
 
 /** How often a silent object is asked for a sign of life, which does not wake it, and how long that may take. */
@@ -40,7 +40,7 @@ export type Opened =
 
 /** Opens a socket. Rejects where the object cannot be reached, or is of another version. */
 export async function openSocket(env: Env, id: string, wish: Wish): Promise<Opened> {
-  const response = await callObject(env.JOBS, id, (object) => object.fetch(watchRequest(wish)));
+  const response = await callJob(env, id, (object) => object.fetch(watchRequest(wish)));
   if (response.webSocket) return { kind: 'open', socket: listenTo(response.webSocket) };
   switch (response.status) {
     case 200:

@@ -10,11 +10,12 @@
 import { type Price, priceOf } from '../billing/price.ts';
 import type { Tariff } from '../billing/tariff.ts';
 import { plainWork, totalFlops } from '../billing/work.ts';
+import type { Needs } from '../fleet/fit.ts';
 import { resolveModel } from '../fleet/models.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 import type { JobRequest, Plan, Upsampling } from './job.ts';
-import { completePlan, type FitMemo, type Outline, outlinePlan } from './plan.ts';
+import { completePlan, type FitMemo, featuresOf, type Outline, outlinePlan } from './plan.ts';
 import { chooseSchedule, MAX_STAGES, type Planned, refuse, type ScheduleInput } from './schedule-request.ts';
 import { atSpeed, fastestSchedule } from './speed.ts';
 
@@ -51,6 +52,8 @@ export interface PlannedJob {
 /** A request that can be planned, with what its jobs will cost. */
 export interface Draft {
   readonly model: string;
+  /** what its stages need of their servers */
+  readonly needs: Needs;
   /** images, each a job of its own */
   readonly count: number;
   readonly prompt: string;
@@ -139,6 +142,11 @@ export function draftRequest(
     ok: true,
     value: {
       model: facts.id,
+      needs: {
+        model: facts.id,
+        digest: facts.digest,
+        features: featuresOf(request, outline.value.selection),
+      },
       count,
       prompt: request.prompt,
       negativePrompt: request.negativePrompt,

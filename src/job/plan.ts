@@ -141,6 +141,10 @@ export function makePlan(request: JobRequest, facts: ModelFacts, memo: FitMemo):
   return outline.ok ? { ok: true, value: completePlan(request, outline.value, facts, memo) } : outline;
 }
 
+/** The features of the stage contract that a request needs, with what its tokens are selected by. */
+export const featuresOf = ({ solver, schedule }: JobRequest, selection: Outline['selection']): readonly string[] =>
+  neededFeatures({ solver, clean_latents: selection === 'latent', cache: schedule.cache });
+
 /** The plan of an outline, its h and Z fitted unless they are given: this takes the time of a fit. */
 export function completePlan(
   request: JobRequest,
@@ -148,7 +152,7 @@ export function completePlan(
   facts: ModelFacts,
   memo: FitMemo,
 ): Plan {
-  const { steps, ends, cache } = request.schedule;
+  const { steps, ends } = request.schedule;
   const found = matchTimesteps(request.schedule, { shift, zRanges }, memo);
   const schedule: Schedule = buildSchedule({ steps, ends, shifts: found.shifts, z: found.z });
   const stages = schedule.stages.map(({ start, end, shift, sigmas, steps: count }, k) => {
@@ -167,7 +171,7 @@ export function completePlan(
   const { id, channels, token_pixels, digest } = facts;
   return {
     model: { id, channels, token_pixels, digest },
-    features: neededFeatures({ solver: request.solver, clean_latents: selection === 'latent', cache }),
+    features: featuresOf(request, selection),
     numerics: isPublished(request) ? 1 : 2,
     rows,
     cols,

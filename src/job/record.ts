@@ -17,8 +17,11 @@ import { jobPath } from './view.ts';
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 /** How often it is looked whether a stage server can take the job: as long again as it has been looked, within these. */
 const LOOK_MS = { least: 1000, most: 60_000 } as const;
-/** A job in a line is called. It asks by itself after as long again as it has waited, within these. */
-const LINE_MS = { least: 30_000, most: 15 * 60_000 } as const;
+/**
+ * A job in a line is called. It asks by itself, in case nobody calls, when twice the time is over that it was to wait,
+ * or as long again as it has waited, within these. Where the wait is not known, it is taken for long.
+ */
+const LINE_MS = { least: 5000, unknown: 30_000, most: 15 * 60_000 } as const;
 
 /** The longest pause that a job is given. */
 const LONGEST_PAUSE_MS = LINE_MS.most;
@@ -156,7 +159,8 @@ function pauseFor(fault: Fault, { faultsThere, hasOther }: Met, waitedMs: number
   if (fault.reason === 'busy') return hasOther ? 0 : Math.min(BACKOFF_MS.most, fault.retryAfterMs);
   if (blameOf(fault) === 'server' && hasOther) return 0;
   // as long again as it has been, so that a server that fell over is not hit by everybody at once
-  if (isWaiting(fault)) return Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, waitedMs));
+  if (isWaiting(fault) || blameOf(fault) === 'bucket')
+    return Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, waitedMs));
   return Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** faultsThere);
 }
 
@@ -172,7 +176,8 @@ export function whileWaiting(
 ): Extract<Verdict, { kind: 'delay' }> | null {
   if (isOutOfPatience(record, patience, now)) return null;
   const busySince = since(record, now);
-  const { least, most } = line ? LINE_MS : LOOK_MS;
+  const { most } = line ? LINE_MS : LOOK_MS;
+  const least = line ? netOf(line.etaMs) : LOOK_MS.least;
   const pause = Math.min(most, Math.max(least, now - busySince), busySince + patience.queueMs - now);
   const { position = null, etaMs = null } = line ?? {};
   const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position, eta_ms: etaMs } };
@@ -182,6 +187,9 @@ export function whileWaiting(
     event: record.busySince === null ? event : null,
   };
 }
+
+const netOf = (etaMs: number | null): number =>
+  etaMs === null ? LINE_MS.unknown : Math.min(LINE_MS.unknown, LINE_MS.least + 2 * etaMs);
 
 /** The finished image of a job as callers see it. */
 export const imageOf = ({ id, request }: JobRecord, numBytes: number): ImageView => ({

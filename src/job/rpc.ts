@@ -26,6 +26,7 @@ import type {
   StartRequest,
   SuccessorKey,
 } from '../account/account.ts';
+import type { Jurisdiction } from '../account/place.ts';
 import type { Standing } from '../account/standing.ts';
 import type { WebhookGeneration } from '../account/webhook-secret.ts';
 import type { BackupPage, BackupQuery, Restored, RestorePage } from '../billing/backup.ts';
@@ -34,6 +35,7 @@ import type { Posting, PostRefusal, StoredEntry } from '../billing/ledger.ts';
 import type { UsagePage, UsageQuery } from '../billing/spending.ts';
 import type { Statement } from '../billing/statement.ts';
 import type { MeterMinute } from '../billing/stripe.ts';
+import type { LocationHint } from '../fleet/regions.ts';
 import type {
   Admission,
   AdmissionRequest,
@@ -55,7 +57,7 @@ type Answer<T> = T | Promise<T>;
 export interface NewJob {
   readonly id: string;
   readonly account: string;
-  /** ids of the regions it may use, in this order; absent: the one without a name */
+  /** ids of the regions it may use, in this order; a Worker of an earlier version leaves them out: the nameless one */
   readonly regions?: readonly string[];
   readonly request: JobRequest;
   readonly plan: Plan;
@@ -90,8 +92,12 @@ export interface JobCalls {
    * Null where it was erased and others have yet to hear of that.
    */
   create(job: NewJob): Answer<JobView | null>;
+  /** The same, answered with the story so far. */
+  createWithLogs(job: NewJob): Answer<JobWithLogs | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
+  /** Opens the WebSocket of a watcher (src/job/watching.ts): a request and no RPC, because sockets travel with those. */
+  fetch(request: Request): Answer<Response>;
   /** Its turn has come: a dispatcher has a slot for it. False where it has no use for one (any more). */
   turn(dispatcher: string, slot: Slot): Answer<boolean>;
   /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
@@ -225,10 +231,7 @@ export type Remote<Calls> = {
  * bindings are declared with this one instead.
  */
 export interface Objects<Calls> {
-  getByName(name: string): Remote<Calls>;
-}
-
-/** Such objects, reached with requests too: a WebSocket does not travel over RPC. */
-export interface WatchedObjects<Calls> extends Objects<Calls> {
-  getByName(name: string): Remote<Calls> & { fetch(request: Request): Promise<Response> };
+  getByName(name: string, options?: { readonly locationHint?: LocationHint }): Remote<Calls>;
+  /** the same objects where only a jurisdiction's law holds: others of the same names */
+  jurisdiction?(name: Jurisdiction): Objects<Calls>;
 }

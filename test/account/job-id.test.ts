@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { isOldJobId, judgeJobId, newJobId } from '../../src/account/job-id.ts';
+import { isOldJobId, judgeJobId, newJobId, placeOfJob } from '../../src/account/job-id.ts';
+import { ANYWHERE, JURISDICTIONS, placeIn } from '../../src/account/place.ts';
 
 const SECRET = 'a secret of thirty-two bytes or more';
 const SECRETS = { current: SECRET, previous: null };
@@ -47,4 +48,15 @@ test('an id of the first form is told apart; anything else is none', async () =>
     `job_2noan${'0'.repeat(43)}`,
   ])
     expect(await judgeJobId(SECRETS, text)).toBe('none');
+});
+
+test('an id says where its job is kept, under the MAC; what is no id, or of version 1, is anywhere', async () => {
+  for (const jurisdiction of [null, ...JURISDICTIONS]) {
+    const id = await newJobId(SECRET, placeIn(jurisdiction));
+    expect(placeOfJob(id)).toEqual({ jurisdiction, region: 'any' });
+    expect(await judgeJobId(SECRETS, id)).toBe('ours');
+    const elsewhere = id.replace(/^job_2../, jurisdiction === 'eu' ? 'job_2no' : 'job_2eu');
+    expect(await judgeJobId(SECRETS, elsewhere)).toBe('none');
+  }
+  for (const text of ['', 'accounts', `job_${'0'.repeat(32)}`]) expect(placeOfJob(text)).toBe(ANYWHERE);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ACCOUNT_ID, keyPrefix, makeKey, newAccountId, readKey } from '../../src/account/key.ts';
-import { ANYWHERE, placeCode, placeOf } from '../../src/account/place.ts';
+import { ANYWHERE, JURISDICTIONS, placeCode, placeIn, placeOf } from '../../src/account/place.ts';
 
 const SECRETS = { current: 'a secret of thirty-two bytes or more', previous: null };
 const NEXT = { current: 'another secret of thirty-two bytes or more', previous: SECRETS.current };
@@ -19,7 +19,14 @@ test('a key is read back as it was made, and its prefix is its beginning', async
 
 test('a key carries version, jurisdiction and region', async () => {
   expect((await makeKey(SECRETS, newAccountId())).text).toMatch(/^ralu_2noan/);
-  expect(placeOf(placeCode(ANYWHERE))).toEqual({ jurisdiction: 'none', region: 'any' });
+  for (const jurisdiction of [null, ...JURISDICTIONS])
+    expect(placeOf(placeCode(placeIn(jurisdiction)))).toEqual({ jurisdiction, region: 'any' });
+  const account = newAccountId();
+  const { text } = await makeKey(SECRETS, account, placeIn('eu'));
+  expect(text).toMatch(/^ralu_2euan/);
+  expect((await readKey(SECRETS, text))?.place).toEqual(placeIn('eu'));
+  // its jobs go where its letters say, so nobody may change them
+  expect(await readKey(SECRETS, text.replace('2euan', '2noan'))).toBeNull();
   for (const code of ['', 'no', 'xxan', 'noxx', 'noan1']) expect(placeOf(code)).toBeNull();
 });
 

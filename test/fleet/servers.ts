@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import type { Needs } from '../../src/fleet/fit.ts';
-import type { KnownServer } from '../../src/fleet/models.ts';
+import type { StandingServer } from '../../src/fleet/place.ts';
 import type { ServedFacts } from '../../src/stage/contract.ts';
 
 export const servedFacts = (more: Partial<ServedFacts> = {}): ServedFacts => ({
@@ -18,9 +18,14 @@ export const servedFacts = (more: Partial<ServedFacts> = {}): ServedFacts => ({
 export const known = (
   id: string,
   models: readonly ServedFacts[] | null,
-  { features = [], may = ['*'] }: { features?: readonly string[]; may?: readonly string[] } = {},
-): KnownServer => ({
-  backend: { id, models: [...may] },
+  {
+    features = [],
+    may = ['*'],
+    region = '',
+    weight = 1,
+  }: { features?: readonly string[]; may?: readonly string[]; region?: string; weight?: number } = {},
+): StandingServer => ({
+  backend: { id, models: [...may], region, weight },
   list: models && { contract: { version: 2, features: [...features] }, models: [...models] },
   fault: models ? null : 'answered 502',
 });
@@ -39,7 +44,7 @@ const anyFacts: fc.Arbitrary<ServedFacts> = fc
   .map(servedFacts);
 
 /** Up to six servers with ids of their own, in any order. */
-export const anyServers: fc.Arbitrary<readonly KnownServer[]> = fc
+export const anyServers: fc.Arbitrary<readonly StandingServer[]> = fc
   .array(
     fc.record({
       models: fc.option(fc.array(anyFacts, { maxLength: 3 })),

@@ -10,7 +10,7 @@ describe('an order', () => {
     [['accounts'], { command: 'accounts' }],
     [
       ['open', 'mine', '--images-per-minute', '5'],
-      { command: 'open', name: 'mine', limits: { images_per_minute: 5 }, billing: {} },
+      { command: 'open', name: 'mine', limits: { images_per_minute: 5 }, billing: {}, jurisdiction: null },
     ],
     [
       ['open', 'mine', '--billing', 'postpaid', '--credit-limit', '20', '--stripe-customer', 'cus_1'],
@@ -19,7 +19,12 @@ describe('an order', () => {
         name: 'mine',
         limits: {},
         billing: { mode: 'postpaid', credit_limit_usd: '20', stripe_customer: 'cus_1' },
+        jurisdiction: null,
       },
+    ],
+    [
+      ['open', 'mine', '--jurisdiction', 'eu'],
+      { command: 'open', name: 'mine', limits: {}, billing: {}, jurisdiction: 'eu' },
     ],
     [['show', ACCOUNT], { command: 'show', account: ACCOUNT }],
     [
@@ -146,6 +151,8 @@ test.each([
   ],
   [['revoke-key', ACCOUNT, 'first'], '<key> must be the id of a key such as 01234567, got "first"'],
   [['open', ''], '<name> must have 1 to 100 characters'],
+  [['open', 'mine', '--jurisdiction', 'mars'], '--jurisdiction must be eu or us or fedramp, got "mars"'],
+  [['change', ACCOUNT, '--jurisdiction', 'eu'], '--jurisdiction belongs to open'],
 ])('%j is refused: %s', (args, sentence) => {
   expect(() => order(...args)).toThrow(sentence);
 });

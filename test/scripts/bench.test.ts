@@ -12,12 +12,14 @@ import { UsageError } from '../../scripts/local/command-line.ts';
 
 describe('options of the bench', () => {
   it('ask for everything where none is given', () => {
-    expect(parseOptions([])).toEqual({ engines: ['native', 'wasm'], sides: [256, 512], rounds: 15 });
+    expect(parseOptions([])).toEqual({ engines: ['native', 'wasm'], sides: [256, 512], rounds: 15, only: null });
     expect(parseOptions(['--side', '512', '--engine', 'wasm', '--rounds', '4'])).toEqual({
       engines: ['wasm'],
       sides: [512],
       rounds: 4,
+      only: null,
     });
+    expect(parseOptions(['--only', 'rows'])?.only).toBe('rows');
   });
 
   it('refuse what cannot be measured', () => {
@@ -25,6 +27,9 @@ describe('options of the bench', () => {
     expect(() => parseOptions(['--rounds', 'many'])).toThrow(UsageError);
     expect(() => parseOptions(['--side', '300'])).toThrow('--side must be 256 or 512, got "300"');
     expect(() => parseOptions(['--engine', 'gpu'])).toThrow('--engine must be native or wasm, got "gpu"');
+    expect(() => parseOptions(['--only', 'all'])).toThrow(
+      '--only must be mathematics or requests or streams or money or rows or memory',
+    );
     expect(() => parseOptions(['--sides', '512'])).toThrow("Unknown option '--sides'");
   });
 

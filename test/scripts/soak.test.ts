@@ -4,9 +4,15 @@ import { parseOptions } from '../../scripts/soak/options.ts';
 import { makeRandom } from '../../scripts/soak/random.ts';
 
 test('the soak has a thousand histories from seed 1 where nothing else is asked for', () => {
-  expect(parseOptions([])).toEqual({ histories: 1000, seed: 1 });
-  expect(parseOptions(['--histories', '10000', '--seed', '7'])).toEqual({ histories: 10_000, seed: 7 });
+  expect(parseOptions([])).toEqual({ histories: 1000, seed: 1, crowd: null });
+  expect(parseOptions(['--histories', '10000', '--seed', '7'])).toEqual({ histories: 10_000, seed: 7, crowd: null });
   expect(parseOptions(['--help'])).toBeNull();
+});
+
+test('crowds come for an hour and a thousand at once where nothing else is asked for', () => {
+  expect(parseOptions(['--crowd'])?.crowd).toEqual({ jobs: 1000, minutes: 60 });
+  expect(parseOptions(['--crowd', '--jobs', '20', '--minutes', '0'])?.crowd).toEqual({ jobs: 20, minutes: 0 });
+  expect(() => parseOptions(['--crowd', '--minutes', 'x'])).toThrow('--minutes must be a whole number from 0 to 10000');
 });
 
 test('what cannot be run is refused', () => {

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { lettersOf } from '../../durable-objects/outbox-tables.ts';
+import { arrivalsOf, readTally } from '../../durable-objects/tally-table.ts';
 import type { JobEnd } from '../../src/account/account.ts';
 import { ADMIN_KEY, call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
 
@@ -236,15 +237,10 @@ describe('limits', () => {
     const account = accountOf(key);
     const ids = ['a', 'b'].map((digit) => `job_${digit.repeat(32)}`);
     const work = { flops: 2e12, plainFlops: 1e12, steps: 1 };
-    const left = () =>
-      runInDurableObject(account, (_, state) =>
-        state.storage.sql
-          .exec('SELECT key.arrival, key.work_arrival, account.work_arrival AS of_account FROM key, account')
-          .one(),
-      );
-    const before = { arrival: 0, work_arrival: 0, of_account: 0 };
+    const left = () => runInDurableObject(account, (_, state) => arrivalsOf(readTally(state.storage.sql), keyId));
+    const before = { key: 0, keyWork: 0, accountWork: 0 };
     expect(await left()).toEqual(before);
-    await runInDurableObject(account, (instance) => {
+    await runInDurableObject(account, async (instance) => {
       const now = Date.now();
       expect(
         instance.start(keyId, { requestId: 'r', jobIds: ids, work, price: null, user: null, idempotency: null }).kind,
@@ -259,14 +255,14 @@ describe('limits', () => {
           idempotency: null,
         }).kind,
       ).toBe('rate_limited');
-      instance.withdraw(ids, true);
+      await instance.withdraw(ids, true);
       // told again it changes nothing
-      instance.withdraw(ids, true);
+      await instance.withdraw(ids, true);
       expect(Date.now() - now).toBeLessThan(20_000);
       expect(
         instance.start(keyId, { requestId: 't', jobIds: ids, work, price: null, user: null, idempotency: null }).kind,
       ).toBe('new');
-      instance.withdraw(ids, false);
+      await instance.withdraw(ids, false);
       expect(
         instance.start(keyId, { requestId: 'u', jobIds: ids, work, price: null, user: null, idempotency: null }).kind,
       ).toBe('rate_limited');
@@ -321,10 +317,7 @@ describe('limits', () => {
     const account = accountOf(key);
     const lost = `job_${'e'.repeat(32)}`;
     const spent = () =>
-      runInDurableObject(account, (_, state) => {
-        const sql = 'SELECT key.arrival, key.work_arrival, account.work_arrival AS of_account FROM key, account';
-        return state.storage.sql.exec(sql).one();
-      });
+      runInDurableObject(account, (_, state) => arrivalsOf(readTally(state.storage.sql), namesIn(key).id));
     const before = await spent();
     await runInDurableObject(account, async (instance, state) => {
       const work = { flops: 2e12, plainFlops: 1e12, steps: 1 };
@@ -348,7 +341,7 @@ describe('limits', () => {
     // nothing is owed any more than the clock has gone on
     const after = await spent();
     for (const [name, arrival] of Object.entries(after))
-      expect(arrival as number, name).toBeLessThanOrEqual(Math.max(before[name] as number, Date.now() * 1000));
+      expect(arrival, name).toBeLessThanOrEqual(Math.max(before[name as keyof typeof before], Date.now() * 1000));
     await cancel(key, id);
   });
 });

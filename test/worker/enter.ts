@@ -19,3 +19,15 @@ export const enterJob = (account: string, id: string): Promise<void> =>
     });
     if (started.kind !== 'new') throw new Error(`job not entered: ${started.kind}`);
   });
+
+/** Lists an open job of which there is nothing else, as the account itself would. */
+export function listJob(sql: SqlStorage, id: string, { isCreated }: { readonly isCreated: boolean }): void {
+  sql.exec('UPDATE tally SET place = place + 1, open = open + 1');
+  sql.exec(
+    `INSERT INTO job (id, seq, request_id, key_id, created_at, status, is_created)
+     VALUES (?, (SELECT place FROM tally), 'r', 'k', ?, 'open', ?)`,
+    id,
+    Date.now(),
+    isCreated ? 1 : 0,
+  );
+}

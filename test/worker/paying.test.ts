@@ -5,7 +5,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { readRow } from '../../durable-objects/job-tables.ts';
-import { readColumns, readEntries } from '../../durable-objects/ledger-tables.ts';
+import { readEntries } from '../../durable-objects/ledger-tables.ts';
+import { readTally } from '../../durable-objects/tally-table.ts';
 import {
   type AccountLimits,
   type AccountView,
@@ -89,7 +90,7 @@ async function open(limits: Partial<AccountLimits> = {}, key: Partial<NewKey> = 
 const checkLaws = (account: Opened): Promise<void> =>
   account.run((_, sql) => {
     const sums = sumOf(readEntries(sql, { after: 0, limit: 1000 }));
-    for (const name of LEDGER_ACCOUNTS) expect(readColumns(sql, name)).toEqual(sums[name]);
+    for (const name of LEDGER_ACCOUNTS) expect(readTally(sql).columns[name]).toEqual(sums[name]);
     const total = (part: 'debitsPending' | 'debitsPosted' | 'creditsPending' | 'creditsPosted') =>
       LEDGER_ACCOUNTS.reduce((sum, name) => sum + sums[name][part], 0);
     expect(total('debitsPending')).toBe(total('creditsPending'));

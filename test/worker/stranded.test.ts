@@ -14,7 +14,7 @@ import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
 import type { JobRecord, JobView } from '../../src/job/job.ts';
 import { call, openAccount, SMALL, watch, watchAll } from './call.ts';
-import { enterJob } from './enter.ts';
+import { enterJob, listJob } from './enter.ts';
 
 const FOX = { prompt: 'a fox on a blue background', ...SMALL, preset: '7x', seed: 11 };
 const LONG = { prompt: 'a fox', ...SMALL, N: [900], e: [1] };
@@ -139,11 +139,7 @@ describe('an account that does not hear of an end', () => {
     const account = await accountOf(key);
     await runInDurableObject(account, (instance, state) => {
       const lost = `job_${'0'.repeat(32)}`;
-      state.storage.sql.exec(
-        "INSERT INTO job (id, request_id, key_id, created_at, status, is_created) VALUES (?, 'r', 'k', ?, 'open', 1)",
-        lost,
-        Date.now(),
-      );
+      listJob(state.storage.sql, lost, { isCreated: true });
       const JOBS = {
         getByName: (name: string) =>
           name === id ? { view: () => Promise.reject(new Error('away')) } : env.JOBS.getByName(name),
@@ -165,11 +161,7 @@ describe('an account that does not hear of an end', () => {
     await runInDurableObject(account, (instance, state) => {
       state.storage.sql.exec('UPDATE job SET is_created = 1');
       for (let i = 0; i < 3 * JOBS_A_ROUND; i++)
-        state.storage.sql.exec(
-          "INSERT INTO job (id, request_id, key_id, created_at, status, is_created) VALUES (?, 'r', 'k', ?, 'open', 1)",
-          `job_${String(i).padStart(32, '0')}`,
-          Date.now(),
-        );
+        listJob(state.storage.sql, `job_${String(i).padStart(32, '0')}`, { isCreated: true });
       const view = async () => ({ status: 'running' });
       const JOBS = {
         getByName(name: string) {

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import type { AccountView, Terms } from '../../account/account.ts';
 import { ACCOUNT_ID } from '../../account/key.ts';
+import { JURISDICTIONS, type Jurisdiction } from '../../account/place.ts';
 import { callObject } from '../call-object.ts';
 import type { Env } from '../env.ts';
 import { balanceView, limits, viewBalance, viewLimits } from './limits.ts';
@@ -16,6 +17,10 @@ export const accountView = z
     suspended_at: z.int().nullable(),
     limits,
     billing: balanceView,
+    jurisdiction: z
+      .enum(JURISDICTIONS)
+      .nullable()
+      .openapi({ description: 'where its jobs and their pictures stay, as it was opened; null: anywhere' }),
     open_jobs: z.int(),
     is_erasing: z.boolean().openapi({ description: 'its jobs are being erased, as was asked' }),
   })
@@ -26,6 +31,10 @@ export async function readTerms(env: Env, id: string): Promise<Terms> {
   const { mode, creditLimit, stripeCustomer } = (await findAccount(env, id)).balance;
   return { mode, creditLimit, stripeCustomer };
 }
+
+/** Where the jobs of an account stay. Throws a 404 Problem where there is none. */
+export const readJurisdiction = async (env: Env, id: string): Promise<Jurisdiction | null> =>
+  (await findAccount(env, id)).jurisdiction;
 
 /** The account as its object has it. Throws a 404 Problem where there is none. */
 async function findAccount(env: Env, id: string): Promise<AccountView> {
@@ -45,6 +54,7 @@ export async function viewAccount(env: Env, id: string): Promise<z.infer<typeof 
     suspended_at: secondsOrNull(found.suspendedAt),
     limits: viewLimits(found.limits),
     billing: viewBalance(found.balance),
+    jurisdiction: found.jurisdiction,
     open_jobs: found.openJobs,
     is_erasing: found.isErasing,
   };

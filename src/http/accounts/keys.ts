@@ -3,13 +3,14 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { KeyView, NewKey } from '../../account/account.ts';
 import { ACCOUNT_ID, KEY_ID, keyPrefix, type MadeKey, makeKey } from '../../account/key.ts';
+import { type Jurisdiction, placeIn } from '../../account/place.ts';
 import { SCOPES } from '../../account/scopes.ts';
 import { actorOf } from '../auth.ts';
 import { callObject } from '../call-object.ts';
 import type { AppEnv } from '../env.ts';
 import { secretsOf } from '../gate.ts';
 import { badField, Problem } from '../problem.ts';
-import { viewAccount } from './account.ts';
+import { readJurisdiction } from './account.ts';
 import { microOrNull } from './limits.ts';
 import {
   accountNotFound,
@@ -167,10 +168,10 @@ export const viewNewKey = (
   key: text,
 });
 
-const viewKey = (account: string, key: KeyView): z.infer<typeof keyView> => ({
+const viewKey = (account: string, jurisdiction: Jurisdiction | null, key: KeyView): z.infer<typeof keyView> => ({
   id: key.id,
   name: key.name,
-  prefix: keyPrefix(account, key.id, key.isSigned),
+  prefix: keyPrefix(account, key.id, key.isSigned, placeIn(jurisdiction)),
   scopes: [...key.scopes],
   created_at: seconds(key.createdAt),
   expires_at: secondsOrNull(key.expiresAt),
@@ -181,10 +182,22 @@ const viewKey = (account: string, key: KeyView): z.infer<typeof keyView> => ({
   usd_per_month: usdOrNull(key.microUsdPerMonth),
 });
 
+/** An account, and where its jobs are kept. */
+interface Kept {
+  readonly account: string;
+  readonly jurisdiction: Jurisdiction | null;
+}
+
+/** The same of an account that the admin names. Throws a 404 Problem where there is none. */
+const keptOf = async (c: Context<AppEnv>, account: string): Promise<Kept> => ({
+  account,
+  jurisdiction: await readJurisdiction(c.env, account),
+});
+
 /** A new key of an account. Throws a 404, 409 or 400 Problem. */
 async function makeKeyIn(
   c: Context<AppEnv>,
-  account: string,
+  { account, jurisdiction }: Kept,
   {
     name: called,
     scopes: may = SCOPES.slice(),
@@ -198,7 +211,7 @@ async function makeKeyIn(
   if (expiresAt !== null && expiresAt <= Date.now())
     throw badField('expires_at', expires_at, 'must be a time to come, in Unix seconds');
   if (!ACCOUNT_ID.test(account)) throw accountNotFound();
-  const key = await makeKey(secretsOf(c.env), account);
+  const key = await makeKey(secretsOf(c.env), account, placeIn(jurisdiction));
   const kept = {
     id: key.id,
     name: called,
@@ -226,13 +239,13 @@ async function makeKeyIn(
 /** A key in the place of another. Throws a 404 Problem where that is none, or opens no more. */
 async function rotateKeyIn(
   c: Context<AppEnv>,
-  account: string,
+  { account, jurisdiction }: Kept,
   id: string,
   { overlap_hours }: z.infer<typeof rotateBody>,
 ): Promise<z.infer<typeof newKeyView>> {
   if (!ACCOUNT_ID.test(account)) throw accountNotFound();
   if (!KEY_ID.test(id)) throw keyNotFound();
-  const key = await makeKey(secretsOf(c.env), account);
+  const key = await makeKey(secretsOf(c.env), account, placeIn(jurisdiction));
   const successor = { id: key.id, hash: key.hash, overlapMs: Math.round(overlap_hours * HOUR_MS) };
   const made = await inAccount(c, account, (stub) => stub.rotateKey(id, successor, actorOf(c)));
   if (!made) throw keyNotFound();
@@ -250,18 +263,18 @@ async function revokeKeyIn(c: Context<AppEnv>, account: string, id: string): Pro
 export function routeKeysOfAny(app: OpenAPIHono<AppEnv>): void {
   app.openapi(keysOfAny, async (c) => {
     const { account } = c.req.valid('param');
-    await viewAccount(c.env, account);
+    const jurisdiction = await readJurisdiction(c.env, account);
     const keys = await inAccount(c, account, (stub) => stub.keys());
-    return c.json({ object: 'list' as const, data: keys.map((key) => viewKey(account, key)) }, 200);
+    return c.json({ object: 'list' as const, data: keys.map((key) => viewKey(account, jurisdiction, key)) }, 200);
   });
 
   app.openapi(addKeyToAny, async (c) =>
-    c.json(await makeKeyIn(c, c.req.valid('param').account, c.req.valid('json')), 201),
+    c.json(await makeKeyIn(c, await keptOf(c, c.req.valid('param').account), c.req.valid('json')), 201),
   );
 
   app.openapi(rotateKeyOfAny, async (c) => {
     const { account, key } = c.req.valid('param');
-    return c.json(await rotateKeyIn(c, account, key, c.req.valid('json')), 201);
+    return c.json(await rotateKeyIn(c, await keptOf(c, account), key, c.req.valid('json')), 201);
   });
 
   app.openapi(revokeKeyOfAny, async (c) => {
@@ -273,15 +286,15 @@ export function routeKeysOfAny(app: OpenAPIHono<AppEnv>): void {
 
 export function routeKeys(app: OpenAPIHono<AppEnv>): void {
   app.openapi(listKeys, async (c) => {
-    const { account } = c.var.caller;
+    const { account, jurisdiction } = c.var.caller;
     const keys = await callObject(c.env.ACCOUNTS, account, (stub) => stub.keys());
-    return c.json({ object: 'list' as const, data: keys.map((key) => viewKey(account, key)) }, 200);
+    return c.json({ object: 'list' as const, data: keys.map((key) => viewKey(account, jurisdiction, key)) }, 200);
   });
 
-  app.openapi(addKey, async (c) => c.json(await makeKeyIn(c, c.var.caller.account, c.req.valid('json')), 201));
+  app.openapi(addKey, async (c) => c.json(await makeKeyIn(c, c.var.caller, c.req.valid('json')), 201));
 
   app.openapi(rotateKey, async (c) =>
-    c.json(await rotateKeyIn(c, c.var.caller.account, c.req.valid('param').key, c.req.valid('json')), 201),
+    c.json(await rotateKeyIn(c, c.var.caller, c.req.valid('param').key, c.req.valid('json')), 201),
   );
 
   app.openapi(revokeKey, async (c) => {

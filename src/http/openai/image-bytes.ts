@@ -3,6 +3,7 @@ import { encodeBase64 } from 'hono/utils/encode';
 import type { DoneJob } from '../../doors/openai.ts';
 import { imageKey } from '../../job/image-key.ts';
 import type { ImageView } from '../../job/job.ts';
+import { bucketOf } from '../../job/job-object.ts';
 import { withLinks } from '../../job/links.ts';
 import { within } from '../../stage/time-limit.ts';
 import type { Env } from '../env.ts';
@@ -14,7 +15,7 @@ import { BUCKET_MS } from '../send-image.ts';
  */
 export async function imageBytes(env: Env, id: string, { format }: Pick<ImageView, 'format'>): Promise<ArrayBuffer> {
   const read = async (): Promise<ArrayBuffer | undefined> =>
-    (await env.IMAGES.get(imageKey(id, format)))?.arrayBuffer();
+    (await bucketOf(env, id).get(imageKey(id, format)))?.arrayBuffer();
   const stored = await within(BUCKET_MS, 'the bucket', read());
   if (!stored) throw erased(id);
   return stored;

@@ -7,22 +7,23 @@ import type { Context } from 'hono';
 import type { Idempotency } from '../../account/account.ts';
 import { type DoneJob, failureOf, isDone, methodHeaders, viewAnswer } from '../../doors/openai.ts';
 import { draftImages, type ImageRequest } from '../../doors/openai-request.ts';
+import { resolveModel } from '../../fleet/models.ts';
 import type { JobView } from '../../job/job.ts';
 import type { FitMemo } from '../../job/plan.ts';
 import { type ImageFormat, imageFormat } from '../../stage/contract.ts';
 import { requireKey } from '../auth.ts';
-import { callObject } from '../call-object.ts';
+import { callJob, callObject } from '../call-object.ts';
 import { costHeaders } from '../cost-headers.ts';
 import type { AppEnv, Env } from '../env.ts';
 import { erased, waitForJob } from '../follow.ts';
 import { foreignContent } from '../foreign-body.ts';
 import { draftTools } from '../job-request.ts';
-import { availableModels } from '../models.ts';
 import { badField, Problem } from '../problem.ts';
 import { publicBase } from '../public-address.ts';
+import { rateHeaders } from '../refuse-start.ts';
 import { limitBody, requireJson } from '../request-body.ts';
 import { type EventWriter, sendEvents } from '../send-events.ts';
-import { digestOf, idempotencyOf, NOT_PAID, rateHeaders, type StartedJobs, startJobs } from '../start-jobs.ts';
+import { digestOf, idempotencyOf, NOT_PAID, type StartedJobs, startJobs } from '../start-jobs.ts';
 import { imageBody } from './image-body.ts';
 import { imageBase64, imageBytes, imageUrl } from './image-bytes.ts';
 import { writeImageEvents } from './image-events.ts';
@@ -98,7 +99,7 @@ async function cancelUnlessShared(
 ): Promise<void> {
   if (idempotencyKey !== null && (await callObject(env.ACCOUNTS, account, (stub) => stub.isShared(idempotencyKey))))
     return;
-  await Promise.all(jobs.map(({ id }) => callObject(env.JOBS, id, (stub) => stub.cancel(account))));
+  await Promise.all(jobs.map(({ id }) => callJob(env, id, (stub) => stub.cancel(account))));
 }
 
 const jobIds = (jobs: readonly JobView[]): string => jobs.map(({ id }) => id).join(', ');
@@ -111,12 +112,10 @@ export function routeOpenAIImages(app: OpenAPIHono<AppEnv>, memo: FitMemo): void
     if (bytes && body.stream) throw badField('stream', true, 'needs Accept: text/event-stream or application/json');
     if (bytes && (body.n ?? 1) > 1) throw badField('n', body.n, 'must be 1 where the answer is the bytes of an image');
     const idempotency = await idempotencyHere(c, body);
-    const draft = async () =>
-      draftImages(body, await availableModels(c.env), draftTools(c.env), bytes && bytes !== 'any' ? bytes : 'png');
-    const started = await startJobs(c.env, c.var.caller, {
-      draft,
+    const started = await startJobs(c, {
+      isThere: (models) => resolveModel(models, body.model) !== null,
+      draft: (models) => draftImages(body, models, draftTools(c.env), bytes && bytes !== 'any' ? bytes : 'png'),
       memo,
-      requestId: c.var.requestId,
       idempotency,
       user: body.user || body.safety_identifier || null,
     });

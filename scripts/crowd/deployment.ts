@@ -1,0 +1,164 @@
+/**
+ * A deployment to kill and to reconfigure: the Worker in workerd in a process group of its own, on a folder and a port
+ * that it keeps, with the stage servers of others.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { WorkerBundle } from '../local/bundle.ts';
+import { isFree, keptPort } from '../local/ports.ts';
+import type { StackOptions } from '../local/stack.ts';
+
+/** An entry of BACKENDS, with the token that its secret holds. */
+export interface FleetEntry {
+  readonly id: string;
+  readonly url: string;
+  readonly token: string;
+  /** more fields of the entry */
+  readonly fields?: Readonly<Record<string, unknown>>;
+}
+
+export interface Deployment {
+  readonly url: string;
+  /** there from the first start on */
+  readonly adminKey: string;
+  /** where everything that it stores is */
+  readonly folder: string;
+  /** each line that the Worker logged, most recent last */
+  readonly log: readonly string[];
+  /** lines of the log that are events of this name, read */
+  logged(event: string): Record<string, unknown>[];
+  /** starts it with the fleet and the variables that hold now; resolves when it is ready */
+  start(): Promise<void>;
+  /** what holds from the next start on */
+  configure(changes: {
+    readonly fleet?: readonly FleetEntry[];
+    readonly vars?: Readonly<Record<string, string>>;
+  }): void;
+  /** processor time of all of its runtimes so far, milliseconds; 0 where the system does not tell */
+  cpuMs(): number;
+  /** SIGKILL to every process of it at once; resolves when its port is free again */
+  kill(): Promise<void>;
+  /** kills what runs and removes the folder */
+  remove(): Promise<void>;
+}
+
+const CHILD = fileURLToPath(new URL('./stack-child.ts', import.meta.url));
+const START_MS = 60_000;
+
+/** The variables that make a deployment of this fleet. */
+export const fleetVars = (fleet: readonly FleetEntry[]): Record<string, string> => ({
+  BACKENDS: JSON.stringify(fleet.map(({ id, url, fields }) => ({ id, url, models: ['*'], ...fields }))),
+  ...Object.fromEntries(
+    fleet.map(({ id, token }) => [`BACKEND_TOKEN_${id.toUpperCase().replaceAll('-', '_')}`, token]),
+  ),
+});
+
+/** A deployment that has not started yet. */
+export async function makeDeployment(given: {
+  readonly bundle: WorkerBundle;
+  readonly fleet: readonly FleetEntry[];
+  readonly vars?: Readonly<Record<string, string>>;
+}): Promise<Deployment> {
+  const folder = await mkdtemp(join(tmpdir(), 'ralu-crowd-'));
+  const port = await keptPort();
+  const url = `http://127.0.0.1:${port}`;
+  const file = join(folder, 'options.json');
+  const log: string[] = [];
+  let { fleet, vars = {} } = given;
+  let child: ChildProcess | null = null;
+  let adminKey = '';
+  let cpuMs = 0;
+
+  async function kill(): Promise<void> {
+    if (child?.pid === undefined) return;
+    const dead = child;
+    child = null;
+    cpuMs += runtimeCpuMs(dead.pid as number);
+    const exited = dead.exitCode === null && dead.signalCode === null ? once(dead, 'exit') : Promise.resolve();
+    killGroup(dead.pid as number);
+    await exited;
+    while (!(await isFree(port))) await pause(5);
+  }
+  const onExit = (): void => void (child?.pid !== undefined && killGroup(child.pid));
+  process.once('exit', onExit);
+
+  return {
+    url,
+    folder: join(folder, 'state'),
+    log,
+    get adminKey() {
+      return adminKey;
+    },
+    logged: (event) =>
+      log.flatMap((line) => {
+        if (!line.startsWith(`{"event":"${event}"`)) return [];
+        return [JSON.parse(line) as Record<string, unknown>];
+      }),
+    async start() {
+      const options: StackOptions = {
+        bundle: given.bundle,
+        persistTo: join(folder, 'state'),
+        port,
+        // its address is in none of the variables
+        stage: { url: 'http://127.0.0.1:9', token: 'none' },
+        vars: { ...fleetVars(fleet), ...vars },
+      };
+      await writeFile(file, JSON.stringify(options));
+      const born = spawn(process.execPath, [CHILD, file], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+      child = born;
+      createInterface({ input: born.stderr }).on('line', (line) => log.push(line));
+      const late = setTimeout(() => killGroup(born.pid as number), START_MS);
+      try {
+        for await (const line of createInterface({ input: born.stdout })) {
+          ({ adminKey } = JSON.parse(line) as { adminKey: string });
+          return;
+        }
+      } finally {
+        clearTimeout(late);
+      }
+      throw new Error(`the deployment ended before it was ready:\n${log.slice(-30).join('\n')}`);
+    },
+    configure(changes) {
+      if (changes.fleet) ({ fleet } = changes as { fleet: readonly FleetEntry[] });
+      if (changes.vars) vars = { ...vars, ...changes.vars };
+    },
+    cpuMs: () => cpuMs + (child?.pid === undefined ? 0 : runtimeCpuMs(child.pid)),
+    kill,
+    async remove() {
+      await kill();
+      process.off('exit', onExit);
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+/** Processor time of the workerd processes of a group, from `/proc`; a tick is 10 ms on Linux. */
+function runtimeCpuMs(pgid: number): number {
+  try {
+    const table = execFileSync('ps', ['-A', '-o', 'pgid=,pid=,comm='], { encoding: 'utf8' });
+    return table.split('\n').reduce((sum, row) => {
+      const [group, pid, name] = row.trim().split(/\s+/);
+      if (group !== String(pgid) || !name?.startsWith('workerd')) return sum;
+      // the name stands in parentheses and may hold spaces; utime and stime are the 12th and 13th field after it
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+      return sum + 10 * (Number(fields[11]) + Number(fields[12]));
+    }, 0);
+  } catch {
+    return 0; // no /proc, or the process has just ended
+  }
+}
+
+function killGroup(pgid: number): void {
+  try {
+    process.kill(-pgid, 'SIGKILL');
+  } catch {
+    // ESRCH: nobody left
+  }
+}

@@ -1,0 +1,254 @@
+/** `npm run soak -- --crowd`: crowds at one server, beyond the limit, all at once, and an hour of blows. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { bundleWorker, type WorkerBundle } from '../local/bundle.ts';
+import { makeRandom } from '../soak/random.ts';
+import { type Caller, isRefusal, openCaller } from './caller.ts';
+import { type Place, strike } from './chaos.ts';
+import { afterwards, countAll, joinCrowd, type Member, stagesOf } from './crowd.ts';
+import { type Deployment, makeDeployment } from './deployment.ts';
+import { quantile, rankCorrelation, seconds, table } from './figures.ts';
+import { brokenLaws } from './laws.ts';
+import { startProxy } from './proxy.ts';
+import { type StandInOptions, startStandIn } from './stand-in.ts';
+import { NUM_STAGES } from './stand-in-model.ts';
+
+export interface CrowdOptions {
+  /** of blows; 0: none */
+  readonly minutes: number;
+  /** jobs at once on a fast server */
+  readonly jobs: number;
+  readonly seed: number;
+}
+
+/** What a crowd came to: figures for the table, and the laws that did not hold. */
+interface Result {
+  readonly name: string;
+  readonly figures: readonly string[];
+  readonly broken: readonly string[];
+}
+
+const HEADER = ['crowd', 'done', 'p50', 'p99', 'requests a stage', 'bytes a stage', 'stages a job', 'CPU a job'];
+/** Longest wait for one job. */
+const PATIENCE_MS = 600_000;
+
+interface Ground {
+  readonly deployment: Deployment;
+  readonly places: readonly Place[];
+  stop(): Promise<void>;
+}
+
+async function prepare(
+  bundle: WorkerBundle,
+  servers: readonly (StandInOptions & { readonly fields?: Readonly<Record<string, unknown>> })[],
+  vars: Readonly<Record<string, string>> = {},
+): Promise<Ground> {
+  const places = await Promise.all(
+    servers.map(async ({ fields = {}, ...options }, i): Promise<Place> => {
+      const server = await startStandIn(options);
+      const proxy = await startProxy(server.url);
+      const entry = { id: `server-${i}`, url: proxy.url, token: server.token, fields };
+      return { server, proxy, entry };
+    }),
+  );
+  const deployment = await makeDeployment({ bundle, fleet: places.map(({ entry }) => entry), vars });
+  await deployment.start();
+  return {
+    deployment,
+    places,
+    async stop() {
+      await deployment.remove();
+      await Promise.all(places.flatMap(({ server, proxy }) => [server.kill(), proxy.close()]));
+    },
+  };
+}
+
+/** So many jobs of these accounts at once, each account its share. */
+const gather = (callers: readonly Caller[], count: number, name: string): Promise<Member[][]> =>
+  Promise.all(
+    callers.map((caller, k) =>
+      Promise.all(
+        Array.from({ length: Math.floor(count / callers.length) }, (_, i) =>
+          joinCrowd(caller, `${name}-${k}-${i}`, i, PATIENCE_MS),
+        ),
+      ),
+    ),
+  );
+
+/** The row of the table, and what does not hold after the crowd. */
+async function judge(
+  name: string,
+  { deployment, places }: Ground,
+  crowds: readonly { readonly caller: Caller; readonly members: readonly Member[] }[],
+): Promise<Result> {
+  const members = crowds.flatMap((crowd) => crowd.members);
+  const cpuMs = deployment.cpuMs();
+  const { requests, bytes, stages, orphans } = await countAll(places.map(({ server }) => server));
+  const done = members.filter(({ ended }) => ended?.status === 'done');
+  const times = done.map(({ askedAt, endedAt }) => endedAt - askedAt);
+  const broken = (await afterwards(deployment, crowds)).flatMap(brokenLaws);
+  return {
+    name,
+    figures: [
+      `${done.length} of ${members.length}`,
+      seconds(quantile(times, 0.5)),
+      seconds(quantile(times, 0.99)),
+      (requests / stages).toFixed(2),
+      Math.round(bytes / stages).toString(),
+      (stages / members.length).toFixed(2),
+      `${Math.round(cpuMs / members.length)} ms`,
+    ],
+    broken: [...broken, ...(places.length === 1 && orphans > 0 ? [`no stage is computed for nobody: ${orphans}`] : [])],
+  };
+}
+
+/** 500 jobs of one account on one server with a line of 16. */
+export async function oneLine(bundle: WorkerBundle): Promise<Result> {
+  const ground = await prepare(bundle, [{ stepMs: 10, queue: 16 }], { QUEUE_SECONDS: '900' });
+  try {
+    const caller = await openCaller(ground.deployment);
+    const [members = []] = await gather([caller], 500, 'line');
+    const order = (await caller.listed()).toReversed().map(({ id }) => id);
+    const { counts, requests, stages } = await countAll(ground.places.map(({ server }) => server));
+    const first = stagesOf(counts);
+    const correlation = rankCorrelation(order.map((id, i) => [i, first.get(id)?.firstEndedAt ?? 0]));
+    const waits = members.flatMap(({ ended, askedAt }) => {
+      const at = ended && first.get(ended.id)?.firstAt;
+      return at ? [at - askedAt] : [];
+    });
+    const mean = waits.reduce((sum, ms) => sum + ms, 0) / waits.length;
+    const most = 2 + mean / 30_000;
+    console.log(
+      `one line: wait for the first stage p50 ${seconds(quantile(waits, 0.5))}, p99 ${seconds(quantile(waits, 0.99))};` +
+        ` arrival and first stage correlate ${correlation.toFixed(3)}`,
+    );
+    const result = await judge('500 jobs, one line of 16', ground, [{ caller, members }]);
+    return {
+      ...result,
+      broken: [
+        ...result.broken,
+        ...(correlation > 0.98
+          ? []
+          : [`first come, first served: correlation ${correlation.toFixed(3)}, not over .98`]),
+        ...(requests / stages <= most ? [] : [`requests a stage: ${requests / stages}, most ${most.toFixed(2)}`]),
+      ],
+    };
+  } finally {
+    await ground.stop();
+  }
+}
+
+/** 300 jobs at once where an eighth of them can wait. */
+export async function overLimit(bundle: WorkerBundle): Promise<Result> {
+  const name = '300 jobs over the waiting limit';
+  const ground = await prepare(bundle, [{ stepMs: 50 }], { QUEUE_SECONDS: '12' });
+  try {
+    const caller = await openCaller(ground.deployment);
+    // the server shows its pace
+    const shown = await Promise.all([0, 1].map((i) => joinCrowd(caller, `shown-${i}`, i, PATIENCE_MS)));
+    const answers = await Promise.all(Array.from({ length: 300 }, (_, i) => caller.start(i % 16)));
+    const refused = answers.filter(isRefusal);
+    const taken = answers.filter((answer) => !isRefusal(answer));
+    const ended = await Promise.all(taken.map(({ id }) => caller.ended(id, PATIENCE_MS)));
+    const failed = ended.filter(({ status }) => status !== 'done');
+    const { stages } = await countAll(ground.places.map(({ server }) => server));
+    const useful = NUM_STAGES * (shown.length + ended.length - failed.length);
+    const untold = refused.filter(({ retryAfter }) => retryAfter === null || retryAfter < 1);
+    const after = refused.map(({ retryAfter }) => retryAfter ?? 0);
+    console.log(
+      `over the limit: ${taken.length} taken, ${refused.length} refused with Retry-After` +
+        ` ${Math.min(...after)} to ${Math.max(...after)} s, ${failed.length} failed,` +
+        ` ${stages - useful} finished stages thrown away`,
+    );
+    return {
+      name,
+      figures: [`${ended.length - failed.length} of ${taken.length} taken`, '', '', '', '', '', ''],
+      broken: [
+        ...(refused.length > 0 ? [] : ['some are refused: none was']),
+        ...(untold.length === 0 ? [] : [`each refusal says when to come again: ${untold.length} do not`]),
+        ...(failed.length === 0 ? [] : [`what was taken is done: ${failed.length} of ${taken.length} failed`]),
+        ...(stages === useful ? [] : [`no finished stage is thrown away: ${stages - useful} are`]),
+      ],
+    };
+  } finally {
+    await ground.stop();
+  }
+}
+
+/** Accounts of the crowds that have several. */
+const NUM_ACCOUNTS = 5;
+
+const openCallers = (deployment: Deployment): Promise<Caller[]> =>
+  Promise.all(Array.from({ length: NUM_ACCOUNTS }, (_, i) => openCaller(deployment, `crowd ${i}`)));
+
+/** All at once on a server that takes no time. */
+export async function allAtOnce(bundle: WorkerBundle, jobs: number): Promise<Result> {
+  const ground = await prepare(bundle, [{ stepMs: 0 }]);
+  try {
+    const callers = await openCallers(ground.deployment);
+    const crowds = await gather(callers, jobs, 'once');
+    return await judge(
+      `${jobs} jobs at once`,
+      ground,
+      callers.map((caller, k) => ({ caller, members: crowds[k] ?? [] })),
+    );
+  } finally {
+    await ground.stop();
+  }
+}
+
+/** Pause between two jobs of one account, milliseconds: three jobs a second in all. */
+const FLOW_MS = 1600;
+
+/** Jobs without end while servers and Worker are struck. */
+export async function underBlows(bundle: WorkerBundle, { minutes, seed }: CrowdOptions): Promise<Result> {
+  const ground = await prepare(
+    bundle,
+    [{ stepMs: 10 }, { stepMs: 10 }, { stepMs: 30, contract: 2 }],
+    // a stage takes .1 s: what is silent for two seconds hangs
+    { STAGE_SILENCE_SECONDS: '3', STAGE_TIMEOUT_SECONDS: '30' },
+  );
+  try {
+    const callers = await openCallers(ground.deployment);
+    const until = performance.now() + minutes * 60_000;
+    const flows = callers.map(async (caller, k) => {
+      const running: Promise<Member>[] = [];
+      for (let i = 0; performance.now() < until; i++) {
+        running.push(joinCrowd(caller, `blows-${k}-${i}`, i, PATIENCE_MS));
+        await pause(FLOW_MS);
+      }
+      return Promise.all(running);
+    });
+    const [blows, ...crowds] = await Promise.all([strike({ ...ground, random: makeRandom(seed) }, until), ...flows]);
+    console.log(
+      `blows: ${Object.entries(blows)
+        .map(([blow, count]) => `${count} ${blow}`)
+        .join(', ')}`,
+    );
+    return await judge(
+      `${minutes} min of blows`,
+      ground,
+      callers.map((caller, k) => ({ caller, members: crowds[k] ?? [] })),
+    );
+  } finally {
+    await ground.stop();
+  }
+}
+
+/** Runs the crowds, prints their table, and resolves to the exit code: 1 where a law did not hold. */
+export async function soakCrowds(options: CrowdOptions): Promise<number> {
+  const bundle = await bundleWorker();
+  const crowds = [
+    () => oneLine(bundle),
+    () => overLimit(bundle),
+    () => allAtOnce(bundle, options.jobs),
+    ...(options.minutes > 0 ? [() => underBlows(bundle, options)] : []),
+  ];
+  const results: Result[] = [];
+  for (const crowd of crowds) {
+    const result = await crowd();
+    results.push(result);
+    for (const law of result.broken) console.log(`${result.name}: BROKEN: ${law}`);
+  }
+  console.log(table([HEADER, ...results.map(({ name, figures }) => [name, ...figures])]));
+  return results.some(({ broken }) => broken.length > 0) ? 1 : 0;
+}

@@ -1,0 +1,136 @@
+/**
+ * A stand-in stage server as a process of its own: the product's server with a model in closed form, which counts what
+ * comes to it. Options are JSON in the first argument. It is told to change, and tells what it counted, by messages of
+ * its parent; it ends with its parent, and drains on SIGTERM.
+ */
+import { Hono } from 'hono';
+import { createStageServer } from '../../containers/onnx/app.ts';
+import { listen } from '../../containers/onnx/listen.ts';
+import type { Counted, CountedStage, StandInOptions, ToChild } from './stand-in.ts';
+import { standInModel } from './stand-in-model.ts';
+
+const DRAIN_MS = 10_000;
+const FLUSH_MS = 500;
+
+const options = JSON.parse(process.argv[2] as string) as Required<StandInOptions>;
+const pace = { stepMs: options.stepMs, isStalled: false };
+const stages = new Map<string, CountedStage>();
+const sums = { requests: 0, bytes: 0, busy: 0, refused: 0, deletes: 0, healthAsked: 0, modelsAsked: 0 };
+
+const stageOf = (id: string): CountedStage => {
+  const known = stages.get(id);
+  if (known) return known;
+  const made = { id, requests: 0, busy: 0, deletes: 0, readers: 0, outcomes: [], orphans: 0, firstAt: 0, endedAt: 0 };
+  stages.set(id, made);
+  return made;
+};
+
+const server = createStageServer({
+  models: [standInModel({ digest: options.digest, engine: options.engine, pace })],
+  token: options.token,
+  options: {
+    queue: options.queue,
+    orphanMs: options.orphanMs,
+    drainMs: DRAIN_MS,
+    log: (entry) => {
+      if (entry.event !== 'stage') return;
+      const stage = stageOf(String(entry.id));
+      stage.endedAt = Date.now();
+      stage.outcomes.push(String(entry.outcome));
+      if (entry.outcome === 'done' && stage.readers === 0) stage.orphans += 1;
+    },
+  },
+});
+
+/** A body that says when its reader has gone, or has all of it. */
+function watched(body: ReadableStream<Uint8Array>, onLeft: () => void): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await reader.read();
+        if (!done) return controller.enqueue(value);
+        onLeft();
+        controller.close();
+      },
+      cancel(reason) {
+        onLeft();
+        return reader.cancel(reason);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+async function take(request: Request): Promise<Response> {
+  const { pathname } = new URL(request.url);
+  const id = pathname.startsWith('/v1/stages/') ? pathname.slice('/v1/stages/'.length) : null;
+  if (pathname === '/healthz') sums.healthAsked += 1;
+  if (pathname === '/v1/models') {
+    sums.modelsAsked += 1;
+    return asVersion(await server.app.fetch(request));
+  }
+  if (id === null) return server.app.fetch(request);
+  const stage = stageOf(id);
+  if (request.method === 'DELETE') {
+    sums.deletes += 1;
+    stage.deletes += 1;
+    return server.app.fetch(request);
+  }
+  sums.requests += 1;
+  sums.bytes += Number(request.headers.get('content-length') ?? 0);
+  stage.requests += 1;
+  stage.firstAt ||= Date.now();
+  const response = await server.app.fetch(request);
+  if (response.status === 503) {
+    sums.busy += 1;
+    stage.busy += 1;
+  } else if (response.status !== 200) {
+    sums.refused += 1;
+  }
+  if (response.status !== 200 || !response.body) return response;
+  stage.readers += 1;
+  const onLeft = once(() => {
+    stage.readers -= 1;
+  });
+  return new Response(watched(response.body, onLeft), response);
+}
+
+/** `work`, the first time only. */
+function once(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
+  };
+}
+
+/** What the server says of itself, as one of contract version 2 would: fields and features that came later are gone. */
+async function asVersion(response: Response): Promise<Response> {
+  if (options.contract === 3 || !response.ok) return response;
+  const { contract, models } = (await response.json()) as {
+    contract: { features: string[] };
+    models: Record<string, unknown>[];
+  };
+  const features = contract.features.filter((feature) => feature !== 'cache.taylor_blocks');
+  return Response.json({
+    contract: { version: 2, features },
+    models: models.map(({ family: _, size_rule: __, upsampling: ___, caches: ____, ...facts }) => facts),
+  });
+}
+
+const counting = new Hono().all('*', (c) => take(c.req.raw));
+const listening = await listen(counting, { host: '127.0.0.1', port: options.port });
+await server.ready;
+
+process.on('message', (message: ToChild) => {
+  if ('pace' in message) Object.assign(pace, message.pace);
+  else process.send?.({ asked: message.ask, counted: { ...sums, stages: [...stages.values()] } satisfies Counted });
+});
+process.on('disconnect', () => process.exit(0));
+process.on('SIGTERM', async () => {
+  await server.close();
+  await listening.close(FLUSH_MS);
+  process.exit(0);
+});
+process.send?.({ ready: listening.url });

@@ -1,0 +1,95 @@
+/** Worker and servers updated one by one, with old and new versions of the contract, under load: nothing is lost. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterEach, expect, test } from 'vitest';
+import { isRefusal } from '../../../scripts/crowd/caller.ts';
+import type { JobView } from '../../../src/job/job.ts';
+import { costOf, endsOf, type Fleet, placesOf, settled, startFleet } from './fleet.ts';
+
+let fleet: Fleet | null = null;
+afterEach(async () => {
+  await fleet?.stop();
+  fleet = null;
+});
+
+interface Flown extends JobView {
+  /** milliseconds since the flow began: when it was asked for, and when its end was heard of */
+  readonly askedAt: number;
+  readonly endedAt: number;
+}
+
+/** A job every `everyMs`, until it is told to stop; resolves to all of them, ended. */
+function flow({ caller }: Fleet, everyMs: number): { now(): number; stop(): Promise<Flown[]> } {
+  let isOn = true;
+  const begin = performance.now();
+  const now = (): number => performance.now() - begin;
+  const running: Promise<Flown>[] = [];
+  const started = (async () => {
+    for (let i = 0; isOn; i++) {
+      running.push(run(i));
+      await pause(everyMs);
+    }
+  })();
+  async function run(i: number): Promise<Flown> {
+    const askedAt = now();
+    const job = await caller.startSurely(i, `flow-${i}`);
+    if (isRefusal(job)) throw new Error(JSON.stringify(job));
+    const ended = await caller.ended(job.id, 60_000);
+    return { ...ended, askedAt, endedAt: now() };
+  }
+  return {
+    now,
+    async stop() {
+      isOn = false;
+      await started;
+      return Promise.all(running);
+    },
+  };
+}
+
+test('servers are drained and come back with another version of the contract, one by one', async () => {
+  fleet = await startFleet([
+    { stepMs: 20, contract: 2 },
+    { stepMs: 20, contract: 2 },
+    { stepMs: 20, contract: 3 },
+  ]);
+  const load = flow(fleet, 100);
+  for (const [i, contract] of [3, 3, 2].entries()) {
+    await pause(700);
+    await fleet.servers[i]!.drain();
+    await pause(300);
+    await fleet.servers[i]!.restart({ contract: contract as 2 | 3 });
+  }
+  await pause(700);
+  const jobs = await load.stop();
+  expect(jobs.length).toBeGreaterThan(20);
+  expect(endsOf(jobs)).toEqual({ done: jobs.length });
+  // nothing computed twice, or for nobody
+  const { spent, held } = await settled(fleet);
+  expect(held).toBe(0);
+  expect(spent).toBe(costOf(jobs));
+});
+
+test('the Worker is killed under load and comes back with a server less, another weight and another order', async () => {
+  fleet = await startFleet([{ stepMs: 20 }, { stepMs: 20 }, { stepMs: 20 }]);
+  const load = flow(fleet, 100);
+  await pause(800);
+  await fleet.deployment.kill();
+  const [a, b, c] = fleet.entries;
+  // `a` is drained: it gets no new job
+  fleet.deployment.configure({ fleet: [c!, { ...a!, fields: { weight: 0 } }, b!] });
+  await fleet.deployment.start();
+  const startedAt = load.now();
+  await pause(2000);
+  const jobs = await load.stop();
+  expect(jobs.length).toBeGreaterThan(15);
+  expect(endsOf(jobs)).toEqual({ done: jobs.length });
+  const counts = await fleet.counted();
+  const later = jobs.filter(({ askedAt }) => askedAt > startedAt);
+  expect(later.length).toBeGreaterThan(5);
+  expect(later.flatMap(({ id }) => placesOf(counts, id)).filter((place) => place === 0)).toEqual([]);
+  // what waited for its turn when the Worker was killed does not wait long for another
+  expect(Math.max(...jobs.map(({ endedAt }) => endedAt)) - startedAt).toBeLessThan(15_000);
+  const { spent, held } = await settled(fleet);
+  expect(held).toBe(0);
+  expect(spent).toBe(costOf(jobs));
+});

@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest';
+import { quantile, rankCorrelation, table } from '../../scripts/crowd/figures.ts';
+import { type Afterwards, brokenLaws } from '../../scripts/crowd/laws.ts';
+
+test('a quantile is the value of the nearest rank', () => {
+  const values = Array.from({ length: 100 }, (_, i) => 100 - i);
+  expect(quantile(values, 0.5)).toBe(50);
+  expect(quantile(values, 0.99)).toBe(99);
+  expect(quantile(values, 1)).toBe(100);
+  expect(quantile([7], 0.5)).toBe(7);
+  expect(quantile([], 0.5)).toBeNaN();
+});
+
+test('ranks correlate 1 in one order, -1 in opposite ones, and by Spearman between', () => {
+  const of = (order: readonly number[]) => order.map((value, i) => [i, value] as const);
+  expect(rankCorrelation(of([3, 5, 80, 90]))).toBe(1);
+  expect(rankCorrelation(of([4, 3, 2, 1]))).toBe(-1);
+  // d² = 0 + 1 + 1 + 0, 1 - 6 · 2 / (4 · 15)
+  expect(rankCorrelation(of([1, 3, 2, 4]))).toBeCloseTo(0.8, 12);
+});
+
+test('columns of a table are as wide as their widest cell', () => {
+  expect(
+    table([
+      ['a', 'bb'],
+      ['cccc', 'd'],
+    ]),
+  ).toBe('a     bb\ncccc  d');
+});
+
+const cost = { usd: '0.00005', quote_usd: '0.00006', plain_usd: '0.00007', tariff: '1' };
+const job = (id: string) => ({ id, status: 'done' as const, error: null, cost });
+const RIGHT: Afterwards = {
+  answers: new Map([
+    ['one', { id: 'job_1' }],
+    ['two', { id: 'job_2' }],
+  ]),
+  ended: new Map([
+    ['job_1', job('job_1')],
+    ['job_2', job('job_2')],
+  ]),
+  listed: [job('job_1'), job('job_2')],
+  ...{ open: 0, spent: 100, held: 0 },
+  pictures: ['job_1', 'job_2'],
+  digests: new Map([[1, new Set(['x'])]]),
+};
+
+test('after a right crowd every law holds', () => {
+  expect(brokenLaws(RIGHT)).toEqual([]);
+});
+
+test.each<[string, Partial<Afterwards>]>([
+  ['no start is refused', { answers: new Map([...RIGHT.answers, ['x', { status: 503, code: '', retryAfter: 1 }]]) }],
+  ['no job is doubled', { answers: new Map([...RIGHT.answers, ['three', { id: 'job_2' }]]) }],
+  ['no job is lost', { listed: [job('job_1')] }],
+  [
+    'the account lists what was started, and nothing else',
+    { listed: [...RIGHT.listed, job('job_3')], pictures: RIGHT.pictures },
+  ],
+  ['no job is stranded', { ended: new Map([...RIGHT.ended, ['job_2', { ...job('job_2'), status: 'running' }]]) }],
+  ['counts are at zero', { open: 1 }],
+  ['counts are at zero', { held: 3 }],
+  ['what was spent is what the jobs say they cost', { spent: 150 }],
+  ['every finished job has its picture', { pictures: ['job_1'] }],
+  ['the same job gives the same bytes', { digests: new Map([[1, new Set(['x', 'y'])]]) }],
+])('%s', (law, wrong) => {
+  expect(brokenLaws({ ...RIGHT, ...wrong }).some((sentence) => sentence.startsWith(`${law}: `))).toBe(true);
+});
