@@ -50,6 +50,13 @@ function countStorage(storage: DurableObjectStorage, name: string): void {
       return cursor;
     },
   });
+  const put = storage.kv.put.bind(storage.kv);
+  Object.defineProperty(storage.kv, 'put', {
+    value: (key: string, value: unknown) => {
+      addTo(tallyOf(name), 'kv.put()', { rowsRead: 0, rowsWritten: 1 });
+      put(key, value);
+    },
+  });
   for (const method of ['setAlarm', 'deleteAll'] as const) {
     const own = storage[method].bind(storage) as (...args: readonly unknown[]) => Promise<void>;
     Object.defineProperty(storage, method, {

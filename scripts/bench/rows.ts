@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { JobView } from '../../src/job/job.ts';
-import { bundleWorker } from '../local/bundle.ts';
+import { bundleWorker, type WorkerBundle } from '../local/bundle.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import { type Counted, costOf, type Dollars, dollarsOf, type ImageCost, mergeCounted, type Tally } from './tally.ts';
 
@@ -65,6 +65,9 @@ function counting(main: string, classes: Readonly<Record<string, string>>): stri
   ].join('\n');
 }
 
+/** The Worker in the wrapping that counts: `GET /rows` says what it counted since it was last asked. */
+export const bundleCounted = (): Promise<WorkerBundle> => bundleWorker(counting);
+
 /** One picture as most callers get it: start, follow, fetch. */
 async function makeImage(stack: Stack, body: RowCase['body']): Promise<void> {
   const headers = { authorization: `Bearer ${stack.key}`, 'content-type': 'application/json' };
@@ -112,7 +115,7 @@ const objectRows = (name: string, tally: Tally, images: number): ObjectRows => (
 /** What an image of each case comes to: means of `images`, one after the other, after one that is not counted. */
 export async function benchRows(cases: readonly RowCase[], images: number): Promise<readonly CaseRows[]> {
   const folder = await mkdtemp(join(tmpdir(), 'ralu-rows-'));
-  const bundle = await bundleWorker(counting);
+  const bundle = await bundleCounted();
   const stack = await startStack({ persistTo: folder, bundle, vars: { JOB_TTL_HOURS: TTL_HOURS } });
   try {
     const results: CaseRows[] = [];
