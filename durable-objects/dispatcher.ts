@@ -6,7 +6,9 @@
  * nothing is lost with it but order and what it knew of its servers; both are written now and then, and read back.
  */
 import { DurableObject } from 'cloudflare:workers';
-import { type Desk, type DeskServer, makeDesk, type SavedDesk, type Turn } from '../src/fleet/desk.ts';
+import { demandEvent } from '../src/fleet/demand.ts';
+import { type Desk, makeDesk, type SavedDesk, type SavedServers, type Turn } from '../src/fleet/desk.ts';
+import type { DeskServer } from '../src/fleet/desk-state.ts';
 import { dispatcherName, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
 import type {
   Admission,
@@ -21,9 +23,10 @@ import { logLine } from '../src/job/log.ts';
 import type { DispatcherCalls, JobCalls, Objects } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { heard } from './isolate.ts';
+import { type DemandEnv, makeTeller, type Teller } from './tell-demand.ts';
 
 /** What a deployment gives the object. */
-export interface DispatcherEnv extends FleetEnv {
+export interface DispatcherEnv extends FleetEnv, DemandEnv {
   readonly JOBS: Objects<JobCalls>;
 }
 
@@ -45,12 +48,21 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   readonly #desk: Desk;
   #savedAt = 0;
   #savedBreakers: string;
+  readonly #teller: Teller;
+  /** servers that are out, as the log knows */
+  #outs: ReadonlySet<string>;
 
   constructor(ctx: DurableObjectState, env: DispatcherEnv) {
     super(ctx, env);
     const saved = ctx.storage.kv.get<SavedDesk>(DESK) ?? null;
-    this.#savedBreakers = breakersIn(saved);
+    this.#savedBreakers = breakersIn(saved?.servers ?? []);
     this.#desk = makeDesk(saved, Date.now());
+    this.#outs = new Set(this.#desk.outs().keys());
+    this.#teller = makeTeller(
+      () => this.env,
+      ctx.storage.kv,
+      (work) => ctx.waitUntil(work),
+    );
   }
 
   async ask(request: SlotRequest): Promise<SlotAnswer> {
@@ -80,7 +92,8 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   }
 
   async demand(): Promise<DispatcherView> {
-    return this.#desk.view(await this.#servers(), Date.now());
+    // whoever looks does not wait for a server that has nothing to say
+    return this.#desk.view(await this.#servers(() => true), Date.now());
   }
 
   override async alarm(): Promise<void> {
@@ -116,33 +129,52 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   }
 
   /** The servers of this region and pool, as the configuration has them now. */
-  async #servers(): Promise<readonly DeskServer[]> {
-    const servers = await openFleet(this.env, { cache: caches.default, clock: Date.now, memory: heard }).servers();
+  async #servers(isEnough?: () => boolean): Promise<readonly DeskServer[]> {
+    const fleet = openFleet(this.env, { cache: caches.default, clock: Date.now, memory: heard });
+    const servers = await fleet.servers(isEnough);
     return servers.filter(({ backend }) => dispatcherName(backend) === this.ctx.id.name);
   }
 
   /** Writes what is to outlive this object, and sees to it that it wakes when something is due. */
   async #keep(servers: readonly DeskServer[]): Promise<void> {
     const now = Date.now();
-    const due = this.#desk.dueAt(servers, now);
-    if (due !== null) {
+    this.#logOuts();
+    const tellAt = this.#teller.look(this.#desk.waiting(), now, () =>
+      demandEvent(this.#desk.view(servers, now), {
+        dispatcher: this.ctx.id.name ?? '',
+        id: crypto.randomUUID(),
+        publicUrl: this.env.PUBLIC_URL,
+        now,
+      }),
+    );
+    const dues = [this.#desk.dueAt(servers, now), tellAt].filter((at) => at !== null);
+    if (dues.length > 0) {
+      const due = Math.min(...dues);
       const alarm = await this.ctx.storage.getAlarm();
       if (alarm === null || alarm > due) await this.ctx.storage.setAlarm(due);
     }
-    const state = this.#desk.save();
-    const breakers = breakersIn(state);
-    const isDue =
-      now - this.#savedAt >= (state.line.length > 0 ? SAVE_MS.least + SAVE_MS.aJob * state.line.length : IDLE_SAVE_MS);
+    const breakers = breakersIn(this.#desk.saveServers());
+    const { size } = this.#desk.waiting();
+    const isDue = now - this.#savedAt >= (size > 0 ? SAVE_MS.least + SAVE_MS.aJob * size : IDLE_SAVE_MS);
     if (breakers === this.#savedBreakers && !isDue) return;
     this.#savedAt = now;
     this.#savedBreakers = breakers;
+    const state = this.#desk.save();
     const line = [...state.line].sort((a, b) => a.since - b.since).slice(0, MAX_SAVED);
     this.ctx.storage.kv.put(DESK, { ...state, line });
+  }
+
+  /** A line for each server that is out from now on, and for each that is in again. */
+  #logOuts(): void {
+    const dispatcher = this.ctx.id.name ?? '';
+    const outs = this.#desk.outs();
+    for (const [server, reason] of outs)
+      if (!this.#outs.has(server)) logLine('server_out', { dispatcher, server, reason });
+    for (const server of this.#outs) if (!outs.has(server)) logLine('server_back', { dispatcher, server });
+    this.#outs = new Set(outs.keys());
   }
 }
 
 /** The breakers that are not closed, as text: what is worth a row at once. */
-const breakersIn = (saved: SavedDesk | null): string =>
-  JSON.stringify(
-    (saved?.servers ?? []).filter(([, , , fault]) => fault !== null).map(([id, breaker]) => [id, breaker]),
-  );
+const breakersIn = (servers: SavedServers): string =>
+  JSON.stringify(servers.filter(([, , , fault]) => fault !== null).map(([id, breaker]) => [id, breaker]));

@@ -132,6 +132,9 @@ export function toRecord(row: Row): JobRecord {
   return asRead(stored as unknown as JobRecord);
 }
 
+/** The fields of a record that `asRead` looks at. */
+export const FILLED_IN: readonly Field[] = ['regions', 'request', 'receipt', 'failure', 'plan'];
+
 /** A record with what an earlier version did not store filled in. Law: of a record that has everything, itself. */
 export function asRead(record: JobRecord): JobRecord {
   const numBoundaries = record.plan.stages.length - 1;

@@ -11,6 +11,7 @@ import {
   CREATE_TABLE,
   checked,
   FIELDS,
+  FILLED_IN,
   type Field,
   LAYOUT,
   LISTS,
@@ -203,7 +204,8 @@ export function makeRows(storage: DurableObjectStorage, onRollback: () => void =
       // as it will be read
       values[field] = COLUMNS[field][1] === 'json' && value !== null ? JSON.parse(String(value)) : value;
     }
-    now.record = asRead({ ...record, ...(values as Partial<JobRecord>) });
+    const read = { ...record, ...(values as Partial<JobRecord>) };
+    now.record = fields.some((field) => FILLED_IN.includes(field)) ? asRead(read) : read;
   }
 
   const rows: Rows = {

@@ -26,7 +26,14 @@ import {
 import type { Job, JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { logLines } from '../src/job/log-lines.ts';
-import { DROPPED_AT_BREAK, DROPPED_AT_ERASURE, forget, lettersAtEnd, lettersAtErasure } from '../src/job/outbox.ts';
+import {
+  DROPPED_AT_BREAK,
+  DROPPED_AT_ERASURE,
+  type DueLetter,
+  forget,
+  lettersAtEnd,
+  lettersAtErasure,
+} from '../src/job/outbox.ts';
 import { needsOf, viewPlan } from '../src/job/plan.ts';
 import {
   afterFault,
@@ -156,6 +163,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       view: () => this.viewWithLogs(null),
       server: (id) => this.#servers.byId(id),
       everyServer: () => this.#servers.all(),
+      erasure: () => this.#erasure(Date.now()),
       expire: () => this.#scrub('expired'),
     });
     ctx.blockConcurrencyWhile(async () => {
@@ -541,7 +549,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     }
   }
 
-  /** Stores a step, and tells the watchers. The lease is left as it is: one that is over wakes a crashed job at once. */
+  /** Stores a step, and tells the watchers. The lease stays as it is: one that is over wakes a crashed job at once. */
   #storeProgress({ event, at }: Heard): void {
     const row = this.#row();
     if (!row || isLastRoom(row.room)) return;
@@ -714,7 +722,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (!row) return;
     const now = Date.now();
     this.#rows.transact(() => {
-      const letters = lettersAtErasure(row, readAttempts(this.#rows), now);
+      const letters = this.#erasure(now);
       removeLetters(this.#rows, DROPPED_AT_ERASURE);
       for (const { letter, dueAt } of letters) addLetter(this.#rows, letter, dueAt);
       deleteContent(this.#rows);
@@ -722,6 +730,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     this.#watchers.notify();
     logLine('job_erased', { job_id: row.id, why });
+  }
+
+  /** What is to be told when the job is erased. */
+  #erasure(now: number): readonly DueLetter[] {
+    const row = this.#row();
+    return row ? lettersAtErasure(row, readAttempts(this.#rows), now) : [];
   }
 
   /** Whether the bucket has not deleted the picture of an erased job of `owner`. */

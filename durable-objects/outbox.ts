@@ -11,7 +11,7 @@ import type { JobRecord } from '../src/job/job.ts';
 import { type Buckets, bucketOf } from '../src/job/job-object.ts';
 import { streamToken, withLinks } from '../src/job/links.ts';
 import { logLine } from '../src/job/log.ts';
-import { type Letter, lettersAfterSettling, pauseAfter } from '../src/job/outbox.ts';
+import { type DueLetter, type Letter, lettersAfterSettling, pauseAfter } from '../src/job/outbox.ts';
 import type { AccountCalls, JobWithLogs, Objects } from '../src/job/rpc.ts';
 import { afterTry } from '../src/job/webhook.ts';
 import type { StageServer } from '../src/stage/client.ts';
@@ -63,7 +63,9 @@ export interface Sender {
   readonly server: (backend: string) => StageServer | null;
   /** every stage server that is configured */
   readonly everyServer: () => readonly StageServer[];
-  /** the job's time is over */
+  /** what is to be told when the job, which has ended, is erased now; nothing where it is no longer stored */
+  readonly erasure: () => readonly DueLetter[];
+  /** the job's time is over: removes its content, and puts in what is to be told of that */
   readonly expire: () => void;
 }
 
@@ -83,14 +85,27 @@ const FAULT_PAUSE_MS = 60_000;
 /** How long a letter waits that somebody has to look at. */
 const LOOK_MS = 3_600_000;
 
-/** What came of a letter: when to try again, or that it is done with, and which letters are to go out next. */
-type Outcome = { readonly pauseMs: number } | { readonly next: readonly Letter[] };
+/**
+ * What came of a letter: when to try again, or that it is done with, and which letters are to go out next; or that it
+ * was the last, and nothing has to be kept.
+ */
+type Outcome = { readonly pauseMs: number } | { readonly next: readonly Letter[] } | 'all told';
 const DONE: Outcome = { next: [] };
 
 /** Our own objects, bucket and stage servers, or servers of others. */
 type Lane = 'inside' | 'outside';
 
-export function makeOutbox({ env, rows, alarm, job: jobId, view, server, everyServer, expire }: Sender): Outbox {
+export function makeOutbox({
+  env,
+  rows,
+  alarm,
+  job: jobId,
+  view,
+  server,
+  everyServer,
+  erasure,
+  expire,
+}: Sender): Outbox {
   const running: Record<Lane, Promise<void> | null> = { inside: null, outside: null };
   /** lanes that still deliver */
   const busy = new Set<Lane>();
@@ -110,7 +125,14 @@ export function makeOutbox({ env, rows, alarm, job: jobId, view, server, everySe
       for (const kind of removeUnreadableLetters(rows))
         logLine('alert', { job_id: jobId, what: 'unreadable', part: `outbox, ${kind}` });
       const due = () => dueLetters(rows, lane, Date.now());
-      for (let letters = due(); letters.length > 0; letters = due()) await Promise.all(letters.map(deliverOne));
+      for (let letters = due(); letters.length > 0; letters = due()) {
+        const sent = await Promise.all(letters.map(sendOne));
+        if (leavesNothing(sent)) {
+          await removeAll();
+          return;
+        }
+        rows.transact(() => sent.forEach(settle));
+      }
     } finally {
       busy.delete(lane);
     }
@@ -118,18 +140,36 @@ export function makeOutbox({ env, rows, alarm, job: jobId, view, server, everySe
     if (!rows.isThere()) return;
     const next = nextLetterAt(rows, Date.now());
     if (next !== null) alarm.set(next);
-    else if (!hasRow(rows) && busy.size === 0) {
-      alarm.forget();
-      await rows.deleteAll();
-    }
+    else if (!hasRow(rows) && busy.size === 0) await removeAll();
   }
 
-  async function deliverOne(letter: StoredLetter): Promise<void> {
+  async function removeAll(): Promise<void> {
+    alarm.forget();
+    await rows.deleteAll();
+  }
+
+  type Sent = { readonly letter: StoredLetter; readonly outcome: Outcome };
+
+  async function sendOne(letter: StoredLetter): Promise<Sent> {
     const outcome = await send(letter).catch((error): Outcome => {
       // a fault of ours: it must not keep the other letters, or be met again at once
       logLine('letter_threw', { job_id: jobId, kind: letter.kind, error: String(error) });
       return { pauseMs: FAULT_PAUSE_MS };
     });
+    return { letter, outcome };
+  }
+
+  /** Whether these were the last letters of a job that is no longer stored: then nothing is written before all goes. */
+  function leavesNothing(sent: readonly Sent[]): boolean {
+    if (sent.some(({ outcome }) => outcome === 'all told')) return true;
+    const isDone = ({ outcome }: Sent): boolean => typeof outcome === 'object' && 'next' in outcome && !outcome.next[0];
+    const told = new Set(sent.map(({ letter }) => letter.seq));
+    const isLast = (rows.list('letters') ?? []).every(({ seq }) => told.has(seq));
+    return isLast && sent.every(isDone) && !hasRow(rows) && busy.size === 1;
+  }
+
+  function settle({ letter, outcome }: Sent): void {
+    if (outcome === 'all told') return;
     if ('next' in outcome) takeOut(letter, outcome.next);
     else postponeLetter(rows, letter.seq, Date.now() + outcome.pauseMs);
   }
@@ -175,9 +215,28 @@ export function makeOutbox({ env, rows, alarm, job: jobId, view, server, everySe
       case 'webhook':
         return sendWebhook();
       case 'expire':
-        expire();
-        return DONE;
+        return sendExpiry();
     }
+  }
+
+  /**
+   * The job's time is over. Where nothing else waits, all that an erasure has to tell is told first: then one removal
+   * leaves nothing, and nothing is written before. Where one does not hear it, the content goes now and it is told later.
+   */
+  async function sendExpiry(): Promise<Outcome> {
+    const isAlone = (): boolean => hasRow(rows) && rows.list('letters')?.length === 1;
+    const letters = erasure();
+    if (isAlone() && letters.every(({ dueAt }) => dueAt <= Date.now())) {
+      const told = await Promise.all(
+        letters.map(({ letter, dueAt }) => send({ ...letter, dueAt, seq: 0, tries: 0 } as StoredLetter)),
+      );
+      if (isAlone() && told.every((outcome) => typeof outcome === 'object' && 'next' in outcome)) {
+        logLine('job_erased', { job_id: jobId, why: 'expired' });
+        return 'all told';
+      }
+    }
+    expire();
+    return DONE;
   }
 
   /** One try at a far side; what it fails with is logged, and tried again later. `next` follows from its answer. */

@@ -1,5 +1,5 @@
 /** The stage servers as one job's object sees them: the way to each, and a request made ready for one. */
-import { hmacHex } from '../src/account/hmac.ts';
+import { accountTag } from '../src/account/tag.ts';
 import type { Backend } from '../src/fleet/backends.ts';
 import { fitOf } from '../src/fleet/fit.ts';
 import { dispatcherName, type Fleet, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
@@ -18,9 +18,6 @@ import { optionsFor } from '../src/stage/contract.ts';
 import { readAttempts, workerFor } from './attempts.ts';
 import { heard } from './isolate.ts';
 import type { Rows } from './job-rows.ts';
-
-/** Hex digits of an account's tag: enough that no two accounts share one. */
-const TAG_LENGTH = 32;
 
 /** What a request may take and whom it tells. */
 export type CallLimits = Pick<StageCall, 'signal' | 'timeoutMs' | 'silenceMs' | 'lineMs' | 'onProgress' | 'onWorker'>;
@@ -87,8 +84,7 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
     return found;
   }
 
-  const tagOf = async (account: string): Promise<string> =>
-    (await hmacHex(env().SIGNING_SECRET, 'account-tag', account)).slice(0, TAG_LENGTH);
+  const tagOf = (account: string): Promise<string> => accountTag(env().SIGNING_SECRET, account);
 
   /** The configured backends that may be asked for a model. */
   const backendsFor = (model: string) =>

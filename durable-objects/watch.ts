@@ -3,8 +3,8 @@
  * a watcher: what is stored goes out when it is stored, and a watcher that was behind goes on when it acknowledges.
  *
  * What is in flight over all of them stays within `IN_FLIGHT_BYTES`: each has a share. One that holds more than its
- * share, because the others were fewer, is cut when they need the room; one that acknowledges nothing for 30 s is cut at
- * the next event. The cut can resume.
+ * share, because the others were fewer, is cut when they need the room; one that acknowledges nothing for 30 s is cut
+ * at the next event. The cut can resume.
  */
 import type { StoredEvent } from '../src/job/events.ts';
 import type { JobView } from '../src/job/job.ts';

@@ -15,8 +15,8 @@
  * @property {number} steps
  * @property {readonly number[]} sigmas noise levels: where each step starts, and where the last one ends
  * @property {number | null} beganAt when its request went out
- * @property {readonly { step: number, at: number, ms: number }[]} stepsDone those heard of, which need not be all: when,
- * and what each took
+ * @property {readonly { step: number, at: number, ms: number }[]} stepsDone those heard of, which need not be all:
+ * when, and what each took
  * @property {string | null} picture address of its picture
  * @property {string | null} trouble why it is tried again
  */

@@ -1,4 +1,4 @@
-/** `npm run admin`: the accounts of a deployment, ruled with its admin key. */
+/** `npm run admin`: the accounts of a deployment, ruled with its admin key, and its fleet. */
 import { type AdminOptions, HELP, parseOptions } from './admin/options.ts';
 import { carryOut } from './admin/orders.ts';
 import { Refused, Unreachable } from './generate/client.ts';

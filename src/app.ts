@@ -9,6 +9,7 @@ import { refuseWrongConfiguration } from './http/configuration.ts';
 import { endStreams } from './http/end-streams.ts';
 import type { AppEnv, Env } from './http/env.ts';
 import { routeFal } from './http/fal.ts';
+import { routeFleet } from './http/fleet.ts';
 import { makeGate, stepThrough } from './http/gate.ts';
 import { guardAnswers } from './http/guard-answers.ts';
 import { routeJobs } from './http/jobs.ts';
@@ -96,6 +97,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeUsage(app);
   routeReconcile(app);
   routeBackup(app);
+  routeFleet(app);
   routeModels(app);
   routeJobs(app, memo);
   routeOpenAIImages(app, memo);

@@ -72,6 +72,7 @@ export function stageAt({ url, token }: { readonly url: string; readonly token: 
           signal: new AbortController().signal,
           timeoutMs: TIMEOUT_MS,
           silenceMs: SILENCE_MS,
+          lineMs: TIMEOUT_MS,
           onProgress: () => undefined,
         });
         // nobody asks again, and the server would keep it for ten minutes

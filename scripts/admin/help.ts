@@ -1,9 +1,10 @@
 /** What `npm run admin -- --help` prints. */
 export const HELP = `npm run admin -- <command> [arguments] [options]
 
-Rules the accounts of a deployment with its admin key.
+Rules the accounts of a deployment with its admin key, and shows its fleet.
 
-  accounts                        lists them
+  fleet                           stage servers with their states and reasons, and what waits for them
+  accounts                        lists the accounts
   open <name>                     opens one, with its first key
   show <account>                  one account: limits, balance, open jobs, whether it is suspended
   change <account>                its name, limits or billing; what is not given stays

@@ -10,7 +10,7 @@ export { HELP } from './help.ts';
 
 /** What is to be done. */
 export type Order =
-  | { readonly command: 'accounts' }
+  | { readonly command: 'accounts' | 'fleet' }
   | {
       readonly command: 'open';
       readonly name: string;
@@ -74,6 +74,7 @@ export interface AdminOptions {
 /** What comes after each command. */
 const ARGUMENTS: Readonly<Record<Order['command'], readonly string[]>> = {
   accounts: [],
+  fleet: [],
   open: ['name'],
   show: ['account'],
   change: ['account'],
@@ -202,7 +203,7 @@ function orderOf(command: Order['command'], given: readonly string[], values: Va
   const text: TextOf = (flag) =>
     (values[flag as keyof typeof OPTIONS] as string | undefined)?.replace(MINUS, '-') ?? null;
   const limits = limitsOf(text);
-  if (command === 'accounts') return { command };
+  if (command === 'accounts' || command === 'fleet') return { command };
   if (command === 'open') {
     const asked = text('jurisdiction');
     const jurisdiction = asked === null ? null : oneOf('--jurisdiction', asked, JURISDICTIONS);

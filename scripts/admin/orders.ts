@@ -2,6 +2,7 @@
 import type { Service } from '../generate/client.ts';
 import { ask, askAll, type Done, minute } from './ask.ts';
 import { exportLedger, restoreLedger } from './backup.ts';
+import { describeFleet, type Fleet } from './fleet.ts';
 import type { Limits } from './limits.ts';
 import { type Balance, describeBalance, postMoney, reconcile, showStatement, showUsage } from './money.ts';
 import type { Order } from './options.ts';
@@ -100,6 +101,10 @@ const describeEntry = ({ seq, at, actor, act, subject, detail }: Entry): string 
 export async function carryOut(service: Service, order: Order): Promise<Done> {
   const of = (account: string): string => `/v1/accounts/${account}`;
   switch (order.command) {
+    case 'fleet': {
+      const fleet = await ask<Fleet>(service, 'GET', '/v1/fleet');
+      return { answer: fleet, sentences: describeFleet(fleet, Date.now()) };
+    }
     case 'accounts': {
       const accounts = await askAll<Listed>(service, '/v1/accounts');
       return { answer: accounts, sentences: accounts.map(describeListed) };

@@ -1,4 +1,5 @@
 /** What money adds to a request: opening with a key, holding, charging; in local workerd, its databases on disk. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +22,37 @@ export interface MoneyTimes {
   readonly nothing: number;
 }
 
+/** What a job costs one account's object, which does one thing at a time. */
+export interface AccountCeiling {
+  /** CPU milliseconds of a whole job: entered, begun, charged, forgotten, which are four requests; their sender's too */
+  readonly cpuPerJob: number;
+}
+
+/** Linux counts CPU time in hundredths of a second. */
+const TICK_MS = 10;
+
+/** CPU milliseconds that the runtimes started by this process have used. Linux only. */
+function runtimeCpu(): number {
+  const children = readdirSync('/proc').flatMap((pid): number[] => {
+    if (!/^\d+$/.test(pid)) return [];
+    try {
+      // the name stands in parentheses and may have spaces; state, parent, … user and system time follow it
+      const [, name = '', rest = ''] = /\((.*)\) (.*)/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
+      const fields = rest.split(' ');
+      if (!name.startsWith('workerd') || Number(fields[1]) !== process.pid) return [];
+      return [(Number(fields[11]) + Number(fields[12])) * TICK_MS];
+    } catch {
+      // it has ended meanwhile
+      return [];
+    }
+  });
+  return children.reduce((sum, of) => sum + of, 0);
+}
+
+/** jobs of a crowd, and how many crowds are timed */
+const CROWD = 200;
+const CROWDS = 10;
+
 /** Medians of the steps. Law: what every request of a round takes alike is in none of them. */
 export function moneyTimes(rounds: readonly Readonly<Record<Timed, number>>[]): MoneyTimes {
   const nothing = median(rounds.map((round) => round.nothing));
@@ -29,8 +61,11 @@ export function moneyTimes(rounds: readonly Readonly<Record<Timed, number>>[]): 
   return { authenticate: over('authenticate'), hold: over('hold'), settle: over('settle'), together, nothing };
 }
 
-/** Medians of `requests` requests, each step a call of its own, after ten that are not counted. */
-export async function benchMoney(requests: number): Promise<MoneyTimes> {
+/**
+ * Medians of `requests` requests, each step a call of its own, after ten that are not counted; and of crowds of jobs of
+ * one account at once.
+ */
+export async function benchMoney(requests: number): Promise<MoneyTimes & AccountCeiling> {
   const bundle = await build({
     entryPoints: [fileURLToPath(new URL('./money-workerd.ts', import.meta.url))],
     bundle: true,
@@ -74,7 +109,13 @@ export async function benchMoney(requests: number): Promise<MoneyTimes> {
       }
       if (round >= 0) rounds.push(times);
     }
-    return moneyTimes(rounds);
+    const crowds: number[] = [];
+    for (let crowd = 0; crowd < CROWDS; crowd++) {
+      const begin = runtimeCpu();
+      await ask({ ...opened, step: 'crowd', jobs: CROWD });
+      crowds.push((runtimeCpu() - begin) / CROWD);
+    }
+    return { ...moneyTimes(rounds), cpuPerJob: median(crowds) };
   } finally {
     await miniflare.dispose();
     await rm(folder, { recursive: true, force: true });

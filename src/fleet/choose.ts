@@ -72,22 +72,27 @@ export function choose(
   const isHeld = last !== null && candidates.some(({ id }) => id === last);
   const ranked = candidates.map((server) => {
     const pace = presentPace(server, usual);
-    const waiting = Math.max(0, server.outstanding * pace - server.workingMs);
-    const moving = last === null || server.id === last ? 0 : movingTflops * pace + MOVING_MS;
+    const waiting = Math.max(0, timeOf(server.outstanding, pace) - server.workingMs);
+    const moving = last === null || server.id === last ? 0 : timeOf(movingTflops, pace) + MOVING_MS;
     const isOnTrial = server.weight > 0 && server.weight < 1;
-    const owed = isOnTrial && !isHeld && isOwed(server, open);
+    // nobody waits for one that is tried out
+    const owed = isOnTrial && server.isFree && !isHeld && isOwed(server, open);
     const why: Ranked['why'] = owed ? 'owed' : server.id === last ? 'stays' : 'least_wait';
     const order = owed ? 0 : isOnTrial && server.id !== last ? 2 : 1;
-    return { server, order, why, expectedMs: waiting + moving + tflops * pace };
+    return { server, order, why, expectedMs: waiting + moving + timeOf(tflops, pace) };
   });
   ranked.sort(
     (a, b) =>
-      a.order - b.order ||
-      inSteps(a.expectedMs) - inSteps(b.expectedMs) ||
-      a.server.given / a.server.weight - b.server.given / b.server.weight,
+      a.order - b.order || inSteps(a.expectedMs) - inSteps(b.expectedMs) || shareOf(a.server) - shareOf(b.server),
   );
   return ranked.map(({ server: { id, isFree }, expectedMs, why }) => ({ id, isFree, expectedMs, why }));
 }
+
+/** Milliseconds that work takes; no work takes none, even where nothing gets done. */
+const timeOf = (tflops: number, pace: number): number => (tflops === 0 ? 0 : tflops * pace);
+
+/** What it was given for its weight; one of weight 0 has had enough. */
+const shareOf = ({ given, weight }: Choosable): number => (weight > 0 ? given / weight : Number.MAX_VALUE);
 
 /** Differences of about a hundredth are noise: then who got less comes first. */
 const inSteps = (ms: number): number => Math.round(100 * Math.log1p(Math.min(ms, Number.MAX_SAFE_INTEGER)));

@@ -3,24 +3,26 @@
  * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock is
  * passed in.
  */
-import { type Breaker, makeBreaker, type SavedBreaker } from './breaker.ts';
+import { makeBreaker, type SavedBreaker } from './breaker.ts';
 import { type Choosable, choose } from './choose.ts';
+import { type DeskPlace, type DeskServer, type DeskState, type Held, newServer } from './desk-state.ts';
+import { viewLines, viewServer } from './desk-view.ts';
 import { type Fit, fitOf, type Needs } from './fit.ts';
-import { makeLine, type Place } from './line.ts';
-import type { KnownServer } from './models.ts';
+import { makeLine, type OfGroup } from './line.ts';
+import { mayServe } from './models.ts';
 import { addWork, type Pace, paceAt } from './pace.ts';
 import type {
   Admission,
   AdmissionRequest,
   DispatcherView,
   Released,
-  ServerView,
   Slot,
   SlotAnswer,
   SlotOutcome,
   SlotRequest,
   StageShape,
 } from './slots.ts';
+import { longestStage, underWayAt, workBefore } from './wait.ts';
 
 /** A slot nobody has renewed for so long is free again. */
 export const LEASE_MS = 30_000;
@@ -30,41 +32,18 @@ const MAX_PLACES = 20_000;
 const FULL_MS = 30_000;
 /** How long the work of an admitted job is counted before it comes itself. */
 const ADMITTED_MS = 30_000;
+/** Longest that a server is left alone because it said so. */
+const MAX_PAUSE_MS = 30_000;
 /** Places looked at for one free slot: those that rather wait for another server are left out. */
 const MAX_LOOKS = 64;
 /** What of the stages a server was given counts with each further one. */
 const GIVEN_KEPT = 0.98;
 
-/** A stage server of the desk, as the configuration has it and as it says of itself. */
-export interface DeskServer extends KnownServer {
-  readonly backend: KnownServer['backend'] & { readonly weight: number; readonly slots: number };
-}
+/** A server that can take a stage, with what it may be sent. */
+type Fitting = DeskServer & { readonly fit: Fit };
 
-interface Held {
-  readonly job: string;
-  readonly lease: number;
-  readonly tflops: number;
-  readonly restTflops: number;
-  readonly since: number;
-  renewedAt: number;
-  readonly settle: ReturnType<Breaker['begin']>;
-  readonly slot: Slot;
-}
-
-interface Server {
-  readonly breaker: Breaker;
-  readonly held: Map<string, Held>;
-  pace: Pace | null;
-  given: number;
-  /** it said that it takes nothing until then */
-  fullUntil: number;
-  /** since when the time counts that its next outcome took */
-  busySince: number;
-  /** what it was at fault for last */
-  fault: string | null;
-}
-
-type Waiting = Place & { readonly request: SlotRequest };
+/** The servers that fit each group; it remembers. */
+type Fits = (group: string) => readonly Fitting[];
 
 /** A job whose turn has come. */
 export interface Turn {
@@ -72,9 +51,16 @@ export interface Turn {
   readonly slot: Slot;
 }
 
+export type SavedServers = readonly (readonly [
+  id: string,
+  breaker: SavedBreaker,
+  pace: Pace | null,
+  fault: string | null,
+])[];
+
 /** What outlives the desk: how well the servers do, and who waits. */
 export interface SavedDesk {
-  readonly servers: readonly (readonly [id: string, breaker: SavedBreaker, pace: Pace | null, fault: string | null])[];
+  readonly servers: SavedServers;
   readonly line: readonly SlotRequest[];
 }
 
@@ -93,7 +79,13 @@ export interface Desk {
   /** When something is due although nobody asks: a lease ends, a server may be probed. Null: never. */
   dueAt(servers: readonly DeskServer[], now: number): number | null;
   view(servers: readonly DeskServer[], now: number): DispatcherView;
+  /** The work that waits for each model, TFLOPs. Where a model is not in it nothing does. */
+  waiting(): ReadonlyMap<string, number>;
+  /** The servers that are out or being probed, each with what it was at fault for. */
+  outs(): ReadonlyMap<string, string>;
   save(): SavedDesk;
+  /** The part of it that is not the line. */
+  saveServers(): SavedServers;
 }
 
 const groupOf = ({ needs, engine }: StageShape): string =>
@@ -105,16 +97,16 @@ const shapeOf = (group: string): { readonly needs: Needs; readonly engine: strin
 
 /** A desk, new or as it was saved. */
 export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
-  const states = new Map<string, Server>();
-  const line = makeLine<Waiting>();
+  const states = new Map<string, DeskState>();
+  const line = makeLine<DeskPlace>();
   const admitted = new Map<string, { readonly account: string; readonly group: string; tflops: number; at: number }>();
   let leases = begin * 1000;
 
   for (const [id, breaker, pace, fault] of saved?.servers ?? [])
     states.set(id, { ...newServer(makeBreaker(breaker)), pace, fault });
-  for (const request of saved?.line ?? []) line.put(placeOf(request));
+  for (const request of saved?.line ?? []) line.put(placeOf(request), () => true);
 
-  const stateOf = (id: string): Server => {
+  const stateOf = (id: string): DeskState => {
     const known = states.get(id);
     if (known) return known;
     const made = newServer(makeBreaker());
@@ -122,7 +114,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return made;
   };
 
-  const heldBy = (job: string): { readonly server: Server; readonly held: Held } | null => {
+  const heldBy = (job: string): { readonly server: DeskState; readonly held: Held } | null => {
     for (const server of states.values()) {
       const held = server.held.get(job);
       if (held) return { server, held };
@@ -131,18 +123,40 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   };
 
   /** Whether a stage may be sent there now, but for what is in hand. */
-  const isUp = (state: Server, now: number): boolean => state.breaker.mayTake(now);
-  const isFree = (server: DeskServer, state: Server, now: number): boolean =>
+  const isUp = (state: DeskState, now: number): boolean => state.breaker.mayTake(now);
+  const isFree = (server: DeskServer, state: DeskState, now: number): boolean =>
     isUp(state, now) && state.fullUntil <= now && state.held.size < server.backend.slots;
 
-  /** The servers that fit a group. */
-  function fitting(group: string, servers: readonly DeskServer[]): readonly (DeskServer & { readonly fit: Fit })[] {
-    const { needs, engine } = shapeOf(group);
-    return servers.flatMap((server) => {
-      const { fit } = fitOf(server, needs, engine);
-      return fit ? [{ ...server, fit }] : [];
-    });
+  function fitsOf(servers: readonly DeskServer[]): Fits {
+    const known = new Map<string, readonly Fitting[]>();
+    return (group) => {
+      const before = known.get(group);
+      if (before) return before;
+      const { needs, engine } = shapeOf(group);
+      const fits = servers.flatMap((server) => {
+        const { fit } = fitOf(server, needs, engine);
+        return fit ? [{ ...server, fit }] : [];
+      });
+      known.set(group, fits);
+      return fits;
+    };
   }
+
+  /** Which groups are served by a server that serves `group`, too. */
+  function competing(group: string, fits: Fits): OfGroup {
+    const own = new Set(fits(group).map(({ backend }) => backend.id));
+    return (other) => other === group || fits(other).some(({ backend }) => own.has(backend.id));
+  }
+
+  /** Those that fit, and those that may: nothing is known of their models. None that is drained. */
+  const mayFit = (group: string, servers: readonly DeskServer[]): readonly DeskServer[] => {
+    const { needs, engine } = shapeOf(group);
+    return servers.filter(
+      (server) =>
+        server.backend.weight > 0 &&
+        (server.list ? fitOf(server, needs, engine).fit !== null : mayServe(server.backend, needs.model)),
+    );
+  };
 
   function choosable(server: DeskServer, now: number): Choosable {
     const state = stateOf(server.backend.id);
@@ -159,34 +173,29 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   }
 
   /** The server a waiting job gets now; null: it rather waits, or has to. */
-  function serverFor({ request, group }: Waiting, servers: readonly DeskServer[], now: number) {
-    const up = fitting(group, servers).filter(({ backend }) => isUp(stateOf(backend.id), now));
+  function serverFor({ request, group }: DeskPlace, fits: Fits, now: number): Fitting | null {
+    const up = fits(group).filter(({ backend }) => isUp(stateOf(backend.id), now));
     const [best] = choose(
       up.map((server) => choosable(server, now)),
       request,
     );
-    const server = best?.isFree ? up.find(({ backend }) => backend.id === best.id) : undefined;
-    return server ?? null;
+    return (best?.isFree && up.find(({ backend }) => backend.id === best.id)) || null;
   }
 
-  function give(
-    { job, request, account, tflops, restTflops }: Waiting,
-    server: DeskServer & { readonly fit: Fit },
-    now: number,
-  ): Turn {
+  function give({ job, account, group, tflops, restTflops }: DeskPlace, server: Fitting, now: number): Turn {
     const state = stateOf(server.backend.id);
     const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
     if (state.held.size === 0) state.busySince = now;
     const settle = state.breaker.begin();
-    state.held.set(job, { job, lease: slot.lease, tflops, restTflops, since: now, renewedAt: now, settle, slot });
+    const times = { since: now, renewedAt: now };
+    state.held.set(job, { job, account, group, lease: slot.lease, tflops, restTflops, ...times, settle, slot });
     for (const other of states.values()) other.given *= GIVEN_KEPT;
     state.given += 1;
-    line.charge(account, tflops);
-    admitted.delete(request.job);
+    line.charge(account, group, tflops);
     return { job, slot };
   }
 
-  async function settle(server: Server, held: Held, outcome: SlotOutcome, now: number): Promise<void> {
+  async function settle(server: DeskState, held: Held, outcome: SlotOutcome, now: number): Promise<void> {
     server.held.delete(held.job);
     const ms = now - Math.max(held.since, server.busySince);
     if (outcome.kind === 'done') {
@@ -198,9 +207,16 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       server.pace = addWork(server.pace, { ms, tflops: 0 }, now);
       server.fault = outcome.what;
     }
-    if (outcome.kind === 'busy') server.fullUntil = now + outcome.retryMs;
-    server.busySince = now;
+    if (outcome.kind === 'busy') {
+      server.fullUntil = now + Math.min(MAX_PAUSE_MS, outcome.retryMs);
+      line.charge(held.account, held.group, -held.tflops);
+    }
+    // what told nothing of the server's pace leaves the time to the next outcome that does
+    if (outcome.kind === 'done' || outcome.kind === 'wrong') server.busySince = now;
+    server.stages[outcome.kind]++;
+    const before = server.breaker.state;
     await held.settle(outcome.kind === 'done' ? 'well' : outcome.kind === 'wrong' ? 'wrong' : 'neither');
+    if (before !== 'open' && server.breaker.state === 'open') server.openings++;
   }
 
   async function release(job: string, { lease, outcome }: Released, now: number): Promise<void> {
@@ -220,8 +236,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     endLeases(now);
     const given: Turn[] = [];
     const passed = new Set<string>();
+    const fits = fitsOf(servers);
     const hasFree = (group: string): boolean =>
-      fitting(group, servers).some((server) => isFree(server, stateOf(server.backend.id), now));
+      fits(group).some((server) => isFree(server, stateOf(server.backend.id), now));
     for (;;) {
       const served = new Map<string, boolean>();
       const isServed = (group: string): boolean => {
@@ -229,10 +246,10 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
         served.set(group, known);
         return known;
       };
-      let next: { readonly place: Waiting; readonly server: DeskServer & { readonly fit: Fit } } | null = null;
+      let next: { readonly place: DeskPlace; readonly server: Fitting } | null = null;
       for (const place of line.inOrder(isServed)) {
         if (passed.has(place.job)) continue;
-        const server = serverFor(place, servers, now);
+        const server = serverFor(place, fits, now);
         if (server) {
           next = { place, server };
           break;
@@ -246,29 +263,52 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     }
   }
 
-  /** Milliseconds until a job of this account that comes now would begin; null where no pace is known. */
-  function waitFor(account: string, group: string, servers: readonly DeskServer[], now: number): number | null {
-    const all = fitting(group, servers).filter(({ backend }) => backend.weight > 0);
-    const up = all.filter(({ backend }) => isUp(stateOf(backend.id), now));
-    const paces = (up.length > 0 ? up : all).flatMap(({ backend }) => {
-      const pace = stateOf(backend.id).pace;
-      return pace && pace.tflops > 0 ? [pace.ms / pace.tflops] : [];
-    });
-    if (paces.length === 0) return null;
-    const usual = Math.min(...paces);
-    const rate = (up.length > 0 ? up : all).reduce(
-      (sum, { backend }) => sum + 1 / (paceAt(stateOf(backend.id).pace, now) ?? usual),
-      0,
-    );
-    const slots = all.reduce((sum, { backend }) => sum + backend.slots, 0);
-    const held = all.flatMap(({ backend }) => [...stateOf(backend.id).held.values()]);
-    const coming = [...admitted.values()];
-    const own = coming.filter((other) => other.account === account).reduce((sum, { tflops }) => sum + tflops, 0);
-    const others = coming.reduce((sum, { tflops }) => sum + tflops, 0) - own;
-    const ahead = line.ahead(account, group) + own + Math.min(others, own > 0 ? own : others);
-    if (ahead === 0 && held.length < slots) return 0;
-    return (ahead + held.reduce((sum, { tflops, restTflops }) => sum + restTflops - tflops / 2, 0)) / rate;
+  /**
+   * Milliseconds until a job of this account that comes now would begin; null where no pace is known. Where no server
+   * is up that could take it, the least time that one of them takes to come up is in it.
+   */
+  function waitFor(
+    { account, group, itself = 0 }: { readonly account: string; readonly group: string; readonly itself?: number },
+    servers: readonly DeskServer[],
+    fits: Fits,
+    now: number,
+  ): number | null {
+    const may = mayFit(group, servers);
+    const isAnyUp = may.some((server) => server.list && isUp(stateOf(server.backend.id), now));
+    const coldMs = isAnyUp ? 0 : leastColdStart(may);
+    const workMs = workMsBefore({ account, group, itself }, fits, now);
+    return workMs === null ? coldMs || null : coldMs + workMs;
   }
+
+  /** The same without cold starts. */
+  function workMsBefore(
+    { account, group, itself }: { readonly account: string; readonly group: string; readonly itself: number },
+    fits: Fits,
+    now: number,
+  ): number | null {
+    const all = fits(group).filter(({ backend }) => backend.weight > 0);
+    const up = all.filter(({ backend }) => isUp(stateOf(backend.id), now));
+    const states = (up.length > 0 ? up : all).map(({ backend }) => stateOf(backend.id));
+    const known = states.flatMap(({ pace }) => (pace && pace.tflops > 0 ? [pace.ms / pace.tflops] : []));
+    if (known.length === 0) return null;
+    const usual = Math.min(...known);
+    const paceOf = ({ pace }: DeskState): number => paceAt(pace, now) ?? usual;
+    const rate = states.reduce((sum, state) => sum + 1 / paceOf(state), 0);
+    if (rate === 0) return null;
+    const competes = competing(group, fits);
+    const tflops = workBefore({
+      account,
+      itself,
+      underWay: all.flatMap(({ backend }) => underWayAt(stateOf(backend.id), paceOf(stateOf(backend.id)), now)),
+      waiting: line.waitingIn(competes),
+      coming: [...admitted.values()].filter((job) => competes(job.group)),
+      slots: all.reduce((sum, { backend }) => sum + backend.slots, 0),
+    });
+    return tflops / rate;
+  }
+
+  const saveServers = (): SavedServers =>
+    [...states].map(([id, { breaker, pace, fault }]) => [id, breaker.save(), pace, fault] as const);
 
   return {
     async ask(request, servers, now) {
@@ -280,25 +320,27 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       }
       if (found) await settle(found.server, found.held, { kind: 'dropped' }, now);
       const group = groupOf(request);
-      const fits = fitting(group, servers);
-      if (fits.length === 0) {
+      const fits = fitsOf(servers);
+      const takers = fits(group).filter(({ backend }) => backend.weight > 0 || backend.id === request.last);
+      admitted.delete(request.job);
+      if (takers.length === 0) {
         line.remove(request.job);
         return {
           kind: 'none',
-          unfit: servers.flatMap((server) => {
+          unfit: servers.map((server) => {
             const { why } = fitOf(server, request.needs, request.engine);
-            return why ? [{ id: server.backend.id, why }] : [];
+            return { id: server.backend.id, why: why ?? 'drained' };
           }),
         };
       }
       if (line.size >= MAX_PLACES && !line.get(request.job)) return { kind: 'full', retryMs: FULL_MS };
-      const place = placeOf(request);
-      line.put(place);
+      const competes = competing(group, fits);
+      line.put(placeOf(request), competes);
       return {
         kind: 'line',
-        position: line.size,
-        etaMs: waitFor(request.account, group, servers, now),
-        isDown: !fits.some(({ backend }) => isUp(stateOf(backend.id), now)),
+        position: line.position(request.job, competes),
+        etaMs: waitFor({ account: request.account, group, itself: request.restTflops }, servers, fits, now),
+        isDown: !takers.some(({ backend }) => isUp(stateOf(backend.id), now)),
       };
     },
     renew(job, lease, now) {
@@ -315,10 +357,15 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     admit({ jobs, account, needs, tflops, mostMs }, servers, now) {
       endLeases(now);
       const group = groupOf({ needs, engine: null, tflops });
-      if (fitting(group, servers).length === 0) return { kind: 'none' };
-      const waitMs = waitFor(account, group, servers, now);
-      if (jobs.length > 0 && waitMs !== null && waitMs > mostMs)
-        return { kind: 'full', waitMs, retryMs: Math.max(1000, waitMs - mostMs) };
+      const fits = fitsOf(servers);
+      const takers = mayFit(group, servers);
+      if (takers.length === 0) return { kind: 'none' };
+      const waitMs = waitFor({ account, group }, servers, fits, now);
+      if (jobs.length > 0 && waitMs !== null && waitMs > mostMs) {
+        // the wait gets shorter with the time, and by whole stages
+        const stageMs = Math.max(0, ...takers.map(({ backend }) => longestStage(stateOf(backend.id), now)));
+        return { kind: 'full', waitMs, retryMs: Math.max(1000, Math.ceil(waitMs - mostMs + stageMs)) };
+      }
       if (line.size + admitted.size + jobs.length > MAX_PLACES)
         return { kind: 'full', waitMs: waitMs ?? FULL_MS, retryMs: FULL_MS };
       for (const job of jobs) admitted.set(job, { account, group, tflops, at: now });
@@ -329,74 +376,46 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       if (line.size === 0) return null;
       const times = servers.flatMap(({ backend }) => {
         const { breaker, held, fullUntil } = stateOf(backend.id);
-        const leases = [...held.values()].map(({ renewedAt }) => renewedAt + LEASE_MS);
-        return [
-          ...leases,
-          ...(breaker.probeAt === null ? [] : [breaker.probeAt]),
-          ...(fullUntil > now ? [fullUntil] : []),
-        ];
+        return [...[...held.values()].map(({ renewedAt }) => renewedAt + LEASE_MS), breaker.probeAt ?? 0, fullUntil];
       });
-      return times.length === 0 ? null : Math.max(now + 1, Math.min(...times));
+      // what was due before has been seen: who waits nevertheless waits for something better
+      const later = times.filter((time) => time > now);
+      return later.length === 0 ? null : Math.min(...later);
     },
     view: (servers, now) => ({
+      since: begin,
       servers: servers.map((server) => viewServer(server, stateOf(server.backend.id), now)),
-      lines: viewLines([...line.all()], now),
+      lines: viewLines([...line.all()], (group) => waitFor({ account: '', group }, servers, fitsOf(servers), now), now),
     }),
+    waiting() {
+      const byModel = new Map<string, number>();
+      for (const [group, { tflops }] of line.waiting()) {
+        const { model } = shapeOf(group).needs;
+        byModel.set(model, (byModel.get(model) ?? 0) + tflops);
+      }
+      return byModel;
+    },
+    outs: () =>
+      new Map(
+        [...states]
+          .filter(([, { breaker }]) => breaker.state !== 'closed')
+          .map(([id, { fault }]) => [id, fault ?? 'a stage that it was given did not come back']),
+      ),
+    saveServers,
     save: () => ({
-      servers: [...states].map(([id, { breaker, pace, fault }]) => [id, breaker.save(), pace, fault] as const),
+      servers: saveServers(),
       line: [...line.all()].map(({ request }) => ({ ...request, released: null })),
     }),
   };
 }
 
-function placeOf(request: SlotRequest): Waiting {
+function placeOf(request: SlotRequest): DeskPlace {
   const { job, account, tflops, restTflops, hasBegun, since } = request;
   return { job, account, group: groupOf(request), tflops, restTflops, hasBegun, since, request };
 }
 
-const newServer = (breaker: Breaker): Server => ({
-  breaker,
-  held: new Map(),
-  pace: null,
-  given: 0,
-  fullUntil: 0,
-  busySince: 0,
-  fault: null,
-});
-
-function viewServer(server: DeskServer, state: Server, now: number): ServerView {
-  const { backend, list, fault } = server;
-  const { breaker, held, pace } = state;
-  const of = (): readonly [ServerView['state'], string | null] => {
-    if (!list) return ['unknown', `nothing is known of its models: ${fault ?? 'it was not asked yet'}`];
-    if (breaker.state === 'half_open') return ['probing', state.fault];
-    if (breaker.state === 'open') return ['out', state.fault];
-    if (backend.weight === 0) return ['draining', 'its weight is 0'];
-    if (state.fullUntil > now) return ['full', `it takes nothing for ${state.fullUntil - now} ms`];
-    if (held.size >= backend.slots) return ['full', `all its ${backend.slots} slots are held`];
-    return ['ready', null];
-  };
-  const [name, reason] = of();
-  return {
-    id: backend.id,
-    state: name,
-    reason,
-    weight: backend.weight,
-    slots: backend.slots,
-    held: held.size,
-    ms_per_tflop: paceAt(pace, now),
-    outstanding_tflops: [...held.values()].reduce((sum, { tflops }) => sum + tflops, 0),
-    probe_at: breaker.probeAt,
-    models: list?.models.map(({ id }) => id) ?? [],
-  };
-}
-
-function viewLines(places: readonly Waiting[], now: number): DispatcherView['lines'] {
-  const byModel = Map.groupBy(places, ({ request }) => request.needs.model);
-  return [...byModel].map(([model, waiting]) => ({
-    model,
-    waiting: waiting.length,
-    waiting_tflops: waiting.reduce((sum, { tflops }) => sum + tflops, 0),
-    oldest_ms: Math.max(...waiting.map(({ since }) => now - since)),
-  }));
+/** The least time that one of these takes to come up; 0 where none says. */
+function leastColdStart(servers: readonly DeskServer[]): number {
+  const seconds = servers.flatMap(({ backend }) => backend.cold_start_seconds ?? []);
+  return seconds.length === 0 ? 0 : Math.min(...seconds) * 1000;
 }

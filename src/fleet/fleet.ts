@@ -33,6 +33,8 @@ export const dispatcherName = ({ region, pool }: Pick<Backend, 'region' | 'pool'
 /** A configured backend with what it said last. */
 export interface FleetServer extends KnownServer {
   readonly backend: Backend;
+  /** when it last said which models it has, milliseconds since 1970; null: never */
+  readonly listedAt: number | null;
 }
 
 export interface Fleet {
@@ -136,7 +138,7 @@ export function openFleet(
     const until = asking.get(backend.id) ?? 0;
     const isAsked = !asked.has(backend.id) && now < until && until - now <= ASKING_MS;
     // another request of this isolate asks already, and what is known will do
-    if (isAsked && known && (known.list || isEnough)) return null;
+    if (isAsked && (known?.list || isEnough)) return null;
     const answered = once(asked, backend, ask);
     later(answered);
     return { answered, isFirst: !known || isOld(known, now) };
@@ -145,7 +147,12 @@ export function openFleet(
   const view = (): readonly FleetServer[] =>
     backends.map((backend) => {
       const known = knownOf(backend.id);
-      return { backend, list: known?.list ?? null, fault: known ? known.fault : NOT_YET };
+      return {
+        backend,
+        list: known?.list ?? null,
+        fault: known ? known.fault : NOT_YET,
+        listedAt: known?.listedAt || null,
+      };
     });
 
   return {

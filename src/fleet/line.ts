@@ -21,10 +21,25 @@ export interface Place {
   readonly since: number;
 }
 
+/** What of one account waits in some groups. */
+export interface AccountWaiting {
+  readonly account: string;
+  /** of all its places there, each with all behind its stage, TFLOPs */
+  readonly restTflops: number;
+  /** of the stage that goes first, TFLOPs */
+  readonly firstTflops: number;
+}
+
+/** Which groups are meant. */
+export type OfGroup = (group: string) => boolean;
+
 export interface Line<P extends Place> {
   readonly size: number;
-  /** Puts a job in, at the place it has by its age. One that is in already is replaced. */
-  put(place: P): void;
+  /**
+   * Puts a job in, at the place it has by its age. One that is in already is replaced. `competes` says which groups are
+   * served by servers that can serve this one, too: an account that had nothing in the line begins level with theirs.
+   */
+  put(place: P, competes: OfGroup): void;
   /** Takes a job out; null where it is not in. */
   remove(job: string): P | null;
   get(job: string): P | null;
@@ -32,69 +47,131 @@ export interface Line<P extends Place> {
    * The places in the order in which they are to be served now, those of groups where `isServed` alone. The line may be
    * changed only after the last one was taken from here.
    */
-  inOrder(isServed: (group: string) => boolean): Iterable<P>;
-  /** An account has been given so much work, TFLOPs. */
-  charge(account: string, tflops: number): void;
-  /** Work that goes out before a job of this account that joins now, TFLOPs, as far as it can be told. */
-  ahead(account: string, group: string): number;
+  inOrder(isServed: OfGroup): Iterable<P>;
+  /** An account has been given so much work in a group, TFLOPs; less than nothing where it came to nothing. */
+  charge(account: string, group: string, tflops: number): void;
+  /** What waits in these groups, each account once. */
+  waitingIn(groups: OfGroup): Iterable<AccountWaiting>;
+  /** The place of a job that waits, 1 for the next one, as far as it can be told; 0 where it does not wait. */
+  position(job: string, competes: OfGroup): number;
+  /** What waits in each group. */
+  waiting(): Iterable<readonly [group: string, waiting: Waiting]>;
   /** Every place, in no order. */
   all(): Iterable<P>;
 }
+
+/** How much waits. */
+export interface Waiting {
+  readonly jobs: number;
+  /** with all that follows the stages they wait for */
+  readonly tflops: number;
+}
+
+/** Most accounts remembered that wait for nothing. */
+const MAX_IDLE = 1000;
 
 /** Places of one account in one group, the oldest first. */
 interface Queue<P> {
   readonly begun: P[];
   readonly fresh: P[];
+  /** work of its places with all behind it, TFLOPs */
+  restTflops: number;
 }
 
 interface Account<P> {
+  readonly tag: string;
   /** work given so far, TFLOPs, counted from where the others were when it came */
   served: number;
   readonly groups: Map<string, Queue<P>>;
-  /** all work that its places have before them, TFLOPs */
-  waiting: number;
 }
 
-/** Where `since` puts a place among others: behind those as old as it. */
-function placeIn(queue: readonly { readonly since: number }[], since: number): number {
+/** Where `value` belongs in an ascending list: behind its equals. */
+function placeIn<T>(list: readonly T[], of: (item: T) => number, value: number): number {
   let low = 0;
-  let high = queue.length;
+  let high = list.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((queue[middle] as { since: number }).since <= since) low = middle + 1;
+    if (of(list[middle] as T) <= value) low = middle + 1;
     else high = middle;
   }
   return low;
 }
 
+const sinceOf = ({ since }: Place): number => since;
+const servedOf = ({ served }: { readonly served: number }): number => served;
+
 export function makeLine<P extends Place>(): Line<P> {
   const places = new Map<string, P>();
+  /** accounts that wait for something, and the same with least served first */
   const accounts = new Map<string, Account<P>>();
-  /** work given to the account that has been given least, of those that wait */
-  let floor = 0;
+  const order: Account<P>[] = [];
+  /** what was served to accounts that wait for nothing, as long as somebody waits */
+  const idle = new Map<string, number>();
+  /** what the account had been served that was last given something in a group */
+  const levels = new Map<string, number>();
+  const groups = new Map<string, Waiting>();
 
   const queueOf = ({ account, group, hasBegun }: P): P[] | undefined => {
     const queue = accounts.get(account)?.groups.get(group);
     return hasBegun ? queue?.begun : queue?.fresh;
   };
 
-  function leave(place: P): void {
-    places.delete(place.job);
-    const account = accounts.get(place.account) as Account<P>;
-    const queue = queueOf(place) as P[];
-    queue.splice(queue.indexOf(place), 1);
-    account.waiting -= place.restTflops;
-    const { begun, fresh } = account.groups.get(place.group) as Queue<P>;
-    if (begun.length + fresh.length === 0) account.groups.delete(place.group);
-    if (account.groups.size === 0) forgetIdle();
+  const intoOrder = (account: Account<P>): void =>
+    void order.splice(placeIn(order, servedOf, account.served), 0, account);
+  const outOfOrder = (account: Account<P>): void => void order.splice(order.indexOf(account), 1);
+
+  /** Where an account begins that had nothing in the line: level with who is least served of those it meets there. */
+  function levelIn(competes: OfGroup): number {
+    for (const { served, groups } of order) for (const group of groups.keys()) if (competes(group)) return served;
+    return Math.max(0, ...[...levels].filter(([group]) => competes(group)).map(([, level]) => level));
   }
 
-  /** Accounts that wait for nothing are forgotten once they are not ahead of the others any more. */
-  function forgetIdle(): void {
-    const waiting = [...accounts.values()].filter(({ groups }) => groups.size > 0);
-    if (waiting.length > 0) floor = Math.max(floor, Math.min(...waiting.map(({ served }) => served)));
-    for (const [tag, { groups, served }] of accounts)
-      if (groups.size === 0 && (served <= floor || waiting.length === 0)) accounts.delete(tag);
+  function come(tag: string, competes: OfGroup): Account<P> {
+    const known = accounts.get(tag);
+    if (known) return known;
+    // who comes back after a while is not owed what was given out meanwhile
+    const served = Math.max(idle.get(tag) ?? 0, levelIn(competes));
+    const account = { tag, served, groups: new Map<string, Queue<P>>() };
+    idle.delete(tag);
+    accounts.set(tag, account);
+    intoOrder(account);
+    return account;
+  }
+
+  function count(group: string, jobs: number, tflops: number): void {
+    const before = groups.get(group) ?? { jobs: 0, tflops: 0 };
+    if (before.jobs + jobs === 0) groups.delete(group);
+    else groups.set(group, { jobs: before.jobs + jobs, tflops: before.tflops + tflops });
+  }
+
+  function leave(place: P): void {
+    places.delete(place.job);
+    count(place.group, -1, -place.restTflops);
+    const account = accounts.get(place.account) as Account<P>;
+    const list = queueOf(place) as P[];
+    list.splice(list.indexOf(place), 1);
+    const queue = account.groups.get(place.group) as Queue<P>;
+    queue.restTflops -= place.restTflops;
+    if (queue.begun.length + queue.fresh.length === 0) account.groups.delete(place.group);
+    if (account.groups.size > 0) return;
+    outOfOrder(account);
+    accounts.delete(account.tag);
+    remember(account.tag, account.served);
+  }
+
+  /** What an account was served that waits for nothing. Where nobody waits all are level again. */
+  function remember(tag: string, served: number): void {
+    if (accounts.size === 0) {
+      idle.clear();
+      levels.clear();
+      return;
+    }
+    idle.delete(tag);
+    idle.set(tag, served);
+    for (const oldest of idle.keys()) {
+      if (idle.size <= MAX_IDLE) break;
+      idle.delete(oldest);
+    }
   }
 
   /** The first place of an account in groups that are served. */
@@ -118,18 +195,17 @@ export function makeLine<P extends Place>(): Line<P> {
     get size() {
       return places.size;
     },
-    put(place) {
+    put(place, competes) {
       const before = places.get(place.job);
+      const account = come(place.account, competes);
+      const queue = account.groups.get(place.group) ?? { begun: [], fresh: [], restTflops: 0 };
+      account.groups.set(place.group, queue);
+      const list = place.hasBegun ? queue.begun : queue.fresh;
+      list.splice(placeIn(list, sinceOf, place.since), 0, place);
+      queue.restTflops += place.restTflops;
       if (before) leave(before);
-      const account = accounts.get(place.account) ?? { served: floor, groups: new Map<string, Queue<P>>(), waiting: 0 };
-      // who comes back after a while is not owed what was given out meanwhile
-      account.served = Math.max(account.served, floor);
-      accounts.set(place.account, account);
-      if (!account.groups.has(place.group)) account.groups.set(place.group, { begun: [], fresh: [] });
-      const queue = queueOf(place) as P[];
-      queue.splice(placeIn(queue, place.since), 0, place);
       places.set(place.job, place);
-      account.waiting += place.restTflops;
+      count(place.group, 1, place.restTflops);
     },
     remove(job) {
       const place = places.get(job) ?? null;
@@ -138,34 +214,50 @@ export function makeLine<P extends Place>(): Line<P> {
     },
     get: (job) => places.get(job) ?? null,
     *inOrder(isServed) {
-      const waiting = [...accounts.values()].filter(({ groups }) => groups.size > 0);
-      waiting.sort((a, b) => a.served - b.served);
-      for (const account of waiting) yield* ofAccount(account, isServed);
+      for (const account of order) yield* ofAccount(account, isServed);
     },
-    charge(tag, tflops) {
+    charge(tag, group, tflops) {
       const account = accounts.get(tag);
-      if (account) account.served += tflops;
-      else accounts.set(tag, { served: floor + tflops, groups: new Map(), waiting: 0 });
+      const served = account?.served ?? idle.get(tag) ?? 0;
+      if (tflops > 0) levels.set(group, Math.max(levels.get(group) ?? 0, served));
+      if (!account) return remember(tag, served + tflops);
+      outOfOrder(account);
+      account.served += tflops;
+      intoOrder(account);
     },
-    ahead(tag, group) {
-      const own = accounts.get(tag)?.waiting ?? 0;
-      // of each other account that much goes out in between as of this one
+    *waitingIn(groups) {
+      for (const { tag, groups: queues } of order) {
+        let restTflops = 0;
+        let first: P | undefined;
+        for (const [group, queue] of queues) {
+          if (!groups(group)) continue;
+          restTflops += queue.restTflops;
+          first ??= queue.begun[0] ?? queue.fresh[0];
+        }
+        if (first) yield { account: tag, restTflops, firstTflops: first.tflops };
+      }
+    },
+    position(job, competes) {
+      const place = places.get(job);
+      if (!place) return 0;
+      const counts = (queues: Iterable<Queue<P>>, of: (queue: Queue<P>) => number): number =>
+        [...queues].reduce((sum, queue) => sum + of(queue), 0);
+      const inThese = ({ groups }: Account<P>) =>
+        [...groups].flatMap(([group, queue]) => (competes(group) ? [queue] : []));
+      // its own place among those of its account, and as many of every other account
+      const own = counts(inThese(accounts.get(place.account) as Account<P>), ({ begun, fresh }) =>
+        place.hasBegun ? placeIn(begun, sinceOf, place.since) : begun.length + placeIn(fresh, sinceOf, place.since),
+      );
       let sum = own;
-      for (const [other, { waiting }] of accounts) if (other !== tag) sum += Math.min(waiting, own);
-      // with nothing of its own in the line one stage of each other may go first
-      if (own > 0) return sum;
-      for (const place of firstOfEach(accounts, tag, group)) sum += place.restTflops;
+      for (const other of order)
+        if (other.tag !== place.account)
+          sum += Math.min(
+            own,
+            counts(inThese(other), ({ begun, fresh }) => begun.length + fresh.length),
+          );
       return sum;
     },
+    waiting: () => groups,
     all: () => places.values(),
   };
-}
-
-/** The first place of every other account in a group. */
-function* firstOfEach<P>(accounts: ReadonlyMap<string, Account<P>>, tag: string, group: string): Iterable<P> {
-  for (const [other, { groups }] of accounts) {
-    const queue = groups.get(group);
-    const first = queue?.begun[0] ?? queue?.fresh[0];
-    if (other !== tag && first) yield first;
-  }
 }

@@ -66,7 +66,7 @@ export type SlotAnswer =
       readonly isDown: boolean;
     }
   /** no server here could take it, as far as is known */
-  | { readonly kind: 'none'; readonly unfit: readonly { readonly id: string; readonly why: Unfit }[] }
+  | { readonly kind: 'none'; readonly unfit: readonly { readonly id: string; readonly why: Unfit | 'drained' }[] }
   /** too many wait */
   | { readonly kind: 'full'; readonly retryMs: number };
 
@@ -84,10 +84,13 @@ export type Admission =
   | { readonly kind: 'full'; readonly waitMs: number; readonly retryMs: number }
   | { readonly kind: 'none' };
 
-/** A stage server as operators see it. */
+/** What came of the stages that a server was given, counted since its dispatcher began. */
+export type Outcomes = Readonly<Record<SlotOutcome['kind'], number>>;
+
+/** A stage server as its dispatcher sees it; times are milliseconds since 1970. */
 export interface ServerView {
   readonly id: string;
-  /** `draining`: its weight is 0 */
+  /** `draining`: its weight is 0; `unknown`: it never said which models it has */
   readonly state: 'ready' | 'full' | 'probing' | 'out' | 'draining' | 'unknown';
   /** why it is not ready, in words; null where it is */
   readonly reason: string | null;
@@ -96,21 +99,36 @@ export interface ServerView {
   readonly held: number;
   readonly ms_per_tflop: number | null;
   readonly outstanding_tflops: number;
-  /** when a stage may be sent to one that is out, milliseconds since 1970 */
+  /** when a stage may be sent to one that is out */
   readonly probe_at: number | null;
-  readonly models: readonly string[];
+  readonly models: readonly { readonly id: string; readonly digest: string }[];
+  /** when it last said which models it has; null: never */
+  readonly said_at: number | null;
+  /** why it could not be asked for its models the last time; null where it could */
+  readonly said_fault: string | null;
+  readonly cold_start_seconds: number | null;
+  readonly stages: Outcomes;
+  /** how often it was put out: its breaker opened */
+  readonly openings: number;
 }
 
 /** What waits for one model. */
 export interface LineView {
   readonly model: string;
+  /** jobs */
   readonly waiting: number;
+  /** the stages that these jobs wait for, and all behind them */
   readonly waiting_tflops: number;
+  readonly accounts: number;
   readonly oldest_ms: number;
+  /** until a job would begin that comes now, of an account that has none; null: no pace is known */
+  readonly expected_wait_ms: number | null;
 }
 
 /** A dispatcher as operators see it. */
 export interface DispatcherView {
+  /** since when it counts, milliseconds since 1970 */
+  readonly since: number;
   readonly servers: readonly ServerView[];
   readonly lines: readonly LineView[];
 }

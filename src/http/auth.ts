@@ -116,7 +116,7 @@ async function callerOf(c: Context<AppEnv>): Promise<Caller> {
 
 /** Whether the key opens and may do what the route does, as its account says. Throws a 401, 403 or 429 Problem. */
 async function judge(c: Context<AppEnv>, need: Need, read: Awaited<ReturnType<typeof keyOf>>): Promise<void> {
-  if (need === 'deployment') throw new Error('a route for the admin key asked for another');
+  if (need === 'deployment' || need === 'metrics') throw new Error('a route for the admin key asked for another');
   // a start is decided by the account itself, once more and in the call that it takes anyway
   const isRead = need === 'generate' || c.req.method === 'GET' || c.req.method === 'HEAD';
   const { scopes } = await openWithKey(c, read, isRead ? READ_AGE_MS : 0);
@@ -154,6 +154,20 @@ export const requireAdmin = createMiddleware<AppEnv>(async function requireAdmin
   if (!(await timingSafeEqual(key, c.env.ADMIN_KEY))) throw refuse('The key is not the admin key.');
   giveBackTry(c);
   c.set('actor', 'admin');
+  await next();
+});
+
+/** Lets a request through that may read the metrics: with their own token, which opens nothing else, or the admin key. */
+export const requireMetrics = createMiddleware<AppEnv>(async function requireMetrics(c, next) {
+  const { METRICS_TOKEN, ADMIN_KEY } = c.env;
+  const opening = [METRICS_TOKEN, ADMIN_KEY].filter((secret) => !!secret) as string[];
+  if (opening.length === 0) throw notConfigured('METRICS_TOKEN');
+  const key = bearer(c);
+  if (!key) throw refuse(SEND_KEY);
+  takeTry(c);
+  const opens = await Promise.all(opening.map((secret) => timingSafeEqual(key, secret)));
+  if (!opens.includes(true)) throw refuse('The key opens no metrics.');
+  giveBackTry(c);
   await next();
 });
 

@@ -13,7 +13,7 @@ import { say, speakerOf } from './speakers.ts';
 const MIN_SECRET_BYTES = 32;
 
 /** Secrets that must not be guessed. */
-const STRONG = ['SIGNING_SECRET', 'SIGNING_SECRET_PREVIOUS', 'ADMIN_KEY'] as const;
+const STRONG = ['SIGNING_SECRET', 'SIGNING_SECRET_PREVIOUS', 'ADMIN_KEY', 'METRICS_TOKEN'] as const;
 
 const isShort = (secret: string | undefined): boolean =>
   !!secret && new TextEncoder().encode(secret).length < MIN_SECRET_BYTES;
@@ -51,7 +51,7 @@ function backendsOf(text: string): readonly Backend[] {
 }
 
 /** Addresses to which secrets go: over TLS, unless it is one's own machine. */
-const PRIVATE_CALLS = ['EVENTS_URL', 'STRIPE_API_URL'] as const;
+const PRIVATE_CALLS = ['EVENTS_URL', 'STRIPE_API_URL', 'DEMAND_URL'] as const;
 const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
 
 function isSafe(text: string | undefined): boolean {

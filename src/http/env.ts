@@ -1,15 +1,17 @@
 /** What the configuration gives the Worker; names as in wrangler.toml. */
 import type { JobEnv } from '../../durable-objects/job.ts';
+import type { DemandEnv } from '../../durable-objects/tell-demand.ts';
 import type { Actor } from '../account/account.ts';
 import type { Doubts } from '../account/doubts.ts';
 import type { Jurisdiction } from '../account/place.ts';
 import type { Reads } from '../account/reads.ts';
 import type { Standings } from '../account/standing.ts';
 import type { FleetMemory } from '../fleet/said.ts';
-import type { DirectoryCalls, JobCalls, Objects } from '../job/rpc.ts';
+import type { DirectoryCalls, DispatcherCalls, JobCalls, Objects } from '../job/rpc.ts';
 import type { Problem } from './problem.ts';
 
-export interface Env extends JobEnv {
+export interface Env extends JobEnv, DemandEnv {
+  readonly DISPATCHERS: Objects<DispatcherCalls>;
   readonly JOBS: Objects<JobCalls>;
   readonly DIRECTORY: Objects<DirectoryCalls>;
   /** names, with commas between them, under which the first model also goes: tools often have OpenAI's built in */
@@ -28,6 +30,8 @@ export interface Env extends JobEnv {
   readonly OLD_KEYS_UNTIL: string;
   /** secret: what Stripe signs its webhooks to this service with; without it none is taken */
   readonly STRIPE_WEBHOOK_SECRET?: string;
+  /** secret: the bearer token that opens the metrics of the fleet; without it the admin key alone does */
+  readonly METRICS_TOKEN?: string;
   /** secret: the bearer key that opens accounts and rules them */
   readonly ADMIN_KEY: string;
 }

@@ -13,15 +13,16 @@ import type { AppEnv } from './env.ts';
 import { streamJob, waitForJob } from './follow.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { draftBody, draftTools, jobBody } from './job-request.ts';
-import { offerFor, queueAt } from './models.ts';
+import { offerFor } from './models.ts';
 import { badField, orProblem, Problem } from './problem.ts';
 import { publicBase } from './public-address.ts';
+import { queueFor } from './queue.ts';
 import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { STREAM_HEADERS } from './send-events.ts';
 import { sendImage } from './send-image.ts';
 import { showJob } from './show-job.ts';
-import { idempotencyOf, NOT_PAID, startJobs } from './start-jobs.ts';
+import { idempotencyOf, NOT_PAID, placeOfDraft, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
 /** Where a reconnecting watcher goes on: the number after `Last-Event-ID`, 0 at first. */
@@ -191,7 +192,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const [{ request, plan }] = draft.plan(memo) as readonly [PlannedJob];
     const [pace, queue] = await Promise.all([
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),
-      queueAt(c, offer, plan),
+      queueFor(c.env, c.var.caller, offer, { plan, placed: placeOfDraft(c, offer, draft).regions }),
     ]);
     const quote = viewQuote(request, plan, { pace, queue });
     return c.json(quote, 200, costHeaders([quote]));

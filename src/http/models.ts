@@ -2,17 +2,14 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Jurisdiction } from '../account/place.ts';
-import { fitOf } from '../fleet/fit.ts';
 import { type Fleet, type FleetServer, openFleet } from '../fleet/fleet.ts';
 import { modelsOf } from '../fleet/models.ts';
 import { serversIn } from '../fleet/place.ts';
 import { parseRegions, type Region } from '../fleet/regions.ts';
-import type { Plan } from '../job/job.ts';
 import { logLine } from '../job/log.ts';
-import { needsOf } from '../job/plan.ts';
 import { PLAIN, type PresetFacts, presetsFor } from '../job/presets.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import { modelFacts, type Queue, temporalCache } from '../stage/contract.ts';
+import { modelFacts, temporalCache } from '../stage/contract.ts';
 import { requireKey } from './auth.ts';
 import type { AppEnv } from './env.ts';
 import { speakOpenAI } from './openai/speak.ts';
@@ -89,13 +86,6 @@ const presetView = z
     cache: temporalCache.nullable(),
   })
   .openapi('Preset', { description: 'a schedule by name: steps, ends and shares of its stages, and their cache' });
-
-/** The queue at the first stage server that can take a plan's stages; null where there is none or it does not say. */
-export async function queueAt(c: Context<AppEnv>, { servers }: Offer, plan: Plan): Promise<Queue | null> {
-  const able = servers.filter((server) => fitOf(server, needsOf(plan), null).fit);
-  const best = able.find(({ fault }) => fault === null) ?? able[0];
-  return (best && fleetOf(c).server(best.backend.id)?.queue()) ?? null;
-}
 
 const modelEntry = modelFacts.extend({
   presets: z.array(presetView).openapi({ description: 'the plain run first, the default last' }),

@@ -5,9 +5,9 @@ import type { Scope } from '../account/scopes.ts';
 /**
  * A scope; or `any` key; `own_job`: `generate` for jobs that the key itself started, `admin` for others; `own_key`:
  * `admin`, or the key that it is about; `read_or_link`: `read`, or a signed link; `deployment`: the admin key of the
- * deployment, no account's.
+ * deployment, no account's; `metrics`: that, or the token of the metrics.
  */
-export type Need = Scope | 'any' | 'own_job' | 'own_key' | 'read_or_link' | 'deployment';
+export type Need = Scope | 'any' | 'own_job' | 'own_key' | 'read_or_link' | 'deployment' | 'metrics';
 
 /** Routes as the OpenAPI document names them. */
 export const NEEDS: Readonly<Record<string, Need>> = {
@@ -47,6 +47,8 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'GET /v1/webhooks/default/secret': 'admin',
   'POST /v1/webhooks/default/secret': 'admin',
 
+  'GET /v1/fleet': 'deployment',
+  'GET /v1/fleet/metrics': 'metrics',
   'GET /v1/accounts': 'deployment',
   'POST /v1/accounts': 'deployment',
   'GET /v1/accounts/{account}': 'deployment',
@@ -102,7 +104,11 @@ export const startsJobs = (method: string, path: string): boolean =>
 /**
  * The scope that a key lacks for it; null where it lacks none. `isOwn`: the job or key it is about is the key's own.
  */
-export function lackedScope(need: Exclude<Need, 'deployment'>, scopes: readonly Scope[], isOwn: boolean): Scope | null {
+export function lackedScope(
+  need: Exclude<Need, 'deployment' | 'metrics'>,
+  scopes: readonly Scope[],
+  isOwn: boolean,
+): Scope | null {
   const lacks = (scope: Scope): Scope | null => (scopes.includes(scope) ? null : scope);
   switch (need) {
     case 'any':

@@ -151,7 +151,8 @@ async function draftOf(
   return { draft, placed: placeOfDraft(c, offer, draft) };
 }
 
-const placeOfDraft = (c: Context<AppEnv>, { regions, servers }: Offer, { needs }: Draft): Placed =>
+/** Where the jobs of a draft are to run. */
+export const placeOfDraft = (c: Context<AppEnv>, { regions, servers }: Offer, { needs }: Draft): Placed =>
   place({ caller: spotOf(c), regions, servers, needs, jurisdiction: c.var.caller.jurisdiction });
 
 /** Where the platform takes the caller to be; null where it does not say. */

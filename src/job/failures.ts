@@ -119,6 +119,8 @@ export function kindOf(reason: FailureReason): FailureKind {
 const REFUSED_BY_SERVER = ['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict'];
 /** What a server reports of itself, although it says that trying again there does not help. */
 const REPORTED_OF_SERVER = ['model_changed', 'engine_changed'];
+/** Reported of a stage that a `DELETE` stopped: one of ours that came late, for an earlier run of the stage there. */
+const REPORTED_OF_US = ['cancelled'];
 
 /**
  * Whose a fault is: of the `server` or the way to it, so that another may take the stage; of the `job`, so that every
@@ -131,6 +133,7 @@ export function blameOf(fault: Fault): Blame {
     case 'refused':
       return REFUSED_BY_SERVER.includes(fault.code) ? 'server' : 'job';
     case 'reported':
+      if (REPORTED_OF_US.includes(fault.code)) return 'nobody';
       return fault.retryable || REPORTED_OF_SERVER.includes(fault.code) ? 'server' : 'job';
     case 'unreachable':
     case 'server_error':

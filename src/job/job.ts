@@ -9,7 +9,7 @@ import type { Selection } from '../numerics/select.ts';
 import type { TemporalCache } from '../numerics/taylor.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { UpsampleMode } from '../numerics/upsample.ts';
-import type { ImageFormat, ModelFacts, Queue } from '../stage/contract.ts';
+import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 import type { FailureReason } from './failures.ts';
 import type { Webhook } from './webhook.ts';
 
@@ -196,10 +196,16 @@ export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'see
   readonly cost: CostView | null;
   /** at the pace of the account's last jobs on this model, without waiting; null before the first */
   readonly seconds: number | null;
-  /**
-   * at the stage server it would begin with: its longest queue where it has several models; null where it does not say
-   */
+  /** the line it would join now; null where no dispatcher answers, or none has a server for it */
   readonly queue: Queue | null;
+}
+
+/** A line as a caller sees it who has no place in it. */
+export interface Queue {
+  /** jobs in it */
+  readonly waiting: number;
+  /** until the caller's job would begin, milliseconds; null: no pace of a server is known */
+  readonly eta_ms: number | null;
 }
 
 /** The job as `GET /v1/jobs/{id}` shows it. */

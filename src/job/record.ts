@@ -159,7 +159,8 @@ function pauseFor(fault: Fault, { faultsThere, hasOther }: Met, waitedMs: number
   if (fault.reason === 'busy') return hasOther ? 0 : Math.min(BACKOFF_MS.most, fault.retryAfterMs);
   if (blameOf(fault) === 'server' && hasOther) return 0;
   // as long again as it has been, so that a server that fell over is not hit by everybody at once
-  if (isWaiting(fault)) return Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, waitedMs));
+  if (isWaiting(fault) || blameOf(fault) === 'bucket')
+    return Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, waitedMs));
   return Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** faultsThere);
 }
 

@@ -4,13 +4,11 @@
  */
 import {
   EVENT_TEXTS,
-  health,
   MAX_MESSAGE_BYTES,
   MAX_PREVIEW_BYTES,
   type ModelList,
   modelList,
   parseMetadata,
-  type Queue,
   type StageDone,
   type StageEvent,
   type StageOptions,
@@ -92,13 +90,10 @@ export interface StageServer {
   cancel(id: string, worker?: string | null): Promise<boolean>;
   /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else or too much. */
   models(): Promise<ModelList>;
-  /** Its queue now; null where it cannot say or takes none. */
-  queue(): Promise<Queue | null>;
 }
 
 const CANCEL_TIMEOUT_MS = 10_000;
 const MODELS_TIMEOUT_MS = 5_000;
-const HEALTH_TIMEOUT_MS = 2_000;
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 /**
  * What gateways say where nobody is behind them; no stage server says so itself. From 521 on they are Cloudflare's:
@@ -108,7 +103,6 @@ const NOBODY_BEHIND: readonly number[] = [502, 521, 522, 523, 530];
 const MAX_DETAIL = 300;
 /** Most bytes read of an answer that is JSON: whoever stands in the server's place may send any amount. */
 const MAX_PROBLEM_BYTES = 64 * 1024;
-const MAX_HEALTH_BYTES = 64 * 1024;
 const MAX_MODELS_BYTES = 4 * 1024 * 1024;
 
 /**
@@ -222,17 +216,6 @@ export function connectStageServer({
         const [issue] = list.error.issues;
         throw new Error(`answered something else than its models: ${issue?.path.join('.')} ${issue?.message}`);
       }),
-
-    async queue() {
-      const read = async (signal: AbortSignal): Promise<Queue | null> => {
-        const response = await ask('healthz', { headers: authorized, signal });
-        const bytes = await readAtMost(response.body, MAX_HEALTH_BYTES, signal);
-        if (!bytes || !response.ok) return null;
-        const { queue, eta_ms } = health.parse(parseJson(bytes));
-        return { waiting: queue, eta_ms };
-      };
-      return limited(HEALTH_TIMEOUT_MS, read).catch(() => null);
-    },
   };
 
   async function runCall(call: StageCall): Promise<StageOutcome> {
@@ -345,9 +328,27 @@ function retryAfter(header: string | null): number {
   return header !== null && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : DEFAULT_RETRY_AFTER_MS;
 }
 
+/** A clock that runs out after `ms` of running, with pauses in between that do not count. */
+function startWatch(ms: number, onEnd: () => void) {
+  let left = ms;
+  let running: { readonly since: number; readonly timer: ReturnType<typeof setTimeout> } | null = null;
+  return {
+    run(): void {
+      running ??= { since: Date.now(), timer: setTimeout(onEnd, left) };
+    },
+    pause(): void {
+      if (!running) return;
+      clearTimeout(running.timer);
+      left = Math.max(0, left - Math.max(0, Date.now() - running.since));
+      running = null;
+    },
+  };
+}
+
 /**
  * Three clocks on one call: the time that it computes, the time in the server's line, and the time since the last
- * message. The first to run out aborts the call and names itself.
+ * message. The first to run out aborts the call and names itself. Law: no server makes a call last longer than
+ * `timeoutMs` and `lineMs` together, whatever it says and however often it goes from one to the other.
  */
 function startTimers(call: StageCall) {
   const controller = new AbortController();
@@ -361,9 +362,9 @@ function startTimers(call: StageCall) {
   const listen = () => {
     silence = setTimeout(timedOut('silence', call.silenceMs), call.silenceMs);
   };
-  const compute = () => setTimeout(timedOut('total', call.timeoutMs), call.timeoutMs);
-  let total: ReturnType<typeof setTimeout> | null = compute();
-  let line: ReturnType<typeof setTimeout> | null = null;
+  const computing = startWatch(call.timeoutMs, timedOut('total', call.timeoutMs));
+  const inLine = startWatch(call.lineMs, expire({ reason: 'busy', retryAfterMs: DEFAULT_RETRY_AFTER_MS }));
+  computing.run();
   listen();
   const onAbort = () => controller.abort();
   if (call.signal.aborted) onAbort();
@@ -380,15 +381,12 @@ function startTimers(call: StageCall) {
     heard: (isInLine: boolean) => {
       clearTimeout(silence);
       listen();
-      if (isInLine) {
-        if (total) clearTimeout(total);
-        total = null;
-        line ??= setTimeout(expire({ reason: 'busy', retryAfterMs: DEFAULT_RETRY_AFTER_MS }), call.lineMs);
-      } else total ??= compute();
+      (isInLine ? computing : inLine).pause();
+      (isInLine ? inLine : computing).run();
     },
     stop: () => {
-      if (total) clearTimeout(total);
-      if (line) clearTimeout(line);
+      computing.pause();
+      inLine.pause();
       clearTimeout(silence);
       call.signal.removeEventListener('abort', onAbort);
     },

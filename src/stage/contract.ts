@@ -261,15 +261,6 @@ export function checkSizes(
     });
 }
 
-/** The part of a stage server's `GET /healthz` that is read here; it is told with the token only. */
-export const health = z.object({ queue: z.int().nonnegative(), eta_ms: z.number().nonnegative() });
-
-/** The queue at a stage server: stages that wait, and the estimated wait of a new stage, milliseconds. */
-export interface Queue {
-  readonly waiting: number;
-  readonly eta_ms: number;
-}
-
 /** A model as one server has it: the facts, and what decides that server's bytes beside the model's digest. */
 export const servedFacts = modelFacts.extend({
   /**

@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import { connectStageServer, type Route, type StageCall, type StageServer } from '../../src/stage/client.ts';
-import { type StageDone, stageOptions, toMetadata } from '../../src/stage/contract.ts';
+import { type StageDone, type StageEvent, stageOptions, toMetadata } from '../../src/stage/contract.ts';
 import { readAtMost } from '../../src/stage/read-at-most.ts';
 import { encodeMessage } from '../../src/stage/safetensors.ts';
 
@@ -91,6 +91,7 @@ const stageCall = (more: Partial<StageCall> = {}): StageCall => ({
   signal: new AbortController().signal,
   timeoutMs: 10_000,
   silenceMs: 10_000,
+  lineMs: 10_000,
   onProgress: () => {},
   ...more,
 });
@@ -180,6 +181,94 @@ describe('other answers', () => {
   });
 });
 
+/** Says `queued` (its place) or `step` (null) each so many milliseconds, the last for ever. */
+const talks = (said: readonly (number | null)[], everyMs: number) => (_: IncomingMessage, response: ServerResponse) => {
+  let at = 0;
+  const next = () => {
+    const position = said[Math.min(at++, said.length - 1)] as number | null;
+    const event =
+      position === null
+        ? { event: 'step', step: 1, steps: 1, sigma: 1, ms: 1 }
+        : { event: 'queued', position, eta_ms: 100 };
+    response.write(encodeMessage({ metadata: toMetadata(event as StageEvent), tensors: {} }));
+  };
+  response.writeHead(200);
+  next();
+  const timer = setInterval(next, everyMs);
+  response.on('close', () => clearInterval(timer));
+};
+
+describe('three clocks:', () => {
+  const BUSY = { reason: 'busy', retryAfterMs: 1000 };
+  const total = (ms: number) => ({ reason: 'timeout', kind: 'total', ms });
+  /** What a call comes to, and after how long. */
+  const timed = async (said: readonly (number | null)[], more: Partial<StageCall>) => {
+    const server = await connectTo(talks(said, 20));
+    const begin = Date.now();
+    return { failure: await failureOf(server, more), ms: Date.now() - begin };
+  };
+
+  test('a stage that waits in the line longer than it may compute succeeds', async () => {
+    const latents = { data: new Float32Array(4 * 16), shape: [4, 16] };
+    const done = {
+      event: 'done',
+      compute_ms: 1,
+      encode_text_ms: 0,
+      decode_ms: 0,
+      encode_ms: 0,
+      steps_done: 1,
+    } as const;
+    const last = encodeMessage({
+      metadata: toMetadata({ ...done, engine: 'e', model_digest: 'd', warnings: [] }),
+      tensors: { latents },
+    });
+    const server = await connectTo((request, response) => {
+      talks([...Array.from({ length: 20 }, () => 1), 0], 20)(request, response);
+      setTimeout(() => response.end(last), 600);
+    });
+    const seen: number[] = [];
+    const outcome = await server.run(
+      stageCall({
+        timeoutMs: 400,
+        onProgress: (event) => void (event.event === 'queued' && seen.push(event.position)),
+      }),
+    );
+    expect(outcome.ok).toBe(true);
+    expect(seen.filter((position) => position === 1)).toHaveLength(20);
+  });
+
+  test('a line longer than its limit is a busy server, whatever computing may take', async () => {
+    const { failure, ms } = await timed([3], { timeoutMs: 50, lineMs: 300 });
+    expect(failure).toEqual(BUSY);
+    expect(ms).toBeGreaterThanOrEqual(295);
+  });
+
+  test('computing longer than its limit after the line is too long, and the line does not count', async () => {
+    const { failure, ms } = await timed([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], { timeoutMs: 150, lineMs: 10_000 });
+    expect(failure).toEqual(total(150));
+    expect(ms).toBeGreaterThanOrEqual(330);
+  });
+
+  test('a stage that computes is not ended by the clock of the line it was in', async () => {
+    const { failure } = await timed([1, 0, null], { timeoutMs: 500, lineMs: 100 });
+    expect(failure).toEqual(total(500));
+  });
+
+  test('silence ends a call in the line and while it computes', async () => {
+    for (const position of [1, 0]) {
+      const server = await connectTo(talks([position], 10_000));
+      expect(await failureOf(server, { silenceMs: 60 })).toEqual({ reason: 'timeout', kind: 'silence', ms: 60 });
+    }
+  });
+
+  test('a server that goes in and out of its line for ever has both limits together, and no more', async () => {
+    const flaps = Array.from({ length: 1000 }, (_, i) => (i % 2 === 0 ? 1 : null));
+    const { failure, ms } = await timed(flaps, { timeoutMs: 200, lineMs: 200 });
+    expect([BUSY, total(200)]).toContainEqual(failure);
+    expect(ms).toBeLessThan(1500);
+  });
+});
+
 describe('a result', () => {
   const done: StageDone = {
     event: 'done',
@@ -245,23 +334,6 @@ describe('the list of models', () => {
     await expect((await connectTo(answer)).models()).rejects.toThrow('answered with more than 4194304 bytes');
     await vi.waitFor(() => expect(seen.isCut).toBe(true));
     expect(seen.bytes).toBeLessThan(32 * 1024 * 1024);
-  });
-});
-
-describe('the queue', () => {
-  const said = JSON.stringify({ status: 'busy', queue: 3, eta_ms: 120.5, version: '1' });
-
-  test('is what the server says, and unknown where it takes nothing or is no stage server', async () => {
-    expect(await (await connectTo(says(200, said))).queue()).toEqual({ waiting: 3, eta_ms: 120.5 });
-    expect(await (await connectTo(says(503, said))).queue()).toBe(null);
-    expect(await (await connectTo(says(200, '<html>'))).queue()).toBe(null);
-    expect(await (await connectTo((_, response) => void response.destroy())).queue()).toBe(null);
-  });
-
-  test('of an answer that never ends is unknown', async () => {
-    const { seen, answer } = flood(200);
-    expect(await (await connectTo(answer)).queue()).toBe(null);
-    await vi.waitFor(() => expect(seen.isCut).toBe(true));
   });
 });
 
@@ -344,12 +416,10 @@ describe('behind a gateway', () => {
     await server.run(stageCall());
     await server.cancel('job.1.0');
     await expect(server.models()).rejects.toThrow('answered 303');
-    expect(await server.queue()).toBeNull();
     expect(seen).toEqual([
       ['PUT', '/v1/stages/job.1.0', 'Bearer gateway', 'secret'],
       ['DELETE', '/v1/stages/job.1.0', 'Bearer gateway', 'secret'],
       ['GET', '/v1/models', 'Bearer gateway', 'secret'],
-      ['GET', '/healthz', 'Bearer gateway', 'secret'],
     ]);
   });
 
@@ -425,9 +495,9 @@ test('a way that heeds no signal is not waited for longer than its limit', async
       url: 'http://a.test',
       token: 't',
     });
-    const asked = Promise.all([server.models().catch(String), server.queue(), server.cancel('id')]);
+    const asked = Promise.all([server.models().catch(String), server.cancel('id')]);
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(await asked).toEqual(['TookTooLong: the stage server took longer than 5 s', null, false]);
+    expect(await asked).toEqual(['TookTooLong: the stage server took longer than 5 s', false]);
   } finally {
     vi.useRealTimers();
   }

@@ -4,8 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SUPPORTED } from '../../containers/onnx/validate.ts';
 import { type Calls, CLOSED_FORM_FACTS, closedFormModel } from '../../scripts/local/closed-form-model.ts';
-import { type Candidate, choose } from '../../src/fleet/choose.ts';
+import { type Fit, fitOf } from '../../src/fleet/fit.ts';
 import { openFleet } from '../../src/fleet/fleet.ts';
+import type { KnownServer } from '../../src/fleet/models.ts';
 import { encodeStageRequest, type StageOutcome, stageId } from '../../src/stage/client.ts';
 import {
   CONTRACT_VERSION,
@@ -100,12 +101,8 @@ describe('version 2', () => {
       const { servers } = await fleetOf({ id: 'older', url: `http://127.0.0.1:${port}` });
       expect(seen).toEqual([`Bearer ${TEST_TOKEN}`]);
       expect(servers[0]?.list?.models[0]).toMatchObject({ family: null, size_rule: null, caches: ['taylor_velocity'] });
-      const chosen = (feature: string) => choose({ servers, needs: needs(feature), engine: null, last: null });
-      expect(chosen('cache.taylor_velocity').candidates).toEqual([{ id: 'older', engineClass: ENGINE, features }]);
-      expect(chosen('cache.taylor_blocks')).toEqual({
-        candidates: [],
-        unfit: [{ id: 'older', why: { lacks: ['cache.taylor_blocks'] } }],
-      });
+      expect(fits(servers, 'cache.taylor_velocity')).toEqual({ older: { engineClass: ENGINE, features } });
+      expect(fits(servers, 'cache.taylor_blocks')).toEqual({ older: { lacks: ['cache.taylor_blocks'] } });
     } finally {
       older.close();
     }
@@ -120,12 +117,19 @@ async function fleetOf(...servers: readonly { id: string; url: string }[]) {
   return { fleet, servers: await fleet.servers() };
 }
 
-const needs = (...features: string[]) => ({ model: FACTS.id, digest: FACTS.digest, features });
+/** What each server may be sent of a stage that needs these features, or why it cannot take it. */
+const fits = (servers: readonly KnownServer[], ...features: string[]) =>
+  Object.fromEntries(
+    servers.map((known) => {
+      const { fit, why } = fitOf(known, { model: FACTS.id, digest: FACTS.digest, features }, null);
+      return [known.backend.id, fit ?? why];
+    }),
+  );
 
-/** The golden request with an account tag, as this Worker sends it to a candidate. */
+/** The golden request with an account tag, as this Worker sends it to a server that fits. */
 async function send(
   { fleet }: Awaited<ReturnType<typeof fleetOf>>,
-  { id, features }: Candidate,
+  { id, features }: { readonly id: string } & Pick<Fit, 'features'>,
   job: string = freshId(),
 ): Promise<StageOutcome | undefined> {
   const { latents, img_ids, sigmas, scale } = newRequest.tensors;
@@ -149,6 +153,7 @@ async function send(
     signal: new AbortController().signal,
     timeoutMs: 10_000,
     silenceMs: 10_000,
+    lineMs: 10_000,
     onProgress: () => {},
   });
 }
@@ -164,9 +169,8 @@ describe('this Worker at a server of version 1', () => {
 
   test('has a stage done there without the account tag, in the bytes of version 1', async () => {
     const fleet = await fleetOf({ id: 'old', url: old.url });
-    const { candidates } = choose({ servers: fleet.servers, needs: needs(), engine: null, last: null });
-    expect(candidates).toEqual([{ id: 'old', engineClass: null, features: [] }]);
-    const outcome = await send(fleet, candidates[0] as Candidate);
+    expect(fits(fleet.servers)).toEqual({ old: { engineClass: null, features: [] } });
+    const outcome = await send(fleet, { id: 'old', features: [] });
     expect(outcome).toMatchObject({ ok: true, result: { rgb: { width: 32, height: 32 } } });
     const { done } = (outcome as Extract<StageOutcome, { ok: true }>).result;
     expect(done).toMatchObject({ engine: 'closed-form/1 cpu', steps_done: 2 });
@@ -176,30 +180,26 @@ describe('this Worker at a server of version 1', () => {
 
   test('would be refused with the tag', async () => {
     const fleet = await fleetOf({ id: 'old', url: old.url });
-    const outcome = await send(fleet, { id: 'old', engineClass: null, features: ['account_tag'] });
+    const outcome = await send(fleet, { id: 'old', features: ['account_tag'] });
     expect(outcome).toMatchObject({ ok: false, failure: { reason: 'refused', status: 400, code: 'bad_metadata' } });
   });
 
-  test('does not send it a stage that needs a feature: it is no candidate, and one beside it that has it is', async () => {
+  test('does not send it a stage that needs a feature: it does not fit, and one beside it that has it does', async () => {
     const { servers } = await fleetOf({ id: 'old', url: old.url }, { id: 'new', url: server.url });
-    const all = choose({ servers, needs: needs('solver.ab2'), engine: null, last: null });
-    expect(all.candidates.map(({ id }) => id)).toEqual(['new']);
-    expect(all.unfit).toEqual([{ id: 'old', why: { lacks: ['solver.ab2'] } }]);
-    const alone = choose({ servers: servers.slice(0, 1), needs: needs('solver.ab2'), engine: null, last: null });
-    expect(alone.candidates).toEqual([]);
-    const cached = choose({ servers, needs: needs('cache.taylor_velocity'), engine: null, last: null });
-    expect(cached.candidates.map(({ id }) => id)).toEqual(['new']);
-    expect(cached.unfit).toEqual([{ id: 'old', why: { lacks: ['cache.taylor_velocity'] } }]);
+    for (const feature of ['solver.ab2', 'cache.taylor_velocity'])
+      expect(fits(servers, feature)).toEqual({
+        old: { lacks: [feature] },
+        new: { engineClass: ENGINE, features: SUPPORTED },
+      });
   });
 });
 
 test('this Worker at this server sends the tag, and hears text tokens and the engine class that is stated', async () => {
   const fleet = await fleetOf({ id: 'new', url: server.url });
   expect(fleet.servers[0]?.list?.contract).toEqual({ version: CONTRACT_VERSION, features: SUPPORTED });
-  const { candidates } = choose({ servers: fleet.servers, needs: needs(), engine: ENGINE, last: null });
-  expect(candidates).toEqual([{ id: 'new', engineClass: ENGINE, features: SUPPORTED }]);
+  expect(fits(fleet.servers)).toEqual({ new: { engineClass: ENGINE, features: SUPPORTED } });
   const before = calls.encodeText;
-  const outcome = await send(fleet, candidates[0] as Candidate);
+  const outcome = await send(fleet, { id: 'new', features: SUPPORTED });
   expect(outcome).toMatchObject({ ok: true, result: { done: { engine: ENGINE, text_tokens: 3 } } });
   // the prompt was known, but not for this account
   expect(calls.encodeText).toBe(before + 1);

@@ -230,17 +230,6 @@ describe('a backend behind a gateway', () => {
     expect(seen[0]?.url).toBe('https://gpu-1.example.com/v1/models');
   });
 
-  test('is asked for its queue with the gateway’s headers and the token', async () => {
-    const { seen, BOX } = binding();
-    const secrets = { BACKEND_RUNPOD_KEY: 'Bearer rpa_1', BACKEND_TOKEN_GPU_1: 'token', BOX };
-    expect(await connect(of(RUNPOD), secrets).queue()).toEqual({ waiting: 2, eta_ms: 10 });
-    expect(Object.fromEntries(seen[0]?.headers ?? [])).toEqual({
-      authorization: 'Bearer rpa_1',
-      'x-region': 'eu',
-      'x-stage-token': 'token',
-    });
-  });
-
   test.each([
     ['a secret that is not there', {}, 'there is no secret BACKEND_RUNPOD_KEY'],
     [

@@ -1,150 +1,190 @@
-/** Which server a stage goes to: laws over fleets of every kind, then the cases by name. */
+/** Where a stage is best sent: laws over servers of every kind, then examples with numbers. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Candidate, choose, type LastAttempt } from '../../src/fleet/choose.ts';
-import { anyNeeds, anyServers, known, NEEDS, servedFacts } from './servers.ts';
+import { type Choosable, choose, type Wanting } from '../../src/fleet/choose.ts';
 
-const anyEngine = fc.constantFrom('e1', 'e2', null);
-const anyLast = fc.option(
-  fc.record({ backend: fc.constantFrom('s0', 's1', 's2', 's5', 'gone'), hasFailed: fc.boolean() }),
+const server = (id: string, more: Partial<Choosable> = {}): Choosable => ({
+  id,
+  weight: 1,
+  pace: 1000,
+  outstanding: 0,
+  workingMs: 0,
+  isFree: true,
+  given: 0,
+  ...more,
+});
+const stage = (more: Partial<Wanting> = {}): Wanting => ({
+  tflops: 1,
+  last: null,
+  movingTflops: 0.01,
+  tried: [],
+  ...more,
+});
+const best = (servers: readonly Choosable[], wanting = stage()) => choose(servers, wanting)[0];
+
+const IDS = ['a', 'b', 'c', 'd', 'e'];
+const anyPace = fc.oneof(
+  fc.constantFrom(null, Number.POSITIVE_INFINITY, 0),
+  fc.double({ min: 0.01, max: 1e6, noNaN: true }),
 );
-const anyChoice = fc.record({ servers: anyServers, needs: anyNeeds, engine: anyEngine, last: anyLast });
+const anyServers = fc
+  .array(
+    fc.record({
+      weight: fc.constantFrom(0, 0.1, 0.5, 1, 2),
+      pace: anyPace,
+      outstanding: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 100, noNaN: true })),
+      workingMs: fc.nat(100_000),
+      isFree: fc.boolean(),
+      given: fc.double({ min: 0, max: 50, noNaN: true }),
+    }),
+    { maxLength: IDS.length },
+  )
+  .map((all) => all.map((each, i) => ({ ...each, id: IDS[i] as string })));
+const anyStage = fc.record({
+  tflops: fc.double({ min: 0.001, max: 100, noNaN: true }),
+  last: fc.constantFrom(null, ...IDS, 'gone'),
+  movingTflops: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 10, noNaN: true })),
+  tried: fc.subarray(IDS),
+});
 
-describe('every server', () => {
-  test('is a candidate or unfit, once', () => {
+describe('whatever the servers are', () => {
+  test('each that may have the stage is ranked once, in whatever order they are configured', () => {
     fc.assert(
-      fc.property(anyChoice, (input) => {
-        const { candidates, unfit } = choose(input);
-        const all = [...candidates, ...unfit].map(({ id }) => id).toSorted();
-        expect(all).toEqual(input.servers.map(({ backend }) => backend.id));
+      fc.property(anyServers, anyStage, (servers, wanting) => {
+        const open = servers.filter(({ id, weight }) => weight > 0 || id === wanting.last).map(({ id }) => id);
+        const untried = open.filter((id) => !wanting.tried.includes(id));
+        const ranked = choose(servers, wanting);
+        expect(ranked.map(({ id }) => id).toSorted()).toEqual(untried.length > 0 ? untried : open);
+        for (const { expectedMs } of ranked) expect(expectedMs).toBeGreaterThanOrEqual(0);
+        const times = (all: typeof ranked) =>
+          all.map(({ expectedMs, why }) => [Math.log1p(expectedMs).toFixed(1), why]);
+        expect(times(choose(servers.toReversed(), wanting))).toEqual(times(ranked));
       }),
     );
   });
 
-  test('that is a candidate has the build, may serve it, has each needed feature, and states the engine', () => {
+  test('none is waited for that is expected later than a free one, by more than a hundredth', () => {
     fc.assert(
-      fc.property(anyChoice, (input) => {
-        for (const { id, engineClass, features } of choose(input).candidates) {
-          const { backend, list } = input.servers.find((server) => server.backend.id === id)!;
-          expect(backend.models.some((model) => model === '*' || model === input.needs.model)).toBe(true);
-          const facts = list!.models.find(
-            (each) => each.id === input.needs.model && each.digest === input.needs.digest,
-          );
-          expect(engineClass).toBe(facts!.engine_class);
-          expect(features).toEqual(list!.contract.features);
-          expect(features).toEqual(expect.arrayContaining([...input.needs.features]));
-          if (input.engine !== null) expect(engineClass).toBe(input.engine);
-        }
+      fc.property(anyServers, anyStage, (servers, wanting) => {
+        const normal = servers.map((each) => ({ ...each, weight: 1 }));
+        const [first, ...others] = choose(normal, wanting);
+        if (!first || first.isFree) return;
+        for (const { isFree, expectedMs } of others)
+          if (isFree) expect(first.expectedMs).toBeLessThanOrEqual(expectedMs * 1.02 + 0.02);
       }),
     );
   });
 
-  test('that is unfit lacks what is said of it', () => {
+  test('one that is slower, all else equal, is never ranked before the other', () => {
     fc.assert(
-      fc.property(anyChoice, (input) => {
-        for (const { id, why } of choose(input).unfit) {
-          const { backend, list } = input.servers.find((server) => server.backend.id === id)!;
-          if (why === 'other_models') {
-            const isAllowed = backend.models.some((model) => model === '*' || model === input.needs.model);
-            const hasBuild = list!.models.some(
-              (each) => each.id === input.needs.model && each.digest === input.needs.digest,
-            );
-            expect(isAllowed && hasBuild).toBe(false);
-          } else if ('notKnown' in why) expect(list).toBe(null);
-          else if ('lacks' in why) {
-            expect(why.lacks.length).toBeGreaterThan(0);
-            for (const feature of why.lacks) {
-              expect(input.needs.features).toContain(feature);
-              expect(list!.contract.features).not.toContain(feature);
-            }
-          } else {
-            expect(input.engine).not.toBe(null);
-            expect(why.engineClass).not.toBe(input.engine);
-          }
-        }
-      }),
-    );
-  });
-
-  test('that can take a stage of one engine class can take it where every class is let in', () => {
-    fc.assert(
-      fc.property(anyChoice, (input) => {
-        const open = choose({ ...input, engine: null }).candidates.map(({ id }) => id);
-        for (const { id } of choose(input).candidates) expect(open).toContain(id);
+      fc.property(fc.integer({ min: 1, max: 1e5 }), fc.nat(1e5), anyStage, (pace, more, wanting) => {
+        const both = [server('x', { pace: pace + more }), server('y', { pace })];
+        const [slow, fast] = ['x', 'y'].map((id) => choose(both, wanting).find((each) => each.id === id));
+        expect(fast?.expectedMs).toBeLessThanOrEqual(slow?.expectedMs as number);
       }),
     );
   });
 });
 
-describe('the order', () => {
-  const servers = ['a', 'b', 'c', 'd'].map((id) => known(id, [servedFacts()]));
-  const order = (last: { backend: string; hasFailed: boolean } | null, of = servers) =>
-    choose({ servers: of, needs: NEEDS, engine: null, last })
-      .candidates.map(({ id }) => id)
-      .join('');
-
-  test('is that of the configuration at the start', () => {
-    expect(order(null)).toBe('abcd');
+describe('the pace decides', () => {
+  test('of 6 s and 60 ms a stage: a hundred wait for the fast one before the slow one is worth it', () => {
+    const slow = server('slow', { pace: 6000 });
+    const fast = (outstanding: number) => server('fast', { pace: 60, outstanding, isFree: outstanding < 2 });
+    expect(best([slow, fast(0)])?.id).toBe('fast');
+    expect(best([slow, fast(2)])).toEqual({ id: 'fast', isFree: false, expectedMs: 180, why: 'least_wait' });
+    expect(best([slow, fast(95)])?.id).toBe('fast');
+    expect(best([slow, fast(102)])?.id).toBe('slow');
   });
 
-  test('begins with the last server while it works', () => {
-    expect(order({ backend: 'c', hasFailed: false })).toBe('cdab');
+  test('a server that says nothing gets slower with every second, although nobody knows its pace', () => {
+    const silent = (workingMs: number) => server('silent', { pace: null, outstanding: 1, workingMs, isFree: true });
+    const other = server('other', { pace: 60, outstanding: 1 });
+    expect(choose([silent(0), other], stage()).map(({ expectedMs }) => expectedMs)).toEqual([120, 120]);
+    expect(choose([silent(5000), other], stage()).map(({ id, expectedMs }) => [id, expectedMs])).toEqual([
+      ['other', 120],
+      ['silent', 5000],
+    ]);
   });
 
-  test('begins behind the last server once it has failed, which comes last', () => {
-    expect(order({ backend: 'a', hasFailed: true })).toBe('bcda');
-    expect(order({ backend: 'd', hasFailed: true })).toBe('abcd');
+  test('one that only wasted time is behind all others, free or not, and still taken where there is no other', () => {
+    const wasted = server('wasted', { pace: Number.POSITIVE_INFINITY });
+    const busy = server('busy', { outstanding: 1000, isFree: false });
+    expect(best([wasted, busy])?.id).toBe('busy');
+    expect(best([wasted])).toMatchObject({ id: 'wasted', isFree: true, expectedMs: Number.POSITIVE_INFINITY });
   });
 
-  test('is that of the configuration where the last server is not in it', () => {
-    for (const hasFailed of [true, false]) expect(order({ backend: 'gone', hasFailed })).toBe('abcd');
-  });
-
-  test('leaves out who cannot take it, wherever it begins', () => {
-    const some = servers.map((server) => (server.backend.id === 'b' ? known('b', null) : server));
-    expect(order({ backend: 'a', hasFailed: true }, some)).toBe('cda');
-    expect(order({ backend: 'b', hasFailed: false }, some)).toBe('cda');
-  });
-
-  test('reaches every candidate within as many failures as there are servers', () => {
-    fc.assert(
-      fc.property(anyServers, (of) => {
-        const tried = new Set<string>();
-        let last: LastAttempt | null = null;
-        const { candidates } = choose({ servers: of, needs: NEEDS, engine: null, last });
-        for (let i = 0; i < of.length; i++) {
-          const best: Candidate | undefined = choose({ servers: of, needs: NEEDS, engine: null, last }).candidates[0];
-          if (!best) break;
-          tried.add(best.id);
-          last = { backend: best.id, hasFailed: true };
-        }
-        expect([...tried].toSorted()).toEqual(candidates.map(({ id }) => id).toSorted());
-      }),
-    );
+  test('of equals who was given less is first, so three get the same', () => {
+    const given = { a: 0, b: 0, c: 0 };
+    for (let i = 0; i < 36; i++) {
+      const id = best(Object.entries(given).map(([id, given]) => server(id, { given })))?.id as 'a' | 'b' | 'c';
+      given[id]++;
+    }
+    expect(given).toEqual({ a: 12, b: 12, c: 12 });
   });
 });
 
-describe('unfit, with the reason, is a server', () => {
-  const why = (server: Parameters<typeof choose>[0]['servers'][number], needs = NEEDS, engine: string | null = null) =>
-    choose({ servers: [server], needs, engine, last: null }).unfit[0]?.why;
-
-  test('of which nothing is known', () => {
-    expect(why(known('a', null))).toEqual({ notKnown: 'answered 502' });
+describe('a job stays', () => {
+  const at = stage({ last: 'here', movingTflops: 0.1 });
+  test('while moving costs more than it gains: the prompt, and another connection', () => {
+    const here = (outstanding: number) => server('here', { outstanding });
+    expect(best([here(0), server('there')], at)).toMatchObject({ id: 'here', why: 'stays', expectedMs: 1000 });
+    expect(best([here(0.1), server('there')], at)?.id).toBe('here');
+    expect(best([here(0.2), server('there')], at)).toMatchObject({ id: 'there', expectedMs: 1120 });
   });
 
-  test('with another build of the model, or that may not be asked for it', () => {
-    expect(why(known('a', [servedFacts({ digest: 'd2' })]))).toBe('other_models');
-    expect(why(known('a', [servedFacts()], { may: ['x'] }))).toBe('other_models');
-    expect(why(known('a', []))).toBe('other_models');
+  test('at no server where the stage came to nothing, unless there is no other', () => {
+    const both = [server('here'), server('there', { pace: 50_000 })];
+    expect(best(both, { ...at, tried: ['here'] })?.id).toBe('there');
+    expect(best(both, { ...at, tried: ['here', 'there'] })?.id).toBe('here');
+    expect(best(both, { ...at, tried: ['here', 'there', 'gone'] })?.id).toBe('here');
+  });
+});
+
+describe('a weight', () => {
+  /** Stages of new jobs that each server gets of 1,000, and which of them were known as the desk knows them. */
+  function deal(servers: readonly Choosable[]): Record<string, number> {
+    const got: Record<string, number> = {};
+    const given = new Map(servers.map(({ id }) => [id, 0]));
+    for (let i = 0; i < 1000; i++) {
+      const id = best(servers.map((each) => ({ ...each, given: given.get(each.id) ?? 0 })))?.id as string;
+      for (const [other, count] of given) given.set(other, count * 0.98);
+      given.set(id, (given.get(id) ?? 0) + 1);
+      got[id] = (got[id] ?? 0) + 1;
+    }
+    return got;
+  }
+
+  test('of a tenth beside nine tenths gives a tenth of the new jobs, even to one that is slower', () => {
+    for (const pace of [1000, 5000]) {
+      const { canary = 0 } = deal([server('canary', { weight: 0.1, pace }), server('old', { weight: 0.9 })]);
+      expect(canary).toBeGreaterThan(80);
+      expect(canary).toBeLessThan(120);
+    }
   });
 
-  test('without a needed feature', () => {
-    const needs = { ...NEEDS, features: ['account_tag', 'levitation'] };
-    expect(why(known('a', [servedFacts()], { features: ['levitation'] }), needs)).toEqual({ lacks: ['account_tag'] });
+  test('of a tenth beside two whole ones gives a twenty-first', () => {
+    const { canary = 0, a, b } = deal([server('canary', { weight: 0.1 }), server('a'), server('b')]);
+    expect(canary).toBeGreaterThan(35);
+    expect(canary).toBeLessThan(60);
+    expect(Math.abs((a as number) - (b as number))).toBeLessThan(20);
   });
 
-  test('of another engine class, or of one that it does not state', () => {
-    expect(why(known('a', [servedFacts()]), NEEDS, 'e2')).toEqual({ engineClass: 'e1' });
-    expect(why(known('a', [servedFacts({ engine_class: null })]), NEEDS, 'e2')).toEqual({ engineClass: null });
+  test('below 1 makes nobody wait: one that is full gets nothing, and what is owed to it later', () => {
+    const canary = server('canary', { weight: 0.1, isFree: false, outstanding: 2 });
+    expect(best([canary, server('old', { given: 50 })])).toMatchObject({ id: 'old', isFree: true });
+  });
+
+  test('below 1 takes no job from where it is, and keeps what it has', () => {
+    const both = [server('canary', { weight: 0.1 }), server('old', { given: 50 })];
+    expect(best(both, stage({ last: 'old' }))?.id).toBe('old');
+    expect(best(both, stage({ last: 'canary' }))?.id).toBe('canary');
+  });
+
+  test('of 0 gives nothing new, but the job that is there may end there', () => {
+    const both = [server('drained', { weight: 0 }), server('other', { outstanding: 100, isFree: false })];
+    expect(choose(both, stage()).map(({ id }) => id)).toEqual(['other']);
+    expect(choose(both, stage({ last: 'other' })).map(({ id }) => id)).toEqual(['other']);
+    expect(best(both, stage({ last: 'drained' }))?.id).toBe('drained');
+    expect(choose([server('drained', { weight: 0 })], stage())).toEqual([]);
   });
 });

@@ -1,11 +1,26 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Fault } from '../../src/job/failures.ts';
+import { blameOf, type Fault, mayStillRun, reasonOf, slotOutcomeOf } from '../../src/job/failures.ts';
 import type { JobRecord, JobRequest, Plan } from '../../src/job/job.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
-import { afterFault, excessWork, newRecord, pauseLeft, payingOf, timeLeft, timesAfter } from '../../src/job/record.ts';
+import {
+  afterFault,
+  excessWork,
+  isOutOfPatience,
+  type Met,
+  newRecord,
+  type Patience,
+  pauseLeft,
+  payingOf,
+  timeLeft,
+  timesAfter,
+  whileWaiting,
+} from '../../src/job/record.ts';
 import { FLUX, planOn, value } from './requests.ts';
 
-const PATIENCE = { attempts: 3, queueMs: 1000 };
+const PATIENCE: Patience = { attempts: 3, queueMs: 900_000 };
+/** The stage came to nothing nowhere yet, and there is one server. */
+const FIRST: Met = { reported: 0, faultsThere: 0, hasOther: false };
 const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
   ...newRecord(
     {
@@ -23,108 +38,233 @@ const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
 const BUSY: Fault = { reason: 'busy', retryAfterMs: 0 };
 const CUT: Fault = { reason: 'unreachable', detail: '', isAnswered: true };
 const NOBODY_THERE: Fault = { reason: 'unreachable', detail: '', isAnswered: false };
+const reported = (code: string, retryable: boolean): Fault => ({ reason: 'reported', code, message: 'm', retryable });
+const refused = (code: string): Fault => ({ reason: 'refused', status: 422, code, message: 'm' });
 
-describe('after a fault', () => {
-  test('a passing one is tried again after a pause that doubles', () => {
-    expect(afterFault(record(), 1, CUT, PATIENCE, 0)).toMatchObject({
-      kind: 'delay',
-      changes: { notBefore: 500, busySince: null },
-      event: { type: 'retry', data: { attempt: 1, wait_ms: 500 } },
-    });
-    expect(afterFault(record({ tries: 1 }), 1, CUT, PATIENCE, 0)).toMatchObject({
-      kind: 'delay',
-      changes: { notBefore: 1000 },
+const OF_SERVER: readonly Fault[] = [
+  CUT,
+  NOBODY_THERE,
+  { reason: 'server_error', status: 500 },
+  { reason: 'gateway', status: 404 },
+  { reason: 'invalid_response', detail: '' },
+  { reason: 'timeout', kind: 'silence', ms: 1 },
+  { reason: 'timeout', kind: 'total', ms: 1 },
+  ...['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict'].map(refused),
+];
+/** A server says itself that the stage failed there. */
+const REPORTED: readonly Fault[] = [
+  reported('model_failed', true),
+  reported('draining', true),
+  reported('model_changed', false),
+  reported('engine_changed', false),
+];
+const OF_JOB: readonly Fault[] = [refused('out_of_range'), refused('too_large'), reported('not_finite', false)];
+const OF_NOBODY: readonly Fault[] = [
+  BUSY,
+  { reason: 'no_server' },
+  { reason: 'aborted' },
+  reported('cancelled', false),
+];
+const OF_BUCKET: Fault = { reason: 'storage_failed', detail: 'x' };
+const ALL: readonly Fault[] = [...OF_SERVER, ...REPORTED, ...OF_JOB, ...OF_NOBODY, OF_BUCKET];
+const anyFault = fc.constantFrom(...ALL);
+const anyMet = fc.record({ reported: fc.nat(1), faultsThere: fc.nat(1000), hasOther: fc.boolean() });
+
+const verdictOn = (job: JobRecord, fault: Fault, now: number, met = FIRST, patience = PATIENCE) =>
+  afterFault(job, 1, fault, { patience, met, now });
+
+describe('a fault', () => {
+  test('is of the server, the job, the bucket, or of nobody', () => {
+    for (const fault of [...OF_SERVER, ...REPORTED]) expect([fault, blameOf(fault)]).toEqual([fault, 'server']);
+    for (const fault of OF_JOB) expect([fault, blameOf(fault)]).toEqual([fault, 'job']);
+    for (const fault of OF_NOBODY) expect([fault, blameOf(fault)]).toEqual([fault, 'nobody']);
+    expect(blameOf(OF_BUCKET)).toBe('bucket');
+  });
+
+  test('of the server puts it out, of anybody else it says nothing of the server, and one that is busy says how long', () => {
+    for (const fault of ALL) {
+      const kind = blameOf(fault) === 'server' ? 'wrong' : fault.reason === 'busy' ? 'busy' : 'dropped';
+      expect(slotOutcomeOf(fault)).toMatchObject({ kind });
+    }
+    expect(slotOutcomeOf({ reason: 'busy', retryAfterMs: 3000 })).toEqual({ kind: 'busy', retryMs: 3000 });
+    expect(slotOutcomeOf({ reason: 'gateway', status: 404 })).toEqual({
+      kind: 'wrong',
+      what: 'Something between here and the stage server answered with status 404.',
     });
   });
 
-  test('pauses grow no longer than half a minute', () => {
-    expect(afterFault(record({ tries: 20 }), 1, CUT, { ...PATIENCE, attempts: 100 }, 0)).toMatchObject({
+  test('leaves the stage running where the line broke, and not where the server hangs, refuses or reports', () => {
+    expect(ALL.filter(mayStillRun).map(({ reason }) => reason)).toEqual([
+      ...['unreachable', 'unreachable', 'gateway', 'aborted'],
+    ]);
+  });
+});
+
+describe('patience is a time, not a count:', () => {
+  const CALM = [...OF_SERVER, ...OF_NOBODY, OF_BUCKET];
+
+  test('a fault that is not of the job is tried again however often it came, until the time is over', () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...CALM), anyMet, fc.nat(10_000), fc.nat(899_999), (fault, met, tries, waited) => {
+        const job = record({ tries, busySince: 1000 });
+        expect(verdictOn(job, fault, 1000 + waited, met).kind).toBe('delay');
+        expect(verdictOn(job, fault, 1000 + 900_000, met)).toMatchObject({ kind: 'end', reason: reasonOf(fault) });
+      }),
+    );
+  });
+
+  test('only failures that servers report are counted', () => {
+    for (const fault of REPORTED) {
+      expect(verdictOn(record({ tries: 50 }), fault, 0, { ...FIRST, reported: 1 }).kind).toBe('delay');
+      expect(verdictOn(record(), fault, 0, { ...FIRST, reported: 2 })).toMatchObject({ kind: 'end', attempts: 1 });
+    }
+  });
+
+  test('a fault of the job ends it at once, with its name', () => {
+    for (const fault of OF_JOB)
+      expect(verdictOn(record(), fault, 0)).toMatchObject({ kind: 'end', reason: reasonOf(fault), attempts: 1 });
+    expect(OF_JOB.map(reasonOf)).toEqual(['refused', 'refused', 'not_finite']);
+  });
+
+  test('no pause ends after the patience, or is longer than half a minute, and none goes back', () => {
+    fc.assert(
+      fc.property(anyFault, anyMet, fc.nat(899_999), fc.nat(1e9), (fault, met, waited, retryAfterMs) => {
+        const job = record({ busySince: 1000 });
+        const now = 1000 + waited;
+        const verdict = verdictOn(job, fault.reason === 'busy' ? { ...fault, retryAfterMs } : fault, now, met);
+        if (verdict.kind === 'end') return;
+        const { notBefore = 0 } = verdict.changes;
+        expect(notBefore).toBeGreaterThanOrEqual(now);
+        expect(notBefore).toBeLessThanOrEqual(Math.min(now + 30_000, 1000 + 900_000));
+      }),
+    );
+  });
+
+  test('what is tried is counted; what nobody could take is not', () => {
+    for (const fault of ALL) {
+      const verdict = verdictOn(record({ tries: 1 }), fault, 0);
+      const tries = verdict.kind === 'end' ? verdict.attempts : verdict.changes.tries;
+      const isNoTry = fault === BUSY || fault === NOBODY_THERE || fault.reason === 'no_server';
+      expect([fault, tries]).toEqual([fault, isNoTry ? 1 : 2]);
+    }
+  });
+});
+
+/** When a stage goes out again that meets the same fault each time, and what watchers are told, for `ms`. */
+function timesOf(fault: Fault, ms: number, metAt: (faults: number) => Met) {
+  let job = record();
+  const out: number[] = [];
+  const told: string[] = [];
+  for (let now = 0; now < ms; now = job.notBefore) {
+    const verdict = verdictOn(job, fault, now, metAt(out.length));
+    if (verdict.kind === 'end') throw new Error(`it ended after ${now} ms`);
+    job = { ...job, ...verdict.changes };
+    out.push(job.notBefore);
+    if (verdict.event) told.push(verdict.event.type);
+  }
+  return { out, told, tries: job.tries };
+}
+
+describe('the pause', () => {
+  const here = (faultsThere: number): Met => ({ ...FIRST, faultsThere });
+
+  test('is none where another server has not been tried', () => {
+    for (const fault of [...OF_SERVER, ...REPORTED, BUSY])
+      expect(verdictOn(record(), fault, 5000, { ...here(7), hasOther: true })).toMatchObject({
+        changes: { notBefore: 5000, busySince: 5000 },
+      });
+  });
+
+  test('before the same server again doubles, up to half a minute', () => {
+    expect(timesOf(CUT, 100_000, here).out).toEqual([
+      ...[500, 1500, 3500, 7500, 15_500, 31_500, 61_500, 91_500, 121_500],
+    ]);
+    expect(verdictOn(record({ tries: 1 }), CUT, 0, here(1))).toMatchObject({
+      changes: { tries: 2, notBefore: 1000, busySince: 0 },
+      event: { type: 'retry', data: { stage: 1, attempt: 2, reason: 'unreachable', wait_ms: 1000 } },
+    });
+  });
+
+  test('where nobody is there, or the bucket fails, is as long again as it has been', () => {
+    for (const fault of [NOBODY_THERE, OF_BUCKET])
+      expect(timesOf(fault, 25_000, () => FIRST).out).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 32_000]);
+  });
+
+  test('of a busy server is what it says, within bounds', () => {
+    expect(verdictOn(record(), { reason: 'busy', retryAfterMs: 3000 }, 0)).toMatchObject({
+      changes: { notBefore: 3000 },
+    });
+    expect(verdictOn(record(), { reason: 'busy', retryAfterMs: 1e9 }, 0)).toMatchObject({
       changes: { notBefore: 30_000 },
     });
   });
 
-  test('the last try ends the job with its reason', () => {
-    expect(afterFault(record({ tries: 2 }), 1, CUT, PATIENCE, 0)).toMatchObject({
-      kind: 'end',
-      reason: 'unreachable',
+  test('tells watchers once for each wait that is no try, and of every try', () => {
+    expect(timesOf(NOBODY_THERE, 60_000, () => FIRST)).toMatchObject({ told: ['retry'], tries: 0 });
+    expect(timesOf({ reason: 'busy', retryAfterMs: 5000 }, 60_000, () => FIRST)).toMatchObject({
+      told: ['queued'],
+      tries: 0,
     });
+    const cut = timesOf(CUT, 60_000, here);
+    expect(cut.told).toEqual(cut.out.map(() => 'retry'));
   });
 
-  test.each<[Fault, string]>([
-    [{ reason: 'refused', status: 422, code: 'out_of_range', message: 'm' }, 'refused'],
-    [{ reason: 'reported', code: 'not_finite', message: 'm', retryable: false }, 'not_finite'],
-  ])('a final one ends the job at once: %o', (fault, reason) => {
-    expect(afterFault(record(), 1, fault, PATIENCE, 0)).toMatchObject({ kind: 'end', reason });
-  });
-
-  test('busy is waiting: no try is counted, the watchers are told once, and the wait has an end', () => {
-    const first = afterFault(record({ tries: 1 }), 2, BUSY, PATIENCE, 5000);
-    expect(first).toMatchObject({
-      kind: 'delay',
-      changes: { tries: 1, busySince: 5000, notBefore: 5200 },
-      event: { type: 'queued', data: { stage: 2 } },
-    });
-    expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 5999)).toMatchObject({
-      kind: 'delay',
-      event: null,
-    });
-    expect(afterFault(record({ tries: 1, busySince: 5000 }), 2, BUSY, PATIENCE, 6000)).toMatchObject({
-      kind: 'end',
-      reason: 'no_capacity',
-    });
-  });
-
-  test('nobody to ask is waited for as a busy server is', () => {
-    const NOBODY: Fault = { reason: 'no_server' };
-    expect(afterFault(record({ tries: 2 }), 1, NOBODY, PATIENCE, 5000)).toMatchObject({
-      kind: 'delay',
-      changes: { tries: 2, busySince: 5000, notBefore: 6000 },
-      event: { type: 'queued' },
-    });
-    expect(afterFault(record({ busySince: 5000 }), 1, NOBODY, PATIENCE, 6000)).toMatchObject({
-      kind: 'end',
-      reason: 'no_capacity',
-    });
-  });
-
-  test('a server that is not there is waited for as long, with pauses that grow, and uses up no try', () => {
-    const first = afterFault(record({ tries: 1 }), 1, NOBODY_THERE, PATIENCE, 5000);
-    expect(first).toMatchObject({
-      kind: 'delay',
-      changes: { tries: 1, busySince: 5000, notBefore: 5500 },
-      event: { type: 'retry', data: { attempt: 2, reason: 'unreachable', wait_ms: 500 } },
-    });
-    const patient = { attempts: 3, queueMs: 900_000 };
-    let since = record();
-    const asked: number[] = [];
-    for (let now = 0; now < 25_000; ) {
-      const verdict = afterFault(since, 1, NOBODY_THERE, patient, now);
-      if (verdict.kind !== 'delay') throw new Error(`it ended after ${now} ms`);
-      since = { ...since, ...verdict.changes };
-      now = since.notBefore;
-      asked.push(now);
-    }
-    expect(asked).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 26_000]);
-    expect(since.tries).toBe(0);
-    expect(afterFault(record({ busySince: 5000 }), 1, NOBODY_THERE, PATIENCE, 6000)).toMatchObject({
-      kind: 'end',
-      reason: 'unreachable',
-    });
+  test('a server that flaps for all the patience uses up at most forty tries of a job', () => {
+    for (const fault of [...OF_SERVER, OF_BUCKET])
+      expect(timesOf(fault, 869_000, here).out.length).toBeLessThanOrEqual(40);
   });
 
   test('a clock that steps back begins the wait anew and does not make it longer', () => {
-    expect(afterFault(record({ busySince: 3_600_000 }), 1, BUSY, PATIENCE, 5000)).toMatchObject({
+    expect(verdictOn(record({ busySince: 3_600_000 }), { reason: 'busy', retryAfterMs: 200 }, 5000)).toMatchObject({
       changes: { busySince: 5000, notBefore: 5200 },
     });
   });
+});
 
-  test('a server that says when to come again is asked then, within bounds', () => {
-    expect(afterFault(record(), 1, { reason: 'busy', retryAfterMs: 3000 }, PATIENCE, 0)).toMatchObject({
-      changes: { notBefore: 3000 },
+describe('waiting for a slot', () => {
+  const wait = (job: JobRecord, now: number, line: { position: number; etaMs: number | null } | null) =>
+    whileWaiting(job, 2, line, { patience: PATIENCE, now });
+  const LINE = { position: 3, etaMs: 4000 };
+
+  test('in a line a job is called, so it asks by itself only every half minute and longer', () => {
+    expect(wait(record(), 5000, LINE)).toEqual({
+      kind: 'delay',
+      changes: { busySince: 5000, notBefore: 35_000 },
+      event: { type: 'queued', data: { job_id: 'j', stage: 2, position: 3, eta_ms: 4000 } },
     });
-    expect(afterFault(record(), 1, { reason: 'busy', retryAfterMs: 1e9 }, PATIENCE, 0)).toMatchObject({
-      changes: { notBefore: 10_000 },
-    });
+    expect(wait(record({ busySince: 0 }), 100_000, LINE)).toMatchObject({ changes: { notBefore: 200_000 } });
+  });
+
+  test('in no line it looks again after a second, and then after as long again, up to a minute', () => {
+    expect(wait(record(), 5000, null)?.changes).toEqual({ busySince: 5000, notBefore: 6000 });
+    expect(wait(record({ busySince: 0 }), 20_000, null)?.changes).toMatchObject({ notBefore: 40_000 });
+    expect(wait(record({ busySince: 0 }), 200_000, null)?.changes).toMatchObject({ notBefore: 260_000 });
+  });
+
+  test('asks at most as often as twice and once each half minute of the wait, and is told once', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 899_999 }), (waited) => {
+        let job = record();
+        let asked = 0;
+        let told = 0;
+        for (let now = 0; now < waited; now = job.notBefore) {
+          const verdict = wait(job, now, LINE);
+          asked++;
+          told += verdict?.event ? 1 : 0;
+          job = { ...job, ...verdict?.changes };
+        }
+        expect(asked).toBeLessThanOrEqual(2 + waited / 30_000);
+        expect(told).toBe(1);
+      }),
+    );
+  });
+
+  test('ends with the patience, to the millisecond, wherever it waits', () => {
+    for (const line of [LINE, null]) {
+      expect(wait(record({ busySince: 1000 }), 900_999, line)?.changes.notBefore).toBe(901_000);
+      expect(wait(record({ busySince: 1000 }), 901_000, line)).toBe(null);
+    }
+    expect(isOutOfPatience(record(), PATIENCE, 1e12)).toBe(false);
   });
 });
 
@@ -148,6 +288,7 @@ describe('a clock that steps back an hour', () => {
     expect(pauseLeft({ notBefore: 5500 }, 5000)).toBe(500);
     expect(pauseLeft({ notBefore: 35_000 }, 5000)).toBe(30_000);
     expect(pauseLeft({ notBefore: 5000 }, 5500)).toBe(0);
+    expect(pauseLeft({ notBefore: 15 * 60_000 }, 0)).toBe(900_000);
     expect(pauseLeft({ notBefore: HOUR + 500 }, 0)).toBe(0);
   });
 

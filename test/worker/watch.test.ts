@@ -2,8 +2,8 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
+import { appendEvents } from '../../durable-objects/event-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { appendEvent, readRow } from '../../durable-objects/job-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import {
   IN_FLIGHT_BYTES,
@@ -64,10 +64,10 @@ const inFlightOf = async (id: string): Promise<number> =>
 
 /** Pictures as large as they may be, stored beside what the job itself stores. */
 const addPictures = (id: string, count: number): Promise<void> =>
-  runInDurableObject(stubOf(id), (_, state) => {
+  runInDurableObject(stubOf(id), ({ rows }) => {
     for (let i = 0; i < count; i++) {
       const data = { stage: 1, format: 'webp', width: 8, height: 8, b64_json: 'A'.repeat(PICTURE_BYTES) } as const;
-      appendEvent(state.storage.sql, { type: 'preview', data }, Date.now());
+      appendEvents(rows, [{ type: 'preview', data }], Date.now());
     }
   });
 
@@ -249,7 +249,7 @@ describe('an object that hibernates', () => {
   /** A job of which nothing is computed, because there is no stage server until its object wakes. */
   async function waitingJob(): Promise<string> {
     const made = await createJob(APPLE);
-    const row = await runInDurableObject(stubOf(made.id), (_, state) => readRow(state.storage.sql));
+    const row = await runInDurableObject(stubOf(made.id), ({ rows }) => rows.record());
     if (!row) throw new Error('no row');
     const id = await newJobId(env.SIGNING_SECRET);
     await enterJob(row.account, id);
