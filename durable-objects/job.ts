@@ -482,9 +482,16 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     else this.#retryOrFail(row, step.failure);
   }
 
+  /** Servers other than the last one where the stage of a row came to nothing. */
+  #elsewhere({ room }: JobRecord): readonly string[] {
+    if (room.name !== 'stage') return [];
+    const last = readAttempts(this.#rows).at(-1)?.backend;
+    return metSoFar(this.#rows, room.stage).tried.filter((backend) => backend !== last);
+  }
+
   /** What a stage that is over says of its server, and the stage that follows. */
   #afterStage(row: JobRecord, step: Step): [SlotOutcome, Wanted | null] {
-    if (!step.ok) return [slotOutcomeOf(step.failure), null];
+    if (!step.ok) return [slotOutcomeOf(step.failure, this.#elsewhere(row).length), null];
     const { room, usage } = step.job;
     const next = room.name === 'stage' ? room.stage : room.name === 'select' ? 2 : null;
     return [{ kind: 'done', ms: this.#computedMs }, next === null ? null : this.#wanted(row, next, usage)];
@@ -607,8 +614,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const { stage } = row.room;
     const at = readAttempts(this.#rows).at(-1)?.backend ?? '';
     if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });
-    const { tried, ...counted } = metSoFar(this.#rows, stage);
-    const met = { ...counted, hasOther: this.#servers.hasOther([...tried, at], row.plan.model.id) };
+    const { reported, faultsThere } = metSoFar(this.#rows, stage);
+    const elsewhere = this.#elsewhere(row);
+    const hasOther = this.#servers.hasOther([...elsewhere, at], row.plan.model.id);
+    const met = { reported, faultsThere, elsewhere: elsewhere.length, hasOther };
     const verdict = afterFault(row, stage, fault, { patience: this.#limits, met, now: Date.now() });
     // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
     if (verdict.kind === 'delay' && fault.reason !== 'busy' && isWaiting(fault) && row.busySince === null)

@@ -7,7 +7,7 @@ import { CircuitState, ConsecutiveBreaker, circuitBreaker, handleAll, IterableBa
 /** Failures in a row that open it. */
 const FAILURES = 3;
 /** How long it stays open: the first time, after the first probe that failed, and so on; the last for good. */
-const PAUSES_MS = [5_000, 10_000, 20_000, 40_000, 60_000];
+const PAUSES_MS = [1_000, 2_000, 5_000, 10_000, 30_000, 60_000];
 
 /** What a request says of its server: it did its part, it did not, or neither can be told. */
 export type Verdict = 'well' | 'wrong' | 'neither';

@@ -39,6 +39,8 @@ export interface DeskState {
   busySince: number;
   /** what it was at fault for last */
   fault: string | null;
+  /** the job it was at fault for last, with nothing done since */
+  faultJob: string | null;
   readonly stages: Record<SlotOutcome['kind'], number>;
   openings: number;
 }
@@ -55,6 +57,7 @@ export const newServer = (breaker: Breaker): DeskState => ({
   fullUntil: 0,
   busySince: 0,
   fault: null,
+  faultJob: null,
   stages: { done: 0, busy: 0, wrong: 0, dropped: 0 },
   openings: 0,
 });

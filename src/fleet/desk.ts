@@ -215,7 +215,11 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     if (outcome.kind === 'done' || outcome.kind === 'wrong') server.busySince = now;
     server.stages[outcome.kind]++;
     const before = server.breaker.state;
-    await held.settle(outcome.kind === 'done' ? 'well' : outcome.kind === 'wrong' ? 'wrong' : 'neither');
+    // one job alone does not put a server out, however often it fails there
+    const isCounted = outcome.kind === 'wrong' && server.faultJob !== held.job;
+    if (outcome.kind === 'done') server.faultJob = null;
+    if (outcome.kind === 'wrong') server.faultJob = held.job;
+    await held.settle(outcome.kind === 'done' ? 'well' : isCounted ? 'wrong' : 'neither');
     if (before !== 'open' && server.breaker.state === 'open') server.openings++;
   }
 

@@ -22,16 +22,13 @@ export async function queueFor(
   { plan, placed }: { readonly plan: Plan; readonly placed: readonly string[] },
 ): Promise<Queue | null> {
   const needs = needsOf(plan);
-  const poolsOf = (region: string): readonly string[] => {
-    const may = servers.filter(({ backend }) => backend.region === region && mayServe(backend, needs.model));
-    return [...new Set(may.map(({ backend }) => dispatcherName(backend)))];
-  };
+  const pools = (region: string) => poolsOf(servers, region, needs.model);
   const tag = await accountTag(env.SIGNING_SECRET, account);
   const question = { jobs: [], account: tag, needs, tflops: 0, mostMs: Number.MAX_SAFE_INTEGER };
-  const names = [...new Set(placed.flatMap(poolsOf))];
+  const names = [...new Set(placed.flatMap(pools))];
   const answers = await askDispatchers(env, names, { regions, limitMs: DISPATCHER_MS }, (one) => one.admit(question));
   for (const region of placed) {
-    const queues = poolsOf(region).flatMap((name): Queue[] => {
+    const queues = pools(region).flatMap((name): Queue[] => {
       const answer = answers.get(name);
       // whoever brings no job is never refused for the length of the line
       if (!answer || answer instanceof Error || answer.kind !== 'come') return [];
@@ -41,6 +38,12 @@ export async function queueFor(
     if (shortest) return shortest;
   }
   return null;
+}
+
+/** The dispatchers of a region that may have a server for a model. */
+export function poolsOf(servers: Offer['servers'], region: string, model: string): readonly string[] {
+  const may = servers.filter(({ backend }) => backend.region === region && mayServe(backend, model));
+  return [...new Set(may.map(({ backend }) => dispatcherName(backend)))];
 }
 
 const orLongest = (ms: number | null): number => ms ?? Number.MAX_VALUE;

@@ -2,6 +2,7 @@
  * From planned images to running jobs: entered in the account first, then created. Every surface starts its jobs here.
  */
 import type { Context } from 'hono';
+import { readLimits } from '../../durable-objects/limits.ts';
 import type { Idempotency } from '../account/account.ts';
 import { hmacHex } from '../account/hmac.ts';
 import { newJobId } from '../account/job-id.ts';
@@ -16,6 +17,7 @@ import type { JobCalls, JobWithLogs, NewJob, Remote } from '../job/rpc.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import type { Webhook } from '../job/webhook.ts';
 import type { ModelFacts } from '../stage/contract.ts';
+import { admitJobs } from './admission.ts';
 import { callJob, callObject } from './call-object.ts';
 import type { AppEnv, Caller, Env } from './env.ts';
 import { takeTry } from './gate.ts';
@@ -98,16 +100,24 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     throw problem;
   });
   if ('jobs' in drafted) return drafted;
-  const { draft, placed } = drafted;
+  const { draft, placed, offer } = drafted;
   const ids = Array.from({ length: draft.count }, () => newJobId(env.SIGNING_SECRET, placeIn(caller.jurisdiction)));
   const jobIds = await Promise.all(ids);
   const { flops, plainFlops, steps, model } = draft;
   const price = draft.price && { model, tariff: draft.price.tariff, quoted: draft.price.quoted };
   const work = { flops, plainFlops, steps };
   const { keyHashes } = caller;
-  const started = await callObject(env.ACCOUNTS, caller.account, (account) =>
-    account.start(caller.keyId, { keyHashes, requestId, jobIds, work, price, user, idempotency }),
-  );
+  const [started, admitted] = await Promise.all([
+    callObject(env.ACCOUNTS, caller.account, (account) =>
+      account.start(caller.keyId, { keyHashes, requestId, jobIds, work, price, user, idempotency }),
+    ),
+    admitJobs(env, caller, offer, {
+      jobIds,
+      draft,
+      regions: placed.regions,
+      mostMs: longestWait(env, deadlineSeconds),
+    }),
+  ]);
   c.set('isKeyJudged', true);
   if (started.kind === 'key_out') takeTry(c);
   if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started, draft.count);
@@ -117,10 +127,13 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     if (found) return { ...found, isReplay: true, rate };
   }
   try {
+    // whoever was let in before is let in
+    if (admitted instanceof Problem && started.kind === 'new') throw admitted;
     await moderate(env, draft, promptField);
     const plans = draft.plan(memo);
     const planned = started.kind === 'again' ? plans.map((one, i) => atMost(one, started.held[i] ?? null)) : plans;
-    const { regions, hint } = placed;
+    const regions = admitted instanceof Problem ? placed.regions : admitted;
+    const hint = regions[0] === placed.regions[0] ? placed.hint : hintOf(offer, regions[0]);
     const created = await Promise.all(
       started.jobIds.map((id, i) => {
         const ofJob = { ...(planned[i] as PlannedJob), deadlineSeconds, webhook, regions };
@@ -144,12 +157,26 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
 async function draftOf(
   c: Context<AppEnv>,
   { isThere, draft: makeDraft }: StartOptions,
-): Promise<{ readonly draft: Draft; readonly placed: Placed }> {
+): Promise<{ readonly draft: Draft; readonly placed: Placed; readonly offer: Offer }> {
   requireBucket(c.env, c.var.caller.jurisdiction);
   const offer = await offerFor(c, isThere);
   const draft = orProblem(makeDraft(offer.models));
-  return { draft, placed: placeOfDraft(c, offer, draft) };
+  return { draft, placed: placeOfDraft(c, offer, draft), offer };
 }
+
+/** How long a job may wait for a stage server, milliseconds. While the limits are wrong jobs are let in, and wait. */
+function longestWait(env: Env, deadlineSeconds: number | null): number {
+  const deadlineMs = (deadlineSeconds ?? Number.POSITIVE_INFINITY) * 1000;
+  try {
+    return Math.min(readLimits(env).queueMs, deadlineMs);
+  } catch {
+    return deadlineMs;
+  }
+}
+
+/** Where the object of a job that runs in a region is best made. */
+const hintOf = ({ regions }: Offer, region: string | undefined): Placed['hint'] =>
+  regions.find(({ id }) => id === region)?.hint ?? null;
 
 /** Where the jobs of a draft are to run. */
 export const placeOfDraft = (c: Context<AppEnv>, { regions, servers }: Offer, { needs }: Draft): Placed =>

@@ -15,6 +15,8 @@ import { jobPath } from './view.ts';
 
 /** Pauses before a stage goes again to a server where it came to nothing: they double. */
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
+/** Servers that a stage is sent to one after the other without a pause. */
+const AT_ONCE = 3;
 /** How often it is looked whether a stage server can take the job: as long again as it has been looked, within these. */
 const LOOK_MS = { least: 1000, most: 60_000 } as const;
 /**
@@ -93,6 +95,8 @@ export interface Met {
   readonly reported: number;
   /** it came to nothing so often at the server it was just at, before now */
   readonly faultsThere: number;
+  /** servers where it came to nothing before */
+  readonly elsewhere: number;
   /** there is a server where it has not come to nothing yet */
   readonly hasOther: boolean;
 }
@@ -155,13 +159,14 @@ export function afterFault(
 }
 
 /** Milliseconds until the stage goes out again. `waitedMs` is how long it has come to nothing. */
-function pauseFor(fault: Fault, { faultsThere, hasOther }: Met, waitedMs: number): number {
+function pauseFor(fault: Fault, { faultsThere, elsewhere, hasOther }: Met, waitedMs: number): number {
   if (fault.reason === 'busy') return hasOther ? 0 : Math.min(BACKOFF_MS.most, fault.retryAfterMs);
-  if (blameOf(fault) === 'server' && hasOther) return 0;
+  // a stage that fails everywhere does not run through the whole fleet at once
+  if (blameOf(fault) === 'server' && hasOther && elsewhere < AT_ONCE) return 0;
   // as long again as it has been, so that a server that fell over is not hit by everybody at once
   if (isWaiting(fault) || blameOf(fault) === 'bucket')
     return Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, waitedMs));
-  return Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** faultsThere);
+  return Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** Math.max(faultsThere, elsewhere - AT_ONCE));
 }
 
 /**

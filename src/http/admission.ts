@@ -1,0 +1,56 @@
+/** Whether jobs may come at all: asked before anything of them is begun, in the regions where they may run. */
+import { accountTag } from '../account/tag.ts';
+import { askDispatchers } from '../job/ask-dispatchers.ts';
+import type { Draft } from '../job/plan-request.ts';
+import type { Caller, Env } from './env.ts';
+import type { Offer } from './models.ts';
+import { Problem } from './problem.ts';
+import { poolsOf } from './queue.ts';
+
+/** Longest wait for a dispatcher: a job that none admits waits in line like any other. */
+const DISPATCHER_MS = 2_000;
+
+/** Jobs that want to come. */
+export interface Coming {
+  readonly jobIds: readonly string[];
+  readonly draft: Pick<Draft, 'needs' | 'flops' | 'count'>;
+  /** regions where they may run, best first */
+  readonly regions: readonly string[];
+  /** longest that they may wait, milliseconds */
+  readonly mostMs: number;
+}
+
+/**
+ * The regions of jobs, that first which takes them; or, where the line is too long in every one, the 503 Problem that
+ * says when it is shorter. Never rejects.
+ */
+export async function admitJobs(
+  env: Env,
+  { account }: Caller,
+  { servers, regions: places }: Offer,
+  { jobIds, draft: { needs, flops, count }, regions, mostMs }: Coming,
+): Promise<readonly string[] | Problem> {
+  const tag = await accountTag(env.SIGNING_SECRET, account);
+  const question = { jobs: jobIds, account: tag, needs, tflops: flops / count / 1e12, mostMs };
+  let shortest: { readonly waitMs: number; readonly retryMs: number } | null = null;
+  for (const region of regions) {
+    for (const name of poolsOf(servers, region, needs.model)) {
+      const limits = { regions: places, limitMs: DISPATCHER_MS };
+      const answer = (await askDispatchers(env, [name], limits, (one) => one.admit(question))).get(name);
+      if (!answer || answer instanceof Error || answer.kind === 'come')
+        return [region, ...regions.filter((other) => other !== region)];
+      if (answer.kind === 'full' && (shortest === null || answer.retryMs < shortest.retryMs)) shortest = answer;
+    }
+  }
+  return shortest ? tooLong(shortest, mostMs) : regions;
+}
+
+function tooLong({ waitMs, retryMs }: { readonly waitMs: number; readonly retryMs: number }, mostMs: number): Problem {
+  const seconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000));
+  return new Problem({
+    status: 503,
+    code: 'no_capacity',
+    detail: `A job that comes now would wait about ${seconds(waitMs)} s for a stage server, and may wait ${seconds(mostMs)} s; come back in ${seconds(retryMs)} s.`,
+    headers: { 'retry-after': String(seconds(retryMs)), 'retry-after-ms': String(Math.ceil(retryMs)) },
+  });
+}
