@@ -3,13 +3,16 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { isRefusal } from '../../../scripts/crowd/caller.ts';
 import type { JobView } from '../../../src/job/job.ts';
-import { costOf, endsOf, type Fleet, placesOf, settled, startFleet } from './fleet.ts';
+import { costOf, endsOf, type Fleet, PATIENCE_MS, placesOf, settled, startFleet } from './fleet.ts';
 
 let fleet: Fleet | null = null;
 afterEach(async () => {
   await fleet?.stop();
   fleet = null;
 });
+
+/** Most jobs of a flow: a start that takes long does not make a crowd. */
+const MOST = 60;
 
 interface Flown extends JobView {
   /** milliseconds since the flow began: when it was asked for, and when its end was heard of */
@@ -24,7 +27,7 @@ function flow({ caller }: Fleet, everyMs: number): { now(): number; stop(): Prom
   const now = (): number => performance.now() - begin;
   const running: Promise<Flown>[] = [];
   const started = (async () => {
-    for (let i = 0; isOn; i++) {
+    for (let i = 0; isOn && i < MOST; i++) {
       running.push(run(i));
       await pause(everyMs);
     }
@@ -33,7 +36,7 @@ function flow({ caller }: Fleet, everyMs: number): { now(): number; stop(): Prom
     const askedAt = now();
     const job = await caller.startSurely(i, `flow-${i}`);
     if (isRefusal(job)) throw new Error(JSON.stringify(job));
-    const ended = await caller.ended(job.id, 60_000);
+    const ended = await caller.ended(job.id, PATIENCE_MS);
     return { ...ended, askedAt, endedAt: now() };
   }
   return {
@@ -88,7 +91,7 @@ test('the Worker is killed under load and comes back with a server less, another
   expect(later.length).toBeGreaterThan(5);
   expect(later.flatMap(({ id }) => placesOf(counts, id)).filter((place) => place === 0)).toEqual([]);
   // what waited for its turn when the Worker was killed does not wait long for another
-  expect(Math.max(...jobs.map(({ endedAt }) => endedAt)) - startedAt).toBeLessThan(15_000);
+  expect(Math.max(...jobs.map(({ endedAt }) => endedAt)) - startedAt).toBeLessThan(25_000);
   const { spent, held } = await settled(fleet);
   expect(held).toBe(0);
   expect(spent).toBe(costOf(jobs));
