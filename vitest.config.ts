@@ -13,7 +13,7 @@ const GROUPS = {
   worker: { maxWorkers: 2, sequence: { groupOrder: 3 } },
   // these wait for processes to start and for faults to pass, more than they compute
   stacks: { maxWorkers: 4, sequence: { groupOrder: 4 } },
-  crowds: { maxWorkers: 1, sequence: { groupOrder: 5 } },
+  crowds: { maxWorkers: 2, sequence: { groupOrder: 5 } },
 } as const;
 
 /** A project in Node: the tests of the folder of its name. */
@@ -97,7 +97,7 @@ export default defineConfig({
         testTimeout: 300_000,
         hookTimeout: 120_000,
       }),
-      // whole fleets: one after the other, so that what a test measures is its own
+      // whole fleets, last and by themselves: what they measure is their own
       project('crowd', 'crowds', {
         include: ['test/fleet/crowd/**/*.test.ts'],
         globalSetup: ['test/e2e/bundle.ts'],

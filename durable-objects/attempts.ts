@@ -43,6 +43,9 @@ export function metSoFar(rows: Rows, stage: number): MetSoFar {
   };
 }
 
+/** Whether nothing at all was heard of a request: whoever sent it was cut off. */
+export const isCutOff = (last: Attempt | undefined): boolean => last?.outcome === 'sent' && (last.faults ?? 0) === 0;
+
 const isGivenUp = (outcome: Attempt['outcome']): boolean => outcome === 'failed' || outcome === 'given_up';
 
 /**

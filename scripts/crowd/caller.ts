@@ -25,6 +25,8 @@ export interface Refusal {
 /** How long a service may be away while its answer is wanted. */
 const AWAY_MS = 60_000;
 const AGAIN_MS = 100;
+/** A request that has lasted so long was taken. */
+const TAKEN_MS = 1000;
 /** How long a start that is told to come again comes again. */
 const COME_AGAIN_MS = 300_000;
 /** Longest wait that one request asks for. */
@@ -83,8 +85,9 @@ export async function openCaller(
 
   /** The whole answer of a service that may be away for a while, may fail, and may be killed while it answers. */
   async function surely(path: string, init: RequestInit = {}): Promise<Response> {
-    const end = performance.now() + AWAY_MS;
+    let end = performance.now() + AWAY_MS;
     for (;;) {
+      const begin = performance.now();
       try {
         const response = await call(path, init);
         const { status, headers } = response;
@@ -92,6 +95,8 @@ export async function openCaller(
         if (status < 500 || status === 503 || performance.now() > end) return new Response(body, { status, headers });
       } catch (error) {
         if (performance.now() > end) throw error;
+        // it was there, and was killed while it made us wait
+        if (performance.now() - begin > TAKEN_MS) end = performance.now() + AWAY_MS;
       }
       await pause(AGAIN_MS);
     }

@@ -1,5 +1,7 @@
 /** `npm run soak -- --crowd`: crowds at one server, beyond the limit, all at once, and an hour of blows. */
 import { setTimeout as pause } from 'node:timers/promises';
+import { bundleCounted } from '../bench/rows.ts';
+import { type Counted, costOf } from '../bench/tally.ts';
 import { bundleWorker, type WorkerBundle } from '../local/bundle.ts';
 import { makeRandom } from '../soak/random.ts';
 import { type Caller, isRefusal, openCaller } from './caller.ts';
@@ -27,7 +29,17 @@ interface Result {
   readonly broken: readonly string[];
 }
 
-const HEADER = ['crowd', 'done', 'p50', 'p99', 'requests a stage', 'bytes a stage', 'stages a job', 'CPU a job'];
+const HEADER = [
+  'crowd',
+  'done',
+  'p50',
+  'p99',
+  'requests a stage',
+  'bytes a stage',
+  'stages a job',
+  'CPU a job',
+  'rows a job',
+];
 /** Longest wait for one job. */
 const PATIENCE_MS = 600_000;
 
@@ -82,6 +94,7 @@ async function judge(
 ): Promise<Result> {
   const members = crowds.flatMap((crowd) => crowd.members);
   const cpuMs = deployment.cpuMs();
+  const rows = await rowsWritten(deployment);
   const { requests, bytes, stages, orphans } = await countAll(places.map(({ server }) => server));
   const done = members.filter(({ ended }) => ended?.status === 'done');
   const times = done.map(({ askedAt, endedAt }) => endedAt - askedAt);
@@ -96,9 +109,18 @@ async function judge(
       Math.round(bytes / stages).toString(),
       (stages / members.length).toFixed(2),
       `${Math.round(cpuMs / members.length)} ms`,
+      rows === null ? '' : (rows / members.length).toFixed(1),
     ],
     broken: [...broken, ...(places.length === 1 && orphans > 0 ? [`no stage is computed for nobody: ${orphans}`] : [])],
   };
+}
+
+/** Rows that its objects have written; null where it was not made to count them. */
+async function rowsWritten({ url }: Deployment): Promise<number | null> {
+  const response = await fetch(new URL('/rows', url));
+  if (!response.ok) return null;
+  const { tallies } = (await response.json()) as Counted;
+  return Object.values(tallies).reduce((sum, tally) => sum + costOf(tally, 1).written, 0);
 }
 
 /** 500 jobs of one account on one server with a line of 16. */
@@ -161,7 +183,7 @@ export async function overLimit(bundle: WorkerBundle): Promise<Result> {
     );
     return {
       name,
-      figures: [`${ended.length - failed.length} of ${taken.length} taken`, '', '', '', '', '', ''],
+      figures: [`${ended.length - failed.length} of ${taken.length} taken`, '', '', '', '', '', '', ''],
       broken: [
         ...(refused.length > 0 ? [] : ['some are refused: none was']),
         ...(untold.length === 0 ? [] : [`each refusal says when to come again: ${untold.length} do not`]),
@@ -237,10 +259,11 @@ export async function underBlows(bundle: WorkerBundle, { minutes, seed }: CrowdO
 /** Runs the crowds, prints their table, and resolves to the exit code: 1 where a law did not hold. */
 export async function soakCrowds(options: CrowdOptions): Promise<number> {
   const bundle = await bundleWorker();
+  const counted = await bundleCounted();
   const crowds = [
-    () => oneLine(bundle),
+    () => oneLine(counted),
     () => overLimit(bundle),
-    () => allAtOnce(bundle, options.jobs),
+    () => allAtOnce(counted, options.jobs),
     ...(options.minutes > 0 ? [() => underBlows(bundle, options)] : []),
   ];
   const results: Result[] = [];

@@ -35,6 +35,8 @@ export interface DeskState {
   given: number;
   /** it said that it takes nothing until then */
   fullUntil: number;
+  /** how often it said so, with nothing done since */
+  refusals: number;
   /** since when the time counts that its next outcome took */
   busySince: number;
   /** what it was at fault for last */
@@ -59,6 +61,7 @@ export const newServer = (breaker: Breaker): DeskState => ({
   pace: null,
   given: 0,
   fullUntil: 0,
+  refusals: 0,
   busySince: 0,
   fault: null,
   faultJob: null,

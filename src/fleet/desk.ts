@@ -32,7 +32,8 @@ const MAX_PLACES = 20_000;
 const FULL_MS = 30_000;
 /** How long the work of an admitted job is counted before it comes itself. */
 const ADMITTED_MS = 30_000;
-/** Longest that a server is left alone because it said so. */
+/** Shortest, the first time, and longest that a server is left alone because it said so. */
+const LEAST_PAUSE_MS = 200;
 const MAX_PAUSE_MS = 30_000;
 /** Places looked at for one free slot: those that rather wait for another server are passed over. */
 const MAX_LOOKS = 512;
@@ -174,7 +175,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       server.fault = outcome.what;
     }
     if (outcome.kind === 'busy') {
-      server.fullUntil = now + Math.min(MAX_PAUSE_MS, outcome.retryMs);
+      // who refuses again and again is asked less and less often, whatever it says
+      const least = LEAST_PAUSE_MS * 2 ** Math.min(10, server.refusals++);
+      server.fullUntil = now + Math.min(MAX_PAUSE_MS, Math.max(least, outcome.retryMs));
       line.charge(held.account, held.group, -held.tflops);
     }
     // what told nothing of the server's pace leaves the time to the next outcome that does
@@ -183,7 +186,10 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     const before = server.breaker.state;
     // one job alone does not put a server out, however often it fails there
     const isCounted = outcome.kind === 'wrong' && server.faultJob !== held.job;
-    if (outcome.kind === 'done') server.faultJob = null;
+    if (outcome.kind === 'done') {
+      server.faultJob = null;
+      server.refusals = 0;
+    }
     if (outcome.kind === 'wrong') server.faultJob = held.job;
     await held.settle(outcome.kind === 'done' ? 'well' : isCounted ? 'wrong' : 'neither');
     if (before !== 'open' && server.breaker.state === 'open') server.openings++;

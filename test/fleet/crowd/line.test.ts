@@ -4,7 +4,7 @@ import { afterEach, expect, test } from 'vitest';
 import { isRefusal, openCaller, type Refusal } from '../../../scripts/crowd/caller.ts';
 import { NUM_STAGES } from '../../../scripts/crowd/stand-in-model.ts';
 import type { JobView } from '../../../src/job/job.ts';
-import { endsOf, type Fleet, runJobs, stagesDone, startFleet } from './fleet.ts';
+import { endsOf, type Fleet, PATIENCE_MS, runJobs, stagesDone, startFleet } from './fleet.ts';
 
 let fleet: Fleet | null = null;
 afterEach(async () => {
@@ -46,7 +46,7 @@ test('what would wait too long is refused before it begins, and what has begun e
   await pause((refused.at(-1) as Refusal).retryAfter! * 1000);
   const again = await caller.start(200);
   expect(isRefusal(again)).toBe(false);
-  const ends = await Promise.all([...taken, again as JobView].map(({ id }) => caller.ended(id, 30_000)));
+  const ends = await Promise.all([...taken, again as JobView].map(({ id }) => caller.ended(id, PATIENCE_MS)));
   expect(endsOf(ends)).toEqual({ done: ends.length });
   // no stage was computed of a job that came to nothing
   expect((stagesDone(await fleet.counted())[0] as number) - done).toBe(ends.length * NUM_STAGES);
@@ -57,7 +57,7 @@ test('ten jobs of one account have their share beside a hundred and fifty of ano
   const small = await openCaller(fleet.deployment, 'small');
   const begin = performance.now();
   const crowd = runJobs(fleet.caller, 150);
-  await expect.poll(async () => (await fleet!.counted())[0]?.requests, { timeout: 20_000 }).toBeGreaterThan(10);
+  await expect.poll(async () => (await fleet!.counted())[0]?.requests, { timeout: PATIENCE_MS }).toBeGreaterThan(10);
   const few = await runJobs(small, 10, {}, 500);
   const many = await crowd;
   expect(endsOf([...few, ...many])).toEqual({ done: 160 });

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { NUM_STAGES } from '../../../scripts/crowd/stand-in-model.ts';
-import { endsOf, type Fleet, median, runJob, runJobs, stagesDone, startFleet } from './fleet.ts';
+import { endsOf, type Fleet, median, PATIENCE_MS, runJob, runJobs, stagesDone, startFleet } from './fleet.ts';
 
 const stops: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -25,7 +25,7 @@ async function oneByOne({ caller }: Fleet, count: number): Promise<{ ms: number;
 }
 
 test('of a server that takes requests and never answers the first few jobs pay, and then none', async () => {
-  const fleet = await deploy([{ stepMs: 10 }, { stepMs: 10 }, { stepMs: 10 }], { STAGE_SILENCE_SECONDS: '2' });
+  const fleet = await deploy([{ stepMs: 10 }, { stepMs: 10 }, { stepMs: 10 }], { STAGE_SILENCE_SECONDS: '3' });
   const well = median((await oneByOne(fleet, 4)).map(({ ms }) => ms));
   await fleet.proxies[0]?.set({ kind: 'hole' });
   const before = fleet.proxies[0]?.connections() as number;
@@ -33,7 +33,8 @@ test('of a server that takes requests and never answers the first few jobs pay, 
   expect(endsOf(first)).toEqual({ done: 9 });
   const tenth = await runJob(fleet.caller, 300);
   expect(tenth.status).toBe('done');
-  expect(tenth.ms).toBeLessThan(2 * well + 300);
+  // who pays, pays three seconds
+  expect(tenth.ms).toBeLessThan(well + 2000);
   expect((fleet.proxies[0]?.connections() as number) - before).toBeLessThanOrEqual(8);
 });
 
@@ -51,11 +52,11 @@ test('a last server that has never answered holds up no start and no list of mod
     expect((await fleet.caller.call('/v1/models')).status).toBe(200);
     times.push(performance.now() - begin);
   }
-  expect(Math.max(...times)).toBeLessThan(2000);
+  expect(Math.max(...times)).toBeLessThan(3000);
   const begin = performance.now();
   const job = await fleet.caller.start(1);
-  expect(performance.now() - begin).toBeLessThan(2000);
-  expect((await fleet.caller.ended((job as { id: string }).id, 10_000)).status).toBe('done');
+  expect(performance.now() - begin).toBeLessThan(3000);
+  expect((await fleet.caller.ended((job as { id: string }).id, PATIENCE_MS)).status).toBe('done');
 });
 
 /** What a tunnel says that leads to somebody else now. */
@@ -109,7 +110,7 @@ test('twelve jobs outlive twenty seconds without their only server', async () =>
   const fleet = await deploy([{ stepMs: 20 }]);
   const [server] = fleet.servers;
   const running = runJobs(fleet.caller, 12);
-  await expect.poll(async () => (await server!.counted()).requests, { timeout: 10_000 }).toBeGreaterThan(1);
+  await expect.poll(async () => (await server!.counted()).requests, { timeout: PATIENCE_MS }).toBeGreaterThan(1);
   await server!.kill();
   await pause(20_000);
   await server!.restart();
@@ -122,7 +123,7 @@ test('a stage that moves because its server is too slow is stopped there, and co
   const jobs = await runJobs(fleet.caller, 4);
   expect(endsOf(jobs)).toEqual({ done: 4 });
   await expect
-    .poll(async () => (await slow!.counted()).stages.every(({ deletes }) => deletes > 0), { timeout: 5000 })
+    .poll(async () => (await slow!.counted()).stages.every(({ deletes }) => deletes > 0), { timeout: 20_000 })
     .toBe(true);
   const { stages } = await slow!.counted();
   expect(stages.length).toBeGreaterThan(0);
