@@ -4,7 +4,7 @@
  */
 import type { Released, Slot, SlotOutcome, SlotRequest } from '../src/fleet/slots.ts';
 import { logLine } from '../src/job/log.ts';
-import type { DispatcherCalls, Objects } from '../src/job/rpc.ts';
+import type { DispatcherCalls, Objects, Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import type { Servers } from './servers.ts';
 
@@ -59,7 +59,7 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
   /** dispatchers in whose lines the job stands */
   let lines = new Set<string>();
 
-  const call = <T>(name: string, ask: (stub: ReturnType<SlotsEnv['DISPATCHERS']['getByName']>) => Promise<T>) =>
+  const call = async <T>(name: string, ask: (stub: Remote<DispatcherCalls>) => Promise<T>): Promise<T> =>
     within(ASK_MS, 'the dispatcher', ask(env().DISPATCHERS.getByName(name)));
 
   const notReached = (name: string) => (error: unknown) => {

@@ -150,10 +150,27 @@ export function blameOf(fault: Fault): Blame {
   }
 }
 
-/** What a fault tells the dispatcher of the server that had the slot. */
-export function slotOutcomeOf(fault: Fault): SlotOutcome {
+/** Whether a server says itself that the stage failed there: only that is counted. */
+export const isReported = (fault: Fault): boolean =>
+  fault.reason === 'reported' && !REPORTED_OF_SERVER.includes(fault.code);
+
+/** Servers at which a stage may come to nothing before it is no longer held against the next one. */
+const SUSPECT_AFTER = 2;
+
+/** Whether the server had the stage when the fault came: then the stage may be what it fails at. */
+const hadTheStage = ({ reason }: Fault): boolean =>
+  reason === 'server_error' || reason === 'invalid_response' || reason === 'reported' || reason === 'timeout';
+
+/**
+ * What a fault tells the dispatcher of the server that had the slot. `elsewhere`: other servers where the stage came to
+ * nothing. A stage at which one server after the other fails says nothing of them any more.
+ */
+export function slotOutcomeOf(fault: Fault, elsewhere: number): SlotOutcome {
   if (fault.reason === 'busy') return { kind: 'busy', retryMs: fault.retryAfterMs };
-  return blameOf(fault) === 'server' ? { kind: 'wrong', what: describeFailure(fault) } : { kind: 'dropped' };
+  const isSuspect = elsewhere >= SUSPECT_AFTER && hadTheStage(fault);
+  return blameOf(fault) === 'server' && !isSuspect
+    ? { kind: 'wrong', what: describeFailure(fault) }
+    : { kind: 'dropped' };
 }
 
 /**

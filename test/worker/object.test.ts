@@ -5,7 +5,7 @@ import { beginAttempt } from '../../durable-objects/attempts.ts';
 import { appendEvents } from '../../durable-objects/event-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { MAX_ROW_BYTES } from '../../durable-objects/job-columns.ts';
-import { readJob, readRow, readUsage, writeJob } from '../../durable-objects/job-tables.ts';
+import { readJob, readRow, readUsage, updateRow, writeJob } from '../../durable-objects/job-tables.ts';
 import { hastenLetters, lettersOf } from '../../durable-objects/outbox-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
@@ -65,15 +65,23 @@ async function rememberGone(): Promise<void> {
   if (said) await caches.default.put(models(GONE.url), said);
 }
 
-/** A job that begins at the backend that is not there; resolves to its id. */
-async function createAtGone(body: Readonly<Record<string, unknown>>): Promise<string> {
+/** The dispatcher cannot be reached: jobs choose a server of their own. */
+const AWAY = {
+  getByName(): never {
+    throw new Error('the dispatcher is away');
+  },
+};
+
+/** A job that begins at the backend that is not there, `alone` or beside the one that is; resolves to its id. */
+async function createAtGone(body: Readonly<Record<string, unknown>>, alone = false): Promise<string> {
   const { account, plan, request } = await rowOf((await createJob(body)).id);
   await rememberGone();
   const id = await newJobId(env.SIGNING_SECRET);
   await enterJob(account, id);
   await runInDurableObject(stubOf(id), async (instance) => {
-    const BACKENDS = JSON.stringify([...JSON.parse(env.BACKENDS), GONE]);
-    Object.defineProperty(instance, 'env', { value: { ...env, BACKENDS }, configurable: true });
+    const BACKENDS = JSON.stringify(alone ? [GONE] : [...JSON.parse(env.BACKENDS), GONE]);
+    const value = { ...env, BACKENDS, DISPATCHERS: AWAY };
+    Object.defineProperty(instance, 'env', { value, configurable: true });
     await instance.create({ id, account, request, plan, ...ALONE });
     beginAttempt(instance.rows, { backend: 'gone', stageId: 'before', stage: 1, number: 0 });
   });
@@ -143,7 +151,7 @@ describe('an object that is lost goes on where it was and ends in the same bytes
   });
 
   test('evicted while it waits between attempts, and again after it is done', async () => {
-    const id = await createAtGone(FOX);
+    const id = await createAtGone(FOX, true);
     await expect.poll(async () => (await rowOf(id)).notBefore, { timeout: 5000, interval: 10 }).toBeGreaterThan(0);
     expect((await rowOf(id)).room).toEqual({ name: 'stage', stage: 1 });
     await evictDurableObject(stubOf(id));
@@ -194,12 +202,19 @@ describe('an object that is lost goes on where it was and ends in the same bytes
     expect(new Set((await letters()).map(({ payload }) => payload.backend))).toEqual(new Set(['gone']));
   });
 
-  test('a job whose stage is cut off every time ends in a clear failure, not in a circle', async () => {
+  test('a job whose stage is cut off every time ends when its patience does, not in a circle', async () => {
     const { id } = await createJob({ prompt: 'a fox', ...SMALL, N: [900], e: [1] });
+    let crashes = 0;
     const events = await watchThrough(id, async (event) => {
-      if (event.type === 'stage') await crash(id);
+      if (event.type !== 'stage') return;
+      crashes++;
+      // the second time it has had no result for longer than QUEUE_SECONDS
+      if (crashes === 2)
+        await runInDurableObject(stubOf(id), ({ rows }) => updateRow(rows, { busySince: Date.now() - 901_000 }));
+      await crash(id);
     });
-    expect(events.at(-1)).toMatchObject({ type: 'failed', data: { reason: 'interrupted', stage: 1, attempts: 6 } });
+    expect(crashes).toBe(2);
+    expect(events.at(-1)).toMatchObject({ type: 'failed', data: { reason: 'interrupted', stage: 1, attempts: 2 } });
   });
 });
 
