@@ -1,10 +1,14 @@
-/** What holds of the money of an account, whatever was killed. Each law reads the stored rows and throws Violation. */
+/** What holds of the money of an account, and of its jobs' slots, whatever was killed. Each law reads the stored rows and throws Violation. */
 import type { DatabaseSync } from 'node:sqlite';
 import type { ReceiptCost } from '../../src/billing/charge.ts';
 import { LEDGER_ACCOUNTS, type StoredEntry, sumOf } from '../../src/billing/ledger.ts';
 import { parseUsd } from '../../src/billing/money.ts';
 import { imageCost, type Price, workOf } from '../../src/billing/price.ts';
+import type { DispatcherView } from '../../src/fleet/slots.ts';
 import { prepare } from './sqlite.ts';
+
+/** When every job is served at the latest, once servers are well: a breaker's longest pause, and the line. */
+const SERVED_MS = 150_000;
 
 /** A law that does not hold. */
 export class Violation extends Error {
@@ -23,8 +27,11 @@ function hold(law: string, holds: boolean, detail: () => string): void {
 const rowsOf = <T>(db: DatabaseSync, query: string, ...values: (string | number)[]): T[] =>
   prepare(db, query).statement.all(...values) as T[];
 
-export const isThere = (db: DatabaseSync): boolean =>
-  rowsOf(db, "SELECT 1 FROM sqlite_master WHERE name = 'migration'").length > 0;
+const hasTable = (db: DatabaseSync, name: string): boolean =>
+  rowsOf(db, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name).length > 0;
+
+/** Whether an account has its tables. */
+export const isThere = (db: DatabaseSync): boolean => hasTable(db, 'migration');
 
 interface ColumnsRow {
   readonly account: string;
@@ -123,22 +130,35 @@ export function mayRun(db: DatabaseSync, job: string): boolean {
 export interface StoredJob {
   readonly room: string;
   readonly reason: string | null;
+  readonly createdAt: number;
+  readonly finishedAt: number | null;
   readonly isOwnSchedule: boolean;
   readonly price: Price | null;
   readonly cost: ReceiptCost | null;
 }
 
 export function readStoredJob(db: DatabaseSync): StoredJob | null {
-  const [row] = isThere(db)
-    ? rowsOf<{ room: string; failure: string | null; request: string; plan: string; receipt: string | null }>(
+  const [row] = hasTable(db, 'job')
+    ? rowsOf<{
+        room: string;
+        failure: string | null;
+        request: string;
+        plan: string;
+        receipt: string | null;
+        created_at: number;
+        finished_at: number | null;
+      }>(
         db,
-        'SELECT room, failure, request, plan, receipt FROM job',
+        `SELECT room, failure, request, plan, receipt, created_at, finished_at FROM job
+         WHERE key = 0 AND id IS NOT NULL`,
       )
     : [];
   if (!row) return null;
   return {
     room: JSON.parse(row.room).name,
     reason: row.failure === null ? null : JSON.parse(row.failure).reason,
+    createdAt: row.created_at,
+    finishedAt: row.finished_at,
     isOwnSchedule: JSON.parse(row.request).isOwnSchedule,
     price: JSON.parse(row.plan).price ?? null,
     cost: row.receipt === null ? null : JSON.parse(row.receipt).cost,
@@ -201,4 +221,25 @@ export function checkJob(
       () => `${id} ${item}: ${steps}, server ${computed}`,
     );
   }
+}
+
+/** What holds of the slots of a dispatcher's servers at any time. */
+export function checkSlots({ servers }: DispatcherView): void {
+  for (const { id, held, slots } of servers)
+    hold('no server has more slots held than it has', held <= slots, () => `${id}: ${held} of ${slots}`);
+}
+
+/** What holds of them when every job has ended. */
+export function checkFree({ servers, lines }: DispatcherView): void {
+  for (const { id, held } of servers) hold('at rest no slot is held', held === 0, () => `${id}: ${held}`);
+  hold('at rest nobody waits in line', lines.length === 0, () => JSON.stringify(lines));
+}
+
+/** Servers have been well since `healedAt`: who waited for one got it. */
+export function checkServed(id: string, { room, reason, createdAt, finishedAt }: StoredJob, healedAt: number): void {
+  const isUnserved = reason === 'no_capacity' || reason === 'unreachable';
+  const sinceHealed = (finishedAt ?? 0) - Math.max(healedAt, createdAt);
+  hold('who waits is served once servers are well', !isUnserved || sinceHealed < SERVED_MS, () => {
+    return `${id}: ${room}, ${reason}, ${sinceHealed} ms after`;
+  });
 }

@@ -9,7 +9,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import type { Fate, Faults } from './faults.ts';
-import { dropAll, openDatabase, type Sql, sqlOver } from './sqlite.ts';
+import { dropAll, kvOver, openDatabase, type Sql, sqlOver } from './sqlite.ts';
 import { type Actor, acting, type Time } from './time.ts';
 
 /** A class of an object, as the platform constructs it. */
@@ -223,6 +223,7 @@ export function makePlatform({
       const sql: Sql = sqlOver(this.db, touch);
       const storage = {
         sql,
+        kv: kvOver(this.db, touch),
         transactionSync: <T>(work: () => T): T => this.#transaction(touch, work),
         getAlarm: () => soon(() => (this.#rings && !this.#isSetAnew ? null : this.#alarm)),
         setAlarm: (at: number) => soon(() => this.#setAlarm(at)),
