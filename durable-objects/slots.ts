@@ -144,6 +144,8 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       return held;
     },
     ask(wanted) {
+      // an erased job may come again, and asks like any other
+      isOver = false;
       if (held) return Promise.resolve({ kind: 'slot' });
       return asking ?? begin(wanted, null, { kind: 'dropped' });
     },

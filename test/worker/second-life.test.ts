@@ -7,7 +7,7 @@ import type { JobObject } from '../../durable-objects/job.ts';
 import { readRow } from '../../durable-objects/job-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import type { JobRecord } from '../../src/job/job.ts';
-import { call, openAccount, SMALL } from './call.ts';
+import { call, createJob, openAccount, SMALL, watchAll } from './call.ts';
 import { accountIdOf } from './money.ts';
 
 const LONG = { prompt: 'a purple hippopotamus', ...SMALL, N: [900], e: [1] };
@@ -50,6 +50,20 @@ describe('a job that was erased while its account could not be reached', () => {
     expect([again.status, again.headers.get('retry-after')]).toEqual([409, '1']);
     expect(await again.json()).toMatchObject({ code: 'job_erased' });
     expect(await stubOf(id).ending()).toMatchObject({ status: 'cancelled' });
+  });
+});
+
+describe('a job that was erased and comes again to the same object', () => {
+  test('begins only when its account says so, whatever it said the first time', async () => {
+    const { id } = await createJob({ prompt: 'a purple hippopotamus', ...SMALL, preset: '7x' });
+    await watchAll(id);
+    const row = await runInDurableObject(stubOf(id), ({ rows }) => readRow(rows) as JobRecord);
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
+    await expect.poll(() => runInDurableObject(stubOf(id), ({ rows }) => rows.isThere())).toBe(false);
+    await stubOf(id).create({ ...row, deadlineSeconds: null, webhook: null });
+    await expect
+      .poll(() => runInDurableObject(stubOf(id), ({ rows }) => readRow(rows)?.failure?.reason))
+      .toBe('not_confirmed');
   });
 });
 
