@@ -629,7 +629,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });
     const { reported, faultsThere } = metSoFar(this.#rows, stage);
     const elsewhere = this.#elsewhere(row);
-    const hasOther = this.#servers.hasOther([...elsewhere, at], row.plan.model.id);
+    const hasOther = this.#servers.hasOther([...elsewhere, at], row.plan.model.id, row.regions);
     const met = { reported, faultsThere, elsewhere: elsewhere.length, hasOther, isDispatched: this.#isDispatched };
     const verdict = afterFault(row, stage, fault, { patience: this.#limits, met, now: Date.now() });
     // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
