@@ -43,6 +43,9 @@ export function metSoFar(rows: Rows, stage: number): MetSoFar {
   };
 }
 
+/** Whether nothing at all was heard of a request: whoever sent it was cut off. */
+export const isCutOff = (last: Attempt | undefined): boolean => last?.outcome === 'sent' && (last.faults ?? 0) === 0;
+
 const isGivenUp = (outcome: Attempt['outcome']): boolean => outcome === 'failed' || outcome === 'given_up';
 
 /**
@@ -82,8 +85,8 @@ export const workerFor = (attempts: readonly Attempt[], backend: string): string
 export const settleAttempt = (rows: Rows, outcome: 'stored' | 'failed'): void => changeLast(rows, () => ({ outcome }));
 
 /**
- * The last request came to nothing. Where it `mayStillRun`, its repetition belongs there, once; `isReported`: the server
- * said itself that the stage failed.
+ * The last request came to nothing. Where it `mayStillRun`, its repetition belongs there, once; `isReported`: the
+ * server said itself that the stage failed.
  */
 export function faultAttempt(
   rows: Rows,

@@ -168,9 +168,9 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   #logOuts(): void {
     const dispatcher = this.ctx.id.name ?? '';
     const outs = this.#desk.outs();
-    for (const [server, reason] of outs)
-      if (!this.#outs.has(server)) logLine('server_out', { dispatcher, server, reason });
-    for (const server of this.#outs) if (!outs.has(server)) logLine('server_back', { dispatcher, server });
+    for (const [backend, reason] of outs)
+      if (!this.#outs.has(backend)) logLine('server_out', { dispatcher, backend, reason });
+    for (const backend of this.#outs) if (!outs.has(backend)) logLine('server_back', { dispatcher, backend });
     this.#outs = new Set(outs.keys());
   }
 }

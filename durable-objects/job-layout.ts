@@ -11,7 +11,7 @@ import { joined, writeLatents } from './job-latents.ts';
 import { hasTables, migrate } from './migrate.ts';
 
 /** Steps of the layout of seven tables; its last one leads to the layout of one. */
-const SEVEN_TABLES = [
+export const SEVEN_TABLES = [
   `CREATE TABLE job (
      id TEXT PRIMARY KEY, request TEXT NOT NULL, plan TEXT NOT NULL, created_at INTEGER NOT NULL,
      room TEXT NOT NULL, room_since INTEGER NOT NULL, room_times TEXT NOT NULL,

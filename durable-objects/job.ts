@@ -19,6 +19,7 @@ import {
   describeFailure,
   type FailureReason,
   type Fault,
+  isReported,
   isWaiting,
   mayStillRun,
   slotOutcomeOf,
@@ -70,6 +71,7 @@ import {
   faultAttempt,
   forgetWorker,
   giveUpElsewhere,
+  isCutOff,
   metSoFar,
   nameWorker,
   readAttempts,
@@ -85,13 +87,20 @@ import {
   readableUsage,
   readJob,
   readRow,
-  readUsage,
   updateRow,
   writeJob,
 } from './job-tables.ts';
 import { DEFAULT_TTL_MS, type Limits, type LimitVariables, readLimits, readTtl } from './limits.ts';
 import { makeOutbox, type Outbox, type OutboxEnv } from './outbox.ts';
-import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
+import {
+  addLetter,
+  hastenLetters,
+  lettersOf,
+  nextLetterAt,
+  removeForget,
+  removeLetters,
+  waitingKinds,
+} from './outbox-tables.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { type Heard, makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
@@ -145,6 +154,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #walking: Promise<'over' | 'waits'> | null = null;
   /** its account has said that it may begin */
   #isConfirmed = false;
+  /** a dispatcher gave the last slot */
+  #isDispatched = false;
   /** time that the last stage took, without what it spent in its server's line */
   #computedMs = 0;
 
@@ -359,7 +370,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
    * row says until when the job waits, or how it has ended.
    */
   async #isReady(row: JobRecord, stage: number): Promise<boolean> {
-    const wanted = this.#wanted(row, stage, readUsage(this.#rows));
+    const wanted = this.#wanted(row, stage, readableUsage(this.#rows));
     const [isConfirmed, asked] = await Promise.all([this.#isConfirmed || this.#confirm(row), this.#slots.ask(wanted)]);
     const current = this.#row();
     // ended, or gone, or walked by another meanwhile
@@ -442,7 +453,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   /** One room: what it reads is `row`; what it changed is stored if the job still stands where it stood. */
   async #walk(row: JobRecord): Promise<void> {
     const name = roomName(row.room);
-    if (row.tries > 0 && isOutOfPatience(row, this.#limits, Date.now()))
+    if (isCutOff(readAttempts(this.#rows).at(-1)) && isOutOfPatience(row, this.#limits, Date.now()))
       return this.#fail(
         row,
         'interrupted',
@@ -506,6 +517,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const addressed = slot && (await this.#servers.address(row, request, slot));
     if (!slot || !addressed) return { ok: false, failure: { reason: 'no_server' } };
     const { backend, engineClass } = slot;
+    this.#isDispatched = slot.dispatcher !== null;
     const { stageId } = addressed;
     const { stage, tokens, steps } = request.stage;
     const begin = Date.now();
@@ -515,6 +527,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       const isTold = row.tries === 0 && readAttempts(this.#rows).some((attempt) => attempt.stage === stage);
       const left = giveUpElsewhere(this.#rows, stage, backend);
       for (const sent of left) addLetter(this.#rows, forget(sent), begin);
+      removeForget(this.#rows, backend, stageId);
       const cutOff = row.tries > 0 ? { busySince: row.busySince ?? begin } : {};
       const confirmed = row.confirmedAt === null ? { confirmedAt: begin, busySince: null } : {};
       updateRow(this.#rows, { attempt: row.attempt + 1, tries: row.tries + 1, ...cutOff, ...confirmed });
@@ -616,8 +629,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });
     const { reported, faultsThere } = metSoFar(this.#rows, stage);
     const elsewhere = this.#elsewhere(row);
-    const hasOther = this.#servers.hasOther([...elsewhere, at], row.plan.model.id);
-    const met = { reported, faultsThere, elsewhere: elsewhere.length, hasOther };
+    const hasOther = this.#servers.hasOther([...elsewhere, at], row.plan.model.id, row.regions);
+    const met = { reported, faultsThere, elsewhere: elsewhere.length, hasOther, isDispatched: this.#isDispatched };
     const verdict = afterFault(row, stage, fault, { patience: this.#limits, met, now: Date.now() });
     // nobody is there, or the configuration is wrong: the job waits, and somebody has to look
     if (verdict.kind === 'delay' && fault.reason !== 'busy' && isWaiting(fault) && row.busySince === null)
@@ -629,7 +642,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     this.#rows.transact(() => {
       // where only the bucket failed, the server has the result and is asked again
       if (isSent && fault.reason !== 'storage_failed') {
-        faultAttempt(this.#rows, { mayStillRun: mayStillRun(fault), isReported: fault.reason === 'reported' });
+        faultAttempt(this.#rows, { mayStillRun: mayStillRun(fault), isReported: isReported(fault) });
         if (!mayStillRun(fault)) forgetWorker(this.#rows);
       }
       if (verdict.event) this.#append(verdict.event);

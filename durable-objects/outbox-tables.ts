@@ -73,6 +73,15 @@ export function removeLetter(rows: Rows, seq: number): boolean {
   return rest.length < all.length;
 }
 
+/** A stage is asked for again where it was to be forgotten: the letter that has not been taken would stop it there. */
+export const removeForget = (rows: Rows, backend: string, stageId: string): void =>
+  keepAll(
+    rows,
+    letters(rows).filter(
+      ({ kind, payload }) => kind !== 'forget' || payload.backend !== backend || payload.stageId !== stageId,
+    ),
+  );
+
 /** What a letter says from now on. */
 export const rewriteLetter = (rows: Rows, seq: number, payload: Letter['payload']): void =>
   change(rows, (letter) => (letter.seq === seq ? ({ ...letter, payload } as StoredLetter) : letter));

@@ -39,8 +39,8 @@ export interface Servers {
    * came to nothing. Null where there is nobody to ask now.
    */
   without(request: Undispatched): Promise<Slot | null>;
-  /** Whether a server is configured that is none of these. */
-  hasOther(ids: readonly string[], model: string): boolean;
+  /** Whether a server that is none of these is configured for a model in the regions. */
+  hasOther(ids: readonly string[], model: string, regions: readonly string[]): boolean;
   /** The account as stage servers and dispatchers know it: not who it is. */
   tagOf(account: string): Promise<string>;
   /** The server of a backend; null where none of that id is configured. Throws where the configuration is wrong. */
@@ -128,7 +128,8 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
       logLine('no_server', { job_id: job, unfit: JSON.stringify(unfit) });
       return null;
     },
-    hasOther: (ids, model) => backendsFor(model).some(({ id, weight }) => weight > 0 && !ids.includes(id)),
+    hasOther: (ids, model, regions) =>
+      backendsIn(regions, backendsFor(model)).some(({ id, weight }) => weight > 0 && !ids.includes(id)),
     byId: (id) => opened().server(id),
     all: () => opened().all(),
   };

@@ -24,9 +24,8 @@ const AGAIN_MS = 2000;
 
 /**
  * Tells each event once, in order, until the last one or until `signal`; a step that was told before it was stored
- * comes again. An EventSource sends the id it saw last by
- * itself when it comes back; when its link has expired the job is asked for a new one, and events told before are
- * skipped.
+ * comes again. An EventSource sends the id it saw last by itself when it comes back; when its link has expired the job
+ * is asked for a new one, and events told before are skipped.
  *
  * @param {LinkedJob} job @param {{ onEvent: (event: SeenEvent) => void, onLost: (isLost: boolean) => void, onError:
  * (error: Error) => void, signal: AbortSignal }} watcher

@@ -21,6 +21,8 @@ const PAID_REQUESTS = 200;
 
 /** images whose rows are counted */
 const COUNTED_IMAGES = 5;
+/** how long one of them waits for a slot */
+const WAIT_MS = 60_000;
 
 const WAYS: readonly Way[] = [
   { name: '4x', body: { preset: '4x' } },
@@ -136,7 +138,7 @@ async function money(say: Say): Promise<void> {
 }
 
 async function rows(say: Say): Promise<void> {
-  const measured = await benchRows(ROW_CASES, COUNTED_IMAGES);
+  const measured = await benchRows(ROW_CASES, COUNTED_IMAGES, WAIT_MS);
   say('## What an image costs on Cloudflare', '', ...sayRows(measured, COUNTED_IMAGES), '');
 }
 

@@ -1,6 +1,6 @@
 /**
  * The product's own classes of objects, and its Worker, with everything counted that Cloudflare asks money for. They
- * run in one isolate, so one tally a class is enough. `GET /rows` says what was counted so far and begins anew.
+ * run in one isolate, so it has all tallies, one an object. `GET /rows` says what was counted so far and begins anew.
  */
 import { statementsOf } from './statements.ts';
 import { addTo, type Counted, emptyTally, type Tally } from './tally.ts';
@@ -20,9 +20,12 @@ let counted: Counted = { requests: 0, tallies: {} };
 /** cursors whose rows are still being read: what they cost is known once they are */
 let open: { readonly tally: Tally; readonly text: string; readonly cursor: SqlStorageCursor<never> }[] = [];
 
-function tallyOf(name: string): Tally {
-  const tally = counted.tallies[name] ?? emptyTally();
-  counted.tallies[name] = tally;
+/** Of one object: its class and its own name. */
+const keyOf = (className: string, name: string | undefined): string => `${className} ${name ?? ''}`;
+
+function tallyOf(key: string): Tally {
+  const tally = counted.tallies[key] ?? emptyTally();
+  counted.tallies[key] = tally;
   return tally;
 }
 
@@ -36,45 +39,41 @@ function take(): Counted {
 }
 
 /** Counts what an object reads and writes. The platform wants its own state in a constructor, so that is changed. */
-function countStorage(storage: DurableObjectStorage, name: string): void {
-  const { sql } = storage;
+function countStorage(storage: DurableObjectStorage, tally: () => Tally): void {
+  const { sql, kv } = storage;
   const exec = sql.exec.bind(sql);
   Object.defineProperty(sql, 'exec', {
     value: (query: string, ...bindings: unknown[]) => {
       const statements = statementsOf(query);
       // a cursor counts only the last of several statements
-      for (const text of statements.slice(0, -1)) addTo(tallyOf(name), text, exec(text));
+      for (const text of statements.slice(0, -1)) addTo(tally(), text, exec(text));
       const text = statements.at(-1) ?? query;
       const cursor = exec(text, ...bindings);
-      open.push({ tally: tallyOf(name), text, cursor: cursor as SqlStorageCursor<never> });
+      open.push({ tally: tally(), text, cursor: cursor as SqlStorageCursor<never> });
       return cursor;
     },
   });
-  const put = storage.kv.put.bind(storage.kv);
-  Object.defineProperty(storage.kv, 'put', {
-    value: (key: string, value: unknown) => {
-      addTo(tallyOf(name), 'kv.put()', { rowsRead: 0, rowsWritten: 1 });
-      put(key, value);
-    },
-  });
-  for (const method of ['setAlarm', 'deleteAll'] as const) {
-    const own = storage[method].bind(storage) as (...args: readonly unknown[]) => Promise<void>;
-    Object.defineProperty(storage, method, {
+  const countEach = (target: object, method: string, text: string, rowsWritten: number): void => {
+    const own = (target as Record<string, (...args: readonly unknown[]) => unknown>)[method]?.bind(target);
+    Object.defineProperty(target, method, {
       value: (...args: readonly unknown[]) => {
-        addTo(tallyOf(name), `${method}()`, { rowsRead: 0, rowsWritten: 1 });
-        return own(...args);
+        addTo(tally(), text, { rowsRead: 1 - rowsWritten, rowsWritten });
+        return own?.(...args);
       },
     });
-  }
+  };
+  for (const method of ['setAlarm', 'deleteAll']) countEach(storage, method, `${method}()`, 1);
+  for (const method of ['put', 'delete']) countEach(kv, method, `kv.${method}()`, 1);
+  countEach(kv, 'get', 'kv.get()', 0);
 }
 
 /** A stub whose every call is a request to its object. */
-const countedStub = (stub: object, name: string): object =>
+const countedStub = (stub: object, key: string): object =>
   new Proxy(stub as Stub, {
     get(target, method: string) {
       if (typeof target[method] !== 'function') return target[method];
       return (...args: readonly unknown[]) => {
-        const { calls } = tallyOf(name);
+        const { calls } = tallyOf(key);
         calls[method] = (calls[method] ?? 0) + 1;
         // not value.apply(): of a stub every property is a remote one
         return (target as Record<string, Stub[string]>)[method]?.(...args);
@@ -88,8 +87,9 @@ function countedEnv(env: Env, { bindings }: Classes): Env {
   for (const [name, binding] of Object.entries(bindings)) {
     const namespace = env[binding] as DurableObjectNamespace;
     own[binding] = {
+      ...namespace,
       getByName: (...args: Parameters<DurableObjectNamespace['getByName']>) =>
-        countedStub(namespace.getByName(...args), name),
+        countedStub(namespace.getByName(...args), keyOf(name, args[0])),
     };
   }
   return own;
@@ -99,7 +99,7 @@ function countedEnv(env: Env, { bindings }: Classes): Env {
 export function countedClass(name: string, Base: ObjectClass, classes: Classes): ObjectClass {
   const Counting = class extends (Base as new (...args: never) => object) {
     constructor(ctx: DurableObjectState, env: Env) {
-      countStorage(ctx.storage, name);
+      countStorage(ctx.storage, () => tallyOf(keyOf(name, ctx.id.name)));
       super(...([ctx, countedEnv(env, classes)] as never));
     }
   };
@@ -108,15 +108,10 @@ export function countedClass(name: string, Base: ObjectClass, classes: Classes):
     const own = proto[handler];
     if (own)
       Object.defineProperty(Counting.prototype, handler, {
-        async value(...args: unknown[]) {
-          const begin = Date.now();
-          const { calls } = tallyOf(name);
+        value(this: InstanceType<typeof Counting> & { readonly ctx: DurableObjectState }, ...args: unknown[]) {
+          const { calls } = tallyOf(keyOf(name, this.ctx.id.name));
           calls[handler] = (calls[handler] ?? 0) + 1;
-          try {
-            return await own.apply(this, args);
-          } finally {
-            tallyOf(name).ms += Date.now() - begin;
-          }
+          return own.apply(this, args);
         },
       });
   }

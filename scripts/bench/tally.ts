@@ -7,23 +7,22 @@ export interface StatementTally {
   written: number;
 }
 
-/** What the objects of one class came to. */
+/** What one object, or all of a class, came to. */
 export interface Tally {
   /** by text of SQL; `setAlarm()` and `deleteAll()` are a row each */
   readonly statements: Record<string, StatementTally>;
   /** requests to the objects, by method: calls, alarms, messages of WebSockets */
   readonly calls: Record<string, number>;
-  /** in which an alarm ran, milliseconds */
-  ms: number;
 }
 
 export interface Counted {
   /** to the Worker */
   requests: number;
+  /** by class and name of an object, a space between them */
   readonly tallies: Record<string, Tally>;
 }
 
-export const emptyTally = (): Tally => ({ statements: {}, calls: {}, ms: 0 });
+export const emptyTally = (): Tally => ({ statements: {}, calls: {} });
 
 /** Adds what a statement read and wrote. */
 export function addTo(
@@ -59,18 +58,16 @@ export interface ImageCost {
   readonly read: number;
   /** to objects; to the Worker only in the sum of all */
   readonly requests: number;
-  readonly seconds: number;
 }
 
 const sum = (values: readonly number[]): number => values.reduce((all, value) => all + value, 0);
 
-export function costOf({ statements, calls, ms }: Tally, images: number): ImageCost {
+export function costOf({ statements, calls }: Tally, images: number): ImageCost {
   const all = Object.values(statements);
   return {
     written: sum(all.map(({ written }) => written)) / images,
     read: sum(all.map(({ read }) => read)) / images,
     requests: sum(Object.values(calls)) / images,
-    seconds: ms / 1000 / images,
   };
 }
 
@@ -81,29 +78,51 @@ export interface Dollars {
   readonly duration: number;
 }
 
-export const dollarsOf = (costs: readonly ImageCost[], workerRequests: number): Dollars => ({
+/** `seconds`: for which the job's object was active, an image. */
+export const dollarsOf = (costs: readonly ImageCost[], workerRequests: number, seconds: number): Dollars => ({
   rows: 1000 * sum(costs.map(({ written, read }) => written * PRICES.rowWritten + read * PRICES.rowRead)),
   requests:
     1000 * (sum(costs.map(({ requests }) => requests * PRICES.objectRequest)) + workerRequests * PRICES.workerRequest),
-  duration: 1000 * sum(costs.map(({ seconds }) => seconds * PRICES.objectSecond)),
+  duration: 1000 * seconds * PRICES.objectSecond,
 });
 
-/** What was counted in two spans of time together. */
-export function mergeCounted(a: Counted, b: Counted): Counted {
-  const tallies: Record<string, Tally> = {};
-  for (const [name, { statements, calls, ms }] of [...Object.entries(a.tallies), ...Object.entries(b.tallies)]) {
-    const tally = tallies[name] ?? emptyTally();
+/** The tallies of several objects as one. */
+function mergeTallies(tallies: readonly Tally[]): Tally {
+  const merged = emptyTally();
+  for (const { statements, calls } of tallies) {
     for (const [text, { times, read, written }] of Object.entries(statements)) {
-      const before = tally.statements[text] ?? { times: 0, read: 0, written: 0 };
-      tally.statements[text] = {
+      const before = merged.statements[text] ?? { times: 0, read: 0, written: 0 };
+      merged.statements[text] = {
         times: before.times + times,
         read: before.read + read,
         written: before.written + written,
       };
     }
-    for (const [method, times] of Object.entries(calls)) tally.calls[method] = (tally.calls[method] ?? 0) + times;
-    tally.ms += ms;
-    tallies[name] = tally;
+    for (const [method, times] of Object.entries(calls)) merged.calls[method] = (merged.calls[method] ?? 0) + times;
   }
-  return { requests: a.requests + b.requests, tallies };
+  return merged;
+}
+
+/** What was counted in two spans of time together. */
+export const mergeCounted = (a: Counted, b: Counted): Counted => ({
+  requests: a.requests + b.requests,
+  tallies: Object.fromEntries(
+    [...new Set([...Object.keys(a.tallies), ...Object.keys(b.tallies)])].map((key) => [
+      key,
+      mergeTallies([a.tallies[key] ?? emptyTally(), b.tallies[key] ?? emptyTally()]),
+    ]),
+  ),
+});
+
+/** The tallies of each class, of those objects that `isMeant` takes. */
+export function byClass(
+  { tallies }: Counted,
+  isMeant: (name: string) => boolean = () => true,
+): Readonly<Record<string, Tally>> {
+  const classes: Record<string, Tally> = {};
+  for (const [key, tally] of Object.entries(tallies)) {
+    const [className = '', name = ''] = key.split(' ');
+    if (isMeant(name)) classes[className] = mergeTallies([classes[className] ?? emptyTally(), tally]);
+  }
+  return classes;
 }

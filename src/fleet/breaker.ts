@@ -21,7 +21,7 @@ export interface Breaker {
   readonly probeAt: number | null;
   /** Whether a stage may be sent now: always while closed, one at a time afterwards. */
   mayTake(now: number): boolean;
-  /** A stage is sent; what is given back takes what came of it, once, and says when that counts. Only where `mayTake`. */
+  /** A stage is sent, where `mayTake`. What is given back takes what came of it, once, and says when that counts. */
   begin(): (verdict: Verdict) => Promise<void>;
   save(): SavedBreaker;
 }

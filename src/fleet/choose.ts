@@ -3,7 +3,7 @@
 /** A server that can take the stage, as it is now. */
 export interface Choosable {
   readonly id: string;
-  /** share of the stages it is to get: 1 as any other, less for one that is tried out, 0 for one that is to be emptied */
+  /** share of the stages it is to get: 1 as any other, less for one that is tried out, 0 for one to be emptied */
   readonly weight: number;
   /** milliseconds a TFLOP; null: not known */
   readonly pace: number | null;
@@ -83,7 +83,10 @@ export function choose(
   });
   ranked.sort(
     (a, b) =>
-      a.order - b.order || inSteps(a.expectedMs) - inSteps(b.expectedMs) || shareOf(a.server) - shareOf(b.server),
+      a.order - b.order ||
+      inSteps(a.expectedMs) - inSteps(b.expectedMs) ||
+      Number(b.server.isFree) - Number(a.server.isFree) ||
+      shareOf(a.server) - shareOf(b.server),
   );
   return ranked.map(({ server: { id, isFree }, expectedMs, why }) => ({ id, isFree, expectedMs, why }));
 }
@@ -94,5 +97,5 @@ const timeOf = (tflops: number, pace: number): number => (tflops === 0 ? 0 : tfl
 /** What it was given for its weight; one of weight 0 has had enough. */
 const shareOf = ({ given, weight }: Choosable): number => (weight > 0 ? given / weight : Number.MAX_VALUE);
 
-/** Differences of about a hundredth are noise: then who got less comes first. */
+/** Differences of about a hundredth are noise: then one that is free comes first, then who got less. */
 const inSteps = (ms: number): number => Math.round(100 * Math.log1p(Math.min(ms, Number.MAX_SAFE_INTEGER)));

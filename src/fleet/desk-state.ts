@@ -35,6 +35,8 @@ export interface DeskState {
   given: number;
   /** it said that it takes nothing until then */
   fullUntil: number;
+  /** how often it said so, with nothing done since */
+  refusals: number;
   /** since when the time counts that its next outcome took */
   busySince: number;
   /** what it was at fault for last */
@@ -46,7 +48,11 @@ export interface DeskState {
 }
 
 /** A place of the desk's line. */
-export type DeskPlace = Place & { readonly request: SlotRequest };
+export type DeskPlace = Place & {
+  readonly request: SlotRequest;
+  /** the same for stages that would be sent to the same server */
+  readonly likeness: string;
+};
 
 /** A server of which nothing is known yet. */
 export const newServer = (breaker: Breaker): DeskState => ({
@@ -55,6 +61,7 @@ export const newServer = (breaker: Breaker): DeskState => ({
   pace: null,
   given: 0,
   fullUntil: 0,
+  refusals: 0,
   busySince: 0,
   fault: null,
   faultJob: null,

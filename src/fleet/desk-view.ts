@@ -40,7 +40,7 @@ function standing(
     return ['draining', held.size === 0 ? 'its weight is 0' : `its weight is 0; ${held.size} stages still run there`];
   if (fullUntil > now) return ['full', `it takes nothing for ${fullUntil - now} ms`];
   if (held.size >= backend.slots) return ['full', `all its ${backend.slots} slots are held`];
-  return ['ready', null];
+  return ['ready', fault === null ? null : `its last stage came to nothing: ${fault}`];
 }
 
 /** What waits, by model; `waitFor` says how long a group would wait that comes now. */

@@ -1,13 +1,14 @@
 /**
- * The desk of a dispatcher: who holds a slot of which stage server, who waits for one, and how well each server does.
- * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock is
- * passed in.
+ * The desk of a dispatcher: who holds a slot of which stage server, who waits for one, how well each server does.
+ * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock
+ * is passed in.
  */
 import { makeBreaker, type SavedBreaker } from './breaker.ts';
 import { type Choosable, choose } from './choose.ts';
 import { type DeskPlace, type DeskServer, type DeskState, type Held, newServer } from './desk-state.ts';
 import { viewLines, viewServer } from './desk-view.ts';
-import { type Fit, fitOf, type Needs } from './fit.ts';
+import { fitOf } from './fit.ts';
+import { competing, type Fits, type Fitting, fitsOf, groupOf, placeOf, shapeOf } from './groups.ts';
 import { makeLine, type OfGroup } from './line.ts';
 import { mayServe } from './models.ts';
 import { addWork, type Pace, paceAt } from './pace.ts';
@@ -20,7 +21,6 @@ import type {
   SlotAnswer,
   SlotOutcome,
   SlotRequest,
-  StageShape,
 } from './slots.ts';
 import { longestStage, underWayAt, workBefore } from './wait.ts';
 
@@ -32,18 +32,13 @@ const MAX_PLACES = 20_000;
 const FULL_MS = 30_000;
 /** How long the work of an admitted job is counted before it comes itself. */
 const ADMITTED_MS = 30_000;
-/** Longest that a server is left alone because it said so. */
+/** Shortest, the first time, and longest that a server is left alone because it said so. */
+const LEAST_PAUSE_MS = 200;
 const MAX_PAUSE_MS = 30_000;
-/** Places looked at for one free slot: those that rather wait for another server are left out. */
-const MAX_LOOKS = 64;
+/** Places looked at for one free slot: those that rather wait for another server are passed over. */
+const MAX_LOOKS = 512;
 /** What of the stages a server was given counts with each further one. */
 const GIVEN_KEPT = 0.98;
-
-/** A server that can take a stage, with what it may be sent. */
-type Fitting = DeskServer & { readonly fit: Fit };
-
-/** The servers that fit each group; it remembers. */
-type Fits = (group: string) => readonly Fitting[];
 
 /** A job whose turn has come. */
 export interface Turn {
@@ -88,13 +83,6 @@ export interface Desk {
   saveServers(): SavedServers;
 }
 
-const groupOf = ({ needs, engine }: StageShape): string =>
-  JSON.stringify([needs.model, needs.digest, needs.features, engine]);
-const shapeOf = (group: string): { readonly needs: Needs; readonly engine: string | null } => {
-  const [model, digest, features, engine] = JSON.parse(group) as [string, string, string[], string | null];
-  return { needs: { model, digest, features }, engine };
-};
-
 /** A desk, new or as it was saved. */
 export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const states = new Map<string, DeskState>();
@@ -127,27 +115,6 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const isFree = (server: DeskServer, state: DeskState, now: number): boolean =>
     isUp(state, now) && state.fullUntil <= now && state.held.size < server.backend.slots;
 
-  function fitsOf(servers: readonly DeskServer[]): Fits {
-    const known = new Map<string, readonly Fitting[]>();
-    return (group) => {
-      const before = known.get(group);
-      if (before) return before;
-      const { needs, engine } = shapeOf(group);
-      const fits = servers.flatMap((server) => {
-        const { fit } = fitOf(server, needs, engine);
-        return fit ? [{ ...server, fit }] : [];
-      });
-      known.set(group, fits);
-      return fits;
-    };
-  }
-
-  /** Which groups are served by a server that serves `group`, too. */
-  function competing(group: string, fits: Fits): OfGroup {
-    const own = new Set(fits(group).map(({ backend }) => backend.id));
-    return (other) => other === group || fits(other).some(({ backend }) => own.has(backend.id));
-  }
-
   /** Those that fit, and those that may: nothing is known of their models. None that is drained. */
   const mayFit = (group: string, servers: readonly DeskServer[]): readonly DeskServer[] => {
     const { needs, engine } = shapeOf(group);
@@ -172,9 +139,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     };
   }
 
-  /** The server a waiting job gets now; null: it rather waits, or has to. */
-  function serverFor({ request, group }: DeskPlace, fits: Fits, now: number): Fitting | null {
-    const up = fits(group).filter(({ backend }) => isUp(stateOf(backend.id), now));
+  /** The server a waiting stage gets now of those that fit; null: it rather waits, or has to. */
+  function serverFor(request: SlotRequest, fits: readonly Fitting[], now: number): Fitting | null {
+    const up = fits.filter(({ backend }) => isUp(stateOf(backend.id), now));
     const [best] = choose(
       up.map((server) => choosable(server, now)),
       request,
@@ -208,7 +175,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       server.fault = outcome.what;
     }
     if (outcome.kind === 'busy') {
-      server.fullUntil = now + Math.min(MAX_PAUSE_MS, outcome.retryMs);
+      // who refuses again and again is asked less and less often, whatever it says
+      const least = LEAST_PAUSE_MS * 2 ** Math.min(10, server.refusals++);
+      server.fullUntil = now + Math.min(MAX_PAUSE_MS, Math.max(least, outcome.retryMs));
       line.charge(held.account, held.group, -held.tflops);
     }
     // what told nothing of the server's pace leaves the time to the next outcome that does
@@ -217,7 +186,10 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     const before = server.breaker.state;
     // one job alone does not put a server out, however often it fails there
     const isCounted = outcome.kind === 'wrong' && server.faultJob !== held.job;
-    if (outcome.kind === 'done') server.faultJob = null;
+    if (outcome.kind === 'done') {
+      server.faultJob = null;
+      server.refusals = 0;
+    }
     if (outcome.kind === 'wrong') server.faultJob = held.job;
     await held.settle(outcome.kind === 'done' ? 'well' : isCounted ? 'wrong' : 'neither');
     if (before !== 'open' && server.breaker.state === 'open') server.openings++;
@@ -239,32 +211,37 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   function turns(servers: readonly DeskServer[], now: number): readonly Turn[] {
     endLeases(now);
     const given: Turn[] = [];
-    const passed = new Set<string>();
     const fits = fitsOf(servers);
-    const hasFree = (group: string): boolean =>
+    const isAnyFree = (group: string): boolean =>
       fits(group).some((server) => isFree(server, stateOf(server.backend.id), now));
+    // who rather waits does so until something is given back; and so does whoever is like it
+    const waits = new Set<string>();
     for (;;) {
-      const served = new Map<string, boolean>();
-      const isServed = (group: string): boolean => {
-        const known = served.get(group) ?? hasFree(group);
-        served.set(group, known);
-        return known;
-      };
-      let next: { readonly place: DeskPlace; readonly server: Fitting } | null = null;
-      for (const place of line.inOrder(isServed)) {
-        if (passed.has(place.job)) continue;
-        const server = serverFor(place, fits, now);
-        if (server) {
-          next = { place, server };
-          break;
-        }
-        passed.add(place.job);
-        if (passed.size >= MAX_LOOKS) break;
-      }
+      const served = new Set([...line.waiting()].flatMap(([group]) => (isAnyFree(group) ? [group] : [])));
+      if (served.size === 0) return given;
+      const next = nextTurn((group) => served.has(group), waits, fits, now);
       if (!next) return given;
       line.remove(next.place.job);
       given.push(give(next.place, next.server, now));
     }
+  }
+
+  /** Whose turn it is of those that are served, and where; what it met that rather waits joins `waits`. */
+  function nextTurn(
+    isServed: OfGroup,
+    waits: Set<string>,
+    fits: Fits,
+    now: number,
+  ): { readonly place: DeskPlace; readonly server: Fitting } | null {
+    let looks = 0;
+    for (const place of line.inOrder(isServed)) {
+      if (++looks > MAX_LOOKS) break;
+      if (waits.has(place.likeness)) continue;
+      const server = serverFor(place.request, fits(place.group), now);
+      if (server) return { place, server };
+      waits.add(place.likeness);
+    }
+    return null;
   }
 
   /**
@@ -310,6 +287,14 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     });
     return tflops / rate;
   }
+
+  /** Accounts that wait, hold slots or are about to come. */
+  const numAccounts = (): number =>
+    new Set([
+      ...[...line.waitingIn(() => true)].map(({ account }) => account),
+      ...[...states.values()].flatMap(({ held }) => [...held.values()].map(({ account }) => account)),
+      ...[...admitted.values()].map(({ account }) => account),
+    ]).size;
 
   const saveServers = (): SavedServers =>
     [...states].map(([id, { breaker, pace, fault }]) => [id, breaker.save(), pace, fault] as const);
@@ -366,9 +351,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       if (takers.length === 0) return { kind: 'none' };
       const waitMs = waitFor({ account, group }, servers, fits, now);
       if (jobs.length > 0 && waitMs !== null && waitMs > mostMs) {
-        // the wait gets shorter with the time, and by whole stages
+        // the wait gets shorter as time passes, by whole stages, and of each account there may be one in between
         const stageMs = Math.max(0, ...takers.map(({ backend }) => longestStage(stateOf(backend.id), now)));
-        return { kind: 'full', waitMs, retryMs: Math.max(1000, Math.ceil(waitMs - mostMs + stageMs)) };
+        return { kind: 'full', waitMs, retryMs: Math.max(1000, Math.ceil(waitMs - mostMs + stageMs * numAccounts())) };
       }
       if (line.size + admitted.size + jobs.length > MAX_PLACES)
         return { kind: 'full', waitMs: waitMs ?? FULL_MS, retryMs: FULL_MS };
@@ -411,11 +396,6 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       line: [...line.all()].map(({ request }) => ({ ...request, released: null })),
     }),
   };
-}
-
-function placeOf(request: SlotRequest): DeskPlace {
-  const { job, account, tflops, restTflops, hasBegun, since } = request;
-  return { job, account, group: groupOf(request), tflops, restTflops, hasBegun, since, request };
 }
 
 /** The least time that one of these takes to come up; 0 where none says. */

@@ -1,6 +1,6 @@
 /**
- * The line of jobs that wait for a stage server. Fair by account: of A accounts with work waiting each receives at least
- * 1/A of the work that is given out, give or take one stage. Within an account what has begun goes before what has not,
+ * The line of jobs that wait for a stage server. Fair by account: of A accounts with work waiting each receives at
+ * least 1/A of the work that is given out, give or take one stage. Within an account what has begun goes before what has not,
  * then who came first. Pure, but for the line itself.
  */
 
@@ -240,21 +240,20 @@ export function makeLine<P extends Place>(): Line<P> {
     position(job, competes) {
       const place = places.get(job);
       if (!place) return 0;
-      const counts = (queues: Iterable<Queue<P>>, of: (queue: Queue<P>) => number): number =>
-        [...queues].reduce((sum, queue) => sum + of(queue), 0);
-      const inThese = ({ groups }: Account<P>) =>
-        [...groups].flatMap(([group, queue]) => (competes(group) ? [queue] : []));
       // its own place among those of its account, and as many of every other account
-      const own = counts(inThese(accounts.get(place.account) as Account<P>), ({ begun, fresh }) =>
-        place.hasBegun ? placeIn(begun, sinceOf, place.since) : begun.length + placeIn(fresh, sinceOf, place.since),
-      );
+      let own = 0;
+      for (const [group, { begun, fresh }] of (accounts.get(place.account) as Account<P>).groups) {
+        if (!competes(group)) continue;
+        if (place.hasBegun) own += placeIn(begun, sinceOf, place.since);
+        else own += begun.length + placeIn(fresh, sinceOf, place.since);
+      }
       let sum = own;
-      for (const other of order)
-        if (other.tag !== place.account)
-          sum += Math.min(
-            own,
-            counts(inThese(other), ({ begun, fresh }) => begun.length + fresh.length),
-          );
+      for (const { tag, groups: queues } of order) {
+        if (tag === place.account) continue;
+        let waiting = 0;
+        for (const [group, { begun, fresh }] of queues) if (competes(group)) waiting += begun.length + fresh.length;
+        sum += Math.min(own, waiting);
+      }
       return sum;
     },
     waiting: () => groups,

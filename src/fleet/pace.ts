@@ -21,8 +21,8 @@ export const addWork = (
 ): Pace => ({ ms: (pace?.ms ?? 0) * KEPT + ms, tflops: (pace?.tflops ?? 0) * KEPT + tflops, at: now });
 
 /**
- * Milliseconds a TFLOP; null where nobody knows, or not any more. Of a server that only wasted time nothing is expected,
- * for twice the time that it wasted.
+ * Milliseconds a TFLOP; null where nobody knows, or not any more. Of a server that only wasted time nothing is
+ * expected, for twice the time that it wasted.
  */
 export function paceAt(pace: Pace | null, now: number): number | null {
   if (!pace || now - pace.at > (pace.tflops > 0 ? FORGOTTEN_MS : Math.min(FORGOTTEN_MS, 2 * pace.ms))) return null;

@@ -92,7 +92,7 @@ export interface ServerView {
   readonly id: string;
   /** `draining`: its weight is 0; `unknown`: it never said which models it has */
   readonly state: 'ready' | 'full' | 'probing' | 'out' | 'draining' | 'unknown';
-  /** why it is not ready, in words; null where it is */
+  /** why it is not ready, in words, or what its last stage there came to; null: nothing is wrong */
   readonly reason: string | null;
   readonly weight: number;
   readonly slots: number;

@@ -23,16 +23,23 @@ export interface Coming {
   readonly mostMs: number;
 }
 
+/** Jobs that may come: the regions where they may run, that first which lets them in, and who counts on them there. */
+export interface Admitted {
+  readonly regions: readonly string[];
+  /** null: no dispatcher was asked, or none answered */
+  readonly dispatcher: string | null;
+}
+
 /**
- * The regions of jobs, that first which takes them; or, where the line is too long in every one, the 503 Problem that
- * says when it is shorter. Never rejects.
+ * Where jobs may come; or, where the line is too long in every region, the 503 Problem that says when it is shorter.
+ * Never rejects.
  */
 export async function admitJobs(
   env: Env,
   { account }: Caller,
   { servers, regions: places }: Offer,
   { jobIds, draft: { needs, flops, count }, regions, mostMs: longestMs }: Coming,
-): Promise<readonly string[] | Problem> {
+): Promise<Admitted | Problem> {
   const mostMs = TAKEN_SHARE * longestMs;
   const tag = await accountTag(env.SIGNING_SECRET, account);
   const question = { jobs: jobIds, account: tag, needs, tflops: flops / count / 1e12, mostMs };
@@ -41,12 +48,27 @@ export async function admitJobs(
     for (const name of poolsOf(servers, region, needs.model)) {
       const limits = { regions: places, limitMs: DISPATCHER_MS };
       const answer = (await askDispatchers(env, [name], limits, (one) => one.admit(question))).get(name);
-      if (!answer || answer instanceof Error || answer.kind === 'come')
-        return [region, ...regions.filter((other) => other !== region)];
+      const isLetIn = answer && !(answer instanceof Error) && answer.kind === 'come';
+      if (isLetIn || !answer || answer instanceof Error) {
+        const first = [region, ...regions.filter((other) => other !== region)];
+        return { regions: first, dispatcher: isLetIn ? name : null };
+      }
       if (answer.kind === 'full' && (shortest === null || answer.retryMs < shortest.retryMs)) shortest = answer;
     }
   }
-  return shortest ? tooLong(shortest, mostMs) : regions;
+  return shortest ? tooLong(shortest, mostMs) : { regions, dispatcher: null };
+}
+
+/** Jobs that were let in do not come after all: nobody is to wait for the work they would have brought. */
+export async function keepAway(
+  env: Env,
+  { regions }: Offer,
+  admitted: Admitted | Problem,
+  jobIds: readonly string[],
+): Promise<void> {
+  if (admitted instanceof Problem || admitted.dispatcher === null) return;
+  const limits = { regions, limitMs: DISPATCHER_MS };
+  await askDispatchers(env, [admitted.dispatcher], limits, (one) => Promise.all(jobIds.map((id) => one.leave(id))));
 }
 
 function tooLong({ waitMs, retryMs }: { readonly waitMs: number; readonly retryMs: number }, mostMs: number): Problem {

@@ -18,7 +18,10 @@ const serverView = z
   .object({
     id: z.string(),
     state: z.enum(['ready', 'full', 'probing', 'out', 'draining', 'unknown', 'unused']),
-    reason: z.string().nullable().openapi({ description: 'why it is not ready' }),
+    reason: z
+      .string()
+      .nullable()
+      .openapi({ description: 'why it is not ready, or what its last stage came to; null: nothing is wrong' }),
     weight: z.number(),
     slots: z.int(),
     slots_held: z.int(),

@@ -17,7 +17,7 @@ import type { JobCalls, JobWithLogs, NewJob, Remote } from '../job/rpc.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import type { Webhook } from '../job/webhook.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import { admitJobs } from './admission.ts';
+import { admitJobs, keepAway } from './admission.ts';
 import { callJob, callObject } from './call-object.ts';
 import type { AppEnv, Caller, Env } from './env.ts';
 import { takeTry } from './gate.ts';
@@ -119,6 +119,8 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     }),
   ]);
   c.set('isKeyJudged', true);
+  const stayAway = (): void => c.executionCtx.waitUntil(keepAway(env, offer, admitted, jobIds));
+  if (started.kind !== 'new') stayAway();
   if (started.kind === 'key_out') takeTry(c);
   if (started.kind !== 'new' && started.kind !== 'again') throw refusal(started, draft.count);
   const { rate } = started;
@@ -132,7 +134,7 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     await moderate(env, draft, promptField);
     const plans = draft.plan(memo);
     const planned = started.kind === 'again' ? plans.map((one, i) => atMost(one, started.held[i] ?? null)) : plans;
-    const regions = admitted instanceof Problem ? placed.regions : admitted;
+    const { regions } = admitted instanceof Problem ? placed : admitted;
     const hint = regions[0] === placed.regions[0] ? placed.hint : hintOf(offer, regions[0]);
     const created = await Promise.all(
       started.jobIds.map((id, i) => {
@@ -143,6 +145,7 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     );
     return { ...apart(created), isReplay: started.kind === 'again', rate };
   } catch (fault) {
+    stayAway();
     // the entries of an earlier request are that one's
     if (started.kind === 'new')
       await giveUp(env, caller, started.jobIds, { fault, mayRepeat: idempotency?.repetition === null });

@@ -150,6 +150,10 @@ export function blameOf(fault: Fault): Blame {
   }
 }
 
+/** Whether a server says itself that the stage failed there: only that is counted. */
+export const isReported = (fault: Fault): boolean =>
+  fault.reason === 'reported' && !REPORTED_OF_SERVER.includes(fault.code);
+
 /** Servers at which a stage may come to nothing before it is no longer held against the next one. */
 const SUSPECT_AFTER = 2;
 

@@ -7,7 +7,15 @@ import { makeReceipt, type Receipt, type StageUsage } from '../billing/receipt.t
 import { plainWork, totalFlops, viewPlannedWork } from '../billing/work.ts';
 import { evaluatedSteps } from '../numerics/taylor.ts';
 import type { JobEvent } from './events.ts';
-import { blameOf, describeFailure, type FailureReason, type Fault, isWaiting, reasonOf } from './failures.ts';
+import {
+  blameOf,
+  describeFailure,
+  type FailureReason,
+  type Fault,
+  isReported,
+  isWaiting,
+  reasonOf,
+} from './failures.ts';
 import type { ImageView, JobRecord, Room } from './job.ts';
 import { selectionOf } from './selection.ts';
 import { FIRST_ROOM, roomName } from './story.ts';
@@ -17,7 +25,7 @@ import { jobPath } from './view.ts';
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 /** Servers that a stage is sent to one after the other without a pause. */
 const AT_ONCE = 3;
-/** How often it is looked whether a stage server can take the job: as long again as it has been looked, within these. */
+/** How often it is looked whether a server can take the job: as long again as it has been looked, within these. */
 const LOOK_MS = { least: 1000, most: 60_000 } as const;
 /**
  * A job in a line is called. It asks by itself, in case nobody calls, when twice the time is over that it was to wait,
@@ -99,6 +107,8 @@ export interface Met {
   readonly elsewhere: number;
   /** there is a server where it has not come to nothing yet */
   readonly hasOther: boolean;
+  /** a dispatcher gave the slot: it knows when a busy server takes something again */
+  readonly isDispatched: boolean;
 }
 
 /**
@@ -139,10 +149,10 @@ export function afterFault(
   const isNoTry = isWaiting(fault);
   const tries = record.tries + (isNoTry ? 0 : 1);
   const end = { kind: 'end', reason: reasonOf(fault), message, attempts: tries } as const;
-  const isOver = fault.reason === 'reported' && met.reported + 1 >= patience.attempts;
-  if (blameOf(fault) === 'job' || isOver || isOutOfPatience(record, patience, now)) return end;
+  const isOver = isReported(fault) && met.reported + 1 >= patience.attempts;
   const busySince = since(record, now);
-  const wait = Math.min(pauseFor(fault, met, now - busySince), Math.max(0, busySince + patience.queueMs - now));
+  const wait = pauseFor(fault, met, now - busySince);
+  if (blameOf(fault) === 'job' || isOver || now + wait - busySince >= patience.queueMs) return end;
   const event: JobEvent =
     fault.reason === 'busy'
       ? { type: 'queued', data: { job_id: record.id, stage, position: null, eta_ms: null } }
@@ -153,14 +163,15 @@ export function afterFault(
   return {
     kind: 'delay',
     changes: { tries, busySince, notBefore: now + wait },
-    // told once for each wait, however often servers are asked
-    event: isNoTry && record.busySince !== null ? null : event,
+    // told once, however often a server that takes nothing is asked
+    event: isNoTry && met.faultsThere > 0 ? null : event,
   };
 }
 
 /** Milliseconds until the stage goes out again. `waitedMs` is how long it has come to nothing. */
-function pauseFor(fault: Fault, { faultsThere, elsewhere, hasOther }: Met, waitedMs: number): number {
-  if (fault.reason === 'busy') return hasOther ? 0 : Math.min(BACKOFF_MS.most, fault.retryAfterMs);
+function pauseFor(fault: Fault, { faultsThere, elsewhere, hasOther, isDispatched }: Met, waitedMs: number): number {
+  if (fault.reason === 'busy')
+    return isDispatched ? 0 : Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, fault.retryAfterMs));
   // a stage that fails everywhere does not run through the whole fleet at once
   if (blameOf(fault) === 'server' && hasOther && elsewhere < AT_ONCE) return 0;
   // as long again as it has been, so that a server that fell over is not hit by everybody at once
@@ -170,8 +181,8 @@ function pauseFor(fault: Fault, { faultsThere, elsewhere, hasOther }: Met, waite
 }
 
 /**
- * What waiting does to a job that no server has a slot for: in a line it is called, elsewhere it looks again. Null where
- * it has waited as long as it may.
+ * What waiting does to a job that no server has a slot for: in a line it is called, elsewhere it looks again. Null
+ * where it has waited as long as it may.
  */
 export function whileWaiting(
   record: JobRecord,

@@ -32,7 +32,7 @@ const anyServers = fc
     fc.record({
       weight: fc.constantFrom(0, 0.1, 0.5, 1, 2),
       pace: anyPace,
-      outstanding: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 100, noNaN: true })),
+      outstanding: fc.oneof(fc.constant(0), fc.double({ min: 0.001, max: 100, noNaN: true })),
       workingMs: fc.nat(100_000),
       isFree: fc.boolean(),
       given: fc.double({ min: 0, max: 50, noNaN: true }),
@@ -43,7 +43,7 @@ const anyServers = fc
 const anyStage = fc.record({
   tflops: fc.double({ min: 0.001, max: 100, noNaN: true }),
   last: fc.constantFrom(null, ...IDS, 'gone'),
-  movingTflops: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 10, noNaN: true })),
+  movingTflops: fc.oneof(fc.constant(0), fc.double({ min: 0.001, max: 10, noNaN: true })),
   tried: fc.subarray(IDS),
 });
 

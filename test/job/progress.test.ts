@@ -73,8 +73,8 @@ describe('progress', () => {
 
   test('of a wait in a queue is told and never stored', () => {
     const { log, progress } = heardBy();
-    progress.add('job', 1, { event: 'queued', position: 2, eta_ms: null });
-    progress.add('job', 1, { event: 'queued', position: 1, eta_ms: null });
+    progress.add('job', 1, { event: 'queued', position: 2, eta_ms: 900 });
+    progress.add('job', 1, { event: 'queued', position: 1, eta_ms: 900 });
     expect(progress.latest()?.event).toMatchObject({ type: 'queued', data: { position: 1 } });
     progress.flush();
     expect(log).toEqual(['tq2', 'tq1']);

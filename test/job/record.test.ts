@@ -20,7 +20,7 @@ import { FLUX, planOn, value } from './requests.ts';
 
 const PATIENCE: Patience = { attempts: 3, queueMs: 900_000 };
 /** The stage came to nothing nowhere yet, and there is one server. */
-const FIRST: Met = { reported: 0, faultsThere: 0, hasOther: false };
+const FIRST: Met = { reported: 0, faultsThere: 0, elsewhere: 0, hasOther: false };
 const record = (changes: Partial<JobRecord> = {}): JobRecord => ({
   ...newRecord(
     {
@@ -68,7 +68,12 @@ const OF_NOBODY: readonly Fault[] = [
 const OF_BUCKET: Fault = { reason: 'storage_failed', detail: 'x' };
 const ALL: readonly Fault[] = [...OF_SERVER, ...REPORTED, ...OF_JOB, ...OF_NOBODY, OF_BUCKET];
 const anyFault = fc.constantFrom(...ALL);
-const anyMet = fc.record({ reported: fc.nat(1), faultsThere: fc.nat(1000), hasOther: fc.boolean() });
+const anyMet = fc.record({
+  reported: fc.nat(1),
+  faultsThere: fc.nat(1000),
+  elsewhere: fc.nat(64),
+  hasOther: fc.boolean(),
+});
 
 const verdictOn = (job: JobRecord, fault: Fault, now: number, met = FIRST, patience = PATIENCE) =>
   afterFault(job, 1, fault, { patience, met, now });
@@ -84,13 +89,23 @@ describe('a fault', () => {
   test('of the server puts it out, of anybody else it says nothing of the server, and one that is busy says how long', () => {
     for (const fault of ALL) {
       const kind = blameOf(fault) === 'server' ? 'wrong' : fault.reason === 'busy' ? 'busy' : 'dropped';
-      expect(slotOutcomeOf(fault)).toMatchObject({ kind });
+      expect(slotOutcomeOf(fault, 0)).toMatchObject({ kind });
     }
-    expect(slotOutcomeOf({ reason: 'busy', retryAfterMs: 3000 })).toEqual({ kind: 'busy', retryMs: 3000 });
-    expect(slotOutcomeOf({ reason: 'gateway', status: 404 })).toEqual({
+    expect(slotOutcomeOf({ reason: 'busy', retryAfterMs: 3000 }, 0)).toEqual({ kind: 'busy', retryMs: 3000 });
+    expect(slotOutcomeOf({ reason: 'gateway', status: 404 }, 0)).toEqual({
       kind: 'wrong',
       what: 'Something between here and the stage server answered with status 404.',
     });
+  });
+
+  test('of a stage at which two others failed is held against nobody, but for who does not even take it', () => {
+    for (const fault of OF_SERVER) {
+      expect(slotOutcomeOf(fault, 1).kind).toBe('wrong');
+      const isTaken = ['server_error', 'invalid_response', 'timeout'].includes(fault.reason);
+      expect([fault, slotOutcomeOf(fault, 2).kind]).toEqual([fault, isTaken ? 'dropped' : 'wrong']);
+    }
+    for (const fault of REPORTED) expect(slotOutcomeOf(fault, 2)).toEqual({ kind: 'dropped' });
+    expect(slotOutcomeOf({ reason: 'busy', retryAfterMs: 3000 }, 9)).toEqual({ kind: 'busy', retryMs: 3000 });
   });
 
   test('leaves the stage running where the line broke, and not where the server hangs, refuses or reports', () => {
@@ -170,9 +185,17 @@ describe('the pause', () => {
 
   test('is none where another server has not been tried', () => {
     for (const fault of [...OF_SERVER, ...REPORTED, BUSY])
-      expect(verdictOn(record(), fault, 5000, { ...here(7), hasOther: true })).toMatchObject({
+      expect(verdictOn(record(), fault, 5000, { ...here(7), elsewhere: 2, hasOther: true })).toMatchObject({
         changes: { notBefore: 5000, busySince: 5000 },
       });
+  });
+
+  test('grows from the fourth server on, where a stage fails at one after the other', () => {
+    const pauses = [2, 3, 4, 5, 60].map((elsewhere) => {
+      const verdict = verdictOn(record(), CUT, 0, { ...FIRST, elsewhere, hasOther: true });
+      return verdict.kind === 'delay' && verdict.changes.notBefore;
+    });
+    expect(pauses).toEqual([0, 500, 1000, 2000, 30_000]);
   });
 
   test('before the same server again doubles, up to half a minute', () => {
@@ -226,12 +249,14 @@ describe('waiting for a slot', () => {
     whileWaiting(job, 2, line, { patience: PATIENCE, now });
   const LINE = { position: 3, etaMs: 4000 };
 
-  test('in a line a job is called, so it asks by itself only every half minute and longer', () => {
+  test('in a line a job is called, so it asks by itself only when that should have been long ago', () => {
     expect(wait(record(), 5000, LINE)).toEqual({
       kind: 'delay',
-      changes: { busySince: 5000, notBefore: 35_000 },
+      changes: { busySince: 5000, notBefore: 18_000 },
       event: { type: 'queued', data: { job_id: 'j', stage: 2, position: 3, eta_ms: 4000 } },
     });
+    for (const etaMs of [null, 100_000])
+      expect(wait(record(), 5000, { position: 3, etaMs })?.changes.notBefore).toBe(35_000);
     expect(wait(record({ busySince: 0 }), 100_000, LINE)).toMatchObject({ changes: { notBefore: 200_000 } });
   });
 
@@ -241,19 +266,23 @@ describe('waiting for a slot', () => {
     expect(wait(record({ busySince: 0 }), 200_000, null)?.changes).toMatchObject({ notBefore: 260_000 });
   });
 
-  test('asks at most as often as twice and once each half minute of the wait, and is told once', () => {
+  test('asks again less and less often, five times in a minute and ten in a quarter of an hour, and is told once', () => {
+    const eta = fc.constantFrom(null, 0, 4000, 60_000);
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 899_999 }), (waited) => {
+      fc.property(fc.integer({ min: 1, max: 899_999 }), eta, (waited, etaMs) => {
         let job = record();
         let asked = 0;
         let told = 0;
         for (let now = 0; now < waited; now = job.notBefore) {
-          const verdict = wait(job, now, LINE);
+          const verdict = wait(job, now, { position: 1, etaMs });
           asked++;
           told += verdict?.event ? 1 : 0;
           job = { ...job, ...verdict?.changes };
         }
-        expect(asked).toBeLessThanOrEqual(2 + waited / 30_000);
+        // where the wait is not known, or long, that is no more than twice and once each half minute
+        const longest = etaMs === 0 || etaMs === 4000 ? 2 + Math.log2(Math.max(1, waited / 5000)) : 2 + waited / 30_000;
+        expect(asked).toBeLessThanOrEqual(longest);
+        expect(asked).toBeLessThanOrEqual(waited <= 60_000 ? 5 : 10);
         expect(told).toBe(1);
       }),
     );

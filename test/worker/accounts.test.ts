@@ -384,6 +384,8 @@ describe('an idempotency key', () => {
       await state.storage.deleteAlarm();
       await state.storage.deleteAll();
     });
+    // what it has in memory it would not have either
+    await evictDurableObject(env.JOBS.getByName(ids[0] as string));
     await runInDurableObject(accountOf(key), (_, state) => {
       state.storage.sql.exec("UPDATE job SET status = 'open', is_created = 0 WHERE id = ?", ids[0] as string);
     });

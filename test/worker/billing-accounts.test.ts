@@ -1,5 +1,5 @@
 /** Billing of accounts: limits and terms, the books compared, the ledger kept elsewhere and put back. */
-import { runInDurableObject } from 'cloudflare:test';
+import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import type { JobObject } from '../../durable-objects/job.ts';
@@ -291,6 +291,7 @@ describe('reconciling', () => {
       await storage.deleteAlarm();
       await storage.deleteAll();
     });
+    await evictDurableObject(jobOf(id));
     expect(await differences(key)).toEqual([
       { kind: 'job_missing', subject: id, expected: 'a job that is done', found: 'none' },
     ]);

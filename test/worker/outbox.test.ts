@@ -4,9 +4,10 @@ import { describe, expect, test } from 'vitest';
 import { readAttempts } from '../../durable-objects/attempts.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { readRow } from '../../durable-objects/job-tables.ts';
-import { hastenLetters } from '../../durable-objects/outbox-tables.ts';
+import { addLetter, hastenLetters, lettersOf, removeForget } from '../../durable-objects/outbox-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import type { JobRecord } from '../../src/job/job.ts';
+import { forget } from '../../src/job/outbox.ts';
 import { within } from '../../src/stage/time-limit.ts';
 import { call, createJob, openAccount, SMALL, watch, watchAll } from './call.ts';
 import { enterJob } from './enter.ts';
@@ -51,6 +52,23 @@ const DEAF = {
     erased: () => Promise.reject(new Error('away for a test')),
   }),
 };
+
+test('a stage that is asked for again is not stopped by the letter that was to stop its earlier run there', async () => {
+  const { id } = await createJob(FOX);
+  const left = await runInDurableObject(stubOf(id), ({ rows }, state) =>
+    state.storage.transactionSync(() => {
+      const sent = ['a.1', 'a.2'].flatMap((stageId) => ['x', 'y'].map((backend) => ({ backend, stageId })));
+      const later = Date.now() + 60_000;
+      for (const each of sent) addLetter(rows, forget({ ...each, outcome: 'sent', worker: null }), later);
+      removeForget(rows, 'x', 'a.1');
+      const letters = lettersOf(rows, 'forget').map(({ payload }) => `${payload.backend} ${payload.stageId}`);
+      for (const each of sent) removeForget(rows, each.backend, each.stageId);
+      return letters;
+    }),
+  );
+  expect(left).toEqual(['y a.1', 'x a.2', 'y a.2']);
+  await watchAll(id);
+});
 
 describe('every end stores a receipt of the work that was reported', () => {
   test('a job cancelled in its second stage has the first one on it', async () => {

@@ -249,6 +249,8 @@ describe('one broken row breaks one job, by name', () => {
 
   test('an event: it is left out, and the others are shown', async () => {
     const id = await create(undefined, FOX);
+    await watchAll(id);
+    // what is stored: progress was live alone
     const before = await watchAll(id);
     const breaks = (name: string, type: string) => `${name} = REPLACE(${name}, '{"type":"${type}"', '{')`;
     await sqlOf(id, (sql) => {

@@ -9,7 +9,9 @@ import {
   IN_FLIGHT_BYTES,
   inFlight,
   MAX_WATCHERS,
+  PING,
   type Place,
+  PONG,
   STALLED_MS,
   watchRequest,
 } from '../../src/job/watching.ts';
@@ -276,6 +278,21 @@ describe('an object that hibernates', () => {
     expect(reader.ids()).toEqual(upTo(reader.ids().length));
     expect(reader.text()).toMatch(/event: done\n.*\n\n$/);
     expect(await (await waited).json()).toMatchObject({ id, status: 'done' });
+  });
+
+  test('answers for its life while it sleeps', async () => {
+    const id = await waitingJob();
+    const wish = { owner: null, mode: 'end', after: 0 } as const;
+    const socket = (await stubOf(id).fetch(watchRequest(wish))).webSocket as WebSocket;
+    const answered = new Promise((resolve) =>
+      socket.addEventListener('message', ({ data }) => data === PONG && resolve(data)),
+    );
+    socket.accept();
+    await evictDurableObject(stubOf(id));
+    socket.send(PING);
+    expect(await answered).toBe(PONG);
+    socket.close(1000);
+    await cancel(id);
   });
 
   test('and is lost instead: the Worker opens other sockets, and every event comes once', async () => {

@@ -1,0 +1,654 @@
+/**
+ * The desk of a dispatcher: a model test with random jobs, outcomes, lost leases, restarts, and servers that come and
+ * go, then examples with numbers. The clock is set by hand, because the breakers read it.
+ */
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { type Desk, LEASE_MS, makeDesk, type Turn } from '../../src/fleet/desk.ts';
+import type { DeskServer } from '../../src/fleet/desk-state.ts';
+import type { AdmissionRequest, Slot, SlotOutcome, SlotRequest } from '../../src/fleet/slots.ts';
+import { known, NEEDS, servedFacts } from './servers.ts';
+
+const T = 1_700_000_000_000;
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['Date'], now: T });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+const now = () => Date.now();
+const pass = (ms: number) => void vi.setSystemTime(now() + ms);
+
+type Config = { weight?: number; slots?: number; engine?: string; isKnown?: boolean; coldStart?: number | null };
+function server(id: string, { weight = 1, slots = 2, engine = 'e1', isKnown = true, coldStart = null }: Config = {}) {
+  const { backend, ...said } = known(id, isKnown ? [servedFacts({ engine_class: engine })] : null);
+  return {
+    ...said,
+    backend: { ...backend, weight, slots, cold_start_seconds: coldStart },
+    listedAt: isKnown ? T : null,
+  } satisfies DeskServer;
+}
+const wants = (job: string, more: Partial<SlotRequest> = {}): SlotRequest => ({
+  job,
+  account: 'a',
+  needs: NEEDS,
+  engine: null,
+  tflops: 1,
+  restTflops: 1,
+  hasBegun: false,
+  since: now(),
+  last: null,
+  movingTflops: 0.01,
+  tried: [],
+  released: null,
+  ...more,
+});
+const asks = (job: string, more: Partial<AdmissionRequest> = {}): AdmissionRequest => ({
+  jobs: [job],
+  account: 'a',
+  needs: NEEDS,
+  tflops: 1,
+  mostMs: 60_000,
+  ...more,
+});
+const DONE = (ms = 1000): SlotOutcome => ({ kind: 'done', ms });
+const WRONG: SlotOutcome = { kind: 'wrong', what: 'answered 500' };
+
+/** The slots a desk has given out as one sees it who is called by it. */
+function watch(desk: Desk) {
+  const held = new Map<string, Slot>();
+  const called: Turn[] = [];
+  const turn = (servers: readonly DeskServer[]): readonly Turn[] => {
+    const turns = desk.turns(servers, now());
+    for (const each of turns) {
+      held.set(each.job, each.slot);
+      called.push(each);
+    }
+    return turns;
+  };
+  return {
+    held,
+    called,
+    turn,
+    async ask(request: SlotRequest, servers: readonly DeskServer[]) {
+      const answer = await desk.ask(request, servers, now());
+      turn(servers);
+      return answer;
+    },
+    async ends(job: string, outcome: SlotOutcome, servers: readonly DeskServer[]) {
+      const slot = held.get(job) as Slot;
+      held.delete(job);
+      await desk.release(job, { lease: slot.lease, outcome }, now());
+      return turn(servers);
+    },
+  };
+}
+/** A desk whose servers are known to take so many milliseconds for a TFLOP. */
+async function pacedDesk(paces: Readonly<Record<string, number>>): Promise<Desk> {
+  const desk = makeDesk(null, now());
+  for (const [id, ms] of Object.entries(paces)) {
+    const only = [server(id)];
+    const { ask, held, ends } = watch(desk);
+    await ask(wants(`warm-${id}`), only);
+    expect(held.size).toBe(1);
+    pass(ms);
+    await ends(`warm-${id}`, DONE(ms), only);
+  }
+  return desk;
+}
+
+const IDS = ['s0', 's1', 's2'];
+const SLOTS = [1, 2, 3];
+type Step =
+  | { do: 'ask'; job: number; last: string | null; tried: string[]; engine: string | null }
+  | { do: 'end'; which: number; outcome: SlotOutcome; isAsking: boolean }
+  | { do: 'lapse' | 'leave' | 'renew'; which: number }
+  | { do: 'pass'; ms: number }
+  | { do: 'configure'; id: string; weight: number; isKnown: boolean }
+  | { do: 'restart' };
+const anyOutcome = fc.oneof(
+  { weight: 3, arbitrary: fc.nat(5000).map((ms): SlotOutcome => ({ kind: 'done', ms })) },
+  { weight: 3, arbitrary: fc.constant(WRONG) },
+  { weight: 1, arbitrary: fc.constantFrom(0, 3000, 1e12).map((retryMs): SlotOutcome => ({ kind: 'busy', retryMs })) },
+  { weight: 1, arbitrary: fc.constant<SlotOutcome>({ kind: 'dropped' }) },
+);
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('ask' as const),
+      job: fc.nat(30),
+      last: fc.constantFrom(null, ...IDS),
+      tried: fc.subarray(IDS),
+      engine: fc.constantFrom(null, 'e1', 'e2'),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('end' as const),
+      which: fc.nat(),
+      outcome: anyOutcome,
+      isAsking: fc.boolean(),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constantFrom('lapse' as const, 'leave' as const, 'renew' as const),
+      which: fc.nat(),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.nat(20_000) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('configure' as const),
+      id: fc.constantFrom(...IDS),
+      weight: fc.constantFrom(0, 0.1, 1, 3),
+      isKnown: fc.boolean(),
+    }),
+  },
+  { weight: 1, arbitrary: fc.constant({ do: 'restart' as const }) },
+);
+
+test('no server has more than its slots, no job two, none is lost: all are served once the servers are well', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyStep, { maxLength: 80 }), async (steps) => {
+      vi.setSystemTime(T);
+      let desk = makeDesk(null, now());
+      const configs = new Map(IDS.map((id) => [id, { weight: 1, isKnown: true }]));
+      const fleet = (): DeskServer[] =>
+        IDS.map((id, i) => server(id, { ...configs.get(id), slots: SLOTS[i] as number, engine: i < 2 ? 'e1' : 'e2' }));
+      const waiting = new Map<string, SlotRequest>();
+      /** what jobs hold, and until when */
+      const held = new Map<string, { slot: Slot; until: number; request: SlotRequest }>();
+      /** slots whose holder is dead, until they lapse */
+      const dead = new Set<string>();
+      const stateOf = (id: string) => desk.view(fleet(), now()).servers.find((each) => each.id === id)?.state;
+      let wasOut = new Map<string, boolean>();
+
+      const lapse = () => {
+        for (const [job, { until }] of held)
+          if (until <= now()) {
+            held.delete(job);
+            dead.delete(job);
+          }
+      };
+      const giveOut = () => {
+        lapse();
+        wasOut = new Map(IDS.map((id) => [id, stateOf(id) === 'out' || stateOf(id) === 'probing']));
+        const taken = new Map<string, number>();
+        for (const { job, slot } of desk.turns(fleet(), now())) {
+          const request = waiting.get(job);
+          expect(request, `${job} is called and waits for nothing`).not.toBe(undefined);
+          expect(held.has(job)).toBe(false);
+          waiting.delete(job);
+          held.set(job, { slot, until: now() + LEASE_MS, request: request as SlotRequest });
+          if (request?.engine) expect(slot.engineClass).toBe(request.engine);
+          expect(configs.get(slot.backend)?.isKnown).toBe(true);
+          if (configs.get(slot.backend)?.weight === 0) expect(request?.last).toBe(slot.backend);
+          taken.set(slot.backend, (taken.get(slot.backend) ?? 0) + 1);
+        }
+        // one that is out is given one stage, and nothing beside it
+        for (const [id, count] of taken)
+          if (wasOut.get(id)) expect([id, count, stateOf(id)]).toEqual([id, 1, 'probing']);
+      };
+      const ask = async (request: SlotRequest) => {
+        const before = held.get(request.job);
+        const answer = await desk.ask(request, fleet(), now());
+        if (answer.kind === 'slot') {
+          expect(answer.slot).toEqual(before?.slot);
+          held.set(request.job, { ...(before as NonNullable<typeof before>), until: now() + LEASE_MS });
+        } else held.delete(request.job);
+        if (answer.kind === 'line') {
+          expect(answer.position).toBeGreaterThanOrEqual(1);
+          expect(answer.etaMs === null || answer.etaMs >= 0).toBe(true);
+          waiting.set(request.job, request);
+        } else waiting.delete(request.job);
+        if (answer.kind === 'none') expect(answer.unfit).toHaveLength(IDS.length);
+        giveOut();
+      };
+      const check = () => {
+        const view = desk.view(fleet(), now());
+        for (const [i, { id, held: count }] of view.servers.entries()) {
+          expect(count).toBeLessThanOrEqual(SLOTS[i] as number);
+          const own = [...held.values()].filter(({ slot, until }) => slot.backend === id && until > now());
+          expect(count).toBeGreaterThanOrEqual(own.length);
+        }
+        expect(view.lines.reduce((sum, line) => sum + line.waiting, 0)).toBe(waiting.size);
+        const due = desk.dueAt(fleet(), now());
+        if (due !== null) expect(due).toBeGreaterThan(now());
+      };
+
+      for (const step of steps) {
+        const live = [...held.keys()].filter((job) => !dead.has(job));
+        const job = 'which' in step ? live[step.which % Math.max(1, live.length)] : undefined;
+        if (step.do === 'ask') {
+          const { last, tried, engine } = step;
+          const name = `j${step.job}`;
+          // a job whose slot has lapsed asks anew, one that is dead never
+          if (!dead.has(name))
+            await ask(
+              wants(name, { last, tried, engine, account: `acct${step.job % 4}`, hasBegun: last !== null, since: T }),
+            );
+        } else if (step.do === 'pass') {
+          pass(step.ms);
+          giveOut();
+        } else if (step.do === 'configure') {
+          configs.set(step.id, { weight: step.weight, isKnown: step.isKnown });
+          giveOut();
+        } else if (step.do === 'restart') {
+          // slots are forgotten with the old desk, and their jobs go on without them; who waits is still there
+          desk = makeDesk(JSON.parse(JSON.stringify(desk.save())), now());
+          held.clear();
+          dead.clear();
+          giveOut();
+        } else if (job !== undefined) {
+          const { slot, request } = held.get(job) as { slot: Slot; request: SlotRequest };
+          if (step.do === 'lapse') dead.add(job);
+          else if (step.do === 'renew') {
+            expect(desk.renew(job, slot.lease + 1, now())).toBe(false);
+            expect(desk.renew(job, slot.lease, now())).toBe(true);
+            held.set(job, { slot, request, until: now() + LEASE_MS });
+          } else if (step.do === 'leave') {
+            // leaving gives no slot back
+            desk.leave(job);
+            giveOut();
+          } else if (step.do === 'end' && step.isAsking) {
+            held.delete(job);
+            await ask({ ...request, hasBegun: true, released: { lease: slot.lease, outcome: step.outcome } });
+          } else if (step.do === 'end') {
+            held.delete(job);
+            await desk.release(job, { lease: slot.lease, outcome: step.outcome }, now());
+            expect(desk.renew(job, slot.lease, now())).toBe(false);
+            giveOut();
+          }
+        }
+        check();
+      }
+
+      // all is well again, and every stage is done: who waits is served, in time
+      for (const id of IDS) configs.set(id, { weight: 1, isKnown: true });
+      for (let second = 0; waiting.size > 0; second++) {
+        expect(second, `${waiting.size} still wait`).toBeLessThan(600);
+        pass(1000);
+        giveOut();
+        for (const [job, { slot }] of [...held]) {
+          if (dead.has(job)) continue;
+          held.delete(job);
+          await desk.release(job, { lease: slot.lease, outcome: DONE() }, now());
+        }
+        check();
+      }
+    }),
+    { numRuns: 200 },
+  );
+}, 60_000);
+
+describe('a job', () => {
+  test('that asks again has the slot it holds, unless the stage came to nothing there', async () => {
+    const servers = [server('x'), server('y')];
+    const desk = makeDesk(null, now());
+    const { ask, held } = watch(desk);
+    await ask(wants('j'), servers);
+    const first = held.get('j') as Slot;
+    expect(await ask(wants('j'), servers)).toEqual({ kind: 'slot', slot: first });
+    await ask(wants('j', { tried: [first.backend] }), servers);
+    const second = held.get('j') as Slot;
+    expect(second.backend).not.toBe(first.backend);
+    expect(desk.renew('j', first.lease, now())).toBe(false);
+    expect(
+      desk
+        .view(servers, now())
+        .servers.map((each) => each.held)
+        .toSorted(),
+    ).toEqual([0, 1]);
+  });
+
+  test('that has tried every server goes to one of them again', async () => {
+    const servers = [server('x'), server('y')];
+    const { ask, held } = watch(makeDesk(null, now()));
+    await ask(wants('j', { tried: ['x', 'y'] }), servers);
+    expect(held.size).toBe(1);
+  });
+
+  test('that rather waits holds up none of its group that does not', async () => {
+    const desk = await pacedDesk({ fast: 60, slow: 6000 });
+    const servers = [server('fast', { slots: 1 }), server('slow', { slots: 1 })];
+    const { ask, held } = watch(desk);
+    for (const job of ['a', 'b', 'c']) await ask(wants(job), servers);
+    expect([...held.keys()]).toEqual(['a']);
+    await ask(wants('d', { tried: ['fast'] }), servers);
+    expect(held.get('d')?.backend).toBe('slow');
+  });
+
+  test('that is dead gives its slot back with its lease; one that renews keeps it', async () => {
+    const servers = [server('x', { slots: 1 })];
+    const desk = makeDesk(null, now());
+    const { ask, held, turn } = watch(desk);
+    await ask(wants('dead'), servers);
+    await ask(wants('next'), servers);
+    pass(20_000);
+    expect(desk.renew('dead', (held.get('dead') as Slot).lease, now())).toBe(true);
+    pass(LEASE_MS - 1);
+    expect(turn(servers)).toEqual([]);
+    expect(desk.dueAt(servers, now())).toBe(now() + 1);
+    pass(1);
+    expect(turn(servers).map(({ job }) => job)).toEqual(['next']);
+  });
+
+  test('that nobody here can take is told why, and one whose servers are all drained too', async () => {
+    const desk = makeDesk(null, now());
+    const servers = [server('x', { engine: 'e2' }), server('y', { isKnown: false }), server('z', { weight: 0 })];
+    expect(await desk.ask(wants('j', { engine: 'e1' }), servers, now())).toEqual({
+      kind: 'none',
+      unfit: [
+        { id: 'x', why: { engineClass: 'e2' } },
+        { id: 'y', why: { notKnown: 'answered 502' } },
+        { id: 'z', why: 'drained' },
+      ],
+    });
+    const there = await desk.ask(wants('j', { engine: 'e1', last: 'z' }), servers, now());
+    expect(there).toMatchObject({ kind: 'line', position: 1, isDown: false });
+  });
+});
+
+describe('a server', () => {
+  /** Keeps 12 jobs of three stages going on servers that take so long for a stage, and counts where stages ran. */
+  async function run(durations: Readonly<Record<string, number>>, servers: readonly DeskServer[], jobs = 12) {
+    const desk = makeDesk(null, now());
+    const { ask, held, called } = watch(desk);
+    const begin = now();
+    const left = new Map<string, number>();
+    const ends = new Map<number, { job: string; ms: number; lease: number }[]>();
+    let seen = 0;
+    const schedule = () => {
+      for (const { job, slot } of called.slice(seen)) {
+        const ms = durations[slot.backend] as number;
+        ends.set(now() + ms, [...(ends.get(now() + ms) ?? []), { job, ms, lease: slot.lease }]);
+      }
+      seen = called.length;
+    };
+    for (let i = 0; i < jobs; i++) {
+      left.set(`j${i}`, 3);
+      await ask(wants(`j${i}`, { restTflops: 3 }), servers);
+      schedule();
+    }
+    while (left.size > 0 && ends.size > 0) {
+      const at = Math.min(...ends.keys());
+      vi.setSystemTime(at);
+      for (const { job, ms, lease } of ends.get(at) ?? []) {
+        const stages = (left.get(job) as number) - 1;
+        const last = held.get(job)?.backend as string;
+        held.delete(job);
+        const released = { lease, outcome: DONE(ms) };
+        if (stages === 0) {
+          left.delete(job);
+          await desk.release(job, released, now());
+          for (const turn of desk.turns(servers, now())) {
+            held.set(turn.job, turn.slot);
+            called.push(turn);
+          }
+        } else {
+          left.set(job, stages);
+          await ask(wants(job, { hasBegun: true, restTflops: stages, last, released }), servers);
+        }
+        schedule();
+      }
+      ends.delete(at);
+    }
+    const counts = Object.fromEntries(Object.keys(durations).map((id) => [id, 0]));
+    for (const { slot } of called) counts[slot.backend] = (counts[slot.backend] as number) + 1;
+    return { counts, ms: now() - begin, left: left.size };
+  }
+
+  test('beside two as good as itself gets a third: 12 jobs, 36 stages', async () => {
+    const { counts, left } = await run(
+      { x: 60, y: 60, z: 60 },
+      ['x', 'y', 'z'].map((id) => server(id)),
+    );
+    expect(left).toBe(0);
+    for (const count of Object.values(counts)) expect(count).toBeGreaterThanOrEqual(8);
+    expect(Object.values(counts).reduce((sum, count) => sum + count)).toBe(36);
+  });
+
+  test('that takes 6 s where the others take 60 ms has the stages it was given at the start, and no more', async () => {
+    const { counts, ms, left } = await run(
+      { slow: 6000, y: 60, z: 60 },
+      ['slow', 'y', 'z'].map((id) => server(id)),
+    );
+    expect(left).toBe(0);
+    expect(counts.slow).toBeLessThanOrEqual(2);
+    // not 18 s: a stage that began there ends there
+    expect(ms).toBeLessThan(6300);
+  });
+
+  test('that accepts and never answers costs the jobs it was given, and then nobody', async () => {
+    const servers = [server('silent'), server('well')];
+    const desk = makeDesk(null, now());
+    const { ask, held, ends } = watch(desk);
+    let toSilent = 0;
+    const pending: { job: string; at: number }[] = [];
+    for (let i = 0; i < 400; i++) {
+      await ask(wants(`j${i}`, { account: `a${i % 5}` }), servers);
+      for (const [job, slot] of [...held]) {
+        if (slot.backend === 'well') await ends(job, DONE(60), servers);
+        else if (!pending.some((each) => each.job === job)) {
+          toSilent++;
+          pending.push({ job, at: now() + 60_000 });
+        }
+      }
+      for (const { job, at } of pending.splice(0))
+        if (at <= now()) await ends(job, WRONG, servers);
+        else {
+          desk.renew(job, (held.get(job) as Slot).lease, now());
+          pending.push({ job, at });
+        }
+      pass(500);
+    }
+    // 200 s: two at the start, and one or two more each time it is forgotten
+    expect(toSilent).toBeLessThanOrEqual(4);
+    expect(desk.view(servers, now()).lines).toEqual([]);
+  });
+
+  test('that failed three times is out until a probe has shown that it is well', async () => {
+    const servers = [server('x', { slots: 4 })];
+    const desk = makeDesk(null, now());
+    const { ask, held, ends, turn } = watch(desk);
+    for (const job of ['a', 'b', 'c']) await ask(wants(job), servers);
+    for (const job of ['a', 'b', 'c']) await ends(job, WRONG, servers);
+    for (const job of ['d', 'e', 'f']) expect(await ask(wants(job), servers)).toMatchObject({ isDown: true });
+    expect(held.size).toBe(0);
+    expect(desk.view(servers, now()).servers[0]).toMatchObject({ state: 'out', reason: 'answered 500' });
+    expect(desk.dueAt(servers, now())).toBe(T + 1000);
+    pass(1000);
+    expect(turn(servers).map(({ job }) => job)).toEqual(['d']);
+    pass(10_000);
+    expect(turn(servers)).toEqual([]);
+    expect((await ends('d', DONE(), servers)).map(({ job }) => job)).toEqual(['e', 'f']);
+  });
+
+  test('is put out by no job alone, however often its stage fails there', async () => {
+    const servers = [server('x')];
+    const desk = makeDesk(null, now());
+    const { ask, ends } = watch(desk);
+    const state = () => desk.view(servers, now()).servers[0]?.state;
+    for (let i = 0; i < 10; i++) {
+      await ask(wants('poison'), servers);
+      await ends('poison', WRONG, servers);
+    }
+    expect(state()).toBe('ready');
+    for (const job of ['a', 'b']) {
+      await ask(wants(job), servers);
+      await ends(job, WRONG, servers);
+    }
+    expect(state()).toBe('out');
+  });
+
+  test('that is busy is left alone for as long as it says, half a minute at most, and its job has its turn again', async () => {
+    const servers = [server('x')];
+    const desk = makeDesk(null, now());
+    const { ask, ends, held, turn } = watch(desk);
+    await ask(wants('j'), servers);
+    await ends('j', { kind: 'busy', retryMs: 1e12 }, servers);
+    await ask(wants('j'), servers);
+    expect(held.size).toBe(0);
+    expect(desk.dueAt(servers, now())).toBe(T + 30_000);
+    pass(30_000);
+    expect(turn(servers)).toHaveLength(1);
+  });
+
+  test('that says it is busy beside its work is measured all the same', async () => {
+    const servers = [server('x')];
+    const desk = makeDesk(null, now());
+    const { ask, ends } = watch(desk);
+    await ask(wants('long'), servers);
+    await ask(wants('other'), servers);
+    pass(9900);
+    await ends('other', { kind: 'busy', retryMs: 0 }, servers);
+    pass(100);
+    await ends('long', DONE(10_000), servers);
+    expect(desk.view(servers, now()).servers[0]?.ms_per_tflop).toBe(10_000);
+  });
+
+  test('whose probe is due is not looked at again and again while all rather wait for a better one', async () => {
+    const desk = await pacedDesk({ well: 60 });
+    const servers = [server('well', { slots: 1 }), server('bad')];
+    const { ask, ends, held } = watch(desk);
+    for (let i = 0; i < 3; i++) {
+      await ask(wants(`bad${i}`), [server('bad')]);
+      pass(20_000);
+      await ends(`bad${i}`, WRONG, [server('bad')]);
+    }
+    pass(5000);
+    for (const job of ['a', 'b']) await ask(wants(job), servers);
+    expect([...held.values()].map(({ backend }) => backend)).toEqual(['well']);
+    expect(desk.dueAt(servers, now())).toBe(now() + LEASE_MS);
+  });
+});
+
+describe('admission', () => {
+  test('lets in while the wait is within what makes sense, and says what the wait is', async () => {
+    const desk = await pacedDesk({ x: 1000 });
+    const servers = [server('x')];
+    const admit = (job: string, more: Partial<AdmissionRequest> = {}) => desk.admit(asks(job, more), servers, now());
+    expect(admit('j0')).toEqual({ kind: 'come', waiting: 0, waitMs: 0 });
+    expect(admit('j1')).toMatchObject({ kind: 'come', waitMs: 1000 });
+    for (let i = 2; i < 61; i++) expect(admit(`j${i}`)).toMatchObject({ kind: 'come', waitMs: i * 1000 });
+    expect(admit('j61')).toEqual({ kind: 'full', waitMs: 61_000, retryMs: 1000 });
+    // an account that has nothing waits for one stage of the other
+    expect(admit('k', { account: 'b' })).toMatchObject({ kind: 'come', waitMs: 1000 });
+    expect(admit('', { jobs: [] })).toMatchObject({ kind: 'come' });
+  });
+
+  test('counts a job once, whether it was let in, waits, or runs', async () => {
+    const desk = await pacedDesk({ x: 1000 });
+    const servers = [server('x', { slots: 1 })];
+    const waitMs = () => {
+      const answer = desk.admit(asks('', { jobs: [] }), servers, now());
+      return answer.kind === 'come' ? answer.waitMs : null;
+    };
+    const { ask } = watch(desk);
+    for (const job of ['i', 'j']) desk.admit(asks(job), servers, now());
+    expect(waitMs()).toBe(2000);
+    await ask(wants('i'), servers);
+    expect(waitMs()).toBe(2000);
+    await ask(wants('j'), servers);
+    expect(waitMs()).toBe(2000);
+    pass(400);
+    expect(waitMs()).toBe(1600);
+    desk.leave('j');
+    expect(waitMs()).toBe(600);
+  });
+
+  test('does not wait for the line of a model that other servers serve', async () => {
+    const desk = await pacedDesk({ x: 1000 });
+    const other = { ...server('y', { slots: 1 }), ...known('y', [servedFacts({ id: 'n', digest: 'd9' })]) };
+    const servers = [server('x'), { ...other, backend: { ...server('y', { slots: 1 }).backend } }];
+    const needs = { model: 'n', digest: 'd9', features: [] };
+    for (let i = 0; i < 50; i++) await desk.ask(wants(`n${i}`, { needs }), servers, now());
+    expect(desk.admit(asks('j'), servers, now())).toMatchObject({ kind: 'come', waitMs: 0 });
+  });
+
+  test('is refused to nobody where no pace is known, and to all where no server fits or all are drained', async () => {
+    const desk = makeDesk(null, now());
+    expect(desk.admit(asks('j', { mostMs: 0 }), [server('x')], now())).toEqual({
+      kind: 'come',
+      waiting: 0,
+      waitMs: null,
+    });
+    expect(desk.admit(asks('j'), [], now())).toEqual({ kind: 'none' });
+    expect(desk.admit(asks('j'), [server('x', { weight: 0 })], now())).toEqual({ kind: 'none' });
+  });
+
+  test('refuses only over the limit, and who comes back when it is told is taken, at a constant pace', async () => {
+    const anyJobs = fc.array(
+      fc.record({ account: fc.constantFrom('a', 'b', 'c'), stages: fc.integer({ min: 1, max: 3 }) }),
+      { minLength: 20, maxLength: 60 },
+    );
+    await fc.assert(
+      fc.asyncProperty(anyJobs, fc.integer({ min: 1, max: 2 }), async (jobs, slots) => {
+        vi.setSystemTime(T);
+        const servers = [server('x', { slots })];
+        const desk = await pacedDesk({ x: 1000 });
+        const { ask, held, turn } = watch(desk);
+        const left = new Map(jobs.map(({ stages }, i) => [`j${i}`, stages]));
+        for (const [i, { account, stages }] of jobs.entries())
+          await ask(wants(`j${i}`, { account, restTflops: stages, since: now() + i }), servers);
+        const request = asks('me', { account: 'a', mostMs: 10_000 });
+        const first = desk.admit(request, servers, now());
+        if (first.kind !== 'full') {
+          expect(first).toMatchObject({ kind: 'come' });
+          expect((first as { waitMs: number }).waitMs).toBeLessThanOrEqual(10_000);
+          return;
+        }
+        expect(first.waitMs).toBeGreaterThan(10_000);
+        // the server does a TFLOP a second, however many it has at once
+        for (let ms = 0; ms < first.retryMs; ms += 1000) {
+          pass(1000);
+          const [job, slot] = [...held][0] as [string, Slot];
+          held.delete(job);
+          const stages = (left.get(job) as number) - 1;
+          left.set(job, stages);
+          const released = { lease: slot.lease, outcome: DONE() };
+          const account = jobs[Number(job.slice(1))]?.account as string;
+          if (stages > 0)
+            await ask(
+              wants(job, { account, restTflops: stages, hasBegun: true, since: T, last: 'x', released }),
+              servers,
+            );
+          else {
+            await desk.release(job, released, now());
+            turn(servers);
+          }
+        }
+        expect(desk.admit(request, servers, now())).toMatchObject({ kind: 'come' });
+      }),
+    );
+  }, 60_000);
+});
+
+describe('what is saved', () => {
+  test('is read again: who waits, in order, how fast each server is, and which is out', async () => {
+    const desk = await pacedDesk({ x: 60 });
+    const servers = [server('x', { slots: 1 }), server('out')];
+    const { ask, ends } = watch(desk);
+    for (let i = 0; i < 3; i++) {
+      await ask(wants(`o${i}`), [server('out')]);
+      await ends(`o${i}`, WRONG, [server('out')]);
+    }
+    for (let i = 0; i < 4; i++) await ask(wants(`j${i}`, { since: T + i, engine: 'e1' }), servers);
+    const again = makeDesk(JSON.parse(JSON.stringify(desk.save())), now());
+    const view = again.view(servers, now());
+    expect(view.servers).toMatchObject([
+      { id: 'x', state: 'ready', held: 0, ms_per_tflop: 60 },
+      { id: 'out', state: 'out', reason: 'answered 500' },
+    ]);
+    expect(view.lines).toMatchObject([{ model: 'm', waiting: 3 }]);
+    const { turn, ends: end, called } = watch(again);
+    turn(servers);
+    for (const job of ['j1', 'j2']) await end(job, DONE(60), servers);
+    expect(called.map(({ job }) => job)).toEqual(['j1', 'j2', 'j3']);
+  });
+});
