@@ -33,6 +33,12 @@ const LOOK_MS = { least: 1000, most: 60_000 } as const;
  */
 const LINE_MS = { least: 5000, unknown: 30_000, most: 15 * 60_000 } as const;
 
+/**
+ * A job was let in because its expected wait was short enough. In a line that moves it has so many times its patience:
+ * the servers may be slower than they were.
+ */
+const MOVING_LINE = 2;
+
 /** The longest pause that a job is given. */
 const LONGEST_PAUSE_MS = LINE_MS.most;
 
@@ -190,11 +196,12 @@ export function whileWaiting(
   line: { readonly position: number; readonly etaMs: number | null } | null,
   { patience, now }: { readonly patience: Patience; readonly now: number },
 ): Extract<Verdict, { kind: 'delay' }> | null {
-  if (isOutOfPatience(record, patience, now)) return null;
+  const longest = line && line.etaMs !== null ? { ...patience, queueMs: MOVING_LINE * patience.queueMs } : patience;
+  if (isOutOfPatience(record, longest, now)) return null;
   const busySince = since(record, now);
   const { most } = line ? LINE_MS : LOOK_MS;
   const least = line ? netOf(line.etaMs) : LOOK_MS.least;
-  const pause = Math.min(most, Math.max(least, now - busySince), busySince + patience.queueMs - now);
+  const pause = Math.min(most, Math.max(least, now - busySince), busySince + longest.queueMs - now);
   const { position = null, etaMs = null } = line ?? {};
   const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position, eta_ms: etaMs } };
   return {
