@@ -139,7 +139,7 @@ describe('the fleet', () => {
     const { pools } = viewFleet(
       backends,
       [],
-      new Map([
+      new Map<string, Answer>([
         ['/default', view([server('one', {}, 'aaaaaaaaaaaaaaaa')])],
         ['eu/default', view([server('two', {}, 'bbbbbbbbbbbbbbbb')])],
         ['eu/big', view([server('three', {}, 'aaaaaaaaaaaaaaaa')])],
