@@ -509,8 +509,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   }
 
   /**
-   * Sends a stage request to the server of the slot: the attempt and its lease are stored before a byte goes out. Throws
-   * Superseded when the job has moved meanwhile.
+   * Sends a stage request to the server of the slot: the attempt and its lease are stored before a byte goes out.
+   * Throws Superseded when the job has moved meanwhile.
    */
   async #runStage(row: JobRecord, request: StageRequest): Promise<Ran> {
     const slot = this.#slots.held;

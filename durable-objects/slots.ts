@@ -44,7 +44,7 @@ export interface Slots {
   done(outcome: SlotOutcome, next: Wanted | null): void;
   /** The job is alive. */
   renew(): Promise<void>;
-  /** The job needs no slot any more, and stands in no line. Never rejects: what is not given back ends with its lease. */
+  /** The job needs no slot any more, and stands in no line. Never rejects: a slot not given back ends with its lease. */
   end(): Promise<void>;
 }
 

@@ -10,7 +10,7 @@ import { poolsOf } from './queue.ts';
 /** Longest wait for a dispatcher: a job that none admits waits in line like any other. */
 const DISPATCHER_MS = 2_000;
 
-/** Jobs are taken whose expected wait is this share of the longest: it is an estimate, and they must not fail for it. */
+/** Jobs are taken whose expected wait is this share of the longest: it is an estimate, and they must not fail for it */
 const TAKEN_SHARE = 0.75;
 
 /** Jobs that want to come. */

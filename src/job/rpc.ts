@@ -96,7 +96,7 @@ export interface JobCalls {
   createWithLogs(job: NewJob): Answer<JobWithLogs | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
-  /** Opens the WebSocket of a watcher (src/job/watching.ts): a request and no RPC, because sockets travel with those. */
+  /** Opens the WebSocket of a watcher (src/job/watching.ts): a request, because sockets do not travel over RPC. */
   fetch(request: Request): Answer<Response>;
   /** Its turn has come: a dispatcher has a slot for it. False where it has no use for one (any more). */
   turn(dispatcher: string, slot: Slot): Answer<boolean>;

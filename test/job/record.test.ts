@@ -122,12 +122,21 @@ describe('patience is a time, not a count:', () => {
   test('a fault that is not of the job is tried again however often it came, until the time is over', () => {
     fc.assert(
       fc.property(fc.constantFrom(...CALM), anyMet, fc.nat(10_000), fc.nat(899_999), (fault, met, tries, waited) => {
-        const job = record({ tries, busySince: 1000 });
-        // a pause that would end after the time is not begun, and none is longer than half a minute
-        if (waited < 900_000 - 30_000) expect(verdictOn(job, fault, 1000 + waited, met).kind).toBe('delay');
+        const job = record({ tries: 1 + tries, busySince: 1000 });
+        expect(verdictOn(job, fault, 1000 + waited, met).kind).toBe('delay');
         expect(verdictOn(job, fault, 1000 + 900_000, met)).toMatchObject({ kind: 'end', reason: reasonOf(fault) });
       }),
     );
+  });
+
+  test('the time in a line is not held against a stage that fails for the first time', () => {
+    const waited = record({ busySince: 1000 });
+    for (const fault of CALM) {
+      const isTaken = !isWaiting(fault);
+      const verdict = verdictOn(waited, fault, 1000 + 900_000);
+      expect([fault, verdict.kind]).toEqual([fault, isTaken ? 'delay' : 'end']);
+      if (verdict.kind === 'delay') expect(verdict.changes.busySince).toBe(901_000);
+    }
   });
 
   test('only failures that servers report are counted', () => {
@@ -149,7 +158,7 @@ describe('patience is a time, not a count:', () => {
   test('no pause ends after the patience, or is longer than half a minute, and none goes back', () => {
     fc.assert(
       fc.property(anyFault, anyMet, fc.nat(899_999), fc.nat(1e9), (fault, met, waited, retryAfterMs) => {
-        const job = record({ busySince: 1000 });
+        const job = record({ tries: 1, busySince: 1000 });
         const now = 1000 + waited;
         const verdict = verdictOn(job, fault.reason === 'busy' ? { ...fault, retryAfterMs } : fault, now, met);
         if (verdict.kind === 'end') return;
@@ -309,7 +318,7 @@ describe('waiting for a slot', () => {
   });
 
   test('ends with the patience, to the millisecond, wherever it waits', () => {
-    for (const line of [LINE, null]) {
+    for (const line of [{ position: 3, etaMs: null }, null]) {
       expect(wait(record({ busySince: 1000 }), 900_999, line)?.changes.notBefore).toBe(901_000);
       expect(wait(record({ busySince: 1000 }), 901_000, line)).toBe(null);
     }
