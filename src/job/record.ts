@@ -156,11 +156,13 @@ export function afterFault(
   const tries = record.tries + (isNoTry ? 0 : 1);
   const end = { kind: 'end', reason: reasonOf(fault), message, attempts: tries } as const;
   const isOver = isReported(fault) && met.reported + 1 >= patience.attempts;
-  const busySince = since(record, now);
-  const wait = pauseFor(fault, met, now - busySince);
-  if (blameOf(fault) === 'job' || isOver || now + wait - busySince >= patience.queueMs) return end;
+  // waiting for a slot is over once a stage runs: then its first failure begins another wait
+  const busySince = !isNoTry && record.tries === 0 ? now : since(record, now);
+  const left = patience.queueMs - (now - busySince);
+  if (blameOf(fault) === 'job' || isOver || left <= 0) return end;
+  const wait = Math.min(left, pauseFor(fault, met, now - busySince));
   const event: JobEvent =
-    fault.reason === 'busy'
+    fault.reason === 'busy' || fault.reason === 'no_server'
       ? { type: 'queued', data: { job_id: record.id, stage, position: null, eta_ms: null } }
       : {
           type: 'retry',

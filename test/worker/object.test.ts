@@ -1,7 +1,6 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { beginAttempt } from '../../durable-objects/attempts.ts';
 import { appendEvents } from '../../durable-objects/event-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { MAX_ROW_BYTES } from '../../durable-objects/job-columns.ts';
@@ -79,11 +78,10 @@ async function createAtGone(body: Readonly<Record<string, unknown>>, alone = fal
   const id = await newJobId(env.SIGNING_SECRET);
   await enterJob(account, id);
   await runInDurableObject(stubOf(id), async (instance) => {
-    const BACKENDS = JSON.stringify(alone ? [GONE] : [...JSON.parse(env.BACKENDS), GONE]);
+    const BACKENDS = JSON.stringify(alone ? [GONE] : [GONE, ...JSON.parse(env.BACKENDS)]);
     const value = { ...env, BACKENDS, DISPATCHERS: AWAY };
     Object.defineProperty(instance, 'env', { value, configurable: true });
     await instance.create({ id, account, request, plan, ...ALONE });
-    beginAttempt(instance.rows, { backend: 'gone', stageId: 'before', stage: 1, number: 0 });
   });
   return id;
 }
