@@ -210,7 +210,7 @@ describe('an object that is lost goes on where it was and ends in the same bytes
       crashes++;
       // the second time it has had no result for longer than QUEUE_SECONDS
       if (crashes === 2)
-        await runInDurableObject(stubOf(id), ({ rows }) => updateRow(rows, { busySince: Date.now() - 901_000 }));
+        await runInDurableObject(stubOf(id), ({ rows }) => updateRow(rows, { busySince: Date.now() - 86_401_000 }));
       await crash(id);
     });
     expect(crashes).toBe(2);
