@@ -271,11 +271,11 @@ describe('waiting for a slot', () => {
   const LINE = { position: 3, etaMs: 4000 };
 
   test('in a line that moves a job has twice its patience, in one whose end nobody knows it has it once', () => {
-    const after = (ms: number, etaMs: number | null) => wait(record({ busySince: 0 }), ms, { position: 3, etaMs });
-    expect(after(900_000, null)).toBeNull();
-    expect(after(900_000, 4000)?.changes.notBefore).toBe(1_800_000);
-    expect(after(1_799_000, 4000)?.changes.notBefore).toBe(1_800_000);
-    expect(after(1_800_000, 4000)).toBeNull();
+    const waits = (ms: number, etaMs: number | null) => wait(record({ busySince: 0 }), ms, { position: 3, etaMs });
+    expect(waits(900_000, null)).toBeNull();
+    expect(waits(900_000, 4000)?.changes.notBefore).toBe(1_800_000);
+    expect(waits(1_799_000, 4000)?.changes.notBefore).toBe(1_800_000);
+    expect(waits(1_800_000, 4000)).toBeNull();
   });
 
   test('in a line a job is called, so it asks by itself only when that should have been long ago', () => {
