@@ -542,7 +542,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const controller = new AbortController();
     this.#inFlight = controller;
     const deadline = row.deadlineAt === null ? null : setTimeout(() => this.#failAtDeadline(row), timeLeft(row, begin));
-    const renewal = setInterval(() => void this.#slots.renew(), RENEW_MS);
+    const running = this.#wanted(row, stage, readableUsage(this.#rows));
+    const renewal = setInterval(() => void this.#slots.renew(running), RENEW_MS);
     let computesSince = begin;
     try {
       const outcome = await addressed.send({

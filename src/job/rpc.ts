@@ -117,8 +117,11 @@ export interface DispatcherCalls {
    * holds a slot gets that one again, one that waits keeps its place.
    */
   ask(request: SlotRequest): Answer<SlotAnswer>;
-  /** The job still runs. False where its slot was given to another. */
-  renew(job: string, lease: number): Answer<boolean>;
+  /**
+   * The job still runs the stage of `request` in this slot: a dispatcher that has lost its memory knows of it again.
+   * False where the slot has ended.
+   */
+  renew(request: SlotRequest, slot: Slot): Answer<boolean>;
   /** The slot is free, and what came of it. */
   release(job: string, released: Released): Answer<void>;
   /** The job waits no longer. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { blameOf, type Fault, mayStillRun, reasonOf, slotOutcomeOf } from '../../src/job/failures.ts';
+import { blameOf, type Fault, isWaiting, mayStillRun, reasonOf, slotOutcomeOf } from '../../src/job/failures.ts';
 import type { JobRecord, JobRequest, Plan } from '../../src/job/job.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import {
