@@ -69,7 +69,9 @@ export default defineConfig({
                 bindings: {
                   SIGNING_SECRET: 'test-signing-secret-with-32-bytes-or-more',
                   ADMIN_KEY: 'test-admin-key-with-32-bytes-or-more',
-                  BACKENDS: JSON.stringify([{ id: 'local', url, region: 'test', models: ['*'] }]),
+                  // jobs that a test leaves behind hold slots: no test waits for those of another
+                  BACKENDS: JSON.stringify([{ id: 'local', url, region: 'test', models: ['*'], slots: 64 }]),
+                  QUEUE_SECONDS: '86400',
                   BACKEND_TOKEN_LOCAL: STAGE_TOKEN,
                 },
               },

@@ -15,6 +15,7 @@ import type {
   AdmissionRequest,
   DispatcherView,
   Released,
+  Slot,
   SlotAnswer,
   SlotRequest,
 } from '../src/fleet/slots.ts';
@@ -73,8 +74,8 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     return own ? { kind: 'slot', slot: own.slot } : answer;
   }
 
-  renew(job: string, lease: number): boolean {
-    return this.#desk.renew(job, lease, Date.now());
+  renew(request: SlotRequest, slot: Slot): boolean {
+    return this.#desk.renew(request, slot, Date.now());
   }
 
   async release(job: string, released: Released): Promise<void> {

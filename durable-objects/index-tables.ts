@@ -22,7 +22,7 @@ export const JOB_INDEXES = `CREATE INDEX job_by_status ON job (status, seq) WHER
 
 const STATUSES = ['open', 'done', 'failed', 'cancelled'] as const satisfies readonly JobStatus[];
 
-/** The first of all listed jobs in the order of their places: each status has an index, so that nothing else is read. */
+/** The first of all listed jobs in the order of their places: each status has an index, so nothing else is read. */
 const ofAnyStatus = (columns: string, where: string, order: 'ASC' | 'DESC'): string =>
   STATUSES.map((status) => `SELECT ${columns} FROM job WHERE status = '${status}' AND ${where}`).join(' UNION ALL ') +
   ` ORDER BY seq ${order} LIMIT`;

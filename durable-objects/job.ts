@@ -511,8 +511,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   }
 
   /**
-   * Sends a stage request to the server of the slot: the attempt and its lease are stored before a byte goes out. Throws
-   * Superseded when the job has moved meanwhile.
+   * Sends a stage request to the server of the slot: the attempt and its lease are stored before a byte goes out.
+   * Throws Superseded when the job has moved meanwhile.
    */
   async #runStage(row: JobRecord, request: StageRequest): Promise<Ran> {
     const slot = this.#slots.held;
@@ -544,7 +544,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const controller = new AbortController();
     this.#inFlight = controller;
     const deadline = row.deadlineAt === null ? null : setTimeout(() => this.#failAtDeadline(row), timeLeft(row, begin));
-    const renewal = setInterval(() => void this.#slots.renew(), RENEW_MS);
+    const running = this.#wanted(row, stage, readableUsage(this.#rows));
+    const renewal = setInterval(() => void this.#slots.renew(running), RENEW_MS);
     let computesSince = begin;
     try {
       const outcome = await addressed.send({

@@ -1,4 +1,4 @@
-/** The letters of a job's outbox, a list in its row. docs/storage.md shows each kind with an example. Nothing awaits. */
+/** The letters of a job's outbox, a list in its row. docs/storage.md has an example of each kind. Nothing awaits. */
 import { LETTER_KINDS, type Letter, type LetterKind, LONGEST_WAIT, OUTSIDE } from '../src/job/outbox.ts';
 import type { StoredLetter } from './job-columns.ts';
 import type { Rows } from './job-rows.ts';

@@ -221,7 +221,8 @@ export function makeOutbox({
 
   /**
    * The job's time is over. Where nothing else waits, all that an erasure has to tell is told first: then one removal
-   * leaves nothing, and nothing is written before. Where one does not hear it, the content goes now and it is told later.
+   * leaves nothing, and nothing is written before. Where one does not hear it, the content goes now, and it is told
+   * later.
    */
   async function sendExpiry(): Promise<Outcome> {
     const isAlone = (): boolean => hasRow(rows) && rows.list('letters')?.length === 1;

@@ -42,9 +42,9 @@ export interface Slots {
   turn(dispatcher: string, slot: Slot): boolean;
   /** The stage is over: its slot is given back, and where another follows, asked for in the same breath. */
   done(outcome: SlotOutcome, next: Wanted | null): void;
-  /** The job is alive. */
-  renew(): Promise<void>;
-  /** The job needs no slot any more, and stands in no line. Never rejects: what is not given back ends with its lease. */
+  /** The job is alive, in the stage that the slot is for. Never rejects. */
+  renew(running: Wanted): Promise<void>;
+  /** The job needs no slot and stands in no line any more. Never rejects: a slot not given back ends with its lease. */
   end(): Promise<void>;
 }
 
@@ -162,10 +162,11 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       if (next && !isOver) void begin(next, before, outcome);
       else if (before) void giveBack(before, outcome);
     },
-    async renew() {
+    async renew({ request, account }) {
       if (!held || held.dispatcher === null) return;
-      const { dispatcher, lease } = held;
-      await call(dispatcher, (stub) => stub.renew(job, lease)).catch(notReached(dispatcher));
+      const { dispatcher, ...slot } = held;
+      const running = { ...request, account: await servers.tagOf(account), released: null };
+      await call(dispatcher, (stub) => stub.renew(running, slot)).catch(notReached(dispatcher));
     },
     async end() {
       isOver = true;

@@ -74,7 +74,6 @@ export interface AdminOptions {
 /** What comes after each command. */
 const ARGUMENTS: Readonly<Record<Order['command'], readonly string[]>> = {
   accounts: [],
-  fleet: [],
   open: ['name'],
   show: ['account'],
   change: ['account'],
@@ -94,6 +93,7 @@ const ARGUMENTS: Readonly<Record<Order['command'], readonly string[]>> = {
   reconcile: ['account'],
   'export-ledger': ['account'],
   'restore-ledger': ['account', 'file'],
+  fleet: [],
 };
 const COMMANDS = Object.keys(ARGUMENTS) as Order['command'][];
 

@@ -24,7 +24,7 @@ export interface MoneyTimes {
 
 /** What a job costs one account's object, which does one thing at a time. */
 export interface AccountCeiling {
-  /** CPU milliseconds of a whole job: entered, begun, charged, forgotten, which are four requests; their sender's too */
+  /** CPU milliseconds of a whole job: entered, begun, charged, forgotten, so four requests; their sender's too */
   readonly cpuPerJob: number;
 }
 

@@ -162,7 +162,7 @@ export async function oneLine(bundle: WorkerBundle): Promise<Result> {
 /** 300 jobs at once where an eighth of them can wait. */
 export async function overLimit(bundle: WorkerBundle): Promise<Result> {
   const name = '300 jobs over the waiting limit';
-  const ground = await prepare(bundle, [{ stepMs: 50 }], { QUEUE_SECONDS: '12' });
+  const ground = await prepare(bundle, [{ stepMs: 100 }], { QUEUE_SECONDS: '30' });
   try {
     const caller = await openCaller(ground.deployment);
     // the server shows its pace

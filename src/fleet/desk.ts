@@ -24,6 +24,8 @@ import type {
 } from './slots.ts';
 import { longestStage, underWayAt, workBefore } from './wait.ts';
 
+/** A slot that a desk before this one gave is known again where it is at most this old. */
+const OLDEST_MS = 24 * 3_600_000;
 /** A slot nobody has renewed for so long is free again. */
 export const LEASE_MS = 30_000;
 /** Most jobs in the line. */
@@ -62,8 +64,11 @@ export interface SavedDesk {
 export interface Desk {
   /** Puts the job where it belongs. A job that holds a slot gets that one again. */
   ask(request: SlotRequest, servers: readonly DeskServer[], now: number): Promise<SlotAnswer>;
-  /** The job is alive. False where the slot is not its own any more. */
-  renew(job: string, lease: number, now: number): boolean;
+  /**
+   * The job of a request is alive in its slot; one that a desk before this gave it is its own again. False where the
+   * slot has ended.
+   */
+  renew(request: SlotRequest, slot: Slot, now: number): boolean;
   /** The slot is free; what came of it counts when the promise resolves. */
   release(job: string, released: Released, now: number): Promise<void>;
   /** The job waits no longer, and holds no slot. */
@@ -149,13 +154,19 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return (best?.isFree && up.find(({ backend }) => backend.id === best.id)) || null;
   }
 
-  function give({ job, account, group, tflops, restTflops }: DeskPlace, server: Fitting, now: number): Turn {
-    const state = stateOf(server.backend.id);
-    const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
+  function hold({ job, account, group, tflops, restTflops }: DeskPlace, slot: Slot, now: number): void {
+    const state = stateOf(slot.backend);
     if (state.held.size === 0) state.busySince = now;
     const settle = state.breaker.begin();
     const times = { since: now, renewedAt: now };
     state.held.set(job, { job, account, group, lease: slot.lease, tflops, restTflops, ...times, settle, slot });
+  }
+
+  function give(place: DeskPlace, server: Fitting, now: number): Turn {
+    const { job, account, group, tflops } = place;
+    const slot: Slot = { ...server.fit, lease: ++leases, backend: server.backend.id };
+    hold(place, slot, now);
+    const state = stateOf(slot.backend);
     for (const other of states.values()) other.given *= GIVEN_KEPT;
     state.given += 1;
     line.charge(account, group, tflops);
@@ -332,9 +343,16 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
         isDown: !takers.some(({ backend }) => isUp(stateOf(backend.id), now)),
       };
     },
-    renew(job, lease, now) {
-      const found = heldBy(job);
-      if (found?.held.lease !== lease) return false;
+    renew(request, slot, now) {
+      const found = heldBy(request.job);
+      // this desk gives leases from its beginning on
+      const isOfBefore = !found && slot.lease <= begin * 1000 && begin * 1000 - slot.lease < OLDEST_MS * 1000;
+      if (isOfBefore) {
+        line.remove(request.job);
+        hold(placeOf(request), slot, now);
+        return true;
+      }
+      if (found?.held.lease !== slot.lease) return false;
       found.held.renewedAt = now;
       return true;
     },

@@ -1,7 +1,7 @@
 /**
  * The line of jobs that wait for a stage server. Fair by account: of A accounts with work waiting each receives at
- * least 1/A of the work that is given out, give or take one stage. Within an account what has begun goes before what has not,
- * then who came first. Pure, but for the line itself.
+ * least 1/A of the work that is given out, give or take one stage. Within an account what has begun goes before what
+ * has not, then who came first. Pure, but for the line itself.
  */
 
 /** A job in the line. */

@@ -10,6 +10,9 @@ import { poolsOf } from './queue.ts';
 /** Longest wait for a dispatcher: a job that none admits waits in line like any other. */
 const DISPATCHER_MS = 2_000;
 
+/** Jobs are taken whose expected wait is this share of the longest: it is an estimate, and they must not fail for it */
+const TAKEN_SHARE = 0.75;
+
 /** Jobs that want to come. */
 export interface Coming {
   readonly jobIds: readonly string[];
@@ -35,8 +38,9 @@ export async function admitJobs(
   env: Env,
   { account }: Caller,
   { servers, regions: places }: Offer,
-  { jobIds, draft: { needs, flops, count }, regions, mostMs }: Coming,
+  { jobIds, draft: { needs, flops, count }, regions, mostMs: longestMs }: Coming,
 ): Promise<Admitted | Problem> {
+  const mostMs = TAKEN_SHARE * longestMs;
   const tag = await accountTag(env.SIGNING_SECRET, account);
   const question = { jobs: jobIds, account: tag, needs, tflops: flops / count / 1e12, mostMs };
   let shortest: { readonly waitMs: number; readonly retryMs: number } | null = null;
@@ -72,7 +76,7 @@ function tooLong({ waitMs, retryMs }: { readonly waitMs: number; readonly retryM
   return new Problem({
     status: 503,
     code: 'no_capacity',
-    detail: `A job that comes now would wait about ${seconds(waitMs)} s for a stage server, and may wait ${seconds(mostMs)} s; come back in ${seconds(retryMs)} s.`,
+    detail: `A job that comes now would wait about ${seconds(waitMs)} s for a stage server, and none is taken that would wait longer than ${seconds(mostMs)} s; come back in ${seconds(retryMs)} s.`,
     headers: { 'retry-after': String(seconds(retryMs)), 'retry-after-ms': String(Math.ceil(retryMs)) },
   });
 }

@@ -157,7 +157,7 @@ export const requireAdmin = createMiddleware<AppEnv>(async function requireAdmin
   await next();
 });
 
-/** Lets a request through that may read the metrics: with their own token, which opens nothing else, or the admin key. */
+/** Lets a request through that may read the metrics: with their own token, or the admin key. */
 export const requireMetrics = createMiddleware<AppEnv>(async function requireMetrics(c, next) {
   const { METRICS_TOKEN, ADMIN_KEY } = c.env;
   const opening = [METRICS_TOKEN, ADMIN_KEY].filter((secret) => !!secret) as string[];

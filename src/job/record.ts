@@ -33,6 +33,12 @@ const LOOK_MS = { least: 1000, most: 60_000 } as const;
  */
 const LINE_MS = { least: 5000, unknown: 30_000, most: 15 * 60_000 } as const;
 
+/**
+ * A job was let in because its expected wait was short enough. In a line that moves it has so many times its patience:
+ * the servers may be slower than they were.
+ */
+const MOVING_LINE = 2;
+
 /** The longest pause that a job is given. */
 const LONGEST_PAUSE_MS = LINE_MS.most;
 
@@ -150,11 +156,13 @@ export function afterFault(
   const tries = record.tries + (isNoTry ? 0 : 1);
   const end = { kind: 'end', reason: reasonOf(fault), message, attempts: tries } as const;
   const isOver = isReported(fault) && met.reported + 1 >= patience.attempts;
-  const busySince = since(record, now);
-  const wait = pauseFor(fault, met, now - busySince);
-  if (blameOf(fault) === 'job' || isOver || now + wait - busySince >= patience.queueMs) return end;
+  // waiting for a slot is over once a stage runs: then its first failure begins another wait
+  const busySince = !isNoTry && record.tries === 0 ? now : since(record, now);
+  const left = patience.queueMs - (now - busySince);
+  if (blameOf(fault) === 'job' || isOver || left <= 0) return end;
+  const wait = Math.min(left, pauseFor(fault, met, now - busySince));
   const event: JobEvent =
-    fault.reason === 'busy'
+    fault.reason === 'busy' || fault.reason === 'no_server'
       ? { type: 'queued', data: { job_id: record.id, stage, position: null, eta_ms: null } }
       : {
           type: 'retry',
@@ -190,11 +198,12 @@ export function whileWaiting(
   line: { readonly position: number; readonly etaMs: number | null } | null,
   { patience, now }: { readonly patience: Patience; readonly now: number },
 ): Extract<Verdict, { kind: 'delay' }> | null {
-  if (isOutOfPatience(record, patience, now)) return null;
+  const longest = line && line.etaMs !== null ? { ...patience, queueMs: MOVING_LINE * patience.queueMs } : patience;
+  if (isOutOfPatience(record, longest, now)) return null;
   const busySince = since(record, now);
   const { most } = line ? LINE_MS : LOOK_MS;
   const least = line ? netOf(line.etaMs) : LOOK_MS.least;
-  const pause = Math.min(most, Math.max(least, now - busySince), busySince + patience.queueMs - now);
+  const pause = Math.min(most, Math.max(least, now - busySince), busySince + longest.queueMs - now);
   const { position = null, etaMs = null } = line ?? {};
   const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position, eta_ms: etaMs } };
   return {

@@ -96,7 +96,7 @@ export interface JobCalls {
   createWithLogs(job: NewJob): Answer<JobWithLogs | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
-  /** Opens the WebSocket of a watcher (src/job/watching.ts): a request and no RPC, because sockets travel with those. */
+  /** Opens the WebSocket of a watcher (src/job/watching.ts): a request, because sockets do not travel over RPC. */
   fetch(request: Request): Answer<Response>;
   /** Its turn has come: a dispatcher has a slot for it. False where it has no use for one (any more). */
   turn(dispatcher: string, slot: Slot): Answer<boolean>;
@@ -117,8 +117,11 @@ export interface DispatcherCalls {
    * holds a slot gets that one again, one that waits keeps its place.
    */
   ask(request: SlotRequest): Answer<SlotAnswer>;
-  /** The job still runs. False where its slot was given to another. */
-  renew(job: string, lease: number): Answer<boolean>;
+  /**
+   * The job still runs the stage of `request` in this slot: a dispatcher that has lost its memory knows of it again.
+   * False where the slot has ended.
+   */
+  renew(request: SlotRequest, slot: Slot): Answer<boolean>;
   /** The slot is free, and what came of it. */
   release(job: string, released: Released): Answer<void>;
   /** The job waits no longer. */

@@ -15,7 +15,7 @@ vi.setConfig({ maxConcurrency: 16 });
 
 const TOKEN = 'faults-token';
 const ATTEMPTS = 3;
-/** As many backends as no script of faults runs through, all at one address: a job that met a fault goes on at the next. */
+/** More backends than any script of faults runs through, at one address: who met a fault goes on at the next. */
 const BACKENDS = Array.from({ length: 40 }, (_, i) => `f-${i}`);
 const RED_APPLE = { prompt: 'a red apple', width: 256, height: 256, preset: '7x', seed: 7 };
 

@@ -248,8 +248,8 @@ test('no server has more than its slots, no job two, none is lost: all are serve
           const { slot, request } = held.get(job) as { slot: Slot; request: SlotRequest };
           if (step.do === 'lapse') dead.add(job);
           else if (step.do === 'renew') {
-            expect(desk.renew(job, slot.lease + 1, now())).toBe(false);
-            expect(desk.renew(job, slot.lease, now())).toBe(true);
+            expect(desk.renew(request, { ...slot, lease: slot.lease + 1 }, now())).toBe(false);
+            expect(desk.renew(request, slot, now())).toBe(true);
             held.set(job, { slot, request, until: now() + LEASE_MS });
           } else if (step.do === 'leave') {
             // leaving gives no slot back
@@ -261,7 +261,7 @@ test('no server has more than its slots, no job two, none is lost: all are serve
           } else if (step.do === 'end') {
             held.delete(job);
             await desk.release(job, { lease: slot.lease, outcome: step.outcome }, now());
-            expect(desk.renew(job, slot.lease, now())).toBe(false);
+            expect(desk.renew(request, slot, now())).toBe(false);
             giveOut();
           }
         }
@@ -297,7 +297,7 @@ describe('a job', () => {
     await ask(wants('j', { tried: [first.backend] }), servers);
     const second = held.get('j') as Slot;
     expect(second.backend).not.toBe(first.backend);
-    expect(desk.renew('j', first.lease, now())).toBe(false);
+    expect(desk.renew(wants('j'), first, now())).toBe(false);
     expect(
       desk
         .view(servers, now())
@@ -323,6 +323,23 @@ describe('a job', () => {
     expect(held.get('d')?.backend).toBe('slow');
   });
 
+  test('that renews a slot of a desk before this one holds it again, and no other gets it', async () => {
+    const servers = [server('x', { slots: 1 })];
+    const before = makeDesk(null, now());
+    const { ask, held } = watch(before);
+    await ask(wants('j'), servers);
+    pass(1000);
+    const desk = makeDesk(before.save(), now());
+    const slot = held.get('j') as Slot;
+    expect(desk.renew(wants('j'), slot, now())).toBe(true);
+    await desk.ask(wants('next'), servers, now());
+    expect(desk.turns(servers, now())).toEqual([]);
+    await desk.release('j', { lease: slot.lease, outcome: DONE() }, now());
+    expect(desk.turns(servers, now()).map(({ job }) => job)).toEqual(['next']);
+    // one that has ended is not held again
+    expect(desk.renew(wants('next'), slot, now())).toBe(false);
+  });
+
   test('that is dead gives its slot back with its lease; one that renews keeps it', async () => {
     const servers = [server('x', { slots: 1 })];
     const desk = makeDesk(null, now());
@@ -330,7 +347,7 @@ describe('a job', () => {
     await ask(wants('dead'), servers);
     await ask(wants('next'), servers);
     pass(20_000);
-    expect(desk.renew('dead', (held.get('dead') as Slot).lease, now())).toBe(true);
+    expect(desk.renew(wants('dead'), held.get('dead') as Slot, now())).toBe(true);
     pass(LEASE_MS - 1);
     expect(turn(servers)).toEqual([]);
     expect(desk.dueAt(servers, now())).toBe(now() + 1);
@@ -442,7 +459,7 @@ describe('a server', () => {
       for (const { job, at } of pending.splice(0))
         if (at <= now()) await ends(job, WRONG, servers);
         else {
-          desk.renew(job, (held.get(job) as Slot).lease, now());
+          desk.renew(wants(job), held.get(job) as Slot, now());
           pending.push({ job, at });
         }
       pass(500);
@@ -652,3 +669,16 @@ describe('what is saved', () => {
     expect(called.map(({ job }) => job)).toEqual(['j1', 'j2', 'j3']);
   });
 });
+
+test('10,000 places of 500 accounts: a slot given back and the turn that follows take less than a millisecond', async () => {
+  const servers = Array.from({ length: 16 }, (_, i) => server(`s${i}`, { slots: 4 }));
+  const desk = makeDesk(null, now());
+  const { ask, held, ends } = watch(desk);
+  for (let i = 0; i < 10_000; i++) await ask(wants(`j${i}`, { account: `a${i % 500}`, restTflops: 3 }), servers);
+  const begin = process.cpuUsage();
+  for (let i = 0; i < 300; i++) {
+    pass(10);
+    await ends([...held.keys()][0] as string, DONE(1000), servers);
+  }
+  expect(process.cpuUsage(begin).user / 1000 / 300).toBeLessThan(1);
+}, 30_000);

@@ -7,7 +7,7 @@ import { makeDesk } from '../../src/fleet/desk.ts';
 import type { DeskServer } from '../../src/fleet/desk-state.ts';
 import { METRICS, metricsText } from '../../src/fleet/metrics.ts';
 import type { SlotRequest } from '../../src/fleet/slots.ts';
-import { viewFleet } from '../../src/fleet/view.ts';
+import { type Answer, viewFleet } from '../../src/fleet/view.ts';
 import { NEEDS, servedFacts } from './servers.ts';
 
 const NOW = 1_795_000_000_000;
@@ -121,7 +121,7 @@ describe('the fleet', () => {
     const { pools } = viewFleet(
       backends,
       [],
-      new Map([
+      new Map<string, Answer>([
         ['/default', view([server('one')])],
         ['eu/default', { fault: 'its dispatcher did not answer: too slow' }],
       ]),
@@ -139,7 +139,7 @@ describe('the fleet', () => {
     const { pools } = viewFleet(
       backends,
       [],
-      new Map([
+      new Map<string, Answer>([
         ['/default', view([server('one', {}, 'aaaaaaaaaaaaaaaa')])],
         ['eu/default', view([server('two', {}, 'bbbbbbbbbbbbbbbb')])],
         ['eu/big', view([server('three', {}, 'aaaaaaaaaaaaaaaa')])],

@@ -8,6 +8,7 @@ const order = (...args: string[]) => parseOptions(args, ENV)?.order;
 describe('an order', () => {
   test.each([
     [['accounts'], { command: 'accounts' }],
+    [['fleet'], { command: 'fleet' }],
     [
       ['open', 'mine', '--images-per-minute', '5'],
       { command: 'open', name: 'mine', limits: { images_per_minute: 5 }, billing: {}, jurisdiction: null },

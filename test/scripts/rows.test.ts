@@ -35,7 +35,8 @@ test('an image’s share of what was counted, and its price', () => {
   const both = byClass(twice).AccountObject!;
   expect(byClass(twice, (name) => name !== 'acct_1')).toEqual({});
   expect(costOf(both, 2)).toEqual({ written: 7, read: 2, requests: 2 });
-  // 7 rows of a millionth of a dollar, 2 of a thousandth of that; 2 requests of .15 and 3 of .30; 4 s of .128 GB at 12.50
+  // 7 rows of a millionth of a dollar, 2 of a thousandth of that; 2 requests of .15 and 3 of .30;
+  // 4 s of .128 GB at 12.50
   const dollars = dollarsOf([costOf(both, 2)], 3, 4);
   expect(dollars.rows).toBeCloseTo(0.007002, 12);
   expect(dollars.requests).toBeCloseTo(0.0012, 12);

@@ -46,7 +46,7 @@ test('the fleet has every server as its dispatcher sees it, and nothing of any j
             id: 'local',
             state: 'ready',
             reason: null,
-            slots: 2,
+            slots: 64,
             said_fault: null,
             models: [{ id: expect.any(String), digest: expect.any(String) }],
             stages: { done: expect.any(Number), wrong: 0 },

@@ -1,7 +1,6 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { beginAttempt } from '../../durable-objects/attempts.ts';
 import { appendEvents } from '../../durable-objects/event-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { MAX_ROW_BYTES } from '../../durable-objects/job-columns.ts';
@@ -79,11 +78,10 @@ async function createAtGone(body: Readonly<Record<string, unknown>>, alone = fal
   const id = await newJobId(env.SIGNING_SECRET);
   await enterJob(account, id);
   await runInDurableObject(stubOf(id), async (instance) => {
-    const BACKENDS = JSON.stringify(alone ? [GONE] : [...JSON.parse(env.BACKENDS), GONE]);
+    const BACKENDS = JSON.stringify(alone ? [GONE] : [GONE, ...JSON.parse(env.BACKENDS)]);
     const value = { ...env, BACKENDS, DISPATCHERS: AWAY };
     Object.defineProperty(instance, 'env', { value, configurable: true });
     await instance.create({ id, account, request, plan, ...ALONE });
-    beginAttempt(instance.rows, { backend: 'gone', stageId: 'before', stage: 1, number: 0 });
   });
   return id;
 }
@@ -210,7 +208,7 @@ describe('an object that is lost goes on where it was and ends in the same bytes
       crashes++;
       // the second time it has had no result for longer than QUEUE_SECONDS
       if (crashes === 2)
-        await runInDurableObject(stubOf(id), ({ rows }) => updateRow(rows, { busySince: Date.now() - 901_000 }));
+        await runInDurableObject(stubOf(id), ({ rows }) => updateRow(rows, { busySince: Date.now() - 86_401_000 }));
       await crash(id);
     });
     expect(crashes).toBe(2);

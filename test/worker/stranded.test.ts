@@ -321,6 +321,12 @@ describe('nobody there', () => {
     const renamed = {
       BACKENDS: JSON.stringify([{ ...local, id: 'renamed' }]),
       BACKEND_TOKEN_RENAMED: STAGE_TOKEN,
+      // it has the names of before
+      DISPATCHERS: {
+        getByName(): never {
+          throw new Error('the dispatcher is away');
+        },
+      },
     };
     await crash(id);
     await withEnv(id, renamed);
