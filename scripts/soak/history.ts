@@ -93,12 +93,12 @@ function look(world: World, work: () => void): void {
 }
 
 /** Looks at what every dispatcher says, as soon as it has said it. */
-function lookAtDesks(world: World, law: (view: DispatcherView) => void): void {
+function lookAtDesks(world: World, law: (view: DispatcherView, killedAt: number | null, now: number) => void): void {
   const { platform } = world;
   const message = { space: 'DISPATCHERS', method: 'demand', args: [], answer: null } as const;
-  for (const { name } of platform.hosts('DISPATCHERS'))
-    platform.repeat({ ...message, name }).then(
-      (view) => look(world, () => law(view as DispatcherView)),
+  for (const host of platform.hosts('DISPATCHERS'))
+    platform.repeat({ ...message, name: host.name }).then(
+      (view) => look(world, () => law(view as DispatcherView, host.killedAt(), world.time.now())),
       // it was killed meanwhile
       () => undefined,
     );
