@@ -117,6 +117,8 @@ async function rest(scene: Scene): Promise<void> {
   await time.run(time.now() + 10 * 60_000, () => world.violation !== null);
   lookAtDesks(world, checkSlots);
   await time.run(until, () => world.violation !== null || countOpen() === 0);
+  world.calm();
+  const calmAt = time.now();
   requestAtRest(scene);
   await time.run(time.now() + 5_000, () => world.violation !== null);
   lookAtDesks(world, checkSlots);
@@ -138,7 +140,7 @@ async function rest(scene: Scene): Promise<void> {
       const charge = charges.get(host.name);
       if (!world.computed.has(host.name) && (charge?.captured ?? 0) > 0 && stored?.room !== 'done')
         throw new Violation('what no server was asked for costs nothing', host.name);
-      if (stored) checkServed(host.name, stored, healedAt);
+      if (stored) checkServed(host.name, stored, { healedAt, calmAt });
       if (stored)
         checkJob(host.name, stored, charge, {
           told: world.stage.textTokens(host.name),

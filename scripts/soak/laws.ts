@@ -9,6 +9,8 @@ import { prepare } from './sqlite.ts';
 
 /** When every job is served at the latest, once servers are well: a breaker's longest pause, and the line. */
 const SERVED_MS = 150_000;
+/** When a job is done at the latest that comes when nobody else does: a job that is not called asks again later. */
+const SOON_MS = 10_000;
 
 /** A law that does not hold. */
 export class Violation extends Error {
@@ -242,11 +244,18 @@ export function checkFree({ servers, lines }: DispatcherView): void {
   hold('at rest nobody waits in line', lines.length === 0, () => JSON.stringify(lines));
 }
 
-/** Servers have been well since `healedAt`: who waited for one got it. */
-export function checkServed(id: string, { room, reason, createdAt, finishedAt }: StoredJob, healedAt: number): void {
+/** Servers have been well since `healedAt`: who waited for one got it; and quick since `calmAt`: nobody waits long. */
+export function checkServed(
+  id: string,
+  { room, reason, createdAt, finishedAt }: StoredJob,
+  { healedAt, calmAt }: { readonly healedAt: number; readonly calmAt: number },
+): void {
   const isUnserved = reason === 'no_capacity' || reason === 'unreachable';
   const sinceHealed = (finishedAt ?? 0) - Math.max(healedAt, createdAt);
   hold('who waits is served once servers are well', !isUnserved || sinceHealed < SERVED_MS, () => {
     return `${id}: ${room}, ${reason}, ${sinceHealed} ms after`;
   });
+  if (createdAt < calmAt) return;
+  const ms = (finishedAt ?? 0) - createdAt;
+  hold('who comes when all is well is done soon', room === 'done' && ms < SOON_MS, () => `${id}: ${room}, ${ms} ms`);
 }

@@ -128,9 +128,9 @@ function ask(
   );
 }
 
-/** What comes when nothing fails any more: as many jobs as take all slots and a line. */
+/** What comes when nothing fails any more: as many jobs of several stages as take all slots and a line. */
 export function requestAtRest(scene: Scene): void {
-  const asked = { input: INPUTS[0] as RequestInput, count: 4, keyId: KEYS[0], requestId: 'req_at_rest' };
+  const asked = { input: INPUTS[4] as RequestInput, count: 4, keyId: KEYS[0], requestId: 'req_at_rest' };
   ask(scene, { ...asked, isJudged: false }, { idempotency: null, deadlineSeconds: null, user: null });
 }
 

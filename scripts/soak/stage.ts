@@ -67,6 +67,8 @@ export interface StageServer {
   readonly fetch: typeof fetch;
   /** servers where nobody answers */
   readonly down: Set<ServerName>;
+  /** From now on every step is quick. */
+  calm(): void;
   /** steps and finished stages of a job, as the server counted them */
   computed(job: string, stage: number): Computed;
   /** tokens of text that the server tells for a job; null: it tells none */
@@ -98,6 +100,7 @@ export function makeStageServer({
 }): StageServer {
   const done = new Map<string, Computed>();
   const down = new Set<ServerName>();
+  let isCalm = false;
   const models = JSON.stringify({
     contract: { version: 3, features: FEATURES },
     models: [{ ...FACTS, engine_class: ENGINE, deterministic: true }],
@@ -213,7 +216,10 @@ export function makeStageServer({
     return new Response(stream);
   }
 
-  const stepMs = (): number => (random.chance(0.05) ? random.between(500, 8_000) : random.between(10, 400));
+  const stepMs = (): number => {
+    if (isCalm) return random.between(10, 50);
+    return random.chance(0.05) ? random.between(500, 8_000) : random.between(10, 400);
+  };
 
   function handle(path: string, init: RequestInit): Response {
     if (path === '/v1/models') return answer(200, models);
@@ -245,6 +251,9 @@ export function makeStageServer({
 
   return {
     down,
+    calm() {
+      isCalm = true;
+    },
     fetch: fetchStage as unknown as typeof fetch,
     computed: (job, stage) => record(keyOf(job, stage)),
     textTokens,

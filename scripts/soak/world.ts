@@ -42,6 +42,8 @@ export interface World {
   checks: number;
   /** Nothing fails any more. */
   heal(): void;
+  /** Nothing takes long any more. */
+  calm(): void;
   close(): void;
 }
 
@@ -163,6 +165,10 @@ export function makeWorld(seed: number, product: Product): World {
       faults.heal();
       stage.down.clear();
       stageRate = 0;
+    },
+    calm() {
+      faults.calm();
+      stage.calm();
     },
     close() {
       for (const each of undo.toReversed()) each();
