@@ -85,8 +85,8 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
   }
 
   /**
-   * An answer that nobody waits for any more: its slot is free, unless it is held by now. Whoever is asking now gets that
-   * one again.
+   * An answer that nobody waits for any more: its slot is free, unless it is held by now. Whoever is asking now gets
+   * that one again.
    */
   function takeLate(name: string, late: SlotAnswer): void {
     if (late.kind === 'line') {

@@ -2,20 +2,11 @@
 import { DEFAULT_LIMITS } from '../../src/account/account.ts';
 import type { DispatcherView } from '../../src/fleet/slots.ts';
 import type { FitMemo } from '../../src/job/plan.ts';
-import {
-  chargesOf,
-  checkFree,
-  checkJob,
-  checkLedger,
-  checkServed,
-  checkSlots,
-  checkTold,
-  readStoredJob,
-  Violation,
-} from './laws.ts';
+import { chargesOf, checkJob, checkLedger, checkTold, readStoredJob, Violation } from './laws.ts';
 import type { Product } from './objects.ts';
 import { begin, drawOperation, requestAtRest, type Scene, TARIFFS } from './operations.ts';
 import type { Random } from './random.ts';
+import { checkFree, checkServed, checkSlots } from './slot-laws.ts';
 import { makeWorld, type World } from './world.ts';
 
 export interface History {

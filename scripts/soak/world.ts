@@ -1,6 +1,6 @@
 /**
- * One account, its jobs, their dispatcher, two stage servers, a bucket and a sink of events, on a platform that fails by chance: what a
- * history acts on.
+ * One account, its jobs, their dispatcher, two stage servers, a bucket and a sink of events, on a platform that fails
+ * by chance: what a history acts on.
  */
 import { PREPAID, type Terms } from '../../src/account/account.ts';
 import type { UsageEvent } from '../../src/billing/usage-event.ts';
