@@ -723,7 +723,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     const facts = factsOf(row, { end: told, reason: how.reason, receipt, finishedAt: now, usage, steps });
     for (const { letter, dueAt } of lettersAtEnd(row, { end: told, facts, expiresAt, now }, readAttempts(this.#rows)))
       addLetter(this.#rows, letter, dueAt);
-    this.#alarm.by(now);
+    this.#alarm.by(now + LEASE_MS);
     logLine('job_ended', {
       job_id: row.id,
       room: room.name,

@@ -32,8 +32,11 @@ export interface AddressedRequest {
 export interface Servers {
   /** The request as the slot's server takes it; null where no such server is configured any more. */
   address(row: JobRecord, request: StageRequest, slot: Slot): Promise<AddressedRequest | null>;
-  /** Names of the dispatchers that may have a server for a model, in the order of the job's regions. */
-  dispatchers(regions: readonly string[], model: string): readonly string[];
+  /**
+   * Names of the dispatchers that may have a server for a model, in the order of the job's regions; behind them those
+   * where the stage came to nothing at every server.
+   */
+  dispatchers(regions: readonly string[], model: string, tried: readonly string[]): readonly string[];
   /**
    * A server for a stage, chosen without a dispatcher: in the order of the configuration, behind those where the stage
    * came to nothing. Null where there is nobody to ask now.
@@ -109,7 +112,11 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
       const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize, worker };
       return { stageId: id, send: (limits) => server.run({ ...call, ...limits }) };
     },
-    dispatchers: (regions, model) => [...new Set(backendsIn(regions, backendsFor(model)).map(dispatcherName))],
+    dispatchers(regions, model, tried) {
+      const all = backendsIn(regions, backendsFor(model));
+      const hopeful = all.filter(({ id, weight }) => weight > 0 && !tried.includes(id));
+      return [...new Set([...hopeful, ...all].map(dispatcherName))];
+    },
     async without({ needs, engine, last, tried, regions }) {
       const known = (await open()?.servers()) ?? [];
       const may = backendsIn(

@@ -102,7 +102,7 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     outcome: SlotOutcome,
   ): Promise<Asked> {
     const request = { ...asked, account: await servers.tagOf(account) };
-    const configured = servers.dispatchers(regions, request.needs.model);
+    const configured = servers.dispatchers(regions, request.needs.model, request.tried);
     // where the job is it stays as long as that works
     const home = before?.dispatcher ?? null;
     const names = new Set(home !== null && configured.includes(home) ? [home, ...configured] : configured);

@@ -32,6 +32,8 @@ export const LEASE_MS = 30_000;
 const MAX_PLACES = 20_000;
 /** When to come back where the line is full. */
 const FULL_MS = 30_000;
+/** The longest that somebody who is refused is told to stay away. */
+const MOST_REFUSED_MS = 600_000;
 /** How long the work of an admitted job is counted before it comes itself. */
 const ADMITTED_MS = 30_000;
 /** Shortest, the first time, and longest that a server is left alone because it said so. */
@@ -94,6 +96,8 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const line = makeLine<DeskPlace>();
   const admitted = new Map<string, { readonly account: string; readonly group: string; tflops: number; at: number }>();
   let leases = begin * 1000;
+  /** when the last of those who were refused may come back */
+  let refusedUntil = 0;
 
   for (const [id, breaker, pace, fault] of saved?.servers ?? [])
     states.set(id, { ...newServer(makeBreaker(breaker)), pace, fault });
@@ -272,12 +276,8 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     return workMs === null ? coldMs || null : coldMs + workMs;
   }
 
-  /** The same without cold starts. */
-  function workMsBefore(
-    { account, group, itself }: { readonly account: string; readonly group: string; readonly itself: number },
-    fits: Fits,
-    now: number,
-  ): number | null {
+  /** TFLOPs a millisecond that the servers of a group do together, and the pace of each; null where none is known. */
+  function rateOf(group: string, fits: Fits, now: number) {
     const all = fits(group).filter(({ backend }) => backend.weight > 0);
     const up = all.filter(({ backend }) => isUp(stateOf(backend.id), now));
     const states = (up.length > 0 ? up : all).map(({ backend }) => stateOf(backend.id));
@@ -286,7 +286,19 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     const usual = Math.min(...known);
     const paceOf = ({ pace }: DeskState): number => paceAt(pace, now) ?? usual;
     const rate = states.reduce((sum, state) => sum + 1 / paceOf(state), 0);
-    if (rate === 0) return null;
+    return rate === 0 ? null : { rate, paceOf };
+  }
+
+  /** The same without cold starts. */
+  function workMsBefore(
+    { account, group, itself }: { readonly account: string; readonly group: string; readonly itself: number },
+    fits: Fits,
+    now: number,
+  ): number | null {
+    const all = fits(group).filter(({ backend }) => backend.weight > 0);
+    const known = rateOf(group, fits, now);
+    if (!known) return null;
+    const { rate, paceOf } = known;
     const competes = competing(group, fits);
     const tflops = workBefore({
       account,
@@ -371,7 +383,11 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       if (jobs.length > 0 && waitMs !== null && waitMs > mostMs) {
         // the wait gets shorter as time passes, by whole stages, and of each account there may be one in between
         const stageMs = Math.max(0, ...takers.map(({ backend }) => longestStage(stateOf(backend.id), now)));
-        return { kind: 'full', waitMs, retryMs: Math.max(1000, Math.ceil(waitMs - mostMs + stageMs * numAccounts())) };
+        const leastMs = Math.max(1000, Math.ceil(waitMs - mostMs + stageMs * numAccounts()));
+        // not all who are refused at once are to come back at once
+        const ownMs = (jobs.length * tflops) / (rateOf(group, fits, now)?.rate ?? 1);
+        refusedUntil = Math.min(now + MOST_REFUSED_MS, Math.max(now + leastMs, refusedUntil + ownMs));
+        return { kind: 'full', waitMs, retryMs: Math.ceil(refusedUntil - now) };
       }
       if (line.size + admitted.size + jobs.length > MAX_PLACES)
         return { kind: 'full', waitMs: waitMs ?? FULL_MS, retryMs: FULL_MS };

@@ -98,8 +98,8 @@ function eachStore(work: (db: DatabaseSync, has: (table: string) => boolean) => 
 function meterStates(): ReadonlyMap<string, string> {
   const states = new Map<string, string>();
   eachStore((db, has) => {
-    if (!has('charge')) return;
-    for (const { job, meter } of db.prepare('SELECT job, meter FROM charge WHERE meter IS NOT NULL').all())
+    if (!has('tally')) return;
+    for (const { job, meter } of db.prepare('SELECT id AS job, meter FROM job WHERE meter IS NOT NULL').all())
       states.set(String(job), String(meter));
   });
   return states;

@@ -565,6 +565,9 @@ describe('admission', () => {
     expect(admit('j1')).toMatchObject({ kind: 'come', waitMs: 1000 });
     for (let i = 2; i < 61; i++) expect(admit(`j${i}`)).toMatchObject({ kind: 'come', waitMs: i * 1000 });
     expect(admit('j61')).toEqual({ kind: 'full', waitMs: 61_000, retryMs: 1000 });
+    // who is refused after another is told to come after it, and nobody to stay away for longer than ten minutes
+    expect(admit('j62')).toEqual({ kind: 'full', waitMs: 61_000, retryMs: 2000 });
+    expect(admit('j63', { tflops: 1000 })).toMatchObject({ kind: 'full', retryMs: 600_000 });
     // an account that has nothing waits for one stage of the other
     expect(admit('k', { account: 'b' })).toMatchObject({ kind: 'come', waitMs: 1000 });
     expect(admit('', { jobs: [] })).toMatchObject({ kind: 'come' });
