@@ -1,5 +1,5 @@
 /**
- * One account, its jobs, their dispatcher, two stage servers, a bucket and a sink of events, on a platform that fails
+ * One account, its jobs, their dispatchers, two stage servers, a bucket and a sink of events, on a platform that fails
  * by chance: what a history acts on.
  */
 import { PREPAID, type Terms } from '../../src/account/account.ts';
@@ -59,10 +59,15 @@ export function makeWorld(seed: number, product: Product): World {
   const midnight = Date.UTC(2026, random.pick([10, 11]), random.pick([28, 31]));
   const start = midnight - random.pick([600_000, 60_000, 5 * 3_600_000]);
 
+  // one dispatcher for both servers, or one for each
+  const hasPools = random.chance(0.3);
+  const poolOf = (server: string): string => (hasPools ? server : 'default');
   const time: Time = makeTime(start, () => platform.endTurn());
   const env: Record<string, unknown> = {
     SIGNING_SECRET: SECRET,
-    BACKENDS: JSON.stringify(SERVERS.map((id) => ({ id, url: `http://${id}.test/`, slots: SLOTS[id] }))),
+    BACKENDS: JSON.stringify(
+      SERVERS.map((id) => ({ id, url: `http://${id}.test/`, slots: SLOTS[id], pool: poolOf(id) })),
+    ),
     BACKEND_TOKEN_ONE: 'token',
     BACKEND_TOKEN_TWO: 'token',
     WEBHOOK_RESOLVER: '',
