@@ -234,6 +234,7 @@ function someHost({ world }: Scene, random: Random): Host {
 function killOne(scene: Scene, random: Random): string {
   const host = someHost(scene, random);
   host.kill();
+  if (random.chance(0.3)) scene.world.forget();
   return `kill ${host.name}`;
 }
 

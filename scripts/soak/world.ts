@@ -40,6 +40,8 @@ export interface World {
   done: number;
   /** how often laws were looked at */
   checks: number;
+  /** The isolate is lost: what it heard of stage servers is forgotten. */
+  forget(): void;
   /** Nothing fails any more. */
   heal(): void;
   /** Nothing takes long any more. */
@@ -127,8 +129,12 @@ export function makeWorld(seed: number, product: Product): World {
   env.JOBS = platform.space('JOBS');
   env.DIRECTORY = platform.space('DIRECTORY');
   env.DISPATCHERS = platform.space('DISPATCHERS');
-  // an isolate that has heard nothing yet
-  for (const known of Object.values(product.heard.of(String(env.BACKENDS)))) if (known instanceof Map) known.clear();
+  const forget = (): void => {
+    const { said, asking } = product.heard.of(String(env.BACKENDS));
+    said.clear();
+    asking.clear();
+  };
+  forget();
   const bucket = outside(time, faults, platform, () => undefined);
   env.IMAGES = { put: bucket, delete: bucket };
   const send = outside(time, faults, platform, ({ id, data }: UsageEvent) => {
@@ -166,6 +172,7 @@ export function makeWorld(seed: number, product: Product): World {
     violation: null,
     done: 0,
     checks: 0,
+    forget,
     heal() {
       faults.heal();
       stage.down.clear();
