@@ -213,6 +213,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       insertRow(this.#rows, newRecord({ id, account, regions, request, plan, deadlineAt, webhook: told }, now), events);
       return true;
     });
+    // of an erased job that comes again its account knows nothing yet
+    if (isNew) this.#isConfirmed = false;
     if (isNew) this.#go();
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
     return this.view(null);

@@ -2,7 +2,7 @@
  * The slot a job holds at a stage server, or waits for: asked for at the dispatchers of its regions, in their order,
  * renewed while a stage runs, and given back with what came of it.
  */
-import type { Released, Slot, SlotOutcome, SlotRequest } from '../src/fleet/slots.ts';
+import type { Released, Slot, SlotAnswer, SlotOutcome, SlotRequest } from '../src/fleet/slots.ts';
 import { logLine } from '../src/job/log.ts';
 import type { DispatcherCalls, Objects, Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -84,6 +84,18 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     else if (held?.lease !== slot.lease) void giveBack(slot, { kind: 'dropped' });
   }
 
+  /**
+   * An answer that nobody waits for any more: its slot is free, unless it is held by now. Whoever is asking now gets
+   * that one again.
+   */
+  function takeLate(name: string, late: SlotAnswer): void {
+    if (late.kind === 'line') {
+      lines.add(name);
+      if (isOver) void leaveBut(null);
+    } else if (late.kind === 'slot' && !asking && held?.lease !== late.slot.lease)
+      void giveBack({ ...late.slot, dispatcher: name }, { kind: 'dropped' });
+  }
+
   async function askAll(
     { request: asked, account, regions }: Wanted,
     before: HeldSlot | null,
@@ -100,8 +112,11 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     let waits: Asked | null = null;
     let isAway = false;
     for (const name of names) {
-      const answer = await call(name, (stub) => stub.ask({ ...request, released: released(name) })).catch((error) => {
+      const question = { ...request, released: released(name) };
+      const asked = Promise.resolve().then(() => env().DISPATCHERS.getByName(name).ask(question));
+      const answer = await within(ASK_MS, 'the dispatcher', asked).catch((error) => {
         notReached(name)(error);
+        asked.then((late) => takeLate(name, late)).catch(() => undefined);
         return null;
       });
       if (answer === null) isAway = true;
@@ -144,6 +159,8 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       return held;
     },
     ask(wanted) {
+      // an erased job may come again, and asks like any other
+      isOver = false;
       if (held) return Promise.resolve({ kind: 'slot' });
       return asking ?? begin(wanted, null, { kind: 'dropped' });
     },

@@ -20,14 +20,14 @@ async function soak({ histories, seed, crowd }: SoakOptions): Promise<number> {
   });
   const product = await loadProduct();
   const memo = new Map();
-  const sums = { operations: 0, kills: 0, checks: 0 };
+  const sums = { operations: 0, kills: 0, checks: 0, done: 0 };
   const begin = performance.now();
   let reportedAt = begin;
   const report = (count: number): void => {
     const seconds = ((performance.now() - begin) / 1000).toFixed(1);
-    const { operations, kills, checks } = sums;
+    const { operations, kills, checks, done } = sums;
     console.log(
-      `${count} histories, ${operations} operations, ${kills} crashes, ${checks} looks at the laws, ${seconds} s`,
+      `${count} histories, ${operations} operations, ${done} jobs done, ${kills} crashes, ${checks} looks at the laws, ${seconds} s`,
     );
   };
   for (let i = 0; i < histories; i++) {
@@ -35,6 +35,7 @@ async function soak({ histories, seed, crowd }: SoakOptions): Promise<number> {
     sums.operations += history.operations.length;
     sums.kills += history.kills;
     sums.checks += history.checks;
+    sums.done += history.done;
     if (history.violation) {
       report(i + 1);
       const shortest = (await shortestPrefix(history.seed, product, memo, history)) ?? history;

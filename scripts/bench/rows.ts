@@ -91,24 +91,17 @@ async function begin(stack: Stack, body: RowCase['body']): Promise<string> {
   return ((await created.json()) as JobView).id;
 }
 
-/** Streams of events that are opened for one job at most: one that breaks off is opened again. */
-const MAX_STREAMS = 10;
-
 /** Follows a job to its end; resolves to the seconds since its first stage. `onStage`: that has begun. */
 async function follow(stack: Stack, id: string, onStage: () => void = () => undefined): Promise<number> {
   let began = 0;
   let text = '';
-  for (let streams = 0; streams < MAX_STREAMS && !text.includes('event: done\n'); streams++) {
-    text = '';
-    const response = await fetch(new URL(`/v1/jobs/${id}/events`, stack.url), { headers: headersOf(stack) });
-    for await (const part of response.body as unknown as AsyncIterable<Uint8Array>) {
-      text += new TextDecoder().decode(part);
-      if (began === 0 && text.includes('event: stage\n')) {
-        began = performance.now();
-        onStage();
-      }
+  const response = await fetch(new URL(`/v1/jobs/${id}/events`, stack.url), { headers: headersOf(stack) });
+  for await (const part of response.body as unknown as AsyncIterable<Uint8Array>) {
+    text += new TextDecoder().decode(part);
+    if (began === 0 && text.includes('event: stage\n')) {
+      began = performance.now();
+      onStage();
     }
-    if (/event: (failed|cancelled)\n/.test(text)) break;
   }
   if (!text.includes('event: done\n')) throw new Error(`job ${id} did not finish: ${text.slice(-300)}`);
   return (performance.now() - began) / 1000;

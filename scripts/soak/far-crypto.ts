@@ -36,6 +36,10 @@ export function installCrypto(random: Random): () => void {
     for (let i = 0; i < into.length; i++) into[i] = Math.floor(random.next() * 2 ** (8 * into.BYTES_PER_ELEMENT));
     return into;
   };
-  Object.defineProperty(globalThis, 'crypto', { configurable: true, value: { subtle, getRandomValues } });
+  const randomUUID = (): string => {
+    const digits = Buffer.from(getRandomValues(new Uint8Array(16))).toString('hex');
+    return digits.replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+  };
+  Object.defineProperty(globalThis, 'crypto', { configurable: true, value: { subtle, getRandomValues, randomUUID } });
   return () => Object.defineProperty(globalThis, 'crypto', before);
 }

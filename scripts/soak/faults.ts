@@ -24,6 +24,8 @@ export interface Faults {
   begin(): void;
   /** Nothing goes wrong any more. */
   heal(): void;
+  /** From now on nothing takes long either. */
+  calm(): void;
   /** how often something was killed */
   kills: number;
 }
@@ -31,12 +33,13 @@ export interface Faults {
 /** Faults of this rate: the share of messages with which something goes wrong. */
 export function makeFaults(random: Random, rate: number): Faults {
   let now = 0;
+  let isCalm = false;
   return {
     kills: 0,
     fate: () => (now > 0 && random.chance(now) ? random.pick(FATES) : 'well'),
     latency(fate) {
       if (fate === 'late') return random.between(5_000, 400_000);
-      return random.chance(0.02) ? random.between(50, 3_000) : random.between(1, 20);
+      return !isCalm && random.chance(0.02) ? random.between(50, 3_000) : random.between(1, 20);
     },
     killsBeforeCommit: () => now > 0 && random.chance(now / 3),
     isRetryable: () => random.chance(0.5),
@@ -46,6 +49,9 @@ export function makeFaults(random: Random, rate: number): Faults {
     },
     heal() {
       now = 0;
+    },
+    calm() {
+      isCalm = true;
     },
   };
 }

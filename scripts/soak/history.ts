@@ -1,10 +1,12 @@
 /** One history: operations by chance on an account whose platform fails by chance, and the laws after each. */
 import { DEFAULT_LIMITS } from '../../src/account/account.ts';
+import type { DispatcherView } from '../../src/fleet/slots.ts';
 import type { FitMemo } from '../../src/job/plan.ts';
 import { chargesOf, checkJob, checkLedger, checkTold, readStoredJob, Violation } from './laws.ts';
 import type { Product } from './objects.ts';
-import { begin, drawOperation, type Scene, TARIFFS } from './operations.ts';
+import { begin, drawOperation, requestAtRest, type Scene, TARIFFS } from './operations.ts';
 import type { Random } from './random.ts';
+import { checkFree, checkServed, checkSlots } from './slot-laws.ts';
 import { makeWorld, type World } from './world.ts';
 
 export interface History {
@@ -13,6 +15,8 @@ export interface History {
   readonly operations: readonly string[];
   readonly kills: number;
   readonly checks: number;
+  /** jobs that were done */
+  readonly done: number;
   /** the law that did not hold, and after how many operations; null: all held */
   readonly violation: { readonly message: string; readonly after: number } | null;
 }
@@ -43,17 +47,19 @@ export async function runHistory(
       operations.push(`${new Date(time.now()).toISOString()} ${said ?? 'nothing'}`);
       await time.run(time.now() + pauseBetween(random), isBroken);
       look(world, () => checkLedger(world.account.db, world.quoted));
+      lookAtDesks(world, checkSlots);
     }
     if (!isBroken()) await rest(scene);
   } finally {
     world.close();
   }
-  const { violation, checks, faults } = world;
+  const { violation, checks, faults, done } = world;
   return {
     seed,
     operations,
     kills: faults.kills,
     checks,
+    done,
     violation: violation && { message: violation.message, after: operations.length },
   };
 }
@@ -77,16 +83,40 @@ function look(world: World, work: () => void): void {
   }
 }
 
+/** Looks at what every dispatcher says, as soon as it has said it. */
+function lookAtDesks(world: World, law: (view: DispatcherView, killedAt: number | null, now: number) => void): void {
+  const { platform } = world;
+  const message = { space: 'DISPATCHERS', method: 'demand', args: [], answer: null } as const;
+  for (const host of platform.hosts('DISPATCHERS'))
+    platform.repeat({ ...message, name: host.name }).then(
+      (view) => look(world, () => law(view as DispatcherView, host.killedAt(), world.time.now())),
+      // it was killed meanwhile
+      () => undefined,
+    );
+}
+
 /** Nothing fails any more: everything comes to rest, and then the laws of rest hold. */
-async function rest({ world }: Scene): Promise<void> {
+async function rest(scene: Scene): Promise<void> {
+  const { world } = scene;
   const { time, account, platform } = world;
   world.heal();
+  const healedAt = time.now();
   const countOpen = (): number =>
     Number((account.db.prepare("SELECT COUNT(*) AS n FROM job WHERE status = 'open'").get() as { n: number }).n);
   const until = time.now() + REST_MS;
   // a job that is late still comes, and is told that it is gone
   await time.run(time.now() + 10 * 60_000, () => world.violation !== null);
+  lookAtDesks(world, checkSlots);
   await time.run(until, () => world.violation !== null || countOpen() === 0);
+  world.calm();
+  const calmAt = time.now();
+  requestAtRest(scene);
+  await time.run(time.now() + 5_000, () => world.violation !== null);
+  lookAtDesks(world, checkSlots);
+  await time.run(until, () => world.violation !== null || countOpen() === 0);
+  // a lease that nobody renews is over after half a minute
+  await time.run(time.now() + 60_000, () => world.violation !== null);
+  lookAtDesks(world, checkFree);
   // an event that was not taken waits for an hour at most
   await time.run(time.now() + 75 * 60_000, () => world.violation !== null);
   look(world, () => checkLedger(account.db, world.quoted));
@@ -101,6 +131,7 @@ async function rest({ world }: Scene): Promise<void> {
       const charge = charges.get(host.name);
       if (!world.computed.has(host.name) && (charge?.captured ?? 0) > 0 && stored?.room !== 'done')
         throw new Violation('what no server was asked for costs nothing', host.name);
+      if (stored) checkServed(host.name, stored, { healedAt, calmAt });
       if (stored)
         checkJob(host.name, stored, charge, {
           told: world.stage.textTokens(host.name),

@@ -16,15 +16,19 @@ export class Violation extends Error {
   }
 }
 
-function hold(law: string, holds: boolean, detail: () => string): void {
+/** Throws where a law does not hold. */
+export function hold(law: string, holds: boolean, detail: () => string): void {
   if (!holds) throw new Violation(law, detail());
 }
 
 const rowsOf = <T>(db: DatabaseSync, query: string, ...values: (string | number)[]): T[] =>
   prepare(db, query).statement.all(...values) as T[];
 
-export const isThere = (db: DatabaseSync): boolean =>
-  rowsOf(db, "SELECT 1 FROM sqlite_master WHERE name = 'migration'").length > 0;
+const hasTable = (db: DatabaseSync, name: string): boolean =>
+  rowsOf(db, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name).length > 0;
+
+/** Whether an account has its tables. */
+export const isThere = (db: DatabaseSync): boolean => hasTable(db, 'migration');
 
 interface ColumnsRow {
   readonly account: string;
@@ -123,22 +127,35 @@ export function mayRun(db: DatabaseSync, job: string): boolean {
 export interface StoredJob {
   readonly room: string;
   readonly reason: string | null;
+  readonly createdAt: number;
+  readonly finishedAt: number | null;
   readonly isOwnSchedule: boolean;
   readonly price: Price | null;
   readonly cost: ReceiptCost | null;
 }
 
 export function readStoredJob(db: DatabaseSync): StoredJob | null {
-  const [row] = isThere(db)
-    ? rowsOf<{ room: string; failure: string | null; request: string; plan: string; receipt: string | null }>(
+  const [row] = hasTable(db, 'job')
+    ? rowsOf<{
+        room: string;
+        failure: string | null;
+        request: string;
+        plan: string;
+        receipt: string | null;
+        created_at: number;
+        finished_at: number | null;
+      }>(
         db,
-        'SELECT room, failure, request, plan, receipt FROM job',
+        `SELECT room, failure, request, plan, receipt, created_at, finished_at FROM job
+         WHERE key = 0 AND id IS NOT NULL`,
       )
     : [];
   if (!row) return null;
   return {
     room: JSON.parse(row.room).name,
     reason: row.failure === null ? null : JSON.parse(row.failure).reason,
+    createdAt: row.created_at,
+    finishedAt: row.finished_at,
     isOwnSchedule: JSON.parse(row.request).isOwnSchedule,
     price: JSON.parse(row.plan).price ?? null,
     cost: row.receipt === null ? null : JSON.parse(row.receipt).cost,

@@ -4,11 +4,12 @@ import type { Posting } from '../../src/billing/ledger.ts';
 import type { Tariff } from '../../src/billing/tariff.ts';
 import type { FitMemo } from '../../src/job/plan.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
+import type { ModelFacts } from '../../src/stage/contract.ts';
 import { chargesOf, Violation } from './laws.ts';
-import type { Product } from './objects.ts';
-import type { Message } from './platform.ts';
+import type { Product, StartJobs } from './objects.ts';
+import type { Host, Message } from './platform.ts';
 import type { Random } from './random.ts';
-import { FACTS } from './stage.ts';
+import { SERVERS } from './stage.ts';
 import { type Actor, acting } from './time.ts';
 import { ACCOUNT, type World } from './world.ts';
 
@@ -59,11 +60,13 @@ export const INPUTS: readonly RequestInput[] = [
 const KEYS = ['key_a', 'key_b', 'key_c'] as const;
 const USERS = [null, null, 'ann', 'bob'] as const;
 
+const KEY_HASH = 'hash';
+
 export const keyOf = (id: string): NewKey => ({
   id,
   name: id,
-  hash: 'hash',
-  scopes: ['jobs:write'] as unknown as NewKey['scopes'],
+  hash: KEY_HASH,
+  scopes: ['generate'],
   expiresAt: null,
   tflopsPerMinute: null,
   microUsdPerDay: id === 'key_c' ? 15_000 : null,
@@ -87,8 +90,52 @@ export function begin(scene: Scene, limits: AccountLimits): void {
   tell(world.platform.repeat(message('post', first, 'admin')));
 }
 
+/** A Worker gets a request; nobody waits for its answer. */
+function ask(
+  { world, product, memo, tariff }: Scene,
+  asked: {
+    readonly input: RequestInput;
+    readonly count: number;
+    readonly keyId: string;
+    readonly requestId: string;
+    readonly isJudged: boolean;
+  },
+  options: Pick<Parameters<StartJobs>[1], 'idempotency' | 'deadlineSeconds' | 'user'>,
+): void {
+  const { input, count, keyId, requestId, isJudged } = asked;
+  const tools = { allowEngineChange: false, tariff, draw: () => 7 };
+  const worker: Actor = { isDead: false, undoneTurn: -1 };
+  const context = {
+    env: isJudged ? { ...world.env, MODERATION_URL: 'http://judge.test/' } : world.env,
+    var: {
+      caller: { account: ACCOUNT, keyId, jurisdiction: null, keyHashes: [KEY_HASH] },
+      requestId,
+      gate: { fleet: product.heard },
+    },
+    set: () => undefined,
+    executionCtx: { waitUntil: (work: Promise<unknown>) => tell(work) },
+    req: { raw: {} },
+  };
+  const draft = ([facts]: readonly ModelFacts[]) => draftRequest(input, facts as ModelFacts, tools, { count });
+  acting.run(worker, () =>
+    tell(
+      product.startJobs(context, { isThere: ({ length }) => length > 0, draft, memo, ...options }).catch((error) => {
+        // refusals and broken calls are none
+        if (error instanceof TypeError)
+          world.violation ??= new Violation('no request meets a fault of ours', `${error}`);
+      }),
+    ),
+  );
+}
+
+/** What comes when nothing fails any more: as many jobs of several stages as take all slots and a line. */
+export function requestAtRest(scene: Scene): void {
+  const asked = { input: INPUTS[4] as RequestInput, count: 4, keyId: KEYS[0], requestId: 'req_at_rest' };
+  ask(scene, { ...asked, isJudged: false }, { idempotency: null, deadlineSeconds: null, user: null });
+}
+
 function request(scene: Scene, random: Random): string {
-  const { world, product, memo, tariff } = scene;
+  const { tariff } = scene;
   const again = scene.named.length > 0 && random.chance(0.3) ? random.pick(scene.named) : null;
   const input = again?.input ?? random.pick(INPUTS);
   const count = again?.count ?? random.between(1, 4);
@@ -99,25 +146,12 @@ function request(scene: Scene, random: Random): string {
   const deadlineSeconds = random.chance(0.15) ? random.between(1, 4) : null;
   const isJudged = random.chance(0.08);
   const requestId = `req_${scene.requests++}`;
-  const tools = { allowEngineChange: false, tariff, draw: () => 7 };
-  const worker: Actor = { isDead: false, undoneTurn: -1 };
-  const env = isJudged ? { ...world.env, MODERATION_URL: 'http://judge.test/' } : world.env;
-  acting.run(worker, () =>
-    tell(
-      product.startJobs(
-        env,
-        { account: ACCOUNT, keyId, scopes: [] },
-        {
-          draft: async () => draftRequest(input, FACTS, tools, { count }),
-          memo,
-          requestId,
-          idempotency: key === null ? null : { key, digest: JSON.stringify([input, count]), repetition: null },
-          deadlineSeconds,
-          user,
-        },
-      ),
-    ),
-  );
+  const options = {
+    idempotency: key === null ? null : { key, digest: JSON.stringify([input, count]), repetition: null },
+    deadlineSeconds,
+    user,
+  };
+  ask(scene, { input, count, keyId, requestId, isJudged }, options);
   return `${requestId}: ${count} × ${JSON.stringify(input)} by ${keyId}, ${tariff?.version ?? 'no tariff'}${user ? `, user ${user}` : ''}${key ? `, ${key}` : ''}${deadlineSeconds ? `, within ${deadlineSeconds} s` : ''}${isJudged ? ', judged' : ''}`;
 }
 
@@ -190,15 +224,29 @@ function changeTariff(scene: Scene, random: Random): string {
   return `tariff ${scene.tariff?.version ?? 'none'}`;
 }
 
-function killOne({ world }: Scene, random: Random): string {
-  const hosts = [world.account, ...world.platform.hosts('JOBS')];
-  const host = random.pick(hosts);
+/** An object: mostly account or job, and every fourth time a dispatcher. */
+function someHost({ world }: Scene, random: Random): Host {
+  const dispatchers = world.platform.hosts('DISPATCHERS');
+  if (dispatchers.length > 0 && random.chance(0.25)) return random.pick(dispatchers);
+  return random.pick([world.account, ...world.platform.hosts('JOBS')]);
+}
+
+function killOne(scene: Scene, random: Random): string {
+  const host = someHost(scene, random);
   host.kill();
   return `kill ${host.name}`;
 }
 
-function ringOne({ world }: Scene, random: Random): string {
-  const host = random.pick([world.account, ...world.platform.hosts('JOBS')]);
+/** A stage server goes, or comes back. */
+function turnServer({ world }: Scene, random: Random): string {
+  const server = random.pick(SERVERS);
+  const { down } = world.stage;
+  if (!down.delete(server)) down.add(server);
+  return `server ${server} is ${down.has(server) ? 'down' : 'up'}`;
+}
+
+function ringOne(scene: Scene, random: Random): string {
+  const host = someHost(scene, random);
   host.ring();
   return `ring ${host.name}`;
 }
@@ -238,7 +286,7 @@ async function repeat(scene: Scene, random: Random): Promise<string | null> {
 
 export type Operation = (scene: Scene, random: Random) => string | null | Promise<string | null>;
 
-/** Every operation, as often as it comes among a hundred. */
+/** Every operation, as often as it comes. */
 export const OPERATIONS: readonly (readonly [number, Operation])[] = [
   [37, request],
   [10, onJob('cancel')],
@@ -247,6 +295,7 @@ export const OPERATIONS: readonly (readonly [number, Operation])[] = [
   [7, order],
   [8, changeTariff],
   [6, killOne],
+  [5, turnServer],
   [4, ringOne],
   [10, repeat],
 ];

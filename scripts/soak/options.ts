@@ -3,7 +3,7 @@ import { readFlags, wholeNumber } from '../local/command-line.ts';
 
 export const HELP = `npm run soak -- [options]
 
-Random histories of an account with crashes: requests, cancels, erasures, money in and out, suspension, tariffs that change, days and months that end, while every message may be lost, come late or twice, and every object may be killed. The ledger's laws are looked at whenever rows are stored. Names the seed and the shortest history that breaks one; exit code 1 then.
+Random histories of an account with crashes: requests, cancels, erasures, money in and out, suspension, tariffs that change, days and months that end, stage servers that come and go, while every message may be lost, come late or twice, and every object may be killed. The ledger's laws are looked at whenever rows are stored, those of slots after every operation. Names the seed and the shortest history that breaks one; exit code 1 then.
 
   --histories <n>   how many, 1 to 10000000 (1000)
   --seed <n>        of the first; each further one has the next (1)

@@ -9,7 +9,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import type { Fate, Faults } from './faults.ts';
-import { dropAll, openDatabase, type Sql, sqlOver } from './sqlite.ts';
+import { dropAll, kvOver, openDatabase, type Sql, sqlOver } from './sqlite.ts';
 import { type Actor, acting, type Time } from './time.ts';
 
 /** A class of an object, as the platform constructs it. */
@@ -54,6 +54,8 @@ export interface Host {
   readonly db: DatabaseSync;
   /** when its alarm is due; null: none is set */
   alarm(): number | null;
+  /** when an incarnation of it was last killed; null: never */
+  killedAt(): number | null;
   /** Ends its incarnation, if there is one. */
   kill(): void;
   /** Runs its alarm beside what the platform does. */
@@ -114,6 +116,7 @@ export function makePlatform({
     #isSetAnew = false;
     #alarmBefore: readonly [number | null, boolean] | null = null;
     #armedFor: number | null = null;
+    #killedAt: number | null = null;
 
     constructor(space: string, name: string) {
       this.space = space;
@@ -123,6 +126,10 @@ export function makePlatform({
 
     alarm(): number | null {
       return this.#alarm;
+    }
+
+    killedAt(): number | null {
+      return this.#killedAt;
     }
 
     isOf(actor: Actor): boolean {
@@ -223,6 +230,7 @@ export function makePlatform({
       const sql: Sql = sqlOver(this.db, touch);
       const storage = {
         sql,
+        kv: kvOver(this.db, touch),
         transactionSync: <T>(work: () => T): T => this.#transaction(touch, work),
         getAlarm: () => soon(() => (this.#rings && !this.#isSetAnew ? null : this.#alarm)),
         setAlarm: (at: number) => soon(() => this.#setAlarm(at)),
@@ -332,6 +340,7 @@ export function makePlatform({
       const incarnation = this.#incarnation;
       if (!incarnation) return;
       faults.kills++;
+      this.#killedAt = time().now();
       incarnation.isDead = true;
       this.#incarnation = null;
       for (const tell of incarnation.pending) tell();

@@ -1,5 +1,6 @@
 /** The platform's `SqlStorage` over Node's SQLite, in memory: as far as the objects use it. */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { deserialize, serialize } from 'node:v8';
 
 type Row = Record<string, unknown>;
 
@@ -86,6 +87,30 @@ export function sqlOver(db: DatabaseSync, touch: (writes: boolean) => void): Sql
         },
         rowsWritten: written,
       };
+    },
+  };
+}
+
+/** The platform's `SyncKvStorage`, as far as the objects use it. */
+export interface Kv {
+  get(key: string): unknown;
+  put(key: string, value: unknown): void;
+}
+
+/** Values by key in a table of their own. `touch` as in `sqlOver`. */
+export function kvOver(db: DatabaseSync, touch: (writes: boolean) => void): Kv {
+  const isThere = (): boolean =>
+    prepare(db, "SELECT 1 FROM sqlite_master WHERE name = 'kv'").statement.all().length > 0;
+  return {
+    get(key) {
+      touch(false);
+      const [row] = isThere() ? (prepare(db, 'SELECT value FROM kv WHERE key = ?').statement.all(key) as Row[]) : [];
+      return row && deserialize(row.value as Uint8Array);
+    },
+    put(key, value) {
+      touch(true);
+      if (!isThere()) db.exec('CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL)');
+      prepare(db, 'INSERT OR REPLACE INTO kv VALUES (?, ?)').statement.run(key, serialize(value));
     },
   };
 }

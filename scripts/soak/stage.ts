@@ -1,6 +1,6 @@
 /**
- * The far side of the network: a stage server that speaks the contract with zeros, and fails in every way that one can.
- * It counts what it computed, so that a charge can be held against it.
+ * The far side of the network: stage servers that speak the contract with zeros, and fail in every way that one can.
+ * They count what they computed, so that a charge can be held against it.
  */
 import { evaluatedSteps } from '../../src/numerics/taylor.ts';
 import {
@@ -50,6 +50,11 @@ export const FACTS: ModelFacts = {
   card: '',
 };
 
+/** Servers of the one model, each with its slots. */
+export const SLOTS = { one: 2, two: 1 } as const;
+export type ServerName = keyof typeof SLOTS;
+export const SERVERS = Object.keys(SLOTS) as ServerName[];
+
 const ENGINE = 'soak';
 
 /** What the server did for one stage. */
@@ -60,6 +65,10 @@ interface Computed {
 
 export interface StageServer {
   readonly fetch: typeof fetch;
+  /** servers where nobody answers */
+  readonly down: Set<ServerName>;
+  /** From now on every step is quick. */
+  calm(): void;
   /** steps and finished stages of a job, as the server counted them */
   computed(job: string, stage: number): Computed;
   /** tokens of text that the server tells for a job; null: it tells none */
@@ -90,6 +99,8 @@ export function makeStageServer({
   readonly onRequest: (job: string) => void;
 }): StageServer {
   const done = new Map<string, Computed>();
+  const down = new Set<ServerName>();
+  let isCalm = false;
   const models = JSON.stringify({
     contract: { version: 3, features: FEATURES },
     models: [{ ...FACTS, engine_class: ENGINE, deterministic: true }],
@@ -205,7 +216,10 @@ export function makeStageServer({
     return new Response(stream);
   }
 
-  const stepMs = (): number => (random.chance(0.05) ? random.between(500, 8_000) : random.between(10, 400));
+  const stepMs = (): number => {
+    if (isCalm) return random.between(10, 50);
+    return random.chance(0.05) ? random.between(500, 8_000) : random.between(10, 400);
+  };
 
   function handle(path: string, init: RequestInit): Response {
     if (path === '/v1/models') return answer(200, models);
@@ -214,13 +228,15 @@ export function makeStageServer({
   }
 
   const fetchStage = (input: string, init: RequestInit = {}): Promise<Response> => {
-    const { pathname } = new URL(input);
+    const { pathname, hostname } = new URL(input);
+    const server = hostname.split('.', 1)[0] as ServerName;
     if (init.method === 'PUT') onRequest(idIn(pathname).split('.', 1)[0] as string);
     return new Promise((resolve, reject) => {
       const fate = faults.fate();
       init.signal?.addEventListener('abort', () => reject(init.signal?.reason), { once: true });
       time.after(faults.latency('well'), () => {
-        if (fate === 'lost' || fate === 'kills_callee') return reject(new TypeError('fetch failed'));
+        if (down.has(server) || fate === 'lost' || fate === 'kills_callee')
+          return reject(new TypeError('fetch failed'));
         let response: Response;
         try {
           response = handle(pathname, init);
@@ -234,6 +250,10 @@ export function makeStageServer({
   };
 
   return {
+    down,
+    calm() {
+      isCalm = true;
+    },
     fetch: fetchStage as unknown as typeof fetch,
     computed: (job, stage) => record(keyOf(job, stage)),
     textTokens,

@@ -103,7 +103,8 @@ export function makeTime(start: number, onTurn: () => void): Time {
 
 /** Puts simulated time in the place of the real one. Returns what undoes it. */
 export function installTime(time: Time): () => void {
-  const real = { now: Date.now, setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout };
+  const { setTimeout, clearTimeout, setInterval, clearInterval } = globalThis;
+  const { now } = Date;
   Date.now = () => time.now();
   globalThis.setTimeout = ((work: (...args: unknown[]) => void, ms = 0, ...args: unknown[]) => {
     const whose = acting.getStore();
@@ -115,9 +116,20 @@ export function installTime(time: Time): () => void {
   globalThis.clearTimeout = ((timer: Timer | undefined) => {
     if (timer) timer.isOff = true;
   }) as unknown as typeof clearTimeout;
+  globalThis.setInterval = ((work: (...args: unknown[]) => void, ms: number, ...args: unknown[]) => {
+    const interval: { next: unknown } = { next: null };
+    const again = (): void => {
+      interval.next = globalThis.setTimeout(again, ms);
+      work(...args);
+    };
+    interval.next = globalThis.setTimeout(again, ms);
+    return interval;
+  }) as unknown as typeof setInterval;
+  globalThis.clearInterval = ((interval: { readonly next: unknown } | undefined) => {
+    globalThis.clearTimeout(interval?.next as Parameters<typeof clearTimeout>[0]);
+  }) as unknown as typeof clearInterval;
   return () => {
-    Date.now = real.now;
-    globalThis.setTimeout = real.setTimeout;
-    globalThis.clearTimeout = real.clearTimeout;
+    Date.now = now;
+    Object.assign(globalThis, { setTimeout, clearTimeout, setInterval, clearInterval });
   };
 }

@@ -1,6 +1,6 @@
 /**
- * One account, its jobs, a stage server, a bucket and a sink of events, on a platform that fails by chance: what a
- * history acts on.
+ * One account, its jobs, their dispatcher, two stage servers, a bucket and a sink of events, on a platform that fails
+ * by chance: what a history acts on.
  */
 import { PREPAID, type Terms } from '../../src/account/account.ts';
 import type { UsageEvent } from '../../src/billing/usage-event.ts';
@@ -10,7 +10,7 @@ import { checkColumns, checkEvent, isThere, mayRun, Violation } from './laws.ts'
 import type { Product } from './objects.ts';
 import { type Host, makePlatform, type Platform } from './platform.ts';
 import { makeRandom, type Random } from './random.ts';
-import { FACTS, makeStageServer, type StageServer } from './stage.ts';
+import { makeStageServer, SERVERS, SLOTS, type StageServer } from './stage.ts';
 import { acting, installTime, makeTime, type Time } from './time.ts';
 
 export const ACCOUNT = 'acct_soak';
@@ -36,10 +36,14 @@ export interface World {
   terms: Terms;
   /** the first law that did not hold */
   violation: Violation | null;
+  /** jobs that were done, as the log says */
+  done: number;
   /** how often laws were looked at */
   checks: number;
   /** Nothing fails any more. */
   heal(): void;
+  /** Nothing takes long any more. */
+  calm(): void;
   close(): void;
 }
 
@@ -58,8 +62,9 @@ export function makeWorld(seed: number, product: Product): World {
   const time: Time = makeTime(start, () => platform.endTurn());
   const env: Record<string, unknown> = {
     SIGNING_SECRET: SECRET,
-    BACKENDS: JSON.stringify([{ id: 'one', url: 'http://stage.test/', models: ['*'] }]),
+    BACKENDS: JSON.stringify(SERVERS.map((id) => ({ id, url: `http://${id}.test/`, slots: SLOTS[id] }))),
     BACKEND_TOKEN_ONE: 'token',
+    BACKEND_TOKEN_TWO: 'token',
     WEBHOOK_RESOLVER: '',
     PUBLIC_URL: '',
     EVENTS_URL: '',
@@ -70,6 +75,7 @@ export function makeWorld(seed: number, product: Product): World {
     STAGE_ATTEMPTS: '3',
     QUEUE_SECONDS: '300',
     MODERATION_URL: '',
+    MODEL_ALIASES: '',
   };
   const look = (work: () => void): void => {
     world.checks++;
@@ -115,6 +121,9 @@ export function makeWorld(seed: number, product: Product): World {
   env.ACCOUNTS = platform.space('ACCOUNTS');
   env.JOBS = platform.space('JOBS');
   env.DIRECTORY = platform.space('DIRECTORY');
+  env.DISPATCHERS = platform.space('DISPATCHERS');
+  // an isolate that has heard nothing yet
+  for (const known of Object.values(product.heard.of(String(env.BACKENDS)))) if (known instanceof Map) known.clear();
   const bucket = outside(time, faults, platform, () => undefined);
   env.IMAGES = { put: bucket, delete: bucket };
   const send = outside(time, faults, platform, ({ id, data }: UsageEvent) => {
@@ -131,6 +140,7 @@ export function makeWorld(seed: number, product: Product): World {
       const { event, what, job_id } = line;
       if (event === 'alert' && WRONG_ALERTS.includes(String(what)))
         world.violation ??= new Violation(String(what), String(job_id));
+      if (event === 'job_ended' && line.room === 'done') world.done++;
       if (event === 'room_threw') world.violation ??= new Violation('no room throws', JSON.stringify(line));
     }),
   );
@@ -149,10 +159,16 @@ export function makeWorld(seed: number, product: Product): World {
       ? PREPAID
       : { mode: 'postpaid', creditLimit: random.chance(0.7) ? 20_000 : null, stripeCustomer: null },
     violation: null,
+    done: 0,
     checks: 0,
     heal() {
       faults.heal();
+      stage.down.clear();
       stageRate = 0;
+    },
+    calm() {
+      faults.calm();
+      stage.calm();
     },
     close() {
       for (const each of undo.toReversed()) each();
@@ -219,5 +235,3 @@ function installLog(read: (line: Record<string, unknown>) => void): () => void {
     console.log = before;
   };
 }
-
-export { FACTS };

@@ -405,11 +405,16 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       const later = times.filter((time) => time > now);
       return later.length === 0 ? null : Math.min(...later);
     },
-    view: (servers, now) => ({
-      since: begin,
-      servers: servers.map((server) => viewServer(server, stateOf(server.backend.id), now)),
-      lines: viewLines([...line.all()], (group) => waitFor({ account: '', group }, servers, fitsOf(servers), now), now),
-    }),
+    view(servers, now) {
+      // where nobody waits nobody has looked since
+      endLeases(now);
+      const fits = fitsOf(servers);
+      return {
+        since: begin,
+        servers: servers.map((server) => viewServer(server, stateOf(server.backend.id), now)),
+        lines: viewLines([...line.all()], (group) => waitFor({ account: '', group }, servers, fits, now), now),
+      };
+    },
     waiting() {
       const byModel = new Map<string, number>();
       for (const [group, { tflops }] of line.waiting()) {

@@ -1,6 +1,6 @@
 /** The Worker's end of a WebSocket to a job's object (src/job/watching.ts): messages one after the other. */
 import type { JobView } from '../job/job.ts';
-import { ACK_BYTES, ackOf, PING, PONG, type Wish, watchRequest } from '../job/watching.ts';
+import { ackDueAt, ackOf, afterTaking, NOTHING_TAKEN, PING, PONG, type Wish, watchRequest } from '../job/watching.ts';
 import { callJob } from './call-object.ts';
 import type { Env } from './env.ts';
 
@@ -63,8 +63,7 @@ function listenTo(socket: WebSocket): WatchSocket {
   let wake: (() => void) | null = null;
   let heardAt = Date.now();
   let pingedAt: number | null = null;
-  let taken = 0;
-  let acked = 0;
+  let taken = NOTHING_TAKEN;
 
   const take = (message: Message | null): void => {
     heardAt = Date.now();
@@ -80,9 +79,9 @@ function listenTo(socket: WebSocket): WatchSocket {
     }
   };
   const tellTaken = (): void => {
-    if (taken === acked) return;
-    acked = taken;
-    say(ackOf(taken));
+    if (taken.told === taken.bytes) return;
+    taken = { ...taken, told: taken.bytes };
+    say(ackOf(taken.bytes));
   };
   /** Asks a silent object whether it is there; false where it has not answered. */
   const isThere = (now: number): boolean => {
@@ -108,22 +107,22 @@ function listenTo(socket: WebSocket): WatchSocket {
       for (;;) {
         const message = messages.shift();
         if (message) return message;
-        const rest = until - Date.now();
-        if (rest <= 0) {
-          tellTaken();
-          return isThere(Date.now()) ? { kind: 'silent' } : { kind: 'closed', code: LOST };
-        }
+        const now = Date.now();
+        if (now >= ackDueAt(taken)) tellTaken();
+        if (now >= until) return isThere(now) ? { kind: 'silent' } : { kind: 'closed', code: LOST };
         const { promise, resolve } = Promise.withResolvers<void>();
         wake = resolve;
-        const timer = setTimeout(resolve, rest);
+        const timer = setTimeout(resolve, Math.min(until, ackDueAt(taken)) - now);
         await promise;
         clearTimeout(timer);
         wake = null;
       }
     },
     ack(bytes, atOnce) {
-      taken += bytes;
-      if (atOnce || taken - acked >= ACK_BYTES) tellTaken();
+      const now = Date.now();
+      taken = afterTaking(taken, bytes, now);
+      // whoever is told of steps all the time is never silent
+      if (atOnce || now >= ackDueAt(taken)) tellTaken();
     },
     close() {
       try {

@@ -109,6 +109,30 @@ export function afterMessage(place: Place, message: string, now: number): Place 
 
 export const ackOf = (bytes: number): string => `ack ${bytes}`;
 
+/** What a watcher's reader has taken, as its Worker counts it. */
+export interface Taken {
+  readonly bytes: number;
+  /** of which the object knows */
+  readonly told: number;
+  /** when the first of the others was taken */
+  readonly since: number;
+}
+
+export const NOTHING_TAKEN: Taken = { bytes: 0, told: 0, since: 0 };
+
+/** What is taken after `bytes` more. */
+export const afterTaking = ({ bytes, told, since }: Taken, more: number, now: number): Taken => ({
+  bytes: bytes + more,
+  told,
+  since: bytes === told ? now : since,
+});
+
+/** When the object is to be told at the latest: never where it knows. Well before it takes the reader for stalled. */
+export function ackDueAt({ bytes, told, since }: Taken): number {
+  if (bytes === told) return Number.POSITIVE_INFINITY;
+  return bytes - told >= ACK_BYTES ? since : since + ACK_MS;
+}
+
 /**
  * A frame: what it is, and the bytes of server-sent events in it. `part` is the beginning or middle of an event too
  * long for one; `stored` brings everything up to the event numbered `seq`; `live` has progress that is not stored;

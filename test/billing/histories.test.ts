@@ -1,7 +1,7 @@
 /**
- * The laws of the ledger over random histories, with a crash possible wherever something waits: the objects' own
- * classes, on a platform in Node that loses, delays and repeats messages and kills whoever sends or gets them. The long
- * version is `npm run soak`.
+ * The laws of the ledger and of slots over random histories, with a crash possible wherever something waits: the
+ * objects' own classes, on a platform in Node that loses, delays and repeats messages and kills whoever sends or gets
+ * them. The long version is `npm run soak`.
  */
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { runHistory } from '../../scripts/soak/history.ts';
@@ -26,19 +26,21 @@ beforeAll(async () => {
   product = await loadProduct();
 });
 
-test(`in ${HISTORIES} random histories with crashes every law of the money holds`, async () => {
-  const sums = { operations: 0, kills: 0, checks: 0 };
+test(`in ${HISTORIES} random histories with crashes every law of money and slots holds`, async () => {
+  const sums = { operations: 0, kills: 0, checks: 0, done: 0 };
   for (let seed = SEED; seed < SEED + HISTORIES; seed++) {
-    const { operations, kills, checks, violation } = await runHistory(seed, product, memo);
+    const { operations, kills, checks, done, violation } = await runHistory(seed, product, memo);
     expect({ seed, operations, violation }).toEqual({ seed, operations, violation: null });
     sums.operations += operations.length;
     sums.kills += kills;
     sums.checks += checks;
+    sums.done += done;
   }
   // else nothing was tried
   expect(sums.operations).toBeGreaterThan(10 * HISTORIES);
   expect(sums.kills).toBeGreaterThan(HISTORIES);
-  expect(sums.checks).toBeGreaterThan(30 * HISTORIES);
+  expect(sums.checks).toBeGreaterThan(60 * HISTORIES);
+  expect(sums.done).toBeGreaterThan(5 * HISTORIES);
 });
 
 test('the same seed is the same history, crashes included', async () => {

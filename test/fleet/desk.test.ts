@@ -355,6 +355,17 @@ describe('a job', () => {
     expect(turn(servers).map(({ job }) => job)).toEqual(['next']);
   });
 
+  test('that is dead is not shown as holding its slot once its lease is over, though nobody waits', async () => {
+    const servers = [server('x', { slots: 1 })];
+    const desk = makeDesk(null, now());
+    await watch(desk).ask(wants('dead'), servers);
+    const heldNow = () => desk.view(servers, now()).servers.map(({ held }) => held);
+    pass(LEASE_MS - 1);
+    expect(heldNow()).toEqual([1]);
+    pass(1);
+    expect(heldNow()).toEqual([0]);
+  });
+
   test('that nobody here can take is told why, and one whose servers are all drained too', async () => {
     const desk = makeDesk(null, now());
     const servers = [server('x', { engine: 'e2' }), server('y', { isKnown: false }), server('z', { weight: 0 })];

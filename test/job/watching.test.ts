@@ -3,9 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { decodeEvents, encodeEvent, type SeenEvent } from '../../src/job/events.ts';
 import {
   ACK_BYTES,
+  ACK_MS,
+  ackDueAt,
   ackOf,
   afterMessage,
   afterSending,
+  afterTaking,
   decodeFrame,
   encodeFrame,
   FRAME_BYTES,
@@ -14,6 +17,7 @@ import {
   isStalled,
   joined,
   MAX_WATCHERS,
+  NOTHING_TAKEN,
   placeAt,
   STALLED_MS,
   shareOf,
@@ -118,5 +122,53 @@ describe('a place', () => {
     // more that is sent changes nothing, an acknowledgement does
     expect(isStalled(afterSending(sent, 1, STALLED_MS), 5 + STALLED_MS)).toBe(true);
     expect(isStalled(afterMessage(sent, ackOf(50), STALLED_MS), 5 + STALLED_MS)).toBe(false);
+  });
+});
+
+describe('what is taken', () => {
+  test('is acknowledged at once where it is much, and else soon after the first of it', () => {
+    expect(ackDueAt(NOTHING_TAKEN)).toBe(Number.POSITIVE_INFINITY);
+    const little = afterTaking(afterTaking(NOTHING_TAKEN, 10, 1000), 10, 5000);
+    expect(ackDueAt(little)).toBe(1000 + ACK_MS);
+    expect(ackDueAt({ ...little, told: 20 })).toBe(Number.POSITIVE_INFINITY);
+    expect(ackDueAt(afterTaking(little, ACK_BYTES, 6000))).toBeLessThanOrEqual(6000);
+  });
+
+  test('keeps a reader from being taken for stalled, however little comes and however often', () => {
+    const messages = fc.array(
+      fc.record({ gapMs: fc.integer({ min: 1, max: 60_000 }), bytes: fc.integer({ min: 1, max: FRAME_BYTES }) }),
+      { maxLength: 200 },
+    );
+    const lateness = fc.integer({ min: 0, max: STALLED_MS - ACK_MS - 1 });
+    fc.assert(
+      fc.property(messages, lateness, (sent, lateMs) => {
+        let place = placeAt(WISH, 0);
+        let taken = NOTHING_TAKEN;
+        let now = 0;
+        /** what was sent and is not taken yet, and when it will be */
+        const onTheWay: { readonly at: number; readonly bytes: number }[] = [];
+        const tell = (at: number): void => {
+          if (ackDueAt(taken) > at) return;
+          place = afterMessage(place, ackOf(taken.bytes), Math.max(ackDueAt(taken), 0));
+          taken = { ...taken, told: taken.bytes };
+        };
+        const takeUntil = (until: number): void => {
+          for (let next = onTheWay[0]; next && next.at <= until; next = onTheWay[0]) {
+            tell(next.at);
+            taken = afterTaking(taken, next.bytes, next.at);
+            onTheWay.shift();
+            tell(next.at);
+          }
+          tell(until);
+        };
+        for (const { gapMs, bytes } of sent) {
+          now += gapMs;
+          takeUntil(now);
+          expect(isStalled(place, now)).toBe(false);
+          place = afterSending(place, bytes, now);
+          onTheWay.push({ at: now + lateMs, bytes });
+        }
+      }),
+    );
   });
 });

@@ -6,8 +6,11 @@ import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { readRow } from '../../durable-objects/job-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
+import type { Released, SlotOutcome, SlotRequest } from '../../src/fleet/slots.ts';
 import type { JobRecord } from '../../src/job/job.ts';
-import { call, openAccount, SMALL } from './call.ts';
+import type { DispatcherCalls, Remote } from '../../src/job/rpc.ts';
+import { call, createJob, openAccount, SMALL, watchAll } from './call.ts';
+import { enterJob } from './enter.ts';
 import { accountIdOf } from './money.ts';
 
 const LONG = { prompt: 'a purple hippopotamus', ...SMALL, N: [900], e: [1] };
@@ -50,6 +53,53 @@ describe('a job that was erased while its account could not be reached', () => {
     expect([again.status, again.headers.get('retry-after')]).toEqual([409, '1']);
     expect(await again.json()).toMatchObject({ code: 'job_erased' });
     expect(await stubOf(id).ending()).toMatchObject({ status: 'cancelled' });
+  });
+});
+
+describe('a job that was erased and comes again to the same object', () => {
+  test('begins only when its account says so, whatever it said the first time', async () => {
+    const { id } = await createJob({ prompt: 'a purple hippopotamus', ...SMALL, preset: '7x' });
+    await watchAll(id);
+    const row = await runInDurableObject(stubOf(id), ({ rows }) => readRow(rows) as JobRecord);
+    expect((await call(`/v1/jobs/${id}`, { method: 'DELETE' })).status).toBe(204);
+    await expect.poll(() => runInDurableObject(stubOf(id), ({ rows }) => rows.isThere())).toBe(false);
+    await stubOf(id).create({ ...row, deadlineSeconds: null, webhook: null });
+    await expect
+      .poll(() => runInDurableObject(stubOf(id), ({ rows }) => readRow(rows)?.failure?.reason))
+      .toBe('not_confirmed');
+  });
+});
+
+describe('a slot that comes when its job has gone on without', () => {
+  /** The first answer comes after so long: a job waits for three seconds. */
+  const LATE_MS = 4000;
+
+  test('is given back at once', async () => {
+    const { id: other } = await createJob({ prompt: 'a purple hippopotamus', ...SMALL, N: [2], e: [1] });
+    await watchAll(other);
+    const row = await runInDurableObject(stubOf(other), ({ rows }) => readRow(rows) as JobRecord);
+    const id = await newJobId(env.SIGNING_SECRET);
+    await enterJob(row.account, id);
+    const given: SlotOutcome['kind'][] = [];
+    const slow = (dispatcher: Remote<DispatcherCalls>) => ({
+      async ask(request: SlotRequest) {
+        const answer = await dispatcher.ask(request);
+        await new Promise((resolve) => setTimeout(resolve, LATE_MS));
+        return answer;
+      },
+      release(job: string, released: Released) {
+        given.push(released.outcome.kind);
+        return dispatcher.release(job, released);
+      },
+    });
+    const DISPATCHERS = { getByName: (name: string) => slow(env.DISPATCHERS.getByName(name)) };
+    await runInDurableObject(stubOf(id), async (instance) => {
+      Object.defineProperty(instance, 'env', { value: { ...env, DISPATCHERS }, configurable: true });
+      await instance.create({ ...row, id, deadlineSeconds: null, webhook: null });
+    });
+    expect((await watchAll(id)).at(-1)?.type).toBe('done');
+    expect(given).toEqual([]);
+    await expect.poll(() => given, { timeout: LATE_MS }).toEqual(['dropped']);
   });
 });
 

@@ -6,6 +6,8 @@ import { appendEvents } from '../../durable-objects/event-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import {
+  ACK_BYTES,
+  ACK_MS,
   IN_FLIGHT_BYTES,
   inFlight,
   MAX_WATCHERS,
@@ -214,6 +216,27 @@ describe('a watcher', () => {
     expect(step).toBeGreaterThanOrEqual(15);
     await cancel(id);
     await Promise.all([first.all(), second.all()]);
+  });
+
+  test('that takes a little at a time, and is never without, is known to take it', async () => {
+    const { id } = await createJob(LONG);
+    // from here on steps are slow
+    const early = await open(id);
+    while (!early.text().includes('"step":150,')) await early.next();
+    await early.leave();
+    const reader = await open(id);
+    const until = Date.now() + ACK_MS + 2000;
+    let acked = 0;
+    while (acked === 0 && Date.now() < until) {
+      await reader.next();
+      acked = (await places(id)).find(({ sent }) => sent > 0)?.acked ?? 0;
+    }
+    await cancel(id);
+    expect(acked).toBeGreaterThan(0);
+    // else it would have been told for that alone
+    expect(acked).toBeLessThan(ACK_BYTES);
+    await reader.all();
+    expect(reader.text()).toContain('event: cancelled');
   });
 
   test('who leaves is let go', async () => {
