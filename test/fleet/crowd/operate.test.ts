@@ -60,7 +60,8 @@ test('of a server that refuses the token the operator reads why, and when it is 
       state: 'out',
       reason: expect.stringContaining('unauthorized'),
       probe_at: expect.any(Number),
-      openings: 1,
+      // each probe that is refused too is one more
+      openings: expect.toSatisfy((times: number) => times > 0),
     });
   const { sentences } = await look(fleet);
   expect(sentences[0]).toBe('(no region)/default');
@@ -71,7 +72,7 @@ test('of a server that refuses the token the operator reads why, and when it is 
   expect(fleet.deployment.logged('stage_failed')[0]).toMatchObject({ backend: 'a', status: 401 });
   const said = await metrics(fleet, token);
   expect(said).toContain('ralu_server_state{region="",pool="default",server="a",state="out"} 1');
-  expect(said).toContain('ralu_breaker_openings_total{region="",pool="default",server="a"} 1');
+  expect(said).toMatch(/ralu_breaker_openings_total\{region="",pool="default",server="a"\} [1-9]/);
 
   await first?.kill();
   await first?.restart({ token: fleet.entries[0]?.token as string });
