@@ -23,6 +23,7 @@ import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import type { DispatcherCalls, JobCalls, Objects } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
+import { makeAlarm } from './alarm.ts';
 import { heard } from './isolate.ts';
 import { type DemandEnv, makeTeller, type Teller } from './tell-demand.ts';
 
@@ -40,6 +41,8 @@ const CALL_MS = 5_000;
 const SAVE_MS = { least: 1000, aJob: 5 } as const;
 /** While nobody waits, paces are written more seldom. */
 const IDLE_SAVE_MS = 300_000;
+/** When a line that was read back is looked at: by then, who holds a slot has renewed it. */
+const FIRST_LOOK_MS = 15_000;
 /** Most places that are written: the oldest. Those behind ask again by themselves. */
 const MAX_SAVED = 2_000;
 /** The row's key. */
@@ -59,6 +62,11 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     this.#savedBreakers = breakersIn(saved?.servers ?? []);
     this.#desk = makeDesk(saved, Date.now());
     this.#outs = new Set(this.#desk.outs().keys());
+    // of those in the line some may have gone meanwhile, and nobody else may ask
+    if (saved && saved.line.length > 0) {
+      const alarm = makeAlarm(ctx.storage);
+      void alarm.read().then(() => alarm.by(Date.now() + FIRST_LOOK_MS));
+    }
     this.#teller = makeTeller(
       () => this.env,
       ctx.storage.kv,
