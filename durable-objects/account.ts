@@ -346,9 +346,11 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   recall(keyId: string, idempotency: Idempotency): Extract<Started, { kind: 'again' | 'conflict' }> | null {
     const account = this.#account();
     const key = account && keys.readKey(this.#sql, keyId);
-    if (!account || !key) return null;
+    const now = Date.now();
+    // a key that is out changes nothing, not even what is remembered of a request
+    if (!account || !key || refuseKey(key, { hashes: [key.hash] }, now) !== null) return null;
     return this.ctx.storage.transactionSync(() =>
-      recall(this.#sql, readTally(this.#sql), { account, key }, idempotency, Date.now()),
+      recall(this.#sql, readTally(this.#sql), { account, key }, idempotency, now),
     );
   }
 

@@ -51,6 +51,7 @@ const DESK = 'desk';
 export class DispatcherObject extends DurableObject<DispatcherEnv> implements DispatcherCalls {
   readonly #desk: Desk;
   #savedAt = 0;
+  #isLineSaved = false;
   #savedBreakers: string;
   readonly #teller: Teller;
   /** servers that are out, as the log knows */
@@ -59,6 +60,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   constructor(ctx: DurableObjectState, env: DispatcherEnv) {
     super(ctx, env);
     const saved = ctx.storage.kv.get<SavedDesk>(DESK) ?? null;
+    this.#isLineSaved = (saved?.line.length ?? 0) > 0;
     this.#savedBreakers = breakersIn(saved?.servers ?? []);
     this.#desk = makeDesk(saved, Date.now());
     this.#outs = new Set(this.#desk.outs().keys());
@@ -164,12 +166,16 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     }
     const breakers = breakersIn(this.#desk.saveServers());
     const { size } = this.#desk.waiting();
-    const isDue = now - this.#savedAt >= (size > 0 ? SAVE_MS.least + SAVE_MS.aJob * size : IDLE_SAVE_MS);
+    const isDue =
+      now - this.#savedAt >= (size > 0 ? SAVE_MS.least + SAVE_MS.aJob * size : IDLE_SAVE_MS) ||
+      // who waited once must not be read back as waiting
+      (size === 0 && this.#isLineSaved);
     if (breakers === this.#savedBreakers && !isDue) return;
     this.#savedAt = now;
     this.#savedBreakers = breakers;
     const state = this.#desk.save();
     const line = [...state.line].sort((a, b) => a.since - b.since).slice(0, MAX_SAVED);
+    this.#isLineSaved = line.length > 0;
     this.ctx.storage.kv.put(DESK, { ...state, line });
   }
 

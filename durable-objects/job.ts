@@ -119,9 +119,11 @@ const LEASE_MS = 10_000;
 const RENEW_MS = 10_000;
 const TERA = 1e12;
 /**
- * How long one alarm goes on from room to room. With one stage request more it stays under the platform's 15 minutes.
+ * How long one alarm goes on from room to room, and a stage stands in its server's own line. With the longest time that
+ * it computes both stay under the platform's 15 minutes.
  */
-const ALARM_MS = 4 * 60_000;
+const ALARM_MS = 2 * 60_000;
+const MAX_LINE_MS = 2 * 60_000;
 /** When to try again after a fault of ours, or of the configuration. */
 const FAULT_PAUSE_MS = 60_000;
 /** Longest wait for the account, and the pauses between two questions. */
@@ -174,6 +176,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       view: () => this.viewWithLogs(null),
       server: (id) => this.#servers.byId(id),
       everyServer: () => this.#servers.all(),
+      isOpen: () => this.#isOpen(),
       erasure: () => this.#erasure(Date.now()),
       expire: () => this.#scrub('expired'),
     });
@@ -336,7 +339,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       this.#walking ??= this.#walkOn().finally(() => {
         this.#walking = null;
       });
+      // while the job waits, stage servers are told to stop what was given up
       if ((await this.#walking) === 'over') await this.#outbox.deliver();
+      else await this.#outbox.deliverInside();
     } catch (error) {
       logLine('alarm_threw', { job_id: this.ctx.id.name ?? '', error: messageOf(error) });
       this.#alarm.set(Date.now() + FAULT_PAUSE_MS);
@@ -495,6 +500,11 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     else this.#retryOrFail(row, step.failure);
   }
 
+  /** Dispatchers in whose lines a job may stand that has waited, also before it slept. */
+  #linesOf(row: JobRecord | null): readonly string[] {
+    return row && row.busySince !== null ? this.#servers.dispatchers(row.regions, row.plan.model.id, []) : [];
+  }
+
   /** Servers other than the last one where the stage of a row came to nothing. */
   #elsewhere({ room }: JobRecord): readonly string[] {
     if (room.name !== 'stage') return [];
@@ -530,9 +540,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       const left = giveUpElsewhere(this.#rows, stage, backend);
       for (const sent of left) addLetter(this.#rows, forget(sent), begin);
       removeForget(this.#rows, backend, stageId);
-      const cutOff = row.tries > 0 ? { busySince: row.busySince ?? begin } : {};
-      const confirmed = row.confirmedAt === null ? { confirmedAt: begin, busySince: null } : {};
-      updateRow(this.#rows, { attempt: row.attempt + 1, tries: row.tries + 1, ...cutOff, ...confirmed });
+      // the time in line is over once a stage goes out; one that was cut off has no result since then
+      const busySince = row.tries > 0 ? (row.busySince ?? begin) : null;
+      const confirmedAt = row.confirmedAt ?? begin;
+      updateRow(this.#rows, { attempt: row.attempt + 1, tries: row.tries + 1, busySince, confirmedAt });
       beginAttempt(this.#rows, { backend, stageId, stage, number: row.attempt + 1 });
       const stages = row.plan.stages.length;
       if (!isTold) this.#append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
@@ -552,7 +563,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         signal: controller.signal,
         timeoutMs: this.#limits.timeoutMs,
         silenceMs: this.#limits.silenceMs,
-        lineMs: this.#limits.queueMs,
+        lineMs: Math.min(MAX_LINE_MS, this.#limits.queueMs),
         onProgress: (event) => {
           if (controller.signal.aborted) return;
           if (event.event === 'queued' && event.position > 0) computesSince = Date.now();
@@ -737,8 +748,14 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     this.#inFlight?.abort();
     this.#inFlight = null;
     this.#watchers.notify();
-    this.ctx.waitUntil(this.#slots.end());
+    this.ctx.waitUntil(this.#slots.end(this.#linesOf(this.#row())));
     this.ctx.waitUntil(this.#outbox.deliver());
+  }
+
+  /** Whether there is a job that has not ended. */
+  #isOpen(): boolean {
+    const row = this.#row();
+    return row !== null && !isLastRoom(row.room);
   }
 
   /** Removes all content in one transaction, and stores what others have to hear. */
@@ -843,6 +860,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       return record;
     });
     logLine('alert', { job_id: this.ctx.id.name ?? '', what: 'unreadable', part: broken?.failure?.message ?? '' });
+    this.ctx.waitUntil(this.#slots.end(this.#linesOf(broken)));
     this.#inFlight?.abort();
     this.#inFlight = null;
     this.#watchers.notify();

@@ -63,6 +63,8 @@ export interface Sender {
   readonly server: (backend: string) => StageServer | null;
   /** every stage server that is configured */
   readonly everyServer: () => readonly StageServer[];
+  /** whether there is a job that has not ended */
+  readonly isOpen: () => boolean;
   /** what is to be told when the job, which has ended, is erased now; nothing where it is no longer stored */
   readonly erasure: () => readonly DueLetter[];
   /** the job's time is over: removes its content, and puts in what is to be told of that */
@@ -103,6 +105,7 @@ export function makeOutbox({
   view,
   server,
   everyServer,
+  isOpen,
   erasure,
   expire,
 }: Sender): Outbox {
@@ -139,7 +142,8 @@ export function makeOutbox({
     // the other lane may have come here first, and left nothing
     if (!rows.isThere()) return;
     const next = nextLetterAt(rows, Date.now());
-    if (next !== null) alarm.set(next);
+    // a job that has not ended may have to wake sooner
+    if (next !== null) (isOpen() ? alarm.by : alarm.set)(next);
     else if (!hasRow(rows) && busy.size === 0) await removeAll();
   }
 

@@ -44,8 +44,11 @@ export interface Slots {
   done(outcome: SlotOutcome, next: Wanted | null): void;
   /** The job is alive, in the stage that the slot is for. Never rejects. */
   renew(running: Wanted): Promise<void>;
-  /** The job needs no slot and stands in no line any more. Never rejects: a slot not given back ends with its lease. */
-  end(): Promise<void>;
+  /**
+   * The job needs no slot any more, and no place in a line: of those it stands in, and of those it `mayStandIn` since
+   * before the object slept. Never rejects: a slot not given back ends with its lease.
+   */
+  end(mayStandIn: readonly string[]): Promise<void>;
 }
 
 export interface SlotsEnv {
@@ -165,7 +168,9 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       return asking ?? begin(wanted, null, { kind: 'dropped' });
     },
     turn(dispatcher, slot) {
-      if (held || isOver) return false;
+      // a job that asked meanwhile has it already
+      if (held) return held.dispatcher === dispatcher && held.lease === slot.lease;
+      if (isOver) return false;
       lines.delete(dispatcher);
       held = { ...slot, dispatcher };
       void leaveBut(null);
@@ -183,10 +188,11 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       const running = { ...request, account: await servers.tagOf(account), released: null };
       await call(dispatcher, (stub) => stub.renew(running, slot)).catch(notReached(dispatcher));
     },
-    async end() {
+    async end(mayStandIn) {
       isOver = true;
       const before = held;
       held = null;
+      for (const name of mayStandIn) lines.add(name);
       await Promise.all([before && giveBack(before, { kind: 'dropped' }), leaveBut(null)]);
     },
   };

@@ -33,11 +33,14 @@ class Wrong extends Error {
 
 /** A breaker, new or as it was saved. */
 export function makeBreaker(saved?: SavedBreaker): Breaker {
-  const policy = circuitBreaker(handleAll, {
-    breaker: new ConsecutiveBreaker(FAILURES),
-    halfOpenAfter: new IterableBackoff(PAUSES_MS),
-    ...(saved !== undefined && { initialState: saved }),
-  });
+  const build = (initialState: SavedBreaker) =>
+    circuitBreaker(handleAll, {
+      breaker: new ConsecutiveBreaker(FAILURES),
+      halfOpenAfter: new IterableBackoff(PAUSES_MS),
+      ...(initialState !== undefined && { initialState }),
+    });
+  let policy = build(saved);
+  const save = () => JSON.parse(JSON.stringify(policy.toJSON())) as SavedBreaker;
   const probeAt = (): number | null => {
     if (policy.state !== CircuitState.Open) return null;
     const { openedAt, attemptNo } = (policy.toJSON() as { ownState: { openedAt: number; attemptNo: number } }).ownState;
@@ -54,19 +57,20 @@ export function makeBreaker(saved?: SavedBreaker): Breaker {
     mayTake: (now) => policy.state === CircuitState.Closed || (probeAt() ?? Number.POSITIVE_INFINITY) <= now,
     begin() {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
-      // where the library's own clock differs it refuses, and nobody else looks at the promise
-      promise.catch(() => undefined);
-      const isProbe = policy.state !== CircuitState.Closed;
-      const counted = policy.execute(() => promise).catch(() => undefined);
+      const before = policy.state === CircuitState.Closed ? null : save();
+      const mine = policy;
+      const counted = mine.execute(() => promise).catch(() => undefined);
       return (verdict) => {
-        // a closed breaker counts what it hears; of this it hears nothing
-        if (verdict === 'neither' && !isProbe) return Promise.resolve();
-        // a probe that told nothing leaves the server as unproven as it was
+        if (verdict === 'neither') {
+          // a probe that told nothing was none: another may go out at once. A closed breaker hears nothing of it
+          if (before !== null && policy === mine) policy = build(before);
+          return Promise.resolve();
+        }
         if (verdict === 'well') resolve();
         else reject(new Wrong());
         return counted;
       };
     },
-    save: () => JSON.parse(JSON.stringify(policy.toJSON())) as SavedBreaker,
+    save,
   };
 }

@@ -40,7 +40,7 @@ function makeReopening(env: Env, id: string) {
     },
     async reopen(wish: Wish, withinMs = Number.POSITIVE_INFINITY): Promise<Opened> {
       for (;;) {
-        reopens++;
+        if (++reopens > MAX_REOPENS) throw new Error('the object closes every socket');
         await pause(Math.max(0, Math.min(withinMs, REOPEN_MS.most, REOPEN_MS.first * 2 ** (reopens - 1))));
         try {
           return await openSocket(env, id, wish);

@@ -158,7 +158,9 @@ export function afterFault(
   const isOver = isReported(fault) && met.reported + 1 >= patience.attempts;
   // waiting for a slot is over once a stage runs: then its first failure begins another wait
   const busySince = !isNoTry && record.tries === 0 ? now : since(record, now);
-  const left = patience.queueMs - (now - busySince);
+  // whoever is in line by an estimate is not given up for a server that is busy after all
+  const longestMs = patience.queueMs * (isNoTry && met.isDispatched ? MOVING_LINE : 1);
+  const left = longestMs - (now - busySince);
   if (blameOf(fault) === 'job' || isOver || left <= 0) return end;
   const wait = Math.min(left, pauseFor(fault, met, now - busySince));
   const event: JobEvent =
@@ -181,7 +183,7 @@ function pauseFor(fault: Fault, { faultsThere, elsewhere, hasOther, isDispatched
   if (fault.reason === 'busy')
     return isDispatched ? 0 : Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, fault.retryAfterMs));
   // a stage that fails everywhere does not run through the whole fleet at once
-  if (blameOf(fault) === 'server' && hasOther && elsewhere < AT_ONCE) return 0;
+  if (blameOf(fault) === 'server' && hasOther && elsewhere < AT_ONCE && faultsThere === 0) return 0;
   // as long again as it has been, so that a server that fell over is not hit by everybody at once
   if (isWaiting(fault) || blameOf(fault) === 'bucket')
     return Math.min(BACKOFF_MS.most, Math.max(BACKOFF_MS.first, waitedMs));

@@ -56,20 +56,31 @@ describe('a breaker', () => {
     expect(breaker.probeAt).toBe(null);
   });
 
-  test('waits longer after each probe that failed or told nothing, up to a minute, and anew once it was well', async () => {
+  test('waits longer after each probe that failed, up to a minute, and anew once it was well', async () => {
     const breaker = await opened();
     const pauses: number[] = [];
     for (let i = 0; i < 8; i++) {
       const pause = (breaker.probeAt as number) - now();
       pauses.push(pause);
       pass(pause);
-      await goes(breaker, i % 2 === 0 ? 'wrong' : 'neither');
+      await goes(breaker, 'wrong');
     }
     expect(pauses).toEqual([1000, 2000, 5000, 10_000, 30_000, 60_000, 60_000, 60_000]);
     pass(60_000);
     await goes(breaker, 'well');
     for (let i = 0; i < 3; i++) await goes(breaker, 'wrong');
     expect((breaker.probeAt as number) - now()).toBe(1000);
+  });
+
+  test('takes another probe at once where one told nothing, and waits no longer for it afterwards', async () => {
+    const breaker = await opened();
+    pass(1000);
+    for (let i = 0; i < 5; i++) {
+      expect(breaker.mayTake(now())).toBe(true);
+      await goes(breaker, 'neither');
+    }
+    await goes(breaker, 'wrong');
+    expect((breaker.probeAt as number) - now()).toBe(2000);
   });
 
   test('is not closed or opened twice by stages that were sent before it opened', async () => {

@@ -72,7 +72,8 @@ test('of a server that refuses the token the operator reads why, and when it is 
   expect(fleet.deployment.logged('stage_failed')[0]).toMatchObject({ backend: 'a', status: 401 });
   const said = await metrics(fleet, token);
   expect(said).toContain('ralu_server_state{region="",pool="default",server="a",state="out"} 1');
-  expect(said).toMatch(/ralu_breaker_openings_total\{region="",pool="default",server="a"\} [1-9]/);
+  const openings = 'ralu_breaker_openings_total{region="",pool="default",server="a"}';
+  expect(Number(said.find((line) => line.startsWith(openings))?.slice(openings.length))).toBeGreaterThan(0);
 
   await first?.kill();
   await first?.restart({ token: fleet.entries[0]?.token as string });
