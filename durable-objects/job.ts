@@ -500,9 +500,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     else this.#retryOrFail(row, step.failure);
   }
 
-  /** Dispatchers in whose lines a job may stand that has waited, also before it slept. */
+  /** Dispatchers in whose lines a job may stand since before it slept. */
   #linesOf(row: JobRecord | null): readonly string[] {
-    return row && row.busySince !== null ? this.#servers.dispatchers(row.regions, row.plan.model.id, []) : [];
+    return row ? this.#servers.dispatchers(row.regions, row.plan.model.id, []) : [];
   }
 
   /** Servers other than the last one where the stage of a row came to nothing. */

@@ -59,6 +59,7 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
   let held: HeldSlot | null = null;
   let asking: Promise<Asked> | null = null;
   let isOver = false;
+  let hasAsked = false;
   /** dispatchers in whose lines the job stands */
   let lines = new Set<string>();
 
@@ -147,6 +148,7 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
   }
 
   function begin(wanted: Wanted, before: HeldSlot | null, outcome: SlotOutcome): Promise<Asked> {
+    hasAsked = true;
     const question = askAll(wanted, before, outcome).then(async (answer): Promise<Asked> => {
       if (asking === question) asking = null;
       // the job ended meanwhile
@@ -192,7 +194,8 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       isOver = true;
       const before = held;
       held = null;
-      for (const name of mayStandIn) lines.add(name);
+      // who has asked since it woke knows where it stands
+      if (!hasAsked) for (const name of mayStandIn) lines.add(name);
       await Promise.all([before && giveBack(before, { kind: 'dropped' }), leaveBut(null)]);
     },
   };
