@@ -13,7 +13,7 @@ const GROUPS = {
   worker: { maxWorkers: 2, sequence: { groupOrder: 3 } },
   // these wait for processes to start and for faults to pass, more than they compute
   stacks: { maxWorkers: 4, sequence: { groupOrder: 4 } },
-  crowds: { maxWorkers: 2, sequence: { groupOrder: 5 } },
+  crowds: { maxWorkers: 3, sequence: { groupOrder: 5 } },
 } as const;
 
 /** A project in Node: the tests of the folder of its name. */
