@@ -57,6 +57,8 @@ export function makeBreaker(saved?: SavedBreaker): Breaker {
     mayTake: (now) => policy.state === CircuitState.Closed || (probeAt() ?? Number.POSITIVE_INFINITY) <= now,
     begin() {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
+      // where the library takes no stage nobody waits for this one
+      promise.catch(() => undefined);
       const before = policy.state === CircuitState.Closed ? null : save();
       const mine = policy;
       const counted = mine.execute(() => promise).catch(() => undefined);
