@@ -25,7 +25,8 @@ import { Unreadable, unreadableFailure } from '../src/job/unreadable.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { faultAttempt, forgetWorker, isCutOff, metSoFar, readAttempts, settleAttempt } from './attempts.ts';
 import { type JobParts, messageOf, Superseded, standsAt } from './job-parts.ts';
-import { readableUsage, readJob, updateRow, writeJob } from './job-tables.ts';
+import { addUsage, readableUsage, readJob, updateRow, writeJob } from './job-tables.ts';
+import { makeLatePictures } from './late-pictures.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { makeReadiness } from './readiness.ts';
 import { makeStageSender } from './send-stage.ts';
@@ -77,6 +78,7 @@ export function makeWalk(parts: JobParts): Walk {
   const { rows, slots, servers } = parts;
   const sender = makeStageSender(parts);
   const readiness = makeReadiness(parts);
+  const pictures = makeLatePictures(parts);
   const { wantedFor } = readiness;
   /** a dispatcher gave the last slot */
   let isDispatched = false;
@@ -141,14 +143,17 @@ export function makeWalk(parts: JobParts): Walk {
     let step: Step;
     try {
       step = await tracing.enterSpan(name, () => walkRoom(job, tools));
-      if (row.room.name === 'stage') asked = slots.done(...afterStage(row, step));
+      if (row.room.name === 'stage') {
+        asked = slots.done(...afterStage(row, step));
+        if (step.ok && step.behind) pictures.expect(row.room.stage, step.behind);
+      }
       times = [...times, left()];
       if (step.ok && step.job.room.name === 'select') {
         // it takes less time than storing the picture it reads
         const since = Date.now();
         const first = step;
         const second = await tracing.enterSpan('select', () => walkRoom(first.job, tools));
-        step = second.ok ? { ...second, events: [...first.events, ...second.events] } : second;
+        step = second.ok ? { ...first, job: second.job, events: [...first.events, ...second.events] } : second;
         times = [...times, { room: 'select', ms: Date.now() - since }];
       }
     } catch (error) {
@@ -197,6 +202,7 @@ export function makeWalk(parts: JobParts): Walk {
         if (!standsAt(parts.row, row, sent)) return false;
         writeJob(rows, before, job);
         if (row.room.name === 'stage') settleAttempt(rows, 'stored');
+        if (row.room.name === 'stage') pictures.store(row.room.stage);
         parts.append(...events);
         updateRow(rows, changes);
         return true;
@@ -253,7 +259,7 @@ export function makeWalk(parts: JobParts): Walk {
   async function finish(row: JobRecord, { job, events, image }: MadeStep): Promise<void> {
     if (image) {
       try {
-        await putPicture(parts.env(), row, image);
+        await Promise.all([putPicture(parts.env(), row, image), pictures.settle()]);
       } catch (error) {
         retryOrFail(row, { reason: 'storage_failed', detail: messageOf(error) }, job.usage);
         return;
@@ -261,7 +267,7 @@ export function makeWalk(parts: JobParts): Walk {
     }
     const isStored = rows.transact(() => {
       if (!standsAt(parts.row, row, row.attempt + 1)) return false;
-      rows.setList('usage', job.usage);
+      addUsage(rows, job.usage);
       settleAttempt(rows, 'stored');
       parts.append(...events);
       const finished = imageOf(row, image?.length ?? 0);
