@@ -24,6 +24,7 @@ import {
 import { Unreadable, unreadableFailure } from '../src/job/unreadable.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { faultAttempt, forgetWorker, isCutOff, metSoFar, readAttempts, settleAttempt } from './attempts.ts';
+import { appendEvents } from './event-tables.ts';
 import { type JobParts, messageOf, Superseded, standsAt } from './job-parts.ts';
 import { addUsage, readableUsage, readJob, updateRow, writeJob } from './job-tables.ts';
 import { makeLatePictures } from './late-pictures.ts';
@@ -200,6 +201,7 @@ export function makeWalk(parts: JobParts): Walk {
       job,
       store() {
         if (!standsAt(parts.row, row, sent)) return false;
+        storeLastStep();
         writeJob(rows, before, job);
         if (row.room.name === 'stage') settleAttempt(rows, 'stored');
         if (row.room.name === 'stage') pictures.store(row.room.stage);
@@ -208,6 +210,12 @@ export function makeWalk(parts: JobParts): Walk {
         return true;
       },
     };
+  }
+
+  /** The last step of a stage, in the transaction of what the stage made. */
+  function storeLastStep(): void {
+    const step = parts.progress.take();
+    if (step) appendEvents(rows, [step.event], step.at);
   }
 
   /** Stores what a room made, by itself. */
@@ -267,6 +275,7 @@ export function makeWalk(parts: JobParts): Walk {
     }
     const isStored = rows.transact(() => {
       if (!standsAt(parts.row, row, row.attempt + 1)) return false;
+      storeLastStep();
       addUsage(rows, job.usage);
       settleAttempt(rows, 'stored');
       parts.append(...events);
@@ -288,6 +297,7 @@ export function makeWalk(parts: JobParts): Walk {
   function retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(rows)): void {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !standsAt(parts.row, row, row.attempt + (isSent ? 1 : 0))) return;
+    parts.progress.flush();
     const { stage } = row.room;
     const at = readAttempts(rows).at(-1)?.backend ?? '';
     if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });
