@@ -12,6 +12,7 @@ import { competing, type Fits, type Fitting, fitsOf, groupOf, placeOf, shapeOf }
 import { makeLine, type OfGroup } from './line.ts';
 import { mayServe } from './models.ts';
 import { addWork, type Pace, paceAt } from './pace.ts';
+import { makeRefused } from './refused.ts';
 import type {
   Admission,
   AdmissionRequest,
@@ -32,8 +33,6 @@ export const LEASE_MS = 30_000;
 const MAX_PLACES = 20_000;
 /** When to come back where the line is full. */
 const FULL_MS = 30_000;
-/** The longest that somebody who is refused is told to stay away. */
-const MOST_REFUSED_MS = 600_000;
 /** How long the work of an admitted job is counted before it comes itself. */
 const ADMITTED_MS = 30_000;
 /** Shortest, the first time, and longest that a server is left alone because it said so. */
@@ -96,8 +95,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const line = makeLine<DeskPlace>();
   const admitted = new Map<string, { readonly account: string; readonly group: string; tflops: number; at: number }>();
   let leases = begin * 1000;
-  /** when the last of those who were refused may come back */
-  let refusedUntil = 0;
+  const refused = makeRefused();
 
   for (const [id, breaker, pace, fault] of saved?.servers ?? [])
     states.set(id, { ...newServer(makeBreaker(breaker)), pace, fault });
@@ -386,8 +384,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
         const leastMs = Math.max(1000, Math.ceil(waitMs - mostMs + stageMs * numAccounts()));
         // not all who are refused at once are to come back at once
         const ownMs = (jobs.length * tflops) / (rateOf(group, fits, now)?.rate ?? 1);
-        refusedUntil = Math.min(now + MOST_REFUSED_MS, Math.max(now + leastMs, refusedUntil + ownMs));
-        return { kind: 'full', waitMs, retryMs: Math.ceil(refusedUntil - now) };
+        return { kind: 'full', waitMs, retryMs: Math.ceil(refused.refuse({ account, leastMs, ownMs }, now)) };
       }
       if (line.size + admitted.size + jobs.length > MAX_PLACES)
         return { kind: 'full', waitMs: waitMs ?? FULL_MS, retryMs: FULL_MS };

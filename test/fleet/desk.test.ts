@@ -568,6 +568,9 @@ describe('admission', () => {
     // who is refused after another is told to come after it, and nobody to stay away for longer than ten minutes
     expect(admit('j62')).toEqual({ kind: 'full', waitMs: 61_000, retryMs: 2000 });
     expect(admit('j63', { tflops: 1000 })).toMatchObject({ kind: 'full', retryMs: 600_000 });
+    // of another account the first counts once, however often it has asked
+    for (let i = 0; i < 100; i++) admit(`more${i}`);
+    expect(admit('c0', { account: 'c', mostMs: 500 })).toEqual({ kind: 'full', waitMs: 1000, retryMs: 2000 });
     // an account that has nothing waits for one stage of the other
     expect(admit('k', { account: 'b' })).toMatchObject({ kind: 'come', waitMs: 1000 });
     expect(admit('', { jobs: [] })).toMatchObject({ kind: 'come' });
