@@ -89,6 +89,8 @@ export function makeWalk(parts: JobParts): Walk {
   async function on(): Promise<'over' | 'waits'> {
     const begin = Date.now();
     const mayGoOn = (now: number): boolean => now <= begin + WALK_MS && now >= begin;
+    /** when it is looked again for a slot: whoever wakes the job looks at once */
+    let lookAt = 0;
     for (;;) {
       const row = parts.row();
       if (!row || isLastRoom(row.room)) return 'over';
@@ -99,7 +101,7 @@ export function makeWalk(parts: JobParts): Walk {
         continue;
       }
       // who has a slot has waited
-      const pause = slots.held ? 0 : pauseLeft(row, now);
+      const pause = slots.held ? 0 : Math.max(pauseLeft(row, now), lookAt - now);
       // before the beginning: the clock has stepped back, so nobody knows how long it has been
       if (pause > 0 || !mayGoOn(now)) {
         parts.alarm.by(now + Math.min(pause, left));
@@ -107,7 +109,11 @@ export function makeWalk(parts: JobParts): Walk {
       }
       const asked = askedBefore;
       askedBefore = null;
-      if (row.room.name === 'stage' && !(await readiness.of(row, row.room.stage, asked))) continue;
+      const later = row.room.name === 'stage' ? await readiness.of(row, row.room.stage, asked) : null;
+      if (later !== null) {
+        lookAt = later;
+        continue;
+      }
       let at = stored(row);
       while (at !== null) at = await walk(at, mayGoOn);
     }
