@@ -1,7 +1,7 @@
 /**
  * The product's own classes of objects, and its Worker, far from each other: a call to an object of another region, a
- * WebSocket to it and a request to a stage server there take their time, half on the way there and half on the way back.
- * They run in one isolate, so it has the rules of all. `PUT /far` sets them.
+ * WebSocket to it and a request to a stage server there take their time, half on the way there and half on the way
+ * back. They run in one isolate, so it has the rules of all. `PUT /far` sets them.
  */
 import { FAR_BINDING, FAR_PATH, type FarRules } from './far-rules.ts';
 
