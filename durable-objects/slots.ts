@@ -40,8 +40,11 @@ export interface Slots {
   ask(wanted: Wanted): Promise<Asked>;
   /** A dispatcher gives the job a slot. False where it has one already. */
   turn(dispatcher: string, slot: Slot): boolean;
-  /** The stage is over: its slot is given back, and where another follows, asked for in the same breath. */
-  done(outcome: SlotOutcome, next: Wanted | null): void;
+  /**
+   * The stage is over: its slot is given back, and where another follows, asked for in the same breath. Returns the
+   * answer to that; null where nothing is asked for.
+   */
+  done(outcome: SlotOutcome, next: Wanted | null): Promise<Asked> | null;
   /** The job is alive, in the stage that the slot is for. Never rejects. */
   renew(running: Wanted): Promise<void>;
   /**
@@ -181,8 +184,9 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     done(outcome, next) {
       const before = held;
       held = null;
-      if (next && !isOver) void begin(next, before, outcome);
-      else if (before) void giveBack(before, outcome);
+      if (next && !isOver) return begin(next, before, outcome);
+      if (before) void giveBack(before, outcome);
+      return null;
     },
     async renew({ request, account }) {
       if (!held || held.dispatcher === null) return;

@@ -1,5 +1,5 @@
 /** What the configuration gives the Worker; names as in wrangler.toml. */
-import type { JobEnv } from '../../durable-objects/job.ts';
+import type { JobEnv } from '../../durable-objects/job-parts.ts';
 import type { DemandEnv } from '../../durable-objects/tell-demand.ts';
 import type { Actor } from '../account/account.ts';
 import type { Doubts } from '../account/doubts.ts';

@@ -12,6 +12,7 @@ import {
   type StageDone,
   type StageEvent,
   type StageOptions,
+  type StagePreview,
   type StageProblem,
   type StageTensors,
   stageEvent,
@@ -43,8 +44,22 @@ export interface StageResult {
   readonly clean: Float32Array | null;
   /** [h, w, 3] */
   readonly rgb: { readonly data: Uint8Array; readonly width: number; readonly height: number } | null;
+  /** the preview, where it comes with the result */
   readonly preview: Uint8Array | null;
   readonly image: Uint8Array | null;
+  /**
+   * the late preview that was asked for; null where none was. It settles when the picture has come, and with null when
+   * it cannot come any more: the connection broke or fell silent, the server could not make it, the call was aborted.
+   * It never rejects: the result stands without it
+   */
+  readonly behind: Promise<Behind | null> | null;
+}
+
+/** A preview that came behind its result, and the milliseconds that the server spent on it since. */
+export interface Behind {
+  readonly preview: Uint8Array;
+  readonly decodeMs: number;
+  readonly encodeMs: number;
 }
 
 export type StageOutcome =
@@ -81,6 +96,7 @@ export interface StageCall {
 }
 
 export interface StageServer {
+  /** Runs a stage until its result is there; a late preview is behind it, see `StageResult`. */
   run(call: StageCall): Promise<StageOutcome>;
   /**
    * Asks the server to stop a stage at its next step, or to forget its kept result. Whether it was heard: false where
@@ -176,6 +192,7 @@ export function connectStageServer({
   return {
     async run(call) {
       const timer = startTimers(call);
+      let behind: StageResult['behind'] = null;
       try {
         const onProgress: StageCall['onProgress'] = (event) => {
           // a body that ignores its signal may still speak when nobody waits for it any more
@@ -185,9 +202,14 @@ export function connectStageServer({
         };
         const work = runCall({ ...call, signal: timer.signal, onProgress });
         // a body that ignores its signal must not hold the job: the abort itself ends the wait
-        return await Promise.race([work, timer.aborted]);
+        const outcome = await Promise.race([work, timer.aborted]);
+        if (!outcome.ok || !outcome.result.behind) return outcome;
+        timer.computed();
+        behind = Promise.race([outcome.result.behind, timer.aborted.then(() => null)]);
+        return { ok: true, result: { ...outcome.result, behind } };
       } finally {
-        timer.stop();
+        if (behind) void behind.then(timer.stop);
+        else timer.stop();
       }
     },
 
@@ -348,7 +370,8 @@ function startWatch(ms: number, onEnd: () => void) {
 /**
  * Three clocks on one call: the time that it computes, the time in the server's line, and the time since the last
  * message. The first to run out aborts the call and names itself. Law: no server makes a call last longer than
- * `timeoutMs` and `lineMs` together, whatever it says and however often it goes from one to the other.
+ * `timeoutMs` and `lineMs` together, whatever it says and however often it goes from one to the other. Once it has
+ * computed, the last clock alone goes on.
  */
 function startTimers(call: StageCall) {
   const controller = new AbortController();
@@ -384,6 +407,12 @@ function startTimers(call: StageCall) {
       (isInLine ? computing : inLine).pause();
       (isInLine ? inLine : computing).run();
     },
+    computed: () => {
+      clearTimeout(silence);
+      listen();
+      computing.pause();
+      inLine.pause();
+    },
     stop: () => {
       computing.pause();
       inLine.pause();
@@ -410,6 +439,7 @@ function parseEvent(message: Message): StageEvent {
 
 async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): Promise<StageOutcome> {
   const messages = readMessages(body, MAX_MESSAGE_BYTES);
+  let isFollowed = false;
   try {
     for (;;) {
       const next = await nextMessage(messages);
@@ -428,8 +458,13 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): P
             message: event.message.slice(0, MAX_DETAIL),
             retryable: event.retryable,
           });
-        case 'done':
-          return { ok: true, result: checkResult(next.value, event, call) };
+        case 'preview':
+          throw new InvalidResponse('a preview before done');
+        case 'done': {
+          const result = checkResult(next.value, event, call);
+          isFollowed = call.options.late_preview === true;
+          return { ok: true, result: { ...result, behind: isFollowed ? readBehind(messages) : null } };
+        }
       }
     }
   } catch (error) {
@@ -437,8 +472,28 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): P
       return failed({ reason: 'invalid_response', detail: sentence(error) });
     throw error;
   } finally {
-    await messages.return(undefined);
+    if (!isFollowed) await messages.return(undefined);
   }
+}
+
+/**
+ * The preview that follows a result, and the connection is let go; null where anything else comes, or nothing more. It
+ * ends with the body, so whoever waits sets the limits.
+ */
+async function readBehind(messages: AsyncGenerator<Message>): Promise<Behind | null> {
+  try {
+    const { done, value } = await messages.next();
+    const event = done ? null : parseEvent(value);
+    return event?.event === 'preview' ? checkBehind(value, event) : null;
+  } catch {
+    return null; // a connection that broke, or bytes that are no message of ours: the result stands
+  } finally {
+    void messages.return(undefined).catch(() => {});
+  }
+}
+
+function checkBehind(message: Message, { decode_ms, encode_ms }: StagePreview): Behind {
+  return { preview: takePreview(message), decodeMs: decode_ms, encodeMs: encode_ms };
 }
 
 /** The next message; a broken connection is a value, a broken format stays an error. */
@@ -453,7 +508,7 @@ function checkResult(
   message: Message,
   done: StageDone,
   { options, numTokens, numValues, steps, evaluations, rgbSize }: StageCall,
-): StageResult {
+): Omit<StageResult, 'behind'> {
   if (done.steps_done !== steps) throw new InvalidResponse(`${done.steps_done} steps done, ${steps} asked for`);
   // a server that knows no cache evaluates every step, and need not say so
   if ((done.evaluations ?? done.steps_done) !== evaluations)
@@ -466,9 +521,8 @@ function checkResult(
   if (clean && !clean.data.every(Number.isFinite)) throw new InvalidResponse('clean_latents that are not finite');
   const rgb = options.rgb ? take(message, 'rgb', Uint8Array) : null;
   if (rgb) expectShape('rgb', rgb.shape, [rgbSize.height, rgbSize.width, 3]);
-  const preview = options.decode === 'clean' && options.preview ? take(message, 'preview', Uint8Array).data : null;
-  if (preview && preview.length > MAX_PREVIEW_BYTES)
-    throw new InvalidResponse(`a preview of ${preview.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);
+  const isWithPreview = options.decode === 'clean' && options.preview && !options.late_preview;
+  const preview = isWithPreview ? takePreview(message) : null;
   const image = options.decode === 'image' ? take(message, 'image', Uint8Array).data : null;
   if (image && image.length === 0) throw new InvalidResponse('an empty image');
   return {
@@ -485,13 +539,20 @@ function expectShape(name: string, got: readonly number[], expected: readonly nu
   if (got.join() !== expected.join()) throw new InvalidResponse(`${name} of shape [${got}], expected [${expected}]`);
 }
 
+function takePreview(message: Message): Uint8Array {
+  const { data } = take(message, 'preview', Uint8Array);
+  if (data.length > MAX_PREVIEW_BYTES)
+    throw new InvalidResponse(`a preview of ${data.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);
+  return data;
+}
+
 function take<T extends TensorData>(
   message: Message,
   name: string,
   type: new (length: number) => T,
 ): { data: T; shape: readonly number[] } {
   const tensor = message.tensors[name];
-  if (!tensor) throw new InvalidResponse(`done without ${name}`);
+  if (!tensor) throw new InvalidResponse(`${message.metadata.event} without ${name}`);
   if (!(tensor.data instanceof type)) throw new InvalidResponse(`${name} is not of type ${type.name}`);
   return { data: tensor.data as T, shape: tensor.shape };
 }

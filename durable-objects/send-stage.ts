@@ -1,0 +1,130 @@
+/**
+ * One request of a stage: its attempt and its lease are stored before a byte goes out, what is heard of it is told, and
+ * its clocks are kept.
+ */
+import type { JobRecord } from '../src/job/job.ts';
+import { forget } from '../src/job/outbox.ts';
+import { timeLeft } from '../src/job/record.ts';
+import type { Ran, StageRequest } from '../src/job/story.ts';
+import { beginAttempt, giveUpElsewhere, nameWorker, readAttempts } from './attempts.ts';
+import { type JobParts, LEASE_MS, Superseded, standsAt } from './job-parts.ts';
+import { updateRow } from './job-tables.ts';
+import { addLetter, removeForget } from './outbox-tables.ts';
+import type { AddressedRequest } from './servers.ts';
+import type { HeldSlot, Wanted } from './slots.ts';
+
+/** How often a slot is renewed while its stage runs. */
+const RENEW_MS = 10_000;
+/** Longest that a stage stands in its server's own line. */
+const MAX_LINE_MS = 2 * 60_000;
+
+/** A request with the slot it goes to. */
+export interface Outgoing {
+  readonly request: StageRequest;
+  readonly slot: HeldSlot;
+  readonly addressed: AddressedRequest;
+  /** what the dispatcher is told while the stage runs */
+  readonly wanted: () => Wanted;
+  /** stores what the stage before made, in the transaction of this one's beginning; throws Superseded */
+  readonly store: (() => void) | null;
+}
+
+export interface StageSender {
+  /**
+   * Sends the request of the stage in which `row` stands and waits for its outcome. Throws Superseded where the job has
+   * moved meanwhile: then nothing is stored or sent.
+   */
+  send(row: JobRecord, outgoing: Outgoing): Promise<Ran>;
+  /** Ends the request in flight. */
+  abort(): void;
+  /** time that the last stage took, without what it spent in its server's line */
+  readonly computedMs: number;
+}
+
+type Parts = Pick<
+  JobParts,
+  'rows' | 'alarm' | 'slots' | 'progress' | 'limits' | 'row' | 'append' | 'notify' | 'tellServers' | 'fail'
+>;
+
+export function makeStageSender(parts: Parts): StageSender {
+  const { rows, alarm, slots, progress } = parts;
+  /** ends the request in flight; null when there is none in this incarnation */
+  let inFlight: AbortController | null = null;
+  let computedMs = 0;
+
+  /** Stores that the request goes out; returns whether another server is to be told to stop. */
+  function begin(row: JobRecord, { request, slot, addressed, store }: Outgoing, now: number): boolean {
+    const { backend } = slot;
+    const { stageId } = addressed;
+    const { stage, tokens, steps } = request.stage;
+    return rows.transact(() => {
+      store?.();
+      if (!standsAt(parts.row, row, row.attempt)) throw new Superseded();
+      // told once, however often servers that take nothing are asked
+      const isTold = row.tries === 0 && readAttempts(rows).some((attempt) => attempt.stage === stage);
+      const left = giveUpElsewhere(rows, stage, backend);
+      for (const sent of left) addLetter(rows, forget(sent), now);
+      removeForget(rows, backend, stageId);
+      // the time in line is over once a stage goes out; one that was cut off has no result since then
+      const busySince = row.tries > 0 ? (row.busySince ?? now) : null;
+      const confirmedAt = row.confirmedAt ?? now;
+      updateRow(rows, { attempt: row.attempt + 1, tries: row.tries + 1, busySince, confirmedAt });
+      beginAttempt(rows, { backend, stageId, stage, number: row.attempt + 1 });
+      const stages = row.plan.stages.length;
+      if (!isTold) parts.append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
+      alarm.by(now + LEASE_MS);
+      return left.length > 0;
+    });
+  }
+
+  return {
+    get computedMs() {
+      return computedMs;
+    },
+    abort() {
+      inFlight?.abort();
+      inFlight = null;
+    },
+    async send(row, outgoing) {
+      const { request, slot, addressed, wanted } = outgoing;
+      const { stage } = request.stage;
+      const { timeoutMs, silenceMs, queueMs } = parts.limits();
+      const now = Date.now();
+      const isGivenUp = begin(row, outgoing, now);
+      parts.notify();
+      if (isGivenUp) parts.tellServers();
+      const controller = new AbortController();
+      inFlight = controller;
+      const fail = (): void => parts.fail(row, 'deadline_exceeded', 'The job was not done by its deadline.');
+      const deadline = row.deadlineAt === null ? null : setTimeout(fail, timeLeft(row, now));
+      const running = wanted();
+      const renewal = setInterval(() => void slots.renew(running), RENEW_MS);
+      let computesSince = now;
+      try {
+        const outcome = await addressed.send({
+          signal: controller.signal,
+          timeoutMs,
+          silenceMs,
+          lineMs: Math.min(MAX_LINE_MS, queueMs),
+          onProgress: (event) => {
+            if (controller.signal.aborted) return;
+            if (event.event === 'queued' && event.position > 0) computesSince = Date.now();
+            progress.add(row.id, stage, event);
+          },
+          onWorker: (worker) => {
+            if (!controller.signal.aborted) nameWorker(rows, row.attempt + 1, worker);
+          },
+        });
+        const end = Date.now();
+        computedMs = end - computesSince;
+        const { engineClass } = slot;
+        return outcome.ok ? { ...outcome, wallMs: end - now, attempts: row.tries + 1, engineClass } : outcome;
+      } finally {
+        if (deadline !== null) clearTimeout(deadline);
+        clearInterval(renewal);
+        progress.flush();
+        if (inFlight === controller) inFlight = null;
+      }
+    },
+  };
+}
