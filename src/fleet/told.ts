@@ -25,8 +25,8 @@ export function isSlot(value: unknown): value is Slot {
 }
 
 /**
- * The answer to a question for a slot. Throws an Error that names its kind where it is none, or gives a slot at a server
- * that is not `isThere`.
+ * The answer to a question for a slot. Throws an Error that names its kind where it is none, or gives a slot at a
+ * server that is not `isThere`.
  */
 export function slotAnswer(value: unknown, isThere: (backend: string) => boolean): SlotAnswer {
   const answer = fieldsOf(value);
