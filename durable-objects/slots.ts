@@ -3,6 +3,7 @@
  * renewed while a stage runs, and given back with what came of it.
  */
 import type { Released, Slot, SlotAnswer, SlotOutcome, SlotRequest } from '../src/fleet/slots.ts';
+import { isSlot, slotAnswer } from '../src/fleet/told.ts';
 import { logLine } from '../src/job/log.ts';
 import type { DispatcherCalls, Objects, Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -121,7 +122,8 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     for (const name of names) {
       const question = { ...request, released: released(name) };
       const asked = Promise.resolve().then(() => env().DISPATCHERS.getByName(name).ask(question));
-      const answer = await within(ASK_MS, 'the dispatcher', asked).catch((error) => {
+      const told = within(ASK_MS, 'the dispatcher', asked).then((value) => slotAnswer(value, servers.isThere));
+      const answer = await told.catch((error) => {
         notReached(name)(error);
         asked.then((late) => takeLate(name, late)).catch(() => undefined);
         return null;
@@ -152,8 +154,10 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
 
   function begin(wanted: Wanted, before: HeldSlot | null, outcome: SlotOutcome): Promise<Asked> {
     hasAsked = true;
-    const question = askAll(wanted, before, outcome).then(async (answer): Promise<Asked> => {
+    const asked = askAll(wanted, before, outcome).finally(() => {
       if (asking === question) asking = null;
+    });
+    const question = asked.then(async (answer): Promise<Asked> => {
       // the job ended meanwhile
       if (isOver) await leaveBut(null);
       return held ? { kind: 'slot' } : answer;
@@ -175,7 +179,7 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     turn(dispatcher, slot) {
       // a job that asked meanwhile has it already
       if (held) return held.dispatcher === dispatcher && held.lease === slot.lease;
-      if (isOver) return false;
+      if (isOver || !isSlot(slot) || !servers.isThere(slot.backend)) return false;
       lines.delete(dispatcher);
       held = { ...slot, dispatcher };
       void leaveBut(null);
