@@ -116,6 +116,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       row: () => this.#row(),
       append: (...events) => this.#append(...events),
       notify: () => this.#watchers.notify(),
+      background: (work) => ctx.waitUntil(work),
       tellServers: () => ctx.waitUntil(this.#outbox.deliverInside()),
       finish: (row, end) => this.#finish(row, end),
       afterEnd: () => this.#afterEnd(),

@@ -4,6 +4,7 @@
  * dispatchers say that have servers which are well. No question overtakes what its dispatcher was told before.
  */
 import type { Released, Slot, SlotAnswer, SlotOutcome, SlotRequest } from '../src/fleet/slots.ts';
+import { isSlot, slotAnswer } from '../src/fleet/told.ts';
 import { logLine } from '../src/job/log.ts';
 import type { DispatcherCalls, Objects, Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -152,7 +153,8 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
   async function askOne(name: string, question: SlotRequest): Promise<SlotAnswer | null> {
     await told.get(name);
     const asked = Promise.resolve().then(() => env().DISPATCHERS.getByName(name).ask(question));
-    return within(ASK_MS, 'the dispatcher', asked).catch((error) => {
+    const answered = within(ASK_MS, 'the dispatcher', asked).then((value) => slotAnswer(value, servers.isThere));
+    return answered.catch((error) => {
       notReached(name)(error);
       asked.then((late) => takeLate(name, late)).catch(() => undefined);
       return null;
@@ -210,8 +212,10 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
 
   function begin(wanted: Wanted, before: Over | null): Promise<Asked> {
     hasAsked = true;
-    const question = askAll(wanted, before).then(async (answer): Promise<Asked> => {
+    const asked = askAll(wanted, before).finally(() => {
       if (asking === question) asking = null;
+    });
+    const question = asked.then(async (answer): Promise<Asked> => {
       // the job ended meanwhile
       if (isOver) await leaveBut(null);
       return held ? { kind: 'slot' } : answer;
@@ -239,7 +243,7 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     turn(dispatcher, slot) {
       // a job that asked meanwhile has it already
       if (held) return held.dispatcher === dispatcher && held.lease === slot.lease;
-      if (isOver) return false;
+      if (isOver || !isSlot(slot) || !servers.isThere(slot.backend)) return false;
       lines.delete(dispatcher);
       held = { ...slot, dispatcher };
       void leaveBut(null);

@@ -51,8 +51,8 @@ export class NotFiniteError extends Error {
 
 /**
  * The messages of a stage: one `step` after each of the N steps, forecast ones too, then `done` with `latents` (unless
- * decode is `image`), and as asked `clean_latents`, `rgb`, `preview`, `image`. Overwrites `job.latents`. Law: same job,
- * same model → same tensor bytes.
+ * decode is `image`), and as asked `clean_latents`, `rgb`, `preview`, `image`. With `late_preview` that is not in
+ * `done`: it is made and told after it. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
  *
  * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
  * Throws ModelFailure when the model does, NotFiniteError when it answers NaN or Infinity.
@@ -105,32 +105,33 @@ export async function* runStage(
     tensors.latents = { data: latents, shape: [scale.length, latents.length / scale.length] };
   if (options.clean_latents && clean)
     tensors.clean_latents = { data: clean, shape: [scale.length, clean.length / scale.length] };
-  let decodeMs = 0;
-  let encodeMs = 0;
-  if (job.cover) {
+  const decode = async (cover: Cover): Promise<Timed<Pixels>> => {
     await nextTurn();
     signal.throwIfAborted();
-    const cover = job.cover;
-    const decoded = await timed('decode', () =>
-      decodePicture(model, { latents: clean ?? latents, imgIds, scale }, cover),
-    );
-    decodeMs = decoded.ms;
-    const pixels = decoded.value;
-
+    return timed('decode', () => decodePicture(model, { latents: clean ?? latents, imgIds, scale }, cover));
+  };
+  const encode = async (pixels: Pixels): Promise<Timed<Record<string, Tensor>>> => {
     await nextTurn();
     signal.throwIfAborted();
-    if (options.rgb) tensors.rgb = { data: pixels.data, shape: [pixels.height, pixels.width, 3] };
-    const encoded = await timed('encode', () => encodeAsked(job, pixels));
-    encodeMs = encoded.ms;
-    Object.assign(tensors, encoded.value);
+    return timed('encode', () => encodeAsked(job, pixels));
+  };
+  const { cover } = job;
+  const isLate = options.late_preview === true;
+  // what `done` does not need is made behind it
+  const decoded = cover && (options.rgb || !isLate) ? await decode(cover) : null;
+  const encoded = decoded && !isLate ? await encode(decoded.value) : null;
+  if (decoded && options.rgb) {
+    const { data, width, height } = decoded.value;
+    tensors.rgb = { data, shape: [height, width, 3] };
   }
+  Object.assign(tensors, encoded?.value);
   yield {
     event: {
       event: 'done',
       compute_ms: computeMs,
       encode_text_ms: encoding.ms,
-      decode_ms: decodeMs,
-      encode_ms: encodeMs,
+      decode_ms: decoded?.ms ?? 0,
+      encode_ms: encoded?.ms ?? 0,
       steps_done: steps,
       evaluations: evaluatedSteps(steps, options.cache).length,
       text_tokens: encoding.text.numTokens,
@@ -140,9 +141,18 @@ export async function* runStage(
     },
     tensors,
   };
+  if (!isLate || !cover) return;
+  const { value: pixels, ms: decode_ms } = decoded ? { ...decoded, ms: 0 } : await decode(cover);
+  const { value: files, ms: encode_ms } = await encode(pixels);
+  yield { event: { event: 'preview', decode_ms, encode_ms }, tensors: files };
 }
 
-async function timed<T>(part: Part, work: () => Promise<T>): Promise<{ value: T; ms: number }> {
+interface Timed<T> {
+  readonly value: T;
+  readonly ms: number;
+}
+
+async function timed<T>(part: Part, work: () => Promise<T>): Promise<Timed<T>> {
   const start = performance.now();
   try {
     return { value: await work(), ms: performance.now() - start };

@@ -1,9 +1,12 @@
 /**
  * The stages of one server, by id: who waits, who computes, who reads, whose result is kept.
  *
- *   start → [queued] → running → done, kept for a while → forgotten
+ *   start → [queued] → running → done → [late preview] → kept for a while → forgotten
  *              └──────────┴────→ cancelled, orphaned, drained or failed: forgotten at once,
  *                                so the same request runs again
+ *
+ * Once `done` is told the result stands. A late preview that comes to nothing after it is told as an error and kept
+ * with it; only being cancelled forgets both. Until the preview is out, the stage computes.
  *
  * A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks
  * nobody.
@@ -46,6 +49,8 @@ export interface RunningStage {
   /** settles at the next message, or at the end; then replaced */
   change: PromiseWithResolvers<void>;
   isEnded: boolean;
+  /** `done` is told */
+  hasResult: boolean;
   stepsDone: number;
   readers: number;
   orphanTimer: NodeJS.Timeout | undefined;
@@ -185,8 +190,9 @@ export function createStages(
         }
         if (stage.isEnded) continue; // stopped during this very step: its readers are gone, the generator throws next
         push(stage, message);
-        if (message.event.event === 'done') end(stage, 'done');
+        if (message.event.event === 'done') stage.hasResult = true;
       }
+      if (!stage.isEnded) end(stage, 'done');
     } catch (error) {
       // an abort has told its readers already; anything else is the model's fault and told here
       if (stage.isEnded) return;
@@ -207,8 +213,12 @@ export function createStages(
 
   // ---- ending ----
 
-  /** The last message is in: readers are let go, the result is kept or forgotten. */
-  function end(stage: RunningStage, outcome: Outcome, error?: unknown): void {
+  /**
+   * The last message is in: readers are let go, the result is kept or forgotten. `came` is what the last part of it
+   * came to: the stage itself, or the late preview of one that is done.
+   */
+  function end(stage: RunningStage, came: Outcome, error?: unknown): void {
+    const outcome = stage.hasResult && came !== 'cancelled' ? 'done' : came;
     stage.isEnded = true;
     leaveLine(stage);
     clearTimeout(stage.orphanTimer);
@@ -226,6 +236,7 @@ export function createStages(
       steps_done: stepsDone,
       ms: Math.round(performance.now() - since),
       outcome,
+      ...(came !== outcome && { preview: came }),
       ...traceOf(job.options.traceparent),
       ...evidence(error),
     });
@@ -286,6 +297,7 @@ export function createStages(
         stop: new AbortController(),
         change: Promise.withResolvers(),
         isEnded: false,
+        hasResult: false,
         stepsDone: 0,
         readers: 0,
         orphanTimer: undefined,

@@ -163,7 +163,19 @@ const wrongShape = (name: string, shape: readonly number[], expected: string): R
   refuse(400, 'bad_tensor', name, `tensor ${name} has shape [${shape}], expected ${expected}`);
 
 function checkOptions(
-  { width, height, guidance, negative_prompt, decode, rgb, preview, clean_latents, solver, cache }: StageOptions,
+  {
+    width,
+    height,
+    guidance,
+    negative_prompt,
+    decode,
+    rgb,
+    preview,
+    clean_latents,
+    late_preview,
+    solver,
+    cache,
+  }: StageOptions,
   { facts }: Model,
 ): Refusal | null {
   if (!makesSize({ width, height }, facts))
@@ -197,6 +209,13 @@ function checkOptions(
     return refuse(422, 'unsupported_option', 'clean_latents', 'clean_latents needs decode none or clean, got image');
   if (preview && decode === 'none')
     return refuse(422, 'unsupported_option', 'preview', 'a preview needs decode clean or image, got none');
+  if (late_preview && !(preview && decode === 'clean'))
+    return refuse(
+      422,
+      'unsupported_option',
+      'late_preview',
+      `late_preview needs decode clean and a preview, got ${decode} and ${preview ? 'one' : 'none'}`,
+    );
   if (cache && !facts.caches.includes(cache.kind))
     return refuse(422, 'unsupported_option', 'cache', `${facts.id} cannot be run with a cache ${cache.kind}`);
   if (cache && solver === 'ab2')

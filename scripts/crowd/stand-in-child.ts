@@ -6,6 +6,7 @@
 import { Hono } from 'hono';
 import { createStageServer } from '../../containers/onnx/app.ts';
 import { listen } from '../../containers/onnx/listen.ts';
+import { CONTRACT_VERSION } from '../../src/stage/contract.ts';
 import type { Counted, CountedStage, StandInOptions, ToChild } from './stand-in.ts';
 import { standInModel } from './stand-in-model.ts';
 
@@ -105,14 +106,16 @@ function once(work: () => void): () => void {
   };
 }
 
-/** What the server says of itself, as one of contract version 2 would: fields and features that came later are gone. */
+/** What the server says of itself, as one of an older contract would: fields and features that came later are gone. */
 async function asVersion(response: Response): Promise<Response> {
-  if (options.contract === 3 || !response.ok) return response;
+  if (options.contract === CONTRACT_VERSION || !response.ok) return response;
   const { contract, models } = (await response.json()) as {
     contract: { features: string[] };
     models: Record<string, unknown>[];
   };
-  const features = contract.features.filter((feature) => feature !== 'cache.taylor_blocks');
+  const later = options.contract === 2 ? ['cache.taylor_blocks', 'late_preview'] : ['late_preview'];
+  const features = contract.features.filter((feature) => !later.includes(feature));
+  if (options.contract === 3) return Response.json({ contract: { version: 3, features }, models });
   return Response.json({
     contract: { version: 2, features },
     models: models.map(({ family: _, size_rule: __, upsampling: ___, caches: ____, ...facts }) => facts),

@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { CONTRACT_VERSION } from '../../src/stage/contract.ts';
 import { keptPort } from '../local/ports.ts';
 import { DIGEST, ENGINE, type Pace } from './stand-in-model.ts';
 
@@ -16,7 +17,7 @@ export interface StandInOptions {
   /** how long a stage goes on with nobody reading */
   readonly orphanMs?: number;
   /** the version of the contract that it speaks */
-  readonly contract?: 2 | 3;
+  readonly contract?: 2 | 3 | 4;
 }
 
 /** One stage as its server saw it. */
@@ -83,7 +84,7 @@ export async function startStandIn(given: StandInOptions = {}): Promise<StandIn>
     engine: ENGINE,
     queue: 16,
     orphanMs: 30_000,
-    contract: 3,
+    contract: CONTRACT_VERSION,
     ...given,
   };
   let before = NOTHING;

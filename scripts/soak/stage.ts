@@ -4,6 +4,7 @@
  */
 import { evaluatedSteps } from '../../src/numerics/taylor.ts';
 import {
+  CONTRACT_VERSION,
   FEATURES,
   type ModelFacts,
   parseMetadata,
@@ -79,6 +80,9 @@ const idIn = (path: string): string => path.slice('/v1/stages/'.length);
 
 const WAYS = ['unreachable', 'busy', 'broken', 'refused', 'retryable', 'final', 'not_finite', 'cut', 'hang'] as const;
 
+/** What a late preview may come to: nothing, an error, a cut, or a body that ends without it. */
+const LATE_WAYS = ['hang', 'retryable', 'cut', 'ended'] as const;
+
 /** Text in, a number that stays the same. */
 const hashOf = (text: string): number =>
   [...text].reduce((hash, sign) => Math.imul(hash ^ sign.charCodeAt(0), 0x01000193) >>> 0, 0x811c9dc5);
@@ -102,7 +106,7 @@ export function makeStageServer({
   const down = new Set<ServerName>();
   let isCalm = false;
   const models = JSON.stringify({
-    contract: { version: 3, features: FEATURES },
+    contract: { version: CONTRACT_VERSION, features: FEATURES },
     models: [{ ...FACTS, engine_class: ENGINE, deterministic: true }],
   });
   const keyOf = (job: string, stage: number): string => `${job}.${stage}`;
@@ -178,35 +182,48 @@ export function makeStageServer({
           }
           kept.steps = steps;
           kept.isFinished = true;
-          const { decode, width, height, rgb, preview, clean_latents } = options;
+          const { decode, width, height, rgb, preview, clean_latents, late_preview } = options;
+          const picture = decode === 'clean' && preview && { preview: new Uint8Array(4) };
           const side = tensors.scale?.data.includes(1) ? 1 : 2;
           const tokens = textTokens(job);
-          end(() => {
-            send(
-              {
-                event: 'done',
-                compute_ms: 5,
-                encode_text_ms: 1,
-                decode_ms: 1,
-                encode_ms: 1,
-                steps_done: steps,
-                evaluations,
-                ...(tokens !== null && { text_tokens: tokens }),
-                engine: ENGINE,
-                model_digest: FACTS.digest,
-                warnings: [],
-              },
-              {
-                ...(decode === 'image'
-                  ? { image: new Uint8Array(8) }
-                  : { latents: new Float32Array(tensors.latents?.data.length ?? 0) }),
-                ...(clean_latents && { clean_latents: new Float32Array(tensors.latents?.data.length ?? 0) }),
-                ...(rgb && { rgb: new Uint8Array((3 * width * height) / side ** 2) }),
-                ...(decode === 'clean' && preview && { preview: new Uint8Array(4) }),
-              },
-            );
-            controller.close();
-          });
+          send(
+            {
+              event: 'done',
+              compute_ms: 5,
+              encode_text_ms: 1,
+              decode_ms: 1,
+              encode_ms: 1,
+              steps_done: steps,
+              evaluations,
+              ...(tokens !== null && { text_tokens: tokens }),
+              engine: ENGINE,
+              model_digest: FACTS.digest,
+              warnings: [],
+            },
+            {
+              ...(decode === 'image'
+                ? { image: new Uint8Array(8) }
+                : { latents: new Float32Array(tensors.latents?.data.length ?? 0) }),
+              ...(clean_latents && { clean_latents: new Float32Array(tensors.latents?.data.length ?? 0) }),
+              ...(rgb && { rgb: new Uint8Array((3 * width * height) / side ** 2) }),
+              ...(!late_preview && picture),
+            },
+          );
+          if (!late_preview || !picture) {
+            end(() => controller.close());
+            return;
+          }
+          // the picture behind the result, which may come to nothing in ways of its own
+          const fate = random.chance(rate()) ? random.pick(LATE_WAYS) : 'well';
+          if (fate === 'hang') return;
+          time.after(stepMs(), () =>
+            end(() => {
+              if (fate === 'cut') return controller.error(new TypeError('cut'));
+              if (fate === 'well') send({ event: 'preview', decode_ms: 1, encode_ms: 1 }, picture);
+              if (fate === 'retryable') send({ event: 'error', code: 'model_failed', message: fate, retryable: true });
+              controller.close();
+            }),
+          );
         };
         time.after(stepMs(), () => step(1));
         stop = () => end(() => undefined);

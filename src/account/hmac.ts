@@ -37,7 +37,23 @@ const HMAC = { name: 'HMAC', hash: 'SHA-256' } as const;
 export const toHex = (bytes: ArrayBuffer): string =>
   Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
-async function subkey(secret: string, purpose: Purpose) {
+/** Keys that are kept: those of two secrets for every purpose, and some more. */
+const MAX_SUBKEYS = 32;
+/** Derived keys by purpose and secret: to derive one takes longer than to sign with it. */
+const subkeys = new Map<string, Subkey>();
+type Subkey = Awaited<ReturnType<typeof derive>>;
+
+async function subkey(secret: string, purpose: Purpose): Promise<Subkey> {
+  const name = `${purpose} ${secret}`;
+  const known = subkeys.get(name);
+  if (known) return known;
+  const key = await derive(secret, purpose);
+  if (subkeys.size >= MAX_SUBKEYS) subkeys.clear();
+  subkeys.set(name, key);
+  return key;
+}
+
+async function derive(secret: string, purpose: Purpose) {
   const whole = await crypto.subtle.importKey('raw', encoder.encode(secret), 'HKDF', false, ['deriveKey']);
   const info = encoder.encode(`ralu/${VERSION}/${purpose}`);
   const how = { name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(), info };

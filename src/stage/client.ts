@@ -2,6 +2,7 @@
  * Talking to one stage server: a request out, its events as they come, one outcome. Every expected failure is a value
  * with its evidence.
  */
+import { type CallEnd, type ClockLimits, startClocks } from './clocks.ts';
 import {
   EVENT_TEXTS,
   MAX_MESSAGE_BYTES,
@@ -12,6 +13,7 @@ import {
   type StageDone,
   type StageEvent,
   type StageOptions,
+  type StagePreview,
   type StageProblem,
   type StageTensors,
   stageEvent,
@@ -19,21 +21,20 @@ import {
   toMetadata,
 } from './contract.ts';
 import { readAtMost } from './read-at-most.ts';
+import { DIRECT, leadTo, type Route, workerIn } from './route.ts';
 import { encodeMessage, type Message, readMessages, SafetensorsError, type TensorData } from './safetensors.ts';
 import { within } from './time-limit.ts';
 
 export type StageFailure =
   /** `isAnswered`: an answer had begun before the connection broke; else nobody may be there */
   | { readonly reason: 'unreachable'; readonly detail: string; readonly isAnswered: boolean }
-  | { readonly reason: 'busy'; readonly retryAfterMs: number }
   | { readonly reason: 'refused'; readonly status: number; readonly code: string; readonly message: string }
   | { readonly reason: 'server_error'; readonly status: number }
   /** an answer that is not a stage server's: a proxy or gateway on the way gave it */
   | { readonly reason: 'gateway'; readonly status: number }
   | { readonly reason: 'invalid_response'; readonly detail: string }
   | { readonly reason: 'reported'; readonly code: string; readonly message: string; readonly retryable: boolean }
-  | { readonly reason: 'timeout'; readonly kind: 'total' | 'silence'; readonly ms: number }
-  | { readonly reason: 'aborted' };
+  | CallEnd;
 
 export interface StageResult {
   readonly done: StageDone;
@@ -43,8 +44,22 @@ export interface StageResult {
   readonly clean: Float32Array | null;
   /** [h, w, 3] */
   readonly rgb: { readonly data: Uint8Array; readonly width: number; readonly height: number } | null;
+  /** the preview, where it comes with the result */
   readonly preview: Uint8Array | null;
   readonly image: Uint8Array | null;
+  /**
+   * the late preview that was asked for; null where none was. It settles when the picture has come, and with null when
+   * it cannot come any more: the connection broke or fell silent, the server could not make it, the call was aborted.
+   * It never rejects: the result stands without it
+   */
+  readonly behind: Promise<Behind | null> | null;
+}
+
+/** A preview that came behind its result, and the milliseconds that the server spent on it since. */
+export interface Behind {
+  readonly preview: Uint8Array;
+  readonly decodeMs: number;
+  readonly encodeMs: number;
 }
 
 export type StageOutcome =
@@ -53,7 +68,7 @@ export type StageOutcome =
 
 export type StageProgress = Extract<StageEvent, { event: 'queued' | 'step' }>;
 
-export interface StageCall {
+export interface StageCall extends ClockLimits {
   readonly id: string;
   readonly body: Uint8Array;
   readonly options: StageOptions;
@@ -66,13 +81,6 @@ export interface StageCall {
   readonly steps: number;
   readonly evaluations: number;
   readonly rgbSize: { readonly width: number; readonly height: number };
-  readonly signal: AbortSignal;
-  /** longest in all, without the time in the server's line */
-  readonly timeoutMs: number;
-  /** longest without a message */
-  readonly silenceMs: number;
-  /** longest in the server's line */
-  readonly lineMs: number;
   readonly onProgress: (event: StageProgress) => void;
   /** the worker behind a gateway that is asked rather than others; absent and null: any */
   readonly worker?: string | null;
@@ -81,6 +89,7 @@ export interface StageCall {
 }
 
 export interface StageServer {
+  /** Runs a stage until its result is there; a late preview is behind it, see `StageResult`. */
   run(call: StageCall): Promise<StageOutcome>;
   /**
    * Asks the server to stop a stage at its next step, or to forget its kept result. Whether it was heard: false where
@@ -128,30 +137,6 @@ export async function stageId(jobId: string, stage: number, body: Uint8Array): P
   return `${jobId}.${stage}.${Array.from(digest.subarray(0, 8), (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }
 
-/** The way to a stage server behind a gateway: what a request carries beside the token, and how it finds a worker. */
-export interface Route {
-  /** where the token stands: as a bearer in `Authorization`, or alone in `X-Stage-Token` */
-  readonly tokenHeader: TokenHeader;
-  /** of every request; for the gateway */
-  readonly headers: Readonly<Record<string, string>>;
-  /** header by which the gateway leads several requests to one of the workers behind it; null: it is not asked to */
-  readonly affinity: Affinity | null;
-}
-
-export const TOKEN_HEADERS = ['Authorization', 'X-Stage-Token'] as const;
-export type TokenHeader = (typeof TOKEN_HEADERS)[number];
-
-export interface Affinity {
-  readonly header: string;
-  /**
-   * `job`: we name the session, by the job's id. `worker`: the gateway names the worker in its answers, and the header
-   * sends that name back: as it is where another worker will do, after `strict ` where none other will
-   */
-  readonly by: 'job' | 'worker';
-}
-
-const DIRECT: Route = { tokenHeader: 'Authorization', headers: {}, affinity: null };
-
 /** A stage server at `url`, reached through `fetcher` (the network, or a binding) with its token, by `route`. */
 export function connectStageServer({
   fetcher,
@@ -175,19 +160,25 @@ export function connectStageServer({
 
   return {
     async run(call) {
-      const timer = startTimers(call);
+      const clocks = startClocks(call);
+      let behind: StageResult['behind'] = null;
       try {
         const onProgress: StageCall['onProgress'] = (event) => {
           // a body that ignores its signal may still speak when nobody waits for it any more
-          if (timer.signal.aborted) return;
-          timer.heard(event.event === 'queued' && event.position > 0);
+          if (clocks.signal.aborted) return;
+          clocks.heard(event.event === 'queued' && event.position > 0);
           call.onProgress(event);
         };
-        const work = runCall({ ...call, signal: timer.signal, onProgress });
+        const work = runCall({ ...call, signal: clocks.signal, onProgress });
         // a body that ignores its signal must not hold the job: the abort itself ends the wait
-        return await Promise.race([work, timer.aborted]);
+        const outcome = await Promise.race([work, clocks.aborted.then(failed)]);
+        if (!outcome.ok || !outcome.result.behind) return outcome;
+        clocks.computed();
+        behind = Promise.race([outcome.result.behind, clocks.aborted.then(() => null)]);
+        return { ok: true, result: { ...outcome.result, behind } };
       } finally {
-        timer.stop();
+        if (behind) void behind.then(clocks.stop);
+        else clocks.stop();
       }
     },
 
@@ -258,27 +249,6 @@ export function connectStageServer({
   }
 }
 
-/** A worker's name that may be sent back: one word of what a header may hold. */
-const WORKER_NAME = /^[!-~]{1,200}$/;
-
-/** The header that leads a request for stage `id` to a worker, `rather` or `only` there; none where that is unknown. */
-function leadTo(
-  affinity: Affinity | null,
-  id: string,
-  { worker, how }: { readonly worker: string | null; readonly how: 'rather' | 'only' },
-): Record<string, string> {
-  if (affinity === null) return {};
-  if (affinity.by === 'job') return { [affinity.header]: id.split('.', 1)[0] as string };
-  if (worker === null) return {};
-  return { [affinity.header]: how === 'only' ? `strict ${worker}` : worker };
-}
-
-/** The worker that a gateway names in an answer; null where it names none that could be sent back. */
-function workerIn(affinity: Affinity | null, { headers }: Response): string | null {
-  const worker = affinity?.by === 'worker' ? headers.get(affinity.header) : null;
-  return worker !== null && WORKER_NAME.test(worker) ? worker : null;
-}
-
 /**
  * What `work` gives. After `ms` its signal ends it, and where it does not heed that, the wait for it. Rejects with what
  * it rejects with, or with TookTooLong.
@@ -328,71 +298,6 @@ function retryAfter(header: string | null): number {
   return header !== null && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : DEFAULT_RETRY_AFTER_MS;
 }
 
-/** A clock that runs out after `ms` of running, with pauses in between that do not count. */
-function startWatch(ms: number, onEnd: () => void) {
-  let left = ms;
-  let running: { readonly since: number; readonly timer: ReturnType<typeof setTimeout> } | null = null;
-  return {
-    run(): void {
-      running ??= { since: Date.now(), timer: setTimeout(onEnd, left) };
-    },
-    pause(): void {
-      if (!running) return;
-      clearTimeout(running.timer);
-      left = Math.max(0, left - Math.max(0, Date.now() - running.since));
-      running = null;
-    },
-  };
-}
-
-/**
- * Three clocks on one call: the time that it computes, the time in the server's line, and the time since the last
- * message. The first to run out aborts the call and names itself. Law: no server makes a call last longer than
- * `timeoutMs` and `lineMs` together, whatever it says and however often it goes from one to the other.
- */
-function startTimers(call: StageCall) {
-  const controller = new AbortController();
-  let failure: StageFailure = { reason: 'aborted' };
-  const expire = (why: StageFailure) => () => {
-    failure = why;
-    controller.abort();
-  };
-  const timedOut = (kind: 'total' | 'silence', ms: number) => expire({ reason: 'timeout', kind, ms });
-  let silence: ReturnType<typeof setTimeout>;
-  const listen = () => {
-    silence = setTimeout(timedOut('silence', call.silenceMs), call.silenceMs);
-  };
-  const computing = startWatch(call.timeoutMs, timedOut('total', call.timeoutMs));
-  const inLine = startWatch(call.lineMs, expire({ reason: 'busy', retryAfterMs: DEFAULT_RETRY_AFTER_MS }));
-  computing.run();
-  listen();
-  const onAbort = () => controller.abort();
-  if (call.signal.aborted) onAbort();
-  else call.signal.addEventListener('abort', onAbort, { once: true });
-  const aborted = new Promise<StageOutcome>((resolve) => {
-    const settle = () => resolve({ ok: false, failure });
-    if (controller.signal.aborted) settle();
-    else controller.signal.addEventListener('abort', settle, { once: true });
-  });
-  return {
-    signal: controller.signal,
-    aborted,
-    failure: () => failure,
-    heard: (isInLine: boolean) => {
-      clearTimeout(silence);
-      listen();
-      (isInLine ? computing : inLine).pause();
-      (isInLine ? inLine : computing).run();
-    },
-    stop: () => {
-      computing.pause();
-      inLine.pause();
-      clearTimeout(silence);
-      call.signal.removeEventListener('abort', onAbort);
-    },
-  };
-}
-
 function parseEvent(message: Message): StageEvent {
   let values: Record<string, unknown>;
   try {
@@ -410,6 +315,7 @@ function parseEvent(message: Message): StageEvent {
 
 async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): Promise<StageOutcome> {
   const messages = readMessages(body, MAX_MESSAGE_BYTES);
+  let isFollowed = false;
   try {
     for (;;) {
       const next = await nextMessage(messages);
@@ -428,8 +334,13 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): P
             message: event.message.slice(0, MAX_DETAIL),
             retryable: event.retryable,
           });
-        case 'done':
-          return { ok: true, result: checkResult(next.value, event, call) };
+        case 'preview':
+          throw new InvalidResponse('a preview before done');
+        case 'done': {
+          const result = checkResult(next.value, event, call);
+          isFollowed = call.options.late_preview === true;
+          return { ok: true, result: { ...result, behind: isFollowed ? readBehind(messages) : null } };
+        }
       }
     }
   } catch (error) {
@@ -437,8 +348,28 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): P
       return failed({ reason: 'invalid_response', detail: sentence(error) });
     throw error;
   } finally {
-    await messages.return(undefined);
+    if (!isFollowed) await messages.return(undefined);
   }
+}
+
+/**
+ * The preview that follows a result, and the connection is let go; null where anything else comes, or nothing more. It
+ * ends with the body, so whoever waits sets the limits.
+ */
+async function readBehind(messages: AsyncGenerator<Message>): Promise<Behind | null> {
+  try {
+    const { done, value } = await messages.next();
+    const event = done ? null : parseEvent(value);
+    return event?.event === 'preview' ? checkBehind(value, event) : null;
+  } catch {
+    return null; // a connection that broke, or bytes that are no message of ours: the result stands
+  } finally {
+    void messages.return(undefined).catch(() => {});
+  }
+}
+
+function checkBehind(message: Message, { decode_ms, encode_ms }: StagePreview): Behind {
+  return { preview: takePreview(message), decodeMs: decode_ms, encodeMs: encode_ms };
 }
 
 /** The next message; a broken connection is a value, a broken format stays an error. */
@@ -453,7 +384,7 @@ function checkResult(
   message: Message,
   done: StageDone,
   { options, numTokens, numValues, steps, evaluations, rgbSize }: StageCall,
-): StageResult {
+): Omit<StageResult, 'behind'> {
   if (done.steps_done !== steps) throw new InvalidResponse(`${done.steps_done} steps done, ${steps} asked for`);
   // a server that knows no cache evaluates every step, and need not say so
   if ((done.evaluations ?? done.steps_done) !== evaluations)
@@ -466,9 +397,8 @@ function checkResult(
   if (clean && !clean.data.every(Number.isFinite)) throw new InvalidResponse('clean_latents that are not finite');
   const rgb = options.rgb ? take(message, 'rgb', Uint8Array) : null;
   if (rgb) expectShape('rgb', rgb.shape, [rgbSize.height, rgbSize.width, 3]);
-  const preview = options.decode === 'clean' && options.preview ? take(message, 'preview', Uint8Array).data : null;
-  if (preview && preview.length > MAX_PREVIEW_BYTES)
-    throw new InvalidResponse(`a preview of ${preview.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);
+  const isWithPreview = options.decode === 'clean' && options.preview && !options.late_preview;
+  const preview = isWithPreview ? takePreview(message) : null;
   const image = options.decode === 'image' ? take(message, 'image', Uint8Array).data : null;
   if (image && image.length === 0) throw new InvalidResponse('an empty image');
   return {
@@ -485,13 +415,20 @@ function expectShape(name: string, got: readonly number[], expected: readonly nu
   if (got.join() !== expected.join()) throw new InvalidResponse(`${name} of shape [${got}], expected [${expected}]`);
 }
 
+function takePreview(message: Message): Uint8Array {
+  const { data } = take(message, 'preview', Uint8Array);
+  if (data.length > MAX_PREVIEW_BYTES)
+    throw new InvalidResponse(`a preview of ${data.length} bytes, the limit is ${MAX_PREVIEW_BYTES}`);
+  return data;
+}
+
 function take<T extends TensorData>(
   message: Message,
   name: string,
   type: new (length: number) => T,
 ): { data: T; shape: readonly number[] } {
   const tensor = message.tensors[name];
-  if (!tensor) throw new InvalidResponse(`done without ${name}`);
+  if (!tensor) throw new InvalidResponse(`${message.metadata.event} without ${name}`);
   if (!(tensor.data instanceof type)) throw new InvalidResponse(`${name} is not of type ${type.name}`);
   return { data: tensor.data as T, shape: tensor.shape };
 }

@@ -14,7 +14,7 @@ import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
  * version 1. Everything that came after version 1 is optional for both sides: a server names the features it
  * supports, and it is sent nothing else.
  */
-export const CONTRACT_VERSION = 3;
+export const CONTRACT_VERSION = 4;
 
 /** Features that came after version 1, by the names under which a server states them. */
 export const FEATURES = [
@@ -23,6 +23,7 @@ export const FEATURES = [
   'clean_latents',
   'cache.taylor_velocity',
   'cache.taylor_blocks',
+  'late_preview',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
@@ -348,6 +349,11 @@ export const stageOptions = z.strictObject({
   solver: solver.optional(),
   /** feature `clean_latents`: whether the latents of the clean estimate come back, as the tensor of that name */
   clean_latents: z.boolean().optional(),
+  /**
+   * feature `late_preview`: the preview comes in a message of its own behind `done`, which does not wait for it. Needs
+   * a preview and `decode` clean
+   */
+  late_preview: z.boolean().optional(),
 });
 export type StageOptions = z.infer<typeof stageOptions>;
 
@@ -368,7 +374,7 @@ export const neededFeatures = ({
  * that lacks such a feature.
  */
 export function optionsFor(options: StageOptions, features: readonly string[]): StageOptions {
-  const { account_tag, solver, clean_latents, ...always } = options;
+  const { account_tag, solver, clean_latents, late_preview, ...always } = options;
   const missing = neededFeatures(options).find((feature) => !features.includes(feature));
   if (missing) throw new RangeError(`features are [${features}]; expected ${missing} among them`);
   return {
@@ -376,6 +382,7 @@ export function optionsFor(options: StageOptions, features: readonly string[]): 
     ...(account_tag !== undefined && features.includes('account_tag') && { account_tag }),
     ...(solver !== undefined && features.includes('solver.ab2') && { solver }),
     ...(clean_latents !== undefined && features.includes('clean_latents') && { clean_latents }),
+    ...(late_preview !== undefined && features.includes('late_preview') && { late_preview }),
   };
 }
 
@@ -391,7 +398,10 @@ export interface StageTensors {
   readonly sigmas: Float32Array;
 }
 
-/** Codes of an `error` message: why a stage that was begun came to nothing. A server may add its own. */
+/**
+ * Codes of an `error` message: why a stage that was begun, or its late preview, came to nothing. A server may add its
+ * own.
+ */
 export const STAGE_ERROR_CODES = ['model_failed', 'orphaned', 'draining', 'not_finite', 'cancelled'] as const;
 export type StageErrorCode = (typeof STAGE_ERROR_CODES)[number];
 export const isStageErrorCode = (code: string): code is StageErrorCode =>
@@ -425,10 +435,17 @@ export const stageEvent = z.discriminatedUnion('event', [
     /** sentences for the caller: words skipped, text cut */
     warnings: z.array(z.string().max(MAX_TEXT)).max(MAX_WARNINGS),
   }),
+  z.object({
+    /** behind `done`, to a request with `late_preview` alone: the picture, and milliseconds spent on it since `done` */
+    event: z.literal('preview'),
+    decode_ms: z.number().nonnegative(),
+    encode_ms: z.number().nonnegative(),
+  }),
   z.object({ event: z.literal('error'), code: name, message: z.string(), retryable: z.boolean() }),
 ]);
 export type StageEvent = z.infer<typeof stageEvent>;
 export type StageDone = Extract<StageEvent, { event: 'done' }>;
+export type StagePreview = Extract<StageEvent, { event: 'preview' }>;
 
 /**
  * Metadata as strings: text stays as it is, everything else becomes JSON. Law: `parseMetadata(toMetadata(x))` equals

@@ -16,6 +16,13 @@ test('every purpose signs with a key of its own: what Node derives and signs is 
   expect(signed.size).toBe(PURPOSES.length);
 });
 
+test('a secret signs alike however many others have signed meanwhile', async () => {
+  const before = await hmacHex(SECRET, 'key', 'text');
+  const others = Array.from({ length: 40 }, (_, i) => hmacHex(`${SECRET} ${i}`, 'key', 'text'));
+  expect(new Set([before, ...(await Promise.all(others))]).size).toBe(41);
+  expect(await hmacHex(SECRET, 'key', 'text')).toBe(before);
+});
+
 test('what was signed before is verified as it was', async () => {
   const expected = createHmac('sha256', SECRET).update('webhook\0text').digest();
   expect(Buffer.from(await underivedHmac(SECRET, 'webhook', 'text'))).toEqual(expected);

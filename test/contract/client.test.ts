@@ -8,10 +8,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
-import { connectStageServer, type Route, type StageCall, type StageServer } from '../../src/stage/client.ts';
-import { type StageDone, type StageEvent, stageOptions, toMetadata } from '../../src/stage/contract.ts';
+import { connectStageServer, type StageCall, type StageServer } from '../../src/stage/client.ts';
+import {
+  MAX_PREVIEW_BYTES,
+  type StageDone,
+  type StageEvent,
+  stageOptions,
+  toMetadata,
+} from '../../src/stage/contract.ts';
 import { readAtMost } from '../../src/stage/read-at-most.ts';
-import { encodeMessage } from '../../src/stage/safetensors.ts';
+import type { Route } from '../../src/stage/route.ts';
+import { encodeMessage, type Tensor } from '../../src/stage/safetensors.ts';
 
 const stops: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -302,6 +309,191 @@ describe('a result', () => {
     expect(await outcomeOf({ evaluations: 4 }, { steps: 5, evaluations: 5 })).toEqual(
       invalid('4 evaluations, 5 asked for'),
     );
+  });
+});
+
+describe('a late preview', () => {
+  const encoded = (event: StageEvent, tensors: Record<string, Tensor> = {}): Uint8Array =>
+    encodeMessage({ metadata: toMetadata(event), tensors });
+  const DONE = encoded(
+    {
+      ...{ event: 'done', compute_ms: 1, encode_text_ms: 0, decode_ms: 0, encode_ms: 0, steps_done: 1 },
+      ...{ engine: 'e', model_digest: 'd', warnings: [] },
+    },
+    { latents: { data: new Float32Array(4 * 16), shape: [4, 16] } },
+  );
+  const picture = (data: Uint8Array | Float32Array) =>
+    encoded({ event: 'preview', decode_ms: 3, encode_ms: 2 }, { preview: { data, shape: [data.length] } });
+  const PREVIEW = picture(Uint8Array.of(1, 2, 3));
+  const CAME = { preview: Uint8Array.of(1, 2, 3), decodeMs: 3, encodeMs: 2 };
+  const { options } = stageCall();
+  const asked = {
+    options: stageOptions.parse({
+      ...options,
+      ...{ decode: 'clean', preview: { format: 'png', longest_side: 64 }, late_preview: true },
+    }),
+  };
+
+  /** The result of a call whose answer is written by `answer`; how often the connection was closed from here. */
+  async function resultOf(answer: (response: ServerResponse) => void, more: Partial<StageCall> = {}) {
+    const seen = { isCut: false };
+    const server = await connectTo((_, response) => {
+      response.on('close', () => {
+        seen.isCut = !response.writableFinished;
+      });
+      response.writeHead(200);
+      answer(response);
+    });
+    const outcome = await server.run(stageCall({ ...asked, ...more }));
+    if (!outcome.ok) throw new Error(JSON.stringify(outcome.failure));
+    return { result: outcome.result, seen };
+  }
+  const then = (ms: number, work: (response: ServerResponse) => void) => (response: ServerResponse) => {
+    response.write(DONE);
+    setTimeout(() => work(response), ms);
+  };
+
+  test('comes behind the result, which does not wait for it', async () => {
+    let isSent = false;
+    const answer = then(100, (response) => {
+      isSent = true;
+      response.end(PREVIEW);
+    });
+    const { result, seen } = await resultOf(answer);
+    expect(isSent).toBe(false);
+    expect(result).toMatchObject({ preview: null, latents: new Float32Array(64) });
+    expect(await result.behind).toEqual(CAME);
+    expect(seen.isCut).toBe(false);
+  });
+
+  test('may come in the same breath as the result', async () => {
+    const { result } = await resultOf((response) => response.end(Buffer.concat([DONE, PREVIEW])));
+    expect(await result.behind).toEqual(CAME);
+  });
+
+  test('ends the wait for the body: what follows it is not read', async () => {
+    const { result, seen } = await resultOf(then(5, (response) => response.write(PREVIEW)));
+    expect(await result.behind).toEqual(CAME);
+    await vi.waitFor(() => expect(seen.isCut).toBe(true));
+  });
+
+  test('is not limited by the clocks of the call, but by silence', async () => {
+    const answer = then(150, (response) => response.end(PREVIEW));
+    const { result } = await resultOf(answer, { timeoutMs: 60, lineMs: 60, silenceMs: 5000 });
+    expect(await result.behind).toEqual(CAME);
+    const begin = Date.now();
+    const stalled = await resultOf(
+      then(0, () => undefined),
+      { silenceMs: 80 },
+    );
+    expect(await stalled.result.behind).toBe(null);
+    expect(Date.now() - begin).toBeGreaterThanOrEqual(75);
+    await vi.waitFor(() => expect(stalled.seen.isCut).toBe(true));
+  });
+
+  test('is waited for anew from the result on, however long the silence before that was', async () => {
+    const { result } = await resultOf(
+      (response) => void setTimeout(() => then(150, () => response.end(PREVIEW))(response), 150),
+      { silenceMs: 250 },
+    );
+    expect(await result.behind).toEqual(CAME);
+  });
+
+  test('is given up with the call, and the connection with it', async () => {
+    const controller = new AbortController();
+    const { result, seen } = await resultOf(
+      then(0, () => undefined),
+      { signal: controller.signal },
+    );
+    setTimeout(() => controller.abort(), 20);
+    expect(await result.behind).toBe(null);
+    await vi.waitFor(() => expect(seen.isCut).toBe(true));
+  });
+
+  const nothing: readonly (readonly [string, (response: ServerResponse) => void])[] = [
+    ['a body that ends', (response) => response.end()],
+    ['a connection that breaks', (response) => response.destroy()],
+    ['a message that is cut', (response) => response.end(PREVIEW.subarray(0, -1))],
+    ['bytes that are no message', (response) => response.end(new Uint8Array(64).fill(255))],
+    [
+      'an error',
+      (response) => response.end(encoded({ event: 'error', code: 'model_failed', message: 'm', retryable: true })),
+    ],
+    ['another result', (response) => response.end(DONE)],
+    ['an event nobody knows', (response) => response.end(encodeMessage({ metadata: { event: 'x' }, tensors: {} }))],
+    [
+      'a preview without its picture',
+      (response) => response.end(encoded({ event: 'preview', decode_ms: 1, encode_ms: 1 })),
+    ],
+    ['a picture of another type', (response) => response.end(picture(Float32Array.of(1)))],
+    ['a picture over the limit', (response) => response.end(picture(new Uint8Array(MAX_PREVIEW_BYTES + 1)))],
+  ];
+  test.each(nothing)('is null after %s, and the result stands', async (_, ends) => {
+    const { result } = await resultOf(then(20, ends));
+    expect(result.done.steps_done).toBe(1);
+    expect(await result.behind).toBe(null);
+  });
+
+  test('of exactly the limit is taken', async () => {
+    const { result } = await resultOf(then(0, (response) => response.end(picture(new Uint8Array(MAX_PREVIEW_BYTES)))));
+    expect((await result.behind)?.preview.length).toBe(MAX_PREVIEW_BYTES);
+  });
+
+  test('of a body that ignores its signal is not waited for longer than the silence, or the signal', async () => {
+    const stuck = () => {
+      let isTold = false;
+      return new ReadableStream<Uint8Array>(
+        {
+          pull(controller) {
+            if (isTold) return new Promise(() => {});
+            isTold = true;
+            controller.enqueue(DONE);
+          },
+          cancel: () => new Promise(() => {}),
+        },
+        { highWaterMark: 0 },
+      );
+    };
+    const server = connectStageServer({ fetcher: async () => new Response(stuck()), url: 'http://a.test', token: 't' });
+    const behindOf = async (more: Partial<StageCall>) => {
+      const outcome = await server.run(stageCall({ ...asked, ...more }));
+      return outcome.ok ? outcome.result.behind : 'failed';
+    };
+    expect(await behindOf({ silenceMs: 30 })).toBe(null);
+    expect(await behindOf({ signal: AbortSignal.timeout(30) })).toBe(null);
+  });
+
+  test('before its result is no answer', async () => {
+    const failure = await failureOf(await connectTo(says(200, PREVIEW)), asked);
+    expect(failure).toEqual({ reason: 'invalid_response', detail: 'a preview before done' });
+  });
+
+  test('is none where it was not asked for: the connection is let go with the result', async () => {
+    const { result, seen } = await resultOf(
+      then(0, () => undefined),
+      { options },
+    );
+    expect(result.behind).toBe(null);
+    await vi.waitFor(() => expect(seen.isCut).toBe(true));
+  });
+
+  test('leaves no clock behind it', async () => {
+    vi.useFakeTimers();
+    try {
+      const body = () => ReadableStream.from([Buffer.concat([DONE, PREVIEW])]);
+      const server = connectStageServer({
+        fetcher: async () => new Response(body()),
+        url: 'http://a.test',
+        token: 't',
+      });
+      const outcome = await server.run(stageCall(asked));
+      expect(vi.getTimerCount()).toBe(1);
+      expect(outcome.ok && (await outcome.result.behind)).toEqual(CAME);
+      await Promise.resolve();
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 

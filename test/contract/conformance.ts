@@ -1038,6 +1038,82 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       });
     });
 
+    describe('tells a preview behind the result, where it states the feature late_preview', () => {
+      const needsFeature = (skip: () => never) => list.contract.features.includes('late_preview') || skip();
+      const preview = { format: 'png', longest_side: 64 };
+      const late = { decode: 'clean', preview, late_preview: true };
+
+      test.for([
+        ['low', false],
+        ['low', true],
+        ['mixed', false],
+        ['full', true],
+      ] as const)(
+        'of %s tokens, rgb %s: the same result and picture, in two messages',
+        async ([layout, rgb], { skip }) => {
+          needsFeature(skip);
+          const shape = { layout, sigmas: evenSigmas(2, 1, 0.5) };
+          const { done, tensors, behind, all } = await run({ ...shape, options: { ...late, rgb } });
+          const together = await run({ ...shape, options: { decode: 'clean', preview, rgb } });
+          expect(all.map(({ event }) => event.event).filter((event) => event !== 'queued')).toEqual([
+            'step',
+            'step',
+            'done',
+            'preview',
+          ]);
+          const { preview: picture, ...result } = together.tensors;
+          expectSameTensors(tensors, result, isExact());
+          expect(Object.keys(behind?.tensors ?? {})).toEqual(['preview']);
+          const pixels = (file: Tensor | undefined) => sharp(file?.data).raw().toBuffer();
+          const [one, other] = [await pixels(behind?.tensors.preview), await pixels(picture)];
+          expect(one.length).toBe(other.length);
+          expect(meanDistance(one, other)).toBeLessThanOrEqual(isExact() ? 0 : NEAR_LEVELS);
+          // each millisecond is told once, by the message that had to wait for it
+          expect([done.decode_ms > 0, done.encode_ms]).toEqual([rgb, 0]);
+          expect([behind!.event.decode_ms > 0, behind!.event.encode_ms > 0]).toEqual([!rgb, true]);
+        },
+      );
+
+      test('with the clean latents in the result', async ({ skip }) => {
+        needsFeature(skip);
+        if (!list.contract.features.includes('clean_latents')) skip();
+        const { tensors } = await run({ options: { ...late, rgb: false, clean_latents: true } });
+        expect(Object.keys(tensors)).toEqual(['latents', 'clean_latents']);
+      });
+
+      test('only when it is asked for', async ({ skip }) => {
+        needsFeature(skip);
+        const { tensors, behind } = await run({ options: { ...late, rgb: false, late_preview: false } });
+        expect([Object.keys(tensors), behind]).toEqual([['latents', 'preview'], null]);
+      });
+
+      test('and keeps it with the result: the same bytes, whole', async ({ skip }) => {
+        needsFeature(skip);
+        const [id, body] = [freshId(), stageBody(facts, { options: late })];
+        const first = Buffer.from(await (await put(server, id, body)).arrayBuffer());
+        const again = Buffer.from(await (await put(server, id, body)).arrayBuffer());
+        expect(again.equals(first)).toBe(true);
+      });
+
+      test.for([
+        ['of nothing decoded', { decode: 'none', preview: null }],
+        ['where no preview is asked for', { decode: 'clean', preview: null }],
+        ['beside a finished image', { decode: 'image', preview }],
+      ] as const)('but none %s', async ([, options], { skip }) => {
+        needsFeature(skip);
+        const body = stageBody(facts, { layout: 'full', options: { ...options, rgb: false, late_preview: true } });
+        const refusal = { status: 422, code: 'unsupported_option', field: 'late_preview' };
+        await expectRefusal(await put(server, freshId(), body), refusal);
+      });
+
+      test('and refuses what is neither true nor false', async ({ skip }) => {
+        needsFeature(skip);
+        const body = stageBody(facts, { options: { ...late, late_preview: 1 } });
+        const refusal = { status: 400, code: 'bad_metadata', field: 'late_preview' };
+        await expectRefusal(await put(server, freshId(), body), refusal);
+      });
+    });
+
     describe('decodes', () => {
       const sideOf = (tensors: Received['tensors']) => ({
         height: tensors.rgb?.shape[0],

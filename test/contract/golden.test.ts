@@ -70,6 +70,13 @@ describe('a golden request', () => {
     expect(encode(golden, golden.version === 1 ? [] : FEATURES).equals(goldenBytes(file))).toBe(true);
   });
 
+  test('request-late-preview is that without a late preview, byte for byte, for a server without the feature', () => {
+    const late = requests.find(({ file }) => file === 'request-late-preview.safetensors') as Golden;
+    const without = FEATURES.filter((feature) => feature !== 'late_preview');
+    expect(encode(late, without).equals(goldenBytes('request-preview.safetensors'))).toBe(true);
+    expect(encode(late, []).equals(goldenBytes('request-preview-v1.safetensors'))).toBe(true);
+  });
+
   const needsFeature = (golden: Golden) => neededFeatures(optionsOf(golden)).length > 0;
   const alsoOld = requests.filter((golden) => golden.version === 2 && !needsFeature(golden));
   test.each(alsoOld.map((golden) => [golden.file, golden] as const))(
@@ -112,8 +119,8 @@ describe('a golden request', () => {
     );
 
     test.each(named(requests.filter(isSupported)))('%s', async (file, golden) => {
-      const { done, tensors } = await finish(await put(server, freshId(), goldenBytes(file)));
-      const { decode, rgb, preview, clean_latents, cache } = optionsOf(golden);
+      const { done, tensors, behind } = await finish(await put(server, freshId(), goldenBytes(file)));
+      const { decode, rgb, preview, clean_latents, cache, late_preview } = optionsOf(golden);
       expect(done.steps_done).toBe((golden.tensors.sigmas?.data.length as number) - 1);
       expect(done.evaluations).toBe(done.steps_done - (cache ? 2 : 0));
       expect(Object.keys(tensors)).toEqual([
@@ -121,8 +128,9 @@ describe('a golden request', () => {
         ...(clean_latents ? ['clean_latents'] : []),
         ...(rgb ? ['rgb'] : []),
         ...(decode === 'image' ? ['image'] : []),
-        ...(preview ? ['preview'] : []),
+        ...(preview && !late_preview ? ['preview'] : []),
       ]);
+      expect(behind && Object.keys(behind.tensors)).toEqual(late_preview ? ['preview'] : null);
     });
   });
 });
@@ -149,6 +157,9 @@ describe('a golden answer', () => {
     const picture = (name: string) =>
       sharp(answers.find(({ tensors }) => name in tensors)?.tensors[name]?.data as Uint8Array).metadata();
     expect(await picture('image')).toMatchObject({ format: 'png', width: 64, height: 64 });
-    expect(await picture('preview')).toMatchObject({ format: 'webp', width: 32, height: 32 });
+    for (const { file } of answers.filter(({ tensors }) => 'preview' in tensors)) {
+      const bytes = answers.find((answer) => answer.file === file)?.tensors.preview?.data as Uint8Array;
+      expect(await sharp(bytes).metadata(), file).toMatchObject({ format: 'webp', width: 32, height: 32 });
+    }
   });
 });

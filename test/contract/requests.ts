@@ -7,6 +7,7 @@ import {
   parseMetadata,
   type StageDone,
   type StageEvent,
+  type StagePreview,
   stageEvent,
   toMetadata,
 } from '../../src/stage/contract.ts';
@@ -163,14 +164,22 @@ export async function rest<T>(stream: AsyncIterable<T>): Promise<T[]> {
 
 export const collect = (response: Response): Promise<Received[]> => rest(messages(response));
 
-/** A stage run to its end: its `done`, the tensors with it, and the steps before it. Throws when it ends otherwise. */
-export async function finish(
-  response: Response,
-): Promise<{ done: StageDone; tensors: Received['tensors']; all: Received[] }> {
+/**
+ * A stage run to its end: its `done`, the tensors with it, the late preview behind it, and all messages. Throws when it
+ * ends otherwise.
+ */
+export async function finish(response: Response): Promise<{
+  done: StageDone;
+  tensors: Received['tensors'];
+  behind: { event: StagePreview; tensors: Received['tensors'] } | null;
+  all: Received[];
+}> {
   const all = await collect(response);
   const last = all.at(-1);
-  if (last?.event.event !== 'done') throw new Error(`ended with ${JSON.stringify(last?.event)}`);
-  return { done: last.event, tensors: last.tensors, all };
+  const behind = last?.event.event === 'preview' ? { event: last.event, tensors: last.tensors } : null;
+  const result = behind ? all.at(-2) : last;
+  if (result?.event.event !== 'done') throw new Error(`ended with ${JSON.stringify(last?.event)}`);
+  return { done: result.event, tensors: result.tensors, behind, all };
 }
 
 /** Reads until the first event of this kind and gives the rest of the stream back. */

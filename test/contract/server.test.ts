@@ -241,6 +241,110 @@ describe('cancelling', () => {
   });
 });
 
+describe('a late preview', () => {
+  const late = (more: Readonly<Record<string, unknown>> = {}) =>
+    body({
+      sigmas: [1, 0.5],
+      options: {
+        decode: 'clean',
+        rgb: false,
+        preview: { format: 'png', longest_side: 64 },
+        late_preview: true,
+        ...more,
+      },
+    });
+  const names = (all: readonly { readonly event: { readonly event: string } }[]) => all.map(({ event }) => event.event);
+  /** A stage whose result has come and whose picture waits to be decoded. */
+  const atItsPicture = async (options: Partial<StageServerOptions> = {}, more = {}) => {
+    const { before, openForGood } = gate('decode');
+    const server = await start(options, before);
+    const [id, request] = [freshId(), late(more)];
+    const reader = messages(await put(server, id, request));
+    expect((await readUntil(reader, 'done')).tensors).toHaveProperty('latents');
+    await vi.waitFor(() => expect(server.calls.decode).toBe(1));
+    return { server, id, request, reader, openForGood };
+  };
+
+  test('comes when it is made, and the stage computes until then: others wait', async () => {
+    const { server, reader, openForGood } = await atItsPicture();
+    expect(await health(server)).toMatchObject({ status: 'busy', queue: 0 });
+    const next = messages(await put(server, freshId(), body()));
+    expect((await next.next()).value?.event).toMatchObject({ event: 'queued', position: 1 });
+    openForGood();
+    expect(names(await rest(reader))).toEqual(['preview']);
+    expect(names(await rest(next)).at(-1)).toBe('done');
+    expect(server.logged.map(({ outcome }) => outcome)).toEqual(['done', 'done']);
+    expect(server.logged[0]).not.toHaveProperty('preview');
+  });
+
+  test('with its pixels in the result is decoded before it', async () => {
+    const { before, openForGood } = gate('decode');
+    const server = await start({}, before);
+    const reader = messages(await put(server, freshId(), late({ rgb: true })));
+    await readUntil(reader, 'step');
+    await vi.waitFor(() => expect(server.calls.decode).toBe(1));
+    openForGood();
+    expect(names(await rest(reader))).toEqual(['done', 'preview']);
+  });
+
+  test('that fails is an error behind a result that stands: both are kept, and nothing is computed again', async () => {
+    const server = await start({}, (called) => {
+      if (called === 'decode') throw new Error('out of memory');
+    });
+    const [id, request] = [freshId(), late()];
+    const first = await collect(await put(server, id, request));
+    expect(names(first)).toEqual(['step', 'done', 'error']);
+    expect(first.at(-1)?.event).toMatchObject({ code: 'model_failed', message: 'the model failed in decode' });
+    expect(await collect(await put(server, id, request))).toEqual(first);
+    expect(server.calls).toMatchObject({ velocity: 1, decode: 1 });
+    const error = 'decode: Error: out of memory';
+    expect(server.logged).toMatchObject([{ id, outcome: 'done', preview: 'failed', error }]);
+  });
+
+  test('is given up with a DELETE, which forgets the result too', async () => {
+    const { server, id, request, reader, openForGood } = await atItsPicture();
+    expect((await call(server, 'DELETE', `v1/stages/${id}`)).status).toBe(204);
+    expect((await rest(reader)).map(({ event }) => event)).toMatchObject([{ event: 'error', code: 'cancelled' }]);
+    openForGood();
+    expect((await finish(await put(server, id, request))).behind).not.toBe(null);
+    expect(server.calls.velocity).toBe(2);
+    expect(server.logged.map(({ outcome }) => outcome)).toEqual(['cancelled', 'done']);
+  });
+
+  test('with nobody reading is given up after a while, and the result is there for who comes back', async () => {
+    const { server, id, request, reader, openForGood } = await atItsPicture({ orphanMs: 30 });
+    await reader.return(undefined);
+    await vi.waitFor(() => expect(server.logged).toMatchObject([{ id, outcome: 'done', preview: 'orphaned' }]));
+    openForGood();
+    const again = await collect(await put(server, id, request));
+    expect(again.map(({ event }) => event)).toMatchObject([
+      { event: 'step' },
+      { event: 'done' },
+      { event: 'error', code: 'orphaned' },
+    ]);
+    expect(server.calls).toMatchObject({ velocity: 1, decode: 1 });
+  });
+
+  test('is waited for when the server shuts down, for as long as a stage is', async () => {
+    const { server, reader, openForGood } = await atItsPicture({ drainMs: 5000 });
+    let isClosed = false;
+    const closed = server.server.close().then(() => {
+      isClosed = true;
+    });
+    await sleep(50);
+    expect(isClosed).toBe(false);
+    openForGood();
+    expect(names(await rest(reader))).toEqual(['preview']);
+    await closed;
+    const slow = await atItsPicture({ drainMs: 30 });
+    const ended = slow.server.server.close();
+    expect((await rest(slow.reader)).map(({ event }) => event)).toMatchObject([{ event: 'error', code: 'draining' }]);
+    expect(slow.server.logged).toMatchObject([{ outcome: 'done', preview: 'drained' }]);
+    slow.openForGood();
+    await ended;
+  });
+});
+
 describe('with nobody reading', () => {
   test('a stage stops after a while and is forgotten, so the same request runs again', async () => {
     const server = await start({ orphanMs: 50 }, (called) => (called === 'velocity' ? sleep(5) : undefined));

@@ -83,7 +83,13 @@ describe('version 2', () => {
     const { models, contract } = modelList2.parse(await (await call(server, 'GET', 'v1/models')).json());
     const { family: _, size_rule: __, upsampling: ___, caches: ____, ...known } = FACTS;
     expect(models).toEqual([{ ...known, engine_class: ENGINE, deterministic: true }]);
-    expect(contract.features).toEqual(['account_tag', 'solver.ab2', 'clean_latents', 'cache.taylor_velocity']);
+    expect(contract.features).toEqual([
+      'account_tag',
+      'solver.ab2',
+      'clean_latents',
+      'cache.taylor_velocity',
+      'late_preview',
+    ]);
   });
 
   test('a server that speaks it has its token in the header it knows, and is sent no cache of blocks', async () => {

@@ -119,6 +119,7 @@ function jobAt(...pools: readonly Pool[]) {
     dispatchers: () => pools.map(({ name }) => name),
     without: async () => null,
     hasOther: () => false,
+    isThere: () => true,
     tagOf: async (account) => account,
     byId: () => null,
     all: () => [],

@@ -44,15 +44,15 @@ function flow({ caller }: Fleet, everyMs: number): { now(): number; stop(): Prom
 test('servers are drained and come back with another version of the contract, one by one', async () => {
   fleet = await startFleet([
     { stepMs: 20, contract: 2 },
-    { stepMs: 20, contract: 2 },
     { stepMs: 20, contract: 3 },
+    { stepMs: 20, contract: 4 },
   ]);
   const load = flow(fleet, 100);
-  for (const [i, contract] of [3, 3, 2].entries()) {
+  for (const [i, contract] of ([3, 4, 2] as const).entries()) {
     await pause(700);
     await fleet.servers[i]!.drain();
     await pause(300);
-    await fleet.servers[i]!.restart({ contract: contract as 2 | 3 });
+    await fleet.servers[i]!.restart({ contract });
   }
   await pause(700);
   const jobs = await load.stop();

@@ -1,0 +1,86 @@
+/** A job on its way from room to room: what is stored, and when. */
+import { runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import type { JobObject } from '../../durable-objects/job.ts';
+import { readRow, readUsage } from '../../durable-objects/job-tables.ts';
+import { newJobId } from '../../src/account/job-id.ts';
+import type { Released, SlotRequest } from '../../src/fleet/slots.ts';
+import type { JobRecord } from '../../src/job/job.ts';
+import type { DispatcherCalls, Remote } from '../../src/job/rpc.ts';
+import { roomName } from '../../src/job/story.ts';
+import { call, createJob, SMALL, watchAll } from './call.ts';
+import { enterJob } from './enter.ts';
+
+const stubOf = (id: string): DurableObjectStub<JobObject> => env.JOBS.getByName(id);
+
+/** Where a job stood after each transaction: room, requests sent, stages stored. */
+type Stand = `${string} sent ${number} stored ${number}`;
+
+/** A job like one that is done, with its dispatcher as `change` makes it; where it stood, and its picture. */
+async function walked(change: (dispatcher: Remote<DispatcherCalls>) => object) {
+  const { id: first } = await createJob({ prompt: 'a fox', ...SMALL, preset: '7x', seed: 7 });
+  await watchAll(first);
+  const row = await runInDurableObject(stubOf(first), ({ rows }) => readRow(rows) as JobRecord);
+  const id = await newJobId(env.SIGNING_SECRET);
+  await enterJob(row.account, id);
+  const stands: Stand[] = [];
+  const DISPATCHERS = { getByName: (name: string) => change(env.DISPATCHERS.getByName(name)) };
+  await runInDurableObject(stubOf(id), async (instance) => {
+    const { rows } = instance;
+    const { transact } = rows;
+    let depth = 0;
+    rows.transact = (work) => {
+      depth++;
+      const result = transact(work);
+      depth--;
+      const now = readRow(rows);
+      // one inside another is not stored by itself
+      if (!now || depth > 0) return result;
+      const stand: Stand = `${roomName(now.room)} sent ${now.attempt} stored ${readUsage(rows).length}`;
+      if (stands.at(-1) !== stand) stands.push(stand);
+      return result;
+    };
+    Object.defineProperty(instance, 'env', { value: { ...env, DISPATCHERS }, configurable: true });
+    await instance.create({ ...row, id, deadlineSeconds: null, webhook: null });
+  });
+  expect((await watchAll(id)).at(-1)?.type).toBe('done');
+  const pictures = await Promise.all(
+    [first, id].map(async (one) => new Uint8Array(await (await call(`/v1/jobs/${one}/image`)).arrayBuffer())),
+  );
+  expect(pictures[1]).toEqual(pictures[0]);
+  return stands;
+}
+
+test('a stage is stored together with the beginning of the next, whose slot is there', async () => {
+  expect(await walked((dispatcher) => dispatcher)).toEqual([
+    'stage1 sent 0 stored 0',
+    'stage1 sent 1 stored 0',
+    'stage2 sent 2 stored 1',
+    'stage3 sent 3 stored 2',
+    'done sent 3 stored 3',
+  ]);
+});
+
+test('a stage whose next has to wait for its slot is stored by itself', async () => {
+  const asked: string[] = [];
+  const slow = (dispatcher: Remote<DispatcherCalls>) => ({
+    async ask(request: SlotRequest) {
+      asked.push(request.hasBegun ? 'later stage' : 'first stage');
+      if (request.hasBegun) await new Promise((resolve) => setTimeout(resolve, 400));
+      return dispatcher.ask(request);
+    },
+    release: (job: string, released: Released) => dispatcher.release(job, released),
+  });
+  expect(await walked(slow)).toEqual([
+    'stage1 sent 0 stored 0',
+    'stage1 sent 1 stored 0',
+    'stage2 sent 1 stored 1',
+    'stage2 sent 2 stored 1',
+    'stage3 sent 2 stored 2',
+    'stage3 sent 3 stored 2',
+    'done sent 3 stored 3',
+  ]);
+  // one question a stage
+  expect(asked).toEqual(['first stage', 'later stage', 'later stage']);
+});
