@@ -41,7 +41,9 @@ export interface JobParts {
   readonly append: (...events: readonly JobEvent[]) => void;
   /** Something was stored: who watches hears of it. */
   readonly notify: () => void;
-  /** What goes on behind the walk: stage servers are told to stop what was given up. */
+  /** Work that goes on behind the walk. */
+  readonly background: (work: Promise<unknown>) => void;
+  /** Stage servers are told to stop what was given up. */
   readonly tellServers: () => void;
   /** The last room, in the caller's transaction; once that is stored, `afterEnd`. */
   readonly finish: (row: JobRecord, end: Ending) => void;

@@ -73,8 +73,27 @@ export function writeJob(rows: Rows, before: Job, after: Job): void {
   rows.transact(() => {
     writeTensors(rows.sql, before, after);
     if (after.selections !== before.selections) rows.update({ selections: after.selections });
-    if (after.usage !== before.usage) rows.setList('usage', after.usage);
+    addUsage(rows, after.usage);
   });
+}
+
+/** Adds the usage of stages that are not stored yet. */
+export function addUsage(rows: Rows, usage: readonly StageUsage[]): void {
+  const stored = readUsage(rows);
+  const added = usage.filter(({ stage }) => stored.every((known) => known.stage !== stage));
+  if (added.length > 0) rows.setList('usage', [...stored, ...added]);
+}
+
+/** Adds time that a server spent on a stored stage behind its result. */
+export function addTimes(
+  rows: Rows,
+  stage: number,
+  { decodeMs, encodeMs }: Pick<StageUsage, 'decodeMs' | 'encodeMs'>,
+): void {
+  const usage = readUsage(rows).map((each) =>
+    each.stage === stage ? { ...each, decodeMs: each.decodeMs + decodeMs, encodeMs: each.encodeMs + encodeMs } : each,
+  );
+  rows.setList('usage', usage);
 }
 
 /** The usage of every finished stage, in order. Throws Unreadable. */

@@ -35,7 +35,7 @@ export interface StageSender {
    * moved meanwhile: then nothing is stored or sent.
    */
   send(row: JobRecord, outgoing: Outgoing): Promise<Ran>;
-  /** Ends the request in flight. */
+  /** Ends the requests in flight. */
   abort(): void;
   /** time that the last stage took, without what it spent in its server's line */
   readonly computedMs: number;
@@ -48,8 +48,8 @@ type Parts = Pick<
 
 export function makeStageSender(parts: Parts): StageSender {
   const { rows, alarm, slots, progress } = parts;
-  /** ends the request in flight; null when there is none in this incarnation */
-  let inFlight: AbortController | null = null;
+  /** end the requests in flight: of the stage that runs, and of those whose picture is still to come */
+  const inFlight = new Set<AbortController>();
   let computedMs = 0;
 
   /** Stores that the request goes out; returns whether another server is to be told to stop. */
@@ -82,8 +82,8 @@ export function makeStageSender(parts: Parts): StageSender {
       return computedMs;
     },
     abort() {
-      inFlight?.abort();
-      inFlight = null;
+      for (const controller of inFlight) controller.abort();
+      inFlight.clear();
     },
     async send(row, outgoing) {
       const { request, slot, addressed, wanted } = outgoing;
@@ -94,7 +94,9 @@ export function makeStageSender(parts: Parts): StageSender {
       parts.notify();
       if (isGivenUp) parts.tellServers();
       const controller = new AbortController();
-      inFlight = controller;
+      inFlight.add(controller);
+      let behind: Promise<unknown> | null = null;
+      let isDone = false;
       const fail = (): void => parts.fail(row, 'deadline_exceeded', 'The job was not done by its deadline.');
       const deadline = row.deadlineAt === null ? null : setTimeout(fail, timeLeft(row, now));
       const running = wanted();
@@ -115,6 +117,8 @@ export function makeStageSender(parts: Parts): StageSender {
             if (!controller.signal.aborted) nameWorker(rows, row.attempt + 1, worker);
           },
         });
+        isDone = outcome.ok;
+        if (outcome.ok) ({ behind } = outcome.result);
         const end = Date.now();
         computedMs = end - computesSince;
         const { engineClass } = slot;
@@ -122,8 +126,9 @@ export function makeStageSender(parts: Parts): StageSender {
       } finally {
         if (deadline !== null) clearTimeout(deadline);
         clearInterval(renewal);
-        progress.flush();
-        if (inFlight === controller) inFlight = null;
+        // the last step of a stage that is done is stored with what it made
+        if (!isDone) progress.flush();
+        void Promise.resolve(behind).then(() => inFlight.delete(controller));
       }
     },
   };

@@ -24,8 +24,10 @@ import {
 import { Unreadable, unreadableFailure } from '../src/job/unreadable.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { faultAttempt, forgetWorker, isCutOff, metSoFar, readAttempts, settleAttempt } from './attempts.ts';
+import { appendEvents } from './event-tables.ts';
 import { type JobParts, messageOf, Superseded, standsAt } from './job-parts.ts';
-import { readableUsage, readJob, updateRow, writeJob } from './job-tables.ts';
+import { addUsage, readableUsage, readJob, updateRow, writeJob } from './job-tables.ts';
+import { makeLatePictures } from './late-pictures.ts';
 import { dropPicture, putPicture } from './pictures.ts';
 import { makeReadiness } from './readiness.ts';
 import { makeStageSender } from './send-stage.ts';
@@ -77,6 +79,7 @@ export function makeWalk(parts: JobParts): Walk {
   const { rows, slots, servers } = parts;
   const sender = makeStageSender(parts);
   const readiness = makeReadiness(parts);
+  const pictures = makeLatePictures(parts);
   const { wantedFor } = readiness;
   /** a dispatcher gave the last slot */
   let isDispatched = false;
@@ -86,6 +89,8 @@ export function makeWalk(parts: JobParts): Walk {
   async function on(): Promise<'over' | 'waits'> {
     const begin = Date.now();
     const mayGoOn = (now: number): boolean => now <= begin + WALK_MS && now >= begin;
+    /** when it is looked again for a slot: whoever wakes the job looks at once */
+    let lookAt = 0;
     for (;;) {
       const row = parts.row();
       if (!row || isLastRoom(row.room)) return 'over';
@@ -96,7 +101,7 @@ export function makeWalk(parts: JobParts): Walk {
         continue;
       }
       // who has a slot has waited
-      const pause = slots.held ? 0 : pauseLeft(row, now);
+      const pause = slots.held ? 0 : Math.max(pauseLeft(row, now), lookAt - now);
       // before the beginning: the clock has stepped back, so nobody knows how long it has been
       if (pause > 0 || !mayGoOn(now)) {
         parts.alarm.by(now + Math.min(pause, left));
@@ -104,7 +109,11 @@ export function makeWalk(parts: JobParts): Walk {
       }
       const asked = askedBefore;
       askedBefore = null;
-      if (row.room.name === 'stage' && !(await readiness.of(row, row.room.stage, asked))) continue;
+      const later = row.room.name === 'stage' ? await readiness.of(row, row.room.stage, asked) : null;
+      if (later !== null) {
+        lookAt = later;
+        continue;
+      }
       let at = stored(row);
       while (at !== null) at = await walk(at, mayGoOn);
     }
@@ -141,14 +150,17 @@ export function makeWalk(parts: JobParts): Walk {
     let step: Step;
     try {
       step = await tracing.enterSpan(name, () => walkRoom(job, tools));
-      if (row.room.name === 'stage') asked = slots.done(...afterStage(row, step));
+      if (row.room.name === 'stage') {
+        asked = slots.done(...afterStage(row, step));
+        if (step.ok && step.behind) pictures.expect(row.room.stage, step.behind);
+      }
       times = [...times, left()];
       if (step.ok && step.job.room.name === 'select') {
         // it takes less time than storing the picture it reads
         const since = Date.now();
         const first = step;
         const second = await tracing.enterSpan('select', () => walkRoom(first.job, tools));
-        step = second.ok ? { ...second, events: [...first.events, ...second.events] } : second;
+        step = second.ok ? { ...first, job: second.job, events: [...first.events, ...second.events] } : second;
         times = [...times, { room: 'select', ms: Date.now() - since }];
       }
     } catch (error) {
@@ -195,13 +207,21 @@ export function makeWalk(parts: JobParts): Walk {
       job,
       store() {
         if (!standsAt(parts.row, row, sent)) return false;
+        storeLastStep();
         writeJob(rows, before, job);
         if (row.room.name === 'stage') settleAttempt(rows, 'stored');
+        if (row.room.name === 'stage') pictures.store(row.room.stage);
         parts.append(...events);
         updateRow(rows, changes);
         return true;
       },
     };
+  }
+
+  /** The last step of a stage, in the transaction of what the stage made. */
+  function storeLastStep(): void {
+    const step = parts.progress.take();
+    if (step) appendEvents(rows, [step.event], step.at);
   }
 
   /** Stores what a room made, by itself. */
@@ -253,7 +273,7 @@ export function makeWalk(parts: JobParts): Walk {
   async function finish(row: JobRecord, { job, events, image }: MadeStep): Promise<void> {
     if (image) {
       try {
-        await putPicture(parts.env(), row, image);
+        await Promise.all([putPicture(parts.env(), row, image), pictures.settle()]);
       } catch (error) {
         retryOrFail(row, { reason: 'storage_failed', detail: messageOf(error) }, job.usage);
         return;
@@ -261,7 +281,8 @@ export function makeWalk(parts: JobParts): Walk {
     }
     const isStored = rows.transact(() => {
       if (!standsAt(parts.row, row, row.attempt + 1)) return false;
-      rows.setList('usage', job.usage);
+      storeLastStep();
+      addUsage(rows, job.usage);
       settleAttempt(rows, 'stored');
       parts.append(...events);
       const finished = imageOf(row, image?.length ?? 0);
@@ -282,6 +303,7 @@ export function makeWalk(parts: JobParts): Walk {
   function retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(rows)): void {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !standsAt(parts.row, row, row.attempt + (isSent ? 1 : 0))) return;
+    parts.progress.flush();
     const { stage } = row.room;
     const at = readAttempts(rows).at(-1)?.backend ?? '';
     if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });

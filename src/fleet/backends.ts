@@ -3,7 +3,8 @@
  * one for each other secret that a gateway on the way to it wants.
  */
 import { z } from 'zod';
-import { connectStageServer, type StageServer, TOKEN_HEADERS } from '../stage/client.ts';
+import { connectStageServer, type StageServer } from '../stage/client.ts';
+import { TOKEN_HEADERS } from '../stage/route.ts';
 
 const MAX_BACKENDS = 64;
 /** Most faults that one message names, and most characters shown of a value. */

@@ -10,7 +10,7 @@ import { toHex } from '../account/hmac.ts';
 import type { StageUsage } from '../billing/receipt.ts';
 import { rankPicture, selectAtBoundaries } from '../numerics/early.ts';
 import type { Tokens } from '../numerics/tokens.ts';
-import type { StageOutcome, StageResult } from '../stage/client.ts';
+import type { Behind, StageOutcome, StageResult } from '../stage/client.ts';
 import type { StageOptions } from '../stage/contract.ts';
 import { firstTokens, nextTokens } from './boundary.ts';
 import type { JobEvent, Picture } from './events.ts';
@@ -51,12 +51,26 @@ export type Ran =
   | { readonly ok: false; readonly failure: StageFault };
 
 /**
- * What a room hands back: the job after it and its events, with the finished image from the last room; or why the stage
- * server gave no result.
+ * What a room hands back: the job after it and its events, with the finished image from the last room, and the picture
+ * that is still to come; or why the stage server gave no result.
  */
 export type Step =
-  | { readonly ok: true; readonly job: Job; readonly events: readonly JobEvent[]; readonly image: Uint8Array | null }
+  | {
+      readonly ok: true;
+      readonly job: Job;
+      readonly events: readonly JobEvent[];
+      readonly image: Uint8Array | null;
+      /** the picture of a stage that follows its result; null where none follows. It never rejects */
+      readonly behind: Promise<LatePicture | null> | null;
+    }
   | { readonly ok: false; readonly failure: StageFault };
+
+/** A picture that followed its stage's result, and the milliseconds that the server spent on it since. */
+export interface LatePicture {
+  readonly event: JobEvent;
+  readonly decodeMs: number;
+  readonly encodeMs: number;
+}
 
 /** The room's name on the wire: `stage1`, `select`, `done`, … */
 export const roomName = (room: Room): string => (room.name === 'stage' ? `stage${room.stage}` : room.name);
@@ -134,8 +148,9 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
   return {
     ok: true,
     job: next,
-    events: [...previewEvents(request, result), ...(found?.events ?? [])],
+    events: [...(result.preview ? [previewEvent(request, result.preview)] : []), ...(found?.events ?? [])],
     image: result.image,
+    behind: result.behind?.then((late) => late && latePicture(request, late)) ?? null,
   };
 }
 
@@ -182,15 +197,21 @@ function selectWithoutPicture(
   return { selections, events: [event] };
 }
 
-function previewEvents(
+function previewEvent(
   { stage, options, rgbSize: { width, height } }: StageRequest,
-  { preview }: StageResult,
-): readonly JobEvent[] {
-  if (!preview || !options.preview) return [];
+  preview: Uint8Array,
+): Extract<JobEvent, { type: 'preview' }> {
+  if (!options.preview) throw new Error(`a preview of stage ${stage.stage}, which was asked for none`);
   const shrink = Math.min(1, PREVIEW_SIDE / Math.max(width, height));
   const size = { width: Math.round(width * shrink), height: Math.round(height * shrink) };
-  return [{ type: 'preview', data: { stage: stage.stage, ...picture(options.preview.format, size, preview) } }];
+  return { type: 'preview', data: { stage: stage.stage, ...picture(options.preview.format, size, preview) } };
 }
+
+const latePicture = (request: StageRequest, { preview, decodeMs, encodeMs }: Behind): LatePicture => ({
+  event: previewEvent(request, preview),
+  decodeMs,
+  encodeMs,
+});
 
 const picture = (
   format: Picture['format'],
@@ -210,6 +231,7 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
   const { plan, request } = job;
   const stage = plan.stages[number - 1];
   if (!stage) throw new RangeError(`stage ${number} of ${plan.stages.length}`);
+  const isPreviewed = stage.decode === 'clean' && number <= request.previews.count;
   const tokens = number === 1 ? firstTokens(plan, request.seed) : tokensAfterBoundary(job, stage);
   const options: StageOptions = {
     model: plan.model.id,
@@ -222,15 +244,14 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     rgb: roomAfterStage(job, number).name === 'select',
     format: request.format,
     quality: request.quality,
-    preview:
-      stage.decode === 'clean' && number <= request.previews.count
-        ? { format: request.previews.format, longest_side: PREVIEW_SIDE }
-        : null,
+    preview: isPreviewed ? { format: request.previews.format, longest_side: PREVIEW_SIDE } : null,
     cache: request.schedule.cache,
     traceparent: await traceparent(job.id, number),
     // absent is euler, and then the request is one that every server takes
     ...(request.solver !== 'euler' && { solver: request.solver }),
     ...(number === 1 && selectionOf(request, plan) === 'latent' && { clean_latents: true }),
+    // the next stage does not wait for a picture that nobody computes with
+    ...(isPreviewed && { late_preview: true }),
   };
   const side = tokens.scale.includes(1) ? 1 : 2;
   return {
@@ -291,5 +312,6 @@ async function walkSelect(job: Job, { clock }: Tools): Promise<Step> {
     job: { ...job, room: { name: 'stage', stage: 2 }, rgb: null, selections },
     events: [event],
     image: null,
+    behind: null,
   };
 }

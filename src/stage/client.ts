@@ -2,6 +2,7 @@
  * Talking to one stage server: a request out, its events as they come, one outcome. Every expected failure is a value
  * with its evidence.
  */
+import { type CallEnd, type ClockLimits, startClocks } from './clocks.ts';
 import {
   EVENT_TEXTS,
   MAX_MESSAGE_BYTES,
@@ -20,21 +21,20 @@ import {
   toMetadata,
 } from './contract.ts';
 import { readAtMost } from './read-at-most.ts';
+import { DIRECT, leadTo, type Route, workerIn } from './route.ts';
 import { encodeMessage, type Message, readMessages, SafetensorsError, type TensorData } from './safetensors.ts';
 import { within } from './time-limit.ts';
 
 export type StageFailure =
   /** `isAnswered`: an answer had begun before the connection broke; else nobody may be there */
   | { readonly reason: 'unreachable'; readonly detail: string; readonly isAnswered: boolean }
-  | { readonly reason: 'busy'; readonly retryAfterMs: number }
   | { readonly reason: 'refused'; readonly status: number; readonly code: string; readonly message: string }
   | { readonly reason: 'server_error'; readonly status: number }
   /** an answer that is not a stage server's: a proxy or gateway on the way gave it */
   | { readonly reason: 'gateway'; readonly status: number }
   | { readonly reason: 'invalid_response'; readonly detail: string }
   | { readonly reason: 'reported'; readonly code: string; readonly message: string; readonly retryable: boolean }
-  | { readonly reason: 'timeout'; readonly kind: 'total' | 'silence'; readonly ms: number }
-  | { readonly reason: 'aborted' };
+  | CallEnd;
 
 export interface StageResult {
   readonly done: StageDone;
@@ -68,7 +68,7 @@ export type StageOutcome =
 
 export type StageProgress = Extract<StageEvent, { event: 'queued' | 'step' }>;
 
-export interface StageCall {
+export interface StageCall extends ClockLimits {
   readonly id: string;
   readonly body: Uint8Array;
   readonly options: StageOptions;
@@ -81,13 +81,6 @@ export interface StageCall {
   readonly steps: number;
   readonly evaluations: number;
   readonly rgbSize: { readonly width: number; readonly height: number };
-  readonly signal: AbortSignal;
-  /** longest in all, without the time in the server's line */
-  readonly timeoutMs: number;
-  /** longest without a message */
-  readonly silenceMs: number;
-  /** longest in the server's line */
-  readonly lineMs: number;
   readonly onProgress: (event: StageProgress) => void;
   /** the worker behind a gateway that is asked rather than others; absent and null: any */
   readonly worker?: string | null;
@@ -144,30 +137,6 @@ export async function stageId(jobId: string, stage: number, body: Uint8Array): P
   return `${jobId}.${stage}.${Array.from(digest.subarray(0, 8), (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }
 
-/** The way to a stage server behind a gateway: what a request carries beside the token, and how it finds a worker. */
-export interface Route {
-  /** where the token stands: as a bearer in `Authorization`, or alone in `X-Stage-Token` */
-  readonly tokenHeader: TokenHeader;
-  /** of every request; for the gateway */
-  readonly headers: Readonly<Record<string, string>>;
-  /** header by which the gateway leads several requests to one of the workers behind it; null: it is not asked to */
-  readonly affinity: Affinity | null;
-}
-
-export const TOKEN_HEADERS = ['Authorization', 'X-Stage-Token'] as const;
-export type TokenHeader = (typeof TOKEN_HEADERS)[number];
-
-export interface Affinity {
-  readonly header: string;
-  /**
-   * `job`: we name the session, by the job's id. `worker`: the gateway names the worker in its answers, and the header
-   * sends that name back: as it is where another worker will do, after `strict ` where none other will
-   */
-  readonly by: 'job' | 'worker';
-}
-
-const DIRECT: Route = { tokenHeader: 'Authorization', headers: {}, affinity: null };
-
 /** A stage server at `url`, reached through `fetcher` (the network, or a binding) with its token, by `route`. */
 export function connectStageServer({
   fetcher,
@@ -191,25 +160,25 @@ export function connectStageServer({
 
   return {
     async run(call) {
-      const timer = startTimers(call);
+      const clocks = startClocks(call);
       let behind: StageResult['behind'] = null;
       try {
         const onProgress: StageCall['onProgress'] = (event) => {
           // a body that ignores its signal may still speak when nobody waits for it any more
-          if (timer.signal.aborted) return;
-          timer.heard(event.event === 'queued' && event.position > 0);
+          if (clocks.signal.aborted) return;
+          clocks.heard(event.event === 'queued' && event.position > 0);
           call.onProgress(event);
         };
-        const work = runCall({ ...call, signal: timer.signal, onProgress });
+        const work = runCall({ ...call, signal: clocks.signal, onProgress });
         // a body that ignores its signal must not hold the job: the abort itself ends the wait
-        const outcome = await Promise.race([work, timer.aborted]);
+        const outcome = await Promise.race([work, clocks.aborted.then(failed)]);
         if (!outcome.ok || !outcome.result.behind) return outcome;
-        timer.computed();
-        behind = Promise.race([outcome.result.behind, timer.aborted.then(() => null)]);
+        clocks.computed();
+        behind = Promise.race([outcome.result.behind, clocks.aborted.then(() => null)]);
         return { ok: true, result: { ...outcome.result, behind } };
       } finally {
-        if (behind) void behind.then(timer.stop);
-        else timer.stop();
+        if (behind) void behind.then(clocks.stop);
+        else clocks.stop();
       }
     },
 
@@ -280,27 +249,6 @@ export function connectStageServer({
   }
 }
 
-/** A worker's name that may be sent back: one word of what a header may hold. */
-const WORKER_NAME = /^[!-~]{1,200}$/;
-
-/** The header that leads a request for stage `id` to a worker, `rather` or `only` there; none where that is unknown. */
-function leadTo(
-  affinity: Affinity | null,
-  id: string,
-  { worker, how }: { readonly worker: string | null; readonly how: 'rather' | 'only' },
-): Record<string, string> {
-  if (affinity === null) return {};
-  if (affinity.by === 'job') return { [affinity.header]: id.split('.', 1)[0] as string };
-  if (worker === null) return {};
-  return { [affinity.header]: how === 'only' ? `strict ${worker}` : worker };
-}
-
-/** The worker that a gateway names in an answer; null where it names none that could be sent back. */
-function workerIn(affinity: Affinity | null, { headers }: Response): string | null {
-  const worker = affinity?.by === 'worker' ? headers.get(affinity.header) : null;
-  return worker !== null && WORKER_NAME.test(worker) ? worker : null;
-}
-
 /**
  * What `work` gives. After `ms` its signal ends it, and where it does not heed that, the wait for it. Rejects with what
  * it rejects with, or with TookTooLong.
@@ -348,78 +296,6 @@ const sentence = (error: unknown): string =>
 function retryAfter(header: string | null): number {
   const seconds = Number(header);
   return header !== null && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : DEFAULT_RETRY_AFTER_MS;
-}
-
-/** A clock that runs out after `ms` of running, with pauses in between that do not count. */
-function startWatch(ms: number, onEnd: () => void) {
-  let left = ms;
-  let running: { readonly since: number; readonly timer: ReturnType<typeof setTimeout> } | null = null;
-  return {
-    run(): void {
-      running ??= { since: Date.now(), timer: setTimeout(onEnd, left) };
-    },
-    pause(): void {
-      if (!running) return;
-      clearTimeout(running.timer);
-      left = Math.max(0, left - Math.max(0, Date.now() - running.since));
-      running = null;
-    },
-  };
-}
-
-/**
- * Three clocks on one call: the time that it computes, the time in the server's line, and the time since the last
- * message. The first to run out aborts the call and names itself. Law: no server makes a call last longer than
- * `timeoutMs` and `lineMs` together, whatever it says and however often it goes from one to the other. Once it has
- * computed, the last clock alone goes on.
- */
-function startTimers(call: StageCall) {
-  const controller = new AbortController();
-  let failure: StageFailure = { reason: 'aborted' };
-  const expire = (why: StageFailure) => () => {
-    failure = why;
-    controller.abort();
-  };
-  const timedOut = (kind: 'total' | 'silence', ms: number) => expire({ reason: 'timeout', kind, ms });
-  let silence: ReturnType<typeof setTimeout>;
-  const listen = () => {
-    silence = setTimeout(timedOut('silence', call.silenceMs), call.silenceMs);
-  };
-  const computing = startWatch(call.timeoutMs, timedOut('total', call.timeoutMs));
-  const inLine = startWatch(call.lineMs, expire({ reason: 'busy', retryAfterMs: DEFAULT_RETRY_AFTER_MS }));
-  computing.run();
-  listen();
-  const onAbort = () => controller.abort();
-  if (call.signal.aborted) onAbort();
-  else call.signal.addEventListener('abort', onAbort, { once: true });
-  const aborted = new Promise<StageOutcome>((resolve) => {
-    const settle = () => resolve({ ok: false, failure });
-    if (controller.signal.aborted) settle();
-    else controller.signal.addEventListener('abort', settle, { once: true });
-  });
-  return {
-    signal: controller.signal,
-    aborted,
-    failure: () => failure,
-    heard: (isInLine: boolean) => {
-      clearTimeout(silence);
-      listen();
-      (isInLine ? computing : inLine).pause();
-      (isInLine ? inLine : computing).run();
-    },
-    computed: () => {
-      clearTimeout(silence);
-      listen();
-      computing.pause();
-      inLine.pause();
-    },
-    stop: () => {
-      computing.pause();
-      inLine.pause();
-      clearTimeout(silence);
-      call.signal.removeEventListener('abort', onAbort);
-    },
-  };
 }
 
 function parseEvent(message: Message): StageEvent {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
-import { connectStageServer, type Route, type StageCall, type StageServer } from '../../src/stage/client.ts';
+import { connectStageServer, type StageCall, type StageServer } from '../../src/stage/client.ts';
 import {
   MAX_PREVIEW_BYTES,
   type StageDone,
@@ -17,6 +17,7 @@ import {
   toMetadata,
 } from '../../src/stage/contract.ts';
 import { readAtMost } from '../../src/stage/read-at-most.ts';
+import type { Route } from '../../src/stage/route.ts';
 import { encodeMessage, type Tensor } from '../../src/stage/safetensors.ts';
 
 const stops: (() => Promise<unknown>)[] = [];

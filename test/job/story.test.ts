@@ -76,6 +76,8 @@ async function walk(job: Job, model: Model, between: (job: Job) => Job = (same) 
     now = step.job;
     jobs.push(now);
     events.push(...step.events);
+    const late = await step.behind;
+    if (late) events.push(late.event);
     image = step.image ?? image;
   }
   if (!image) throw new Error('the story ended without an image');

@@ -129,6 +129,14 @@ BAD = {
     "clean latents with a finished image": (
         422, "unsupported_option", "clean_latents", {"layout": "full", "decode": "image", "clean_latents": True},
     ),
+    "a late preview of nothing": (422, "unsupported_option", "late_preview", {"decode": "clean", "late_preview": True}),
+    "a late preview beside a finished image": (
+        422, "unsupported_option", "late_preview",
+        {"layout": "full", "decode": "image", "rgb": False, "preview": PREVIEW, "late_preview": True},
+    ),
+    "a late preview that is a number": (
+        400, "bad_metadata", "late_preview", {"decode": "clean", "preview": PREVIEW, "late_preview": 1},
+    ),
     "a cache with steps of second order": (422, "unsupported_option", "cache", {"cache": CACHE, "solver": "ab2"}),
     "a cache the model has not": (
         422, "unsupported_option", "cache", {"cache": CACHE | {"kind": "taylor_blocks"}},

@@ -22,6 +22,8 @@ from ralu_stage.serve.stages import StageLimits
 
 CACHE = {"kind": "taylor_velocity", "interval": 10, "order": 1, "warmup": 1}
 IMAGE = {"layout": "full", "sigmas": [1, 0], "decode": "image"}
+PREVIEW = {"format": "png", "longest_side": 64}
+LATE = {"sigmas": [1, 0.5], "decode": "clean", "rgb": False, "preview": PREVIEW, "late_preview": True}
 
 
 def limited(**limits: object) -> ServerLimits:
@@ -213,6 +215,104 @@ class TestTheLine:
             gate.open_for_good()
             assert {len(answer.result(PATIENCE_S)[1]["image"].shape) for answer in done} == {1}
             assert model.calls["velocity"] == 4
+
+
+class TestALatePreview:
+    @pytest.mark.parametrize("rgb", [False, True])
+    def test_is_the_picture_of_the_result_it_comes_behind(self, rgb: bool):
+        with running(ClosedForm()) as server:
+            with server.put(stage_body(**LATE | {"rgb": rgb})) as answer:
+                done = answer.until("done")
+                result = answer.tensors
+                last = answer.all()
+                preview = answer.tensors
+            together, tensors = server.finish(stage_body(**LATE | {"rgb": rgb, "late_preview": False}))
+        assert names(last) == ["preview"]
+        assert (list(result), list(preview)) == (["latents", "rgb"] if rgb else ["latents"], ["preview"])
+        for name, tensor in (result | preview).items():
+            numpy.testing.assert_array_equal(tensor, tensors[name])
+        assert together["encode_ms"] > 0
+        # each millisecond is told once, by the message that had to wait for it
+        assert (done["decode_ms"] > 0, done["encode_ms"]) == (rgb, 0)
+        assert (last[0]["decode_ms"] > 0, last[0]["encode_ms"] > 0) == (not rgb, True)
+
+    def test_of_another_stage_is_not_waited_for_by_a_result(self):
+        gate = Gate("decode")
+        with (
+            running(ClosedForm(gate)) as server,
+            server.put(stage_body(**LATE)) as first,
+            server.put(stage_body(**LATE)) as second,
+        ):
+            first.until("done")
+            until(lambda: gate.held)
+            second.until("done")
+            assert server.health()["status"] == "busy"
+            gate.open_for_good()
+            assert names(first.all()) == names(second.all()) == ["preview"]
+            until(lambda: server.health()["status"] == "ready")
+
+    def test_that_fails_is_an_error_behind_a_result_that_stands(self):
+        def fails(part: str) -> None:
+            if part == "decode":
+                raise RuntimeError("out of memory")
+
+        stage_id, body = fresh_id(), stage_body(**LATE)
+        with running(model := ClosedForm(fails)) as server:
+            for _ in range(2):
+                with server.put(body, stage_id) as answer:
+                    events = answer.all()
+                assert names(events) == ["step", "done", "error"]
+                assert events[-1]["code"] == "model_failed"
+            assert (model.calls["velocity"], model.calls["decode"]) == (1, 1)
+            (entry,) = server.logged
+            assert entry.items() >= {"outcome": "done", "preview": "failed", "id": stage_id}.items()
+
+    def test_is_given_up_with_a_delete_which_forgets_the_result_too(self):
+        gate = Gate("decode")
+        stage_id, body = fresh_id(), stage_body(**LATE)
+        with running(model := ClosedForm(gate)) as server:
+            with server.put(body, stage_id) as answer:
+                answer.until("done")
+                until(lambda: gate.held)
+                assert server.delete(stage_id) == 204
+                assert [event["code"] for event in answer.all()] == ["cancelled"]
+            gate.open_for_good()
+            with server.put(body, stage_id) as again:
+                assert names(again.all())[-2:] == ["done", "preview"]
+            assert model.calls["velocity"] == 2
+
+    def test_with_nobody_reading_is_given_up_after_a_while_and_the_result_is_kept(self):
+        gate = Gate("decode")
+        stage_id, body = fresh_id(), stage_body(**LATE)
+        with running(model := ClosedForm(gate), limits=limited(orphan_s=0.05)) as server:
+            with server.put(body, stage_id) as answer:
+                answer.until("done")
+            until(lambda: server.logged)
+            gate.open_for_good()
+            with server.put(body, stage_id) as again:
+                events = again.all()
+            assert names(events) == ["step", "done", "error"]
+            assert events[-1]["code"] == "orphaned"
+            assert model.calls["velocity"] == 1
+
+    def test_is_waited_for_when_the_server_shuts_down_for_as_long_as_a_stage_is(self):
+        for drain_s, ends in ((PATIENCE_S, "preview"), (0.05, "error")):
+            gate = Gate("decode")
+            with (
+                running(model := ClosedForm(gate), limits=ServerLimits(drain_s=drain_s)) as server,
+                server.put(stage_body(**LATE)) as answer,
+            ):
+                answer.until("done")
+                until(lambda gate=gate: gate.held)
+                closing = server.schedule(server.server.close())
+                if ends == "error":
+                    assert names(answer.all()) == ["error"]
+                assert not model.is_closed
+                gate.open_for_good()
+                if ends == "preview":
+                    assert names(answer.all()) == ["preview"]
+                closing.result(PATIENCE_S)
+                assert server.logged[-1]["outcome"] == "done"
 
 
 class TestReaders:
@@ -605,8 +705,15 @@ class TestRoutes:
         with running(ClosedForm(), ClosedForm(**other)) as server:
             listed = server.client.get("/v1/models").json()
         assert listed["contract"] == {
-            "version": 3,
-            "features": ["account_tag", "solver.ab2", "clean_latents", "cache.taylor_velocity", "cache.taylor_blocks"],
+            "version": 4,
+            "features": [
+                "account_tag",
+                "solver.ab2",
+                "clean_latents",
+                "late_preview",
+                "cache.taylor_velocity",
+                "cache.taylor_blocks",
+            ],
         }
         served = {"engine_class": "closed-form/1 cpu", "deterministic": True}
         assert listed["models"] == [FACTS | served, FACTS | other | served]

@@ -51,6 +51,11 @@ def done(
     )
 
 
+def preview(decode_ms: float, encode_ms: float) -> dict[str, str]:
+    """A late preview, beside its tensor: what was spent on it since `done`."""
+    return _metadata(event="preview", decode_ms=decode_ms, encode_ms=encode_ms)
+
+
 def error(code: str, message: str, retryable: bool) -> dict[str, str]:
     """A stage that came to nothing, and whether the same request may succeed."""
     return _metadata(event="error", code=code, message=message, retryable=retryable)

@@ -85,6 +85,7 @@ class StageOptions(Fields):
     account_tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     solver: Literal["euler", "ab2"] = "euler"
     clean_latents: bool = False
+    late_preview: bool = False
 
     def evaluates(self, step: int) -> bool:
         """Whether step `step`, from 1, evaluates the model; the others are forecast."""
@@ -227,6 +228,10 @@ def _check_options(options: StageOptions, facts: ModelFacts) -> None:
         raise Refusal(422, "unsupported_option", message, "clean_latents")
     if options.preview and options.decode == "none":
         raise Refusal(422, "unsupported_option", "a preview needs decode clean or image, got none", "preview")
+    if options.late_preview and not (options.preview and options.decode == "clean"):
+        got = f"{options.decode} and {'one' if options.preview else 'none'}"
+        message = f"late_preview needs decode clean and a preview, got {got}"
+        raise Refusal(422, "unsupported_option", message, "late_preview")
     if options.cache and options.solver == "ab2":
         raise Refusal(422, "unsupported_option", "a cache needs solver euler, got ab2", "cache")
     if options.cache and options.cache.kind not in facts.caches:

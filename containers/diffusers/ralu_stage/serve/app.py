@@ -28,10 +28,10 @@ from ralu_stage.serve.gate import TokenGate, has_token
 from ralu_stage.serve.json_answer import answer_json, refuse
 from ralu_stage.serve.log import Log, log_to_stderr
 from ralu_stage.serve.metrics import Metrics
-from ralu_stage.serve.stages import QueueFull, ServedModel, Stage, StageLimits, Stages
+from ralu_stage.serve.stages import QueueFull, ServedModel, Stage, StageLimits, Stages, Threads
 
-CONTRACT_VERSION = 3
-FEATURES = ("account_tag", "solver.ab2", "clean_latents")
+CONTRACT_VERSION = 4
+FEATURES = ("account_tag", "solver.ab2", "clean_latents", "late_preview")
 
 _STAGE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _STARTING_RETRY_S = 2
@@ -64,8 +64,8 @@ class StageServer:
         self._closing: asyncio.Task[None] | None = None
         self.device = ThreadPoolExecutor(1, "device")
         """the one thread that owns the device: models are loaded, run and closed in it"""
-        self._pictures = ThreadPoolExecutor(1, "pictures")
-        self._stages = Stages(self._limits.stages, self._metrics, log, self.device, self._pictures)
+        self._threads = Threads(self.device, ThreadPoolExecutor(1, "results"), ThreadPoolExecutor(1, "pictures"))
+        self._stages = Stages(self._limits.stages, self._metrics, log, self._threads)
         self._app = TokenGate(self._routes(), token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,8 +100,7 @@ class StageServer:
         loop = asyncio.get_running_loop()
         for served in self._served():
             await loop.run_in_executor(self.device, served.model.close)
-        self._pictures.shutdown(wait=False)
-        self.device.shutdown(wait=False)
+        self._threads.shutdown()
 
     # ---- routes ----
 

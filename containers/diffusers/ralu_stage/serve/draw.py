@@ -1,9 +1,10 @@
-"""The last message of a stage whose steps are done: its latents, and its picture as asked."""
+"""The last messages of a stage whose steps are done: its latents, and its picture as asked."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy
@@ -20,8 +21,21 @@ from ralu_stage.picture.whole_grid import whole_grid
 T = TypeVar("T")
 
 
-def draw_stage(model: Model, job: StageJob, denoised: Denoised, should_stop: Callable[[], bool]) -> bytes:
-    """The message `done`, encoded. Law: same job, same model → same tensor bytes.
+@dataclass(frozen=True)
+class Result:
+    """The message `done`, encoded, and the pixels that were decoded for it."""
+
+    message: bytes
+    rgb: numpy.ndarray | None
+
+
+def decodes_for_result(job: StageJob) -> bool:
+    """Whether `done` waits for a picture. A late preview alone is decoded after it."""
+    return job.cover is not None and (job.options.rgb or not job.options.late_preview)
+
+
+def draw_result(model: Model, job: StageJob, denoised: Denoised, should_stop: Callable[[], bool]) -> Result:
+    """The message `done`, without a late preview. Law: same job, same model → same tensor bytes.
 
     `should_stop` is asked before decode and before encode. Raises Stopped when it says so, and ModelFailed.
     """
@@ -31,16 +45,15 @@ def draw_stage(model: Model, job: StageJob, denoised: Denoised, should_stop: Cal
         tensors["latents"] = _to_array(denoised.latents)
     if options.clean_latents and denoised.clean is not None:
         tensors["clean_latents"] = _to_array(denoised.clean)
+    rgb = None
     decode_ms = encode_ms = 0.0
-    if job.cover is not None:
-        _stop_if(should_stop)
-        latents = denoised.latents if options.decode == "image" or denoised.clean is None else denoised.clean
-        rgb, decode_ms = _timed("decode", lambda: decode_picture(model, job, latents))
-        _stop_if(should_stop)
+    if decodes_for_result(job):
+        rgb, decode_ms = _decode(model, job, denoised, should_stop)
         if options.rgb:
             tensors["rgb"] = rgb
-        files, encode_ms = _timed("encode", lambda: encode_asked(job, rgb))
-        tensors |= files
+        if not options.late_preview:
+            files, encode_ms = _encode(job, rgb, should_stop)
+            tensors |= files
     metadata = events.done(
         compute_ms=denoised.compute_ms,
         encode_text_ms=denoised.encode_text_ms,
@@ -53,7 +66,33 @@ def draw_stage(model: Model, job: StageJob, denoised: Denoised, should_stop: Cal
         model_digest=model.facts["digest"],
         warnings=denoised.warnings,
     )
-    return encode_message(Message(metadata, tensors))
+    return Result(encode_message(Message(metadata, tensors)), rgb)
+
+
+def draw_preview(
+    model: Model, job: StageJob, denoised: Denoised, rgb: numpy.ndarray | None, should_stop: Callable[[], bool]
+) -> bytes:
+    """The message `preview`, encoded: of `rgb` where the result has it already. Asks and raises as `draw_result`."""
+    decode_ms = 0.0
+    if rgb is None:
+        rgb, decode_ms = _decode(model, job, denoised, should_stop)
+    files, encode_ms = _encode(job, rgb, should_stop)
+    return encode_message(Message(events.preview(decode_ms, encode_ms), files))
+
+
+def _decode(
+    model: Model, job: StageJob, denoised: Denoised, should_stop: Callable[[], bool]
+) -> tuple[numpy.ndarray, float]:
+    _stop_if(should_stop)
+    latents = denoised.latents if job.options.decode == "image" or denoised.clean is None else denoised.clean
+    return _timed("decode", lambda: decode_picture(model, job, latents))
+
+
+def _encode(
+    job: StageJob, rgb: numpy.ndarray, should_stop: Callable[[], bool]
+) -> tuple[dict[str, numpy.ndarray], float]:
+    _stop_if(should_stop)
+    return _timed("encode", lambda: encode_asked(job, rgb))
 
 
 def decode_picture(model: Model, job: StageJob, latents: torch.Tensor) -> numpy.ndarray:

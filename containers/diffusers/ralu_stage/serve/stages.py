@@ -1,12 +1,15 @@
 """The stages of one server, by id: who waits, who computes, who reads, whose result is kept.
 
-  start → [queued] → denoising → drawing → done, kept for a while → forgotten
+  start → [queued] → denoising → drawing → done → [late preview] → kept for a while → forgotten
              └───────────┴───────────┴───→ cancelled, orphaned, drained or failed: forgotten at once,
                                            so the same request runs again
 
+Once `done` is told the result stands. A late preview that comes to nothing after it is told as an error and kept with
+it; only being cancelled forgets both. Until the preview is out, the stage computes.
+
 A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks
 nobody. All of this lives on the event loop; only `Model.denoise` runs in the thread that owns the device, and
-`draw_stage` in a second one, beside the next stage's steps.
+pictures are drawn in a second one, beside the next stage's steps. A result without a picture waits for neither.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from ralu_stage.contract.facts import ModelFacts
 from ralu_stage.contract.message import Message, encode_message
 from ralu_stage.contract.request import StageJob
 from ralu_stage.model import Denoised, Model, ModelFailed, NotFinite, Stopped
-from ralu_stage.serve.draw import draw_stage
+from ralu_stage.serve.draw import decodes_for_result, draw_preview, draw_result
 from ralu_stage.serve.log import Log
 from ralu_stage.serve.metrics import Metrics
 
@@ -63,6 +66,22 @@ class ServedModel:
     facts: ModelFacts
 
 
+@dataclass(frozen=True)
+class Threads:
+    """Executors of one thread each, so that what comes first ends first. Who made them ends them."""
+
+    device: Executor
+    """owns the device"""
+    results: Executor
+    """writes results that wait for no picture"""
+    pictures: Executor
+    """draws"""
+
+    def shutdown(self) -> None:
+        for thread in (self.results, self.pictures, self.device):
+            thread.shutdown(wait=False)
+
+
 class QueueFull(Exception):
     """As many stages wait as may; `retry_after_s` says when to come again."""
 
@@ -85,6 +104,8 @@ class Stage:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """set at the next message or at the end, then replaced"""
     is_ended: bool = False
+    has_result: bool = False
+    """`done` is told"""
     steps_done: int = 0
     readers: int = 0
     orphan_timer: asyncio.TimerHandle | None = None
@@ -99,15 +120,13 @@ class _Kept:
 
 
 class Stages:
-    """An empty registry. `device` is the one thread that owns the device, `pictures` the one that draws; who made them
-    ends them."""
+    """An empty registry."""
 
-    def __init__(self, limits: StageLimits, metrics: Metrics, log: Log, device: Executor, pictures: Executor) -> None:
+    def __init__(self, limits: StageLimits, metrics: Metrics, log: Log, threads: Threads) -> None:
         self._limits = limits
         self._metrics = metrics
         self._log = log
-        self._device = device
-        self._pictures = pictures
+        self._threads = threads
         self._stages: dict[str, Stage] = {}
         self._kept: dict[str, _Kept] = {}
         self._waiting: list[Stage] = []
@@ -254,7 +273,7 @@ class Stages:
 
         try:
             return await loop.run_in_executor(
-                self._device, stage.served.model.denoise, stage.job, on_step, stage.stop.is_set
+                self._threads.device, stage.served.model.denoise, stage.job, on_step, stage.stop.is_set
             )
         except Exception as fault:
             self._fail(stage, fault)
@@ -275,13 +294,22 @@ class Stages:
     async def _finish(self, stage: Stage, denoised: Denoised) -> None:
         """Draws a denoised stage and ends it."""
         loop = asyncio.get_running_loop()
+        job, model, should_stop = stage.job, stage.served.model, stage.stop.is_set
         try:
-            last = await loop.run_in_executor(
-                self._pictures, draw_stage, stage.served.model, stage.job, denoised, stage.stop.is_set
-            )
-            if not stage.is_ended:
-                self._append(stage, last)
-                self._end(stage, "done")
+            thread = self._threads.pictures if decodes_for_result(job) else self._threads.results
+            result = await loop.run_in_executor(thread, draw_result, model, job, denoised, should_stop)
+            if stage.is_ended:
+                return
+            self._append(stage, result.message)
+            stage.has_result = True
+            if job.options.late_preview:
+                preview = await loop.run_in_executor(
+                    self._threads.pictures, draw_preview, model, job, denoised, result.rgb, should_stop
+                )
+                if stage.is_ended:
+                    return
+                self._append(stage, preview)
+            self._end(stage, "done")
         except Exception as fault:
             self._fail(stage, fault)
         finally:
@@ -308,8 +336,10 @@ class Stages:
                 self._push(stage, events.error("model_failed", "the stage server failed", True))
         self._end(stage, "failed", _evidence(fault))
 
-    def _end(self, stage: Stage, outcome: str, evidence: str | None = None) -> None:
-        """The last message is in: readers are let go, the result is kept or forgotten."""
+    def _end(self, stage: Stage, came: str, evidence: str | None = None) -> None:
+        """The last message is in: readers are let go, the result is kept or forgotten. `came` is what the last part of
+        it came to: the stage itself, or the late preview of one that is done."""
+        outcome = "done" if stage.has_result and came != "cancelled" else came
         stage.is_ended = True
         _stop_timer(stage.alive_timer)
         _stop_timer(stage.orphan_timer)
@@ -333,6 +363,8 @@ class Stages:
             "ms": round((time.monotonic() - stage.since) * 1000),
             "outcome": outcome,
         }
+        if came != outcome:
+            entry["preview"] = came
         trace = _trace_of(stage.job.options.traceparent)
         self._log(entry | ({"trace_id": trace} if trace else {}) | ({"error": evidence} if evidence else {}))
 
