@@ -96,6 +96,7 @@ export function makeStageSender(parts: Parts): StageSender {
       const controller = new AbortController();
       inFlight.add(controller);
       let behind: Promise<unknown> | null = null;
+      let isDone = false;
       const fail = (): void => parts.fail(row, 'deadline_exceeded', 'The job was not done by its deadline.');
       const deadline = row.deadlineAt === null ? null : setTimeout(fail, timeLeft(row, now));
       const running = wanted();
@@ -116,6 +117,7 @@ export function makeStageSender(parts: Parts): StageSender {
             if (!controller.signal.aborted) nameWorker(rows, row.attempt + 1, worker);
           },
         });
+        isDone = outcome.ok;
         if (outcome.ok) ({ behind } = outcome.result);
         const end = Date.now();
         computedMs = end - computesSince;
@@ -124,7 +126,8 @@ export function makeStageSender(parts: Parts): StageSender {
       } finally {
         if (deadline !== null) clearTimeout(deadline);
         clearInterval(renewal);
-        progress.flush();
+        // the last step of a stage that is done is stored with what it made
+        if (!isDone) progress.flush();
         void Promise.resolve(behind).then(() => inFlight.delete(controller));
       }
     },
