@@ -26,6 +26,7 @@ export class SafetensorsError extends Error {
   override name = 'SafetensorsError';
 }
 
+const UTF8 = new TextEncoder();
 const PREFIX_BYTES = 8;
 /** Longest header accepted; ours are a few hundred bytes plus the prompt. */
 export const MAX_HEADER_BYTES = 512 * 1024;
@@ -49,10 +50,11 @@ export function encodeMessage(message: Message): Uint8Array {
     header.push([name, { dtype, shape, data_offsets: [offset, offset + data.byteLength] }]);
     offset += data.byteLength;
   }
-  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
+  const text = UTF8.encode(JSON.stringify(Object.fromEntries(header)));
   const headerBytes = Math.ceil(text.length / 8) * 8;
   const bytes = new Uint8Array(PREFIX_BYTES + headerBytes + offset);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerBytes), true);
+  // its upper half is 0
+  new DataView(bytes.buffer).setUint32(0, headerBytes, true);
   bytes.set(text, PREFIX_BYTES);
   bytes.fill(0x20, PREFIX_BYTES + text.length, PREFIX_BYTES + headerBytes);
   let at = PREFIX_BYTES + headerBytes;
