@@ -5,13 +5,13 @@
  * tell the watchers; whoever walks the rooms saves both in one transaction. Walking a room twice gives the same job, so
  * a crash anywhere costs time and nothing else.
  */
-import { encodeBase64 } from 'hono/utils/encode';
 import { toHex } from '../account/hmac.ts';
 import type { StageUsage } from '../billing/receipt.ts';
 import { rankPicture, selectAtBoundaries } from '../numerics/early.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { Behind, StageOutcome, StageResult } from '../stage/client.ts';
 import type { StageOptions } from '../stage/contract.ts';
+import { toBase64 } from './base64.ts';
 import { firstTokens, nextTokens } from './boundary.ts';
 import type { JobEvent, Picture } from './events.ts';
 import type { StageFault } from './failures.ts';
@@ -236,7 +236,7 @@ const picture = (
   format,
   width,
   height,
-  b64_json: encodeBase64(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer),
+  b64_json: toBase64(bytes),
 });
 
 /**
