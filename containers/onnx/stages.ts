@@ -85,7 +85,7 @@ export interface Stages {
     digest: string,
     job: StageJob,
   ): { readonly ok: true; readonly stage: RunningStage } | { readonly ok: false; readonly retryAfterMs: number };
-  /** Writes everything the stage said so far, then what it says, and ends. A reader that goes stops nothing by itself. */
+  /** Writes all that the stage said so far, then what it says, and ends. A reader that goes stops nothing by itself. */
   follow(stage: RunningStage, answer: Writable): void;
   /**
    * Stops or forgets it, and the encoded prompt that it used; false when nobody knows it. The prompt of a stage whose
