@@ -68,6 +68,7 @@ export function startClocks(call: ClockLimits) {
   });
   return {
     signal: controller.signal,
+    abort: () => controller.abort(),
     aborted,
     heard: (isInLine: boolean) => {
       clearTimeout(silence);
