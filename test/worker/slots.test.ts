@@ -5,7 +5,8 @@
 import { expect, test } from 'vitest';
 import type { Servers } from '../../durable-objects/servers.ts';
 import { makeSlots, type Wanted } from '../../durable-objects/slots.ts';
-import { type Desk, makeDesk } from '../../src/fleet/desk.ts';
+import { makeDesk } from '../../src/fleet/desk.ts';
+import type { Desk } from '../../src/fleet/desk-calls.ts';
 import type { DeskServer } from '../../src/fleet/desk-state.ts';
 import type { Slot, SlotOutcome, SlotRequest } from '../../src/fleet/slots.ts';
 import type { DispatcherCalls, Remote } from '../../src/job/rpc.ts';
