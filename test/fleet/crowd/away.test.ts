@@ -43,6 +43,8 @@ async function stagesOf(jobs: readonly JobView[]): Promise<{ id: string; request
 
 /** What holds of jobs whose dispatcher was away. */
 async function check(jobs: readonly JobView[], mostRequests: number): Promise<void> {
+  for (const { id, status } of jobs)
+    if (status !== 'done') console.log(fleet.deployment.log.filter((line) => line.includes(id)).join('\n'));
   expect(endsOf(jobs)).toEqual({ done: jobs.length });
   const stages = await stagesOf(jobs);
   expect(stages).toHaveLength(jobs.length * NUM_STAGES);
