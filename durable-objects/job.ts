@@ -151,6 +151,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     id,
     account,
     regions = [''],
+    dispatcher = null,
     request,
     plan,
     deadlineSeconds,
@@ -174,6 +175,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     // of an erased job that comes again its account knows nothing yet
     if (isNew) this.#walk.forget();
+    if (isNew && dispatcher !== null) this.#slots.admittedBy(dispatcher);
     if (isNew) this.#go();
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
     return this.view(null);

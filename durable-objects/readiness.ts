@@ -20,8 +20,8 @@ const LONGEST_CONFIRM_PAUSE_MS = 10_000;
 
 export interface Readiness {
   /**
-   * Null where stage `stage` may go out. Where not, when to look again; 0: the row says until when the job waits, or how
-   * it has ended. The slot is asked for, unless it was before.
+   * Null where stage `stage` may go out. Where not, when to look again; 0: the row says until when the job waits, or
+   * how it has ended. The slot is asked for, unless it was before.
    */
   of(row: JobRecord, stage: number, askedBefore: Promise<Asked> | null): Promise<number | null>;
   /** What a stage asks of the dispatchers, after the stages of `usage`. */

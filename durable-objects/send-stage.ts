@@ -6,6 +6,7 @@ import type { JobRecord } from '../src/job/job.ts';
 import { forget } from '../src/job/outbox.ts';
 import { timeLeft } from '../src/job/record.ts';
 import type { Ran, StageRequest } from '../src/job/story.ts';
+import type { StageOutcome } from '../src/stage/client.ts';
 import { beginAttempt, giveUpElsewhere, nameWorker, readAttempts } from './attempts.ts';
 import { type JobParts, LEASE_MS, Superseded, standsAt } from './job-parts.ts';
 import { updateRow } from './job-tables.ts';
@@ -27,6 +28,16 @@ export interface Outgoing {
   readonly wanted: () => Wanted;
   /** stores what the stage before made, in the transaction of this one's beginning; throws Superseded */
   readonly store: (() => void) | null;
+}
+
+/** A request on its way. */
+interface Run {
+  /** when it went out, and when the server last said that it waits in its line */
+  readonly begun: number;
+  computesSince: number;
+  readonly controller: AbortController;
+  readonly engineClass: string | null;
+  readonly wanted: Wanted;
 }
 
 export interface StageSender {
@@ -85,51 +96,55 @@ export function makeStageSender(parts: Parts): StageSender {
       for (const controller of inFlight) controller.abort();
       inFlight.clear();
     },
-    async send(row, outgoing) {
+    send(row, outgoing) {
       const { request, slot, addressed, wanted } = outgoing;
       const { stage } = request.stage;
       const { timeoutMs, silenceMs, queueMs } = parts.limits();
-      const now = Date.now();
-      const isGivenUp = begin(row, outgoing, now);
+      const begun = Date.now();
+      const isGivenUp = begin(row, outgoing, begun);
       parts.notify();
       if (isGivenUp) parts.tellServers();
       const controller = new AbortController();
       inFlight.add(controller);
-      let behind: Promise<unknown> | null = null;
-      let isDone = false;
-      const fail = (): void => parts.fail(row, 'deadline_exceeded', 'The job was not done by its deadline.');
-      const deadline = row.deadlineAt === null ? null : setTimeout(fail, timeLeft(row, now));
-      const running = wanted();
-      const renewal = setInterval(() => void slots.renew(running), RENEW_MS);
-      let computesSince = now;
-      try {
-        const outcome = await addressed.send({
-          signal: controller.signal,
-          timeoutMs,
-          silenceMs,
-          lineMs: Math.min(MAX_LINE_MS, queueMs),
-          onProgress: (event) => {
-            if (controller.signal.aborted) return;
-            if (event.event === 'queued' && event.position > 0) computesSince = Date.now();
-            progress.add(row.id, stage, event);
-          },
-          onWorker: (worker) => {
-            if (!controller.signal.aborted) nameWorker(rows, row.attempt + 1, worker);
-          },
-        });
-        isDone = outcome.ok;
-        if (outcome.ok) ({ behind } = outcome.result);
-        const end = Date.now();
-        computedMs = end - computesSince;
-        const { engineClass } = slot;
-        return outcome.ok ? { ...outcome, wallMs: end - now, attempts: row.tries + 1, engineClass } : outcome;
-      } finally {
-        if (deadline !== null) clearTimeout(deadline);
-        clearInterval(renewal);
-        // the last step of a stage that is done is stored with what it made
-        if (!isDone) progress.flush();
-        void Promise.resolve(behind).then(() => inFlight.delete(controller));
-      }
+      const run: Run = { begun, computesSince: begun, controller, engineClass: slot.engineClass, wanted: wanted() };
+      const limits = { timeoutMs, silenceMs, lineMs: Math.min(MAX_LINE_MS, queueMs) };
+      const sent = addressed.send({
+        ...limits,
+        signal: controller.signal,
+        onProgress: (event) => {
+          if (controller.signal.aborted) return;
+          if (event.event === 'queued' && event.position > 0) run.computesSince = Date.now();
+          progress.add(row.id, stage, event);
+        },
+        onWorker: (worker) => {
+          if (!controller.signal.aborted) nameWorker(rows, row.attempt + 1, worker);
+        },
+      });
+      // whoever waits for the outcome holds neither the request nor what was stored with it
+      return follow(row, run, sent);
     },
   };
+
+  async function follow(row: JobRecord, run: Run, sent: Promise<StageOutcome>): Promise<Ran> {
+    const { begun, controller, engineClass } = run;
+    let behind: Promise<unknown> | null = null;
+    let isDone = false;
+    const fail = (): void => parts.fail(row, 'deadline_exceeded', 'The job was not done by its deadline.');
+    const deadline = row.deadlineAt === null ? null : setTimeout(fail, timeLeft(row, begun));
+    const renewal = setInterval(() => void slots.renew(run.wanted), RENEW_MS);
+    try {
+      const outcome = await sent;
+      isDone = outcome.ok;
+      if (outcome.ok) ({ behind } = outcome.result);
+      const end = Date.now();
+      computedMs = end - run.computesSince;
+      return outcome.ok ? { ...outcome, wallMs: end - begun, attempts: row.tries + 1, engineClass } : outcome;
+    } finally {
+      if (deadline !== null) clearTimeout(deadline);
+      clearInterval(renewal);
+      // the last step of a stage that is done is stored with what it made
+      if (!isDone) progress.flush();
+      void Promise.resolve(behind).then(() => inFlight.delete(controller));
+    }
+  }
 }

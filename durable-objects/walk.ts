@@ -62,8 +62,9 @@ interface Made {
 /** What a room is walked with: the row, its latents, and what the room before made where that is not stored yet. */
 interface Standing {
   readonly row: JobRecord;
-  readonly job: Job;
-  readonly before: Made | null;
+  /** without its latents once a stage has begun with them: they are stored, and the server has them */
+  job: Job;
+  before: Made | null;
   /** the slot of the stage, where it has been asked for already */
   readonly asked: Promise<Asked> | null;
 }
@@ -141,7 +142,7 @@ export function makeWalk(parts: JobParts): Walk {
    * this room made still to be stored; null where the row says how it goes on.
    */
   async function walk(at: Standing, mayGoOn: (now: number) => boolean): Promise<Standing | null> {
-    const { row, job } = at;
+    const { row } = at;
     const name = roomName(row.room);
     const tools: Tools = { runStage: (request) => runStage(at, request), clock: () => performance.now() };
     const left = () => ({ room: name, ms: Date.now() - row.roomSince });
@@ -149,7 +150,7 @@ export function makeWalk(parts: JobParts): Walk {
     let asked: Promise<Asked> | null = null;
     let step: Step;
     try {
-      step = await tracing.enterSpan(name, () => walkRoom(job, tools));
+      step = await tracing.enterSpan(name, () => walkRoom(at.job, tools));
       if (row.room.name === 'stage') {
         asked = slots.done(...afterStage(row, step));
         if (step.ok && step.behind) pictures.expect(row.room.stage, step.behind);
@@ -247,7 +248,8 @@ export function makeWalk(parts: JobParts): Walk {
   }
 
   /** Sends a stage request to the server of the slot. Throws Superseded, and NotReady where there is no slot yet. */
-  async function runStage({ row, before, asked }: Standing, request: StageRequest): Promise<Ran> {
+  async function runStage(at: Standing, request: StageRequest): Promise<Ran> {
+    const { row, before, asked } = at;
     const { stage } = request.stage;
     if (before && !slots.held) {
       await within(TOGETHER_MS, 'the slot', Promise.resolve(asked)).catch(() => undefined);
@@ -266,7 +268,10 @@ export function makeWalk(parts: JobParts): Walk {
         if (!before.store()) throw new Superseded();
       });
     const wanted = () => wantedFor(row, stage, readableUsage(rows));
-    return sender.send(row, { request, slot, addressed, wanted, store });
+    const ran = sender.send(row, { request, slot, addressed, wanted, store });
+    at.before = null;
+    at.job = { ...at.job, tokens: null, rgb: null };
+    return ran;
   }
 
   /** Stores the image, then the end: a row never points at an image that is not there. */

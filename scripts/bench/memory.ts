@@ -73,7 +73,7 @@ function fluxSized(before: () => Promise<void>): Model {
   };
 }
 
-async function startBench(bundle: WorkerBundle, slots: number): Promise<Bench> {
+export async function startBench(bundle: WorkerBundle, slots: number): Promise<Bench> {
   let gate = Promise.resolve();
   let open = (): void => undefined;
   const model = fluxSized(() => gate);
@@ -116,7 +116,7 @@ async function startBench(bundle: WorkerBundle, slots: number): Promise<Bench> {
   await wake();
   const inspector = await openInspector(inspectorPort, wake);
   return {
-   inspector,
+    inspector,
     async start(seed) {
       const body = JSON.stringify({ prompt: 'a red apple', seed });
       const created = await fetch(new URL('/v1/jobs', url), { method: 'POST', headers, body });
@@ -147,7 +147,7 @@ async function startBench(bundle: WorkerBundle, slots: number): Promise<Bench> {
 }
 
 /** The most that `sample` gave while `work` was done. */
-async function peakOf(sample: () => Promise<number>, work: () => Promise<unknown>): Promise<number> {
+export async function peakOf(sample: () => Promise<number>, work: () => Promise<unknown>): Promise<number> {
   let peak = 0;
   let isRunning = true;
   const sampling = (async () => {
@@ -168,7 +168,7 @@ export const runJobs = (bench: Bench, count: number, seed: number): Promise<unkn
   Promise.all(Array.from({ length: count }, async (_, i) => bench.follow(await bench.start(seed + i))));
 
 /** `work` with a deployment of its own that has so many slots, warm, and what it uses then. */
-async function withBench<T>(
+export async function withBench<T>(
   bundle: WorkerBundle,
   slots: number,
   work: (bench: Bench, idle: number) => Promise<T>,
@@ -221,4 +221,9 @@ export async function measureMemory(): Promise<MemoryFigures> {
   });
   const crowds = [await crowd(bundle, CROWD), await crowd(bundle, 2)];
   return { ...alone, crowds, waiting: await waiting(bundle) };
+}
+
+/** Measures what jobs hold, in one sentence. */
+export async function benchMemory(): Promise<string> {
+  return JSON.stringify(await measureMemory());
 }

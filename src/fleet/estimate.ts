@@ -28,7 +28,7 @@ export interface Estimate {
   waitFor(comer: Comer, may: readonly DeskServer[], fits: Fits, now: number): number | null;
   /** TFLOPs a millisecond that the servers of a group do together; null where no pace is known. */
   rateOf(group: string, fits: Fits, now: number): number | null;
-  /** Milliseconds that may pass until something goes on that is longer than `waitMs`: by whole stages, of each account. */
+  /** Milliseconds by which a wait may get shorter at once: by whole stages, one of each account. */
   stepMs(may: readonly DeskServer[], now: number): number;
 }
 

@@ -54,7 +54,7 @@ export interface Line<P extends Place> {
    * be changed only after the last one was taken from here.
    */
   inOrder(kind: string): Iterable<P>;
-  /** Servers of a kind have been given so much work of an account, TFLOPs; less than nothing where it came to nothing. */
+  /** Servers of a kind were given so much work of an account, TFLOPs; less than nothing where it came to nothing. */
   charge(account: string, kind: string, tflops: number): void;
   /** What waits in these groups, each account once. */
   waitingIn(groups: OfGroup): Iterable<AccountWaiting>;

@@ -5,13 +5,13 @@
  * tell the watchers; whoever walks the rooms saves both in one transaction. Walking a room twice gives the same job, so
  * a crash anywhere costs time and nothing else.
  */
-import { encodeBase64 } from 'hono/utils/encode';
 import { toHex } from '../account/hmac.ts';
 import type { StageUsage } from '../billing/receipt.ts';
 import { rankPicture, selectAtBoundaries } from '../numerics/early.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { Behind, StageOutcome, StageResult } from '../stage/client.ts';
 import type { StageOptions } from '../stage/contract.ts';
+import { toBase64 } from './base64.ts';
 import { firstTokens, nextTokens } from './boundary.ts';
 import type { JobEvent, Picture } from './events.ts';
 import type { StageFault } from './failures.ts';
@@ -96,10 +96,24 @@ export async function walkRoom(job: Job, tools: Tools): Promise<Step> {
   }
 }
 
-/** stage k: latents in, N_k steps at the stage server, latents (or the image) out. */
-async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> {
-  const request = await stageRequest(job, number);
-  const outcome = await tools.runStage(request);
+/**
+ * stage k: latents in, N_k steps at the stage server, latents (or the image) out. Not `async`, so that nothing here
+ * holds latents while the stage runs.
+ */
+function walkStage(job: Job, number: number, tools: Tools): Promise<Step> {
+  const light = { ...job, tokens: null, rgb: null };
+  return stageRequest(job, number).then((request) => {
+    const { tokens, sigmas: _, ...asked } = request;
+    const places = { imgIds: tokens.imgIds, scale: tokens.scale };
+    return tools.runStage(request).then((outcome) => afterStage(light, { ...asked, ...places }, outcome, tools));
+  });
+}
+
+/** What is kept of a request while it runs. */
+type Asked = Omit<StageRequest, 'tokens' | 'sigmas'> & Omit<Tokens, 'latents'>;
+
+/** What came of a stage: the job after it, or why there is none. */
+function afterStage(job: Job, request: Asked, outcome: Ran, tools: Tools): Step {
   if (!outcome.ok) return outcome;
   const { result } = outcome;
   if (result.done.model_digest !== job.plan.model.digest) {
@@ -113,7 +127,8 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
       },
     };
   }
-  const { stage } = request;
+  const { stage, imgIds, scale } = request;
+  const number = stage.stage;
   const { done } = result;
   const engine = boundEngine(job.request, job.usage);
   if (engine !== null && done.engine !== engine) {
@@ -141,7 +156,7 @@ async function walkStage(job: Job, number: number, tools: Tools): Promise<Step> 
     ...job,
     room,
     selections: found?.selections ?? job.selections,
-    tokens: result.latents && { ...request.tokens, latents: result.latents },
+    tokens: result.latents && { latents: result.latents, imgIds, scale },
     rgb: result.rgb,
     usage: [...job.usage, usage],
   };
@@ -178,7 +193,7 @@ function roomAfterStage({ plan, request }: Job, number: number): Room {
  */
 function selectWithoutPicture(
   { plan, request }: Job,
-  { rgbSize }: StageRequest,
+  { rgbSize }: Asked,
   { clean }: StageResult,
   { clock }: Tools,
 ): { readonly selections: NonNullable<Job['selections']>; readonly events: readonly JobEvent[] } | null {
@@ -198,7 +213,7 @@ function selectWithoutPicture(
 }
 
 function previewEvent(
-  { stage, options, rgbSize: { width, height } }: StageRequest,
+  { stage, options, rgbSize: { width, height } }: Asked,
   preview: Uint8Array,
 ): Extract<JobEvent, { type: 'preview' }> {
   if (!options.preview) throw new Error(`a preview of stage ${stage.stage}, which was asked for none`);
@@ -207,7 +222,7 @@ function previewEvent(
   return { type: 'preview', data: { stage: stage.stage, ...picture(options.preview.format, size, preview) } };
 }
 
-const latePicture = (request: StageRequest, { preview, decodeMs, encodeMs }: Behind): LatePicture => ({
+const latePicture = (request: Asked, { preview, decodeMs, encodeMs }: Behind): LatePicture => ({
   event: previewEvent(request, preview),
   decodeMs,
   encodeMs,
@@ -221,7 +236,7 @@ const picture = (
   format,
   width,
   height,
-  b64_json: encodeBase64(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer),
+  b64_json: toBase64(bytes),
 });
 
 /**

@@ -88,6 +88,10 @@ export interface StageCall extends ClockLimits {
   readonly onWorker?: (worker: string) => void;
 }
 
+/** A call whose request is on its way. */
+type SentCall = Omit<StageCall, 'body'>;
+type Clocks = ReturnType<typeof startClocks>;
+
 export interface StageServer {
   /** Runs a stage until its result is there; a late preview is behind it, see `StageResult`. */
   run(call: StageCall): Promise<StageOutcome>;
@@ -159,27 +163,10 @@ export function connectStageServer({
   const ask = (path: string, init: RequestInit) => fetcher(address(path), { ...init, redirect: 'manual' });
 
   return {
-    async run(call) {
+    run({ body, ...call }) {
       const clocks = startClocks(call);
-      let behind: StageResult['behind'] = null;
-      try {
-        const onProgress: StageCall['onProgress'] = (event) => {
-          // a body that ignores its signal may still speak when nobody waits for it any more
-          if (clocks.signal.aborted) return;
-          clocks.heard(event.event === 'queued' && event.position > 0);
-          call.onProgress(event);
-        };
-        const work = runCall({ ...call, signal: clocks.signal, onProgress });
-        // a body that ignores its signal must not hold the job: the abort itself ends the wait
-        const outcome = await Promise.race([work, clocks.aborted.then(failed)]);
-        if (!outcome.ok || !outcome.result.behind) return outcome;
-        clocks.computed();
-        behind = Promise.race([outcome.result.behind, clocks.aborted.then(() => null)]);
-        return { ok: true, result: { ...outcome.result, behind } };
-      } finally {
-        if (behind) void behind.then(clocks.stop);
-        else clocks.stop();
-      }
+      // whoever waits for the answer does not hold the body
+      return follow(call, clocks, send(call, body, clocks.signal));
     },
 
     async cancel(id, worker = null) {
@@ -209,16 +196,41 @@ export function connectStageServer({
       }),
   };
 
-  async function runCall(call: StageCall): Promise<StageOutcome> {
-    const lead = leadTo(affinity, call.id, { worker: call.worker ?? null, how: 'rather' });
-    const response = await reach(
-      ask(`v1/stages/${call.id}`, {
-        method: 'PUT',
-        headers: { ...authorized, ...lead, 'content-type': 'application/octet-stream' },
-        body: call.body as Uint8Array<ArrayBuffer>,
-        signal: call.signal,
-      }),
-    );
+  async function send(
+    { id, worker = null }: SentCall,
+    body: StageCall['body'],
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const lead = leadTo(affinity, id, { worker, how: 'rather' });
+    const headers = { ...authorized, ...lead, 'content-type': 'application/octet-stream' };
+    return ask(`v1/stages/${id}`, { method: 'PUT', headers, body: body as Uint8Array<ArrayBuffer>, signal });
+  }
+
+  /** The outcome of a call whose request was sent, within its limits. */
+  async function follow(call: SentCall, clocks: Clocks, sent: Promise<Response>): Promise<StageOutcome> {
+    let behind: StageResult['behind'] = null;
+    try {
+      const onProgress: StageCall['onProgress'] = (event) => {
+        // a body that ignores its signal may still speak when nobody waits for it any more
+        if (clocks.signal.aborted) return;
+        clocks.heard(event.event === 'queued' && event.position > 0);
+        call.onProgress(event);
+      };
+      const work = readAnswer({ ...call, signal: clocks.signal, onProgress }, sent);
+      // a body that ignores its signal must not hold the job: the abort itself ends the wait
+      const outcome = await Promise.race([work, clocks.aborted.then(failed)]);
+      if (!outcome.ok || !outcome.result.behind) return outcome;
+      clocks.computed();
+      behind = Promise.race([outcome.result.behind, clocks.aborted.then(() => null)]);
+      return { ok: true, result: { ...outcome.result, behind } };
+    } finally {
+      if (behind) void behind.then(clocks.stop);
+      else clocks.stop();
+    }
+  }
+
+  async function readAnswer(call: SentCall, sent: Promise<Response>): Promise<StageOutcome> {
+    const response = await reach(sent);
     if (response instanceof Unreachable)
       return failed({ reason: 'unreachable', detail: response.message, isAnswered: false });
     const named = workerIn(affinity, response);
@@ -313,7 +325,7 @@ function parseEvent(message: Message): StageEvent {
   return event.data;
 }
 
-async function readOutcome(body: ReadableStream<Uint8Array>, call: StageCall): Promise<StageOutcome> {
+async function readOutcome(body: ReadableStream<Uint8Array>, call: SentCall): Promise<StageOutcome> {
   const messages = readMessages(body, MAX_MESSAGE_BYTES);
   let isFollowed = false;
   try {
@@ -383,7 +395,7 @@ const nextMessage = (messages: AsyncGenerator<Message>): Promise<IteratorResult<
 function checkResult(
   message: Message,
   done: StageDone,
-  { options, numTokens, numValues, steps, evaluations, rgbSize }: StageCall,
+  { options, numTokens, numValues, steps, evaluations, rgbSize }: SentCall,
 ): Omit<StageResult, 'behind'> {
   if (done.steps_done !== steps) throw new InvalidResponse(`${done.steps_done} steps done, ${steps} asked for`);
   // a server that knows no cache evaluates every step, and need not say so

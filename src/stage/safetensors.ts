@@ -116,16 +116,19 @@ function parseHeader(text: Uint8Array): Header {
       metadata.push([key, text]);
     }
   }
-  // the format leaves no holes and no overlaps: sorted by offsets (an empty tensor before the one that begins with it),
-  // each begins where the last ended
+  // the format leaves no holes and no overlaps: each begins where the last ended
   let dataBytes = 0;
-  for (const [name, { begin, end }] of [...entries].sort((a, b) => a[1].begin - b[1].begin || a[1].end - b[1].end)) {
+  for (const [name, { begin, end }] of inOrder(entries)) {
     if (begin !== dataBytes) throw new SafetensorsError(`tensor ${name}: begins at ${begin}, expected ${dataBytes}`);
     dataBytes = end;
   }
   // fromEntries, not assignment: a key may be called __proto__
   return { metadata: Object.fromEntries(metadata), entries, dataBytes };
 }
+
+/** Entries in the order of their data; an empty tensor before the one that begins with it. */
+const inOrder = (entries: Header['entries']): Header['entries'] =>
+  [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
 
 function headerLength(prefix: Uint8Array): number {
   const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
@@ -134,20 +137,14 @@ function headerLength(prefix: Uint8Array): number {
   return Number(length);
 }
 
-/**
- * The message of a header and its data. Tensors are views of the data where that is its own and they are aligned, else
- * copies that do not pin what the data came in.
- */
-function materialise(header: Header, data: Uint8Array, isOwn: boolean): Message {
-  const tensors = header.entries.map(([name, { dtype, shape, begin, end }]): [string, Tensor] => {
-    // not `slice`: Node's Buffer has one that copies nothing
-    const bytes = isOwn && begin % 4 === 0 ? data.subarray(begin, end) : new Uint8Array(data.subarray(begin, end));
-    return [
-      name,
-      { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4) : bytes },
-    ];
+/** The message of a header and the bytes of its tensors, each in a buffer of its own: none pins another. */
+function materialise({ metadata, entries }: Header, bytesOf: (entry: Entry) => Uint8Array): Message {
+  const tensors = entries.map(([name, entry]): [string, Tensor] => {
+    const { dtype, shape } = entry;
+    const bytes = bytesOf(entry);
+    return [name, { shape, data: dtype === 'F32' ? new Float32Array(bytes.buffer) : bytes }];
   });
-  return { metadata: header.metadata, tensors: Object.fromEntries(tensors) };
+  return { metadata, tensors: Object.fromEntries(tensors) };
 }
 
 /** The one message that `bytes` holds. Throws SafetensorsError when it is malformed, cut, or followed by anything. */
@@ -160,7 +157,8 @@ export function decodeMessage(bytes: Uint8Array): Message {
   const header = parseHeader(bytes.subarray(PREFIX_BYTES, dataAt));
   if (bytes.length - dataAt !== header.dataBytes)
     throw new SafetensorsError(`the header says ${header.dataBytes} bytes of data, ${bytes.length - dataAt} follow`);
-  return materialise(header, bytes.subarray(dataAt), false);
+  // not `slice`: Node's Buffer has one that copies nothing
+  return materialise(header, ({ begin, end }) => new Uint8Array(bytes.subarray(dataAt + begin, dataAt + end)));
 }
 
 /**
@@ -171,17 +169,22 @@ export async function* readMessages(body: ReadableStream<Uint8Array>, maxBytes: 
   const reader = body.getReader();
   let rest: Uint8Array = new Uint8Array(0);
 
-  /** The next `count` bytes in a buffer of their own; null when the body ends right before them. */
-  async function take(count: number): Promise<Uint8Array | null> {
+  /** Whether the body goes on. */
+  async function hasMore(): Promise<boolean> {
+    while (rest.length === 0) {
+      const { done, value } = await reader.read();
+      if (done) return false;
+      rest = value;
+    }
+    return true;
+  }
+
+  /** The next `count` bytes in a buffer of their own; `more` follow them in the same message. */
+  async function take(count: number, more = 0): Promise<Uint8Array> {
     const bytes = new Uint8Array(count);
-    let at = 0;
-    while (at < count) {
-      if (rest.length === 0) {
-        const { done, value } = await reader.read();
-        if (done && at === 0) return null;
-        if (done) throw cut(count - at);
-        rest = value;
-      }
+    for (let at = 0; at < count; ) {
+      const missing = count - at + more;
+      if (!(await hasMore())) throw new SafetensorsError(`the body ends ${missing} bytes before its message does`);
       const part = rest.subarray(0, count - at);
       bytes.set(part, at);
       at += part.length;
@@ -189,19 +192,17 @@ export async function* readMessages(body: ReadableStream<Uint8Array>, maxBytes: 
     }
     return bytes;
   }
-  const cut = (missing: number) => new SafetensorsError(`the body ends ${missing} bytes before its message does`);
 
   try {
-    for (let prefix = await take(PREFIX_BYTES); prefix; prefix = await take(PREFIX_BYTES)) {
-      const length = headerLength(prefix);
-      const text = await take(length);
-      if (!text) throw cut(length);
-      const header = parseHeader(text);
+    while (await hasMore()) {
+      const length = headerLength(await take(PREFIX_BYTES));
+      const header = parseHeader(await take(length));
       if (length + header.dataBytes > maxBytes)
         throw new SafetensorsError(`a message of ${length + header.dataBytes} bytes is over the limit of ${maxBytes}`);
-      const data = await take(header.dataBytes);
-      if (!data) throw cut(header.dataBytes);
-      yield materialise(header, data, true);
+      const data = new Map<Entry, Uint8Array>();
+      for (const [, entry] of inOrder(header.entries))
+        data.set(entry, await take(entry.end - entry.begin, header.dataBytes - entry.end));
+      yield materialise(header, (entry) => data.get(entry) as Uint8Array);
     }
   } finally {
     await reader.cancel().catch(() => {}); // the body may be broken already; there is nothing left to lose

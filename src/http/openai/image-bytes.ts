@@ -1,6 +1,6 @@
 /** Finished images out of storage, as bytes, as text, as an address. */
-import { encodeBase64 } from 'hono/utils/encode';
 import type { DoneJob } from '../../doors/openai.ts';
+import { toBase64 } from '../../job/base64.ts';
 import { imageKey } from '../../job/image-key.ts';
 import type { ImageView } from '../../job/job.ts';
 import { bucketOf } from '../../job/job-object.ts';
@@ -22,7 +22,7 @@ export async function imageBytes(env: Env, id: string, { format }: Pick<ImageVie
 }
 
 export const imageBase64 = async (env: Env, id: string, image: ImageView): Promise<string> =>
-  encodeBase64(await imageBytes(env, id, image));
+  toBase64(new Uint8Array(await imageBytes(env, id, image)));
 
 /** The image's address, open to whoever has it for an hour. */
 export const imageUrl = async (env: Env, origin: string, job: DoneJob): Promise<string> =>
