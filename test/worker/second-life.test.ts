@@ -117,14 +117,14 @@ describe('a request whose job never came', () => {
     const key = await openAccount();
     const account = accountIdOf(key);
     const id = await newJobId(env.SIGNING_SECRET);
-    const begin = (instance: AccountObject, quoted: number) =>
+    const begin = (instance: AccountObject, quoted: number, other = { id, key: idempotency.key }) =>
       instance.start(instance.keys()[0]?.id as string, {
         requestId: 'r',
-        jobIds: [id],
+        jobIds: [other.id],
         work,
         price: { ...price, quoted },
         user: null,
-        idempotency,
+        idempotency: { ...idempotency, key: other.key },
       });
     expect(await inAccount(account, (instance) => begin(instance, 700))).toMatchObject({ kind: 'new' });
     return { account, id, begin };
@@ -160,6 +160,25 @@ describe('a request whose job never came', () => {
     });
     expect(await inAccount(account, (instance) => instance.confirm(id))).toBe('gone');
     expect(await inAccount(account, (instance) => instance.view()?.balance.held)).toBe(0);
+  });
+
+  test('is not taken for lost where it is entered while the alarm asks for others', async () => {
+    const { account, id, begin } = await entered();
+    const later = await newJobId(env.SIGNING_SECRET);
+    await inAccount(account, async (instance, sql) => {
+      sql.exec('UPDATE job SET created_at = created_at - 61000');
+      const ending = async (name: string) => {
+        if (name !== id) return null;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        begin(instance, 700, { id: later, key: 'another' });
+        return null;
+      };
+      const JOBS = { getByName: (name: string) => ({ ending: () => ending(name) }) };
+      Object.defineProperty(instance, 'env', { value: { ...env, JOBS }, configurable: true });
+      await instance.alarm();
+    });
+    expect(await inAccount(account, (instance) => instance.confirm(id))).toBe('gone');
+    expect(await inAccount(account, (instance) => instance.confirm(later))).toBe('held');
   });
 
   test('leaves no hold behind when the content of its account is erased', async () => {
