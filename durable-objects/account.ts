@@ -82,7 +82,7 @@ const ENTRIES_A_PAGE = 30;
 /** requests forgotten in one round */
 const REQUESTS_A_ROUND = 1000;
 /** how exactly a key's last use is kept */
-const USE_PRECISION_MS = 60_000;
+const USE_PRECISION_MS = 3_600_000;
 
 export class AccountObject extends DurableObject<AccountEnv> implements AccountCalls {
   readonly #sql: SqlStorage;

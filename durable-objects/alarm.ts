@@ -3,8 +3,10 @@
  * remembered, and set anew where that is not known.
  */
 export interface Alarm {
-  /** Reads what it is set to; before that, and after `forget`, it is not known. */
-  read(): Promise<void>;
+  /**
+   * Reads what it is set to, null: nothing, as while it comes. Before that, and after `forget`, it is not known.
+   */
+  read(): Promise<number | null>;
   /** It has come, and is set to nothing. */
   came(): void;
   /** Sets it to `at`, unless it comes sooner. */
@@ -25,7 +27,9 @@ export function makeAlarm(storage: Pick<DurableObjectStorage, 'getAlarm' | 'setA
   };
   return {
     async read() {
-      known = await storage.getAlarm();
+      const at = await storage.getAlarm();
+      known = at;
+      return at;
     },
     came() {
       known = null;

@@ -3,13 +3,15 @@
  * the line of jobs that wait for one. It holds no latents and no prompts. What it decides is in src/fleet/desk.ts.
  *
  * Its state is in memory. Slots are leases that the jobs renew, and a waiting job asks again by an alarm of its own, so
- * nothing is lost with it but order and what it knew of its servers; both are written now and then, and read back.
+ * nothing is lost with it but order and what it knew of its servers; both are written now and then, and read back. One
+ * that begins anew where many waited keeps the slots free that were held, until their holders have renewed them.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { demandEvent } from '../src/fleet/demand.ts';
 import { type Desk, makeDesk, type SavedDesk, type SavedServers, type Turn } from '../src/fleet/desk.ts';
 import type { DeskServer } from '../src/fleet/desk-state.ts';
 import { dispatcherName, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
+import { type LineNow, type LineRows, makeLineRows } from '../src/fleet/line-rows.ts';
 import type {
   Admission,
   AdmissionRequest,
@@ -23,7 +25,7 @@ import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import type { DispatcherCalls, JobCalls, Objects } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
-import { makeAlarm } from './alarm.ts';
+import { type Alarm, makeAlarm } from './alarm.ts';
 import { heard } from './isolate.ts';
 import { type DemandEnv, makeTeller, type Teller } from './tell-demand.ts';
 
@@ -34,15 +36,8 @@ export interface DispatcherEnv extends FleetEnv, DemandEnv {
 
 /** Longest wait for a job that is called. */
 const CALL_MS = 5_000;
-/**
- * How often, at most, the line and the paces are written, and how much longer for each job in the line; breakers are as
- * soon as they change.
- */
-const SAVE_MS = { least: 1000, aJob: 5 } as const;
-/** While nobody waits, paces are written more seldom. */
-const IDLE_SAVE_MS = 300_000;
 /** When a line that was read back is looked at: by then, who holds a slot has renewed it. */
-const FIRST_LOOK_MS = 15_000;
+const FIRST_LOOK_MS = 12_000;
 /** Most places that are written: the oldest. Those behind ask again by themselves. */
 const MAX_SAVED = 2_000;
 /** The row's key. */
@@ -50,8 +45,8 @@ const DESK = 'desk';
 
 export class DispatcherObject extends DurableObject<DispatcherEnv> implements DispatcherCalls {
   readonly #desk: Desk;
-  #savedAt = 0;
-  #isLineSaved = false;
+  readonly #alarm: Alarm;
+  readonly #lineRows: LineRows;
   #savedBreakers: string;
   readonly #teller: Teller;
   /** servers that are out, as the log knows */
@@ -60,15 +55,17 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   constructor(ctx: DurableObjectState, env: DispatcherEnv) {
     super(ctx, env);
     const saved = ctx.storage.kv.get<SavedDesk>(DESK) ?? null;
-    this.#isLineSaved = (saved?.line.length ?? 0) > 0;
+    const wasLine = (saved?.line.length ?? 0) > 0;
+    this.#lineRows = makeLineRows(wasLine);
     this.#savedBreakers = breakersIn(saved?.servers ?? []);
     this.#desk = makeDesk(saved, Date.now());
     this.#outs = new Set(this.#desk.outs().keys());
-    // of those in the line some may have gone meanwhile, and nobody else may ask
-    if (saved && saved.line.length > 0) {
-      const alarm = makeAlarm(ctx.storage);
-      void alarm.read().then(() => alarm.by(Date.now() + FIRST_LOOK_MS));
-    }
+    this.#alarm = makeAlarm(ctx.storage);
+    ctx.blockConcurrencyWhile(async () => {
+      await this.#alarm.read();
+      // of those in the line some may have gone meanwhile, and nobody else may ask
+      if (wasLine) this.#alarm.by(Date.now() + FIRST_LOOK_MS);
+    });
     this.#teller = makeTeller(
       () => this.env,
       ctx.storage.kv,
@@ -80,12 +77,18 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     const servers = await this.#servers();
     const answer = await this.#desk.ask(request, servers, Date.now());
     const own = this.#giveOut(servers, request.job);
-    await this.#keep(servers);
+    this.#keep(servers);
     return own ? { kind: 'slot', slot: own.slot } : answer;
   }
 
   renew(request: SlotRequest, slot: Slot): boolean {
-    return this.#desk.renew(request, slot, Date.now());
+    const now = Date.now();
+    const isRenewed = this.#desk.renew(request, slot, now);
+    // whoever is alive sees to it that the slots of those who are not go on, and that the line is written
+    const line = this.#line();
+    if (line.leaseEndsAt !== null && line.leaseEndsAt <= now) this.ctx.waitUntil(this.#goOn());
+    else if (this.#lineRows.isDue(line, now)) this.#save(now);
+    return isRenewed;
   }
 
   async release(job: string, released: Released): Promise<void> {
@@ -108,6 +111,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   }
 
   override async alarm(): Promise<void> {
+    this.#alarm.came();
     await this.#goOn();
   }
 
@@ -115,7 +119,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   async #goOn(): Promise<void> {
     const servers = await this.#servers();
     this.#giveOut(servers, null);
-    await this.#keep(servers);
+    this.#keep(servers);
   }
 
   /** Gives out free slots. The one of `asking`, who is told by the answer; every other job is called. */
@@ -147,7 +151,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   }
 
   /** Writes what is to outlive this object, and sees to it that it wakes when something is due. */
-  async #keep(servers: readonly DeskServer[]): Promise<void> {
+  #keep(servers: readonly DeskServer[]): void {
     const now = Date.now();
     this.#logOuts();
     const tellAt = this.#teller.look(this.#desk.waiting(), now, () =>
@@ -158,24 +162,23 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
         now,
       }),
     );
-    const dues = [this.#desk.dueAt(servers, now), tellAt].filter((at) => at !== null);
-    if (dues.length > 0) {
-      const due = Math.min(...dues);
-      const alarm = await this.ctx.storage.getAlarm();
-      if (alarm === null || alarm > due) await this.ctx.storage.setAlarm(due);
-    }
-    const breakers = breakersIn(this.#desk.saveServers());
-    const { size } = this.#desk.waiting();
-    const isDue =
-      now - this.#savedAt >= (size > 0 ? SAVE_MS.least + SAVE_MS.aJob * size : IDLE_SAVE_MS) ||
-      // who waited once must not be read back as waiting
-      (size === 0 && this.#isLineSaved);
-    if (breakers === this.#savedBreakers && !isDue) return;
-    this.#savedAt = now;
-    this.#savedBreakers = breakers;
+    const line = this.#line();
+    const dues = [this.#desk.dueAt(servers, now), this.#lineRows.lookAt(line, now), tellAt].filter((at) => at !== null);
+    if (dues.length > 0) this.#alarm.by(Math.min(...dues));
+    const isChanged = breakersIn(this.#desk.saveServers()) !== this.#savedBreakers;
+    if (this.#lineRows.isDue(line, now) || isChanged) this.#save(now);
+  }
+
+  #line(): LineNow {
+    const { size: jobs, arrivals } = this.#desk;
+    return { jobs, arrivals, leaseEndsAt: this.#desk.leaseEndsAt() };
+  }
+
+  #save(now: number): void {
     const state = this.#desk.save();
+    this.#savedBreakers = breakersIn(state.servers);
     const line = [...state.line].sort((a, b) => a.since - b.since).slice(0, MAX_SAVED);
-    this.#isLineSaved = line.length > 0;
+    this.#lineRows.written(this.#line(), now);
     this.ctx.storage.kv.put(DESK, { ...state, line });
   }
 

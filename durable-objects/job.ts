@@ -24,14 +24,24 @@ import {
   lettersAtErasure,
 } from '../src/job/outbox.ts';
 import { viewPlan } from '../src/job/plan.ts';
-import { chargeAtEnd, endOf, excessWork, newRecord, pauseLeft, receiptOf, timesAfter } from '../src/job/record.ts';
+import {
+  chargeAtEnd,
+  endOf,
+  excessWork,
+  isWaitingOnly,
+  LONGEST_PAUSE_MS,
+  newRecord,
+  pauseLeft,
+  receiptOf,
+  timesAfter,
+} from '../src/job/record.ts';
 import type { JobCalls, JobWithLogs, NewJob, Reckoning } from '../src/job/rpc.ts';
 import { isLastRoom, roomName } from '../src/job/story.ts';
 import { Unreadable } from '../src/job/unreadable.ts';
 import { costOf, viewJob } from '../src/job/view.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Alarm, makeAlarm } from './alarm.ts';
-import { readAttempts } from './attempts.ts';
+import { isCutOff, readAttempts } from './attempts.ts';
 import { appendEvents, heardSteps, readEvents, readLastEvent, readStory } from './event-tables.ts';
 import { deleteLatents } from './job-latents.ts';
 import { type Ending, type JobEnv, LEASE_MS, messageOf } from './job-parts.ts';
@@ -48,6 +58,8 @@ import { close, makeWatchers } from './watch.ts';
 
 /** When to try again after a fault of ours, or of the configuration. */
 const FAULT_PAUSE_MS = 60_000;
+/** An object that began anew for its alarm has it by then. */
+const WAKES_MS = 1_000;
 /** How long an erasure waits for the walk it ends. */
 const WALK_END_MS = 10_000;
 
@@ -71,6 +83,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #outbox: Outbox;
   readonly #walk: Walk;
   #walking: Promise<'over' | 'waits'> | null = null;
+  /** the alarm has come, or the job was called, since this incarnation began */
+  #hasWoken = false;
 
   constructor(ctx: DurableObjectState, env: JobEnv) {
     super(ctx, env);
@@ -114,15 +128,30 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       const now = Date.now();
       const row = this.#row();
       const due = row && !isLastRoom(row.room) ? now + pauseLeft(row, now) : nextLetterAt(this.#rows, now);
-      await this.#alarm.read();
-      if (due !== null) this.#alarm.by(due);
+      const at = await this.#alarm.read();
+      if (due !== null && !(row && this.#sleepsOn(row, at))) this.#alarm.by(due);
     });
+  }
+
+  /**
+   * Whether a job that waits is woken as it should be, although its object began anew: by the alarm that is set, or by
+   * the one that comes now. Setting one is a row, and however often somebody looks at a job that waits, it costs none.
+   */
+  #sleepsOn(row: JobRecord, alarmAt: number | null): boolean {
+    if (!isWaitingOnly(row) || isCutOff(readAttempts(this.#rows).at(-1))) return false;
+    if (alarmAt !== null) return alarmAt - Date.now() <= LONGEST_PAUSE_MS;
+    // while it comes nothing is set; where nothing comes either, it is set after all
+    setTimeout(() => {
+      if (!this.#hasWoken && this.#isOpen()) this.#alarm.by(Date.now());
+    }, WAKES_MS);
+    return true;
   }
 
   async create({
     id,
     account,
     regions = [''],
+    dispatcher = null,
     request,
     plan,
     deadlineSeconds,
@@ -146,6 +175,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     });
     // of an erased job that comes again its account knows nothing yet
     if (isNew) this.#walk.forget();
+    if (isNew && dispatcher !== null) this.#slots.admittedBy(dispatcher);
     if (isNew) this.#go();
     if (isNew) logLine('job_created', { job_id: id, model: request.model, preset: request.schedule.preset });
     return this.view(null);
@@ -248,11 +278,13 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   /** The alarm of a lease, of a wait that is over, or of a letter. */
   override async alarm(): Promise<void> {
     this.#alarm.came();
+    this.#hasWoken = true;
     await this.#walkAndTell();
   }
 
   /** The job goes on now, with an alarm behind it in case this incarnation does not live. */
   #go(): void {
+    this.#hasWoken = true;
     this.#alarm.by(Date.now() + LEASE_MS);
     this.ctx.waitUntil(this.#walkAndTell());
   }

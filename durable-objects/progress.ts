@@ -7,7 +7,7 @@ import type { StageProgress } from '../src/stage/client.ts';
 
 /** Who watches hears at most this often. */
 const LIVE_MS = 100;
-/** Steps of a stage that are stored on the way, at the ends of its first three quarters; the last one comes besides. */
+/** Steps of a stage that are stored on the way, at the ends of its first three quarters. */
 const STORED_ON_THE_WAY = 3;
 const STORE_MS = 2000;
 
@@ -25,6 +25,8 @@ export interface Progress {
    * end counts every step that was heard of.
    */
   flush(): void;
+  /** The newest step where it is not stored: the caller stores it, with what its stage made. */
+  take(): Heard | null;
   /** The newest sign of life, where it is not stored. */
   latest(): Heard | null;
 }
@@ -57,18 +59,32 @@ export function makeProgress({
   const tellSoon = (): void => {
     if (timer !== null) return;
     tellNow();
-    timer = setTimeout(() => {
-      timer = null;
-      if (untold.length > 0) tellSoon();
-    }, LIVE_MS);
+    timer = setTimeout(tellLater, LIVE_MS);
   };
+  const tellLater = (): void => {
+    timer = null;
+    if (untold.length > 0) tellSoon();
+  };
+
+  /** The newest step that is not stored; what was heard before it is told. */
+  function take(): Heard | null {
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
+    const last = newest;
+    newest = null;
+    const isStep = last?.event.type === 'step';
+    // who watches gets it once it is stored
+    if (isStep && untold.at(-1) === last) untold.pop();
+    tellNow();
+    return isStep ? last : null;
+  }
 
   return {
     add(job, stage, progress) {
       const heard = { event: toEvent(job, stage, progress), at: Date.now() };
       if (stored.stage !== stage) stored = { stage, onTheWay: 0, at: heard.at };
       if (progress.event === 'step' && isStored(progress, stored, heard.at)) {
-        stored = { stage, onTheWay: stored.onTheWay + (progress.step < progress.steps ? 1 : 0), at: heard.at };
+        stored = { stage, onTheWay: stored.onTheWay + 1, at: heard.at };
         newest = null;
         tellNow();
         store(heard);
@@ -76,30 +92,26 @@ export function makeProgress({
       }
       newest = heard;
       untold.push(heard);
-      tellSoon();
+      // the last one is stored with its stage, which is done in a moment
+      if (progress.event === 'step' && progress.step >= progress.steps) timer ??= setTimeout(tellLater, LIVE_MS);
+      else tellSoon();
     },
     flush() {
-      if (timer !== null) clearTimeout(timer);
-      timer = null;
-      const last = newest;
-      newest = null;
-      if (last?.event.type === 'step') {
-        if (untold.at(-1) === last) untold.pop();
-        tellNow();
-        store(last);
-      } else tellNow();
+      const last = take();
+      if (last) store(last);
     },
+    take,
     latest: () => newest,
   };
 }
 
-/** Whether a step is stored at once: the last of its stage, and three on the way where steps are slow. */
+/** Whether a step is stored at once: three on the way where steps are slow, and never the last. */
 function isStored(
   { step, steps }: { readonly step: number; readonly steps: number },
   so: Stored,
   now: number,
 ): boolean {
-  if (step >= steps) return true;
+  if (step >= steps) return false;
   const next = so.onTheWay + 1;
   return next <= STORED_ON_THE_WAY && now - so.at >= STORE_MS && step >= (steps * next) / (STORED_ON_THE_WAY + 1);
 }

@@ -20,10 +20,10 @@ const LONGEST_CONFIRM_PAUSE_MS = 10_000;
 
 export interface Readiness {
   /**
-   * Whether stage `stage` may go out. Where not, the row says until when the job waits, or how it has ended. The slot
-   * is asked for, unless it was before.
+   * Null where stage `stage` may go out. Where not, when to look again; 0: the row says until when the job waits, or
+   * how it has ended. The slot is asked for, unless it was before.
    */
-  of(row: JobRecord, stage: number, askedBefore: Promise<Asked> | null): Promise<boolean>;
+  of(row: JobRecord, stage: number, askedBefore: Promise<Asked> | null): Promise<number | null>;
   /** What a stage asks of the dispatchers, after the stages of `usage`. */
   wantedFor(row: JobRecord, stage: number, usage: readonly StageUsage[]): Wanted;
   /** A job that comes again has to ask its account anew. */
@@ -37,37 +37,38 @@ export function makeReadiness(parts: Parts): Readiness {
   /** its account has said that it may begin */
   let isConfirmed = false;
 
-  async function of(row: JobRecord, stage: number, askedBefore: Promise<Asked> | null): Promise<boolean> {
+  async function of(row: JobRecord, stage: number, askedBefore: Promise<Asked> | null): Promise<number | null> {
     const asked = askedBefore ?? slots.ask(wantedFor(row, stage, readableUsage(rows)));
     const [mayBegin, said] = await Promise.all([isConfirmed || confirm(row), asked]);
     const current = parts.row();
     // ended, or gone, or walked by another meanwhile
-    if (!current || roomName(current.room) !== roomName(row.room)) return false;
+    if (!current || roomName(current.room) !== roomName(row.room)) return 0;
     if (!mayBegin) {
       slots.done({ kind: 'dropped' }, null);
-      return false;
+      return 0;
     }
-    if (said.kind === 'slot' || slots.held) return true;
-    wait(current, stage, said);
-    return false;
+    return said.kind === 'slot' || slots.held ? null : wait(current, stage, said);
   }
 
-  /** The job waits for a slot, or has waited too long. */
-  function wait(row: JobRecord, stage: number, said: Exclude<Asked, { kind: 'slot' }>): void {
+  /** The job waits for a slot, or has waited too long: when it looks again. */
+  function wait(row: JobRecord, stage: number, said: Exclude<Asked, { kind: 'slot' }>): number {
     const line = said.kind === 'line' ? said : null;
     const now = Date.now();
     const waits = whileWaiting(row, stage, line, { patience: parts.limits(), now });
     if (!waits) {
       parts.fail(row, 'no_capacity', describeFailure({ reason: 'no_server' }));
-      return;
+      return 0;
     }
     // nobody could take it, whoever was free: somebody has to look
     if (!line && row.busySince === null) logLine('alert', { job_id: row.id, what: 'no_server' });
-    rows.transact(() => {
-      updateRow(rows, { ...waits.changes, confirmedAt: row.confirmedAt ?? now });
-      if (waits.event) parts.append(waits.event);
-    });
+    // however long it waits, nothing more is stored
+    if (waits.changes || row.confirmedAt === null)
+      rows.transact(() => {
+        updateRow(rows, { ...waits.changes, confirmedAt: row.confirmedAt ?? now });
+        if (waits.event) parts.append(waits.event);
+      });
     parts.notify();
+    return waits.lookAt;
   }
 
   /** What a stage asks of the dispatchers. */

@@ -128,11 +128,13 @@ export function makeStageSender(parts: Parts): StageSender {
   async function follow(row: JobRecord, run: Run, sent: Promise<StageOutcome>): Promise<Ran> {
     const { begun, controller, engineClass } = run;
     let behind: Promise<unknown> | null = null;
+    let isDone = false;
     const fail = (): void => parts.fail(row, 'deadline_exceeded', 'The job was not done by its deadline.');
     const deadline = row.deadlineAt === null ? null : setTimeout(fail, timeLeft(row, begun));
     const renewal = setInterval(() => void slots.renew(run.wanted), RENEW_MS);
     try {
       const outcome = await sent;
+      isDone = outcome.ok;
       if (outcome.ok) ({ behind } = outcome.result);
       const end = Date.now();
       computedMs = end - run.computesSince;
@@ -140,7 +142,8 @@ export function makeStageSender(parts: Parts): StageSender {
     } finally {
       if (deadline !== null) clearTimeout(deadline);
       clearInterval(renewal);
-      progress.flush();
+      // the last step of a stage that is done is stored with what it made
+      if (!isDone) progress.flush();
       void Promise.resolve(behind).then(() => inFlight.delete(controller));
     }
   }

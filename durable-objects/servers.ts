@@ -44,6 +44,8 @@ export interface Servers {
   without(request: Undispatched): Promise<Slot | null>;
   /** Whether a server that is none of these is configured for a model in the regions. */
   hasOther(ids: readonly string[], model: string, regions: readonly string[]): boolean;
+  /** Whether a server of this id is configured. */
+  isThere(id: string): boolean;
   /** The account as stage servers and dispatchers know it: not who it is. */
   tagOf(account: string): Promise<string>;
   /** The server of a backend; null where none of that id is configured. Throws where the configuration is wrong. */
@@ -137,6 +139,7 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
     },
     hasOther: (ids, model, regions) =>
       backendsIn(regions, backendsFor(model)).some(({ id, weight }) => weight > 0 && !ids.includes(id)),
+    isThere: (id) => (open()?.server(id) ?? null) !== null,
     byId: (id) => opened().server(id),
     all: () => opened().all(),
   };

@@ -1,8 +1,10 @@
 /**
- * The slot a job holds at a stage server, or waits for: asked for at the dispatchers of its regions, in their order,
- * renewed while a stage runs, and given back with what came of it.
+ * The slot a job holds at a stage server, or waits for: asked for at the dispatchers of its regions, renewed while a
+ * stage runs, and given back with what came of it. A job waits where its turn comes soonest, by what the first few
+ * dispatchers say that have servers which are well. No question overtakes what its dispatcher was told before.
  */
 import type { Released, Slot, SlotAnswer, SlotOutcome, SlotRequest } from '../src/fleet/slots.ts';
+import { isSlot, slotAnswer } from '../src/fleet/told.ts';
 import { logLine } from '../src/job/log.ts';
 import type { DispatcherCalls, Objects, Remote } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -10,6 +12,9 @@ import type { Servers } from './servers.ts';
 
 /** Longest wait for a dispatcher: then the job goes on without. */
 const ASK_MS = 3_000;
+/** Lines that are looked at for the shortest one; nobody looks further who waits for less than this. */
+const MOST_LINES = 3;
+const SHORT_MS = 5_000;
 
 /** A slot that the job holds. */
 export interface HeldSlot extends Slot {
@@ -33,6 +38,8 @@ export type Asked =
 export interface Slots {
   /** the slot the job holds; null: none */
   readonly held: HeldSlot | null;
+  /** The dispatcher that has let the job in: its first stage is asked for there first. */
+  admittedBy(dispatcher: string): void;
   /**
    * Asks for a slot, unless it is held or being asked for. Never rejects: where no dispatcher answers, a server is
    * chosen without.
@@ -42,7 +49,7 @@ export interface Slots {
   turn(dispatcher: string, slot: Slot): boolean;
   /**
    * The stage is over: its slot is given back, and where another follows, asked for in the same breath. Returns the
-   * answer to that; null where nothing is asked for.
+   * answer to that; null where nothing is asked for. What is asked for at once all the same takes the slot along.
    */
   done(outcome: SlotOutcome, next: Wanted | null): Promise<Asked> | null;
   /** The job is alive, in the stage that the slot is for. Never rejects. */
@@ -52,6 +59,12 @@ export interface Slots {
    * before the object slept. Never rejects: a slot not given back ends with its lease.
    */
   end(mayStandIn: readonly string[]): Promise<void>;
+}
+
+/** A slot whose stage is over, and what came of that. */
+interface Over {
+  readonly slot: HeldSlot;
+  readonly outcome: SlotOutcome;
 }
 
 export interface SlotsEnv {
@@ -65,6 +78,11 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
   let hasAsked = false;
   /** dispatchers in whose lines the job stands */
   let lines = new Set<string>();
+  let admitting: string | null = null;
+  /** a slot that is over, as long as the next question may take it along */
+  let over: Over | null = null;
+  /** what dispatchers are being told: a question waits for it */
+  const told = new Map<string, Promise<unknown>>();
 
   const call = async <T>(name: string, ask: (stub: Remote<DispatcherCalls>) => Promise<T>): Promise<T> =>
     within(ASK_MS, 'the dispatcher', ask(env().DISPATCHERS.getByName(name)));
@@ -73,16 +91,33 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     logLine('dispatcher_not_reached', { job_id: job, dispatcher: name, error: String(error) });
   };
 
+  /** Tells a dispatcher something. Never rejects. */
+  function tell(name: string, what: (stub: Remote<DispatcherCalls>) => Promise<unknown>): Promise<unknown> {
+    const telling: Promise<unknown> = Promise.all([told.get(name), call(name, what).catch(notReached(name))]).then(
+      () => {
+        if (told.get(name) === telling) told.delete(name);
+      },
+    );
+    told.set(name, telling);
+    return telling;
+  }
+
   /** Leaves every line but this one. */
   async function leaveBut(name: string | null): Promise<void> {
     const left = [...lines].filter((other) => other !== name);
     lines = new Set(name !== null && lines.has(name) ? [name] : []);
-    await Promise.all(left.map((other) => call(other, (stub) => stub.leave(job)).catch(notReached(other))));
+    await Promise.all(left.map((other) => tell(other, (stub) => stub.leave(job))));
   }
 
-  async function giveBack({ dispatcher, lease }: HeldSlot, outcome: SlotOutcome): Promise<void> {
-    if (dispatcher === null) return;
-    await call(dispatcher, (stub) => stub.release(job, { lease, outcome })).catch(notReached(dispatcher));
+  async function giveBack({ dispatcher, lease, backend }: HeldSlot, outcome: SlotOutcome): Promise<void> {
+    if (dispatcher !== null) await tell(dispatcher, (stub) => stub.release(job, { lease, outcome, backend }));
+  }
+
+  /** The slot that is over, which nothing takes along. */
+  async function giveBackOver(): Promise<void> {
+    const { slot, outcome } = over ?? {};
+    over = null;
+    if (slot && outcome) await giveBack(slot, outcome);
   }
 
   /** A slot that was given while nobody looked: kept where there is a use for it. */
@@ -103,57 +138,84 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       void giveBack({ ...late.slot, dispatcher: name }, { kind: 'dropped' });
   }
 
-  async function askAll(
-    { request: asked, account, regions }: Wanted,
-    before: HeldSlot | null,
-    outcome: SlotOutcome,
-  ): Promise<Asked> {
-    const request = { ...asked, account: await servers.tagOf(account) };
-    const configured = servers.dispatchers(regions, request.needs.model, request.tried);
+  /** Where a stage is asked for, in this order. */
+  function namesFor({ request, regions }: Wanted, before: Over | null): readonly string[] {
+    const { needs, tried, hasBegun } = request;
+    const configured = servers.dispatchers(regions, needs.model, tried);
+    const isFirst = !hasBegun && tried.length === 0;
     // where the job is it stays as long as that works
-    const home = before?.dispatcher ?? null;
-    const names = new Set(home !== null && configured.includes(home) ? [home, ...configured] : configured);
-    const released = (name: string): Released | null =>
-      before && name === home ? { lease: before.lease, outcome } : null;
-    if (before && home !== null && !names.has(home)) void giveBack(before, outcome);
-    let waits: Asked | null = null;
+    const home = before?.outcome.kind === 'done' ? before.slot.dispatcher : [...lines][0];
+    const first = home ?? (isFirst ? admitting : null);
+    return [...new Set(first !== null && configured.includes(first) ? [first, ...configured] : configured)];
+  }
+
+  /** The answer of one dispatcher; null where it gives none in time. */
+  async function askOne(name: string, question: SlotRequest): Promise<SlotAnswer | null> {
+    await told.get(name);
+    const asked = Promise.resolve().then(() => env().DISPATCHERS.getByName(name).ask(question));
+    const answered = within(ASK_MS, 'the dispatcher', asked).then((value) => slotAnswer(value, servers.isThere));
+    return answered.catch((error) => {
+      notReached(name)(error);
+      asked.then((late) => takeLate(name, late)).catch(() => undefined);
+      return null;
+    });
+  }
+
+  async function askAll(wanted: Wanted, before: Over | null): Promise<Asked> {
+    const { regions, account } = wanted;
+    const names = namesFor(wanted, before);
+    const [first] = names;
+    // only the first one is sure to be asked
+    const released: Released | null = before && before.slot.dispatcher === first ? releasedOf(before) : null;
+    if (before && !released) void giveBack(before.slot, before.outcome);
+    const request = { ...wanted.request, account: await servers.tagOf(account) };
+    let down: Asked | null = null;
+    const up: { readonly name: string; readonly position: number; readonly etaMs: number | null }[] = [];
     let isAway = false;
     for (const name of names) {
-      const question = { ...request, released: released(name) };
-      const asked = Promise.resolve().then(() => env().DISPATCHERS.getByName(name).ask(question));
-      const answer = await within(ASK_MS, 'the dispatcher', asked).catch((error) => {
-        notReached(name)(error);
-        asked.then((late) => takeLate(name, late)).catch(() => undefined);
-        return null;
-      });
-      if (answer === null) isAway = true;
-      else if (answer.kind === 'slot') {
+      const answer = await askOne(name, { ...request, released: name === first ? released : null });
+      if (answer?.kind === 'slot') {
         lines.delete(name);
         void leaveBut(null);
         take({ ...answer.slot, dispatcher: name });
         return { kind: 'slot' };
-      } else if (answer.kind === 'line') {
-        lines.add(name);
-        waits ??= { kind: 'line', position: answer.position, etaMs: answer.etaMs };
-        // the servers there are well: it is waited for one of them
-        if (!answer.isDown) {
-          void leaveBut(name);
-          return { kind: 'line', position: answer.position, etaMs: answer.etaMs };
-        }
-      } else if (answer.kind === 'none')
+      }
+      if (answer?.kind === 'line') lines.add(name);
+      // called meanwhile, or ended
+      if (held || isOver) {
+        await leaveBut(null);
+        return held ? { kind: 'slot' } : { kind: 'none' };
+      }
+      if (answer === null) isAway = true;
+      else if (answer.kind === 'none')
         logLine('no_server', { job_id: job, dispatcher: name, unfit: JSON.stringify(answer.unfit) });
+      else if (answer.kind === 'line') {
+        const { position, etaMs, isDown } = answer;
+        if (isDown) down ??= { kind: 'line', position, etaMs };
+        else up.push({ name, position, etaMs });
+        // what has begun goes first where it is, whatever the estimate for those who come says
+        const isNear = !isDown && (request.hasBegun || (etaMs ?? SHORT_MS + 1) <= SHORT_MS);
+        if (isNear || up.length === MOST_LINES) break;
+      }
     }
-    if (waits || !isAway) return waits ?? { kind: 'none' };
+    const best = up.toSorted((a, b) => orLongest(a.etaMs) - orLongest(b.etaMs))[0];
+    if (best) {
+      void leaveBut(best.name);
+      return { kind: 'line', position: best.position, etaMs: best.etaMs };
+    }
+    if (down || !isAway) return down ?? { kind: 'none' };
     const slot = await servers.without({ ...request, regions });
     if (!slot) return { kind: 'none' };
     take({ ...slot, dispatcher: null });
     return { kind: 'slot' };
   }
 
-  function begin(wanted: Wanted, before: HeldSlot | null, outcome: SlotOutcome): Promise<Asked> {
+  function begin(wanted: Wanted, before: Over | null): Promise<Asked> {
     hasAsked = true;
-    const question = askAll(wanted, before, outcome).then(async (answer): Promise<Asked> => {
+    const asked = askAll(wanted, before).finally(() => {
       if (asking === question) asking = null;
+    });
+    const question = asked.then(async (answer): Promise<Asked> => {
       // the job ended meanwhile
       if (isOver) await leaveBut(null);
       return held ? { kind: 'slot' } : answer;
@@ -170,22 +232,33 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       // an erased job may come again, and asks like any other
       isOver = false;
       if (held) return Promise.resolve({ kind: 'slot' });
-      return asking ?? begin(wanted, null, { kind: 'dropped' });
+      if (asking) return asking;
+      const before = over;
+      over = null;
+      return begin(wanted, before);
+    },
+    admittedBy(dispatcher) {
+      admitting = dispatcher;
     },
     turn(dispatcher, slot) {
       // a job that asked meanwhile has it already
       if (held) return held.dispatcher === dispatcher && held.lease === slot.lease;
-      if (isOver) return false;
+      if (isOver || !isSlot(slot) || !servers.isThere(slot.backend)) return false;
       lines.delete(dispatcher);
       held = { ...slot, dispatcher };
       void leaveBut(null);
       return true;
     },
     done(outcome, next) {
-      const before = held;
+      const slot = held;
       held = null;
-      if (next && !isOver) return begin(next, before, outcome);
-      if (before) void giveBack(before, outcome);
+      const before = slot && { slot, outcome };
+      if (next && !isOver) return begin(next, before);
+      if (!before) return null;
+      void giveBackOver();
+      over = before;
+      // a stage that is tried again is asked for in this turn of the loop, or after a pause
+      setTimeout(() => void giveBackOver(), 0);
       return null;
     },
     async renew({ request, account }) {
@@ -200,7 +273,12 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       held = null;
       // who has asked since it woke knows where it stands
       if (!hasAsked) for (const name of mayStandIn) lines.add(name);
-      await Promise.all([before && giveBack(before, { kind: 'dropped' }), leaveBut(null)]);
+      await Promise.all([before && giveBack(before, { kind: 'dropped' }), giveBackOver(), leaveBut(null)]);
     },
   };
 }
+
+const releasedOf = ({ slot: { lease, backend }, outcome }: Over): Released => ({ lease, outcome, backend });
+
+/** A wait that nobody knows counts as the longest. */
+const orLongest = (ms: number | null): number => ms ?? Number.MAX_VALUE;

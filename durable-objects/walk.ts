@@ -24,6 +24,7 @@ import {
 import { Unreadable, unreadableFailure } from '../src/job/unreadable.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { faultAttempt, forgetWorker, isCutOff, metSoFar, readAttempts, settleAttempt } from './attempts.ts';
+import { appendEvents } from './event-tables.ts';
 import { type JobParts, messageOf, Superseded, standsAt } from './job-parts.ts';
 import { addUsage, readableUsage, readJob, updateRow, writeJob } from './job-tables.ts';
 import { makeLatePictures } from './late-pictures.ts';
@@ -89,6 +90,8 @@ export function makeWalk(parts: JobParts): Walk {
   async function on(): Promise<'over' | 'waits'> {
     const begin = Date.now();
     const mayGoOn = (now: number): boolean => now <= begin + WALK_MS && now >= begin;
+    /** when it is looked again for a slot: whoever wakes the job looks at once */
+    let lookAt = 0;
     for (;;) {
       const row = parts.row();
       if (!row || isLastRoom(row.room)) return 'over';
@@ -99,7 +102,7 @@ export function makeWalk(parts: JobParts): Walk {
         continue;
       }
       // who has a slot has waited
-      const pause = slots.held ? 0 : pauseLeft(row, now);
+      const pause = slots.held ? 0 : Math.max(pauseLeft(row, now), lookAt - now);
       // before the beginning: the clock has stepped back, so nobody knows how long it has been
       if (pause > 0 || !mayGoOn(now)) {
         parts.alarm.by(now + Math.min(pause, left));
@@ -107,7 +110,11 @@ export function makeWalk(parts: JobParts): Walk {
       }
       const asked = askedBefore;
       askedBefore = null;
-      if (row.room.name === 'stage' && !(await readiness.of(row, row.room.stage, asked))) continue;
+      const later = row.room.name === 'stage' ? await readiness.of(row, row.room.stage, asked) : null;
+      if (later !== null) {
+        lookAt = later;
+        continue;
+      }
       let at = stored(row);
       while (at !== null) at = await walk(at, mayGoOn);
     }
@@ -201,6 +208,7 @@ export function makeWalk(parts: JobParts): Walk {
       job,
       store() {
         if (!standsAt(parts.row, row, sent)) return false;
+        storeLastStep();
         writeJob(rows, before, job);
         if (row.room.name === 'stage') settleAttempt(rows, 'stored');
         if (row.room.name === 'stage') pictures.store(row.room.stage);
@@ -209,6 +217,12 @@ export function makeWalk(parts: JobParts): Walk {
         return true;
       },
     };
+  }
+
+  /** The last step of a stage, in the transaction of what the stage made. */
+  function storeLastStep(): void {
+    const step = parts.progress.take();
+    if (step) appendEvents(rows, [step.event], step.at);
   }
 
   /** Stores what a room made, by itself. */
@@ -272,6 +286,7 @@ export function makeWalk(parts: JobParts): Walk {
     }
     const isStored = rows.transact(() => {
       if (!standsAt(parts.row, row, row.attempt + 1)) return false;
+      storeLastStep();
       addUsage(rows, job.usage);
       settleAttempt(rows, 'stored');
       parts.append(...events);
@@ -293,6 +308,7 @@ export function makeWalk(parts: JobParts): Walk {
   function retryOrFail(row: JobRecord, fault: Fault, usage = readableUsage(rows)): void {
     const isSent = fault.reason !== 'no_server';
     if (row.room.name !== 'stage' || !standsAt(parts.row, row, row.attempt + (isSent ? 1 : 0))) return;
+    parts.progress.flush();
     const { stage } = row.room;
     const at = readAttempts(rows).at(-1)?.backend ?? '';
     if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });

@@ -3,7 +3,10 @@
  * it.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { type Context, Hono } from 'hono';
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { Hono, type Context as HonoContext } from 'hono';
 import { CONTRACT_VERSION, MAX_MESSAGE_BYTES, type ModelList, type StageProblem } from '../../src/stage/contract.ts';
 import { type BodyLimits, createBodies } from './body.ts';
 import { type Log, logToStderr } from './log.ts';
@@ -32,8 +35,14 @@ export const DEFAULT_OPTIONS: StageServerOptions = {
   log: logToStderr,
 };
 
+/** Node's own request and answer come with each request: bodies are read from the one and written to the other. */
+export interface Env {
+  Bindings: HttpBindings;
+}
+type Context = HonoContext<Env>;
+
 export interface StageApp {
-  readonly app: Hono;
+  readonly app: Hono<Env>;
   /** settles when the models are loaded; rejects when they could not be */
   readonly ready: Promise<void>;
   /** Refuses what is new, lets the running stage finish, closes the models. Calling it again waits for the same end. */
@@ -89,7 +98,7 @@ export function createStageServer({
     return counts().running > 0 ? 'busy' : 'ready';
   };
 
-  const app = new Hono();
+  const app = new Hono<Env>();
   app.notFound((c) =>
     problem(c, 404, { code: 'not_found', message: `nothing at ${c.req.method} ${c.req.path.slice(0, 100)}` }),
   );
@@ -99,13 +108,13 @@ export function createStageServer({
   });
 
   const digestOf = (text: string) => createHash('sha256').update(text).digest();
+  const [bearer, own] = [digestOf(`Bearer ${token}`), digestOf(token)];
   // digests have one length, so the comparison takes the same time whatever was sent
-  const isSent = (header: string | undefined, expected: string) =>
-    timingSafeEqual(digestOf(header ?? ''), digestOf(expected));
+  const isSent = (header: string | undefined, expected: Buffer) => timingSafeEqual(digestOf(header ?? ''), expected);
   const hasToken = (c: Context): boolean => {
-    const isBearer = isSent(c.req.header('authorization'), `Bearer ${token}`);
+    const isBearer = isSent(c.req.header('authorization'), bearer);
     // gateways take `Authorization` for themselves
-    const isOwn = isSent(c.req.header('x-stage-token'), token);
+    const isOwn = isSent(c.req.header('x-stage-token'), own);
     return isBearer || isOwn;
   };
 
@@ -142,7 +151,7 @@ export function createStageServer({
         message: 'expected 1 to 200 letters, digits, dots, dashes and underscores, the first no dot',
         field: 'id',
       });
-    const read = await bodies.read(c.req.raw);
+    const read = await bodies.read(c.env.incoming);
     if (!read.ok) {
       const { status, problem: refused } = read;
       settings.log({ event: 'refused', id, status, code: refused.code });
@@ -151,18 +160,17 @@ export function createStageServer({
         ? unavailable(c, refused.code, refused.message, BODIES_RETRY_SECONDS)
         : problem(c, status, refused);
     }
-    const { body } = read;
+    const { bytes, digest } = read;
     if (!served) return unavailable(c, 'starting', 'the models are being loaded', STARTING_RETRY_SECONDS);
 
     // from here on nothing waits, so two equal requests cannot both start
     const { stages, byName } = served;
-    const digest = createHash('sha256').update(body).digest('hex');
     const known = stages.find(id);
     if (known && known.digest !== digest)
       return problem(c, 409, { code: 'stage_conflict', message: 'this id was used with another body', field: 'id' });
-    if (known) return stream(stages, known);
+    if (known) return answer(c, stages, known);
     if (closing) return unavailable(c, 'draining', 'the server shuts down', MAX_RETRY_SECONDS);
-    const parsed = parseStage(body, byName);
+    const parsed = parseStage(bytes, byName);
     if (!parsed.ok) {
       settings.log({
         event: 'refused',
@@ -181,7 +189,7 @@ export function createStageServer({
         `${settings.queue} stages wait already`,
         Math.min(MAX_RETRY_SECONDS, Math.max(1, Math.ceil(started.retryAfterMs / 1000))),
       );
-    return stream(stages, started.stage);
+    return answer(c, stages, started.stage);
   });
 
   app.delete('/v1/stages/:id', (c) =>
@@ -243,7 +251,16 @@ function unavailable(c: Context, code: string, message: string, retrySeconds: nu
   return problem(c, 503, { code, message });
 }
 
-const stream = (stages: Stages, stage: RunningStage): Response =>
-  new Response(stages.follow(stage), {
-    headers: { 'content-type': SEQUENCE_TYPE, 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
-  });
+const ANSWER_HEADERS: OutgoingHttpHeaders = {
+  'content-type': SEQUENCE_TYPE,
+  'cache-control': 'no-store',
+  'x-accel-buffering': 'no',
+};
+
+/** The answer of a stage, written straight to the connection as it comes. */
+function answer(c: Context, stages: Stages, stage: RunningStage): Response {
+  const { outgoing } = c.env;
+  outgoing.writeHead(200, ANSWER_HEADERS).flushHeaders();
+  stages.follow(stage, outgoing);
+  return RESPONSE_ALREADY_SENT;
+}

@@ -1,9 +1,12 @@
 /** A Hono app on a port. */
-
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { serve } from '@hono/node-server';
-import type { Hono } from 'hono';
+import { type HttpBindings, serve } from '@hono/node-server';
+
+/** A Hono app that is given Node's request and answer too. */
+export interface NodeApp {
+  readonly fetch: (request: Request, env: HttpBindings) => Response | Promise<Response>;
+}
 
 export interface Listening {
   readonly url: string;
@@ -13,19 +16,21 @@ export interface Listening {
 
 /** Listens on `host:port`; port 0 takes a free one. Rejects when the port is taken. */
 export function listen(
-  app: Hono,
+  app: NodeApp,
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<Listening> {
   return new Promise((resolve, reject) => {
+    // no createServer option is given, so what comes in and goes out is node:http's
+    const fetch = app.fetch as Parameters<typeof serve>[0]['fetch'];
     const server = serve(
-      { fetch: app.fetch, hostname: host, port, overrideGlobalObjects: false },
+      { fetch, hostname: host, port, overrideGlobalObjects: false },
       ({ address, family, port: taken }: AddressInfo) => {
         resolve({
           url: `http://${family === 'IPv6' ? `[${address}]` : address}:${taken}`,
           close: (flushMs) => close(server, flushMs),
         });
       },
-    ) as Server; // no createServer option is given, so it is node:http's
+    ) as Server;
     server.once('error', reject);
   });
 }

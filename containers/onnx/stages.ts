@@ -11,6 +11,7 @@
  * A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks
  * nobody.
  */
+import type { Writable } from 'node:stream';
 import { evaluatedSteps, isEvaluated } from '../../src/numerics/taylor.ts';
 import { type StageEvent, toMetadata } from '../../src/stage/contract.ts';
 import { encodeMessage } from '../../src/stage/safetensors.ts';
@@ -46,16 +47,22 @@ export interface RunningStage {
   readonly job: StageJob;
   readonly messages: Uint8Array[];
   readonly stop: AbortController;
-  /** settles at the next message, or at the end; then replaced */
-  change: PromiseWithResolvers<void>;
+  /** who reads, each called at the next message and at the end */
+  readonly readers: Set<Reader>;
   isEnded: boolean;
   /** `done` is told */
   hasResult: boolean;
   stepsDone: number;
-  readers: number;
   orphanTimer: NodeJS.Timeout | undefined;
   aliveTimer: NodeJS.Timeout | undefined;
   readonly since: number;
+}
+
+/** One answer that is being written. */
+interface Reader {
+  readonly more: () => void;
+  /** settles when the network has all that was written, or the reader has gone */
+  readonly sent: () => Promise<void>;
 }
 
 /** One model's queue: one stage computes, because an engine's threads already fill the cores. */
@@ -78,8 +85,8 @@ export interface Stages {
     digest: string,
     job: StageJob,
   ): { readonly ok: true; readonly stage: RunningStage } | { readonly ok: false; readonly retryAfterMs: number };
-  /** Everything the stage said so far, then what it says. Cancelling the stream stops nothing by itself. */
-  follow(stage: RunningStage): ReadableStream<Uint8Array>;
+  /** Writes all that the stage said so far, then what it says, and ends. A reader that goes stops nothing by itself. */
+  follow(stage: RunningStage, answer: Writable): void;
   /**
    * Stops or forgets it, and the encoded prompt that it used; false when nobody knows it. The prompt of a stage whose
    * result is gone is forgotten too.
@@ -100,6 +107,9 @@ const failure = (code: string, message: string, retryable: boolean): StageEvent 
   retryable,
 });
 
+/** How long a slow reader may hold up a late preview. */
+const SEND_MS = 200;
+
 const STOPPED = {
   cancelled: failure('cancelled', 'the stage was cancelled', false),
   orphaned: failure('orphaned', 'nobody read the stage any more', true),
@@ -113,6 +123,7 @@ export function createStages(
 ): Stages {
   const stages = new Map<string, RunningStage>();
   const kept = new Map<string, { readonly bytes: number; readonly timer: NodeJS.Timeout }>();
+  let keptBytes = 0;
   const runners = new Map<Model, Runner>(
     models.map((model) => [model, { texts: cacheText(model, limits), waiting: [], running: null, msPerToken: null }]),
   );
@@ -129,8 +140,7 @@ export function createStages(
   }
 
   function wake(stage: RunningStage): void {
-    stage.change.resolve();
-    stage.change = Promise.withResolvers();
+    for (const reader of stage.readers) reader.more();
   }
 
   // ---- waiting ----
@@ -190,7 +200,9 @@ export function createStages(
         }
         if (stage.isEnded) continue; // stopped during this very step: its readers are gone, the generator throws next
         push(stage, message);
-        if (message.event.event === 'done') stage.hasResult = true;
+        if (message.event.event !== 'done') continue;
+        stage.hasResult = true;
+        if (stage.job.options.late_preview) await sent(stage);
       }
       if (!stage.isEnded) end(stage, 'done');
     } catch (error) {
@@ -254,31 +266,41 @@ export function createStages(
     const timer = setTimeout(() => forget(stage.id), limits.keepMs);
     timer.unref();
     kept.set(stage.id, { bytes, timer });
-    let total = [...kept.values()].reduce((sum, entry) => sum + entry.bytes, 0);
-    for (const [id, entry] of kept) {
-      if (total <= limits.keepBytes) break;
+    keptBytes += bytes;
+    for (const id of kept.keys()) {
+      if (keptBytes <= limits.keepBytes) break;
       forget(id);
-      total -= entry.bytes;
     }
   }
 
   function forget(id: string): void {
-    clearTimeout(kept.get(id)?.timer);
+    const entry = kept.get(id);
+    clearTimeout(entry?.timer);
+    keptBytes -= entry?.bytes ?? 0;
     kept.delete(id);
     stages.delete(id);
   }
 
   // ---- readers ----
 
-  function join(stage: RunningStage): void {
-    stage.readers += 1;
+  function join(stage: RunningStage, reader: Reader): void {
+    stage.readers.add(reader);
     clearTimeout(stage.orphanTimer);
   }
 
-  function leave(stage: RunningStage): void {
-    stage.readers -= 1;
-    if (stage.readers === 0 && !stage.isEnded)
+  function leave(stage: RunningStage, reader: Reader): void {
+    if (!stage.readers.delete(reader)) return;
+    if (stage.readers.size === 0 && !stage.isEnded)
       stage.orphanTimer = setTimeout(() => stop(stage, 'orphaned'), limits.orphanMs);
+  }
+
+  /** A native engine decodes on this very thread: the result is to be on its way before that, but for slow readers. */
+  async function sent(stage: RunningStage): Promise<void> {
+    const all = Promise.all([...stage.readers].map((reader) => reader.sent()));
+    const limit = Promise.withResolvers<void>();
+    const timer = setTimeout(limit.resolve, SEND_MS);
+    await Promise.race([all, limit.promise]);
+    clearTimeout(timer);
   }
 
   return {
@@ -295,11 +317,10 @@ export function createStages(
         job,
         messages: [],
         stop: new AbortController(),
-        change: Promise.withResolvers(),
+        readers: new Set(),
         isEnded: false,
         hasResult: false,
         stepsDone: 0,
-        readers: 0,
         orphanTimer: undefined,
         aliveTimer: undefined,
         since: performance.now(),
@@ -315,28 +336,22 @@ export function createStages(
       return { ok: true, stage };
     },
 
-    follow(stage) {
+    follow(stage, answer) {
       let index = 0;
-      let isReading = true;
-      const part = () => {
-        if (isReading) leave(stage);
-        isReading = false;
+      let sent = Promise.resolve();
+      const more = () => {
+        for (; index < stage.messages.length && !answer.writableNeedDrain; index++)
+          sent = new Promise((resolve) => answer.write(stage.messages[index], () => resolve()));
+        if (!stage.isEnded || index < stage.messages.length) return;
+        part();
+        answer.end();
       };
-      join(stage);
-      return new ReadableStream<Uint8Array>(
-        {
-          async pull(controller) {
-            while (index >= stage.messages.length && !stage.isEnded && isReading) await stage.change.promise;
-            if (!isReading) return;
-            const message = stage.messages[index++];
-            if (message) return controller.enqueue(message);
-            part();
-            controller.close();
-          },
-          cancel: part,
-        },
-        { highWaterMark: 0 },
-      );
+      const reader: Reader = { more, sent: () => sent };
+      const part = () => leave(stage, reader);
+      join(stage, reader);
+      answer.on('drain', more).on('close', part).on('error', part);
+      if (answer.destroyed) part();
+      else more();
     },
 
     cancel(id) {

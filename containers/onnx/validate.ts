@@ -245,12 +245,12 @@ function checkTensors(
       'latents',
       `latents[${Math.floor(broken / width)}, ${broken % width}] is ${latents[broken]}, expected a finite number`,
     );
-  for (const [i, value] of imgIds.entries()) {
-    const at = `img_ids[${Math.floor(i / 3)}, ${i % 3}]`;
-    if (!Number.isFinite(value))
-      return refuse(422, 'not_finite', 'img_ids', `${at} is ${value}, expected a finite number`);
-    if (i % 3 === 0 && value !== 0)
-      return refuse(422, 'out_of_range', 'img_ids', `${at} is ${value}, expected frame 0`);
+  const wrong = imgIds.findIndex((value, i) => !Number.isFinite(value) || (i % 3 === 0 && value !== 0));
+  if (wrong >= 0) {
+    const said = `img_ids[${Math.floor(wrong / 3)}, ${wrong % 3}] is ${imgIds[wrong]}`;
+    return Number.isFinite(imgIds[wrong])
+      ? refuse(422, 'out_of_range', 'img_ids', `${said}, expected frame 0`)
+      : refuse(422, 'not_finite', 'img_ids', `${said}, expected a finite number`);
   }
   const odd = scale.findIndex((value) => value !== 1 && value !== 2);
   if (odd >= 0) return refuse(422, 'out_of_range', 'scale', `scale[${odd}] is ${scale[odd]}, expected 1 or 2`);

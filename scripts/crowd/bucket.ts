@@ -5,8 +5,14 @@ import { DatabaseSync } from 'node:sqlite';
 
 const OBJECTS = 'state/r2/miniflare-R2BucketObject';
 
-/** Ids of the jobs of which a picture is stored. The deployment must not run. */
-export function jobsWithPictures(folder: string): string[] {
+/** A thing in the bucket, and the job whose picture it is; null: it is none. */
+export interface Stored {
+  readonly key: string;
+  readonly job: string | null;
+}
+
+/** Everything in the bucket. The deployment must not run. */
+export function storedIn(folder: string): Stored[] {
   const place = join(folder, OBJECTS);
   if (!existsSync(place)) return [];
   return readdirSync(place).flatMap((name) => {
@@ -14,7 +20,7 @@ export function jobsWithPictures(folder: string): string[] {
     const db = new DatabaseSync(join(place, name));
     try {
       const keys = db.prepare('SELECT key FROM _mf_objects').all() as { key: string }[];
-      return keys.flatMap(({ key }) => /^jobs\/([^/]+)\/image\./.exec(key)?.[1] ?? []);
+      return keys.map(({ key }) => ({ key, job: /^jobs\/([^/]+)\/image\./.exec(key)?.[1] ?? null }));
     } finally {
       db.close();
     }

@@ -29,6 +29,8 @@ const AGAIN_MS = 100;
 const TAKEN_MS = 1000;
 /** How long a start that is told to come again comes again. */
 const COME_AGAIN_MS = 300_000;
+/** It comes at the latest after so long: what made the wait long may have passed. */
+const LONGEST_AGAIN_MS = 20_000;
 /** Longest wait that one request asks for. */
 const WAIT_SECONDS = 30;
 
@@ -47,6 +49,10 @@ export interface Caller {
   startSurely(seed: number, name: string, body?: Readonly<Record<string, unknown>>): Promise<JobView | Refusal>;
   /** the job as it is when it has ended, or after `patienceMs`; asked again where the service is away */
   ended(id: string, patienceMs: number): Promise<JobView>;
+  /** stops the job, unless it has ended by then */
+  cancel(id: string): Promise<void>;
+  /** the stored events of a job that has ended, as the stream has them */
+  events(id: string): Promise<string>;
   /** every job that the account lists */
   listed(): Promise<Pick<JobView, 'id' | 'status' | 'cost'>[]>;
   image(id: string): Promise<Uint8Array>;
@@ -133,7 +139,7 @@ export async function openCaller(
       for (;;) {
         const answer = await answerOf(await surely('/v1/jobs', requestOf(seed, body, { 'idempotency-key': name })));
         if (!isRefusal(answer) || answer.retryAfter === null || performance.now() > end) return answer;
-        await pause(answer.retryAfter * 1000);
+        await pause(Math.min(answer.retryAfter * 1000, LONGEST_AGAIN_MS));
       }
     },
     async ended(id, patienceMs) {
@@ -145,6 +151,10 @@ export async function openCaller(
         if (isOver(job) || performance.now() >= end) return job;
       }
     },
+    async cancel(id) {
+      await surely(`/v1/jobs/${id}/cancel`, { method: 'POST' });
+    },
+    events: async (id) => (await surely(`/v1/jobs/${id}/events`)).text(),
     async listed() {
       const jobs: Pick<JobView, 'id' | 'status' | 'cost'>[] = [];
       for (let after: string | null = null; ; ) {

@@ -19,21 +19,24 @@ export type Blow = (typeof BLOWS)[number];
 const LONGEST_MS = 8_000;
 const PAUSE_MS = { least: 500, most: 4_000 } as const;
 
+/** Blows that the Worker does not outlive. */
+const OF_WORKER: readonly Blow[] = ['kill_worker', 'configure'];
+
+export interface Struck {
+  readonly deployment: Deployment;
+  readonly places: readonly Place[];
+  readonly random: Random;
+  /** the Worker is about to be killed */
+  readonly beforeKill: () => Promise<unknown>;
+}
+
 /**
- * Blows by chance until `until` (milliseconds of `performance.now`), then everything is well again. One server at a
- * time has at most one blow. Resolves to how many there were of each.
+ * Blows by chance until `until` (milliseconds of `performance.now`), those of the Worker until `workerUntil`; then
+ * every server is well again. One server at a time has at most one blow. Resolves to how many there were of each.
  */
 export async function strike(
-  {
-    deployment,
-    places,
-    random,
-  }: {
-    readonly deployment: Deployment;
-    readonly places: readonly Place[];
-    readonly random: Random;
-  },
-  until: number,
+  { deployment, places, random, beforeKill }: Struck,
+  { until, workerUntil }: { readonly until: number; readonly workerUntil: number },
 ): Promise<Readonly<Record<Blow, number>>> {
   const counts = Object.fromEntries(BLOWS.map((blow) => [blow, 0])) as Record<Blow, number>;
   const struck = new Map<Place, Promise<void>>();
@@ -66,16 +69,30 @@ export async function strike(
   }
 
   async function restartWorker(): Promise<void> {
+    await beforeKill();
     await deployment.kill();
     await pause(random.between(0, 2_000));
     await deployment.start();
   }
 
+  let isWhole = true;
+  /** The whole fleet again, where a blow has left another. */
+  async function heal(): Promise<void> {
+    if (isWhole) return;
+    isWhole = true;
+    deployment.configure({ fleet: places.map(({ entry }) => entry) });
+    await restartWorker();
+  }
+
   while (performance.now() < until) {
     await pause(random.between(PAUSE_MS.least, PAUSE_MS.most));
     const blow = random.pick(BLOWS);
-    if (blow === 'kill_worker' || blow === 'configure') {
+    const doesWorkerLive = performance.now() >= workerUntil;
+    if (doesWorkerLive) await heal();
+    if (OF_WORKER.includes(blow)) {
+      if (doesWorkerLive) continue;
       if (blow === 'configure') deployment.configure({ fleet: anotherFleet(places, random) });
+      isWhole &&= blow !== 'configure';
       await restartWorker();
     } else {
       const place = random.pick(places);
@@ -88,9 +105,7 @@ export async function strike(
     counts[blow] += 1;
   }
   await Promise.all(struck.values());
-  await deployment.kill();
-  deployment.configure({ fleet: places.map(({ entry }) => entry) });
-  await deployment.start();
+  await heal();
   return counts;
 }
 

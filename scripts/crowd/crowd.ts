@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { JobView } from '../../src/job/job.ts';
-import { jobsWithPictures } from './bucket.ts';
+import { storedIn } from './bucket.ts';
 import { type Caller, isRefusal, type Refusal } from './caller.ts';
 import type { Deployment } from './deployment.ts';
-import type { Afterwards } from './laws.ts';
+import type { Afterwards, GroundAfterwards } from './laws.ts';
 import { type Counted, jobOfStage, numberOfStage, type StandIn } from './stand-in.ts';
 
 /** What is kept of a job: an hour has thousands. */
@@ -27,60 +27,165 @@ export interface Member {
 /** Pictures of so few seeds that each is drawn many times: equal ones must be equal. */
 export const NUM_SEEDS = 16;
 
-/** One job through everything: started surely, waited for at most `patienceMs`. */
-export async function joinCrowd(caller: Caller, name: string, at: number, patienceMs: number): Promise<Member> {
+/**
+ * One job through everything: started surely, waited for at most `patienceMs`, and cancelled after `cancelAfterMs`.
+ * Never rejects: a start that got no answer is one that was refused, and a job whose end nobody heard of has no end.
+ */
+export async function joinCrowd(
+  caller: Caller,
+  { name, at, patienceMs, cancelAfterMs = null }: Joining,
+): Promise<Member> {
   const seed = at % NUM_SEEDS;
   const askedAt = Date.now();
-  const answer = await caller.startSurely(seed, name);
-  if (isRefusal(answer)) return { name, seed, answer, ended: null, askedAt, endedAt: Date.now() };
-  const { id, status, error, cost } = await caller.ended(answer.id, patienceMs);
-  return { name, seed, answer: { id }, ended: { id, status, error, cost }, askedAt, endedAt: Date.now() };
+  const left = { name, seed, askedAt };
+  const answer = await caller.startSurely(seed, name).catch(unanswered);
+  if (isRefusal(answer)) return { ...left, answer, ended: null, endedAt: Date.now() };
+  const { id } = answer;
+  try {
+    if (cancelAfterMs !== null) {
+      await pause(cancelAfterMs);
+      await caller.cancel(id);
+    }
+    const { status, error, cost } = await caller.ended(id, patienceMs);
+    return { ...left, answer: { id }, ended: { id, status, error, cost }, endedAt: Date.now() };
+  } catch {
+    return { ...left, answer: { id }, ended: null, endedAt: Date.now() };
+  }
 }
 
-/** How long after its last job an account may take to hear of all ends. */
+export interface Joining {
+  readonly name: string;
+  /** which one of its crowd it is */
+  readonly at: number;
+  readonly patienceMs: number;
+  readonly cancelAfterMs?: number | null;
+}
+
+const unanswered = (error: unknown): Refusal => ({ status: 0, code: String(error), retryAfter: null });
+
+/** How long after its last job an account may take to hear of all ends, and a slot to come back. */
 const SETTLE_MS = 60_000;
 /** Pictures compared of each seed. */
 const COMPARED = 4;
+/** Jobs whose events are read. */
+const READ = 100;
 
-/** What is known of the crowd of one account once it is over. The deployment is killed at the end. */
+/** The crowd of one account. */
+export interface Crowd {
+  readonly caller: Caller;
+  readonly members: readonly Member[];
+}
+
+/** What is known of crowds once they are over: of each account, and of all. The deployment is killed at the end. */
 export async function afterwards(
   deployment: Deployment,
-  crowds: readonly { readonly caller: Caller; readonly members: readonly Member[] }[],
-): Promise<Afterwards[]> {
+  crowds: readonly Crowd[],
+): Promise<{ readonly accounts: readonly Afterwards[]; readonly ground: Omit<GroundAfterwards, 'memory'> }> {
   const seen = [];
   for (const { caller, members } of crowds) {
-    const end = performance.now() + SETTLE_MS;
-    let open = await openJobs(caller);
-    while (open > 0 && performance.now() < end) {
-      await pause(200);
-      open = await openJobs(caller);
-    }
-    const digests = new Map<number, Set<string>>();
-    const compared = new Map<number, number>();
-    for (const { seed, ended } of members) {
-      const count = compared.get(seed) ?? 0;
-      if (ended?.status !== 'done' || count >= COMPARED) continue;
-      compared.set(seed, count + 1);
-      const known = digests.get(seed) ?? new Set<string>();
-      digests.set(
-        seed,
-        known.add(
-          createHash('sha256')
-            .update(await caller.image(ended.id))
-            .digest('hex'),
-        ),
-      );
-    }
-    seen.push({ open, digests, members, ...(await caller.spent()), listed: await caller.listed() });
+    const open = await atZero(() => openJobs(caller));
+    const [digests, streams] = [await digestsOf(caller, members), await streamsOf(caller, members)];
+    const differences = await differencesOf(deployment, caller.id);
+    seen.push({
+      open,
+      digests,
+      streams,
+      differences,
+      members,
+      ...(await caller.spent()),
+      listed: await caller.listed(),
+    });
   }
+  let slots = { slotsHeld: 0, waiting: 0 };
+  await atZero(async () => {
+    slots = await slotsOf(deployment);
+    return slots.slotsHeld + slots.waiting;
+  });
   await deployment.kill();
-  const pictures = jobsWithPictures(deployment.folder);
-  return seen.map(({ members, ...rest }) => ({
+  const stored = storedIn(deployment.folder);
+  const pictures = stored.flatMap(({ job }) => job ?? []);
+  const strays = stored.flatMap(({ key, job }) => (job === null ? [key] : []));
+  const accounts = seen.map(({ members, ...rest }) => ({
     ...rest,
     pictures,
     answers: new Map(members.map(({ name, answer }) => [name, answer])),
     ended: new Map(members.flatMap(({ ended }) => (ended ? [[ended.id, ended] as const] : []))),
   }));
+  return {
+    accounts,
+    ground: { strays, pictures, jobs: seen.flatMap(({ listed }) => listed.map(({ id }) => id)), ...slots },
+  };
+}
+
+/** A count once it is zero, or what it is after a while. */
+async function atZero(count: () => Promise<number>): Promise<number> {
+  const end = performance.now() + SETTLE_MS;
+  for (;;) {
+    const now = await count();
+    if (now === 0 || performance.now() > end) return now;
+    await pause(200);
+  }
+}
+
+/** Digests of pictures, some of each seed. */
+async function digestsOf(caller: Caller, members: readonly Member[]): Promise<Map<number, Set<string>>> {
+  const digests = new Map<number, Set<string>>();
+  const compared = new Map<number, number>();
+  for (const { seed, ended } of members) {
+    const count = compared.get(seed) ?? 0;
+    if (ended?.status !== 'done' || count >= COMPARED) continue;
+    compared.set(seed, count + 1);
+    const known = digests.get(seed) ?? new Set<string>();
+    const digest = createHash('sha256').update(await caller.image(ended.id));
+    digests.set(seed, known.add(digest.digest('hex')));
+  }
+  return digests;
+}
+
+/** Events of some jobs, evenly taken. */
+async function streamsOf(caller: Caller, members: readonly Member[]): Promise<Map<string, string>> {
+  const each = Math.ceil(members.length / READ);
+  const streams = new Map<string, string>();
+  for (const [i, { ended }] of members.entries())
+    if (ended && i % each === 0) streams.set(ended.id, await caller.events(ended.id));
+  return streams;
+}
+
+/** What the admin asks a deployment. */
+async function asAdmin<T>({ url, adminKey }: Deployment, path: string, method = 'GET'): Promise<T> {
+  const response = await fetch(new URL(path, url), { method, headers: { authorization: `Bearer ${adminKey}` } });
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+  return (await response.json()) as T;
+}
+
+/** Where ledger, jobs and outbox of an account do not agree. */
+async function differencesOf(deployment: Deployment, account: string): Promise<unknown[]> {
+  const differences: unknown[] = [];
+  for (let after: string | null = '0'; after !== null; ) {
+    const page: { data: unknown[]; next_cursor: string | null } = await asAdmin(
+      deployment,
+      `/v1/accounts/${account}/reconcile?after=${after}`,
+      'POST',
+    );
+    differences.push(...page.data);
+    after = page.next_cursor;
+  }
+  return differences;
+}
+
+/** What the dispatchers count. */
+async function slotsOf(deployment: Deployment): Promise<{ slotsHeld: number; waiting: number }> {
+  const { pools } = await asAdmin<{
+    readonly pools: readonly {
+      readonly servers: readonly { readonly slots_held: number }[];
+      readonly lines: readonly { readonly waiting_jobs: number }[];
+    }[];
+  }>(deployment, '/v1/fleet');
+  const sum = (values: readonly number[]): number => values.reduce((all, value) => all + value, 0);
+  return {
+    slotsHeld: sum(pools.flatMap(({ servers }) => servers.map(({ slots_held }) => slots_held))),
+    waiting: sum(pools.flatMap(({ lines }) => lines.map(({ waiting_jobs }) => waiting_jobs))),
+  };
 }
 
 async function openJobs(caller: Caller): Promise<number> {

@@ -30,12 +30,14 @@ export interface Deployment {
   readonly adminKey: string;
   /** where everything that it stores is */
   readonly folder: string;
-  /** each line that the Worker logged, most recent last */
+  /** the lines that the Worker logged last, most recent last */
   readonly log: readonly string[];
   /** lines of the log that are events of this name, read */
   logged(event: string): Record<string, unknown>[];
   /** starts it with the fleet and the variables that hold now; resolves when it is ready */
   start(): Promise<void>;
+  /** how often it was started */
+  starts(): number;
   /** what holds from the next start on */
   configure(changes: {
     readonly fleet?: readonly FleetEntry[];
@@ -43,6 +45,8 @@ export interface Deployment {
   }): void;
   /** processor time of all of its runtimes so far, milliseconds; 0 where the system does not tell */
   cpuMs(): number;
+  /** memory that its runtime holds now, bytes; 0 where the system does not tell, or none runs */
+  memoryBytes(): number;
   /** SIGKILL to every process of it at once; resolves when its port is free again */
   kill(): Promise<void>;
   /** kills what runs and removes the folder */
@@ -51,6 +55,8 @@ export interface Deployment {
 
 const CHILD = fileURLToPath(new URL('./stack-child.ts', import.meta.url));
 const START_MS = 60_000;
+/** Most lines of the log that are kept, and how many go at once. */
+const LOG_LINES = { most: 50_000, dropped: 5_000 } as const;
 
 /** The variables that make a deployment of this fleet. */
 export const fleetVars = (fleet: readonly FleetEntry[]): Record<string, string> => ({
@@ -75,6 +81,7 @@ export async function makeDeployment(given: {
   let child: ChildProcess | null = null;
   let adminKey = '';
   let cpuMs = 0;
+  let starts = 0;
 
   async function kill(): Promise<void> {
     if (child?.pid === undefined) return;
@@ -113,7 +120,10 @@ export async function makeDeployment(given: {
       await writeFile(file, JSON.stringify(options));
       const born = spawn(process.execPath, [CHILD, file], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
       child = born;
-      createInterface({ input: born.stderr }).on('line', (line) => log.push(line));
+      starts += 1;
+      createInterface({ input: born.stderr }).on('line', (line) => {
+        if (log.push(line) > LOG_LINES.most) log.splice(0, LOG_LINES.dropped);
+      });
       const late = setTimeout(() => killGroup(born.pid as number), START_MS);
       try {
         for await (const line of createInterface({ input: born.stdout })) {
@@ -129,7 +139,9 @@ export async function makeDeployment(given: {
       if (changes.fleet) ({ fleet } = changes as { fleet: readonly FleetEntry[] });
       if (changes.vars) vars = { ...vars, ...changes.vars };
     },
+    starts: () => starts,
     cpuMs: () => cpuMs + (child?.pid === undefined ? 0 : runtimeCpuMs(child.pid)),
+    memoryBytes: () => (child?.pid === undefined ? 0 : runtimeBytes(child.pid)),
     kill,
     async remove() {
       await kill();
@@ -139,21 +151,33 @@ export async function makeDeployment(given: {
   };
 }
 
-/** Processor time of the workerd processes of a group, from `/proc`; a tick is 10 ms on Linux. */
-function runtimeCpuMs(pgid: number): number {
+/** What `of` says of each workerd process of a group, added up; 0 where the system has no `/proc`. */
+function sumOfRuntimes(pgid: number, of: (pid: string) => number): number {
   try {
     const table = execFileSync('ps', ['-A', '-o', 'pgid=,pid=,comm='], { encoding: 'utf8' });
     return table.split('\n').reduce((sum, row) => {
       const [group, pid, name] = row.trim().split(/\s+/);
-      if (group !== String(pgid) || !name?.startsWith('workerd')) return sum;
-      // the name stands in parentheses and may hold spaces; utime and stime are the 12th and 13th field after it
-      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
-      return sum + 10 * (Number(fields[11]) + Number(fields[12]));
+      return group === String(pgid) && pid && name?.startsWith('workerd') ? sum + of(pid) : sum;
     }, 0);
   } catch {
     return 0; // no /proc, or the process has just ended
   }
 }
+
+/** Processor time; a tick is 10 ms on Linux. */
+const runtimeCpuMs = (pgid: number): number =>
+  sumOfRuntimes(pgid, (pid) => {
+    // the name stands in parentheses and may hold spaces; utime and stime are the 12th and 13th field after it
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+    return 10 * (Number(fields[11]) + Number(fields[12]));
+  });
+
+/** Memory that is resident and its own: a page is 4 KiB on Linux. */
+const runtimeBytes = (pgid: number): number =>
+  sumOfRuntimes(pgid, (pid) => {
+    const [, resident, shared] = readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ').map(Number);
+    return 4096 * ((resident ?? 0) - (shared ?? 0));
+  });
 
 function killGroup(pgid: number): void {
   try {

@@ -1,15 +1,15 @@
 /** `npm run soak -- --crowd`: crowds at one server, beyond the limit, all at once, and an hour of blows. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { bundleCounted } from '../bench/rows.ts';
-import { type Counted, costOf } from '../bench/tally.ts';
 import { bundleWorker, type WorkerBundle } from '../local/bundle.ts';
 import { makeRandom } from '../soak/random.ts';
 import { type Caller, isRefusal, openCaller } from './caller.ts';
 import { type Place, strike } from './chaos.ts';
-import { afterwards, countAll, joinCrowd, type Member, stagesOf } from './crowd.ts';
+import { afterwards, type Crowd, countAll, joinCrowd, type Member, stagesOf } from './crowd.ts';
 import { type Deployment, makeDeployment } from './deployment.ts';
 import { quantile, rankCorrelation, seconds, table } from './figures.ts';
-import { brokenLaws } from './laws.ts';
+import { type Gauge, startGauge } from './gauge.ts';
+import { brokenGround, brokenLaws, type Memory } from './laws.ts';
 import { startProxy } from './proxy.ts';
 import { type StandInOptions, startStandIn } from './stand-in.ts';
 import { NUM_STAGES } from './stand-in-model.ts';
@@ -22,10 +22,26 @@ export interface CrowdOptions {
   readonly seed: number;
 }
 
-/** What a crowd came to: figures for the table, and the laws that did not hold. */
+/** What a crowd came to; times in milliseconds. What was not measured is left out. */
+interface Figures {
+  readonly jobs: number;
+  readonly done: number;
+  readonly cancelled?: number;
+  readonly p50_ms?: number;
+  readonly p99_ms?: number;
+  readonly requests_a_stage?: number;
+  readonly bytes_a_stage?: number;
+  readonly stages_a_job?: number;
+  readonly cpu_ms_a_job?: number;
+  readonly rows_a_job?: number | null;
+  readonly memory?: Memory | null;
+  readonly blows?: Readonly<Record<string, number>>;
+}
+
+/** The figures, and the laws that did not hold. */
 interface Result {
   readonly name: string;
-  readonly figures: readonly string[];
+  readonly figures: Figures;
   readonly broken: readonly string[];
 }
 
@@ -40,6 +56,23 @@ const HEADER = [
   'CPU a job',
   'rows a job',
 ];
+
+/** A crowd as a row of the table. */
+function rowOf({ name, figures: of }: Result): string[] {
+  const shown = (value: number | null | undefined, show: (value: number) => string): string =>
+    value === null || value === undefined ? '' : show(value);
+  const digits = (count: number) => (value: number) => value.toFixed(count);
+  return [
+    name,
+    `${of.done} of ${of.jobs}${of.cancelled ? `, ${of.cancelled} cancelled` : ''}`,
+    ...[of.p50_ms, of.p99_ms].map((ms) => shown(ms, seconds)),
+    shown(of.requests_a_stage, digits(2)),
+    shown(of.bytes_a_stage, digits(0)),
+    shown(of.stages_a_job, digits(2)),
+    shown(of.cpu_ms_a_job, (ms) => `${Math.round(ms)} ms`),
+    shown(of.rows_a_job, digits(1)),
+  ];
+}
 /** Longest wait for one job. */
 const PATIENCE_MS = 600_000;
 
@@ -80,54 +113,59 @@ const gather = (callers: readonly Caller[], count: number, name: string): Promis
     callers.map((caller, k) =>
       Promise.all(
         Array.from({ length: Math.floor(count / callers.length) }, (_, i) =>
-          joinCrowd(caller, `${name}-${k}-${i}`, i, PATIENCE_MS),
+          joinCrowd(caller, { name: `${name}-${k}-${i}`, at: i, patienceMs: PATIENCE_MS }),
         ),
       ),
     ),
   );
 
-/** The row of the table, and what does not hold after the crowd. */
+/** What came of crowds, and what does not hold after them. */
 async function judge(
   name: string,
   { deployment, places }: Ground,
-  crowds: readonly { readonly caller: Caller; readonly members: readonly Member[] }[],
+  crowds: readonly Crowd[],
+  gauge: Gauge,
 ): Promise<Result> {
   const members = crowds.flatMap((crowd) => crowd.members);
   const cpuMs = deployment.cpuMs();
-  const rows = await rowsWritten(deployment);
+  const { rows, memory } = await gauge.stop();
   const { requests, bytes, stages, orphans } = await countAll(places.map(({ server }) => server));
   const done = members.filter(({ ended }) => ended?.status === 'done');
   const times = done.map(({ askedAt, endedAt }) => endedAt - askedAt);
-  const broken = (await afterwards(deployment, crowds)).flatMap(brokenLaws);
+  const { accounts, ground } = await afterwards(deployment, crowds);
+  // a crowd that comes and goes takes memory and gives it back when it is collected
+  const broken = [...accounts.flatMap(brokenLaws), ...brokenGround({ ...ground, memory })];
   return {
     name,
-    figures: [
-      `${done.length} of ${members.length}`,
-      seconds(quantile(times, 0.5)),
-      seconds(quantile(times, 0.99)),
-      (requests / stages).toFixed(2),
-      Math.round(bytes / stages).toString(),
-      (stages / members.length).toFixed(2),
-      `${Math.round(cpuMs / members.length)} ms`,
-      rows === null ? '' : (rows / members.length).toFixed(1),
-    ],
+    figures: {
+      jobs: members.length,
+      done: done.length,
+      cancelled: members.filter(({ ended }) => ended?.status === 'cancelled').length,
+      p50_ms: quantile(times, 0.5),
+      p99_ms: quantile(times, 0.99),
+      requests_a_stage: requests / stages,
+      bytes_a_stage: bytes / stages,
+      stages_a_job: stages / members.length,
+      cpu_ms_a_job: cpuMs / members.length,
+      rows_a_job: rows === null ? null : rows / members.length,
+      memory,
+    },
     broken: [...broken, ...(places.length === 1 && orphans > 0 ? [`no stage is computed for nobody: ${orphans}`] : [])],
   };
 }
 
-/** Rows that its objects have written; null where it was not made to count them. */
-async function rowsWritten({ url }: Deployment): Promise<number | null> {
-  const response = await fetch(new URL('/rows', url));
-  if (!response.ok) return null;
-  const { tallies } = (await response.json()) as Counted;
-  return Object.values(tallies).reduce((sum, tally) => sum + costOf(tally, 1).written, 0);
-}
+/** Of a crowd that comes all at once nothing is said of memory. */
+const ofRows = (deployment: Deployment): Gauge => {
+  const gauge = startGauge(deployment, () => 0);
+  return { ...gauge, stop: async () => ({ ...(await gauge.stop()), memory: null }) };
+};
 
 /** 500 jobs of one account on one server with a line of 16. */
 export async function oneLine(bundle: WorkerBundle): Promise<Result> {
   const ground = await prepare(bundle, [{ stepMs: 10, queue: 16 }], { QUEUE_SECONDS: '900' });
   try {
     const caller = await openCaller(ground.deployment);
+    const gauge = ofRows(ground.deployment);
     const [members = []] = await gather([caller], 500, 'line');
     const order = (await caller.listed()).toReversed().map(({ id }) => id);
     const { counts, requests, stages } = await countAll(ground.places.map(({ server }) => server));
@@ -143,7 +181,7 @@ export async function oneLine(bundle: WorkerBundle): Promise<Result> {
       `one line: wait for the first stage p50 ${seconds(quantile(waits, 0.5))}, p99 ${seconds(quantile(waits, 0.99))};` +
         ` arrival and first stage correlate ${correlation.toFixed(3)}`,
     );
-    const result = await judge('500 jobs, one line of 16', ground, [{ caller, members }]);
+    const result = await judge('500 jobs, one line of 16', ground, [{ caller, members }], gauge);
     return {
       ...result,
       broken: [
@@ -166,7 +204,9 @@ export async function overLimit(bundle: WorkerBundle): Promise<Result> {
   try {
     const caller = await openCaller(ground.deployment);
     // the server shows its pace
-    const shown = await Promise.all([0, 1].map((i) => joinCrowd(caller, `shown-${i}`, i, PATIENCE_MS)));
+    const shown = await Promise.all(
+      [0, 1].map((i) => joinCrowd(caller, { name: `shown-${i}`, at: i, patienceMs: PATIENCE_MS })),
+    );
     const answers = await Promise.all(Array.from({ length: 300 }, (_, i) => caller.start(i % 16)));
     const refused = answers.filter(isRefusal);
     const taken = answers.filter((answer) => !isRefusal(answer));
@@ -183,7 +223,7 @@ export async function overLimit(bundle: WorkerBundle): Promise<Result> {
     );
     return {
       name,
-      figures: [`${ended.length - failed.length} of ${taken.length} taken`, '', '', '', '', '', '', ''],
+      figures: { jobs: taken.length, done: ended.length - failed.length },
       broken: [
         ...(refused.length > 0 ? [] : ['some are refused: none was']),
         ...(untold.length === 0 ? [] : [`each refusal says when to come again: ${untold.length} do not`]),
@@ -207,11 +247,13 @@ export async function allAtOnce(bundle: WorkerBundle, jobs: number): Promise<Res
   const ground = await prepare(bundle, [{ stepMs: 0 }]);
   try {
     const callers = await openCallers(ground.deployment);
+    const gauge = ofRows(ground.deployment);
     const crowds = await gather(callers, jobs, 'once');
     return await judge(
       `${jobs} jobs at once`,
       ground,
       callers.map((caller, k) => ({ caller, members: crowds[k] ?? [] })),
+      gauge,
     );
   } finally {
     await ground.stop();
@@ -220,6 +262,12 @@ export async function allAtOnce(bundle: WorkerBundle, jobs: number): Promise<Res
 
 /** Pause between two jobs of one account, milliseconds: three jobs a second in all. */
 const FLOW_MS = 1600;
+
+/** Each so many is cancelled, at most so long after its start. */
+const CANCELLED = { each: 16, afterMs: 600 } as const;
+/** Of the time of blows, how long the Worker is struck too: then it lives on, and what it holds is looked at. */
+const WORKER_SHARE = 2 / 3;
+const TELL_MS = 300_000;
 
 /** Jobs without end while servers and Worker are struck. */
 export async function underBlows(bundle: WorkerBundle, { minutes, seed }: CrowdOptions): Promise<Result> {
@@ -231,30 +279,46 @@ export async function underBlows(bundle: WorkerBundle, { minutes, seed }: CrowdO
   );
   try {
     const callers = await openCallers(ground.deployment);
-    const until = performance.now() + minutes * 60_000;
+    const ofCancels = makeRandom(seed + 1);
+    const begin = performance.now();
+    const [until, workerUntil] = [1, WORKER_SHARE].map((share) => begin + share * minutes * 60_000) as [number, number];
+    let [started, ended] = [0, 0];
+    const gauge = startGauge(ground.deployment, () => ended);
+    const told = setInterval(() => {
+      const at = Math.round((performance.now() - begin) / 60_000);
+      say({ event: 'under_blows', minutes: at, started, ended, memory_bytes: ground.deployment.memoryBytes() });
+    }, TELL_MS);
     const flows = callers.map(async (caller, k) => {
       const running: Promise<Member>[] = [];
       for (let i = 0; performance.now() < until; i++) {
-        running.push(joinCrowd(caller, `blows-${k}-${i}`, i, PATIENCE_MS));
+        started += 1;
+        const cancelAfterMs = i % CANCELLED.each === k ? ofCancels.between(0, CANCELLED.afterMs) : null;
+        const joining = joinCrowd(caller, { name: `blows-${k}-${i}`, at: i, patienceMs: PATIENCE_MS, cancelAfterMs });
+        running.push(
+          joining.finally(() => {
+            ended += 1;
+          }),
+        );
         await pause(FLOW_MS);
       }
       return Promise.all(running);
     });
-    const [blows, ...crowds] = await Promise.all([strike({ ...ground, random: makeRandom(seed) }, until), ...flows]);
-    console.log(
-      `blows: ${Object.entries(blows)
-        .map(([blow, count]) => `${count} ${blow}`)
-        .join(', ')}`,
-    );
-    return await judge(
+    const striking = strike({ ...ground, random: makeRandom(seed), beforeKill: gauge.look }, { until, workerUntil });
+    const [blows, ...crowds] = await Promise.all([striking, ...flows]).finally(() => clearInterval(told));
+    const result = await judge(
       `${minutes} min of blows`,
       ground,
       callers.map((caller, k) => ({ caller, members: crowds[k] ?? [] })),
+      gauge,
     );
+    return { ...result, figures: { ...result.figures, blows } };
   } finally {
     await ground.stop();
   }
 }
+
+/** A line for those who read with a program. */
+const say = (line: Readonly<Record<string, unknown>>): void => console.log(JSON.stringify(line));
 
 /** Runs the crowds, prints their table, and resolves to the exit code: 1 where a law did not hold. */
 export async function soakCrowds(options: CrowdOptions): Promise<number> {
@@ -264,14 +328,15 @@ export async function soakCrowds(options: CrowdOptions): Promise<number> {
     () => oneLine(counted),
     () => overLimit(bundle),
     () => allAtOnce(counted, options.jobs),
-    ...(options.minutes > 0 ? [() => underBlows(bundle, options)] : []),
+    ...(options.minutes > 0 ? [() => underBlows(counted, options)] : []),
   ];
   const results: Result[] = [];
   for (const crowd of crowds) {
     const result = await crowd();
     results.push(result);
-    for (const law of result.broken) console.log(`${result.name}: BROKEN: ${law}`);
+    say({ event: 'crowd', name: result.name, ...result.figures, broken: result.broken });
   }
-  console.log(table([HEADER, ...results.map(({ name, figures }) => [name, ...figures])]));
+  console.log(table([HEADER, ...results.map(rowOf)]));
+  for (const { name, broken } of results) for (const law of broken) console.log(`${name}: BROKEN: ${law}`);
   return results.some(({ broken }) => broken.length > 0) ? 1 : 0;
 }

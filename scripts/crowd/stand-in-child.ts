@@ -3,6 +3,7 @@
  * comes to it. Options are JSON in the first argument. It is told to change, and tells what it counted, by messages of
  * its parent; it ends with its parent, and drains on SIGTERM.
  */
+import type { HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { createStageServer } from '../../containers/onnx/app.ts';
 import { listen } from '../../containers/onnx/listen.ts';
@@ -43,67 +44,41 @@ const server = createStageServer({
   },
 });
 
-/** A body that says when its reader has gone, or has all of it. */
-function watched(body: ReadableStream<Uint8Array>, onLeft: () => void): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const { done, value } = await reader.read();
-        if (!done) return controller.enqueue(value);
-        onLeft();
-        controller.close();
-      },
-      cancel(reason) {
-        onLeft();
-        return reader.cancel(reason);
-      },
-    },
-    { highWaterMark: 0 },
-  );
-}
-
-async function take(request: Request): Promise<Response> {
+async function take(request: Request, env: HttpBindings): Promise<Response> {
   const { pathname } = new URL(request.url);
   const id = pathname.startsWith('/v1/stages/') ? pathname.slice('/v1/stages/'.length) : null;
   if (pathname === '/healthz') sums.healthAsked += 1;
   if (pathname === '/v1/models') {
     sums.modelsAsked += 1;
-    return asVersion(await server.app.fetch(request));
+    return asVersion(await server.app.fetch(request, env));
   }
-  if (id === null) return server.app.fetch(request);
+  if (id === null) return server.app.fetch(request, env);
   const stage = stageOf(id);
   if (request.method === 'DELETE') {
     sums.deletes += 1;
     stage.deletes += 1;
-    return server.app.fetch(request);
+    return server.app.fetch(request, env);
   }
   sums.requests += 1;
   sums.bytes += Number(request.headers.get('content-length') ?? 0);
   stage.requests += 1;
   stage.firstAt ||= Date.now();
-  const response = await server.app.fetch(request);
-  if (response.status === 503) {
+  const response = await server.app.fetch(request, env);
+  const { outgoing } = env;
+  if (response.status === 200) {
+    if (outgoing.closed) return response;
+    stage.readers += 1;
+    // its reader has gone, or has all of it
+    outgoing.once('close', () => {
+      stage.readers -= 1;
+    });
+  } else if (response.status === 503) {
     sums.busy += 1;
     stage.busy += 1;
-  } else if (response.status !== 200) {
+  } else {
     sums.refused += 1;
   }
-  if (response.status !== 200 || !response.body) return response;
-  stage.readers += 1;
-  const onLeft = once(() => {
-    stage.readers -= 1;
-  });
-  return new Response(watched(response.body, onLeft), response);
-}
-
-/** `work`, the first time only. */
-function once(work: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (!isDone) work();
-    isDone = true;
-  };
+  return response;
 }
 
 /** What the server says of itself, as one of an older contract would: fields and features that came later are gone. */
@@ -122,7 +97,7 @@ async function asVersion(response: Response): Promise<Response> {
   });
 }
 
-const counting = new Hono().all('*', (c) => take(c.req.raw));
+const counting = new Hono<{ Bindings: HttpBindings }>().all('*', (c) => take(c.req.raw, c.env));
 const listening = await listen(counting, { host: '127.0.0.1', port: options.port });
 await server.ready;
 

@@ -21,6 +21,8 @@ export interface Breaker {
   readonly probeAt: number | null;
   /** Whether a stage may be sent now: always while closed, one at a time afterwards. */
   mayTake(now: number): boolean;
+  /** Where it is open, the next probe may go out so long after the last one failed, if that is sooner. */
+  hasten(pauseMs: number): void;
   /** A stage is sent, where `mayTake`. What is given back takes what came of it, once, and says when that counts. */
   begin(): (verdict: Verdict) => Promise<void>;
   save(): SavedBreaker;
@@ -41,10 +43,14 @@ export function makeBreaker(saved?: SavedBreaker): Breaker {
     });
   let policy = build(saved);
   const save = () => JSON.parse(JSON.stringify(policy.toJSON())) as SavedBreaker;
+  /** since when it counts as open, where it was hastened: that is not done twice */
+  let hastened: number | null = null;
+  const ownState = () => (save() as { ownState: { openedAt: number; attemptNo: number } }).ownState;
+  const pauseOf = (attemptNo: number): number => PAUSES_MS[Math.min(attemptNo, PAUSES_MS.length) - 1] as number;
   const probeAt = (): number | null => {
     if (policy.state !== CircuitState.Open) return null;
-    const { openedAt, attemptNo } = (policy.toJSON() as { ownState: { openedAt: number; attemptNo: number } }).ownState;
-    return openedAt + (PAUSES_MS[Math.min(attemptNo, PAUSES_MS.length) - 1] as number);
+    const { openedAt, attemptNo } = ownState();
+    return openedAt + pauseOf(attemptNo);
   };
   return {
     get state() {
@@ -55,6 +61,15 @@ export function makeBreaker(saved?: SavedBreaker): Breaker {
       return probeAt();
     },
     mayTake: (now) => policy.state === CircuitState.Closed || (probeAt() ?? Number.POSITIVE_INFINITY) <= now,
+    hasten(pauseMs) {
+      if (policy.state !== CircuitState.Open) return;
+      const { openedAt, attemptNo } = ownState();
+      const lessMs = pauseOf(attemptNo) - pauseMs;
+      if (openedAt === hastened || lessMs <= 0) return;
+      hastened = openedAt - lessMs;
+      const saved = save() as { ownState: object };
+      policy = build({ ...saved, ownState: { ...saved.ownState, openedAt: hastened } });
+    },
     begin() {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       // where the library takes no stage nobody waits for this one

@@ -17,7 +17,8 @@ export interface DeskServer extends KnownServer {
 export interface Held {
   readonly job: string;
   readonly account: string;
-  readonly group: string;
+  /** of its server; empty where that is not known */
+  readonly kind: string;
   readonly lease: number;
   readonly tflops: number;
   readonly restTflops: number;

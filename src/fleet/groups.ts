@@ -2,6 +2,7 @@
 import type { DeskPlace, DeskServer } from './desk-state.ts';
 import { type Fit, fitOf, type Needs } from './fit.ts';
 import type { OfGroup } from './line.ts';
+import { type KnownServer, mayServe } from './models.ts';
 import type { SlotRequest, StageShape } from './slots.ts';
 
 /** The group of a stage. */
@@ -35,6 +36,31 @@ export function fitsOf(servers: readonly DeskServer[]): Fits {
     return fits;
   };
 }
+
+/** The kind of a server: two of one kind serve the same groups. It remembers lists that servers gave. */
+export function makeKinds(): (server: KnownServer) => string {
+  const known = new WeakMap<object, Map<string, string>>();
+  return ({ backend, list }) => {
+    if (!list) return '';
+    const may = backend.models.join(' ');
+    const kinds = known.get(list) ?? new Map<string, string>();
+    known.set(list, kinds);
+    const before = kinds.get(may);
+    if (before !== undefined) return before;
+    const models = list.models
+      .filter(({ id }) => mayServe(backend, id))
+      .map(({ id, digest, engine_class }) => JSON.stringify([id, digest, engine_class]));
+    const kind = JSON.stringify([list.contract.features.toSorted(), models.toSorted()]);
+    kinds.set(may, kind);
+    return kind;
+  };
+}
+
+/** The kinds of some servers, each once. */
+export const kindsOf = (
+  servers: readonly KnownServer[],
+  kindOf: (server: KnownServer) => string,
+): readonly string[] => [...new Set(servers.map(kindOf))];
 
 /** Which groups are served by a server that serves `group`, too. */
 export function competing(group: string, fits: Fits): OfGroup {

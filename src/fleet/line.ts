@@ -1,8 +1,12 @@
 /**
- * The line of jobs that wait for a stage server. Fair by account: of A accounts with work waiting each receives at
- * least 1/A of the work that is given out, give or take one stage. Within an account what has begun goes before what
- * has not, then who came first. Pure, but for the line itself.
+ * The line of jobs that wait for a stage server. Fair by account: of A accounts with work waiting for one kind of
+ * servers each receives at least 1/A of the work that these are given, give or take one stage. Within an account what
+ * has begun goes before what has not, then who came first. Pure, but for the line itself.
+ *
+ * Servers are of one kind where they serve the same. Models that share their servers are counted together; what an
+ * account has had of other servers is held against nobody.
  */
+import { makeServed } from './served.ts';
 
 /** A job in the line. */
 export interface Place {
@@ -36,20 +40,22 @@ export type OfGroup = (group: string) => boolean;
 export interface Line<P extends Place> {
   readonly size: number;
   /**
-   * Puts a job in, at the place it has by its age. One that is in already is replaced. `competes` says which groups are
-   * served by servers that can serve this one, too: an account that had nothing in the line begins level with theirs.
+   * Puts a job in, at the place it has by its age. One that is in already is replaced. `kinds` are those of the servers
+   * that serve its group: an account that waited for none of a kind begins level with who is least served by them.
    */
-  put(place: P, competes: OfGroup): void;
+  put(place: P, kinds: readonly string[]): void;
+  /** A group that waits is served by these kinds of servers from now on. */
+  serves(group: string, kinds: readonly string[]): void;
   /** Takes a job out; null where it is not in. */
   remove(job: string): P | null;
   get(job: string): P | null;
   /**
-   * The places in the order in which they are to be served now, those of groups where `isServed` alone. The line may be
-   * changed only after the last one was taken from here.
+   * The places that servers of a kind may serve, in the order in which they are to be served by them now. The line may
+   * be changed only after the last one was taken from here.
    */
-  inOrder(isServed: OfGroup): Iterable<P>;
-  /** An account has been given so much work in a group, TFLOPs; less than nothing where it came to nothing. */
-  charge(account: string, group: string, tflops: number): void;
+  inOrder(kind: string): Iterable<P>;
+  /** Servers of a kind were given so much work of an account, TFLOPs; less than nothing where it came to nothing. */
+  charge(account: string, kind: string, tflops: number): void;
   /** What waits in these groups, each account once. */
   waitingIn(groups: OfGroup): Iterable<AccountWaiting>;
   /** The place of a job that waits, 1 for the next one, as far as it can be told; 0 where it does not wait. */
@@ -67,9 +73,6 @@ export interface Waiting {
   readonly tflops: number;
 }
 
-/** Most accounts remembered that wait for nothing. */
-const MAX_IDLE = 1000;
-
 /** Places of one account in one group, the oldest first. */
 interface Queue<P> {
   readonly begun: P[];
@@ -80,8 +83,6 @@ interface Queue<P> {
 
 interface Account<P> {
   readonly tag: string;
-  /** work given so far, TFLOPs, counted from where the others were when it came */
-  served: number;
   readonly groups: Map<string, Queue<P>>;
 }
 
@@ -98,45 +99,24 @@ function placeIn<T>(list: readonly T[], of: (item: T) => number, value: number):
 }
 
 const sinceOf = ({ since }: Place): number => since;
-const servedOf = ({ served }: { readonly served: number }): number => served;
 
 export function makeLine<P extends Place>(): Line<P> {
   const places = new Map<string, P>();
-  /** accounts that wait for something, and the same with least served first */
+  /** accounts that wait for something */
   const accounts = new Map<string, Account<P>>();
-  const order: Account<P>[] = [];
-  /** what was served to accounts that wait for nothing, as long as somebody waits */
-  const idle = new Map<string, number>();
-  /** what the account had been served that was last given something in a group */
-  const levels = new Map<string, number>();
+  const served = makeServed();
+  /** kinds of servers by group */
+  const kindsBy = new Map<string, readonly string[]>();
   const groups = new Map<string, Waiting>();
 
+  const kindsOf = (group: string): readonly string[] => kindsBy.get(group) ?? [];
   const queueOf = ({ account, group, hasBegun }: P): P[] | undefined => {
     const queue = accounts.get(account)?.groups.get(group);
     return hasBegun ? queue?.begun : queue?.fresh;
   };
 
-  const intoOrder = (account: Account<P>): void =>
-    void order.splice(placeIn(order, servedOf, account.served), 0, account);
-  const outOfOrder = (account: Account<P>): void => void order.splice(order.indexOf(account), 1);
-
-  /** Where an account begins that had nothing in the line: level with who is least served of those it meets there. */
-  function levelIn(competes: OfGroup): number {
-    for (const { served, groups } of order) for (const group of groups.keys()) if (competes(group)) return served;
-    return Math.max(0, ...[...levels].filter(([group]) => competes(group)).map(([, level]) => level));
-  }
-
-  function come(tag: string, competes: OfGroup): Account<P> {
-    const known = accounts.get(tag);
-    if (known) return known;
-    // who comes back after a while is not owed what was given out meanwhile
-    const served = Math.max(idle.get(tag) ?? 0, levelIn(competes));
-    const account = { tag, served, groups: new Map<string, Queue<P>>() };
-    idle.delete(tag);
-    accounts.set(tag, account);
-    intoOrder(account);
-    return account;
-  }
+  /** Kinds of servers for which an account waits. */
+  const waitsFor = ({ groups: queues }: Account<P>): Set<string> => new Set([...queues.keys()].flatMap(kindsOf));
 
   function count(group: string, jobs: number, tflops: number): void {
     const before = groups.get(group) ?? { jobs: 0, tflops: 0 };
@@ -152,25 +132,23 @@ export function makeLine<P extends Place>(): Line<P> {
     list.splice(list.indexOf(place), 1);
     const queue = account.groups.get(place.group) as Queue<P>;
     queue.restTflops -= place.restTflops;
-    if (queue.begun.length + queue.fresh.length === 0) account.groups.delete(place.group);
-    if (account.groups.size > 0) return;
-    outOfOrder(account);
-    accounts.delete(account.tag);
-    remember(account.tag, account.served);
+    if (queue.begun.length + queue.fresh.length > 0) return;
+    account.groups.delete(place.group);
+    const still = waitsFor(account);
+    for (const kind of kindsOf(place.group)) if (!still.has(kind)) served.leave(account.tag, kind);
+    if (account.groups.size === 0) accounts.delete(account.tag);
+    if (!groups.has(place.group)) kindsBy.delete(place.group);
   }
 
-  /** What an account was served that waits for nothing. Where nobody waits all are level again. */
-  function remember(tag: string, served: number): void {
-    if (accounts.size === 0) {
-      idle.clear();
-      levels.clear();
-      return;
-    }
-    idle.delete(tag);
-    idle.set(tag, served);
-    for (const oldest of idle.keys()) {
-      if (idle.size <= MAX_IDLE) break;
-      idle.delete(oldest);
+  function serves(group: string, kinds: readonly string[]): void {
+    const before = kindsOf(group);
+    if (before.length === kinds.length && before.every((kind, i) => kind === kinds[i])) return;
+    kindsBy.set(group, kinds);
+    for (const account of accounts.values()) {
+      if (!account.groups.has(group)) continue;
+      const now = waitsFor(account);
+      for (const kind of before) if (!now.has(kind)) served.leave(account.tag, kind);
+      for (const kind of kinds) served.come(account.tag, kind);
     }
   }
 
@@ -195,9 +173,13 @@ export function makeLine<P extends Place>(): Line<P> {
     get size() {
       return places.size;
     },
-    put(place, competes) {
+    serves,
+    put(place, kinds) {
+      serves(place.group, kinds);
       const before = places.get(place.job);
-      const account = come(place.account, competes);
+      const account = accounts.get(place.account) ?? { tag: place.account, groups: new Map<string, Queue<P>>() };
+      accounts.set(place.account, account);
+      for (const kind of kinds) served.come(place.account, kind);
       const queue = account.groups.get(place.group) ?? { begun: [], fresh: [], restTflops: 0 };
       account.groups.set(place.group, queue);
       const list = place.hasBegun ? queue.begun : queue.fresh;
@@ -213,20 +195,13 @@ export function makeLine<P extends Place>(): Line<P> {
       return place;
     },
     get: (job) => places.get(job) ?? null,
-    *inOrder(isServed) {
-      for (const account of order) yield* ofAccount(account, isServed);
+    *inOrder(kind) {
+      const isServed: OfGroup = (group) => kindsOf(group).includes(kind);
+      for (const tag of served.inOrder(kind)) yield* ofAccount(accounts.get(tag) as Account<P>, isServed);
     },
-    charge(tag, group, tflops) {
-      const account = accounts.get(tag);
-      const served = account?.served ?? idle.get(tag) ?? 0;
-      if (tflops > 0) levels.set(group, Math.max(levels.get(group) ?? 0, served));
-      if (!account) return remember(tag, served + tflops);
-      outOfOrder(account);
-      account.served += tflops;
-      intoOrder(account);
-    },
+    charge: served.charge,
     *waitingIn(groups) {
-      for (const { tag, groups: queues } of order) {
+      for (const { tag, groups: queues } of accounts.values()) {
         let restTflops = 0;
         let first: P | undefined;
         for (const [group, queue] of queues) {
@@ -248,7 +223,7 @@ export function makeLine<P extends Place>(): Line<P> {
         else own += begun.length + placeIn(fresh, sinceOf, place.since);
       }
       let sum = own;
-      for (const { tag, groups: queues } of order) {
+      for (const { tag, groups: queues } of accounts.values()) {
         if (tag === place.account) continue;
         let waiting = 0;
         for (const [group, { begun, fresh }] of queues) if (competes(group)) waiting += begun.length + fresh.length;

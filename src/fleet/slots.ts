@@ -22,6 +22,8 @@ export type SlotOutcome =
 export interface Released {
   readonly lease: number;
   readonly outcome: SlotOutcome;
+  /** whose it is; a job of an earlier version leaves it out */
+  readonly backend?: string;
 }
 
 /** What a stage is, to those who order stages. */

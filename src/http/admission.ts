@@ -1,5 +1,6 @@
 /** Whether jobs may come at all: asked before anything of them is begun, in the regions where they may run. */
 import { accountTag } from '../account/tag.ts';
+import { admission } from '../fleet/told.ts';
 import { askDispatchers } from '../job/ask-dispatchers.ts';
 import type { Draft } from '../job/plan-request.ts';
 import type { Caller, Env } from './env.ts';
@@ -47,7 +48,9 @@ export async function admitJobs(
   for (const region of regions) {
     for (const name of poolsOf(servers, region, needs.model)) {
       const limits = { regions: places, limitMs: DISPATCHER_MS };
-      const answer = (await askDispatchers(env, [name], limits, (one) => one.admit(question))).get(name);
+      const answer = (await askDispatchers(env, [name], limits, (one) => one.admit(question).then(admission))).get(
+        name,
+      );
       const isLetIn = answer && !(answer instanceof Error) && answer.kind === 'come';
       if (isLetIn || !answer || answer instanceof Error) {
         const first = [region, ...regions.filter((other) => other !== region)];

@@ -4,6 +4,7 @@ import { parseBackends } from '../fleet/backends.ts';
 import { dispatcherName } from '../fleet/fleet.ts';
 import { metricsText } from '../fleet/metrics.ts';
 import { parseRegions } from '../fleet/regions.ts';
+import { dispatcherView } from '../fleet/told.ts';
 import { type Answer, type FleetServerView, type FleetView, viewFleet } from '../fleet/view.ts';
 import { askDispatchers } from '../job/ask-dispatchers.ts';
 import { byAdmin, json, secondsOrNull } from './accounts/wire.ts';
@@ -117,7 +118,9 @@ async function readFleet(env: Env): Promise<FleetView> {
   const backends = parseBackends(env.BACKENDS);
   const regions = parseRegions(env.REGIONS);
   const names = [...new Set(backends.map(dispatcherName))];
-  const answers = await askDispatchers(env, names, { regions, limitMs: DISPATCHER_MS }, (one) => one.demand());
+  const answers = await askDispatchers(env, names, { regions, limitMs: DISPATCHER_MS }, (one) =>
+    one.demand().then(dispatcherView),
+  );
   const said = [...answers].map(([name, answer]): readonly [string, Answer] => [
     name,
     answer instanceof Error ? { fault: `its dispatcher did not answer: ${answer.message}` } : answer,

@@ -2,6 +2,7 @@
 import { accountTag } from '../account/tag.ts';
 import { dispatcherName } from '../fleet/fleet.ts';
 import { mayServe } from '../fleet/models.ts';
+import { admission } from '../fleet/told.ts';
 import { askDispatchers } from '../job/ask-dispatchers.ts';
 import type { Plan, Queue } from '../job/job.ts';
 import { needsOf } from '../job/plan.ts';
@@ -26,7 +27,9 @@ export async function queueFor(
   const tag = await accountTag(env.SIGNING_SECRET, account);
   const question = { jobs: [], account: tag, needs, tflops: 0, mostMs: Number.MAX_SAFE_INTEGER };
   const names = [...new Set(placed.flatMap(pools))];
-  const answers = await askDispatchers(env, names, { regions, limitMs: DISPATCHER_MS }, (one) => one.admit(question));
+  const answers = await askDispatchers(env, names, { regions, limitMs: DISPATCHER_MS }, (one) =>
+    one.admit(question).then(admission),
+  );
   for (const region of placed) {
     const queues = pools(region).flatMap((name): Queue[] => {
       const answer = answers.get(name);

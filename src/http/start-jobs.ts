@@ -134,11 +134,11 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     await moderate(env, draft, promptField);
     const plans = draft.plan(memo);
     const planned = started.kind === 'again' ? plans.map((one, i) => atMost(one, started.held[i] ?? null)) : plans;
-    const { regions } = admitted instanceof Problem ? placed : admitted;
+    const { regions, dispatcher } = admitted instanceof Problem ? { ...placed, dispatcher: null } : admitted;
     const hint = regions[0] === placed.regions[0] ? placed.hint : hintOf(offer, regions[0]);
     const created = await Promise.all(
       started.jobIds.map((id, i) => {
-        const ofJob = { ...(planned[i] as PlannedJob), deadlineSeconds, webhook, regions };
+        const ofJob = { ...(planned[i] as PlannedJob), deadlineSeconds, webhook, regions, dispatcher };
         const job: NewJob = { id, account: caller.account, ...ofJob };
         return callJob(env, id, (stub) => create(stub, job, withLogs), hint).then(orErased);
       }),

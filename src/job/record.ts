@@ -25,13 +25,15 @@ import { jobPath } from './view.ts';
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 /** Servers that a stage is sent to one after the other without a pause. */
 const AT_ONCE = 3;
-/** How often it is looked whether a server can take the job: as long again as it has been looked, within these. */
-const LOOK_MS = { least: 1000, most: 60_000 } as const;
 /**
- * A job in a line is called. It asks by itself, in case nobody calls, when twice the time is over that it was to wait,
- * or as long again as it has waited, within these. Where the wait is not known, it is taken for long.
+ * How soon, at first, and how seldom it is looked whether a server can take the job: the pauses grow by `times` of the
+ * time that it has waited. In a line it is called, and looks only in case its place was lost, which is written within
+ * the first minutes. Nothing is stored at a look, and its alarm is a row: in ten minutes a line costs two.
  */
-const LINE_MS = { least: 5000, unknown: 30_000, most: 15 * 60_000 } as const;
+const LOOK_MS = {
+  inLine: { least: 30_000, times: 3, most: 600_000 },
+  nobody: { least: 1000, times: 1, most: 600_000 },
+} as const;
 
 /**
  * A job was let in because its expected wait was short enough. In a line that moves it has so many times its patience:
@@ -40,7 +42,7 @@ const LINE_MS = { least: 5000, unknown: 30_000, most: 15 * 60_000 } as const;
 const MOVING_LINE = 2;
 
 /** The longest pause that a job is given. */
-const LONGEST_PAUSE_MS = LINE_MS.most;
+export const LONGEST_PAUSE_MS = LOOK_MS.inLine.most;
 
 /** The record of a job just accepted. */
 export function newRecord(
@@ -190,33 +192,45 @@ function pauseFor(fault: Fault, { faultsThere, elsewhere, hasOther, isDispatched
   return Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** Math.max(faultsThere, elsewhere - AT_ONCE));
 }
 
+/** A job that waits: what to store, null where that is stored, and when it looks again. */
+export interface Waiting {
+  readonly changes: Pick<JobRecord, 'busySince' | 'notBefore'> | null;
+  readonly lookAt: number;
+  readonly event: JobEvent | null;
+}
+
 /**
- * What waiting does to a job that no server has a slot for: in a line it is called, elsewhere it looks again. Null
- * where it has waited as long as it may.
+ * What waiting does to a job that no server has a slot for: in a line it is called, elsewhere it looks again. Stored
+ * and told once, however long it takes. Null where it has waited as long as it may.
  */
 export function whileWaiting(
   record: JobRecord,
   stage: number,
   line: { readonly position: number; readonly etaMs: number | null } | null,
   { patience, now }: { readonly patience: Patience; readonly now: number },
-): Extract<Verdict, { kind: 'delay' }> | null {
+): Waiting | null {
   const longest = line && line.etaMs !== null ? { ...patience, queueMs: MOVING_LINE * patience.queueMs } : patience;
   if (isOutOfPatience(record, longest, now)) return null;
   const busySince = since(record, now);
-  const { most } = line ? LINE_MS : LOOK_MS;
-  const least = line ? netOf(line.etaMs) : LOOK_MS.least;
-  const pause = Math.min(most, Math.max(least, now - busySince), busySince + longest.queueMs - now);
+  const { least, times, most } = line ? LOOK_MS.inLine : LOOK_MS.nobody;
+  const pause = Math.min(most, least + times * (now - busySince), busySince + longest.queueMs - now);
+  const lookAt = now + pause;
   const { position = null, etaMs = null } = line ?? {};
   const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position, eta_ms: etaMs } };
   return {
-    kind: 'delay',
-    changes: { busySince, notBefore: now + pause },
+    // a clock that has stepped back begins the wait anew
+    changes: record.busySince === busySince ? null : { busySince, notBefore: lookAt },
+    lookAt,
     event: record.busySince === null ? event : null,
   };
 }
 
-const netOf = (etaMs: number | null): number =>
-  etaMs === null ? LINE_MS.unknown : Math.min(LINE_MS.unknown, LINE_MS.least + 2 * etaMs);
+/**
+ * Whether a job waits for something else than its own stage request, and has an alarm for it: who wakes it before need
+ * not look.
+ */
+export const isWaitingOnly = ({ busySince, room }: Pick<JobRecord, 'busySince' | 'room'>): boolean =>
+  room.name === 'stage' && busySince !== null;
 
 /** The finished image of a job as callers see it. */
 export const imageOf = ({ id, request }: JobRecord, numBytes: number): ImageView => ({

@@ -31,7 +31,7 @@ const options = () => ({
   persistTo: folder,
   bundle: inject('bundle'),
   stage: { url: proxy.url, token: TOKEN },
-  vars: { TARIFF: JSON.stringify(TARIFF), STAGE_ATTEMPTS: '3', STAGE_SILENCE_SECONDS: '8', QUEUE_SECONDS: '60' },
+  vars: { TARIFF: JSON.stringify(TARIFF), STAGE_ATTEMPTS: '3', STAGE_SILENCE_SECONDS: '8', QUEUE_SECONDS: '30' },
 });
 
 beforeAll(async () => {

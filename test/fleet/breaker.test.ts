@@ -72,6 +72,32 @@ describe('a breaker', () => {
     expect((breaker.probeAt as number) - now()).toBe(1000);
   });
 
+  test('that is hastened takes its probe so long after the last one, once, and never later than it would have', async () => {
+    const breaker = await opened();
+    breaker.hasten(3000);
+    expect(breaker.probeAt).toBe(T + 1000);
+    for (let i = 0; i < 6; i++) {
+      pass((breaker.probeAt as number) - now());
+      await goes(breaker, 'wrong');
+    }
+    const failedAt = now();
+    expect(breaker.probeAt).toBe(failedAt + 60_000);
+    for (let i = 0; i < 3; i++) breaker.hasten(3000);
+    expect(breaker.probeAt).toBe(failedAt + 3000);
+    pass(3000);
+    expect(breaker.mayTake(now())).toBe(true);
+    await goes(breaker, 'wrong');
+    // its own pause is as long as it was
+    expect(breaker.probeAt).toBe(now() + 60_000);
+    const read = makeBreaker(breaker.save());
+    read.hasten(3000);
+    expect(read.probeAt).toBe(now() + 3000);
+    pass(3000);
+    await goes(read, 'well');
+    read.hasten(0);
+    expect(read.state).toBe('closed');
+  });
+
   test('takes another probe at once where one told nothing, and waits no longer for it afterwards', async () => {
     const breaker = await opened();
     pass(1000);

@@ -350,7 +350,7 @@ describe('a job', () => {
     expect(desk.renew(wants('dead'), held.get('dead') as Slot, now())).toBe(true);
     pass(LEASE_MS - 1);
     expect(turn(servers)).toEqual([]);
-    expect(desk.dueAt(servers, now())).toBe(now() + 1);
+    expect(desk.leaseEndsAt()).toBe(now() + 1);
     pass(1);
     expect(turn(servers).map(({ job }) => job)).toEqual(['next']);
   });
@@ -552,7 +552,8 @@ describe('a server', () => {
     pass(5000);
     for (const job of ['a', 'b']) await ask(wants(job), servers);
     expect([...held.values()].map(({ backend }) => backend)).toEqual(['well']);
-    expect(desk.dueAt(servers, now())).toBe(now() + LEASE_MS);
+    expect(desk.dueAt(servers, now())).toBe(null);
+    expect(desk.leaseEndsAt()).toBe(now() + LEASE_MS);
   });
 });
 
@@ -568,6 +569,9 @@ describe('admission', () => {
     // who is refused after another is told to come after it, and nobody to stay away for longer than ten minutes
     expect(admit('j62')).toEqual({ kind: 'full', waitMs: 61_000, retryMs: 2000 });
     expect(admit('j63', { tflops: 1000 })).toMatchObject({ kind: 'full', retryMs: 600_000 });
+    // of another account the first counts once, however often it has asked
+    for (let i = 0; i < 100; i++) admit(`more${i}`);
+    expect(admit('c0', { account: 'c', mostMs: 500 })).toEqual({ kind: 'full', waitMs: 1000, retryMs: 2000 });
     // an account that has nothing waits for one stage of the other
     expect(admit('k', { account: 'b' })).toMatchObject({ kind: 'come', waitMs: 1000 });
     expect(admit('', { jobs: [] })).toMatchObject({ kind: 'come' });
@@ -678,10 +682,182 @@ describe('what is saved', () => {
     ]);
     expect(view.lines).toMatchObject([{ model: 'm', waiting: 3 }]);
     const { turn, ends: end, called } = watch(again);
+    // who had the slot may have it still
+    expect(turn(servers)).toEqual([]);
+    pass(12_000);
     turn(servers);
     for (const job of ['j1', 'j2']) await end(job, DONE(60), servers);
     expect(called.map(({ job }) => job)).toEqual(['j1', 'j2', 'j3']);
   });
+});
+
+describe('a desk that begins anew', () => {
+  const again = (desk: Desk): Desk => makeDesk(JSON.parse(JSON.stringify(desk.save())), now());
+
+  test('gives no slot twice where many waited: who holds one renews it or gives it back', async () => {
+    const anyHolder = fc.record({ at: fc.integer({ min: 0, max: 10_000 }), isDone: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyHolder, { minLength: 3, maxLength: 3 }), async (holders) => {
+        vi.setSystemTime(T);
+        const servers = [server('x', { slots: 1 }), server('y', { slots: 2 })];
+        const before = await pacedDesk({ x: 60_000, y: 60_000 });
+        const first = watch(before);
+        for (let i = 0; i < 8; i++) await first.ask(wants(`j${i}`, { since: now() + i }), servers);
+        const old = [...first.held];
+        expect(old).toHaveLength(3);
+        pass(1000);
+        const born = now();
+        const desk = again(before);
+        const { held, turn } = watch(desk);
+        const stillHeld = new Map(old);
+        const check = () => {
+          for (const { backend } of servers) {
+            const all = [...stillHeld, ...held].filter(([, slot]) => slot.backend === backend.id);
+            expect(all.length).toBeLessThanOrEqual(backend.slots);
+          }
+        };
+        turn(servers);
+        const events = old.map(([job, slot], i) => ({ job, slot, ...(holders[i] as { at: number; isDone: boolean }) }));
+        for (const { job, slot, at, isDone } of events.toSorted((a, b) => a.at - b.at)) {
+          vi.setSystemTime(born + at);
+          if (isDone) {
+            stillHeld.delete(job);
+            const outcome = DONE();
+            await desk.release(job, { lease: slot.lease, outcome, backend: slot.backend }, now());
+          } else expect(desk.renew(wants(job), slot, now())).toBe(true);
+          turn(servers);
+          check();
+        }
+        // when all have spoken nothing is kept
+        expect(desk.dueAt(servers, now())).toBe(null);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('gives a slot that is given back to the next one at once', async () => {
+    const servers = [server('x', { slots: 1 })];
+    const before = makeDesk(null, now());
+    const first = watch(before);
+    for (const job of ['a', 'b']) await first.ask(wants(job), servers);
+    pass(1000);
+    const desk = again(before);
+    const { held, ask } = watch(desk);
+    const { lease, backend } = first.held.get('a') as Slot;
+    await ask(wants('a', { hasBegun: true, released: { lease, outcome: DONE(), backend } }), servers);
+    expect([...held.keys()]).toEqual(['a']);
+  });
+
+  test('keeps the slots of those who say nothing for twelve seconds, and looks again then', async () => {
+    const servers = [server('x', { slots: 1 })];
+    const before = makeDesk(null, now());
+    for (const job of ['a', 'b']) await watch(before).ask(wants(job), servers);
+    const desk = again(before);
+    const { turn } = watch(desk);
+    pass(11_999);
+    expect(turn(servers)).toEqual([]);
+    expect(desk.dueAt(servers, now())).toBe(T + 12_000);
+    pass(1);
+    expect(turn(servers).map(({ job }) => job)).toEqual(['b']);
+  });
+
+  test('keeps nothing where nobody waited, and nothing where it begins for the first time', async () => {
+    const servers = [server('x', { slots: 1 })];
+    const before = makeDesk(null, now());
+    await watch(before).ask(wants('a'), servers);
+    for (const desk of [again(before), makeDesk(null, now())]) {
+      const { ask, held } = watch(desk);
+      await ask(wants('next'), servers);
+      expect([...held.keys()]).toEqual(['next']);
+    }
+    // of a version that saved no slots
+    const { held: _, ...old } = before.save();
+    const { ask, held } = watch(makeDesk({ ...old, line: [wants('w')] }, now()));
+    await ask(wants('next'), servers);
+    expect([...held.keys()]).toEqual(['w']);
+  });
+});
+
+describe('a server that is the only one', () => {
+  /** Out for five minutes, with somebody waiting all the time. */
+  async function outFor5Minutes() {
+    const servers = [server('x')];
+    const desk = makeDesk(null, now());
+    const watched = watch(desk);
+    await watched.ask(wants('warm'), servers);
+    pass(1000);
+    await watched.ends('warm', DONE(), servers);
+    for (let i = 0; now() < T + 300_000; i++) {
+      await watched.ask(wants(`j${i % 2}`), servers);
+      if (watched.held.size === 0) {
+        vi.setSystemTime(desk.dueAt(servers, now()) as number);
+        watched.turn(servers);
+      }
+      for (const job of [...watched.held.keys()]) await watched.ends(job, WRONG, servers);
+    }
+    for (const job of ['j0', 'j1']) desk.leave(job);
+    return { servers, desk, ...watched };
+  }
+
+  test('and was out for five minutes is probed within three seconds of the next job that comes', async () => {
+    const { servers, desk, ask, turn, ends, held } = await outFor5Minutes();
+    expect(desk.view(servers, now()).servers[0]).toMatchObject({ state: 'out', probe_at: now() + 60_000 });
+    pass(1000);
+    expect(await ask(wants('next'), servers)).toMatchObject({ kind: 'line', isDown: true });
+    expect(held.size).toBe(0);
+    expect(desk.dueAt(servers, now())).toBe(now() + 2000);
+    pass(2000);
+    expect(turn(servers).map(({ job }) => job)).toEqual(['next']);
+    pass(1000);
+    await ends('next', DONE(), servers);
+    // and what it wasted while it was out is held against nobody
+    for (const job of ['a', 'b', 'c']) await ask(wants(job), servers);
+    expect(desk.admit(asks('d', { account: 'b' }), servers, now())).toMatchObject({ kind: 'come', waitMs: 3000 });
+  });
+
+  test('and is still out is tried by no more than one job in three seconds', async () => {
+    const { servers, ask, called, ends, held } = await outFor5Minutes();
+    const before = called.length;
+    for (let i = 0; i < 300; i++) {
+      pass(100);
+      await ask(wants(`n${i}`), servers);
+      for (const job of [...held.keys()]) await ends(job, WRONG, servers);
+    }
+    expect(called.length - before).toBeLessThanOrEqual(10);
+  });
+
+  test('is not tried earlier where another is well', async () => {
+    const { servers, desk, ask, held } = await outFor5Minutes();
+    pass(10_000);
+    const both = [...servers, server('y', { slots: 1 })];
+    for (const job of ['a', 'b']) await ask(wants(job), both);
+    expect([...held.values()].map(({ backend }) => backend)).toEqual(['y']);
+    expect(desk.view(both, now()).servers[0]?.state).toBe('out');
+  });
+});
+
+test('who used one model alone has its share at the line of another, and loses none of its own', async () => {
+  const other = { ...server('n0', { slots: 1 }), list: known('n0', [servedFacts({ id: 'n', digest: 'd9' })]).list };
+  const servers = [server('m0', { slots: 1 }), other];
+  const needs = { model: 'n', digest: 'd9', features: [] };
+  const { ask, ends, called, held } = watch(makeDesk(null, now()));
+  // b has 40 stages of model n, while others wait for m
+  for (let i = 0; i < 60; i++) await ask(wants(`n${i}`, { account: 'b', needs, since: T + i }), servers);
+  for (let i = 0; i < 20; i++) await ask(wants(`m${i}`, { account: 'a', since: T + i }), servers);
+  const endOn = async (id: string) => {
+    const [job] = [...held].find(([, { backend }]) => backend === id) as [string, Slot];
+    await ends(job, DONE(), servers);
+  };
+  for (let i = 0; i < 40; i++) await endOn('n0');
+  for (let i = 0; i < 20; i++) await ask(wants(`b${i}`, { account: 'b', since: T + i }), servers);
+  for (let i = 0; i < 20; i++) await ask(wants(`c${i}`, { account: 'c', needs, since: T + i }), servers);
+  called.length = 0;
+  for (let i = 0; i < 10; i++) {
+    await endOn('m0');
+    await endOn('n0');
+  }
+  const share = (prefix: string) => called.filter(({ job }) => job.startsWith(prefix)).length;
+  expect(['m', 'b', 'n', 'c'].map(share)).toEqual([5, 5, 5, 5]);
 });
 
 test('10,000 places of 500 accounts: a slot given back and the turn that follows take less than a millisecond', async () => {

@@ -14,15 +14,19 @@ const place = (job: string, more: Partial<Place> = {}): Place => ({
   ...more,
 });
 const ANY: OfGroup = () => true;
-const order = (line: ReturnType<typeof makeLine<Place>>, isServed = ANY) => [...line.inOrder(isServed)];
-/** Serves whose turn it is; null: nobody waits. */
-function serve(line: ReturnType<typeof makeLine<Place>>, isServed = ANY): Place | null {
-  const [first] = line.inOrder(isServed);
+/** The kind of servers that serve all groups, where nothing else is said. */
+const ALL = ['all'];
+const order = (line: ReturnType<typeof makeLine<Place>>, kind = 'all') => [...line.inOrder(kind)];
+/** Serves whose turn it is at servers of a kind; null: nobody waits for them. */
+function serve(line: ReturnType<typeof makeLine<Place>>, kind = 'all'): Place | null {
+  const [first] = line.inOrder(kind);
   if (!first) return null;
   line.remove(first.job);
-  line.charge(first.account, first.group, first.tflops);
+  line.charge(first.account, kind, first.tflops);
   return first;
 }
+/** Of two models, g and h, there are servers of each kind for both, for one, or for the other. */
+const KINDS: Readonly<Record<string, readonly string[]>> = { g: ['all', 'g'], h: ['all', 'h'] };
 
 const anyPlace = fc.record({
   account: fc.constantFrom('a', 'b', 'c', 'd'),
@@ -31,10 +35,10 @@ const anyPlace = fc.record({
   hasBegun: fc.boolean(),
   since: fc.nat(50),
 });
-type Step = { put: Omit<Place, 'job' | 'restTflops'> } | { serve: readonly string[] } | { leave: number };
+type Step = { put: Omit<Place, 'job' | 'restTflops'> } | { serve: string } | { leave: number };
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: anyPlace.map((put) => ({ put })) },
-  { weight: 4, arbitrary: fc.constantFrom({ serve: ['g'] }, { serve: ['h'] }, { serve: ['g', 'h'] }) },
+  { weight: 4, arbitrary: fc.constantFrom({ serve: 'g' }, { serve: 'h' }, { serve: 'all' }) },
   { weight: 1, arbitrary: fc.nat().map((leave) => ({ leave })) },
 );
 
@@ -50,11 +54,11 @@ describe('whatever comes and goes', () => {
             // a job belongs to one account
             const before = inside.get(put.job);
             const own = before ? { ...put, account: before.account } : put;
-            line.put(own, ANY);
+            line.put(own, KINDS[own.group] as string[]);
             inside.set(own.job, own);
           } else if ('serve' in step) {
-            const served = serve(line, (group) => step.serve.includes(group));
-            const could = [...inside.values()].some(({ group }) => step.serve.includes(group));
+            const served = serve(line, step.serve);
+            const could = [...inside.values()].some(({ group }) => KINDS[group]?.includes(step.serve));
             expect(served !== null).toBe(could);
             if (served) expect(inside.delete(served.job)).toBe(true);
           } else {
@@ -81,34 +85,71 @@ describe('whatever comes and goes', () => {
     );
   });
 
+  /** Whoever comes before, and between two turns, while one account keeps waiting. */
+  const anyRun = fc.record({
+    before: fc.array(anyPlace, { maxLength: 30 }),
+    own: fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 40, maxLength: 40 }),
+    between: fc.array(fc.array(anyPlace, { maxLength: 3 }), { minLength: 1, maxLength: 40 }),
+    /** the kinds of servers that have a slot free, one after the other */
+    free: fc.array(fc.constantFrom('all', 'g', 'h'), { minLength: 40, maxLength: 40 }),
+  });
+  type Run = typeof anyRun extends fc.Arbitrary<infer T> ? T : never;
+  /**
+   * Of what servers of each kind are given from then on, an account that waits for `group` all the time has its share,
+   * give or take one stage. Who is counted as one of A: whoever received something of that kind, or waits for it.
+   */
+  function checkShares({ before, own, between, free }: Run, group: string, kinds: typeof KINDS): void {
+    const line = makeLine<Place>();
+    let jobs = 0;
+    const put = (more: Partial<Place>) => {
+      const one = place(`j${jobs++}`, more);
+      line.put(one, kinds[one.group] as string[]);
+    };
+    for (const each of before) put(each);
+    for (let i = 0; i < 10; i++) serve(line, free[i]);
+    for (const tflops of own) put({ account: 'me', group, tflops });
+    const given = new Map<string, Map<string, number>>();
+    for (const [i, come] of between.entries()) {
+      for (const each of come) put(each);
+      const kind = free[i] as string;
+      const served = serve(line, kind);
+      if (!served) continue;
+      const received = given.get(kind) ?? new Map<string, number>();
+      given.set(kind, received.set(served.account, (received.get(served.account) ?? 0) + served.tflops));
+      if (!kinds[group]?.includes(kind)) continue;
+      const total = [...received.values()].reduce((sum, one) => sum + one, 0);
+      const accounts = new Set([...received.keys(), ...order(line, kind).map((each) => each.account)]);
+      expect(received.get('me') ?? 0).toBeGreaterThanOrEqual(total / accounts.size - 10);
+    }
+  }
+
   test('of A accounts one that keeps waiting receives at least 1/A of the work, give or take one stage', () => {
-    const anyRun = fc.record({
-      before: fc.array(anyPlace, { maxLength: 30 }),
-      own: fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 40, maxLength: 40 }),
-      // who comes between two turns
-      between: fc.array(fc.array(anyPlace, { maxLength: 3 }), { minLength: 1, maxLength: 40 }),
-    });
-    fc.assert(
-      fc.property(anyRun, ({ before, own, between }) => {
-        const line = makeLine<Place>();
-        let jobs = 0;
-        const put = (more: Partial<Place>) => line.put(place(`j${jobs++}`, more), ANY);
-        for (const each of before) put(each);
-        for (let i = 0; i < 10; i++) serve(line);
-        for (const tflops of own) put({ account: 'me', tflops });
-        const received = new Map<string, number>();
-        let total = 0;
-        for (const come of between) {
-          for (const each of come) put(each);
-          const { account, tflops } = serve(line) as Place;
-          received.set(account, (received.get(account) ?? 0) + tflops);
-          total += tflops;
-          // everybody who received something, and whoever waits
-          const accounts = new Set([...received.keys(), ...order(line).map((each) => each.account)]);
-          expect(received.get('me') ?? 0).toBeGreaterThanOrEqual(total / accounts.size - 10);
-        }
-      }),
-    );
+    const shared = { g: ALL, h: ALL };
+    fc.assert(fc.property(anyRun, (run) => checkShares({ ...run, free: run.free.map(() => 'all') }, 'g', shared)));
+  });
+
+  test('so it does of the servers of each line, whatever it and others had of servers of another model', () => {
+    const apart = { g: ['g'], h: ['h'] };
+    fc.assert(fc.property(anyRun, fc.constantFrom('g', 'h'), (run, group) => checkShares(run, group, apart)));
+  });
+
+  test('so it does of the servers of each kind, where some serve both models and some serve one', () => {
+    fc.assert(fc.property(anyRun, fc.constantFrom('g', 'h'), (run, group) => checkShares(run, group, KINDS)));
+  });
+
+  test('so it does where servers become others while it waits', () => {
+    const line = makeLine<Place>();
+    for (let i = 0; i < 20; i++) {
+      line.put(place(`a${i}`, { since: i }), ['old']);
+      line.put(place(`b${i}`, { account: 'b', since: i }), ['old']);
+    }
+    for (let i = 0; i < 10; i++) serve(line, 'old');
+    line.serves('g', ['new', 'old']);
+    const names = Array.from({ length: 6 }, () => serve(line, 'new')?.account).join('');
+    expect(['ababab', 'bababa']).toContain(names);
+    expect(order(line, 'old')).toHaveLength(24);
+    line.serves('g', ['new']);
+    expect(order(line, 'old')).toEqual([]);
   });
 });
 
@@ -118,25 +159,25 @@ describe('fair by account:', () => {
 
   test('150 jobs of one and 3 of another take turns', () => {
     const line = makeLine<Place>();
-    for (let i = 0; i < 150; i++) line.put(place(`a${i}`, { since: i }), ANY);
-    for (let i = 0; i < 3; i++) line.put(place(`b${i}`, { account: 'b', since: 200 + i }), ANY);
+    for (let i = 0; i < 150; i++) line.put(place(`a${i}`, { since: i }), ALL);
+    for (let i = 0; i < 3; i++) line.put(place(`b${i}`, { account: 'b', since: 200 + i }), ALL);
     expect(names(line, 8)).toBe('a0 b0 a1 b1 a2 b2 a3 a4');
   });
 
   test('who comes late begins level, and is not owed what was given out before', () => {
     const line = makeLine<Place>();
-    for (let i = 0; i < 150; i++) line.put(place(`a${i}`, { since: i }), ANY);
+    for (let i = 0; i < 150; i++) line.put(place(`a${i}`, { since: i }), ALL);
     for (let i = 0; i < 100; i++) serve(line);
-    for (let i = 0; i < 50; i++) line.put(place(`b${i}`, { account: 'b', since: 500 + i }), ANY);
+    for (let i = 0; i < 50; i++) line.put(place(`b${i}`, { account: 'b', since: 500 + i }), ALL);
     expect(names(line, 6)).toBe('a100 b0 a101 b1 a102 b2');
   });
 
   test('who goes on with its only job as soon as the last stage is done has half of the work', () => {
     const line = makeLine<Place>();
-    for (let i = 0; i < 50; i++) line.put(place(`a${i}`, { since: i }), ANY);
+    for (let i = 0; i < 50; i++) line.put(place(`a${i}`, { since: i }), ALL);
     let own = 0;
     for (let i = 0; i < 40; i++) {
-      if (!line.get('b')) line.put(place('b', { account: 'b', hasBegun: i > 0 }), ANY);
+      if (!line.get('b')) line.put(place('b', { account: 'b', hasBegun: i > 0 }), ALL);
       if (serve(line)?.account === 'b') own++;
     }
     expect(own).toBe(20);
@@ -144,10 +185,10 @@ describe('fair by account:', () => {
 
   test('who comes back is not level again: of stages three times as large it has a third as many', () => {
     const line = makeLine<Place>();
-    for (let i = 0; i < 50; i++) line.put(place(`a${i}`, { since: i }), ANY);
+    for (let i = 0; i < 50; i++) line.put(place(`a${i}`, { since: i }), ALL);
     let own = 0;
     for (let i = 0; i < 40; i++) {
-      if (!line.get('b')) line.put(place('b', { account: 'b', tflops: 3 }), ANY);
+      if (!line.get('b')) line.put(place('b', { account: 'b', tflops: 3 }), ALL);
       if (serve(line)?.account === 'b') own++;
     }
     expect(own).toBe(10);
@@ -155,31 +196,43 @@ describe('fair by account:', () => {
 
   test('work counts, not jobs: one stage of 4 TFLOPs is four of 1', () => {
     const line = makeLine<Place>();
-    for (let i = 0; i < 20; i++) line.put(place(`a${i}`, { since: i }), ANY);
-    for (let i = 0; i < 20; i++) line.put(place(`b${i}`, { account: 'b', tflops: 4, since: i }), ANY);
+    for (let i = 0; i < 20; i++) line.put(place(`a${i}`, { since: i }), ALL);
+    for (let i = 0; i < 20; i++) line.put(place(`b${i}`, { account: 'b', tflops: 4, since: i }), ALL);
     const served = Array.from({ length: 15 }, () => serve(line)?.account);
     expect(served.filter((account) => account === 'b')).toHaveLength(3);
   });
 
   test('what came to nothing is given back', () => {
     const line = makeLine<Place>();
-    for (const job of ['a0', 'a1']) line.put(place(job, { tflops: 4 }), ANY);
-    for (const job of ['b0', 'b1']) line.put(place(job, { account: 'b', since: 1 }), ANY);
+    for (const job of ['a0', 'a1']) line.put(place(job, { tflops: 4 }), ALL);
+    for (const job of ['b0', 'b1']) line.put(place(job, { account: 'b', since: 1 }), ALL);
     expect(serve(line)?.job).toBe('a0');
-    line.charge('a', 'g', -4);
+    line.charge('a', 'all', -4);
     expect(names(line, 3)).toBe('b0 a1 b1');
   });
 
-  test('an account of a group that meets nobody begins where that group is, and not where others are', () => {
+  test('who had much of the servers of one model has its share of those of another, and loses none of its own', () => {
     const line = makeLine<Place>();
-    const inG = (group: string) => group === 'g';
-    // of group h nothing is served, so its account stays where it began
-    line.put(place('h0', { account: 'h', group: 'h' }), (group) => group === 'h');
-    for (let i = 0; i < 30; i++) line.put(place(`a${i}`, { since: i }), inG);
-    for (let i = 0; i < 20; i++) serve(line, inG);
-    for (let i = 0; i < 5; i++) line.put(place(`b${i}`, { account: 'b', since: 100 + i }), inG);
-    const next = Array.from({ length: 4 }, () => serve(line, inG)?.job);
-    expect(next).toEqual(['a20', 'b0', 'a21', 'b1']);
+    // b alone has 100 stages of model h, while a waits for g
+    for (let i = 0; i < 200; i++) line.put(place(`h${i}`, { account: 'b', group: 'h', since: i }), ['h']);
+    for (let i = 0; i < 100; i++) serve(line, 'h');
+    for (let i = 0; i < 20; i++) line.put(place(`a${i}`, { since: i }), ['g']);
+    for (let i = 0; i < 20; i++) line.put(place(`b${i}`, { account: 'b', since: 100 + i }), ['g']);
+    const next = (kind: string) => Array.from({ length: 4 }, () => serve(line, kind)?.job);
+    expect(next('g')).toEqual(['a0', 'b0', 'a1', 'b1']);
+    for (let i = 0; i < 20; i++) line.put(place(`c${i}`, { account: 'c', group: 'h', since: 200 + i }), ['h']);
+    expect(next('h')).toEqual(['h100', 'c0', 'h101', 'c1']);
+  });
+
+  test('two models on the same servers are one line: who uses both has no more than who uses one', () => {
+    const line = makeLine<Place>();
+    for (let i = 0; i < 20; i++) {
+      line.put(place(`a${i}`, { since: i }), ALL);
+      line.put(place(`g${i}`, { account: 'b', since: i }), ALL);
+      line.put(place(`h${i}`, { account: 'b', group: 'h', since: i }), ALL);
+    }
+    const served = Array.from({ length: 20 }, () => serve(line)?.account);
+    expect(served.filter((account) => account === 'a')).toHaveLength(10);
   });
 });
 
@@ -187,12 +240,12 @@ describe('the place in the line', () => {
   test('is 1 for the next one; of others as many count as of its own account', () => {
     const line = makeLine<Place>();
     expect(line.position('a0', ANY)).toBe(0);
-    for (let i = 0; i < 5; i++) line.put(place(`a${i}`, { since: i }), ANY);
+    for (let i = 0; i < 5; i++) line.put(place(`a${i}`, { since: i }), ALL);
     expect([0, 1, 4].map((i) => line.position(`a${i}`, ANY))).toEqual([1, 2, 5]);
-    for (let i = 0; i < 3; i++) line.put(place(`b${i}`, { account: 'b', since: 10 + i }), ANY);
+    for (let i = 0; i < 3; i++) line.put(place(`b${i}`, { account: 'b', since: 10 + i }), ALL);
     expect(line.position('b0', ANY)).toBe(2);
     expect(line.position('a4', ANY)).toBe(8);
-    line.put(place('a9', { since: 9, hasBegun: true }), ANY);
+    line.put(place('a9', { since: 9, hasBegun: true }), ALL);
     expect(line.position('a9', ANY)).toBe(2);
     expect(line.position('b0', (group) => group === 'h')).toBe(0);
   });
@@ -201,7 +254,7 @@ describe('the place in the line', () => {
 test('10,000 places of 500 accounts: a turn takes far less than a millisecond', () => {
   const line = makeLine<Place>();
   for (let i = 0; i < 10_000; i++)
-    line.put(place(`j${i}`, { account: `acct${i % 500}`, since: i, tflops: 1 + (i % 7) }), ANY);
+    line.put(place(`j${i}`, { account: `acct${i % 500}`, since: i, tflops: 1 + (i % 7) }), ALL);
   const begin = performance.now();
   for (let i = 0; i < 1000; i++) expect(serve(line)).not.toBe(null);
   expect(performance.now() - begin).toBeLessThan(500);

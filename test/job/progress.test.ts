@@ -19,22 +19,34 @@ function heardBy() {
 }
 
 describe('progress', () => {
-  test('of quick steps is told at most every 100 ms, each step once, and only the last one stored', () => {
-    const { log, step } = heardBy();
+  test('of quick steps is told at most every 100 ms, each step once, and none stored but with its stage', () => {
+    const { log, step, progress } = heardBy();
     for (let n = 1; n <= 24; n++) {
       step(n, 24);
       vi.advanceTimersByTime(10);
     }
-    expect(log).toEqual(['t1', 't2,3,4,5,6,7,8,9,10', 't11,12,13,14,15,16,17,18,19,20', 't21,22,23', 's24']);
+    expect(progress.take()?.event).toMatchObject({ type: 'step', data: { step: 24 } });
+    expect(log).toEqual(['t1', 't2,3,4,5,6,7,8,9,10', 't11,12,13,14,15,16,17,18,19,20', 't21,22,23']);
     vi.advanceTimersByTime(1000);
-    expect(log).toHaveLength(5);
+    progress.flush();
+    expect([log.length, progress.take()]).toEqual([4, null]);
   });
 
-  test('of slow steps is stored four times, spread over the stage', () => {
+  test('of the last step is told where what the stage made is long in coming', () => {
+    const { log, step, progress } = heardBy();
+    step(1, 1);
+    expect(log).toEqual([]);
+    vi.advanceTimersByTime(100);
+    expect(log).toEqual(['t1']);
+    progress.flush();
+    expect(log).toEqual(['t1', 's1']);
+  });
+
+  test('of slow steps is stored three times on the way, spread over the stage', () => {
     const { log, step, progress } = heardBy();
     for (let n = 1; n <= 50; n++) {
-      step(n, 50);
       vi.advanceTimersByTime(1000);
+      step(n, 50);
     }
     progress.flush();
     expect(log.filter((line) => line.startsWith('s'))).toEqual(['s13', 's25', 's38', 's50']);
@@ -47,7 +59,7 @@ describe('progress', () => {
       step(n, 8);
       vi.advanceTimersByTime(500);
     }
-    expect(log.filter((line) => line.startsWith('s'))).toEqual(['s5', 's8']);
+    expect(log.filter((line) => line.startsWith('s'))).toEqual(['s5']);
   });
 
   test('is stored before anything else is, as far as it was heard of', () => {
@@ -91,7 +103,9 @@ describe('progress', () => {
     run(1, 3);
     progress.flush();
     run(1, 4);
+    progress.flush();
     run(2, 4);
+    progress.flush();
     expect(log.filter((line) => line.startsWith('s'))).toEqual(['s2', 's3', 's3', 's4', 's2', 's3', 's4']);
   });
 });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { quantile, rankCorrelation, table } from '../../scripts/crowd/figures.ts';
-import { type Afterwards, brokenLaws } from '../../scripts/crowd/laws.ts';
+import { type Afterwards, brokenGround, brokenLaws, type GroundAfterwards } from '../../scripts/crowd/laws.ts';
 
 test('a quantile is the value of the nearest rank', () => {
   const values = Array.from({ length: 100 }, (_, i) => 100 - i);
@@ -43,7 +43,14 @@ const RIGHT: Afterwards = {
   ...{ open: 0, spent: 100, held: 0 },
   pictures: ['job_1', 'job_2'],
   digests: new Map([[1, new Set(['x'])]]),
+  differences: [],
+  streams: new Map([['job_1', streamOf(['queued', 'stage', 'done'])]]),
 };
+
+/** Stored events of these types, as a stream has them; a step is only told. */
+function streamOf(types: readonly string[], first = 1): string {
+  return types.map((type, i) => `id: ${first + i}\nevent: ${type}\ndata: {}\n\n`).join('event: step\ndata: {}\n\n');
+}
 
 test('after a right crowd every law holds', () => {
   expect(brokenLaws(RIGHT)).toEqual([]);
@@ -57,6 +64,19 @@ test.each<[string, Partial<Afterwards>]>([
     'the account lists what was started, and nothing else',
     { listed: [...RIGHT.listed, job('job_3')], pictures: RIGHT.pictures },
   ],
+  ['no job is stranded', { ended: new Map([['job_1', job('job_1')]]) }],
+  ['no job is listed twice', { listed: [...RIGHT.listed, job('job_2')] }],
+  [
+    'alike jobs cost alike',
+    { ended: new Map([...RIGHT.ended, ['job_2', { ...job('job_2'), cost: { ...cost, usd: '0.00007' } }]]) },
+  ],
+  ['ledger, jobs and outbox agree', { differences: [{ kind: 'unbalanced' }] }],
+  ...['', streamOf(['queued', 'done'], 2), streamOf(['queued']), streamOf(['done', 'done']), streamOf(['failed'])].map(
+    (text): [string, Partial<Afterwards>] => [
+      'no event is lost or doubled, and the last one tells the end',
+      { streams: new Map([['job_1', text]]) },
+    ],
+  ),
   ['no job is stranded', { ended: new Map([...RIGHT.ended, ['job_2', { ...job('job_2'), status: 'running' }]]) }],
   ['counts are at zero', { open: 1 }],
   ['counts are at zero', { held: 3 }],
@@ -65,4 +85,27 @@ test.each<[string, Partial<Afterwards>]>([
   ['the same job gives the same bytes', { digests: new Map([[1, new Set(['x', 'y'])]]) }],
 ])('%s', (law, wrong) => {
   expect(brokenLaws({ ...RIGHT, ...wrong }).some((sentence) => sentence.startsWith(`${law}: `))).toBe(true);
+});
+
+const SOUND: GroundAfterwards = {
+  ...{ strays: [], pictures: ['job_1'], jobs: ['job_1', 'job_2'], slotsHeld: 0, waiting: 0 },
+  memory: { firstBytes: 300e6, lastBytes: 320e6, jobs: 1000 },
+};
+
+test('of a deployment that is sound every law holds', () => {
+  expect(brokenGround(SOUND)).toEqual([]);
+  expect(brokenGround({ ...SOUND, memory: null })).toEqual([]);
+});
+
+test.each<[string, Partial<GroundAfterwards>]>([
+  ['the bucket has nothing but pictures of jobs', { strays: ['jobs/job_1/latents'] }],
+  ['the bucket has nothing but pictures of jobs', { pictures: ['job_1', 'job_9'] }],
+  ['a job has one picture', { pictures: ['job_1', 'job_1'] }],
+  ['no slot is lost and nobody waits', { slotsHeld: 1 }],
+  ['no slot is lost and nobody waits', { waiting: 1 }],
+  ['memory does not grow', { memory: { firstBytes: 300e6, lastBytes: 500e6, jobs: 1000 } }],
+])('%s', (law, wrong) => {
+  const broken = brokenGround({ ...SOUND, ...wrong });
+  expect(broken).toHaveLength(1);
+  expect(broken[0]).toMatch(new RegExp(`^${law}: `));
 });

@@ -192,7 +192,7 @@ describe('a key', () => {
     expect([refused.status, await refused.json()]).toMatchObject([429, { code: 'rate_limit' }]);
   });
 
-  test('says when it was last used, to the minute', async () => {
+  test('says when it was last used, to the hour', async () => {
     const { id, key } = await keyWith(['read']);
     const lastUse = async (): Promise<number | null> => {
       const { data } = await (await call('/v1/account/keys', { key: owner })).json<{
@@ -204,7 +204,7 @@ describe('a key', () => {
     await call('/v1/jobs', { key });
     const at = await lastUse();
     expect(Math.abs((at as number) - Date.now() / 1000)).toBeLessThan(60);
-    // within the minute nothing is written again, however often its account is asked
+    // within the hour nothing is written again, however often its account is asked
     for (let i = 0; i < 3; i++) await call('/v1/jobs/quote', { key, method: 'POST' });
     expect(await lastUse()).toBe(at);
   });

@@ -57,7 +57,7 @@ const keyView = z
     created_at: z.int(),
     expires_at: z.int().nullable(),
     revoked_at: z.int().nullable(),
-    last_used_at: z.int().nullable().openapi({ description: 'to the minute' }),
+    last_used_at: z.int().nullable().openapi({ description: 'to the hour' }),
     tflops_per_minute: z.number().nullable(),
     usd_per_day: z.string().nullable(),
     usd_per_month: z.string().nullable(),

@@ -1,6 +1,6 @@
 /** A fleet for one test: stand-in stage servers behind proxies, a deployment that has them all, and a caller. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { inject, onTestFailed } from 'vitest';
+import { expect, inject, onTestFailed } from 'vitest';
 import { type Caller, isRefusal, openCaller } from '../../../scripts/crowd/caller.ts';
 import { type Deployment, type FleetEntry, makeDeployment } from '../../../scripts/crowd/deployment.ts';
 import { startProxy, type TestProxy } from '../../../scripts/crowd/proxy.ts';
@@ -11,6 +11,7 @@ import {
   type StandInOptions,
   startStandIn,
 } from '../../../scripts/crowd/stand-in.ts';
+import type { WorkerBundle } from '../../../scripts/local/bundle.ts';
 import type { JobView } from '../../../src/job/job.ts';
 
 export interface ServerOptions extends StandInOptions {
@@ -32,10 +33,14 @@ export interface Fleet {
 /** Lines of the deployment's log that a failed test shows. */
 const LINES = 30;
 
-/** The fleet, running. The servers are called `a`, `b`, `c` … */
+/** The last lines that a deployment logged. */
+export const logged = ({ deployment }: Pick<Fleet, 'deployment'>): string => deployment.log.slice(-LINES).join('\n');
+
+/** The fleet, running. The servers are called `a`, `b`, `c` … `bundle`: the Worker, where it is not the usual one. */
 export async function startFleet(
   options: readonly ServerOptions[],
   vars: Readonly<Record<string, string>> = {},
+  bundle: WorkerBundle = inject('bundle'),
 ): Promise<Fleet> {
   const servers = await Promise.all(options.map(startStandIn));
   const proxies = await Promise.all(servers.map(({ url }) => startProxy(url)));
@@ -45,8 +50,9 @@ export async function startFleet(
     token,
     fields: options[i]?.fields ?? {},
   }));
-  const deployment = await makeDeployment({ bundle: inject('bundle'), fleet: entries, vars });
-  onTestFailed(() => console.log(deployment.log.slice(-LINES).join('\n')));
+  const deployment = await makeDeployment({ bundle, fleet: entries, vars });
+  // in a hook there is no test to fail: see logged()
+  if (expect.getState().currentTestName !== undefined) onTestFailed(() => console.log(logged({ deployment })));
   const stop = async (): Promise<void> => {
     await deployment.remove();
     await Promise.all([...servers, ...proxies].map((each) => ('kill' in each ? each.kill() : each.close())));

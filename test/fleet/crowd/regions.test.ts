@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { NUM_STAGES } from '../../../scripts/crowd/stand-in-model.ts';
 import { costOf, endsOf, type Fleet, median, placesOf, runJob, settled, startFleet } from './fleet.ts';
+import { PARIS, REGIONS, SEATTLE } from './places.ts';
 
 let fleet: Fleet | null = null;
 afterEach(async () => {
@@ -9,16 +10,6 @@ afterEach(async () => {
   fleet = null;
 });
 
-const REGIONS = [
-  { id: 'frankfurt', latitude: 50.1, longitude: 8.7, hint: 'weur', jurisdiction: null },
-  { id: 'oregon', latitude: 45.6, longitude: -121.2, hint: 'wnam', jurisdiction: null },
-];
-/** What the platform says of where a request comes from; the local runtime takes it from this header. */
-const from = (latitude: number, longitude: number) => ({
-  'MF-CF-Blob': JSON.stringify({ latitude: String(latitude), longitude: String(longitude) }),
-});
-const PARIS = from(48.9, 2.4);
-const SEATTLE = from(47.6, -122.3);
 /** Each way to a server in the other region. */
 const FAR_MS = 75;
 
