@@ -5,6 +5,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { adamsBashforthStep, type StepBefore } from '../../src/numerics/adams-bashforth.ts';
 import { doublePicture } from '../../src/numerics/enlarge.ts';
+import { firstNotFinite } from '../../src/numerics/finite.ts';
 import { cleanEstimate, eulerStep } from '../../src/numerics/flow.ts';
 import {
   type Differences,
@@ -97,7 +98,7 @@ export async function* runStage(
     computeMs += answer.ms;
     yield { event: { event: 'step', step, steps, sigma, ms: answer.ms }, tensors: {} };
   }
-  const broken = latents.findIndex((value) => !Number.isFinite(value));
+  const broken = firstNotFinite(latents);
   if (broken >= 0) throw new NotFiniteError(`after ${steps} steps latents[${broken}] is ${latents[broken]}`);
 
   const tensors: Record<string, Tensor> = {};

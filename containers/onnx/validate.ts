@@ -4,6 +4,7 @@
  *   400   the bytes are no stage request: not safetensors, a field or tensor missing, of another type or rank
  *   422   this server or this model cannot do it: a value out of range, an unknown model, a grid with holes
  */
+import { firstNotFinite } from '../../src/numerics/finite.ts';
 import { describeSizes, makesSize } from '../../src/numerics/grid.ts';
 import {
   FEATURES,
@@ -237,7 +238,7 @@ function checkTensors(
     );
   if (n > facts.max_tokens)
     return refuse(422, 'too_many_tokens', 'latents', `${n} tokens, ${facts.id} takes at most ${facts.max_tokens}`);
-  const broken = latents.findIndex((value) => !Number.isFinite(value));
+  const broken = firstNotFinite(latents);
   if (broken >= 0)
     return refuse(
       422,
@@ -245,13 +246,11 @@ function checkTensors(
       'latents',
       `latents[${Math.floor(broken / width)}, ${broken % width}] is ${latents[broken]}, expected a finite number`,
     );
-  const wrong = imgIds.findIndex((value, i) => !Number.isFinite(value) || (i % 3 === 0 && value !== 0));
-  if (wrong >= 0) {
-    const said = `img_ids[${Math.floor(wrong / 3)}, ${wrong % 3}] is ${imgIds[wrong]}`;
-    return Number.isFinite(imgIds[wrong])
-      ? refuse(422, 'out_of_range', 'img_ids', `${said}, expected frame 0`)
-      : refuse(422, 'not_finite', 'img_ids', `${said}, expected a finite number`);
-  }
+  const id = (at: number) => `img_ids[${Math.floor(at / 3)}, ${at % 3}] is ${imgIds[at]}`;
+  const lost = firstNotFinite(imgIds);
+  if (lost >= 0) return refuse(422, 'not_finite', 'img_ids', `${id(lost)}, expected a finite number`);
+  const frame = imgIds.findIndex((value, i) => i % 3 === 0 && value !== 0);
+  if (frame >= 0) return refuse(422, 'out_of_range', 'img_ids', `${id(frame)}, expected frame 0`);
   const odd = scale.findIndex((value) => value !== 1 && value !== 2);
   if (odd >= 0) return refuse(422, 'out_of_range', 'scale', `scale[${odd}] is ${scale[odd]}, expected 1 or 2`);
   return checkSigmas(sigmas);

@@ -2,6 +2,7 @@
  * Talking to one stage server: a request out, its events as they come, one outcome. Every expected failure is a value
  * with its evidence.
  */
+import { firstNotFinite } from '../numerics/finite.ts';
 import { type CallEnd, type ClockLimits, startClocks } from './clocks.ts';
 import {
   EVENT_TEXTS,
@@ -403,10 +404,10 @@ function checkResult(
     throw new InvalidResponse(`${done.evaluations ?? 'unstated'} evaluations, ${evaluations} asked for`);
   const latents = options.decode === 'image' ? null : take(message, 'latents', Float32Array);
   if (latents) expectShape('latents', latents.shape, [numTokens, numValues]);
-  if (latents && !latents.data.every(Number.isFinite)) throw new InvalidResponse('latents that are not finite');
+  if (latents && firstNotFinite(latents.data) >= 0) throw new InvalidResponse('latents that are not finite');
   const clean = options.clean_latents ? take(message, 'clean_latents', Float32Array) : null;
   if (clean) expectShape('clean_latents', clean.shape, [numTokens, numValues]);
-  if (clean && !clean.data.every(Number.isFinite)) throw new InvalidResponse('clean_latents that are not finite');
+  if (clean && firstNotFinite(clean.data) >= 0) throw new InvalidResponse('clean_latents that are not finite');
   const rgb = options.rgb ? take(message, 'rgb', Uint8Array) : null;
   if (rgb) expectShape('rgb', rgb.shape, [rgbSize.height, rgbSize.width, 3]);
   const isWithPreview = options.decode === 'clean' && options.preview && !options.late_preview;
