@@ -69,16 +69,16 @@ function fluxSized(gate: Gate): Model {
     facts: { id: 'flux-size', channels: 16, sizes: [{ width: 1024, height: 1024 }], max_tokens: 4096 },
     before: (call) => (call === 'velocity' ? gate.pass() : undefined),
   });
+  const noise = new Uint8Array(1024 * 1024 * 3);
+  for (let i = 0, state = 1; i < noise.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    noise[i] = state >>> (32 - NOISE_BITS);
+  }
   return {
     ...model,
     async decode(...args) {
       const rgb = await model.decode(...args);
-      let state = 1;
-      for (let i = 0; i < rgb.length; i++) {
-        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-        rgb[i] = (rgb[i]! & (256 - 2 ** NOISE_BITS)) | (state >>> (32 - NOISE_BITS));
-      }
-      return rgb;
+      return rgb.map((value, i) => (value & (256 - 2 ** NOISE_BITS)) | noise[i]!);
     },
   };
 }
