@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import type { Job } from '../../src/job/job.ts';
-import { FIRST_ROOM, type Tools, walkRoom } from '../../src/job/story.ts';
+import { FIRST_ROOM, type Ran, type Step, type Tools, walkRoom } from '../../src/job/story.ts';
 import { initialTokens } from '../../src/numerics/tokens.ts';
 import { connectStageServer, encodeStageRequest, type StageCall } from '../../src/stage/client.ts';
 import { planOn, requestOn, value } from './requests.ts';
@@ -20,8 +20,6 @@ async function areHeld(...references: readonly WeakRef<object>[]): Promise<boole
   collect();
   return references.map((reference) => reference.deref() !== undefined);
 }
-
-const never = (): Promise<never> => new Promise(() => undefined);
 
 /** A job that stands before its last stage. */
 function nearlyDone(): Job {
@@ -42,43 +40,47 @@ function nearlyDone(): Job {
 describe('a stage that runs', () => {
   test('holds neither the latents before it nor those it was sent', async () => {
     const references: WeakRef<object>[] = [];
-    const begin = (): void => {
+    const running = Promise.withResolvers<Ran>();
+    const begin = (): Promise<Step> => {
       const job = nearlyDone();
       references.push(new WeakRef(job.tokens?.latents as object));
       const runStage: Tools['runStage'] = ({ tokens }) => {
         references.push(new WeakRef(tokens.latents));
-        return never();
+        return running.promise;
       };
-      void walkRoom(job, { runStage, clock: () => 0 });
+      return walkRoom(job, { runStage, clock: () => 0 });
     };
-    begin();
+    const step = begin();
     while (references.length < 2) await nextTurn();
     expect(await areHeld(...references)).toEqual([false, false]);
+    const failure = { ok: false, failure: { reason: 'no_server' } } as const;
+    running.resolve(failure);
+    expect(await step).toEqual(failure);
   });
 
   test('holds no body once that is on its way', async () => {
     const references: WeakRef<object>[] = [];
+    const answer = Promise.withResolvers<Response>();
     const server = connectStageServer({
       url: 'https://stage.example',
       token: 'token',
       fetcher: (_, init) => {
         references.push(new WeakRef(init?.body as object));
-        return never();
+        return answer.promise;
       },
     });
-    const end = new AbortController();
     const run = (): Promise<unknown> => {
       const tokens = initialTokens({ rows: 8, cols: 8, values: 16, seed: 1, scale: 1 });
       const options = { model: 'm' } as unknown as StageCall['options'];
       const body = encodeStageRequest(options, { ...tokens, sigmas: Float32Array.of(1, 0) });
-      const limits = { timeoutMs: 60_000, silenceMs: 60_000, lineMs: 60_000, signal: end.signal };
+      const limits = { timeoutMs: 60_000, silenceMs: 60_000, lineMs: 60_000, signal: new AbortController().signal };
       const wanted = { numTokens: 64, numValues: 16, steps: 1, evaluations: 1, rgbSize: { width: 8, height: 8 } };
       return server.run({ id: 'job_1.1.0', body, options, ...wanted, ...limits, onProgress: () => undefined });
     };
     const outcome = run();
     while (references.length < 1) await nextTurn();
     expect(await areHeld(...references)).toEqual([false]);
-    end.abort();
-    expect(await outcome).toEqual({ ok: false, failure: { reason: 'aborted' } });
+    answer.resolve(new Response(null, { status: 500 }));
+    expect(await outcome).toEqual({ ok: false, failure: { reason: 'server_error', status: 500 } });
   });
 });
