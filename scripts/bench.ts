@@ -1,6 +1,7 @@
 /** `npm run bench`: every figure the documentation states, measured here and now, into docs/benchmarks.md. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
+import { benchCpu } from './bench/cpu.ts';
 import { benchMemory } from './bench/memory.ts';
 import { benchMoney } from './bench/money.ts';
 import { type BenchOptions, HELP, parseOptions, roundsOf, type Section } from './bench/options.ts';
@@ -143,7 +144,11 @@ async function rows(say: Say): Promise<void> {
 }
 
 async function memory(say: Say): Promise<void> {
-  say('## Memory of the job object at the size of FLUX, 1024²', '', await benchMemory(), '');
+  say('## Memory of jobs at the size of FLUX, 1024²', '', await benchMemory(), '');
+}
+
+async function cpu(say: Say): Promise<void> {
+  say('## Processor time of a job', '', await benchCpu(), '');
 }
 
 /** The sections of the document, in their order. */
@@ -154,6 +159,7 @@ const SECTIONS: Readonly<Record<Section, (say: Say, options: BenchOptions) => Pr
   money,
   rows,
   memory,
+  cpu,
 };
 
 /** Measures what the options ask for, printed as it comes, and writes the document unless only a part was asked for. */
@@ -167,11 +173,11 @@ async function bench(options: BenchOptions): Promise<number> {
     await SECTIONS[options.only](say, options);
     return 0;
   }
-  const [cpu] = cpus();
+  const [processor] = cpus();
   say(
     '# Benchmarks',
     '',
-    `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores of ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, workerd ${versionOf('workerd')}, onnxruntime ${versionOf('onnxruntime-node')}.`,
+    `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores of ${processor?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, workerd ${versionOf('workerd')}, onnxruntime ${versionOf('onnxruntime-node')}.`,
     'Absolute times are of this machine at that hour; the ratios are what to compare.',
     '',
   );

@@ -1,153 +1,123 @@
 /**
  * Memory of the isolate that runs jobs of FLUX's size, 1024² and 4096 tokens of 64, as workerd's inspector tells it:
- * what jobs hold while they run, wait and have ended. Worker and objects share the isolate, as they may on Cloudflare.
+ * what jobs hold while they run, wait and have ended.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
-import { createStageServer } from '../../containers/onnx/app.ts';
-import { listen } from '../../containers/onnx/listen.ts';
 import type { Model } from '../../containers/onnx/model.ts';
-import type { JobView } from '../../src/job/job.ts';
 import { bundleWorker, type WorkerBundle } from '../local/bundle.ts';
 import { closedFormModel } from '../local/closed-form-model.ts';
-import { keptPort } from '../local/ports.ts';
-import { openAccount } from '../local/secrets.ts';
-import { type Inspector, openInspector } from './inspector.ts';
+import { type Inspected, startInspected } from './inspected.ts';
+import { median } from './median.ts';
+import { table } from './table.ts';
 
-const KEY = 'bench-key-with-32-bytes-or-more-of-it';
 const SAMPLE_MS = 5;
-/** How many jobs run at once, and how many have ended or wait when their share is measured. */
+/** Jobs at once in a crowd. */
 const CROWD = 20;
+/** Jobs alone; the median of their peaks counts. */
+const RUNS = 5;
+/** Jobs whose share is measured when they wait or have ended. */
 const MANY = 40;
-/** Bits of each colour that are noise: a picture of 1024² is then a PNG of about 2.3 MB. */
-const NOISE_BITS = 6;
+/** Jobs that are not counted: code is compiled, and what the isolate remembers of servers is there. */
+const WARM_UP = 8;
+/** An object that is asked now and then stays in memory: the platform forgets one after ten seconds. */
+const KEEP_MS = 3000;
+const LOOK_MS = 20;
+/** Bits of each colour that are noise: a picture of 1024² is then about as hard to compress as a photograph. */
+const NOISE_BITS = 5;
+const MIB = 2 ** 20;
 
-/** MiB above idle. */
+/** The most that was held, garbage collected before each sample, and the most that was used; MiB above before. */
+interface Peak {
+  readonly held: number;
+  readonly used: number;
+}
+
 export interface MemoryFigures {
-  /** after one job that is not counted: code and what the isolate remembers of servers */
+  /** MiB of the warm isolate without jobs */
   readonly idle: number;
-  /** one job: the most it held, sampled with its garbage collected, and the most used without */
-  readonly one: { readonly held: number; readonly used: number };
-  /** twenty at once, with so many slots */
-  readonly crowds: readonly { readonly slots: number; readonly held: number; readonly used: number }[];
-  /** of forty each, one job's share: those that have ended, and those that wait for a slot */
+  /** what a job holds while each of its stages runs, MiB; from the first stage on */
+  readonly stages: readonly number[];
+  readonly one: Peak;
+  readonly crowds: readonly (Peak & { readonly slots: number })[];
+  /** MiB of one job that has ended, and of one that waits for a slot */
   readonly ended: number;
   readonly waiting: number;
-  /** bytes of a picture */
+  /** bytes of a job's picture */
   readonly pictureBytes: number;
 }
 
-/** A deployment under the inspector, with a stage server whose steps can be held. */
-interface Bench {
-  readonly inspector: Inspector;
-  /** starts a job and returns its id */
-  start(seed: number): Promise<string>;
-  /** follows a job to its end */
-  follow(id: string): Promise<void>;
-  status(id: string): Promise<JobView>;
-  pictureBytes(id: string): Promise<number>;
-  /** no step ends until it is called again with false */
-  hold(isHeld: boolean): void;
-  close(): Promise<void>;
+/** Steps wait here while the gate is closed. */
+interface Gate {
+  readonly pass: () => Promise<void>;
+  close(): void;
+  open(): void;
 }
 
-/** The closed form at FLUX's size, with pictures as hard to compress as real ones. */
-function fluxSized(before: () => Promise<void>): Model {
+function makeGate(): Gate {
+  let held: PromiseWithResolvers<void> | null = null;
+  return {
+    pass: async () => held?.promise,
+    close() {
+      held ??= Promise.withResolvers<void>();
+    },
+    open() {
+      held?.resolve();
+      held = null;
+    },
+  };
+}
+
+/** The closed form at FLUX's size. No step of it ends while the gate is closed. */
+function fluxSized(gate: Gate): Model {
   const { model } = closedFormModel({
     facts: { id: 'flux-size', channels: 16, sizes: [{ width: 1024, height: 1024 }], max_tokens: 4096 },
-    before: (call) => (call === 'velocity' ? before() : undefined),
+    before: (call) => (call === 'velocity' ? gate.pass() : undefined),
   });
+  const noise = new Uint8Array(1024 * 1024 * 3);
+  for (let i = 0, state = 1; i < noise.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    noise[i] = state >>> (32 - NOISE_BITS);
+  }
   return {
     ...model,
     async decode(...args) {
       const rgb = await model.decode(...args);
-      let state = 1;
-      for (let i = 0; i < rgb.length; i++) {
-        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-        rgb[i] = (rgb[i]! & (256 - 2 ** NOISE_BITS)) | (state >>> (32 - NOISE_BITS));
-      }
-      return rgb;
+      return rgb.map((value, i) => (value & (256 - 2 ** NOISE_BITS)) | noise[i]!);
     },
   };
 }
 
-export async function startBench(bundle: WorkerBundle, slots: number): Promise<Bench> {
-  let gate = Promise.resolve();
-  let open = (): void => undefined;
-  const model = fluxSized(() => gate);
-  const options = { queue: MANY, log: () => undefined };
-  const server = createStageServer({ models: [model], token: KEY, options });
-  const stage = await listen(server.app, { host: '127.0.0.1', port: 0 });
-  const folder = await mkdtemp(join(tmpdir(), 'ralu-memory-'));
-  const inspectorPort = await keptPort();
-  const vars = {
-    BACKENDS: JSON.stringify([{ id: 'local', url: stage.url, slots }]),
-    SIGNING_SECRET: KEY,
-    ADMIN_KEY: KEY,
-    BACKEND_TOKEN_LOCAL: KEY,
-    QUEUE_SECONDS: '3600',
-    STAGE_SILENCE_SECONDS: '600',
-  };
-  const miniflare = new Miniflare(
-    convertV4MiniflareOptions({
-      cf: false,
-      telemetry: { enabled: false },
-      inspectorPort,
-      handleStructuredLogs: ({ message }) => process.env.RALU_LOG && console.error(message),
-      resourcePersistencePath: folder,
-      workers: [
-        {
-          ...bundle.options,
-          name: 'ralu',
-          modules: [{ type: 'ESModule', path: 'index.js', contents: bundle.script }],
-          bindings: { ...bundle.options.bindings, ...vars },
-        },
-      ],
-    }),
-  );
-  const url = await miniflare.ready;
-  const headers = {
-    authorization: `Bearer ${await openAccount(url.origin, KEY, 'bench')}`,
-    'content-type': 'application/json',
-  };
-  const wake = async () => void (await (await fetch(new URL('/healthz', url))).arrayBuffer());
-  await wake();
-  const inspector = await openInspector(inspectorPort, wake);
-  return {
-    inspector,
-    async start(seed) {
-      const body = JSON.stringify({ prompt: 'a red apple', seed });
-      const created = await fetch(new URL('/v1/jobs', url), { method: 'POST', headers, body });
-      if (created.status !== 202) throw new Error(`job refused: ${await created.text()}`);
-      return ((await created.json()) as JobView).id;
-    },
-    async follow(id) {
-      const events = await (await fetch(new URL(`/v1/jobs/${id}/events`, url), { headers })).text();
-      if (!events.includes('event: done')) throw new Error(`the job did not finish: ${events.slice(-300)}`);
-    },
-    status: async (id) => (await (await fetch(new URL(`/v1/jobs/${id}`, url), { headers })).json()) as JobView,
-    pictureBytes: async (id) =>
-      (await (await fetch(new URL(`/v1/jobs/${id}/image`, url), { headers })).arrayBuffer()).byteLength,
-    hold(isHeld) {
-      open();
-      ({ promise: gate, resolve: open } = Promise.withResolvers<void>());
-      if (!isHeld) open();
-    },
-    async close() {
-      open();
-      inspector.close();
-      await miniflare.dispose();
-      await stage.close(0);
-      await server.close();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
+/** A deployment, its gate, and a count of seeds: no two jobs are alike. */
+interface Bench extends Omit<Inspected, 'start'> {
+  readonly gate: Gate;
+  start(): Promise<string>;
+  /** so many jobs at once, to their end */
+  run(count: number): Promise<void>;
 }
 
-/** The most that `sample` gave while `work` was done. */
-export async function peakOf(sample: () => Promise<number>, work: () => Promise<unknown>): Promise<number> {
+async function withBench<T>(bundle: WorkerBundle, slots: number, work: (bench: Bench) => Promise<T>): Promise<T> {
+  const gate = makeGate();
+  const inspected = await startInspected({ bundle, model: fluxSized(gate), slots });
+  let seed = 0;
+  const start = (): Promise<string> => inspected.start(seed++);
+  const bench: Bench = {
+    ...inspected,
+    start,
+    gate,
+    run: async (count) => {
+      await Promise.all(Array.from({ length: count }, async () => inspected.follow(await start())));
+    },
+  };
+  try {
+    for (let job = 0; job < WARM_UP; job++) await bench.run(1);
+    return await work(bench);
+  } finally {
+    gate.open();
+    await inspected.close();
+  }
+}
+
+/** The most that `sample` gave while `work` was done, above what it gave before. */
+async function peakOf(sample: () => Promise<number>, before: number, work: Promise<unknown>): Promise<number> {
   let peak = 0;
   let isRunning = true;
   const sampling = (async () => {
@@ -156,74 +126,109 @@ export async function peakOf(sample: () => Promise<number>, work: () => Promise<
       await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
     }
   })();
-  await work().finally(() => {
+  await work.finally(() => {
     isRunning = false;
   });
   await sampling;
-  return peak;
+  return peak - before;
 }
 
-/** Jobs from `seed` on, all at once, each followed to its end. */
-export const runJobs = (bench: Bench, count: number, seed: number): Promise<unknown> =>
-  Promise.all(Array.from({ length: count }, async (_, i) => bench.follow(await bench.start(seed + i))));
+/** Twice so many jobs at once: what they hold, then what they use. */
+async function peaks({ inspector, run }: Bench, count: number): Promise<Peak> {
+  const held = await peakOf(inspector.held, await inspector.held(), run(count));
+  return { held, used: await peakOf(inspector.used, await inspector.held(), run(count)) };
+}
 
-/** `work` with a deployment of its own that has so many slots, warm, and what it uses then. */
-export async function withBench<T>(
-  bundle: WorkerBundle,
-  slots: number,
-  work: (bench: Bench, idle: number) => Promise<T>,
-): Promise<T> {
-  const bench = await startBench(bundle, slots);
-  try {
-    await runJobs(bench, 1, 0);
-    return await work(bench, await bench.inspector.held());
-  } finally {
-    await bench.close();
+/** What one job holds while its stages run, each held in turn. */
+async function heldInStages({ inspector, gate, start, status, follow }: Bench): Promise<readonly number[]> {
+  const before = await inspector.held();
+  const held: number[] = [];
+  gate.close();
+  const id = await start();
+  for (let stage = 1; stage <= 3; stage++) {
+    while ((await status(id)).room !== `stage${stage}`) await look();
+    // its request has gone out by then, and the stage before is stored
+    for (let turn = 0; turn < 5; turn++) await look();
+    held.push((await inspector.held()) - before);
+    while ((await status(id)).room === `stage${stage}`) {
+      gate.open();
+      gate.close();
+      await look();
+    }
   }
+  gate.open();
+  await follow(id);
+  return held;
 }
 
-export async function crowd(bundle: WorkerBundle, slots: number): Promise<MemoryFigures['crowds'][number]> {
-  return withBench(bundle, slots, async (bench, idle) => {
-    const held = await peakOf(bench.inspector.held, () => runJobs(bench, CROWD, 1));
-    const between = await bench.inspector.held();
-    const used = await peakOf(bench.inspector.used, () => runJobs(bench, CROWD, 1 + CROWD));
-    return { slots, held: held - idle, used: used - between };
-  });
+const look = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+
+/** The share of one of many jobs that have ended, their objects all in memory still. */
+async function ended({ inspector, start, follow, status }: Bench): Promise<number> {
+  const before = await inspector.held();
+  const ids: string[] = [];
+  const keeping = setInterval(() => {
+    for (const id of ids) void status(id).catch(() => undefined);
+  }, KEEP_MS);
+  for (let job = 0; job < MANY; job++) {
+    const id = await start();
+    await follow(id);
+    ids.push(id);
+  }
+  clearInterval(keeping);
+  for (const id of ids) await status(id);
+  return ((await inspector.held()) - before) / MANY;
 }
 
-/** Forty jobs that stand in line behind one whose stage does not end. */
-export async function waiting(bundle: WorkerBundle): Promise<number> {
-  return withBench(bundle, 1, async (bench) => {
-    bench.hold(true);
-    const first = await bench.start(1);
-    while ((await bench.status(first)).status !== 'running') await new Promise((resolve) => setTimeout(resolve, 20));
-    const before = await bench.inspector.held();
-    for (let i = 0; i < MANY; i++) await bench.start(2 + i);
-    return ((await bench.inspector.held()) - before) / MANY;
-  });
+/** The share of one of many jobs that stand in line behind one whose stage does not end. */
+async function waiting({ inspector, gate, start, status }: Bench): Promise<number> {
+  gate.close();
+  const first = await start();
+  while ((await status(first)).status !== 'running') await look();
+  const before = await inspector.held();
+  const ids: string[] = [];
+  for (let job = 0; job < MANY; job++) ids.push(await start());
+  for (const id of ids) if ((await status(id)).status !== 'queued') throw new Error('a job does not wait');
+  return ((await inspector.held()) - before) / MANY;
 }
 
 /** Measures what jobs hold. */
 export async function measureMemory(): Promise<MemoryFigures> {
   const bundle = await bundleWorker();
-  const alone = await withBench(bundle, 2, async (bench, idle) => {
-    const held = await peakOf(bench.inspector.held, () => runJobs(bench, 1, 1));
-    const between = await bench.inspector.held();
-    const used = await peakOf(bench.inspector.used, () => runJobs(bench, 1, 2));
-    // one after the other: how many objects are in memory must not depend on how fast the machine is
-    const before = await bench.inspector.held();
-    for (let i = 0; i < MANY; i++) await runJobs(bench, 1, 3 + i);
-    const ended = ((await bench.inspector.held()) - before) / MANY;
-    const last = await bench.start(2);
-    await bench.follow(last);
-    const pictureBytes = await bench.pictureBytes(last);
-    return { idle, one: { held: held - idle, used: used - between }, ended, pictureBytes };
+  const alone = await withBench(bundle, 2, async (bench) => {
+    const idle = await bench.inspector.held();
+    const stages = await heldInStages(bench);
+    const runs: Peak[] = [];
+    for (let run = 0; run < RUNS; run++) runs.push(await peaks(bench, 1));
+    const one = { held: median(runs.map(({ held }) => held)), used: median(runs.map(({ used }) => used)) };
+    const crowd = { slots: 2, ...(await peaks(bench, CROWD)) };
+    const share = await ended(bench);
+    const id = await bench.start();
+    await bench.follow(id);
+    return { idle, stages, one, crowd, ended: share, pictureBytes: await bench.pictureBytes(id) };
   });
-  const crowds = [await crowd(bundle, CROWD), await crowd(bundle, 2)];
-  return { ...alone, crowds, waiting: await waiting(bundle) };
+  const { crowd, ...figures } = alone;
+  const wide = await withBench(bundle, CROWD, async (bench) => ({ slots: CROWD, ...(await peaks(bench, CROWD)) }));
+  return { ...figures, crowds: [crowd, wide], waiting: await withBench(bundle, 1, waiting) };
 }
 
-/** Measures what jobs hold, in one sentence. */
+const mib = (value: number): string => value.toFixed(1);
+const kib = (value: number): string => `${((value * MIB) / 1024).toFixed(0)} KiB`;
+
+/** What jobs hold, in sentences and a table. */
 export async function benchMemory(): Promise<string> {
-  return JSON.stringify(await measureMemory());
+  const { idle, stages, one, crowds, ended, waiting, pictureBytes } = await measureMemory();
+  return [
+    `JavaScript heap and buffers of the isolate that runs Worker and objects, as workerd’s inspector tells them; stage server with a closed-form model, pictures of ${(pictureBytes / 1e6).toFixed(1)} MB, each job followed by its events. Idle and warm it uses ${mib(idle)} MiB. Held is what is left when the garbage is collected before each sample (what was made since the collection counts), used is sampled every ${SAMPLE_MS} ms, garbage included. MiB above before; of one alone the median of ${RUNS} jobs:`,
+    '',
+    table(
+      ['at once', 'slots', 'held, at most', 'used, at most'],
+      [
+        ['1', '2', mib(one.held), mib(one.used)],
+        ...crowds.map(({ slots, held, used }) => [String(CROWD), String(slots), mib(held), mib(used)]),
+      ],
+    ),
+    '',
+    `While stage 1, 2 and 3 run, one job holds ${stages.map(kib).join(', ')}. One of ${MANY} jobs that wait for a slot holds ${kib(waiting)}, one of ${MANY} that have ended ${kib(ended)}, as long as its object is in memory.`,
+  ].join('\n');
 }

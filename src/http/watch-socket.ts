@@ -65,7 +65,24 @@ function listenTo(socket: WebSocket): WatchSocket {
   let pingedAt: number | null = null;
   let taken = NOTHING_TAKEN;
 
+  // one timer for many waits: messages come every few milliseconds, and a reader that is woken too early looks again
+  let timer: { readonly at: number; readonly id: ReturnType<typeof setTimeout> } | null = null;
+  const disarm = (): void => {
+    if (timer) clearTimeout(timer.id);
+    timer = null;
+  };
+  const wakeBy = (at: number): void => {
+    if (timer && timer.at <= at) return;
+    disarm();
+    const ring = (): void => {
+      timer = null;
+      wake?.();
+    };
+    timer = { at, id: setTimeout(ring, at - Date.now()) };
+  };
+
   const take = (message: Message | null): void => {
+    if (message?.kind === 'closed') disarm();
     heardAt = Date.now();
     pingedAt = null;
     if (message) messages.push(message);
@@ -112,9 +129,8 @@ function listenTo(socket: WebSocket): WatchSocket {
         if (now >= until) return isThere(now) ? { kind: 'silent' } : { kind: 'closed', code: LOST };
         const { promise, resolve } = Promise.withResolvers<void>();
         wake = resolve;
-        const timer = setTimeout(resolve, Math.min(until, ackDueAt(taken)) - now);
+        wakeBy(Math.min(until, ackDueAt(taken)));
         await promise;
-        clearTimeout(timer);
         wake = null;
       }
     },

@@ -74,14 +74,18 @@ export function transition({
   ...boundary
 }: Boundary & { readonly seed: number; readonly stream: number; readonly order: NoiseOrder }): Tokens {
   const upsampled = upsample(boundary);
-  const { latents, imgIds } = upsampled;
-  if (order === 'list') return addNoise(boundary, upsampled, standardNormals({ seed, stream, count: latents.length }));
   const width = tokenWidth(upsampled);
+  if (order === 'list')
+    return addNoise(boundary, upsampled, (from, count) =>
+      standardNormals({ seed, stream, offset: from * width, count: count * width }),
+    );
   const numFresh = 4 * boundary.chosen.length;
   // in the order in which the noise is taken: at the last boundary the children come first
-  const places = finalPlaces(imgIds);
+  const places = finalPlaces(upsampled.imgIds);
   const inOrder = boundary.isLast ? rotate(places, places.length - 2 * numFresh) : places;
-  return addNoise(boundary, upsampled, normalsAtPlaces({ seed, stream, places: inOrder, width }));
+  return addNoise(boundary, upsampled, (from, count) =>
+    normalsAtPlaces({ seed, stream, places: inOrder.subarray(2 * from, 2 * (from + count)), width }),
+  );
 }
 
 /**
@@ -89,8 +93,12 @@ export function transition({
  * those not upsampled here, then four children of each chosen one; at the last boundary the children come first, since
  * what is still low stands first there (so in the golden runs).
  */
-export const transitionWithNoise = (boundary: Boundary, white: Float32Array): Tokens =>
-  addNoise(boundary, upsample(boundary), white);
+export function transitionWithNoise(boundary: Boundary, white: Float32Array): Tokens {
+  const upsampled = upsample(boundary);
+  const width = tokenWidth(upsampled);
+  requireLength('white', white.length, upsampled.latents.length);
+  return addNoise(boundary, upsampled, (from, count) => white.subarray(from * width, (from + count) * width));
+}
 
 function upsample({ tokens, chosen, mode, isLast }: Boundary): Tokens {
   const upsampled = upsampleTokens(tokens, chosen, mode);
@@ -117,24 +125,33 @@ function rotate(list: Uint32Array, first: number): Uint32Array {
   return rotated;
 }
 
+/** Tokens whose noise is drawn at a time, a multiple of four: all of it together would be as large as the latents. */
+const TOKENS_AT_ONCE = 256;
+
+/** `whiteOf` gives the noise of `count` tokens from the one numbered `from` on, in the order in which it is taken. */
 function addNoise(
   { chosen, mode, renoise: { signal, noise, correlation }, referenceVariance, isLast }: Boundary,
   upsampled: Tokens,
-  white: Float32Array,
+  whiteOf: (from: number, count: number) => Float32Array,
 ): Tokens {
   const width = tokenWidth(upsampled);
   const { latents, imgIds, scale } = upsampled;
-  requireLength('white', white.length, latents.length);
-  const numFresh = 4 * chosen.length * width;
-  const numKept = latents.length - numFresh;
-  const fresh = correlatedNoise(isLast ? white.subarray(0, numFresh) : white.subarray(numKept), {
-    width,
-    mode,
-    correlation,
-  });
-  const kept = isLast ? white.subarray(numFresh) : white.subarray(0, numKept);
+  const numFresh = 4 * chosen.length;
+  const numKept = scale.length - numFresh;
   const keptNoise = referenceVariance ? noise : noise * Math.sqrt(1 - correlation);
-  for (let i = 0; i < numKept; i++) latents[i] = signal * latents[i]! + keptNoise * kept[i]!;
-  for (let i = 0; i < numFresh; i++) latents[numKept + i] = signal * latents[numKept + i]! + noise * fresh[i]!;
+  for (let n = 0; n < numKept; n += TOKENS_AT_ONCE) {
+    const white = whiteOf(isLast ? numFresh + n : n, Math.min(TOKENS_AT_ONCE, numKept - n));
+    blend(latents, n * width, signal, keptNoise, white);
+  }
+  for (let n = 0; n < numFresh; n += TOKENS_AT_ONCE) {
+    const white = whiteOf(isLast ? n : numKept + n, Math.min(TOKENS_AT_ONCE, numFresh - n));
+    blend(latents, (numKept + n) * width, signal, noise, correlatedNoise(white, { width, mode, correlation }));
+  }
   return isLast ? sortByPosition({ latents, imgIds: doubleIds(imgIds), scale }) : upsampled;
+}
+
+/** `latents` with their values from `at` on scaled by `signal`, and `noise` times `white` added. */
+function blend(latents: Float32Array, at: number, signal: number, noise: number, white: Float32Array): Float32Array {
+  for (let i = 0; i < white.length; i++) latents[at + i] = signal * latents[at + i]! + noise * white[i]!;
+  return latents;
 }

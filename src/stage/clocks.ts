@@ -50,14 +50,21 @@ export function startClocks(call: ClockLimits) {
     controller.abort();
   };
   const timedOut = (kind: 'total' | 'silence', ms: number) => expire({ reason: 'timeout', kind, ms });
+  // messages come every few milliseconds: the timer is left as it is, and set again for what is left when it comes
+  let heardAt = Date.now();
   let silence: ReturnType<typeof setTimeout>;
-  const listen = () => {
-    silence = setTimeout(timedOut('silence', call.silenceMs), call.silenceMs);
+  const listen = (ms: number): void => {
+    silence = setTimeout(() => {
+      // a clock that has stepped back begins the wait anew
+      const left = call.silenceMs - Math.max(0, Date.now() - heardAt);
+      if (left > 0) listen(left);
+      else timedOut('silence', call.silenceMs)();
+    }, ms);
   };
   const computing = startWatch(call.timeoutMs, timedOut('total', call.timeoutMs));
   const inLine = startWatch(call.lineMs, expire({ reason: 'busy', retryAfterMs: RETRY_AFTER_MS }));
   computing.run();
-  listen();
+  listen(call.silenceMs);
   const onAbort = () => controller.abort();
   if (call.signal.aborted) onAbort();
   else call.signal.addEventListener('abort', onAbort, { once: true });
@@ -71,14 +78,12 @@ export function startClocks(call: ClockLimits) {
     abort: () => controller.abort(),
     aborted,
     heard: (isInLine: boolean) => {
-      clearTimeout(silence);
-      listen();
+      heardAt = Date.now();
       (isInLine ? computing : inLine).pause();
       (isInLine ? inLine : computing).run();
     },
     computed: () => {
-      clearTimeout(silence);
-      listen();
+      heardAt = Date.now();
       computing.pause();
       inLine.pause();
     },

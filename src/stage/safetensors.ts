@@ -27,6 +27,8 @@ export class SafetensorsError extends Error {
 }
 
 const UTF8 = new TextEncoder();
+const FATAL_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
+const NOTHING: Uint8Array = new Uint8Array(0);
 const PREFIX_BYTES = 8;
 /** Longest header accepted; ours are a few hundred bytes plus the prompt. */
 export const MAX_HEADER_BYTES = 512 * 1024;
@@ -100,7 +102,7 @@ function parseEntry(name: string, value: unknown): Entry {
 function parseHeader(text: Uint8Array): Header {
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(text));
+    header = JSON.parse(FATAL_UTF8.decode(text));
   } catch {
     throw new SafetensorsError('the header is not JSON');
   }
@@ -133,10 +135,13 @@ const inOrder = (entries: Header['entries']): Header['entries'] =>
   [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
 
 function headerLength(prefix: Uint8Array): number {
-  const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
-  if (length > BigInt(MAX_HEADER_BYTES))
-    throw new SafetensorsError(`a header of ${length} bytes is over the limit of ${MAX_HEADER_BYTES}`);
-  return Number(length);
+  const view = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES);
+  const [low, high] = [view.getUint32(0, true), view.getUint32(4, true)];
+  if (high > 0 || low > MAX_HEADER_BYTES)
+    throw new SafetensorsError(
+      `a header of ${view.getBigUint64(0, true)} bytes is over the limit of ${MAX_HEADER_BYTES}`,
+    );
+  return low;
 }
 
 /** The message of a header and the bytes of its tensors, each in a buffer of its own: none pins another. */
@@ -169,10 +174,10 @@ export function decodeMessage(bytes: Uint8Array): Message {
  */
 export async function* readMessages(body: ReadableStream<Uint8Array>, maxBytes: number): AsyncGenerator<Message> {
   const reader = body.getReader();
-  let rest: Uint8Array = new Uint8Array(0);
+  let rest = NOTHING;
 
-  /** Whether the body goes on. */
-  async function hasMore(): Promise<boolean> {
+  /** Waits for more bytes; false where the body has ended. */
+  async function readMore(): Promise<boolean> {
     while (rest.length === 0) {
       const { done, value } = await reader.read();
       if (done) return false;
@@ -181,24 +186,36 @@ export async function* readMessages(body: ReadableStream<Uint8Array>, maxBytes: 
     return true;
   }
 
-  /** The next `count` bytes in a buffer of their own; `more` follow them in the same message. */
-  async function take(count: number, more = 0): Promise<Uint8Array> {
-    const bytes = new Uint8Array(count);
-    for (let at = 0; at < count; ) {
-      const missing = count - at + more;
-      if (!(await hasMore())) throw new SafetensorsError(`the body ends ${missing} bytes before its message does`);
-      const part = rest.subarray(0, count - at);
-      bytes.set(part, at);
-      at += part.length;
-      rest = rest.subarray(part.length);
-    }
+  /** Those of the next bytes that `bytes` has room for from `at` on; where the next begin. */
+  function fill(bytes: Uint8Array, at: number): number {
+    const part = rest.subarray(0, bytes.length - at);
+    bytes.set(part, at);
+    // an empty rest does not pin what it came in
+    rest = part.length === rest.length ? NOTHING : rest.subarray(part.length);
+    return at + part.length;
+  }
+
+  /** `bytes`, whole from `at` on; `more` follow them in the same message. */
+  async function filled(bytes: Uint8Array, at: number, more: number): Promise<Uint8Array> {
+    for (let end = at; end < bytes.length; end = fill(bytes, end))
+      if (rest.length === 0 && !(await readMore()))
+        throw new SafetensorsError(`the body ends ${bytes.length - end + more} bytes before its message does`);
     return bytes;
   }
 
+  /** The next `count` bytes in a buffer of their own; `more` follow them. Waits only where they are not there yet. */
+  function take(count: number, more = 0): Uint8Array | Promise<Uint8Array> {
+    const bytes = new Uint8Array(count);
+    const at = fill(bytes, 0);
+    return at === count ? bytes : filled(bytes, at, more);
+  }
+
   try {
-    while (await hasMore()) {
-      const length = headerLength(await take(PREFIX_BYTES));
-      const header = parseHeader(await take(length));
+    while (rest.length > 0 || (await readMore())) {
+      const prefix = take(PREFIX_BYTES);
+      const length = headerLength(prefix instanceof Uint8Array ? prefix : await prefix);
+      const text = take(length);
+      const header = parseHeader(text instanceof Uint8Array ? text : await text);
       if (length + header.dataBytes > maxBytes)
         throw new SafetensorsError(`a message of ${length + header.dataBytes} bytes is over the limit of ${maxBytes}`);
       const data = new Map<Entry, Uint8Array>();

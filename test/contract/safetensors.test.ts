@@ -242,6 +242,12 @@ describe('a sequence of messages', () => {
     );
   });
 
+  test('gives tensors that hold nothing but their own bytes', async () => {
+    const [read] = await readAll(streamOf(concat(encodeMessage(EXAMPLE), encodeMessage(other))).body);
+    for (const { data } of Object.values((read as Message).tensors))
+      expect(data.buffer.byteLength).toBe(data.byteLength);
+  });
+
   test('gives each message as soon as its last byte is there', async () => {
     const open = new TransformStream<Uint8Array, Uint8Array>();
     const reader = readMessages(open.readable, LIMIT);
