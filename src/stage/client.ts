@@ -374,8 +374,8 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: AnsweredCall)
 }
 
 /**
- * Nothing more is wanted of a body but its end, which is near: a connection whose body was read to it can be used again,
- * and any other is closed.
+ * Nothing more is wanted of a body but its end, which is near: a connection whose body was read to it can be used
+ * again, and any other is closed.
  */
 async function letGo(messages: AsyncGenerator<Message>, { hangUp }: Pick<AnsweredCall, 'hangUp'>): Promise<void> {
   const timer = setTimeout(hangUp, END_MS);
