@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
+import { LongestFirst } from './test/longest-first.ts';
 import { STAGE_TOKEN } from './test/worker/stage-server.ts';
 
 /**
@@ -13,7 +14,7 @@ const GROUPS = {
   worker: { maxWorkers: 2, sequence: { groupOrder: 3 } },
   // these wait for processes to start and for faults to pass, more than they compute
   stacks: { maxWorkers: 4, sequence: { groupOrder: 4 } },
-  crowds: { maxWorkers: 3, sequence: { groupOrder: 5 } },
+  crowds: { maxWorkers: 4, sequence: { groupOrder: 5 } },
 } as const;
 
 /** A project in Node: the tests of the folder of its name. */
@@ -42,6 +43,7 @@ let files = 0;
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       project('numerics', 'pure'),
       project('account', 'pure'),

@@ -92,6 +92,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
   #alarmAt: number | null = null;
   /** open jobs that this incarnation has told they may begin: their objects are there */
   readonly #confirmed = new Set<string>();
+  /** entries whose request came again, and when: their jobs are being created anew */
+  readonly #comeAgain = new Map<string, number>();
   /** the objects of all jobs up to this place are known to have been there */
   #knownTo = 0;
   /** jobs that were never heard of, and could not be asked, are left alone until then */
@@ -335,6 +337,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     const started = this.ctx.storage.transactionSync(() =>
       withTally(this.#sql, (tally) => enter(this.#sql, tally, { account, key }, request, now)),
     );
+    if (started.kind === 'again')
+      for (const id of started.jobIds) if (index.readUncreated(this.#sql, id) !== null) this.#comeAgain.set(id, now);
     this.#expect(now);
     return started;
   }
@@ -556,7 +560,8 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     if (!this.#account()) return;
     index.deleteIdempotencyBefore(this.#sql, now - IDEMPOTENCY_MS, REQUESTS_A_ROUND);
     await this.#letGoUncreated(now);
-    await this.#askOpen(now);
+    // by the clock as it is by now: what was entered meanwhile is not from the future
+    await this.#askOpen(Date.now());
     await this.#chores.round();
     this.#arm(Date.now());
   }
@@ -602,7 +607,12 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
 
   /** Whether it is known of an open job that its object was there, or that it is not: then the job is let go. */
   async #isKnown({ id, isCreated }: index.OpenJob): Promise<boolean> {
+    const since = Date.now() - (this.#comeAgain.get(id) ?? 0);
+    const isAwaited = since >= 0 && since < CREATION_MS;
+    if (!isAwaited) this.#comeAgain.delete(id);
     if (isCreated || this.#confirmed.has(id)) return true;
+    // let go now, it would be created by the request that came again, and never begin
+    if (isAwaited) return false;
     try {
       const end = await within(JOB_MS, 'the job', jobObject(this.env.JOBS, id).ending());
       if (end) index.markCreated(this.#sql, id);

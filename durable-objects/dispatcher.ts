@@ -8,7 +8,8 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import { demandEvent } from '../src/fleet/demand.ts';
-import { type Desk, makeDesk, type SavedDesk, type SavedServers, type Turn } from '../src/fleet/desk.ts';
+import { makeDesk } from '../src/fleet/desk.ts';
+import type { Desk, SavedDesk, SavedServers, Turn } from '../src/fleet/desk-calls.ts';
 import type { DeskServer } from '../src/fleet/desk-state.ts';
 import { dispatcherName, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
 import { type LineNow, type LineRows, makeLineRows } from '../src/fleet/line-rows.ts';
@@ -54,9 +55,9 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
 
   constructor(ctx: DurableObjectState, env: DispatcherEnv) {
     super(ctx, env);
-    const saved = ctx.storage.kv.get<SavedDesk>(DESK) ?? null;
+    const saved = ctx.storage.kv.get<SavedDesk & { readonly at?: number }>(DESK) ?? null;
     const wasLine = (saved?.line.length ?? 0) > 0;
-    this.#lineRows = makeLineRows(wasLine);
+    this.#lineRows = makeLineRows({ isLine: wasLine, writtenAt: saved?.at ?? null });
     this.#savedBreakers = breakersIn(saved?.servers ?? []);
     this.#desk = makeDesk(saved, Date.now());
     this.#outs = new Set(this.#desk.outs().keys());
@@ -170,8 +171,8 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   }
 
   #line(): LineNow {
-    const { size: jobs, arrivals } = this.#desk;
-    return { jobs, arrivals, leaseEndsAt: this.#desk.leaseEndsAt() };
+    const { size: jobs, arrivals, outcomes } = this.#desk;
+    return { jobs, arrivals, outcomes, leaseEndsAt: this.#desk.leaseEndsAt() };
   }
 
   #save(now: number): void {
@@ -179,7 +180,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     this.#savedBreakers = breakersIn(state.servers);
     const line = [...state.line].sort((a, b) => a.since - b.since).slice(0, MAX_SAVED);
     this.#lineRows.written(this.#line(), now);
-    this.ctx.storage.kv.put(DESK, { ...state, line });
+    this.ctx.storage.kv.put(DESK, { ...state, line, at: now });
   }
 
   /** A line for each server that is out from now on, and for each that is in again. */

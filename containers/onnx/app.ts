@@ -110,7 +110,8 @@ export function createStageServer({
   const digestOf = (text: string) => createHash('sha256').update(text).digest();
   const [bearer, own] = [digestOf(`Bearer ${token}`), digestOf(token)];
   // digests have one length, so the comparison takes the same time whatever was sent
-  const isSent = (header: string | undefined, expected: Buffer) => timingSafeEqual(digestOf(header ?? ''), expected);
+  const isSent = (header: string | undefined, expected: Buffer) =>
+    header !== undefined && timingSafeEqual(digestOf(header), expected);
   const hasToken = (c: Context): boolean => {
     const isBearer = isSent(c.req.header('authorization'), bearer);
     // gateways take `Authorization` for themselves

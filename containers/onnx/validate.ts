@@ -96,14 +96,14 @@ function parseMessage(body: Uint8Array): Parsed<Message> {
 }
 
 function parseOptions(metadata: Readonly<Record<string, string>>): Parsed<StageOptions> {
-  for (const [key, text] of Object.entries(metadata)) {
-    try {
-      parseMetadata({ [key]: text }, REQUEST_TEXTS);
-    } catch {
-      return refuse(400, 'bad_metadata', key, `metadata ${show(key)} is not JSON`);
-    }
+  let values: Record<string, unknown>;
+  try {
+    values = parseMetadata(metadata, REQUEST_TEXTS);
+  } catch {
+    const key = Object.keys(metadata).find((each) => !isJson(each, metadata[each] as string)) ?? '';
+    return refuse(400, 'bad_metadata', key, `metadata ${show(key)} is not JSON`);
   }
-  const options = stageOptions.safeParse(parseMetadata(metadata, REQUEST_TEXTS));
+  const options = stageOptions.safeParse(values);
   if (options.success && options.data.cache?.kind === 'taylor_blocks')
     return refuse(
       400,
@@ -115,6 +115,15 @@ function parseOptions(metadata: Readonly<Record<string, string>>): Parsed<StageO
   const issue = options.error.issues[0];
   const field = issue?.code === 'unrecognized_keys' ? (issue.keys[0] ?? '') : (issue?.path.join('.') ?? '');
   return refuse(400, 'bad_metadata', field, `metadata ${field}: ${issue?.message}`);
+}
+
+function isJson(key: string, text: string): boolean {
+  try {
+    parseMetadata({ [key]: text }, REQUEST_TEXTS);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const TENSORS = { latents: 'F32', img_ids: 'F32', scale: 'U8', sigmas: 'F32' } as const;

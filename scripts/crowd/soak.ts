@@ -119,6 +119,9 @@ const gather = (callers: readonly Caller[], count: number, name: string): Promis
     ),
   );
 
+/** Most jobs of which the log is shown, where a law names them. */
+const MOST_SHOWN = 6;
+
 /** What came of crowds, and what does not hold after them. */
 async function judge(
   name: string,
@@ -135,6 +138,13 @@ async function judge(
   const { accounts, ground } = await afterwards(deployment, crowds);
   // a crowd that comes and goes takes memory and gives it back when it is collected
   const broken = [...accounts.flatMap(brokenLaws), ...brokenGround({ ...ground, memory })];
+  for (const id of new Set(
+    broken
+      .join(' ')
+      .match(/\bjob_\w+/g)
+      ?.slice(0, MOST_SHOWN) ?? [],
+  ))
+    say({ event: 'log_of_job', job: id, lines: deployment.log.filter((line) => line.includes(id)) });
   return {
     name,
     figures: {

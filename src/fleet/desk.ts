@@ -3,29 +3,21 @@
  * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock
  * is passed in.
  */
-import { makeBreaker, type SavedBreaker } from './breaker.ts';
+import { makeBreaker } from './breaker.ts';
 import { type Choosable, choose } from './choose.ts';
+import type { Desk, SavedDesk, SavedServers, Turn } from './desk-calls.ts';
 import { type DeskPlace, type DeskServer, type DeskState, type Held, newServer } from './desk-state.ts';
 import { viewLines, viewServer } from './desk-view.ts';
 import { type Coming, makeEstimate } from './estimate.ts';
 import { fitOf } from './fit.ts';
 import { competing, type Fits, type Fitting, fitsOf, groupOf, kindsOf, makeKinds, placeOf, shapeOf } from './groups.ts';
-import { type HeldSlots, makeHeldBack } from './held-back.ts';
+import { makeHeldBack } from './held-back.ts';
 import { makeLine } from './line.ts';
 import { mayServe } from './models.ts';
 import { noteOutcome } from './outcome.ts';
-import { type Pace, paceAt } from './pace.ts';
+import { paceAt } from './pace.ts';
 import { makeRefused } from './refused.ts';
-import type {
-  Admission,
-  AdmissionRequest,
-  DispatcherView,
-  Released,
-  Slot,
-  SlotAnswer,
-  SlotOutcome,
-  SlotRequest,
-} from './slots.ts';
+import type { Released, Slot, SlotOutcome, SlotRequest } from './slots.ts';
 
 /** A slot that a desk before this one gave is known again where it is at most this old. */
 const OLDEST_MS = 24 * 3_600_000;
@@ -43,59 +35,6 @@ const ALONE_MS = 3_000;
 const MAX_LOOKS = 512;
 /** What of the stages a server was given counts with each further one. */
 const GIVEN_KEPT = 0.98;
-
-/** A job whose turn has come. */
-export interface Turn {
-  readonly job: string;
-  readonly slot: Slot;
-}
-
-export type SavedServers = readonly (readonly [
-  id: string,
-  breaker: SavedBreaker,
-  pace: Pace | null,
-  fault: string | null,
-])[];
-
-/** What outlives the desk: how well the servers do, and who waits. */
-export interface SavedDesk {
-  readonly servers: SavedServers;
-  readonly line: readonly SlotRequest[];
-  /** slots that were held; one of an earlier version leaves it out */
-  readonly held?: HeldSlots;
-}
-
-export interface Desk {
-  /** Puts the job where it belongs. A job that holds a slot gets that one again. */
-  ask(request: SlotRequest, servers: readonly DeskServer[], now: number): Promise<SlotAnswer>;
-  /**
-   * The job of a request is alive in its slot; one that a desk before this gave it is its own again. False where the
-   * slot has ended.
-   */
-  renew(request: SlotRequest, slot: Slot, now: number): boolean;
-  /** The slot is free; what came of it counts when the promise resolves. */
-  release(job: string, released: Released, now: number): Promise<void>;
-  /** The job waits no longer, and holds no slot. */
-  leave(job: string): void;
-  admit(request: AdmissionRequest, servers: readonly DeskServer[], now: number): Admission;
-  /** Gives out what slots are free, to those whose turn it is. Each is to be called. */
-  turns(servers: readonly DeskServer[], now: number): readonly Turn[];
-  /** When something is due for who waits although nobody asks: a server may be probed, or is free. Null: never. */
-  dueAt(servers: readonly DeskServer[], now: number): number | null;
-  /** When a slot would be free whose job was heard of no more; null: nobody waits for one. */
-  leaseEndsAt(): number | null;
-  /** Jobs in the line, and those that have come into it so far. */
-  readonly size: number;
-  readonly arrivals: number;
-  view(servers: readonly DeskServer[], now: number): DispatcherView;
-  /** The work that waits for each model, TFLOPs. Where a model is not in it nothing does. */
-  waiting(): ReadonlyMap<string, number>;
-  /** The servers that are out or being probed, each with what it was at fault for. */
-  outs(): ReadonlyMap<string, string>;
-  save(): SavedDesk;
-  /** The part of it that is not the line. */
-  saveServers(): SavedServers;
-}
 
 /** A desk, new or as it was saved. */
 export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
@@ -388,6 +327,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     },
     get arrivals() {
       return arrivals;
+    },
+    get outcomes() {
+      return [...states.values()].reduce((sum, { stages }) => sum + stages.done + stages.wrong, 0);
     },
     saveServers,
     save: () => ({

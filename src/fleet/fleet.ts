@@ -75,8 +75,9 @@ const someoneSaid = (known: readonly KnownServer[]): boolean => known.some(({ li
 /**
  * The fleet of a configuration. What a server says is used for a minute without asking again, and for a day where it
  * does not answer; what is older than a minute is used at once and asked for anew beside that. A server that could not
- * be asked is left alone for ten seconds, then for twice as long each time, up to two minutes. Throws an Error that
- * names the variable where the configuration is none.
+ * be asked is left alone for ten seconds, then for twice as long each time, up to two minutes; for five seconds where
+ * nothing is known of it and nobody else has what is wanted. Throws an Error that names the variable where the
+ * configuration is none.
  */
 export function openFleet(
   env: FleetEnv,
@@ -134,7 +135,7 @@ export function openFleet(
   function askIfDue(backend: Backend, isEnough: boolean): Question | null {
     const now = clock();
     const known = knownOf(backend.id);
-    if (known && !isDue(known, now)) return null;
+    if (known && !isDue(known, !isEnough, now)) return null;
     const until = asking.get(backend.id) ?? 0;
     const isAsked = !asked.has(backend.id) && now < until && until - now <= ASKING_MS;
     // another request of this isolate asks already, and what is known will do

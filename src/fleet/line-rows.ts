@@ -8,7 +8,7 @@ const FIRST_MS = 10_000;
 const AGAIN_MS = 60_000;
 /** How much longer for each job in it: what is written grows with the line. */
 const A_JOB_MS = 5;
-/** While nobody waits, paces are written so often. */
+/** While nobody waits, what was learnt of servers is written so often at most. */
 const IDLE_MS = 300_000;
 /** The pauses between two looks for a lease that is over grow by this; a renewal or a job that comes looks, too. */
 const TIMES = 4;
@@ -20,6 +20,8 @@ export interface LineNow {
   readonly jobs: number;
   /** jobs that have come into it so far */
   readonly arrivals: number;
+  /** stages that told something of their server so far */
+  readonly outcomes: number;
   /** when a slot would be free that nobody renews; null: nobody waits for one */
   readonly leaseEndsAt: number | null;
 }
@@ -33,13 +35,14 @@ export interface LineRows {
   lookAt(line: LineNow, now: number): number | null;
 }
 
-/** `wasRead`: jobs waited in what was read back. */
-export function makeLineRows(wasRead: boolean): LineRows {
+/** What was read back: whether jobs waited in it, and when it was written; null: nobody knows. */
+export function makeLineRows(read: { readonly isLine: boolean; readonly writtenAt: number | null }): LineRows {
   let since: number | null = null;
-  let writtenAt = Number.NEGATIVE_INFINITY;
+  let writtenAt = read.writtenAt ?? Number.NEGATIVE_INFINITY;
+  let outcomes = 0;
   let lineWrittenAt = Number.NEGATIVE_INFINITY;
   let arrivals = 0;
-  let isLineWritten = wasRead;
+  let isLineWritten = read.isLine;
   let look: number | null = null;
   let pauseMs = 0;
   return {
@@ -47,7 +50,7 @@ export function makeLineRows(wasRead: boolean): LineRows {
       if (line.jobs === 0) {
         since = null;
         // who waited once must not be read back as waiting
-        return isLineWritten || now - writtenAt >= IDLE_MS;
+        return isLineWritten || (line.outcomes > outcomes && Math.abs(now - writtenAt) >= IDLE_MS);
       }
       since ??= now;
       const isGrown = !isLineWritten || line.arrivals > arrivals;
@@ -56,7 +59,7 @@ export function makeLineRows(wasRead: boolean): LineRows {
     written(line, now) {
       writtenAt = now;
       isLineWritten = line.jobs > 0;
-      arrivals = line.arrivals;
+      ({ arrivals, outcomes } = line);
       if (isLineWritten) lineWrittenAt = now;
     },
     lookAt({ leaseEndsAt }, now) {

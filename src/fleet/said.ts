@@ -28,14 +28,20 @@ export const KEPT_MS = 24 * 3_600_000;
 /** A server that could not be asked is left alone for so long, then twice as long, and so on. */
 const PAUSE_MS = 10_000;
 const LONGEST_PAUSE_MS = 120_000;
+/** The same where nothing is known of it, and nobody else has what is wanted. */
+const NEEDED_PAUSE_MS = 5_000;
 const MAX_FAULT = 300;
 
 /** How long a server is left alone that could not be asked `faults` times in a row, milliseconds. */
 export const pauseAfter = (faults: number): number => Math.min(LONGEST_PAUSE_MS, PAUSE_MS * 2 ** (faults - 1));
 
-/** Whether the server is to be asked again. A clock that has stepped back makes it due. */
-export function isDue({ fault, askedAt, faults }: Said, now: number): boolean {
-  return now < askedAt || now - askedAt >= (fault === null ? FRESH_MS : pauseAfter(faults));
+/**
+ * Whether the server is to be asked again; `isNeeded`: nobody else has what is wanted. A clock that has stepped back
+ * makes it due.
+ */
+export function isDue({ list, fault, askedAt, faults }: Said, isNeeded: boolean, now: number): boolean {
+  const pause = isNeeded && !list ? Math.min(NEEDED_PAUSE_MS, pauseAfter(faults)) : pauseAfter(faults);
+  return now < askedAt || now - askedAt >= (fault === null ? FRESH_MS : pause);
 }
 
 /** Whether the server should get a moment to say something newer: it said this long ago, and was not asked since. */

@@ -26,14 +26,13 @@ const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 /** Servers that a stage is sent to one after the other without a pause. */
 const AT_ONCE = 3;
 /**
- * How soon, at first, and how seldom it is looked whether a server can take the job: the pauses grow by `times` of the
- * time that it has waited. In a line it is called, and looks only in case its place was lost, which is written within
- * the first minutes. Nothing is stored at a look, and its alarm is a row: in ten minutes a line costs two.
+ * When a job in a line looks whether it still stands there, counted from when it began to wait, and then again and
+ * again. It is called: it looks only in case its place was lost, and by the second time its place is written. Nothing
+ * is stored at a look, and its alarm is a row: ten minutes in a line cost two more than ten seconds.
  */
-const LOOK_MS = {
-  inLine: { least: 30_000, times: 3, most: 600_000 },
-  nobody: { least: 1000, times: 1, most: 600_000 },
-} as const;
+const IN_LINE_MS = { looks: [30_000, 90_000], every: 600_000 } as const;
+/** Where nobody can take it a job looks again, after twice as long each time. */
+const NOBODY_MS = { first: 1000, most: 600_000 } as const;
 
 /**
  * A job was let in because its expected wait was short enough. In a line that moves it has so many times its patience:
@@ -42,7 +41,7 @@ const LOOK_MS = {
 const MOVING_LINE = 2;
 
 /** The longest pause that a job is given. */
-export const LONGEST_PAUSE_MS = LOOK_MS.inLine.most;
+export const LONGEST_PAUSE_MS = IN_LINE_MS.every;
 
 /** The record of a job just accepted. */
 export function newRecord(
@@ -212,9 +211,8 @@ export function whileWaiting(
   const longest = line && line.etaMs !== null ? { ...patience, queueMs: MOVING_LINE * patience.queueMs } : patience;
   if (isOutOfPatience(record, longest, now)) return null;
   const busySince = since(record, now);
-  const { least, times, most } = line ? LOOK_MS.inLine : LOOK_MS.nobody;
-  const pause = Math.min(most, least + times * (now - busySince), busySince + longest.queueMs - now);
-  const lookAt = now + pause;
+  const pause = line ? pauseInLine(now - busySince) : Math.min(NOBODY_MS.most, NOBODY_MS.first + now - busySince);
+  const lookAt = Math.min(now + pause, busySince + longest.queueMs);
   const { position = null, etaMs = null } = line ?? {};
   const event: JobEvent = { type: 'queued', data: { job_id: record.id, stage, position, eta_ms: etaMs } };
   return {
@@ -223,6 +221,12 @@ export function whileWaiting(
     lookAt,
     event: record.busySince === null ? event : null,
   };
+}
+
+/** Milliseconds until a job in a line looks again that has waited so long. */
+function pauseInLine(waitedMs: number): number {
+  const next = IN_LINE_MS.looks.find((at) => at > waitedMs);
+  return next === undefined ? IN_LINE_MS.every : next - waitedMs;
 }
 
 /**

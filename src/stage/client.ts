@@ -91,6 +91,8 @@ export interface StageCall extends ClockLimits {
 
 /** A call whose request is on its way. */
 type SentCall = Omit<StageCall, 'body'>;
+/** `hangUp` closes its connection. */
+type AnsweredCall = SentCall & { readonly hangUp: () => void };
 type Clocks = ReturnType<typeof startClocks>;
 
 export interface StageServer {
@@ -114,6 +116,8 @@ const DEFAULT_RETRY_AFTER_MS = 1_000;
  * https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
  */
 const NOBODY_BEHIND: readonly number[] = [502, 521, 522, 523, 530];
+/** How long a body may take to end behind its last message. */
+const END_MS = 250;
 const MAX_DETAIL = 300;
 /** Most bytes read of an answer that is JSON: whoever stands in the server's place may send any amount. */
 const MAX_PROBLEM_BYTES = 64 * 1024;
@@ -217,7 +221,7 @@ export function connectStageServer({
         clocks.heard(event.event === 'queued' && event.position > 0);
         call.onProgress(event);
       };
-      const work = readAnswer({ ...call, signal: clocks.signal, onProgress }, sent);
+      const work = readAnswer({ ...call, signal: clocks.signal, onProgress, hangUp: clocks.abort }, sent);
       // a body that ignores its signal must not hold the job: the abort itself ends the wait
       const outcome = await Promise.race([work, clocks.aborted.then(failed)]);
       if (!outcome.ok || !outcome.result.behind) return outcome;
@@ -230,7 +234,7 @@ export function connectStageServer({
     }
   }
 
-  async function readAnswer(call: SentCall, sent: Promise<Response>): Promise<StageOutcome> {
+  async function readAnswer(call: AnsweredCall, sent: Promise<Response>): Promise<StageOutcome> {
     const response = await reach(sent);
     if (response instanceof Unreachable)
       return failed({ reason: 'unreachable', detail: response.message, isAnswered: false });
@@ -326,9 +330,9 @@ function parseEvent(message: Message): StageEvent {
   return event.data;
 }
 
-async function readOutcome(body: ReadableStream<Uint8Array>, call: SentCall): Promise<StageOutcome> {
+async function readOutcome(body: ReadableStream<Uint8Array>, call: AnsweredCall): Promise<StageOutcome> {
   const messages = readMessages(body, MAX_MESSAGE_BYTES);
-  let isFollowed = false;
+  let isLast = false;
   try {
     for (;;) {
       const next = await nextMessage(messages);
@@ -341,6 +345,8 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: SentCall): Pr
           call.onProgress(event);
           break;
         case 'error':
+          isLast = true;
+          void letGo(messages, call);
           return failed({
             reason: 'reported',
             code: event.code,
@@ -351,8 +357,10 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: SentCall): Pr
           throw new InvalidResponse('a preview before done');
         case 'done': {
           const result = checkResult(next.value, event, call);
-          isFollowed = call.options.late_preview === true;
-          return { ok: true, result: { ...result, behind: isFollowed ? readBehind(messages) : null } };
+          isLast = true;
+          const behind = call.options.late_preview ? readBehind(messages, call) : null;
+          if (!behind) void letGo(messages, call);
+          return { ok: true, result: { ...result, behind } };
         }
       }
     }
@@ -361,15 +369,26 @@ async function readOutcome(body: ReadableStream<Uint8Array>, call: SentCall): Pr
       return failed({ reason: 'invalid_response', detail: sentence(error) });
     throw error;
   } finally {
-    if (!isFollowed) await messages.return(undefined);
+    if (!isLast) await messages.return(undefined);
   }
+}
+
+/**
+ * Nothing more is wanted of a body but its end, which is near: a connection whose body was read to it can be used
+ * again, and any other is closed.
+ */
+async function letGo(messages: AsyncGenerator<Message>, { hangUp }: Pick<AnsweredCall, 'hangUp'>): Promise<void> {
+  const timer = setTimeout(hangUp, END_MS);
+  await messages.next().catch(() => null);
+  clearTimeout(timer);
+  await messages.return(undefined).catch(() => null);
 }
 
 /**
  * The preview that follows a result, and the connection is let go; null where anything else comes, or nothing more. It
  * ends with the body, so whoever waits sets the limits.
  */
-async function readBehind(messages: AsyncGenerator<Message>): Promise<Behind | null> {
+async function readBehind(messages: AsyncGenerator<Message>, call: AnsweredCall): Promise<Behind | null> {
   try {
     const { done, value } = await messages.next();
     const event = done ? null : parseEvent(value);
@@ -377,7 +396,7 @@ async function readBehind(messages: AsyncGenerator<Message>): Promise<Behind | n
   } catch {
     return null; // a connection that broke, or bytes that are no message of ours: the result stands
   } finally {
-    void messages.return(undefined).catch(() => {});
+    void letGo(messages, call);
   }
 }
 

@@ -75,6 +75,7 @@ export function startClocks(call: ClockLimits) {
   });
   return {
     signal: controller.signal,
+    abort: () => controller.abort(),
     aborted,
     heard: (isInLine: boolean) => {
       heardAt = Date.now();

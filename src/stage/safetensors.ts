@@ -26,6 +26,7 @@ export class SafetensorsError extends Error {
   override name = 'SafetensorsError';
 }
 
+const UTF8 = new TextEncoder();
 const FATAL_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
 const NOTHING: Uint8Array = new Uint8Array(0);
 const PREFIX_BYTES = 8;
@@ -51,10 +52,11 @@ export function encodeMessage(message: Message): Uint8Array {
     header.push([name, { dtype, shape, data_offsets: [offset, offset + data.byteLength] }]);
     offset += data.byteLength;
   }
-  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
+  const text = UTF8.encode(JSON.stringify(Object.fromEntries(header)));
   const headerBytes = Math.ceil(text.length / 8) * 8;
   const bytes = new Uint8Array(PREFIX_BYTES + headerBytes + offset);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerBytes), true);
+  // its upper half is 0
+  new DataView(bytes.buffer).setUint32(0, headerBytes, true);
   bytes.set(text, PREFIX_BYTES);
   bytes.fill(0x20, PREFIX_BYTES + text.length, PREFIX_BYTES + headerBytes);
   let at = PREFIX_BYTES + headerBytes;

@@ -489,11 +489,56 @@ describe('a late preview', () => {
       const outcome = await server.run(stageCall(asked));
       expect(vi.getTimerCount()).toBe(1);
       expect(outcome.ok && (await outcome.result.behind)).toEqual(CAME);
-      await Promise.resolve();
+      await vi.advanceTimersByTimeAsync(0);
       expect(vi.getTimerCount()).toBe(0);
     } finally {
       vi.useRealTimers();
     }
+  });
+});
+
+describe('a connection', () => {
+  const done = encodeMessage({
+    metadata: toMetadata({
+      ...{ event: 'done', compute_ms: 1, encode_text_ms: 0, decode_ms: 0, encode_ms: 0, steps_done: 1 },
+      ...{ engine: 'e', model_digest: 'd', warnings: [] },
+    }),
+    tensors: { latents: { data: new Float32Array(4 * 16), shape: [4, 16] } },
+  });
+  const error = encodeMessage({
+    metadata: toMetadata({ event: 'error', code: 'model_failed', message: 'm', retryable: true }),
+    tensors: {},
+  });
+
+  test.each([
+    ['a result', done],
+    ['an error', error],
+  ])('is used again where the body ends a moment after %s', async (_, last) => {
+    const sockets = new Set<unknown>();
+    const server = await connectTo((request, response) => {
+      sockets.add(request.socket);
+      response.writeHead(200).write(last);
+      setTimeout(() => response.end(), 5);
+    });
+    for (let i = 0; i < 5; i++) {
+      await server.run(stageCall());
+      await sleep(30);
+    }
+    expect(sockets.size).toBe(1);
+  });
+
+  test('is closed where the body does not end, and the call waits for neither', async () => {
+    let closedAt = 0;
+    const server = await connectTo((_, response) => {
+      response.on('close', () => {
+        closedAt = performance.now();
+      });
+      response.writeHead(200).write(done);
+    });
+    expect((await server.run(stageCall())).ok).toBe(true);
+    const at = performance.now();
+    await vi.waitFor(() => expect(closedAt).toBeGreaterThan(at));
+    expect(closedAt - at).toBeGreaterThan(150);
   });
 });
 

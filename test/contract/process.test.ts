@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { Size } from '../../src/numerics/grid.ts';
 import { type ModelFacts, modelList } from '../../src/stage/contract.ts';
 import { call, evenSigmas, finish, freshId, messages, put, readUntil, stageBody, type Target } from './requests.ts';
 
@@ -68,6 +69,24 @@ describe('the process', () => {
         .map((line) => JSON.parse(line));
       expect(log.map(({ event }) => event)).toEqual(['loaded', 'stage', 'draining']);
       expect(said.stderr).not.toMatch(/apple|secret/);
+    },
+  );
+
+  test.each(['native', 'wasm'])(
+    'sends a result before its late preview is decoded, though the %s engine takes the thread for it',
+    async (engine) => {
+      const { target, facts } = await launched(['--port', '0', '--engine', engine, '--threads', '1']);
+      const size = facts.sizes.toSorted((a, b) => b.width * b.height - a.width * a.height)[0] as Size;
+      const preview = { format: 'png', longest_side: 1024 };
+      const options = { decode: 'clean', rgb: false, preview, late_preview: true };
+      const shape = { layout: 'full', size, sigmas: [1, 0.5], options } as const;
+      const reader = messages(await put(target, freshId(), stageBody(facts, shape)));
+      await readUntil(reader, 'done');
+      const begin = performance.now();
+      const { event } = await readUntil(reader, 'preview');
+      const apart = performance.now() - begin;
+      // half of it: this process may have been slow to read the result
+      if (event.event === 'preview') expect(apart).toBeGreaterThan(event.decode_ms / 2);
     },
   );
 

@@ -128,10 +128,11 @@ async function serve(realUrl: string, faultOf: (job: string) => Fault | Promise<
       await fault.until;
       response.writeHead(real.status).end(whole);
     } else if (fault.kind === 'spoil') {
-      response.writeHead(200).end(spoilLast(whole, fault.spoil));
+      response.writeHead(200).end(spoilLast(toResult(whole), fault.spoil));
     } else {
       response.writeHead(200);
-      response.write(whole.subarray(0, whole.length - fault.missing), () =>
+      const result = toResult(whole);
+      response.write(result.subarray(0, result.length - fault.missing), () =>
         fault.how === 'end' ? response.end() : request.socket.destroy(),
       );
     }
@@ -155,19 +156,33 @@ async function serve(realUrl: string, faultOf: (job: string) => Fault | Promise<
   };
 }
 
-/** A body of messages with its last one rewritten. */
-function spoilLast(bytes: Uint8Array, spoil: (done: Message) => Message): Uint8Array {
-  let at = 0;
-  let last = 0;
-  while (at < bytes.length) {
-    last = at;
+/** Where the messages of a body begin, what each is, and where it ends. */
+function messagesIn(
+  bytes: Uint8Array,
+): { readonly event: string | undefined; readonly at: number; readonly end: number }[] {
+  const messages = [];
+  for (let at = 0; at < bytes.length; ) {
     const view = new DataView(bytes.buffer, bytes.byteOffset + at);
     const length = Number(view.getBigUint64(0, true));
     const header = JSON.parse(new TextDecoder().decode(bytes.subarray(at + 8, at + 8 + length))) as Record<
       string,
-      { data_offsets?: [number, number] }
+      { data_offsets?: [number, number]; event?: string }
     >;
-    at += 8 + length + Math.max(0, ...Object.values(header).map(({ data_offsets }) => data_offsets?.[1] ?? 0));
+    const end =
+      at + 8 + length + Math.max(0, ...Object.values(header).map(({ data_offsets }) => data_offsets?.[1] ?? 0));
+    messages.push({ event: header.__metadata__?.event, at, end });
+    at = end;
   }
-  return Buffer.concat([bytes.subarray(0, last), encodeMessage(spoil(decodeMessage(bytes.slice(last))))]);
+  return messages;
+}
+
+/** A body to the end of its result: a picture that comes behind it is not what a fault is about. */
+function toResult(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(0, messagesIn(bytes).find(({ event }) => event === 'done')?.end ?? bytes.length);
+}
+
+/** A body of messages with its last one rewritten. */
+function spoilLast(bytes: Uint8Array, spoil: (done: Message) => Message): Uint8Array {
+  const { at } = messagesIn(bytes).at(-1) ?? { at: 0 };
+  return Buffer.concat([bytes.subarray(0, at), encodeMessage(spoil(decodeMessage(bytes.slice(at))))]);
 }

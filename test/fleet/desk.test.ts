@@ -4,7 +4,8 @@
  */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Desk, LEASE_MS, makeDesk, type Turn } from '../../src/fleet/desk.ts';
+import { LEASE_MS, makeDesk } from '../../src/fleet/desk.ts';
+import type { Desk, Turn } from '../../src/fleet/desk-calls.ts';
 import type { DeskServer } from '../../src/fleet/desk-state.ts';
 import type { AdmissionRequest, Slot, SlotOutcome, SlotRequest } from '../../src/fleet/slots.ts';
 import { known, NEEDS, servedFacts } from './servers.ts';

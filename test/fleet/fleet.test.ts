@@ -272,6 +272,23 @@ describe('a server that accepts and never answers', () => {
     time.now += 10_000;
     expect(await knows()).toEqual({ digest: 'back', fault: null });
   });
+
+  test('that never answered is asked again within five seconds where nobody else is there, however long it was away', async () => {
+    const { speaker, time, knows } = await fleetOfOne();
+    speaker.digest = null;
+    for (let i = 0; i < 10; i++) {
+      await knows();
+      time.now += 120_000;
+    }
+    await knows();
+    const asked = speaker.asked.length;
+    speaker.digest = 'back';
+    time.now += 4_999;
+    expect(await knows()).toEqual({ digest: null, fault: 'answered 502' });
+    expect(speaker.asked.length).toBe(asked);
+    time.now += 1;
+    expect(await knows()).toEqual({ digest: 'back', fault: null });
+  });
 });
 
 describe('a fleet', () => {

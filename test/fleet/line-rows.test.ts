@@ -4,10 +4,11 @@ import { expect, test } from 'vitest';
 import { type LineNow, makeLineRows } from '../../src/fleet/line-rows.ts';
 
 const T = 1_700_000_000_000;
+const NEW = { isLine: false, writtenAt: null };
 
 /** Rows of one line that grows at `growth` and is looked at every second for `seconds`; alarms are set when sooner. */
 function rowsOf(seconds: number, growth: readonly number[], renewMs: number | null): number {
-  const rows = makeLineRows(false);
+  const rows = makeLineRows(NEW);
   let written = 0;
   let alarm: number | null = null;
   for (let at = 0; at <= seconds; at++) {
@@ -15,7 +16,12 @@ function rowsOf(seconds: number, growth: readonly number[], renewMs: number | nu
     if (alarm !== null && alarm <= now) alarm = null;
     const arrivals = growth.filter((when) => when <= at).length;
     const renewed = renewMs === null ? T : now - (now % renewMs);
-    const line: LineNow = { jobs: arrivals, arrivals, leaseEndsAt: arrivals > 0 ? renewed + 30_000 : null };
+    const line: LineNow = {
+      jobs: arrivals,
+      arrivals,
+      outcomes: at,
+      leaseEndsAt: arrivals > 0 ? renewed + 30_000 : null,
+    };
     if (rows.isDue(line, now) && arrivals > 0) {
       rows.written(line, now);
       written++;
@@ -43,28 +49,41 @@ test('one that grows is written once a minute at most, whatever comes', () => {
 });
 
 test('who waited once is not read back as waiting: a written line that is empty is written at once', () => {
-  const line = (jobs: number): LineNow => ({ jobs, arrivals: 1, leaseEndsAt: null });
-  const rows = makeLineRows(true);
+  const line = (jobs: number, outcomes = 0): LineNow => ({ jobs, arrivals: 1, outcomes, leaseEndsAt: null });
+  const rows = makeLineRows({ isLine: true, writtenAt: null });
   expect(rows.isDue(line(0), T)).toBe(true);
   rows.written(line(0), T);
-  expect(rows.isDue(line(0), T + 299_999)).toBe(false);
-  expect(rows.isDue(line(0), T + 300_000)).toBe(true);
+  expect(rows.isDue(line(0), T + 3_600_000)).toBe(false);
+});
+
+test('while nobody waits what was learnt is written once in five minutes, by whichever dispatcher', () => {
+  const line = (outcomes: number): LineNow => ({ jobs: 0, arrivals: 0, outcomes, leaseEndsAt: null });
+  const rows = makeLineRows(NEW);
+  expect(rows.isDue(line(0), T)).toBe(false);
+  expect(rows.isDue(line(1), T)).toBe(true);
+  rows.written(line(1), T);
+  expect(rows.isDue(line(5), T + 299_999)).toBe(false);
+  expect(rows.isDue(line(5), T + 300_000)).toBe(true);
+  const next = makeLineRows({ isLine: false, writtenAt: T });
+  expect(next.isDue(line(1), T + 299_999)).toBe(false);
+  expect(next.isDue(line(1), T + 300_000)).toBe(true);
 });
 
 test('a line that ends within ten seconds is never written', () => {
-  const rows = makeLineRows(false);
-  rows.written({ jobs: 0, arrivals: 0, leaseEndsAt: null }, T);
+  const rows = makeLineRows(NEW);
+  rows.written({ jobs: 0, arrivals: 0, outcomes: 0, leaseEndsAt: null }, T);
   for (let i = 0; i < 20; i++) {
     const at = T + i * 12_000;
-    expect(rows.isDue({ jobs: 3, arrivals: 3 * i, leaseEndsAt: null }, at)).toBe(false);
-    expect(rows.isDue({ jobs: 3, arrivals: 3 * i, leaseEndsAt: null }, at + 9_999)).toBe(false);
-    expect(rows.isDue({ jobs: 0, arrivals: 3 * i, leaseEndsAt: null }, at + 10_000)).toBe(false);
+    expect(rows.isDue({ jobs: 3, arrivals: 3 * i, outcomes: 0, leaseEndsAt: null }, at)).toBe(false);
+    expect(rows.isDue({ jobs: 3, arrivals: 3 * i, outcomes: 0, leaseEndsAt: null }, at + 9_999)).toBe(false);
+    expect(rows.isDue({ jobs: 0, arrivals: 3 * i, outcomes: 0, leaseEndsAt: null }, at + 10_000)).toBe(false);
   }
 });
 
 test('a lease is looked for when it ends, then ever more seldom, and anew in the next line', () => {
-  const rows = makeLineRows(false);
-  const lookAt = (now: number, leaseEndsAt: number | null) => rows.lookAt({ jobs: 1, arrivals: 1, leaseEndsAt }, now);
+  const rows = makeLineRows(NEW);
+  const lookAt = (now: number, leaseEndsAt: number | null) =>
+    rows.lookAt({ jobs: 1, arrivals: 1, outcomes: 0, leaseEndsAt }, now);
   expect(lookAt(T, T + 30_000)).toBe(T + 30_000);
   expect(lookAt(T + 30_000, T + 50_000)).toBe(T + 150_000);
   expect(lookAt(T + 150_000, T + 170_000)).toBe(T + 630_000);

@@ -286,6 +286,7 @@ describe('waiting for a slot', () => {
     const waits = (ms: number, etaMs: number | null) => wait(record({ busySince: 0 }), ms, { position: 3, etaMs });
     expect(waits(900_000, null)).toBeNull();
     expect(waits(900_000, 4000)?.lookAt).toBe(1_500_000);
+    expect(waits(1_300_000, 4000)?.lookAt).toBe(1_800_000);
     expect(waits(1_799_000, 4000)?.lookAt).toBe(1_800_000);
     expect(waits(1_800_000, 4000)).toBeNull();
   });
@@ -298,9 +299,10 @@ describe('waiting for a slot', () => {
         event: { type: 'queued', data: { job_id: 'j', stage: 2, position: 3, eta_ms: etaMs } },
       });
     const next = { changes: null, event: null };
-    expect(wait(record({ busySince: 0 }), 30_000, LINE)).toEqual({ ...next, lookAt: 150_000 });
-    expect(wait(record({ busySince: 0 }), 150_000, LINE)).toEqual({ ...next, lookAt: 630_000 });
-    expect(wait(record({ busySince: 0 }), 630_000, LINE)).toEqual({ ...next, lookAt: 1_230_000 });
+    expect(wait(record({ busySince: 0 }), 30_000, LINE)).toEqual({ ...next, lookAt: 90_000 });
+    expect(wait(record({ busySince: 0 }), 89_999, LINE)).toEqual({ ...next, lookAt: 90_000 });
+    expect(wait(record({ busySince: 0 }), 90_000, LINE)).toEqual({ ...next, lookAt: 690_000 });
+    expect(wait(record({ busySince: 0 }), 690_000, LINE)).toEqual({ ...next, lookAt: 1_290_000 });
   });
 
   test('in no line it looks again after a second, and then after twice as long each time', () => {

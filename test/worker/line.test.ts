@@ -1,7 +1,8 @@
 /** A job in the line of its dispatcher: called, ended while its object sleeps, told twice of its slot. */
-import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test } from 'vitest';
+import type { DispatcherObject } from '../../durable-objects/dispatcher.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import type { SlotRequest } from '../../src/fleet/slots.ts';
 import type { JobRecord } from '../../src/job/job.ts';
@@ -10,13 +11,14 @@ import { call, createJob, SMALL, watchAll } from './call.ts';
 
 const SLOTS = 64;
 const FOX = { prompt: 'a fox', ...SMALL, preset: '7x', seed: 7 } as const;
-const dispatcher = env.DISPATCHERS.getByName('test/default');
+const dispatcher = env.DISPATCHERS.getByName('test/default') as unknown as DurableObjectStub<DispatcherObject>;
 const stubOf = (id: string): DurableObjectStub<JobObject> => env.JOBS.getByName(id);
 const inLine = async (): Promise<number> =>
   (await dispatcher.demand()).lines.reduce((sum, { waiting }) => sum + waiting, 0);
 
 /** Slots that others hold. */
 const held: { readonly job: string; readonly lease: number }[] = [];
+const requests = new Map<string, SlotRequest>();
 
 /** Others take every slot, for stages like those of a job that is done. */
 async function takeAllSlots(): Promise<void> {
@@ -38,6 +40,7 @@ async function takeAllSlots(): Promise<void> {
       tried: [],
       released: null,
     };
+    requests.set(request.job, request);
     const answer = await dispatcher.ask(request);
     if (answer.kind !== 'slot') throw new Error(`no slot for ${request.job}: ${answer.kind}`);
     held.push({ job: request.job, lease: answer.slot.lease });
@@ -83,3 +86,84 @@ test('a job that is told of the slot it holds keeps it, and refuses another', as
   expect(answers).toEqual([false, false]);
   await call(`/v1/jobs/${id}`, { method: 'DELETE' });
 });
+
+test('a job in line stores nothing more however long it waits, and whoever looks at it sets no alarm', async () => {
+  await takeAllSlots();
+  const { id } = await createJob(FOX);
+  const state = () =>
+    runInDurableObject(stubOf(id), async ({ rows }, { storage }) => ({
+      busySince: rows.record()?.busySince ?? null,
+      notBefore: rows.record()?.notBefore ?? 0,
+      events: rows.numEvents(),
+      alarm: await storage.getAlarm(),
+    }));
+  await expect.poll(async () => (await state()).busySince).not.toBe(null);
+  // the alarm of when it was created
+  await runDurableObjectAlarm(stubOf(id));
+  const first = await state();
+  expect(first.alarm).toBe(first.notBefore);
+  expect(first.notBefore - (first.busySince as number)).toBe(30_000);
+  for (let i = 0; i < 3; i++) {
+    await evictDurableObject(stubOf(id));
+    expect((await call(`/v1/jobs/${id}`)).status).toBe(200);
+    expect(await state()).toEqual(first);
+  }
+  // half a minute later
+  await runInDurableObject(stubOf(id), ({ rows }) => {
+    rows.update({ busySince: Date.now() - 30_000, notBefore: Date.now() - 1 });
+  });
+  const before = await state();
+  await runDurableObjectAlarm(stubOf(id));
+  const { alarm, ...stored } = await state();
+  expect({ ...stored, alarm: before.alarm }).toEqual(before);
+  expect((alarm as number) - (before.busySince as number)).toBeGreaterThanOrEqual(90_000);
+  expect((alarm as number) - (before.busySince as number)).toBeLessThan(95_000);
+  await call(`/v1/jobs/${id}`, { method: 'DELETE' });
+});
+
+test('an object that begins anew with its alarm gone looks by itself', async () => {
+  await takeAllSlots();
+  const { id } = await createJob(FOX);
+  const alarmOf = () => runInDurableObject(stubOf(id), (_, { storage }) => storage.getAlarm());
+  await expect.poll(inLine).toBe(1);
+  await runInDurableObject(stubOf(id), (_, { storage }) => storage.deleteAlarm());
+  await evictDurableObject(stubOf(id));
+  expect(await alarmOf()).toBe(null);
+  await expect.poll(alarmOf, { timeout: 5000 }).not.toBe(null);
+  await call(`/v1/jobs/${id}`, { method: 'DELETE' });
+});
+
+test('a dispatcher that begins anew with a line keeps the slots that are held until they are renewed', async () => {
+  await takeAllSlots();
+  const { id } = await createJob(FOX);
+  await expect.poll(inLine).toBe(1);
+  // a line is written when it has lasted ten seconds
+  await runInDurableObject(dispatcher, (_, { storage }) => storage.kv.delete('desk'));
+  const written = () => runInDurableObject(dispatcher, (_, { storage }) => storage.kv.get('desk') !== undefined);
+  const renewAll = async () => {
+    for (const { job, lease } of held) {
+      const slot = { lease, backend: 'local', engineClass: null, features: [] };
+      await dispatcher.renew({ ...(requests.get(job) as SlotRequest) }, slot);
+    }
+  };
+  await expect
+    .poll(
+      async () => {
+        await renewAll();
+        return written();
+      },
+      { timeout: 15_000, interval: 1000 },
+    )
+    .toBe(true);
+  await evictDurableObject(dispatcher);
+  const view = async () => (await dispatcher.demand()).servers.find(({ id: server }) => server === 'local')?.held;
+  expect(await view()).toBe(0);
+  // nobody has said yet that it holds a slot, and none is given
+  await dispatcher.leave('nobody');
+  expect([await view(), await inLine()]).toEqual([0, 1]);
+  await renewAll();
+  expect(await view()).toBe(SLOTS);
+  await giveBack(1);
+  const events = await watchAll(id);
+  expect(events.at(-1)?.type).toBe('done');
+}, 40_000);

@@ -1,5 +1,5 @@
 /** What random histories with crashes have found once (test/billing/histories.test.ts), each by itself. */
-import { runInDurableObject } from 'cloudflare:test';
+import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
@@ -22,8 +22,13 @@ const start = (key: string, idempotencyKey: string) =>
     headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
     body: JSON.stringify(LONG),
   });
-const inAccount = <T>(account: string, work: (instance: AccountObject) => T | Promise<T>): Promise<T> =>
-  runInDurableObject(env.ACCOUNTS.getByName(account) as DurableObjectStub<AccountObject>, work);
+const inAccount = <T>(
+  account: string,
+  work: (instance: AccountObject, sql: SqlStorage) => T | Promise<T>,
+): Promise<T> =>
+  runInDurableObject(env.ACCOUNTS.getByName(account) as DurableObjectStub<AccountObject>, (instance, { storage }) =>
+    work(instance, storage.sql),
+  );
 
 describe('a job that was erased while its account could not be reached', () => {
   const away = () => Promise.reject(new Error('away for a test'));
@@ -112,14 +117,14 @@ describe('a request whose job never came', () => {
     const key = await openAccount();
     const account = accountIdOf(key);
     const id = await newJobId(env.SIGNING_SECRET);
-    const begin = (instance: AccountObject, quoted: number) =>
+    const begin = (instance: AccountObject, quoted: number, other = { id, key: idempotency.key }) =>
       instance.start(instance.keys()[0]?.id as string, {
         requestId: 'r',
-        jobIds: [id],
+        jobIds: [other.id],
         work,
         price: { ...price, quoted },
         user: null,
-        idempotency,
+        idempotency: { ...idempotency, key: other.key },
       });
     expect(await inAccount(account, (instance) => begin(instance, 700))).toMatchObject({ kind: 'new' });
     return { account, id, begin };
@@ -130,6 +135,50 @@ describe('a request whose job never came', () => {
     const again = await inAccount(account, (instance) => begin(instance, 900));
     expect(again).toMatchObject({ kind: 'again', jobIds: [id], held: [700] });
     expect(await inAccount(account, (instance) => instance.view()?.balance.held)).toBe(700);
+  });
+
+  test('has another minute from when it comes again: its job is created then, and begins', async () => {
+    const { account, id, begin } = await entered();
+    const alarmAfter = (ms: number) =>
+      inAccount(account, async (instance, sql) => {
+        sql.exec('UPDATE job SET created_at = created_at - ?', ms);
+        await instance.alarm();
+      });
+    await alarmAfter(59_000);
+    expect(await inAccount(account, (instance) => begin(instance, 700))).toMatchObject({ kind: 'again' });
+    await alarmAfter(2_000);
+    expect(await inAccount(account, (instance) => instance.confirm(id))).toBe('held');
+  });
+
+  test('is let go where nobody knows any more that it came again', async () => {
+    const { account, id, begin } = await entered();
+    await inAccount(account, (instance) => begin(instance, 700));
+    await evictDurableObject(env.ACCOUNTS.getByName(account) as DurableObjectStub<AccountObject>);
+    await inAccount(account, async (instance, sql) => {
+      sql.exec('UPDATE job SET created_at = created_at - 61000');
+      await instance.alarm();
+    });
+    expect(await inAccount(account, (instance) => instance.confirm(id))).toBe('gone');
+    expect(await inAccount(account, (instance) => instance.view()?.balance.held)).toBe(0);
+  });
+
+  test('is not taken for lost where it is entered while the alarm asks for others', async () => {
+    const { account, id, begin } = await entered();
+    const later = await newJobId(env.SIGNING_SECRET);
+    await inAccount(account, async (instance, sql) => {
+      sql.exec('UPDATE job SET created_at = created_at - 61000');
+      const ending = async (name: string) => {
+        if (name !== id) return null;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        begin(instance, 700, { id: later, key: 'another' });
+        return null;
+      };
+      const JOBS = { getByName: (name: string) => ({ ending: () => ending(name) }) };
+      Object.defineProperty(instance, 'env', { value: { ...env, JOBS }, configurable: true });
+      await instance.alarm();
+    });
+    expect(await inAccount(account, (instance) => instance.confirm(id))).toBe('gone');
+    expect(await inAccount(account, (instance) => instance.confirm(later))).toBe('held');
   });
 
   test('leaves no hold behind when the content of its account is erased', async () => {

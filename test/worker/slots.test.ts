@@ -5,7 +5,8 @@
 import { expect, test } from 'vitest';
 import type { Servers } from '../../durable-objects/servers.ts';
 import { makeSlots, type Wanted } from '../../durable-objects/slots.ts';
-import { type Desk, makeDesk } from '../../src/fleet/desk.ts';
+import { makeDesk } from '../../src/fleet/desk.ts';
+import type { Desk } from '../../src/fleet/desk-calls.ts';
 import type { DeskServer } from '../../src/fleet/desk-state.ts';
 import type { Slot, SlotOutcome, SlotRequest } from '../../src/fleet/slots.ts';
 import type { DispatcherCalls, Remote } from '../../src/job/rpc.ts';
@@ -142,6 +143,27 @@ test('a job waits in the line where its turn comes soonest, and in no other', as
   expect(await slots.ask(wants())).toMatchObject({ kind: 'line' });
   await passes(5);
   expect(standsIn(pools)).toEqual(['p1']);
+});
+
+test('of any three pools a job waits in the shortest, unless the first is short enough', async () => {
+  for (const waiting of [
+    [60, 10, 30],
+    [10, 30, 60],
+    [30, 60, 10],
+    [8, 7, 9],
+    [2, 40, 40],
+    [40, 2, 40],
+  ]) {
+    const pools = await poolsWith(...waiting);
+    const slots = jobAt(...pools);
+    for (let i = 0; i < 3; i++) await slots.ask(wants());
+    await passes(5);
+    const shortest = waiting.indexOf(Math.min(...waiting));
+    expect([waiting, standsIn(pools)]).toEqual([waiting, [`p${shortest}`]]);
+    // and leaves no trace in any line
+    await slots.end([]);
+    expect(standsIn(pools)).toEqual([]);
+  }
 });
 
 test('a job takes the slot that is free in another pool, although the first one is well', async () => {

@@ -104,7 +104,8 @@ export const runJobs = (
   count: number,
   body: Readonly<Record<string, unknown>> = {},
   first = 1,
-): Promise<Ended[]> => Promise.all(Array.from({ length: count }, (_, i) => runJob(caller, first + i, body)));
+  options: RunOptions = {},
+): Promise<Ended[]> => Promise.all(Array.from({ length: count }, (_, i) => runJob(caller, first + i, body, options)));
 
 /** Micro-dollars that the jobs say they cost. */
 export const costOf = (jobs: readonly JobView[]): number =>
