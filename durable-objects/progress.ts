@@ -25,8 +25,10 @@ export interface Progress {
    * end counts every step that was heard of.
    */
   flush(): void;
-  /** The newest step where it is not stored: the caller stores it, with what its stage made. */
-  take(): Heard | null;
+  /** The newest step where it is not stored. */
+  unstored(): Heard | null;
+  /** It is stored, by the caller. */
+  drop(): void;
   /** The newest sign of life, where it is not stored. */
   latest(): Heard | null;
 }
@@ -66,17 +68,15 @@ export function makeProgress({
     if (untold.length > 0) tellSoon();
   };
 
-  /** The newest step that is not stored; what was heard before it is told. */
-  function take(): Heard | null {
+  const unstored = (): Heard | null => (newest?.event.type === 'step' ? newest : null);
+  /** Nothing is left to store; what was heard before the newest step is told. */
+  function drop(): void {
     if (timer !== null) clearTimeout(timer);
     timer = null;
-    const last = newest;
+    // who watches gets it as it is stored
+    if (unstored() && untold.at(-1) === newest) untold.pop();
     newest = null;
-    const isStep = last?.event.type === 'step';
-    // who watches gets it once it is stored
-    if (isStep && untold.at(-1) === last) untold.pop();
     tellNow();
-    return isStep ? last : null;
   }
 
   return {
@@ -97,10 +97,12 @@ export function makeProgress({
       else tellSoon();
     },
     flush() {
-      const last = take();
+      const last = unstored();
+      drop();
       if (last) store(last);
     },
-    take,
+    unstored,
+    drop,
     latest: () => newest,
   };
 }
