@@ -2,6 +2,7 @@
  * Where a job's stage requests went: one entry for each stage and server, so that every server can be told to forget.
  * Nothing here awaits.
  */
+import type { Room } from '../src/job/job.ts';
 import type { Attempt } from './job-columns.ts';
 import type { Rows } from './job-rows.ts';
 
@@ -48,6 +49,10 @@ export function metSoFar(rows: Rows, stage: number): MetSoFar {
     faultsThere: attempts.at(-1)?.faults ?? 0,
   };
 }
+
+/** Whether the last request may run for the stage of a room. */
+export const isUnderWay = (last: Attempt | undefined, room: Room): boolean =>
+  last?.outcome === 'sent' && room.name === 'stage' && last.stage === room.stage;
 
 /** Whether nothing at all was heard of a request: whoever sent it was cut off. */
 export const isCutOff = (last: Attempt | undefined): boolean => last?.outcome === 'sent' && (last.faults ?? 0) === 0;

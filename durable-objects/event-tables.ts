@@ -31,10 +31,13 @@ export function readStory(rows: Rows): readonly StoredEvent[] {
   return found;
 }
 
-/** The newest event; undefined before the first. */
+/** The newest event but for pictures, which come behind what the job does meanwhile; undefined before the first. */
 export function readLastEvent(rows: Rows): StoredEvent | undefined {
-  const seq = rows.numEvents();
-  return readEvents(rows, seq - 1, 1)[0];
+  for (let seq = rows.numEvents(); seq > 0; seq--) {
+    const [event] = readEvents(rows, seq - 1, 1);
+    if (event?.type !== 'preview') return event;
+  }
+  return undefined;
 }
 
 /** Steps that were heard of, by stage. */

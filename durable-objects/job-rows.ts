@@ -39,6 +39,8 @@ export interface Rows {
    * may not await.
    */
   transact<T>(work: () => T): T;
+  /** Runs `work` once the transaction under way is stored, and never where it is undone; at once outside of one. */
+  onCommit(work: () => void): void;
   /** Whether anything is stored: a job, or what an erased one still has to tell. */
   isThere(): boolean;
   /** Whether a job is stored, readable or not. */
@@ -96,6 +98,7 @@ export function makeRows(storage: DurableObjectStorage, onRollback: () => void =
   const { sql } = storage;
   let memory: Memory | null = null;
   let changes: Changes | null = null;
+  let committed: (() => void)[] = [];
   let lastLetter = 0;
 
   /** What is stored, read once; null where nothing is. */
@@ -132,20 +135,24 @@ export function makeRows(storage: DurableObjectStorage, onRollback: () => void =
 
   function transact<T>(work: () => T): T {
     if (changes) return work();
+    let result: T;
     try {
-      return storage.transactionSync(() => {
+      result = storage.transactionSync(() => {
         changes = { isNew: false, columns: new Map(), lines: [] };
-        const result = work();
+        const made = work();
         store(changes);
-        return result;
+        return made;
       });
     } catch (error) {
       memory = null;
+      committed = [];
       onRollback();
       throw error;
     } finally {
       changes = null;
     }
+    for (const then of committed.splice(0)) then();
+    return result;
   }
 
   /** What a change of the stored job has to be noted in; null where nothing is stored. */
@@ -211,6 +218,10 @@ export function makeRows(storage: DurableObjectStorage, onRollback: () => void =
   const rows: Rows = {
     sql,
     transact,
+    onCommit(work) {
+      if (changes) committed.push(work);
+      else work();
+    },
     isThere: () => stored() !== null,
     hasJob: () => (stored()?.record ?? null) !== null,
 

@@ -41,7 +41,7 @@ import { Unreadable } from '../src/job/unreadable.ts';
 import { costOf, viewJob } from '../src/job/view.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Alarm, makeAlarm } from './alarm.ts';
-import { isCutOff, readAttempts } from './attempts.ts';
+import { isUnderWay, readAttempts } from './attempts.ts';
 import { appendEvents, heardSteps, readEvents, readLastEvent, readStory } from './event-tables.ts';
 import { deleteLatents } from './job-latents.ts';
 import { type Ending, type JobEnv, LEASE_MS, messageOf } from './job-parts.ts';
@@ -138,7 +138,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
    * the one that comes now. Setting one is a row, and however often somebody looks at a job that waits, it costs none.
    */
   #sleepsOn(row: JobRecord, alarmAt: number | null): boolean {
-    if (!isWaitingOnly(row) || isCutOff(readAttempts(this.#rows).at(-1))) return false;
+    if (!isWaitingOnly(row) || isUnderWay(readAttempts(this.#rows).at(-1), row.room)) return false;
     if (alarmAt !== null) return alarmAt - Date.now() <= LONGEST_PAUSE_MS;
     // while it comes nothing is set; where nothing comes either, it is set after all
     setTimeout(() => {

@@ -16,6 +16,8 @@ export interface LatePictures {
   expect(stage: number, coming: Promise<LatePicture | null>): void;
   /** The stage is being stored, in the caller's transaction: so is its picture, where it has come. */
   store(stage: number): void;
+  /** The job begins anew. */
+  forget(): void;
   /** Waits for those on the way, but not for long. */
   settle(): Promise<void>;
 }
@@ -58,10 +60,13 @@ export function makeLatePictures({ rows, row, append, notify, background }: Part
     store(stage) {
       const one = expected.get(stage);
       if (!one) return;
-      one.isStageStored = true;
       if (one.picture) add(stage, one.picture);
-      one.picture = null;
+      rows.onCommit(() => {
+        one.isStageStored = true;
+        one.picture = null;
+      });
     },
+    forget: () => expected.clear(),
     async settle() {
       const all = Promise.all([...expected.values()].map(({ settled }) => settled));
       await within(SETTLE_MS, 'the pictures', all).catch(() => undefined);

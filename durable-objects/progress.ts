@@ -7,6 +7,8 @@ import type { StageProgress } from '../src/stage/client.ts';
 
 /** Who watches hears at most this often. */
 const LIVE_MS = 100;
+/** How long the last step of a stage waits to be stored with what the stage made, before it is told by itself. */
+const LAST_MS = 2000;
 /** Steps of a stage that are stored on the way, at the ends of its first three quarters. */
 const STORED_ON_THE_WAY = 3;
 const STORE_MS = 2000;
@@ -25,8 +27,10 @@ export interface Progress {
    * end counts every step that was heard of.
    */
   flush(): void;
-  /** The newest step where it is not stored: the caller stores it, with what its stage made. */
-  take(): Heard | null;
+  /** The newest step where it is not stored. */
+  unstored(): Heard | null;
+  /** It is stored, by the caller. */
+  drop(): void;
   /** The newest sign of life, where it is not stored. */
   latest(): Heard | null;
 }
@@ -51,6 +55,7 @@ export function makeProgress({
   let newest: Heard | null = null;
   const untold: Heard[] = [];
   let timer: ReturnType<typeof setTimeout> | null = null;
+  let lastTimer: ReturnType<typeof setTimeout> | null = null;
 
   const tellNow = (): void => {
     const heard = untold.splice(0);
@@ -66,17 +71,26 @@ export function makeProgress({
     if (untold.length > 0) tellSoon();
   };
 
-  /** The newest step that is not stored; what was heard before it is told. */
-  function take(): Heard | null {
-    if (timer !== null) clearTimeout(timer);
+  /** The last step is stored with its stage, which is done in a moment. */
+  const tellLate = (last: Heard): void => {
+    if (lastTimer !== null) clearTimeout(lastTimer);
+    lastTimer = setTimeout(() => {
+      lastTimer = null;
+      tellNow();
+      tell([last]);
+    }, LAST_MS);
+  };
+
+  const unstored = (): Heard | null => (newest?.event.type === 'step' ? newest : null);
+  /** Nothing is left to store; what was heard before the newest step is told. */
+  function drop(): void {
+    for (const running of [timer, lastTimer]) if (running !== null) clearTimeout(running);
     timer = null;
-    const last = newest;
+    lastTimer = null;
+    // who watches gets it as it is stored
+    if (unstored() && untold.at(-1) === newest) untold.pop();
     newest = null;
-    const isStep = last?.event.type === 'step';
-    // who watches gets it once it is stored
-    if (isStep && untold.at(-1) === last) untold.pop();
     tellNow();
-    return isStep ? last : null;
   }
 
   return {
@@ -91,16 +105,19 @@ export function makeProgress({
         return;
       }
       newest = heard;
-      untold.push(heard);
-      // the last one is stored with its stage, which is done in a moment
-      if (progress.event === 'step' && progress.step >= progress.steps) timer ??= setTimeout(tellLater, LIVE_MS);
-      else tellSoon();
+      if (progress.event === 'step' && progress.step >= progress.steps) tellLate(heard);
+      else {
+        untold.push(heard);
+        tellSoon();
+      }
     },
     flush() {
-      const last = take();
+      const last = unstored();
+      drop();
       if (last) store(last);
     },
-    take,
+    unstored,
+    drop,
     latest: () => newest,
   };
 }

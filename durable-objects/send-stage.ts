@@ -94,7 +94,7 @@ export function makeStageSender(parts: Parts): StageSender {
       // the time in line is over once a stage goes out; one that was cut off has no result since then
       const busySince = row.tries > 0 ? (row.busySince ?? now) : null;
       const confirmedAt = row.confirmedAt ?? now;
-      updateRow(rows, { attempt: row.attempt + 1, tries: row.tries + 1, busySince, confirmedAt });
+      updateRow(rows, { attempt: row.attempt + 1, tries: row.tries + 1, notBefore: 0, busySince, confirmedAt });
       const isGivenUp = address(stage, row.attempt + 1, slot.backend, addressed, now);
       const stages = row.plan.stages.length;
       if (!isTold) parts.append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });

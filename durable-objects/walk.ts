@@ -221,8 +221,9 @@ export function makeWalk(parts: JobParts): Walk {
 
   /** The last step of a stage, in the transaction of what the stage made. */
   function storeLastStep(): void {
-    const step = parts.progress.take();
+    const step = parts.progress.unstored();
     if (step) appendEvents(rows, [step.event], step.at);
+    rows.onCommit(parts.progress.drop);
   }
 
   /** Stores what a room made, by itself. */
@@ -344,6 +345,7 @@ export function makeWalk(parts: JobParts): Walk {
     abort: sender.abort,
     forget() {
       askedBefore = null;
+      pictures.forget();
       readiness.forget();
     },
   };

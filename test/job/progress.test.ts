@@ -25,16 +25,19 @@ describe('progress', () => {
       step(n, 24);
       vi.advanceTimersByTime(10);
     }
-    expect(progress.take()?.event).toMatchObject({ type: 'step', data: { step: 24 } });
+    expect(progress.unstored()?.event).toMatchObject({ type: 'step', data: { step: 24 } });
+    progress.drop();
     expect(log).toEqual(['t1', 't2,3,4,5,6,7,8,9,10', 't11,12,13,14,15,16,17,18,19,20', 't21,22,23']);
     vi.advanceTimersByTime(1000);
     progress.flush();
-    expect([log.length, progress.take()]).toEqual([4, null]);
+    expect([log.length, progress.unstored()]).toEqual([4, null]);
   });
 
   test('of the last step is told where what the stage made is long in coming', () => {
     const { log, step, progress } = heardBy();
     step(1, 1);
+    expect(log).toEqual([]);
+    vi.advanceTimersByTime(1900);
     expect(log).toEqual([]);
     vi.advanceTimersByTime(100);
     expect(log).toEqual(['t1']);

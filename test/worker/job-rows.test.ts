@@ -102,7 +102,7 @@ test('what is in memory is what is stored, whatever changes it and whatever is u
         rows.transact(() => {
           for (let n = 1 + Math.floor(draw() * 4); n > 0; n--) changes[Math.floor(draw() * changes.length)]?.();
           // a transaction sees its own changes
-          expect(readLastEvent(rows)?.seq).toBe(rows.numEvents());
+          expect(readEvents(rows, rows.numEvents() - 1, 1)[0]?.seq).toBe(rows.numEvents());
           if (isUndone) throw new Error('undone by a test');
         });
       } catch (error) {
@@ -142,6 +142,46 @@ test('a transaction writes one row, however much it changes; events that the row
     rows.transact(() => undefined);
     expect(readEvents(rows, 0, 99)).toHaveLength(6);
     expect(written()).toBe(0);
+  });
+});
+
+test('what follows a transaction comes once that is stored, and never where it is undone', async () => {
+  const { record } = await done();
+  await inStorage('rows-commit', (storage) => {
+    const rows = makeRows(storage);
+    insertRow(rows, record, [step(1, 1)]);
+    const seen: string[] = [];
+    const add = (name: string): void => {
+      rows.append([step(1, 2)], 2);
+      rows.onCommit(() => seen.push(`${name} at ${makeRows(storage).numEvents()}`));
+    };
+    rows.transact(() => {
+      add('outer');
+      rows.transact(() => add('inner'));
+      expect(seen).toEqual([]);
+    });
+    expect(seen).toEqual(['outer at 3', 'inner at 3']);
+    const undone = () =>
+      rows.transact(() => {
+        add('undone');
+        throw new Error('undone by a test');
+      });
+    expect(undone).toThrow('undone by a test');
+    rows.onCommit(() => seen.push('outside'));
+    expect(seen.slice(2)).toEqual(['outside']);
+    rows.transact(() => undefined);
+    expect(seen).toHaveLength(3);
+  });
+});
+
+test('the newest event is told, but for pictures, which come behind it', async () => {
+  const { record } = await done();
+  await inStorage('rows-last', (storage) => {
+    const rows = makeRows(storage);
+    insertRow(rows, record, []);
+    expect(readLastEvent(rows)).toBeUndefined();
+    rows.append([step(1, 1), preview(1, MAX_OWN_EVENTS), preview(2, 9)], 1);
+    expect(readLastEvent(rows)).toMatchObject({ seq: 1, type: 'step' });
   });
 });
 

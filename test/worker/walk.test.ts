@@ -2,10 +2,11 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
+import { readEvents } from '../../durable-objects/event-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { readRow, readUsage } from '../../durable-objects/job-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
-import type { Released, SlotRequest } from '../../src/fleet/slots.ts';
+import type { Released, Slot, SlotAnswer, SlotRequest } from '../../src/fleet/slots.ts';
 import type { JobRecord } from '../../src/job/job.ts';
 import type { DispatcherCalls, Remote } from '../../src/job/rpc.ts';
 import { roomName } from '../../src/job/story.ts';
@@ -17,15 +18,35 @@ const stubOf = (id: string): DurableObjectStub<JobObject> => env.JOBS.getByName(
 /** Where a job stood after each transaction: room, requests sent, stages stored. */
 type Stand = `${string} sent ${number} stored ${number}`;
 
-/** A job like one that is done, with its dispatcher as `change` makes it; where it stood, and its picture. */
-async function walked(change: (dispatcher: Remote<DispatcherCalls>) => object) {
+/** A new job like one that is done, with its dispatcher as `change` makes it, not created yet. */
+async function newJob(change: (dispatcher: Remote<DispatcherCalls>) => object) {
   const { id: first } = await createJob({ prompt: 'a fox', ...SMALL, preset: '7x', seed: 7 });
   await watchAll(first);
   const row = await runInDurableObject(stubOf(first), ({ rows }) => readRow(rows) as JobRecord);
   const id = await newJobId(env.SIGNING_SECRET);
   await enterJob(row.account, id);
-  const stands: Stand[] = [];
   const DISPATCHERS = { getByName: (name: string) => change(env.DISPATCHERS.getByName(name)) };
+  await runInDurableObject(stubOf(id), (instance) => {
+    Object.defineProperty(instance, 'env', { value: { ...env, DISPATCHERS }, configurable: true });
+  });
+  return { first, id, row: { ...row, id, deadlineSeconds: null, webhook: null } };
+}
+
+/** A dispatcher that has a line, and no slot, for those that `waits`. */
+const withLine = (waits: (request: SlotRequest) => boolean) => (dispatcher: Remote<DispatcherCalls>) => ({
+  async ask(request: SlotRequest): Promise<SlotAnswer> {
+    if (!waits(request)) return dispatcher.ask(request);
+    if (request.released) await dispatcher.release(request.job, request.released);
+    return { kind: 'line', position: 7, etaMs: 60_000, isDown: false };
+  },
+  release: (job: string, released: Released) => dispatcher.release(job, released),
+  leave: (job: string) => dispatcher.leave(job),
+});
+
+/** A job like one that is done, with its dispatcher as `change` makes it; where it stood, and its picture. */
+async function walked(change: (dispatcher: Remote<DispatcherCalls>) => object) {
+  const { first, id, row } = await newJob(change);
+  const stands: Stand[] = [];
   await runInDurableObject(stubOf(id), async (instance) => {
     const { rows } = instance;
     const { transact } = rows;
@@ -41,8 +62,7 @@ async function walked(change: (dispatcher: Remote<DispatcherCalls>) => object) {
       if (stands.at(-1) !== stand) stands.push(stand);
       return result;
     };
-    Object.defineProperty(instance, 'env', { value: { ...env, DISPATCHERS }, configurable: true });
-    await instance.create({ ...row, id, deadlineSeconds: null, webhook: null });
+    await instance.create(row);
   });
   expect((await watchAll(id)).at(-1)?.type).toBe('done');
   const pictures = await Promise.all(
@@ -83,4 +103,32 @@ test('a stage whose next has to wait for its slot is stored by itself', async ()
   ]);
   // one question a stage
   expect(asked).toEqual(['first stage', 'later stage', 'later stage']);
+});
+
+test('a job that waits behind the picture of a stage shows its place', async () => {
+  const { id, row } = await newJob(withLine(({ hasBegun }) => hasBegun));
+  const at = () =>
+    runInDurableObject(stubOf(id), (instance) => ({
+      events: readEvents(instance.rows, 0, 99).map(({ type }) => type),
+      queue: instance.view(null)?.queue,
+    }));
+  await runInDurableObject(stubOf(id), (instance) => instance.create(row));
+  await expect.poll(async () => (await at()).events).toContain('preview');
+  await expect.poll(async () => (await at()).queue).toEqual({ position: 7, eta_ms: 60_000 });
+  await stubOf(id).cancel(row.account);
+});
+
+test('a stage that goes out after a wait leaves no pause behind for the next incarnation', async () => {
+  const { id, row } = await newJob(withLine(() => true));
+  const slot: Slot = { lease: 1, backend: 'local', engineClass: null, features: [] };
+  await runInDurableObject(stubOf(id), async (instance) => {
+    await instance.create(row);
+    const now = () => readRow(instance.rows) as JobRecord;
+    await expect.poll(() => now().busySince).not.toBeNull();
+    expect(now().notBefore).toBeGreaterThan(Date.now());
+    expect(instance.turn('test/default', slot)).toBe(true);
+    await expect.poll(() => now().attempt, { interval: 1 }).toBe(1);
+    expect(now().notBefore).toBe(0);
+    await instance.cancel(row.account);
+  });
 });
