@@ -49,10 +49,9 @@ export async function saveStagePictures(
     await writeFile(file, bytes);
     files.push(file);
   };
-  let first: Picture | null = null;
+  const first = events.flatMap((event) => (event.type === 'preview' && event.data.stage === 1 ? [event.data] : []))[0];
   for (const event of events) {
     if (event.type === 'preview') {
-      if (event.data.stage === 1) first = event.data;
       await save(beside(out, `stage${event.data.stage}`, EXTENSION[event.data.format]), bytesOf(event.data));
     } else if (event.type === 'selection' && first) {
       const { edges } = event.data;

@@ -246,6 +246,7 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
   const { plan, request } = job;
   const stage = plan.stages[number - 1];
   if (!stage) throw new RangeError(`stage ${number} of ${plan.stages.length}`);
+  const isSearched = roomAfterStage(job, number).name === 'select';
   const isPreviewed = stage.decode === 'clean' && number <= request.previews.count;
   const tokens = number === 1 ? firstTokens(plan, request.seed) : tokensAfterBoundary(job, stage);
   const options: StageOptions = {
@@ -256,7 +257,7 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     width: request.width,
     height: request.height,
     decode: stage.decode,
-    rgb: roomAfterStage(job, number).name === 'select',
+    rgb: isSearched,
     format: request.format,
     quality: request.quality,
     preview: isPreviewed ? { format: request.previews.format, longest_side: PREVIEW_SIDE } : null,
@@ -265,8 +266,8 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     // absent is euler, and then the request is one that every server takes
     ...(request.solver !== 'euler' && { solver: request.solver }),
     ...(number === 1 && selectionOf(request, plan) === 'latent' && { clean_latents: true }),
-    // the next stage does not wait for a picture that nobody computes with
-    ...(isPreviewed && { late_preview: true }),
+    // the next stage does not wait for a picture that nobody computes with; of one that is, little is left to do
+    ...(isPreviewed && !isSearched && { late_preview: true }),
   };
   const side = tokens.scale.includes(1) ? 1 : 2;
   return {

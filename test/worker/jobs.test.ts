@@ -38,7 +38,8 @@ describe('a job', () => {
     expect(
       story.filter((name) => name !== 'queued' && !isPreview(name)).filter((n, i, all) => n !== all[i - 1]),
     ).toEqual(['plan', 'stage1', 'step1', 'selection', 'stage2', 'step2', 'stage3', 'step3', 'done']);
-    // a picture follows its stage, which the next one does not wait for
+    // a picture follows its stage, which the next one does not wait for but where tokens are selected on it
+    expect(story.indexOf('preview1')).toBeLessThan(story.indexOf('selection'));
     expect(story.filter(isPreview)).toEqual(['preview1', 'preview2']);
     for (const stage of [1, 2])
       expect(story.indexOf(`preview${stage}`)).toBeGreaterThan(story.lastIndexOf(`step${stage}`));
