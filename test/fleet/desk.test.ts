@@ -873,3 +873,47 @@ test('10,000 places of 500 accounts: a slot given back and the turn that follows
   }
   expect(process.cpuUsage(begin).user / 1000 / 300).toBeLessThan(1);
 }, 30_000);
+
+describe('a server that one account has no use for', () => {
+  const other = { model: 'other', digest: 'd2', features: [] };
+  /** `fast` serves m in a second a TFLOP, `both` m and another model in ten: who wants m rather waits for `fast`. */
+  function fastAndBoth() {
+    const fast = server('fast', { slots: 1 });
+    const both = server('both', { slots: 1 });
+    const models = [servedFacts(), servedFacts({ id: 'other', digest: 'd2' })];
+    const servers = [fast, { ...both, list: known('both', models).list }];
+    const paces = { fast: 1000, both: 10_000 };
+    const saved = Object.entries(paces).map(([id, ms]) => [id, undefined, { ms, tflops: 1, at: T }, null] as const);
+    return { servers, ...watch(makeDesk({ servers: saved, line: [] }, T - 1000)) };
+  }
+  /** Seconds until the job `y` has a slot, where `fast` does a stage a second; null: not in a minute. */
+  async function secondsTo(y: Partial<SlotRequest>, crowd: readonly Partial<SlotRequest>[]): Promise<number | null> {
+    const { servers, ask, ends, held, called } = fastAndBoth();
+    for (const [i, more] of crowd.entries()) await ask(wants(`x${i}`, { account: 'x', ...more }), servers);
+    await ask(wants('y', { account: 'y', needs: other, ...y }), servers);
+    for (let s = 0; s <= 60; s++) {
+      if (called.some(({ job }) => job === 'y')) return s;
+      pass(1000);
+      const [job] = [...held].find(([, { backend }]) => backend === 'fast') as [string, Slot];
+      await ends(job, DONE(), servers);
+    }
+    return null;
+  }
+  const mostly = (i: number) => 1 + i / 1000;
+
+  test('serves who comes behind it, however many jobs it has in line', async () => {
+    const alike = Array.from({ length: 700 }, () => ({}));
+    expect(await secondsTo({}, alike)).toBeLessThanOrEqual(1);
+  });
+
+  test('so it does where its jobs are all different, and where the other job is its own', async () => {
+    const different = Array.from({ length: 700 }, (_, i) => ({ tflops: mostly(i) }));
+    expect(await secondsTo({}, different)).toBeLessThanOrEqual(1);
+    expect(await secondsTo({ account: 'x' }, different)).toBeLessThanOrEqual(1);
+  });
+
+  test('so it does where twenty accounts have no use for it, all with different jobs', async () => {
+    const crowd = Array.from({ length: 700 }, (_, i) => ({ account: `x${i % 20}`, tflops: mostly(i) }));
+    expect(await secondsTo({}, crowd)).toBeLessThanOrEqual(3);
+  });
+});
