@@ -3,6 +3,7 @@
  * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock
  * is passed in.
  */
+import { makeAdrift } from './adrift.ts';
 import { makeBreaker } from './breaker.ts';
 import { type Choosable, choose } from './choose.ts';
 import type { Desk, SavedDesk, SavedServers, Turn } from './desk-calls.ts';
@@ -47,6 +48,8 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   let arrivals = 0;
   const refused = makeRefused();
   const looks = makeLooks();
+  const adrift = makeAdrift();
+  const toCall: string[] = [];
 
   for (const [id, breaker, pace, fault] of saved?.servers ?? [])
     states.set(id, { ...newServer(makeBreaker(breaker)), pace, fault });
@@ -165,11 +168,19 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     const waits = new Set<string>();
     for (;;) {
       const next = nextTurn(servers, waits, fits, now);
-      if (!next) return given;
+      if (!next) break;
       line.remove(next.place.job);
       given.push(give(next.place, next.server, now));
     }
+    toCall.push(...adrift.of(line, (group) => isOut(fits(group))));
+    return given;
   }
+
+  /** Whether none of those that fit is well; one that is being probed is not yet. */
+  const isOut = (fits: readonly Fitting[]): boolean => {
+    const takers = fits.filter(({ backend }) => backend.weight > 0);
+    return takers.length > 0 && takers.every(({ backend }) => stateOf(backend.id).breaker.state !== 'closed');
+  };
 
   /** Whose turn it is at some free server, and which; what it met that rather waits joins `waits`. */
   function nextTurn(
@@ -239,6 +250,8 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
           for (const { backend } of takers) stateOf(backend.id).breaker.hasten(ALONE_MS);
       }
       line.put(placeOf(request), kindsOf(fits(group), kindOf));
+      const isDown = !takers.some(({ backend }) => isUp(stateOf(backend.id), now));
+      if (isDown) adrift.knows(request.job, group);
       return {
         kind: 'line',
         position: line.position(request.job, competes),
@@ -248,7 +261,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
           fits,
           now,
         ),
-        isDown: !takers.some(({ backend }) => isUp(stateOf(backend.id), now)),
+        isDown,
       };
     },
     renew(request, slot, now) {
@@ -288,6 +301,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       return { kind: 'come', waiting: line.size, waitMs };
     },
     turns,
+    adrift: () => toCall.splice(0),
     dueAt(servers, now) {
       if (line.size === 0) return null;
       const times = servers.flatMap(({ backend }) => {

@@ -917,3 +917,60 @@ describe('a server that one account has no use for', () => {
     expect(await secondsTo({}, crowd)).toBeLessThanOrEqual(3);
   });
 });
+
+describe('a job in line whose servers all go out', () => {
+  /** Every slot is held, and the next three stages of whoever holds them fail. */
+  async function fail(desk: Desk, held: Map<string, Slot>, servers: readonly DeskServer[]) {
+    const failing = [...held].slice(0, 3);
+    for (const [job, { lease }] of failing) {
+      held.delete(job);
+      await desk.release(job, { lease, outcome: WRONG }, now());
+    }
+    expect(failing).toHaveLength(3);
+    desk.turns(servers, now());
+  }
+
+  test('is called once to ask again, unless it knows, and again when they go out another time', async () => {
+    const servers = [server('x', { slots: 4 }), server('elsewhere', { engine: 'e2' })];
+    const desk = makeDesk(null, now());
+    const { ask, held, turn, ends } = watch(desk);
+    for (let i = 0; i < 4; i++) await ask(wants(`h${i}`, { engine: 'e1' }), servers);
+    for (let i = 0; i < 3; i++) await ask(wants(`j${i}`, { engine: 'e1', since: now() + i }), servers);
+    expect(desk.adrift()).toEqual([]);
+    await fail(desk, held, servers);
+    expect(desk.adrift()).toEqual(['j0', 'j1', 'j2']);
+    expect(desk.adrift()).toEqual([]);
+    for (const job of ['j0', 'j1', 'j2', 'late'])
+      expect(await ask(wants(job, { engine: 'e1' }), servers)).toMatchObject({ kind: 'line', isDown: true });
+    expect(desk.adrift()).toEqual([]);
+    // while it is probed in vain nobody is called
+    await ends('h3', { kind: 'dropped' }, servers);
+    for (let i = 0; i < 3; i++) {
+      vi.setSystemTime(desk.dueAt(servers, now()) as number);
+      const [probe] = turn(servers);
+      expect(desk.adrift()).toEqual([]);
+      await ends(probe?.job as string, WRONG, servers);
+      await ask(wants(probe?.job as string, { engine: 'e1' }), servers);
+      expect(desk.adrift()).toEqual([]);
+    }
+    // well again, with more in line than it has slots, and out again
+    vi.setSystemTime(desk.dueAt(servers, now()) as number);
+    const [probe] = turn(servers);
+    await ends(probe?.job as string, DONE(), servers);
+    for (let i = 0; i < 3; i++) await ask(wants(`k${i}`, { engine: 'e1' }), servers);
+    expect([desk.adrift(), held.size, desk.size]).toEqual([[], 4, 2]);
+    await fail(desk, held, servers);
+    expect(desk.adrift()).toHaveLength(2);
+  });
+
+  test('is not called where another server that could take it is well', async () => {
+    const servers = [server('x', { slots: 3 }), server('y', { slots: 3 })];
+    const desk = makeDesk(null, now());
+    const { ask, held } = watch(desk);
+    for (let i = 0; i < 8; i++) await ask(wants(`j${i}`), servers);
+    const atX = new Map([...held].filter(([, { backend }]) => backend === 'x'));
+    await fail(desk, atX, servers);
+    expect(desk.view(servers, now()).servers.map(({ state }) => state)).toEqual(['out', 'full']);
+    expect(desk.adrift()).toEqual([]);
+  });
+});
