@@ -11,15 +11,21 @@ export type { Attempt } from './job-columns.ts';
 /** Every stage and server that a request was sent to, the newest last. */
 export const readAttempts = (rows: Rows): readonly Attempt[] => rows.list('attempts') ?? [];
 
-/** A request is about to go out; `number` counts the job's requests. */
-export function beginAttempt(rows: Rows, sent: Pick<Attempt, 'backend' | 'stageId' | 'stage' | 'number'>): void {
+/**
+ * A request is about to go out; `number` counts the job's requests. It takes the place of what went to the same server
+ * for the same stage before, whose faults count on: see `giveUpOthers` for one with other bytes.
+ */
+export function beginAttempt(
+  rows: Rows,
+  { isPlain, ...sent }: Pick<Attempt, 'backend' | 'stageId' | 'stage' | 'number'> & { readonly isPlain: boolean },
+): void {
   const attempts = readAttempts(rows);
-  const isSame = ({ backend, stageId }: Attempt): boolean => backend === sent.backend && stageId === sent.stageId;
-  // where the same request went before, a gateway's worker may be known already
-  const { worker = null, faults = 0, reported = 0 } = attempts.find(isSame) ?? {};
+  const isBefore = ({ backend, stage }: Attempt): boolean => backend === sent.backend && stage === sent.stage;
+  // where a request went before, a gateway's worker may be known already
+  const { worker = null, faults = 0, reported = 0 } = attempts.findLast(isBefore) ?? {};
   rows.setList('attempts', [
-    ...attempts.filter((each) => !isSame(each)),
-    { ...sent, outcome: 'sent', worker, faults, reported },
+    ...attempts.filter((each) => !isBefore(each)),
+    { ...sent, outcome: 'sent', worker, faults, reported, ...(isPlain && { isPlain }) },
   ]);
 }
 
@@ -54,13 +60,16 @@ export const isCutOff = (last: Attempt | undefined): boolean => last?.outcome ==
 const isGivenUp = (outcome: Attempt['outcome']): boolean => outcome === 'failed' || outcome === 'given_up';
 
 /**
- * The requests of a stage that are given up because it goes to `backend` now: they are to be stopped where they may
- * still run. From now on they count as told.
+ * The requests of a stage that are given up because another goes out now: to another server, or with other bytes to the
+ * same one. They are to be stopped where they may still run. From now on they count as told.
  */
-export function giveUpElsewhere(rows: Rows, stage: number, backend: string): readonly Attempt[] {
+export function giveUpOthers(
+  rows: Rows,
+  { stage, backend, stageId }: Pick<Attempt, 'stage' | 'backend' | 'stageId'>,
+): readonly Attempt[] {
   const isLeft = (attempt: Attempt): boolean =>
     attempt.stage === stage &&
-    attempt.backend !== backend &&
+    (attempt.backend !== backend || attempt.stageId !== stageId) &&
     (attempt.outcome === 'sent' || attempt.outcome === 'failed');
   const attempts = readAttempts(rows);
   const left = attempts.filter(isLeft);
@@ -78,6 +87,10 @@ export function nameWorker(rows: Rows, number: number, worker: string): void {
   const changed = attempts.map((each) => (each.number === number ? { ...each, worker } : each));
   if (changed.some((each, i) => each.worker !== attempts[i]?.worker)) rows.setList('attempts', changed);
 }
+
+/** Whether a server has refused the options that change no number: the job's requests go there without. */
+export const isPlainAt = (attempts: readonly Attempt[], backend: string): boolean =>
+  attempts.some((attempt) => attempt.backend === backend && attempt.isPlain === true);
 
 /**
  * The worker behind `backend` that the next request should rather go to: it has the prompt encoded, and may still run

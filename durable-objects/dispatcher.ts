@@ -11,7 +11,7 @@ import { demandEvent } from '../src/fleet/demand.ts';
 import { makeDesk } from '../src/fleet/desk.ts';
 import type { Desk, SavedDesk, SavedServers, Turn } from '../src/fleet/desk-calls.ts';
 import type { DeskServer } from '../src/fleet/desk-state.ts';
-import { dispatcherName, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
+import { dispatcherName, type Fleet, type FleetEnv, openFleet } from '../src/fleet/fleet.ts';
 import { type LineNow, type LineRows, makeLineRows } from '../src/fleet/line-rows.ts';
 import type {
   Admission,
@@ -84,6 +84,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   }
 
   async ask(request: SlotRequest): Promise<SlotAnswer> {
+    this.#heed(request.released);
     const servers = await this.#servers();
     const answer = await this.#desk.ask(request, servers, Date.now());
     const own = this.#giveOut(servers, request.job);
@@ -105,6 +106,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   }
 
   async release(job: string, released: Released): Promise<void> {
+    this.#heed(released);
     await this.#desk.release(job, released, Date.now());
     await this.#goOn();
   }
@@ -192,9 +194,18 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
 
   /** The servers of this region and pool, as the configuration has them now. */
   async #servers(isEnough?: () => boolean): Promise<readonly DeskServer[]> {
-    const fleet = openFleet(this.env, { cache: caches.default, clock: Date.now, memory: heard });
-    const servers = await fleet.servers(isEnough);
+    const servers = await this.#fleet().servers(isEnough);
     return servers.filter(({ backend }) => dispatcherName(backend) === this.ctx.id.name);
+  }
+
+  #fleet(): Fleet {
+    return openFleet(this.env, { cache: caches.default, clock: Date.now, memory: heard });
+  }
+
+  /** A server that is not what its list says is asked for its list anew. */
+  #heed(released: Released | null): void {
+    if (released?.outcome.kind === 'done' && released.outcome.isOutdated && released.backend !== undefined)
+      this.#fleet().doubt(released.backend);
   }
 
   /** Writes what is to outlive this object, and sees to it that it wakes when something is due. */

@@ -36,6 +36,8 @@ export interface Attempt extends SentStage {
   readonly faults?: number;
   /** how often the server reported itself that the stage failed */
   readonly reported?: number;
+  /** it went without the options that change no number, because the server refused them; absent: with them */
+  readonly isPlain?: true;
 }
 
 /** A letter as it is stored. Times are milliseconds since 1970. */

@@ -7,6 +7,8 @@ import type { StageProgress } from '../src/stage/client.ts';
 
 /** Who watches hears at most this often. */
 const LIVE_MS = 100;
+/** How long the last step of a stage waits to be stored with what the stage made, before it is told by itself. */
+const LAST_MS = 2000;
 /** Steps of a stage that are stored on the way, at the ends of its first three quarters. */
 const STORED_ON_THE_WAY = 3;
 const STORE_MS = 2000;
@@ -53,6 +55,7 @@ export function makeProgress({
   let newest: Heard | null = null;
   const untold: Heard[] = [];
   let timer: ReturnType<typeof setTimeout> | null = null;
+  let lastTimer: ReturnType<typeof setTimeout> | null = null;
 
   const tellNow = (): void => {
     const heard = untold.splice(0);
@@ -68,11 +71,22 @@ export function makeProgress({
     if (untold.length > 0) tellSoon();
   };
 
+  /** The last step is stored with its stage, which is done in a moment. */
+  const tellLate = (last: Heard): void => {
+    if (lastTimer !== null) clearTimeout(lastTimer);
+    lastTimer = setTimeout(() => {
+      lastTimer = null;
+      tellNow();
+      tell([last]);
+    }, LAST_MS);
+  };
+
   const unstored = (): Heard | null => (newest?.event.type === 'step' ? newest : null);
   /** Nothing is left to store; what was heard before the newest step is told. */
   function drop(): void {
-    if (timer !== null) clearTimeout(timer);
+    for (const running of [timer, lastTimer]) if (running !== null) clearTimeout(running);
     timer = null;
+    lastTimer = null;
     // who watches gets it as it is stored
     if (unstored() && untold.at(-1) === newest) untold.pop();
     newest = null;
@@ -91,10 +105,11 @@ export function makeProgress({
         return;
       }
       newest = heard;
-      untold.push(heard);
-      // the last one is stored with its stage, which is done in a moment
-      if (progress.event === 'step' && progress.step >= progress.steps) timer ??= setTimeout(tellLater, LIVE_MS);
-      else tellSoon();
+      if (progress.event === 'step' && progress.step >= progress.steps) tellLate(heard);
+      else {
+        untold.push(heard);
+        tellSoon();
+      }
     },
     flush() {
       const last = unstored();

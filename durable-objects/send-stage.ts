@@ -2,16 +2,18 @@
  * One request of a stage: its attempt and its lease are stored before a byte goes out, what is heard of it is told, and
  * its clocks are kept.
  */
+import { isOfOptions } from '../src/job/failures.ts';
 import type { JobRecord } from '../src/job/job.ts';
+import { logLine } from '../src/job/log.ts';
 import { forget } from '../src/job/outbox.ts';
 import { timeLeft } from '../src/job/record.ts';
 import type { Ran, StageRequest } from '../src/job/story.ts';
 import type { StageOutcome } from '../src/stage/client.ts';
-import { beginAttempt, giveUpElsewhere, nameWorker, readAttempts } from './attempts.ts';
+import { beginAttempt, giveUpOthers, nameWorker, readAttempts } from './attempts.ts';
 import { type JobParts, LEASE_MS, Superseded, standsAt } from './job-parts.ts';
 import { updateRow } from './job-tables.ts';
 import { addLetter, removeForget } from './outbox-tables.ts';
-import type { AddressedRequest } from './servers.ts';
+import type { AddressedRequest, CallLimits } from './servers.ts';
 import type { HeldSlot, Wanted } from './slots.ts';
 
 /** How often a slot is renewed while its stage runs. */
@@ -50,6 +52,8 @@ export interface StageSender {
   abort(): void;
   /** time that the last stage took, without what it spent in its server's line */
   readonly computedMs: number;
+  /** the server of the last stage has not what its list names: it took the stage without */
+  readonly isOutdated: boolean;
 }
 
 type Parts = Pick<
@@ -62,35 +66,58 @@ export function makeStageSender(parts: Parts): StageSender {
   /** end the requests in flight: of the stage that runs, and of those whose picture is still to come */
   const inFlight = new Set<AbortController>();
   let computedMs = 0;
+  let isOutdated = false;
 
-  /** Stores that the request goes out; returns whether another server is to be told to stop. */
+  /** Stores where the request goes, in the caller's transaction; returns whether a server is to be told to stop. */
+  function address(
+    stage: number,
+    number: number,
+    backend: string,
+    { stageId, isPlain }: Pick<AddressedRequest, 'stageId' | 'isPlain'>,
+    now: number,
+  ): boolean {
+    const left = giveUpOthers(rows, { stage, backend, stageId });
+    for (const sent of left) addLetter(rows, forget(sent), now);
+    removeForget(rows, backend, stageId);
+    beginAttempt(rows, { backend, stageId, stage, number, isPlain });
+    return left.length > 0;
+  }
+
+  /** Stores that the request goes out; returns whether a server is to be told to stop. */
   function begin(row: JobRecord, { request, slot, addressed, store }: Outgoing, now: number): boolean {
-    const { backend } = slot;
-    const { stageId } = addressed;
     const { stage, tokens, steps } = request.stage;
     return rows.transact(() => {
       store?.();
       if (!standsAt(parts.row, row, row.attempt)) throw new Superseded();
       // told once, however often servers that take nothing are asked
       const isTold = row.tries === 0 && readAttempts(rows).some((attempt) => attempt.stage === stage);
-      const left = giveUpElsewhere(rows, stage, backend);
-      for (const sent of left) addLetter(rows, forget(sent), now);
-      removeForget(rows, backend, stageId);
       // the time in line is over once a stage goes out; one that was cut off has no result since then
       const busySince = row.tries > 0 ? (row.busySince ?? now) : null;
       const confirmedAt = row.confirmedAt ?? now;
       updateRow(rows, { attempt: row.attempt + 1, tries: row.tries + 1, notBefore: 0, busySince, confirmedAt });
-      beginAttempt(rows, { backend, stageId, stage, number: row.attempt + 1 });
+      const isGivenUp = address(stage, row.attempt + 1, slot.backend, addressed, now);
       const stages = row.plan.stages.length;
       if (!isTold) parts.append({ type: 'stage', data: { stage, stages, tokens, steps, attempt: row.tries + 1 } });
       alarm.by(now + LEASE_MS);
-      return left.length > 0;
+      return isGivenUp;
     });
+  }
+
+  /** Stores that the request which is out goes once more, as the server may take it. Throws Superseded. */
+  function beginAgain(row: JobRecord, stage: number, backend: string, addressed: AddressedRequest): void {
+    const isGivenUp = rows.transact(() => {
+      if (!standsAt(parts.row, row, row.attempt + 1)) throw new Superseded();
+      return address(stage, row.attempt + 1, backend, addressed, Date.now());
+    });
+    if (isGivenUp) parts.tellServers();
   }
 
   return {
     get computedMs() {
       return computedMs;
+    },
+    get isOutdated() {
+      return isOutdated;
     },
     abort() {
       for (const controller of inFlight) controller.abort();
@@ -107,11 +134,15 @@ export function makeStageSender(parts: Parts): StageSender {
       const controller = new AbortController();
       inFlight.add(controller);
       const run: Run = { begun, computesSince: begun, controller, engineClass: slot.engineClass, wanted: wanted() };
-      const limits = { timeoutMs, silenceMs, lineMs: Math.min(MAX_LINE_MS, queueMs) };
-      const sent = addressed.send({
-        ...limits,
+      const { backend } = slot;
+      /** what is sent where the options are refused: nobody holds it once the server has taken them */
+      let { plain } = addressed;
+      isOutdated = false;
+      const limits: CallLimits = {
+        ...{ timeoutMs, silenceMs, lineMs: Math.min(MAX_LINE_MS, queueMs) },
         signal: controller.signal,
         onProgress: (event) => {
+          plain = null;
           if (controller.signal.aborted) return;
           if (event.event === 'queued' && event.position > 0) run.computesSince = Date.now();
           progress.add(row.id, stage, event);
@@ -119,6 +150,17 @@ export function makeStageSender(parts: Parts): StageSender {
         onWorker: (worker) => {
           if (!controller.signal.aborted) nameWorker(rows, row.attempt + 1, worker);
         },
+      };
+      const sent = addressed.send(limits).then(async (outcome) => {
+        const make = plain;
+        plain = null;
+        if (outcome.ok || !make || !isOfOptions(outcome.failure)) return outcome;
+        logLine('options_refused', { job_id: row.id, backend, stage, ...outcome.failure });
+        const again = await make();
+        beginAgain(row, stage, backend, again);
+        const second = await again.send(limits);
+        isOutdated = second.ok;
+        return second;
       });
       // whoever waits for the outcome holds neither the request nor what was stored with it
       return follow(row, run, sent);

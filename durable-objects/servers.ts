@@ -14,8 +14,8 @@ import {
   type StageServer,
   stageId,
 } from '../src/stage/client.ts';
-import { optionsFor } from '../src/stage/contract.ts';
-import { readAttempts, workerFor } from './attempts.ts';
+import { optionsFor, plainOptions, type StageOptions } from '../src/stage/contract.ts';
+import { isPlainAt, readAttempts, workerFor } from './attempts.ts';
 import { heard } from './isolate.ts';
 import type { Rows } from './job-rows.ts';
 
@@ -25,6 +25,10 @@ export type CallLimits = Pick<StageCall, 'signal' | 'timeoutMs' | 'silenceMs' | 
 /** A stage request made ready for the server it goes to. */
 export interface AddressedRequest {
   readonly stageId: string;
+  /** whether the options that change no number are left out */
+  readonly isPlain: boolean;
+  /** The same without those options, for a server that refuses them; null where it has none. */
+  readonly plain: (() => Promise<AddressedRequest>) | null;
   /** Sends it and waits for its outcome. */
   send(limits: CallLimits): Promise<StageOutcome>;
 }
@@ -104,15 +108,26 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
     async address(row, { stage, tokens, sigmas, rgbSize, options: asked }, slot) {
       const server = open()?.server(slot.backend);
       if (!server) return null;
-      const options = optionsFor({ ...asked, account_tag: await tagOf(row.account) }, slot.features);
-      const body = encodeStageRequest(options, { ...tokens, sigmas });
-      const id = await stageId(row.id, stage.stage, body);
-      const numTokens = tokens.scale.length;
-      const numValues = tokens.latents.length / numTokens;
+      const full = optionsFor({ ...asked, account_tag: await tagOf(row.account) }, slot.features);
+      const plain = plainOptions(full);
       const { steps, evaluations } = stage;
-      const worker = workerFor(readAttempts(rows), slot.backend);
-      const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize, worker };
-      return { stageId: id, send: (limits) => server.run({ ...call, ...limits }) };
+      const make = async (options: StageOptions, isPlain: boolean): Promise<AddressedRequest> => {
+        const body = encodeStageRequest(options, { ...tokens, sigmas });
+        const id = await stageId(row.id, stage.stage, body);
+        const numTokens = tokens.scale.length;
+        const numValues = tokens.latents.length / numTokens;
+        const worker = workerFor(readAttempts(rows), slot.backend);
+        const call = { id, body, options, numTokens, numValues, steps, evaluations, rgbSize, worker };
+        return {
+          stageId: id,
+          isPlain,
+          plain: isPlain ? null : () => make(plain, true),
+          send: (limits) => server.run({ ...call, ...limits }),
+        };
+      };
+      // a server that refused an option would refuse it again, and a repeated request needs the same bytes
+      const isPlain = isPlainAt(readAttempts(rows), slot.backend);
+      return make(isPlain ? plain : full, isPlain);
     },
     dispatchers(regions, model, tried) {
       const all = backendsIn(regions, backendsFor(model));

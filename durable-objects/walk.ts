@@ -245,7 +245,10 @@ export function makeWalk(parts: JobParts): Walk {
     if (!step.ok) return [slotOutcomeOf(step.failure, elsewhere(row).length), null];
     const { room, usage } = step.job;
     const next = room.name === 'stage' ? room.stage : room.name === 'select' ? 2 : null;
-    return [{ kind: 'done', ms: sender.computedMs }, next === null ? null : wantedFor(row, next, usage)];
+    return [
+      { kind: 'done', ms: sender.computedMs, ...(sender.isOutdated && { isOutdated: true }) },
+      next === null ? null : wantedFor(row, next, usage),
+    ];
   }
 
   /** Sends a stage request to the server of the slot. Throws Superseded, and NotReady where there is no slot yet. */

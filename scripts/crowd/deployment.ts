@@ -54,7 +54,7 @@ export interface Deployment {
 }
 
 const CHILD = fileURLToPath(new URL('./stack-child.ts', import.meta.url));
-const START_MS = 60_000;
+const START_MS = 120_000;
 /** Most lines of the log that are kept, and how many go at once. */
 const LOG_LINES = { most: 50_000, dropped: 5_000 } as const;
 

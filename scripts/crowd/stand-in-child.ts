@@ -3,11 +3,15 @@
  * comes to it. Options are JSON in the first argument. It is told to change, and tells what it counted, by messages of
  * its parent; it ends with its parent, and drains on SIGTERM.
  */
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import type { HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { createStageServer } from '../../containers/onnx/app.ts';
 import { listen } from '../../containers/onnx/listen.ts';
-import { CONTRACT_VERSION } from '../../src/stage/contract.ts';
+import { CONTRACT_VERSION, type StageProblem } from '../../src/stage/contract.ts';
+import { decodeMessage } from '../../src/stage/safetensors.ts';
 import type { Counted, CountedStage, StandInOptions, ToChild } from './stand-in.ts';
 import { standInModel } from './stand-in-model.ts';
 
@@ -63,7 +67,7 @@ async function take(request: Request, env: HttpBindings): Promise<Response> {
   sums.bytes += Number(request.headers.get('content-length') ?? 0);
   stage.requests += 1;
   stage.firstAt ||= Date.now();
-  const response = await server.app.fetch(request, env);
+  const response = await takeStage(request, env);
   const { outgoing } = env;
   if (response.status === 200) {
     if (outgoing.closed) return response;
@@ -79,6 +83,26 @@ async function take(request: Request, env: HttpBindings): Promise<Response> {
     sums.refused += 1;
   }
   return response;
+}
+
+/** A stage as a server of this version takes it: one of an older contract refuses what came later. */
+async function takeStage(request: Request, env: HttpBindings): Promise<Response> {
+  if (options.contract === CONTRACT_VERSION) return server.app.fetch(request, env);
+  const body = await buffer(env.incoming);
+  const { metadata } = decodeMessage(body);
+  const cache = JSON.parse(metadata.cache ?? 'null') as { kind: string } | null;
+  const later = [
+    ...('late_preview' in metadata ? ['late_preview'] : []),
+    ...(options.contract === 2 && cache?.kind === 'taylor_blocks' ? ['cache.kind'] : []),
+  ];
+  const [field] = later;
+  if (field !== undefined) {
+    const message = `metadata ${field}: unknown to version ${options.contract}`;
+    return Response.json({ code: 'bad_metadata', message, field } satisfies StageProblem, { status: 400 });
+  }
+  // the app reads a request from its connection, and this one has been read
+  const incoming = Object.assign(Readable.from([body]), { headers: env.incoming.headers }) as IncomingMessage;
+  return server.app.fetch(request, { ...env, incoming });
 }
 
 /** What the server says of itself, as one of an older contract would: fields and features that came later are gone. */

@@ -7,6 +7,7 @@ import {
   afterAnswer,
   afterFailure,
   type FleetMemory,
+  inDoubt,
   isDue,
   isOld,
   keptAt,
@@ -46,6 +47,8 @@ export interface Fleet {
    * second more at most. Left out: something that some server said.
    */
   servers(isEnough?: (known: readonly FleetServer[]) => boolean): Promise<readonly FleetServer[]>;
+  /** A server has not what it said: it is asked anew with the next question for the servers. */
+  doubt(id: string): void;
   /** The stage server of a backend; null where none of that id is configured. */
   server(id: string): StageServer | null;
   /** The stage servers of all backends. */
@@ -171,6 +174,10 @@ export function openFleet(
       // those that did not answer before are waited for where nothing else is left
       if (!suffices()) await untilEnough(questions, 0, suffices);
       return view();
+    },
+    doubt(id) {
+      const known = said.get(id);
+      if (known) said.set(id, inDoubt(known, clock()));
     },
     server: (id) => connected.get(id) ?? null,
     all: () => [...connected.values()],

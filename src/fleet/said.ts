@@ -30,6 +30,8 @@ const PAUSE_MS = 10_000;
 const LONGEST_PAUSE_MS = 120_000;
 /** The same where nothing is known of it, and nobody else has what is wanted. */
 const NEEDED_PAUSE_MS = 5_000;
+/** What was said so lately is not doubted: a gateway may have old and new servers behind it. */
+const DOUBT_MS = 1_000;
 const MAX_FAULT = 300;
 
 /** How long a server is left alone that could not be asked `faults` times in a row, milliseconds. */
@@ -69,6 +71,10 @@ export const afterFailure = (before: Said | null, error: unknown, now: number): 
   askedAt: now,
   faults: (before?.faults ?? 0) + 1,
 });
+
+/** What it said is not true any more, as one has seen: it is used as before, and due to be said anew. */
+export const inDoubt = (said: Said, now: number): Said =>
+  said.fault === null && now - said.askedAt >= DOUBT_MS ? { ...said, askedAt: now - FRESH_MS } : said;
 
 /** As an answer that a cache keeps: the list as its body, the rest in headers. Law: `readKept` of it is `said`. */
 export function toKept(said: Said, now: number): Response {

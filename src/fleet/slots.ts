@@ -10,7 +10,12 @@ export interface Slot extends Fit {
 /** What came of the stage that a slot was for. */
 export type SlotOutcome =
   /** it was done in so much time, that in the server's own line not counted */
-  | { readonly kind: 'done'; readonly ms: number }
+  | {
+      readonly kind: 'done';
+      readonly ms: number;
+      /** the server refused a feature that its list names, and took the stage without; absent: no */
+      readonly isOutdated?: boolean;
+    }
   /** the server takes nothing for so long */
   | { readonly kind: 'busy'; readonly retryMs: number }
   /** the server is at fault, for this job and perhaps for all; `what` is for the operator */

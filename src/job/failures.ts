@@ -150,6 +150,13 @@ export function blameOf(fault: Fault): Blame {
   }
 }
 
+/**
+ * Whether a server cannot read the options of a request. One that is older than its list refuses a feature so: the same
+ * request without the options that change no number may be taken.
+ */
+export const isOfOptions = (failure: StageFailure): boolean =>
+  failure.reason === 'refused' && failure.code === 'bad_metadata';
+
 /** Whether a server says itself that the stage failed there: only that is counted. */
 export const isReported = (fault: Fault): boolean =>
   fault.reason === 'reported' && !REPORTED_OF_SERVER.includes(fault.code);

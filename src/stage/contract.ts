@@ -386,6 +386,14 @@ export function optionsFor(options: StageOptions, features: readonly string[]): 
   };
 }
 
+/**
+ * The options without those that change no number: what is sent where a server refuses a feature that its list still
+ * names.
+ */
+export function plainOptions({ account_tag: _, late_preview: __, ...needed }: StageOptions): StageOptions {
+  return needed;
+}
+
 /** The tensors of a stage request: D = 4 * channels values a token, rows in the order of `imgIds`. */
 export interface StageTensors {
   /** [n, D] latents at sigmas[0] */

@@ -480,14 +480,20 @@ describe('a late preview', () => {
   test('leaves no clock behind it', async () => {
     vi.useFakeTimers();
     try {
-      const body = () => ReadableStream.from([Buffer.concat([DONE, PREVIEW])]);
+      const isDrawn = Promise.withResolvers<void>();
+      async function* messages() {
+        yield DONE;
+        await isDrawn.promise;
+        yield PREVIEW;
+      }
       const server = connectStageServer({
-        fetcher: async () => new Response(body()),
+        fetcher: async () => new Response(ReadableStream.from(messages())),
         url: 'http://a.test',
         token: 't',
       });
       const outcome = await server.run(stageCall(asked));
       expect(vi.getTimerCount()).toBe(1);
+      isDrawn.resolve();
       expect(outcome.ok && (await outcome.result.behind)).toEqual(CAME);
       await vi.advanceTimersByTimeAsync(0);
       expect(vi.getTimerCount()).toBe(0);

@@ -8,6 +8,7 @@ import {
   modelList,
   neededFeatures,
   optionsFor,
+  plainOptions,
   type StageOptions,
   stageOptions,
 } from '../../src/stage/contract.ts';
@@ -266,6 +267,12 @@ describe('what a server is sent', () => {
     expect(optionsFor(tagged, ['levitation'])).toEqual(options);
     expect(optionsFor(options, ['account_tag'])).toEqual(options);
     expect(Object.keys(optionsFor(tagged, []))).toEqual(Object.keys(options));
+  });
+
+  test('goes plain without what changes no number, and with everything that does', () => {
+    const needy = { ...options, solver: 'ab2' as const, clean_latents: true };
+    expect(plainOptions({ ...needy, account_tag: 'a-1', late_preview: true })).toEqual(needy);
+    expect(plainOptions(needy)).toEqual(needy);
   });
 
   test('names another solver only to a server that has it, and is refused for one that has not', () => {

@@ -115,6 +115,35 @@ describe('what a server says', () => {
     expect(speaker.asked).toHaveLength(2);
   });
 
+  test('is asked for anew where it is in doubt, and used meanwhile; what was said a moment ago is not', async () => {
+    const { speaker, time, knows, isolate, settled } = await fleetOfOne();
+    const memory = makeFleetMemory();
+    const doubt = () => isolate(memory).doubt('gpu-1');
+    doubt(); // nothing is known of it
+    await knows(isolate(memory));
+    speaker.digest = 'second';
+    time.now += 999;
+    doubt();
+    await knows(isolate(memory));
+    await settled();
+    expect(speaker.asked).toHaveLength(1);
+    time.now += 1;
+    doubt();
+    expect(await knows(isolate(memory))).toEqual({ digest: 'first', fault: null });
+    await settled();
+    expect(await knows(isolate(memory))).toEqual({ digest: 'second', fault: null });
+    expect(speaker.asked).toHaveLength(2);
+    // one that does not answer is left alone as ever
+    speaker.digest = null;
+    time.now += MINUTE;
+    await knows(isolate(memory));
+    await settled();
+    time.now += 1000;
+    doubt();
+    await knows(isolate(memory));
+    expect(speaker.asked).toHaveLength(3);
+  });
+
   test('is kept for a day while it does not answer, with the reason', async () => {
     const { speaker, time, knows, settled } = await fleetOfOne();
     await knows();

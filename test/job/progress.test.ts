@@ -37,6 +37,8 @@ describe('progress', () => {
     const { log, step, progress } = heardBy();
     step(1, 1);
     expect(log).toEqual([]);
+    vi.advanceTimersByTime(1900);
+    expect(log).toEqual([]);
     vi.advanceTimersByTime(100);
     expect(log).toEqual(['t1']);
     progress.flush();

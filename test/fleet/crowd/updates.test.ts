@@ -64,6 +64,30 @@ test('servers are drained and come back with another version of the contract, on
   expect(spent).toBe(costOf(jobs));
 });
 
+test('a server that is older than its list takes the stages of the minute until it is asked anew', async () => {
+  fleet = await startFleet([{ contract: 4 }]);
+  const { caller, servers } = fleet;
+  const [before] = await runJobs(caller, 1, { preview: true });
+  // what was said a moment ago is not asked for again
+  await pause(1000);
+  await servers[0]!.drain();
+  await servers[0]!.restart({ contract: 3 });
+  const [first] = await runJobs(caller, 1, { preview: true });
+  expect(endsOf([before!, first!])).toEqual({ done: 2 });
+  // its first stage, once: the others of the job go as the server takes them
+  expect((await fleet.counted())[0]?.refused).toBe(1);
+  const previews = async ({ id }: JobView) => (await caller.events(id)).match(/^event: preview$/gm)?.length;
+  expect(await previews(first!)).toBe(await previews(before!));
+  expect(await caller.image(first!.id)).toEqual(await caller.image(before!.id));
+  // it has been asked for its list again, long before a minute was over
+  const later = await runJobs(caller, 3, { preview: true });
+  expect(endsOf(later)).toEqual({ done: 3 });
+  expect((await fleet.counted())[0]?.refused).toBe(1);
+  const { spent, held } = await settled(fleet);
+  expect(held).toBe(0);
+  expect(spent).toBe(costOf([before!, first!, ...later]));
+});
+
 test('the Worker is killed under load and comes back with a server less, another weight and another order', async () => {
   fleet = await startFleet([{ stepMs: 20 }, { stepMs: 20 }, { stepMs: 20 }]);
   const load = flow(fleet, 100);
