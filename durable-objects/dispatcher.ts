@@ -179,10 +179,11 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
    */
   #watchLeases({ leaseEndsAt }: LineNow, now: number): void {
     if (leaseEndsAt === null) {
-      clearTimeout(this.#leaseTimer ?? undefined);
+      clearTimeout(this.#leaseTimer);
       this.#leaseTimer = null;
+      return;
     }
-    if (leaseEndsAt === null || this.#leaseTimer !== null) return;
+    if (this.#leaseTimer !== null) return;
     const look = () => {
       this.#leaseTimer = null;
       const line = this.#line();
