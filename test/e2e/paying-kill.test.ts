@@ -30,7 +30,7 @@ describe('killed around the end of a job', () => {
     const service = { url: rig.service.url, key: by.key };
     const job = await startWatchedJob(service, APPLE);
     await job.seen(({ type, data }) =>
-      moment === 'at its end' ? type === 'done' : type === 'step' && data.stage === 3 && data.step === data.steps,
+      moment === 'at its end' ? type === 'done' : type === 'step' && data.stage === 3 && data.step === data.steps - 1,
     );
     await pause(afterMs);
     await rig.kill();
@@ -40,7 +40,7 @@ describe('killed around the end of a job', () => {
   }
 
   test.each([
-    ['after its last step', 'before its end', [0, 5, 10, 20, 30]],
+    ['in and after its last step', 'before its end', [0, 10, 20, 30, 60, 90]],
     ['when its end is told', 'at its end', [0, 1, 2, 4, 8]],
   ] as const)('%s: it is charged once', async (_, moment, pauses) => {
     for (const afterMs of pauses) {
