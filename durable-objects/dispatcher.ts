@@ -39,10 +39,13 @@ export interface DispatcherEnv extends FleetEnv, DemandEnv {
 const CALL_MS = 5_000;
 /** When a line that was read back is looked at: by then, who holds a slot has renewed it. */
 const FIRST_LOOK_MS = 12_000;
-/** Most places that are written: the oldest. Those behind ask again by themselves. */
+/** Most places that are written: the oldest. Of those behind only the jobs are, which are called to ask again. */
 const MAX_SAVED = 2_000;
-/** The row's key. */
+/** Jobs called at once to ask again. */
+const CALLS = 16;
+/** The rows' keys. */
 const DESK = 'desk';
+const BEHIND = 'behind';
 
 export class DispatcherObject extends DurableObject<DispatcherEnv> implements DispatcherCalls {
   readonly #desk: Desk;
@@ -52,6 +55,9 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   readonly #teller: Teller;
   /** servers that are out, as the log knows */
   #outs: ReadonlySet<string>;
+  /** when a lease ends that somebody waits for */
+  #leaseTimer: ReturnType<typeof setTimeout> | null = null;
+  #isBehindWritten: boolean;
 
   constructor(ctx: DurableObjectState, env: DispatcherEnv) {
     super(ctx, env);
@@ -67,6 +73,9 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
       // of those in the line some may have gone meanwhile, and nobody else may ask
       if (wasLine) this.#alarm.by(Date.now() + FIRST_LOOK_MS);
     });
+    const behind = wasLine ? (ctx.storage.kv.get<readonly string[]>(BEHIND) ?? []) : [];
+    this.#isBehindWritten = behind.length > 0;
+    if (behind.length > 0) ctx.waitUntil(this.#callToAsk(behind));
     this.#teller = makeTeller(
       () => this.env,
       ctx.storage.kv,
@@ -89,7 +98,10 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     // whoever is alive sees to it that the slots of those who are not go on, and that the line is written
     const line = this.#line();
     if (line.leaseEndsAt !== null && line.leaseEndsAt <= now) this.ctx.waitUntil(this.#goOn());
-    else if (this.#lineRows.isDue(line, now)) this.#save(now);
+    else {
+      this.#watchLeases(line, now);
+      if (this.#lineRows.isDue(line, now)) this.#save(now);
+    }
     return isRenewed;
   }
 
@@ -132,6 +144,8 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
       if (turn.job === asking) own = turn;
       else this.ctx.waitUntil(this.#call(turn));
     }
+    const adrift = this.#desk.adrift();
+    if (adrift.length > 0) this.ctx.waitUntil(this.#callToAsk(adrift));
     return own;
   }
 
@@ -144,6 +158,39 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     });
     if (await takes) return;
     await this.release(job, { lease: slot.lease, outcome: { kind: 'dropped' } });
+  }
+
+  /** Calls jobs that are to ask again, a few at a time. One that cannot be reached does so by its own alarm. */
+  async #callToAsk(jobs: readonly string[]): Promise<void> {
+    const dispatcher = this.ctx.id.name ?? '';
+    const left = jobs.values();
+    const callOn = async () => {
+      for (const job of left)
+        await within(CALL_MS, 'the job', jobObject(this.env.JOBS, job).askAgain()).catch((error) => {
+          logLine('job_not_reached', { job_id: job, dispatcher, error: String(error) });
+        });
+    };
+    await Promise.all(Array.from({ length: CALLS }, callOn));
+  }
+
+  /**
+   * Looks when the next lease ends that somebody waits for: its job may be dead. Where others are alive they have
+   * renewed theirs, and it looks again. No row is written for that, so nothing of it outlives this object.
+   */
+  #watchLeases({ leaseEndsAt }: LineNow, now: number): void {
+    if (leaseEndsAt === null) {
+      clearTimeout(this.#leaseTimer);
+      this.#leaseTimer = null;
+      return;
+    }
+    if (this.#leaseTimer !== null) return;
+    const look = () => {
+      this.#leaseTimer = null;
+      const line = this.#line();
+      if (line.leaseEndsAt !== null && line.leaseEndsAt <= Date.now()) this.ctx.waitUntil(this.#goOn());
+      else this.#watchLeases(line, Date.now());
+    };
+    this.#leaseTimer = setTimeout(look, Math.max(0, leaseEndsAt - now));
   }
 
   /** The servers of this region and pool, as the configuration has them now. */
@@ -175,6 +222,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
       }),
     );
     const line = this.#line();
+    this.#watchLeases(line, now);
     const dues = [this.#desk.dueAt(servers, now), this.#lineRows.lookAt(line, now), tellAt].filter((at) => at !== null);
     if (dues.length > 0) this.#alarm.by(Math.min(...dues));
     const isChanged = breakersIn(this.#desk.saveServers()) !== this.#savedBreakers;
@@ -189,9 +237,13 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   #save(now: number): void {
     const state = this.#desk.save();
     this.#savedBreakers = breakersIn(state.servers);
-    const line = [...state.line].sort((a, b) => a.since - b.since).slice(0, MAX_SAVED);
+    const line = [...state.line].sort((a, b) => a.since - b.since);
     this.#lineRows.written(this.#line(), now);
-    this.ctx.storage.kv.put(DESK, { ...state, line, at: now });
+    this.ctx.storage.kv.put(DESK, { ...state, line: line.slice(0, MAX_SAVED), at: now });
+    const behind = line.slice(MAX_SAVED).map(({ job }) => job);
+    if (behind.length > 0) this.ctx.storage.kv.put(BEHIND, behind);
+    else if (this.#isBehindWritten) this.ctx.storage.kv.delete(BEHIND);
+    this.#isBehindWritten = behind.length > 0;
   }
 
   /** A line for each server that is out from now on, and for each that is in again. */

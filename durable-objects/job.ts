@@ -275,6 +275,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return true;
   }
 
+  askAgain(): void {
+    if (this.#isOpen()) this.ctx.waitUntil(this.#walkAndTell());
+  }
+
   /** The alarm of a lease, of a wait that is over, or of a letter. */
   override async alarm(): Promise<void> {
     this.#alarm.came();

@@ -18,7 +18,7 @@ const SHORT_MS = 5_000;
 
 /** A slot that the job holds. */
 export interface HeldSlot extends Slot {
-  /** that gave it; null: it was taken without one */
+  /** that gave it; null: it was taken without one, or is another's by now */
   readonly dispatcher: string | null;
 }
 
@@ -74,6 +74,8 @@ export interface SlotsEnv {
 export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): Slots {
   let held: HeldSlot | null = null;
   let asking: Promise<Asked> | null = null;
+  /** dispatchers that are being asked */
+  const askedNow: string[] = [];
   let isOver = false;
   let hasAsked = false;
   /** dispatchers in whose lines the job stands */
@@ -120,21 +122,24 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     if (slot && outcome) await giveBack(slot, outcome);
   }
 
+  const isHeld = (dispatcher: string | null, lease: number): boolean =>
+    held?.dispatcher === dispatcher && held.lease === lease;
+
   /** A slot that was given while nobody looked: kept where there is a use for it. */
   function take(slot: HeldSlot): void {
     if (!held && !isOver) held = slot;
-    else if (held?.lease !== slot.lease) void giveBack(slot, { kind: 'dropped' });
+    else if (!isHeld(slot.dispatcher, slot.lease)) void giveBack(slot, { kind: 'dropped' });
   }
 
   /**
-   * An answer that nobody waits for any more: its slot is free, unless it is held by now. Whoever is asking now gets
-   * that one again.
+   * An answer that nobody waits for any more: its slot is free, unless it is held by now, or its dispatcher is being
+   * asked again, which then answers with that one.
    */
   function takeLate(name: string, late: SlotAnswer): void {
     if (late.kind === 'line') {
       lines.add(name);
-      if (isOver) void leaveBut(null);
-    } else if (late.kind === 'slot' && !asking && held?.lease !== late.slot.lease)
+      if (isOver || held) void leaveBut(null);
+    } else if (late.kind === 'slot' && !askedNow.includes(name) && !isHeld(name, late.slot.lease))
       void giveBack({ ...late.slot, dispatcher: name }, { kind: 'dropped' });
   }
 
@@ -152,9 +157,11 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
   /** The answer of one dispatcher; null where it gives none in time. */
   async function askOne(name: string, question: SlotRequest): Promise<SlotAnswer | null> {
     await told.get(name);
+    askedNow.push(name);
     const asked = Promise.resolve().then(() => env().DISPATCHERS.getByName(name).ask(question));
     const answered = within(ASK_MS, 'the dispatcher', asked).then((value) => slotAnswer(value, servers.isThere));
-    return answered.catch((error) => {
+    const over = answered.finally(() => askedNow.splice(askedNow.indexOf(name), 1));
+    return over.catch((error) => {
       notReached(name)(error);
       asked.then((late) => takeLate(name, late)).catch(() => undefined);
       return null;
@@ -242,7 +249,7 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
     },
     turn(dispatcher, slot) {
       // a job that asked meanwhile has it already
-      if (held) return held.dispatcher === dispatcher && held.lease === slot.lease;
+      if (held) return isHeld(dispatcher, slot.lease);
       if (isOver || !isSlot(slot) || !servers.isThere(slot.backend)) return false;
       lines.delete(dispatcher);
       held = { ...slot, dispatcher };
@@ -265,7 +272,11 @@ export function makeSlots(env: () => SlotsEnv, servers: Servers, job: string): S
       if (!held || held.dispatcher === null) return;
       const { dispatcher, ...slot } = held;
       const running = { ...request, account: await servers.tagOf(account), released: null };
-      await call(dispatcher, (stub) => stub.renew(running, slot)).catch(notReached(dispatcher));
+      const isOurs = await call(dispatcher, (stub) => stub.renew(running, slot)).catch(notReached(dispatcher));
+      if (isOurs !== false || !isHeld(dispatcher, slot.lease)) return;
+      // the stage goes on; what comes of it is told to nobody as that of this slot
+      logLine('slot_lost', { job_id: job, dispatcher, backend: slot.backend });
+      held = { ...slot, dispatcher: null };
     },
     async end(mayStandIn) {
       isOver = true;

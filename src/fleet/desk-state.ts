@@ -49,11 +49,7 @@ export interface DeskState {
 }
 
 /** A place of the desk's line. */
-export type DeskPlace = Place & {
-  readonly request: SlotRequest;
-  /** the same for stages that would be sent to the same server */
-  readonly likeness: string;
-};
+export type DeskPlace = Place & { readonly request: SlotRequest };
 
 /** A server of which nothing is known yet. */
 export const newServer = (breaker: Breaker): DeskState => ({

@@ -3,6 +3,7 @@
  * It keeps its state in memory and decides; whoever owns it calls the jobs and stores what is to be stored. The clock
  * is passed in.
  */
+import { makeAdrift } from './adrift.ts';
 import { makeBreaker } from './breaker.ts';
 import { type Choosable, choose } from './choose.ts';
 import type { Desk, SavedDesk, SavedServers, Turn } from './desk-calls.ts';
@@ -13,6 +14,7 @@ import { fitOf } from './fit.ts';
 import { competing, type Fits, type Fitting, fitsOf, groupOf, kindsOf, makeKinds, placeOf, shapeOf } from './groups.ts';
 import { makeHeldBack } from './held-back.ts';
 import { makeLine } from './line.ts';
+import { makeLooks } from './looks.ts';
 import { mayServe } from './models.ts';
 import { noteOutcome } from './outcome.ts';
 import { paceAt } from './pace.ts';
@@ -31,8 +33,6 @@ const FULL_MS = 30_000;
 const ADMITTED_MS = 30_000;
 /** How soon after a probe that failed the next one may go out where no other server could take the stage. */
 const ALONE_MS = 3_000;
-/** Places looked at for one free slot: those that rather wait for another server are passed over. */
-const MAX_LOOKS = 512;
 /** What of the stages a server was given counts with each further one. */
 const GIVEN_KEPT = 0.98;
 
@@ -47,6 +47,9 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   let leases = begin * 1000;
   let arrivals = 0;
   const refused = makeRefused();
+  const looks = makeLooks();
+  const adrift = makeAdrift();
+  const toCall: string[] = [];
 
   for (const [id, breaker, pace, fault] of saved?.servers ?? [])
     states.set(id, { ...newServer(makeBreaker(breaker)), pace, fault });
@@ -165,11 +168,19 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     const waits = new Set<string>();
     for (;;) {
       const next = nextTurn(servers, waits, fits, now);
-      if (!next) return given;
+      if (!next) break;
       line.remove(next.place.job);
       given.push(give(next.place, next.server, now));
     }
+    toCall.push(...adrift.of(line, (group) => isOut(fits(group))));
+    return given;
   }
+
+  /** Whether none of those that fit is well; one that is being probed is not yet. */
+  const isOut = (fits: readonly Fitting[]): boolean => {
+    const takers = fits.filter(({ backend }) => backend.weight > 0);
+    return takers.length > 0 && takers.every(({ backend }) => stateOf(backend.id).breaker.state !== 'closed');
+  };
 
   /** Whose turn it is at some free server, and which; what it met that rather waits joins `waits`. */
   function nextTurn(
@@ -180,16 +191,26 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   ): { readonly place: DeskPlace; readonly server: Fitting } | null {
     const free = servers.filter((server) => isFree(server, stateOf(server.backend.id), now));
     for (const kind of new Set(free.map(kindOf))) {
-      /** what is better sent to a free server of another kind */
-      const others = new Set<string>();
-      let looks = 0;
-      for (const place of line.inOrder(kind)) {
-        if (++looks > MAX_LOOKS) break;
-        if (waits.has(place.likeness) || others.has(place.likeness)) continue;
+      /** what may want it; neither who rather waits, nor who is better sent to a free server of another kind */
+      const open = new Set([...line.likenesses(kind)].filter((likeness) => !waits.has(likeness)));
+      const look = looks.begin(kind);
+      let found: { readonly place: DeskPlace; readonly server: Fitting } | null = null;
+      for (const place of line.inOrder(kind, look.behind)) {
+        if (open.size === 0) break;
+        if (!open.has(place.likeness)) continue;
+        const what = look.at(place);
+        if (what === 'end') break;
+        if (what === 'pass') continue;
         const server = serverFor(place.request, fits(place.group), now);
-        if (server && kindOf(server) === kind) return { place, server };
-        (server ? others : waits).add(place.likeness);
+        if (server && kindOf(server) === kind) {
+          found = { place, server };
+          break;
+        }
+        open.delete(place.likeness);
+        if (!server) waits.add(place.likeness);
       }
+      look.ends(found !== null);
+      if (found) return found;
     }
     return null;
   }
@@ -229,6 +250,8 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
           for (const { backend } of takers) stateOf(backend.id).breaker.hasten(ALONE_MS);
       }
       line.put(placeOf(request), kindsOf(fits(group), kindOf));
+      const isDown = !takers.some(({ backend }) => isUp(stateOf(backend.id), now));
+      if (isDown) adrift.knows(request.job, group);
       return {
         kind: 'line',
         position: line.position(request.job, competes),
@@ -238,7 +261,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
           fits,
           now,
         ),
-        isDown: !takers.some(({ backend }) => isUp(stateOf(backend.id), now)),
+        isDown,
       };
     },
     renew(request, slot, now) {
@@ -278,6 +301,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       return { kind: 'come', waiting: line.size, waitMs };
     },
     turns,
+    adrift: () => toCall.splice(0),
     dueAt(servers, now) {
       if (line.size === 0) return null;
       const times = servers.flatMap(({ backend }) => {

@@ -15,6 +15,8 @@ export interface Place {
   readonly account: string;
   /** what its stage needs: places of one group are served by the same servers */
   readonly group: string;
+  /** the same for stages of a group that would be sent to the same server */
+  readonly likeness: string;
   /** work of the stage, TFLOPs */
   readonly tflops: number;
   /** of the stage and of all behind it */
@@ -50,10 +52,12 @@ export interface Line<P extends Place> {
   remove(job: string): P | null;
   get(job: string): P | null;
   /**
-   * The places that servers of a kind may serve, in the order in which they are to be served by them now. The line may
-   * be changed only after the last one was taken from here.
+   * The places that servers of a kind may serve, in the order in which they are to be served by them now; those of the
+   * accounts that are to be `behind` come last. The line may be changed only after the last one was taken from here.
    */
-  inOrder(kind: string): Iterable<P>;
+  inOrder(kind: string, behind?: ReadonlySet<string>): Iterable<P>;
+  /** How the places differ that servers of a kind may serve: each likeness once or more. */
+  likenesses(kind: string): Iterable<string>;
   /** Servers of a kind were given so much work of an account, TFLOPs; less than nothing where it came to nothing. */
   charge(account: string, kind: string, tflops: number): void;
   /** What waits in these groups, each account once. */
@@ -108,6 +112,8 @@ export function makeLine<P extends Place>(): Line<P> {
   /** kinds of servers by group */
   const kindsBy = new Map<string, readonly string[]>();
   const groups = new Map<string, Waiting>();
+  /** places of each likeness, by group */
+  const likenesses = new Map<string, Map<string, number>>();
 
   const kindsOf = (group: string): readonly string[] => kindsBy.get(group) ?? [];
   const queueOf = ({ account, group, hasBegun }: P): P[] | undefined => {
@@ -118,15 +124,22 @@ export function makeLine<P extends Place>(): Line<P> {
   /** Kinds of servers for which an account waits. */
   const waitsFor = ({ groups: queues }: Account<P>): Set<string> => new Set([...queues.keys()].flatMap(kindsOf));
 
-  function count(group: string, jobs: number, tflops: number): void {
+  /** A place more, or one less. */
+  function count({ group, likeness, restTflops }: P, by: 1 | -1): void {
     const before = groups.get(group) ?? { jobs: 0, tflops: 0 };
-    if (before.jobs + jobs === 0) groups.delete(group);
-    else groups.set(group, { jobs: before.jobs + jobs, tflops: before.tflops + tflops });
+    if (before.jobs + by === 0) groups.delete(group);
+    else groups.set(group, { jobs: before.jobs + by, tflops: before.tflops + by * restTflops });
+    const alike = likenesses.get(group) ?? new Map<string, number>();
+    const after = (alike.get(likeness) ?? 0) + by;
+    if (after === 0) alike.delete(likeness);
+    else alike.set(likeness, after);
+    if (alike.size === 0) likenesses.delete(group);
+    else likenesses.set(group, alike);
   }
 
   function leave(place: P): void {
     places.delete(place.job);
-    count(place.group, -1, -place.restTflops);
+    count(place, -1);
     const account = accounts.get(place.account) as Account<P>;
     const list = queueOf(place) as P[];
     list.splice(list.indexOf(place), 1);
@@ -187,7 +200,7 @@ export function makeLine<P extends Place>(): Line<P> {
       queue.restTflops += place.restTflops;
       if (before) leave(before);
       places.set(place.job, place);
-      count(place.group, 1, place.restTflops);
+      count(place, 1);
     },
     remove(job) {
       const place = places.get(job) ?? null;
@@ -195,9 +208,16 @@ export function makeLine<P extends Place>(): Line<P> {
       return place;
     },
     get: (job) => places.get(job) ?? null,
-    *inOrder(kind) {
+    *inOrder(kind, behind) {
       const isServed: OfGroup = (group) => kindsOf(group).includes(kind);
-      for (const tag of served.inOrder(kind)) yield* ofAccount(accounts.get(tag) as Account<P>, isServed);
+      const last: string[] = [];
+      for (const tag of served.inOrder(kind))
+        if (behind?.has(tag)) last.push(tag);
+        else yield* ofAccount(accounts.get(tag) as Account<P>, isServed);
+      for (const tag of last) yield* ofAccount(accounts.get(tag) as Account<P>, isServed);
+    },
+    *likenesses(kind) {
+      for (const [group, alike] of likenesses) if (kindsOf(group).includes(kind)) yield* alike.keys();
     },
     charge: served.charge,
     *waitingIn(groups) {

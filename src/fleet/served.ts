@@ -22,8 +22,6 @@ interface Counts {
   readonly waiting: Map<string, number>;
   /** of those that wait for nothing, as long as somebody waits */
   readonly idle: Map<string, number>;
-  /** what the account had been given that was given something last */
-  level: number;
 }
 
 export function makeServed(): Served {
@@ -40,13 +38,13 @@ export function makeServed(): Served {
 
   return {
     come(account, kind) {
-      const counts = kinds.get(kind) ?? { waiting: new Map(), idle: new Map(), level: 0 };
+      const counts = kinds.get(kind) ?? { waiting: new Map(), idle: new Map() };
       kinds.set(kind, counts);
-      const { waiting, idle, level } = counts;
+      const { waiting, idle } = counts;
       if (waiting.has(account)) return;
       let least = Number.POSITIVE_INFINITY;
       for (const served of waiting.values()) if (served < least) least = served;
-      waiting.set(account, Math.max(idle.get(account) ?? 0, waiting.size > 0 ? least : level));
+      waiting.set(account, Math.max(idle.get(account) ?? 0, waiting.size > 0 ? least : 0));
       idle.delete(account);
     },
     leave(account, kind) {
@@ -63,7 +61,6 @@ export function makeServed(): Served {
       if (!counts) return;
       const { waiting, idle } = counts;
       const before = waiting.get(account) ?? idle.get(account) ?? 0;
-      if (tflops > 0) counts.level = Math.max(counts.level, before);
       if (!waiting.has(account)) return remember(counts, account, before + tflops);
       // behind those that have had as much
       waiting.delete(account);

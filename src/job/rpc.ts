@@ -102,6 +102,8 @@ export interface JobCalls {
   fetch(request: Request): Answer<Response>;
   /** Its turn has come: a dispatcher has a slot for it. False where it has no use for one (any more). */
   turn(dispatcher: string, slot: Slot): Answer<boolean>;
+  /** Its place in a line is lost, or all servers there are out: it asks again now, unless it pauses. */
+  askAgain(): Answer<void>;
   /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
   ending(): Answer<JobEnd | 'open' | null>;
   /** What it says of its money, and which of its letters wait; null where there is nothing of it. */

@@ -873,3 +873,104 @@ test('10,000 places of 500 accounts: a slot given back and the turn that follows
   }
   expect(process.cpuUsage(begin).user / 1000 / 300).toBeLessThan(1);
 }, 30_000);
+
+describe('a server that one account has no use for', () => {
+  const other = { model: 'other', digest: 'd2', features: [] };
+  /** `fast` serves m in a second a TFLOP, `both` m and another model in ten: who wants m rather waits for `fast`. */
+  function fastAndBoth() {
+    const fast = server('fast', { slots: 1 });
+    const both = server('both', { slots: 1 });
+    const models = [servedFacts(), servedFacts({ id: 'other', digest: 'd2' })];
+    const servers = [fast, { ...both, list: known('both', models).list }];
+    const paces = { fast: 1000, both: 10_000 };
+    const saved = Object.entries(paces).map(([id, ms]) => [id, undefined, { ms, tflops: 1, at: T }, null] as const);
+    return { servers, ...watch(makeDesk({ servers: saved, line: [] }, T - 1000)) };
+  }
+  /** Seconds until the job `y` has a slot, where `fast` does a stage a second; null: not in a minute. */
+  async function secondsTo(y: Partial<SlotRequest>, crowd: readonly Partial<SlotRequest>[]): Promise<number | null> {
+    const { servers, ask, ends, held, called } = fastAndBoth();
+    for (const [i, more] of crowd.entries()) await ask(wants(`x${i}`, { account: 'x', ...more }), servers);
+    await ask(wants('y', { account: 'y', needs: other, ...y }), servers);
+    for (let s = 0; s <= 60; s++) {
+      if (called.some(({ job }) => job === 'y')) return s;
+      pass(1000);
+      const [job] = [...held].find(([, { backend }]) => backend === 'fast') as [string, Slot];
+      await ends(job, DONE(), servers);
+    }
+    return null;
+  }
+  const mostly = (i: number) => 1 + i / 1000;
+
+  test('serves who comes behind it, however many jobs it has in line', async () => {
+    const alike = Array.from({ length: 700 }, () => ({}));
+    expect(await secondsTo({}, alike)).toBeLessThanOrEqual(1);
+  });
+
+  test('so it does where its jobs are all different, and where the other job is its own', async () => {
+    const different = Array.from({ length: 700 }, (_, i) => ({ tflops: mostly(i) }));
+    expect(await secondsTo({}, different)).toBeLessThanOrEqual(1);
+    expect(await secondsTo({ account: 'x' }, different)).toBeLessThanOrEqual(1);
+  });
+
+  test('so it does where twenty accounts have no use for it, all with different jobs', async () => {
+    const crowd = Array.from({ length: 700 }, (_, i) => ({ account: `x${i % 20}`, tflops: mostly(i) }));
+    expect(await secondsTo({}, crowd)).toBeLessThanOrEqual(3);
+  });
+});
+
+describe('a job in line whose servers all go out', () => {
+  /** Every slot is held, and the next three stages of whoever holds them fail. */
+  async function fail(desk: Desk, held: Map<string, Slot>, servers: readonly DeskServer[]) {
+    const failing = [...held].slice(0, 3);
+    for (const [job, { lease }] of failing) {
+      held.delete(job);
+      await desk.release(job, { lease, outcome: WRONG }, now());
+    }
+    expect(failing).toHaveLength(3);
+    desk.turns(servers, now());
+  }
+
+  test('is called once to ask again, unless it knows, and again when they go out another time', async () => {
+    const servers = [server('x', { slots: 4 }), server('elsewhere', { engine: 'e2' })];
+    const desk = makeDesk(null, now());
+    const { ask, held, turn, ends } = watch(desk);
+    for (let i = 0; i < 4; i++) await ask(wants(`h${i}`, { engine: 'e1' }), servers);
+    for (let i = 0; i < 3; i++) await ask(wants(`j${i}`, { engine: 'e1', since: now() + i }), servers);
+    expect(desk.adrift()).toEqual([]);
+    await fail(desk, held, servers);
+    expect(desk.adrift()).toEqual(['j0', 'j1', 'j2']);
+    expect(desk.adrift()).toEqual([]);
+    for (const job of ['j0', 'j1', 'j2', 'late'])
+      expect(await ask(wants(job, { engine: 'e1' }), servers)).toMatchObject({ kind: 'line', isDown: true });
+    expect(desk.adrift()).toEqual([]);
+    // while it is probed in vain nobody is called
+    await ends('h3', { kind: 'dropped' }, servers);
+    for (let i = 0; i < 3; i++) {
+      vi.setSystemTime(desk.dueAt(servers, now()) as number);
+      const [probe] = turn(servers);
+      expect(desk.adrift()).toEqual([]);
+      await ends(probe?.job as string, WRONG, servers);
+      await ask(wants(probe?.job as string, { engine: 'e1' }), servers);
+      expect(desk.adrift()).toEqual([]);
+    }
+    // well again, with more in line than it has slots, and out again
+    vi.setSystemTime(desk.dueAt(servers, now()) as number);
+    const [probe] = turn(servers);
+    await ends(probe?.job as string, DONE(), servers);
+    for (let i = 0; i < 3; i++) await ask(wants(`k${i}`, { engine: 'e1' }), servers);
+    expect([desk.adrift(), held.size, desk.size]).toEqual([[], 4, 2]);
+    await fail(desk, held, servers);
+    expect(desk.adrift()).toHaveLength(2);
+  });
+
+  test('is not called where another server that could take it is well', async () => {
+    const servers = [server('x', { slots: 3 }), server('y', { slots: 3 })];
+    const desk = makeDesk(null, now());
+    const { ask, held } = watch(desk);
+    for (let i = 0; i < 8; i++) await ask(wants(`j${i}`), servers);
+    const atX = new Map([...held].filter(([, { backend }]) => backend === 'x'));
+    await fail(desk, atX, servers);
+    expect(desk.view(servers, now()).servers.map(({ state }) => state)).toEqual(['out', 'full']);
+    expect(desk.adrift()).toEqual([]);
+  });
+});

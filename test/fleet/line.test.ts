@@ -7,6 +7,7 @@ const place = (job: string, more: Partial<Place> = {}): Place => ({
   job,
   account: 'a',
   group: 'g',
+  likeness: 'alike',
   tflops: 1,
   restTflops: 1,
   hasBegun: false,
@@ -31,6 +32,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = { g: ['all', 'g'], h:
 const anyPlace = fc.record({
   account: fc.constantFrom('a', 'b', 'c', 'd'),
   group: fc.constantFrom('g', 'h'),
+  likeness: fc.constantFrom('alike', 'other'),
   tflops: fc.integer({ min: 1, max: 10 }),
   hasBegun: fc.boolean(),
   since: fc.nat(50),
@@ -70,6 +72,11 @@ describe('whatever comes and goes', () => {
           expect(line.size).toBe(inside.size);
           const all = order(line);
           expect(all.map(({ job }) => job).toSorted()).toEqual([...inside.keys()].toSorted());
+          expect(new Set(line.likenesses('all'))).toEqual(new Set(all.map(({ likeness }) => likeness)));
+          const late = [...line.inOrder('all', new Set(['a', 'c']))].map(({ account }) => 'ac'.includes(account));
+          expect(late).toEqual(
+            all.map(({ account }) => 'ac'.includes(account)).toSorted((x, y) => Number(x) - Number(y)),
+          );
           for (const account of ['a', 'b', 'c', 'd']) {
             const own = all.filter((each) => each.account === account);
             const key = ({ hasBegun, since }: Place) => (hasBegun ? 0 : 1000) + since;

@@ -1,17 +1,26 @@
 /** A job in the line of its dispatcher: called, ended while its object sleeps, told twice of its slot. */
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { DispatcherObject } from '../../durable-objects/dispatcher.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
+import { newJobId } from '../../src/account/job-id.ts';
 import type { SlotRequest } from '../../src/fleet/slots.ts';
 import type { JobRecord } from '../../src/job/job.ts';
 import { needsOf } from '../../src/job/plan.ts';
 import { call, createJob, SMALL, watchAll } from './call.ts';
+import { enterJob } from './enter.ts';
 
 const SLOTS = 64;
 const FOX = { prompt: 'a fox', ...SMALL, preset: '7x', seed: 7 } as const;
-const dispatcher = env.DISPATCHERS.getByName('test/default') as unknown as DurableObjectStub<DispatcherObject>;
+const openDispatcher = (name: string) =>
+  env.DISPATCHERS.getByName(name) as unknown as DurableObjectStub<DispatcherObject>;
+let dispatcher = openDispatcher('test/default');
+/** The dispatcher begins anew. While somebody waits it is never put to sleep: it has a timer. */
+async function restartDispatcher(): Promise<void> {
+  await runInDurableObject(dispatcher, (_, state) => state.abort('ended by a test')).catch(() => {});
+  dispatcher = openDispatcher('test/default');
+}
 const stubOf = (id: string): DurableObjectStub<JobObject> => env.JOBS.getByName(id);
 const inLine = async (): Promise<number> =>
   (await dispatcher.demand()).lines.reduce((sum, { waiting }) => sum + waiting, 0);
@@ -155,7 +164,7 @@ test('a dispatcher that begins anew with a line keeps the slots that are held un
       { timeout: 15_000, interval: 1000 },
     )
     .toBe(true);
-  await evictDurableObject(dispatcher);
+  await restartDispatcher();
   const view = async () => (await dispatcher.demand()).servers.find(({ id: server }) => server === 'local')?.held;
   expect(await view()).toBe(0);
   // nobody has said yet that it holds a slot, and none is given
@@ -167,3 +176,71 @@ test('a dispatcher that begins anew with a line keeps the slots that are held un
   const events = await watchAll(id);
   expect(events.at(-1)?.type).toBe('done');
 }, 40_000);
+
+/** It has waited so long that its next look is minutes away. */
+const hasWaited = (id: string): Promise<void> =>
+  runInDurableObject(stubOf(id), async ({ rows }, { storage }) => {
+    rows.update({ busySince: Date.now() - 151_000, notBefore: Date.now() - 1 });
+    await storage.deleteAlarm();
+  });
+const isOver = (id: string) => runInDurableObject(stubOf(id), ({ rows }) => rows.record()?.room.name === 'done');
+/** Less than any alarm of a dispatcher, and than a lease. */
+const SOON = { timeout: 15_000 };
+
+test('a slot whose job is dead goes on as soon as its lease is over, without any alarm', async () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 26_000 });
+  await takeAllSlots();
+  vi.useRealTimers();
+  const { id } = await createJob(FOX);
+  await expect.poll(inLine).toBe(1);
+  await runInDurableObject(dispatcher, (_, { storage }) => storage.deleteAlarm());
+  await hasWaited(id);
+  await expect.poll(() => isOver(id), SOON).toBe(true);
+});
+
+test('a job whose place was not written is called by the dispatcher that begins anew', async () => {
+  await takeAllSlots();
+  const { id } = await createJob(FOX);
+  await expect.poll(inLine).toBe(1);
+  await hasWaited(id);
+  const request = { ...(requests.get(held[0]?.job as string) as SlotRequest), job: 'before' };
+  await runInDurableObject(dispatcher, (_, { storage }) => {
+    storage.kv.put('desk', { servers: [], line: [request], at: Date.now() });
+    storage.kv.put('behind', ['nobody', id]);
+  });
+  await restartDispatcher();
+  await dispatcher.demand();
+  await expect.poll(() => isOver(id), SOON).toBe(true);
+});
+
+test('a job whose servers all go out while it waits asks elsewhere at once', async () => {
+  await takeAllSlots();
+  const { id: first } = await createJob({ ...FOX, seed: 8 });
+  const row = await runInDurableObject(stubOf(first), ({ rows }) => rows.record() as JobRecord);
+  await call(`/v1/jobs/${first}`, { method: 'DELETE' });
+  const id = await newJobId(env.SIGNING_SECRET);
+  await enterJob(row.account, id);
+  const [local] = JSON.parse(env.BACKENDS) as { url: string }[];
+  const BACKENDS = JSON.stringify([local, { ...local, id: 'far', pool: 'far' }]);
+  const value = { ...env, BACKENDS, BACKEND_TOKEN_FAR: (env as { BACKEND_TOKEN_LOCAL?: string }).BACKEND_TOKEN_LOCAL };
+  const far = openDispatcher('test/far');
+  await runInDurableObject(stubOf(id), async (instance) => {
+    Object.defineProperty(instance, 'env', { value, configurable: true });
+    await instance.create({ ...row, id, deadlineSeconds: null, webhook: null });
+  });
+  await expect.poll(inLine).toBe(1);
+  await hasWaited(id);
+  await runInDurableObject(far, (instance) => {
+    Object.defineProperty(instance, 'env', { value, configurable: true });
+  });
+  const outcome = { kind: 'wrong', what: 'answered 500' } as const;
+  await runInDurableObject(dispatcher, (instance) =>
+    Promise.all(held.splice(0, 3).map(({ job, lease }) => instance.release(job, { lease, outcome }))),
+  );
+  await expect.poll(() => isOver(id), SOON).toBe(true);
+  const { stages } = row.plan;
+  await expect.poll(async () => (await far.demand()).servers[0]?.stages.done).toBe(stages.length);
+  // well again for whoever comes next
+  await runInDurableObject(dispatcher, (_, { storage }) => storage.kv.delete('desk'));
+  await restartDispatcher();
+});

@@ -113,14 +113,15 @@ class Pool {
   }
 }
 
-/** A job whose dispatchers these are, in this order. */
-function jobAt(...pools: readonly Pool[]) {
+/** A job whose dispatchers these are, in this order; it knows the servers that are `there`. */
+const jobAt = (...pools: readonly Pool[]) => jobThatKnows(() => true, ...pools);
+function jobThatKnows(isThere: (backend: string) => boolean, ...pools: readonly Pool[]) {
   const servers: Servers = {
     address: async () => null,
     dispatchers: () => pools.map(({ name }) => name),
     without: async () => null,
     hasOther: () => false,
-    isThere: () => true,
+    isThere,
     tagOf: async (account) => account,
     byId: () => null,
     all: () => [],
@@ -248,4 +249,42 @@ test('a line that is left is left before it is asked for again', async () => {
   await passes(60);
   expect(first.heard).toEqual(['ask', 'leave', 'ask']);
   expect(standsIn(pools)).toEqual(['p0']);
+});
+
+test('a slot that comes too late is given back, also while the job asks elsewhere', async () => {
+  const pools = [new Pool('p0'), new Pool('p1')] as const;
+  pools[0].way = { ask: 3200 };
+  pools[1].way = { ask: 400 };
+  const slots = jobAt(...pools);
+  expect(await slots.ask(wants())).toEqual({ kind: 'slot' });
+  expect(slots.held?.dispatcher).toBe('p1');
+  await expect.poll(() => pools[0].heard).toEqual(['ask', 'release']);
+  expect([...pools[0].holders]).toEqual([]);
+});
+
+test('so is one at a server that the job does not know', async () => {
+  const pools = [new Pool('p0'), new Pool('p1')] as const;
+  const slots = jobThatKnows((backend) => backend !== 'p0-server', ...pools);
+  expect(await slots.ask(wants())).toEqual({ kind: 'slot' });
+  expect(slots.held?.dispatcher).toBe('p1');
+  await expect.poll(() => pools[0].heard).toEqual(['ask', 'release']);
+});
+
+test("a slot that has become another job's is held no longer: what comes of the stage is told to nobody", async () => {
+  const pool = new Pool('p0');
+  const slots = jobAt(pool);
+  await slots.ask(wants());
+  await slots.renew(wants());
+  expect(slots.held?.dispatcher).toBe('p0');
+  const lease = Number(slots.held?.lease);
+  await pool.desk.release('me', { lease, outcome: { kind: 'dropped' } }, Date.now());
+  pool.holders.delete('me');
+  await pool.desk.ask(asks('next'), pool.servers, Date.now());
+  pool.giveOut();
+  await slots.renew(wants());
+  expect(slots.held).toMatchObject({ dispatcher: null, backend: 'p0-server', lease });
+  slots.done(DONE, null);
+  await slots.end([]);
+  expect(pool.heard).toEqual(['ask']);
+  expect([...pool.holders.keys()]).toEqual(['next']);
 });
