@@ -58,7 +58,7 @@ export interface StageSender {
 
 type Parts = Pick<
   JobParts,
-  'rows' | 'alarm' | 'slots' | 'progress' | 'limits' | 'row' | 'append' | 'notify' | 'tellServers' | 'fail'
+  'rows' | 'alarm' | 'servers' | 'slots' | 'progress' | 'limits' | 'row' | 'append' | 'notify' | 'tellServers' | 'fail'
 >;
 
 export function makeStageSender(parts: Parts): StageSender {
@@ -77,10 +77,14 @@ export function makeStageSender(parts: Parts): StageSender {
     now: number,
   ): boolean {
     const left = giveUpOthers(rows, { stage, backend, stageId });
-    for (const sent of left) addLetter(rows, forget(sent), now);
+    // under another name of the same server it is this very request
+    const told = left.filter((sent) => sent.stageId !== stageId || !parts.servers.areOne(sent.backend, backend));
+    for (const sent of told) addLetter(rows, forget(sent), now);
+    for (const sent of readAttempts(rows))
+      if (parts.servers.areOne(sent.backend, backend)) removeForget(rows, sent.backend, stageId);
     removeForget(rows, backend, stageId);
     beginAttempt(rows, { backend, stageId, stage, number, isPlain });
-    return left.length > 0;
+    return told.length > 0;
   }
 
   /** Stores that the request goes out; returns whether a server is to be told to stop. */

@@ -48,6 +48,8 @@ export interface Servers {
   without(request: Undispatched): Promise<Slot | null>;
   /** Whether a server that is none of these is configured for a model in the regions. */
   hasOther(ids: readonly string[], model: string, regions: readonly string[]): boolean;
+  /** Whether two backends lead to the same server. */
+  areOne(one: string, other: string): boolean;
   /** Whether a server of this id is configured. */
   isThere(id: string): boolean;
   /** The account as stage servers and dispatchers know it: not who it is. */
@@ -151,6 +153,10 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
       const unfit = servers.map((server) => ({ id: server.backend.id, why: fitOf(server, needs, engine).why }));
       logLine('no_server', { job_id: job, unfit: JSON.stringify(unfit) });
       return null;
+    },
+    areOne(one, other) {
+      const [a, b] = [one, other].map((id) => open()?.backends.find((backend) => backend.id === id));
+      return one === other || (a !== undefined && b !== undefined && a.url === b.url && a.binding === b.binding);
     },
     hasOther: (ids, model, regions) =>
       backendsIn(regions, backendsFor(model)).some(({ id, weight }) => weight > 0 && !ids.includes(id)),

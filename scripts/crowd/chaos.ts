@@ -17,7 +17,7 @@ export type Blow = (typeof BLOWS)[number];
 
 /** Longest that one blow lasts. */
 const LONGEST_MS = 8_000;
-const PAUSE_MS = { least: 500, most: 4_000 } as const;
+const PAUSE_MS = { least: 1_000, most: 14_000 } as const;
 
 /** Blows that the Worker does not outlive. */
 const OF_WORKER: readonly Blow[] = ['kill_worker', 'configure'];

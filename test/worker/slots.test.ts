@@ -121,6 +121,7 @@ function jobThatKnows(isThere: (backend: string) => boolean, ...pools: readonly 
     dispatchers: () => pools.map(({ name }) => name),
     without: async () => null,
     hasOther: () => false,
+    areOne: (one, other) => one === other,
     isThere,
     tagOf: async (account) => account,
     byId: () => null,
