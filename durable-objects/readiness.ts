@@ -1,6 +1,6 @@
 /** Whether a stage of a job may go out: its account lets it begin, and there is a slot for it. */
 import type { StageUsage } from '../src/billing/receipt.ts';
-import { describeFailure } from '../src/job/failures.ts';
+import { describeFailure, type Fault, reasonOf } from '../src/job/failures.ts';
 import type { JobRecord } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
 import { needsOf } from '../src/job/plan.ts';
@@ -24,6 +24,8 @@ export interface Readiness {
    * how it has ended. The slot is asked for, unless it was before.
    */
   of(row: JobRecord, stage: number, askedBefore: Promise<Asked> | null): Promise<number | null>;
+  /** A stage came to nothing by this fault: where its wait for a slot ends without one, that is why. */
+  noteFault(stage: number, fault: Fault): void;
   /** What a stage asks of the dispatchers, after the stages of `usage`. */
   wantedFor(row: JobRecord, stage: number, usage: readonly StageUsage[]): Wanted;
   /** A job that comes again has to ask its account anew. */
@@ -36,6 +38,7 @@ export function makeReadiness(parts: Parts): Readiness {
   const { rows, slots } = parts;
   /** its account has said that it may begin */
   let isConfirmed = false;
+  let last: { readonly stage: number; readonly fault: Fault } | null = null;
 
   async function of(row: JobRecord, stage: number, askedBefore: Promise<Asked> | null): Promise<number | null> {
     const asked = askedBefore ?? slots.ask(wantedFor(row, stage, readableUsage(rows)));
@@ -56,7 +59,8 @@ export function makeReadiness(parts: Parts): Readiness {
     const now = Date.now();
     const waits = whileWaiting(row, stage, line, { patience: parts.limits(), now });
     if (!waits) {
-      parts.fail(row, 'no_capacity', describeFailure({ reason: 'no_server' }));
+      const fault: Fault = last?.stage === stage ? last.fault : { reason: 'no_server' };
+      parts.fail(row, reasonOf(fault), describeFailure(fault));
       return 0;
     }
     // nobody could take it, whoever was free: somebody has to look
@@ -123,9 +127,13 @@ export function makeReadiness(parts: Parts): Readiness {
 
   return {
     of,
+    noteFault(stage, fault) {
+      last = { stage, fault };
+    },
     wantedFor,
     forget() {
       isConfirmed = false;
+      last = null;
     },
   };
 }

@@ -314,6 +314,7 @@ export function makeWalk(parts: JobParts): Walk {
     if (row.room.name !== 'stage' || !standsAt(parts.row, row, row.attempt + (isSent ? 1 : 0))) return;
     parts.progress.flush();
     const { stage } = row.room;
+    readiness.noteFault(stage, fault);
     const at = readAttempts(rows).at(-1)?.backend ?? '';
     if (isSent) logLine('stage_failed', { job_id: row.id, backend: at, stage, attempt: row.tries + 1, ...fault });
     const { reported, faultsThere } = metSoFar(rows, stage);
