@@ -49,6 +49,7 @@ export default defineConfig({
       project('account', 'pure'),
       project('fleet', 'pure', { exclude: ['test/fleet/crowd/**'] }),
       project('job', 'pure'),
+      project('doors', 'pure'),
       project('scripts', 'pure'),
       // the objects' own classes run in Node there
       project('billing', 'pure', {

@@ -2,7 +2,14 @@
 import { z } from '@hono/zod-openapi';
 import { MAX_USER } from '../billing/spending.ts';
 import { readTariff } from '../billing/tariff.ts';
-import { chooseModel, type Draft, type DraftTools, draftRequest, type RequestInput } from '../job/plan-request.ts';
+import {
+  chooseModel,
+  type Draft,
+  type DraftTools,
+  draftRequest,
+  RANDOM_SEED,
+  type RequestInput,
+} from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import { SELECTIONS } from '../numerics/select.ts';
 import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
@@ -40,10 +47,10 @@ export const jobBody = z
     height: z.int().positive().optional(),
     seed: z
       .int()
-      .min(0)
+      .min(RANDOM_SEED)
       .max(MAX_SEED)
       .optional()
-      .openapi({ description: 'drawn at random when absent; always echoed' }),
+      .openapi({ description: 'drawn at random when absent or -1; always echoed' }),
     preset: z.string().min(1).max(MAX_NAME).optional().openapi({
       description: '`plain`, or one of the model’s presets; the last that the model lists when absent',
       example: '7x',

@@ -21,6 +21,8 @@ import { atSpeed, fastestSchedule } from './speed.ts';
 
 const DEFAULT_QUALITY = 90;
 const NUM_SEEDS = 2 ** 32;
+/** How many tools write a seed that is to be drawn. */
+export const RANDOM_SEED = -1;
 
 /** What a caller says about a picture. The shapes are checked already, the meaning is not. */
 export interface RequestInput extends ScheduleInput {
@@ -28,7 +30,7 @@ export interface RequestInput extends ScheduleInput {
   readonly negative_prompt?: string | undefined;
   readonly width?: number | undefined;
   readonly height?: number | undefined;
-  /** 0 … 2³² - 1 */
+  /** 0 … 2³² - 1; -1, as without one: drawn at random */
   readonly seed?: number | undefined;
   /** how many times less denoising than the plain run, at least; decides N */
   readonly speed?: number | undefined;
@@ -79,6 +81,15 @@ export interface DraftTools {
   readonly draw: () => number;
 }
 
+/** What a door says beside the request. */
+export interface DraftOptions {
+  /** images, each a job of its own; 1 when absent */
+  readonly count?: number;
+  readonly previews?: JobRequest['previews'];
+  /** warnings of its own: what of the caller's words is not as they say */
+  readonly notes?: readonly string[];
+}
+
 /** The model of this id or alias; the first one where none is named. Refuses `model`. */
 export function chooseModel(models: readonly ModelFacts[], name: string | undefined): Planned<ModelFacts> {
   const value = resolveModel(models, name);
@@ -95,10 +106,7 @@ export function draftRequest(
   input: RequestInput,
   facts: ModelFacts,
   tools: DraftTools,
-  {
-    count = 1,
-    previews = everyStage(input),
-  }: { readonly count?: number; readonly previews?: JobRequest['previews'] } = {},
+  { count = 1, previews = everyStage(input), notes = [] }: DraftOptions = {},
 ): Planned<Draft> {
   const format = input.output_format ?? 'png';
   if (input.quality !== undefined && format === 'png')
@@ -117,7 +125,7 @@ export function draftRequest(
     negativePrompt: input.negative_prompt ?? '',
     guidance: input.guidance ?? facts.guidance?.default ?? null,
     ...size,
-    seed: input.seed ?? tools.draw(),
+    seed: input.seed === undefined || input.seed === RANDOM_SEED ? tools.draw() : input.seed,
     schedule: schedule.value,
     isOwnSchedule: isOwn(input),
     solver,
@@ -158,8 +166,10 @@ export function draftRequest(
         const found = search ? search.value.find(memo) : request;
         const fitting = search ? outlineOf(found, facts) : outline.value;
         const own = price && tools.tariff && priceOf(tools.tariff, facts.id, fitting.toPrice);
+        const complete = completePlan(found, fitting, facts, memo);
         const plan = {
-          ...completePlan(found, fitting, facts, memo),
+          ...complete,
+          warnings: [...notes, ...complete.warnings],
           price: own && { ...own, quoted: (price as Price).quoted },
         };
         return Array.from({ length: count }, (_, i) => ({

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { JobRequest } from '../../src/job/job.ts';
 import { modelShift } from '../../src/job/model-shift.ts';
 import { needsOf, viewPlan } from '../../src/job/plan.ts';
-import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
+import { type DraftOptions, draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import { defaultPreset, PRESETS, presetsFor, usualPresetsFor } from '../../src/job/presets.ts';
 import { chooseSchedule, type ScheduleInput } from '../../src/job/schedule-request.ts';
 import { amplitudeRanges } from '../../src/numerics/restart-amplitude.ts';
@@ -528,6 +528,25 @@ describe('upsampling', () => {
     ],
   ])('of a model with %j is refused for %j', (modes, input, field, got, rule) => {
     expect(planned(modes, input)).toEqual({ ok: false, refusal: { field, value: got, rule } });
+  });
+});
+
+describe('a draft', () => {
+  const tools = { allowEngineChange: false, tariff: null, draw: () => 41 };
+  const jobsOf = (input: Partial<RequestInput>, options: DraftOptions = {}) =>
+    value(draftRequest({ prompt: 'a fox', preset: '7x', ...input }, FLUX, tools, options)).plan(new Map());
+
+  test('draws a seed where none is given, and for -1', () => {
+    const seedOf = (input: Partial<RequestInput>) => jobsOf(input)[0]!.request.seed;
+    expect([seedOf({}), seedOf({ seed: -1 }), seedOf({ seed: 0 }), seedOf({ seed: 7 })]).toEqual([41, 41, 0, 7]);
+    expect(jobsOf({ seed: -1 }, { count: 2 }).map(({ request }) => request.seed)).toEqual([41, 42]);
+  });
+
+  test('warns of what its door says before all else, on every job', () => {
+    const own = jobsOf({ prompt: '苹果' })[0]!.plan.warnings;
+    const notes = ['style is ignored: the models have no styles'];
+    for (const { plan } of jobsOf({ prompt: '苹果' }, { count: 2, notes }))
+      expect(plan.warnings).toEqual([...notes, ...own]);
   });
 });
 

@@ -428,7 +428,7 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
     ['a negative height', { prompt, height: -256 }, 'height'],
     ['a huge width', { prompt, width: 1e9 }, 'width, height'],
     ['a width that is no whole number', { prompt, width: 256.5 }, 'width'],
-    ['a negative seed', { prompt, seed: -1 }, 'seed'],
+    ['a seed below -1', { prompt, seed: -2 }, 'seed'],
     ['a seed over 32 bits', { prompt, seed: 2 ** 32 }, 'seed'],
     ['N = 0', { prompt, N: [0, 1, 1], e: [0.2, 0.3, 1], r: 0.1 }, 'N'],
     ['N that is no whole number', { prompt, N: [1.5], e: [1] }, 'N'],
