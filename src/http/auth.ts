@@ -23,9 +23,9 @@ const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
 /** Longest wait for what an account says of a key. */
 const ACCOUNT_MS = 10_000;
 
-/** The key of a request; fal's client says `Key` where others say `Bearer`. */
+/** The key of a request; fal's clients say `Key` and Replicate's older ones `Token` where others say `Bearer`. */
 const bearer = (c: Context<AppEnv>): string | undefined =>
-  /^(?:Bearer|Key) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
+  /^(?:Bearer|Key|Token) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
 
 /** What the holder of a key hears that does not open. */
 export const KEY_FAULTS: Readonly<Record<KeyRefusal, string>> = {
