@@ -17,7 +17,7 @@ import { NOT_PAID } from '../start-jobs.ts';
 import { APP_PATHS, type AppPath, falRequest, paramsOf } from './body.ts';
 import { resultOf } from './result.ts';
 import { speakFal } from './speak.ts';
-import { addressOf, requestHeaders, type StartedRequest, startRequest } from './start.ts';
+import { addressOf, requestHeaders, type StartedRequest, startRequest, USER_TIMEOUT } from './start.ts';
 import { falError, falResult } from './views.ts';
 
 const BASE = '/fal/run/{owner}/{app}';
@@ -56,7 +56,7 @@ const notInTime = (request: OneRequest, code: string, detail: string): Problem =
     status: 504,
     code,
     detail,
-    headers: { ...requestHeaders(request), 'x-fal-request-timeout-type': 'user' },
+    headers: { ...requestHeaders(request), ...USER_TIMEOUT },
   });
 
 /**
