@@ -41,6 +41,7 @@ function errorType(status: ProblemFields['status']): string {
     case 412:
     case 413:
     case 415:
+    case 416:
     case 422:
       return 'invalid_request_error';
     case 500:

@@ -79,8 +79,11 @@ const READS: Readonly<Record<string, ReadKind>> = {
   'GET /v1/usage': 'lists',
 };
 
-const routeOf = (method: string, path: string): string =>
-  `${method === 'HEAD' ? 'GET' : method} ${path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')}`;
+/** HEAD is asked as GET, and the image by a file name as the image. */
+function routeOf(method: string, path: string): string {
+  const named = path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}').replace(/(\/image)\.\w+$/, '$1');
+  return `${method === 'HEAD' ? 'GET' : method} ${named}`;
+}
 
 /** What a route counts as among the questions of a key; null: it asks nothing that is counted. */
 export function readOf(method: string, path: string): ReadKind | null {
