@@ -12,7 +12,9 @@ import {
 import { PLAIN, type PresetFacts, usualPresetsFor } from '../job/presets.ts';
 import { type Planned, type Refusal, refuse, type ScheduleInput } from '../job/schedule-request.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
+import type { Size } from '../numerics/grid.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
+import { askedSize } from './any-size.ts';
 
 const DEFAULT_COMPRESSION = 100;
 
@@ -97,22 +99,32 @@ export function draftImages(
     return refuse('output_compression', compression, 'belongs to webp and jpeg; png is lossless');
   const schedule = scheduleOf(body, model.value);
   if (!schedule.ok) return schedule;
-  const [, width, height] = SIZE.exec(body.size ?? '') ?? [];
+  const size = askedSize(readSize(body.size), { name: body.model, models, facts: model.value, tools });
   const { on_disconnect: _, ...options } = body.ralu ?? {};
   const input: RequestInput = {
     prompt: body.prompt,
     negative_prompt: body.negative_prompt,
     ...options,
     ...schedule.value,
-    ...(width && height && { width: Number(width), height: Number(height) }),
+    ...size.input,
     seed: body.seed,
     guidance: body.guidance,
     output_format: format,
     // 0 is as good as 1: the encoders begin there
     ...(format !== 'png' && { quality: Math.max(1, compression) }),
   };
-  const planned = draftRequest(input, model.value, tools, { count, previews: { count: partials, format } });
+  const planned = draftRequest(input, model.value, tools, {
+    count,
+    previews: { count: partials, format },
+    notes: size.notes,
+  });
   return renamed(planned, (field) => nameHere(field, body));
+}
+
+/** The pixels of a size as it is written; undefined for `auto`, and where none is asked for. */
+function readSize(size: string | undefined): Size | undefined {
+  const [, width, height] = SIZE.exec(size ?? '') ?? [];
+  return width && height ? { width: Number(width), height: Number(height) } : undefined;
 }
 
 /**
@@ -172,7 +184,7 @@ const OPTIONS: Readonly<Record<Exclude<keyof RaluOptions, 'on_disconnect'>, true
 
 /** Names that a field of the job has in this body, where it was the one that came. */
 function nameHere(field: string, { steps, quality, ralu }: ImageRequest): string {
-  if (['width', 'height', 'width, height'].includes(field)) return 'size';
+  if (['width', 'height', 'width, height', 'enlarge'].includes(field)) return 'size';
   if (field === 'quality') return 'output_compression';
   if (steps !== undefined && (field === 'N' || field === 'e')) return 'steps';
   if (field === 'preset' && quality && ralu?.preset === undefined) return 'quality';

@@ -128,9 +128,9 @@ export function methodOf(receipts: readonly Receipt[]) {
 type Asked = Pick<ImageRequest, 'quality' | 'safety_identifier'>;
 
 /** The fields that every image event and the answer share. */
-function commonFields({ quality, safety_identifier }: Asked, { width, height, output_format }: JobView) {
+function commonFields({ quality, safety_identifier }: Asked, { width, height, enlarged, output_format }: JobView) {
   return {
-    size: `${width}x${height}`,
+    size: enlarged?.to ?? `${width}x${height}`,
     quality: quality ?? 'auto',
     background: 'opaque' as const,
     output_format,
@@ -151,7 +151,7 @@ export function viewAnswer(
     data: [...data],
     ...commonFields(asked, first),
     usage: usageOf(receipts),
-    ralu: methodOf(receipts),
+    ralu: { ...methodOf(receipts), enlarged: first.enlarged },
   };
 }
 
@@ -240,7 +240,7 @@ export function viewCompleted(
     b64_json,
     usage: usageOf([receipt]),
     image_index,
-    ralu: methodOf([receipt]),
+    ralu: { ...methodOf([receipt]), enlarged: job.enlarged },
   };
 }
 

@@ -245,8 +245,7 @@ export const isWaitingOnly = ({ busySince, room }: Pick<JobRecord, 'busySince' |
 export const imageOf = ({ id, request }: JobRecord, numBytes: number): ImageView => ({
   url: `${jobPath(id)}/image`,
   format: request.format,
-  width: request.width,
-  height: request.height,
+  ...(request.enlarge ?? { width: request.width, height: request.height }),
   bytes: numBytes,
 });
 
