@@ -1,5 +1,6 @@
 /** A request for OpenAI's images in the words of a job. Pure. */
 
+import { isAlias } from '../fleet/models.ts';
 import type { Upsampling } from '../job/job.ts';
 import {
   chooseModel,
@@ -13,6 +14,7 @@ import { PLAIN, type PresetFacts, usualPresetsFor } from '../job/presets.ts';
 import { type Planned, type Refusal, refuse, type ScheduleInput } from '../job/schedule-request.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
+import { askedSize } from './any-size.ts';
 import { meaningOf, type OtherWords } from './openai-words.ts';
 
 const DEFAULT_COMPRESSION = 100;
@@ -100,25 +102,31 @@ export function draftImages(
   const format = body.output_format ?? preferred;
   if (compression !== DEFAULT_COMPRESSION && format === 'png')
     return refuse('output_compression', compression, 'belongs to webp and jpeg; png is lossless');
-  const meaning = meaningOf(body, model.value);
+  const isFree = tools.mayEnlarge === true && isAlias(models, body.model);
+  const meaning = meaningOf(body, model.value, isFree);
   if (!meaning.ok) return meaning;
-  const { count, steps, guidance, size, notes } = meaning.value;
+  const { count, steps, guidance, size: wanted, notes } = meaning.value;
   const schedule = scheduleOf({ ...body, steps }, model.value);
   if (!schedule.ok) return renamed(schedule, (field) => nameHere(field, body));
+  const size = askedSize(wanted, { name: body.model, models, facts: model.value, tools });
   const { on_disconnect: _, ...options } = body.ralu ?? {};
   const input: RequestInput = {
     prompt: body.prompt,
     negative_prompt: body.negative_prompt,
     ...options,
     ...schedule.value,
-    ...size,
+    ...size.input,
     seed: body.seed,
     guidance,
     output_format: format,
     // 0 is as good as 1: the encoders begin there
     ...(format !== 'png' && { quality: Math.max(1, compression) }),
   };
-  const planned = draftRequest(input, model.value, tools, { count, previews: { count: partials, format }, notes });
+  const planned = draftRequest(input, model.value, tools, {
+    count,
+    previews: { count: partials, format },
+    notes: [...notes, ...size.notes],
+  });
   return renamed(planned, (field) => nameHere(field, body));
 }
 
@@ -181,7 +189,8 @@ const OPTIONS: Readonly<Record<Exclude<keyof RaluOptions, 'on_disconnect'>, true
 function nameHere(field: string, body: ImageRequest): string {
   const { quality, ralu } = body;
   const steps = body.num_inference_steps === undefined ? 'steps' : 'num_inference_steps';
-  if (['width', 'height', 'width, height'].includes(field)) return body.width === undefined ? 'size' : field;
+  if (['width', 'height', 'width, height', 'enlarge'].includes(field))
+    return body.width === undefined ? 'size' : 'width, height';
   if (field === 'quality' && body.output_compression !== undefined) return 'output_compression';
   if (field === 'steps') return steps;
   if (body[steps] !== undefined && (field === 'N' || field === 'e')) return steps;

@@ -1,8 +1,10 @@
 /**
  * What tools say to OpenAI's address beside OpenAI's own words: those of Together, of gateways, of diffusers. Pure.
  */
+import { showSize } from '../job/enlarge.ts';
 import { nearestSize } from '../job/nearest-size.ts';
 import { type Planned, refuse } from '../job/schedule-request.ts';
+import type { Size } from '../numerics/grid.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { guidanceOf } from './guidance.ts';
 import { type IgnoredFields, ignoredIn } from './ignored.ts';
@@ -74,12 +76,15 @@ const SAME = [
   ['guidance', 'guidance_scale'],
 ] as const;
 
-/** What a body means in whichever words. Refuses the word that says something else than another. */
-export function meaningOf(body: Words, facts: ModelFacts): Planned<Meaning> {
+/**
+ * What a body means in whichever words. `isFree`: it may ask for any size. Refuses the word that says something else
+ * than another.
+ */
+export function meaningOf(body: Words, facts: ModelFacts, isFree: boolean): Planned<Meaning> {
   for (const [own, other] of SAME)
     if (body[own] !== undefined && body[other] !== undefined && body[own] !== body[other])
       return refuse(other, body[other], `says another thing than ${own}: send one of them`);
-  const size = sizeOf(body, facts);
+  const size = sizeOf(body, facts, isFree);
   if (!size.ok) return size;
   const scale = guidanceOf('guidance_scale', body.guidance_scale, facts);
   return {
@@ -101,7 +106,7 @@ const sized = (size: Meaning['size'], notes: readonly string[] = []): Planned<Si
 });
 
 /** The pixels that a body asks for. A ratio is met as nearly as the model can. */
-function sizeOf(body: Words, facts: ModelFacts): Planned<SizeMeant> {
+function sizeOf(body: Words, facts: ModelFacts, isFree: boolean): Planned<SizeMeant> {
   const { width, height, aspect_ratio: ratio, image_size } = body;
   const [, wide, high] = SIZE.exec(body.size ?? '') ?? [];
   const hasSides = width !== undefined || height !== undefined;
@@ -122,15 +127,13 @@ function sizeOf(body: Words, facts: ModelFacts): Planned<SizeMeant> {
   const shape = across ? Number(across) / Number(down) : first.width / first.height;
   const area = image_size === undefined ? first.width * first.height : SIDE_OF[image_size] ** 2;
   const wanted = ofShape(shape, area);
+  if (isFree && image_size !== undefined) return sized(wanted);
   const made = nearestSize(wanted, facts);
   const isAlike = Math.abs(Math.log(made.width / made.height / shape)) < ALIKE;
-  const isMet = isAlike && (image_size === undefined || nameOf(made) === nameOf(wanted));
-  const asked = image_size === undefined ? ratio : nameOf(wanted);
-  return sized(made, isMet ? [] : [`the picture is ${nameOf(made)}: the model makes no size nearer to ${asked}`]);
+  const isMet = isAlike && (image_size === undefined || showSize(made) === showSize(wanted));
+  const asked = image_size === undefined ? ratio : showSize(wanted);
+  return sized(made, isMet ? [] : [`the picture is ${showSize(made)}: the model makes no size nearer to ${asked}`]);
 }
-
-type Size = ModelFacts['sizes'][number];
-const nameOf = ({ width, height }: Size): string => `${width}x${height}`;
 
 /** The size of a shape (width over height) and so many pixels, as tools reckon it. */
 export function ofShape(shape: number, area: number): Size {

@@ -128,9 +128,9 @@ export function methodOf(receipts: readonly Receipt[]) {
 type Asked = Pick<ImageRequest, 'quality' | 'safety_identifier'>;
 
 /** The fields that every image event and the answer share. */
-function commonFields({ quality, safety_identifier }: Asked, { width, height, output_format }: JobView) {
+function commonFields({ quality, safety_identifier }: Asked, { width, height, enlarged, output_format }: JobView) {
   return {
-    size: `${width}x${height}`,
+    size: enlarged?.to ?? `${width}x${height}`,
     quality: quality ?? 'auto',
     background: 'opaque' as const,
     output_format,
@@ -153,7 +153,7 @@ export function viewAnswer(
     ...(method.warnings.length > 0 && { warnings: method.warnings }),
     ...commonFields(asked, first),
     usage: usageOf(receipts),
-    ralu: method,
+    ralu: { ...method, enlarged: first.enlarged },
   };
 }
 
@@ -182,13 +182,18 @@ export function viewTask(id: string, jobs: readonly JobView[], answer: ReturnTyp
     object: 'image.generation' as const,
     status: answer ? ('completed' as const) : statusOf(jobs),
     // percent
-    progress: Math.floor((100 * sum(jobs.map(progressOf))) / jobs.length),
+    progress: Math.floor((100 * sum(jobs.map((job) => progressOf(job)))) / jobs.length),
     error: lost ? viewError(failureOf(lost)) : null,
     ...(answer ?? {
       created: first.created_at,
       data: [],
       ...(warnings.length > 0 && { warnings }),
-      ralu: { job_id: first.id, job_ids: jobs.map(({ id }) => id), seeds: jobs.map(({ seed }) => seed) },
+      ralu: {
+        job_id: first.id,
+        job_ids: jobs.map(({ id }) => id),
+        seeds: jobs.map(({ seed }) => seed),
+        enlarged: first.enlarged,
+      },
     }),
   };
 }
@@ -278,7 +283,7 @@ export function viewCompleted(
     b64_json,
     usage: usageOf([receipt]),
     image_index,
-    ralu: methodOf([receipt]),
+    ralu: { ...methodOf([receipt]), enlarged: job.enlarged },
   };
 }
 

@@ -32,6 +32,10 @@ export function servedBy({ backend, list }: KnownServer, { model, digest }: { mo
   return list?.models.find((facts) => facts.id === model && facts.digest === digest) ?? null;
 }
 
+/** Whether a name is another one for a model than its own id. */
+export const isAlias = (models: readonly ModelFacts[], name: string | undefined): boolean =>
+  name !== undefined && models.every(({ id }) => id !== name) && resolveModel(models, name) !== null;
+
 /** The model a caller names, by id or alias; the first one when none is named. */
 export function resolveModel(models: readonly ModelFacts[], name: string | undefined): ModelFacts | null {
   if (name === undefined) return models[0] ?? null;

@@ -19,6 +19,11 @@ export interface Env extends JobEnv, DemandEnv {
   readonly MODEL_ALIASES: string;
   /** where its stage servers stand, as JSON (src/fleet/regions.ts); empty: it names no regions */
   readonly REGIONS?: string;
+  /**
+   * `aliases`, as when absent: a model that is named by an alias makes any size, from the nearest that it has. `off`:
+   * every picture has a size that its model makes
+   */
+  readonly ENLARGE?: string;
   /** `true`: the stages of a job may run on different engine classes unless its request says otherwise */
   readonly ALLOW_ENGINE_CHANGE: string;
   /** what work costs, as JSON (src/billing/tariff.ts); empty: nothing is charged */

@@ -288,6 +288,7 @@ const JOB: LinkedJob = {
   prompt: 'a fox',
   width: 1024,
   height: 1024,
+  enlarged: null,
   seed: 7,
   preset: '7x',
   output_format: 'png',

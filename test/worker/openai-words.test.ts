@@ -10,7 +10,7 @@ import { FLUX, SD3, value } from '../job/requests.ts';
 
 const WIDE = { ...FLUX, sizes: [...FLUX.sizes, { width: 1344, height: 768 }] };
 const NO_GUIDANCE = { ...FLUX, guidance: null };
-const tools: DraftTools = { draw: () => 42, allowEngineChange: false, tariff: null };
+const tools: DraftTools = { draw: () => 42, allowEngineChange: false, mayEnlarge: true, tariff: null };
 const read = (body: object): ImageRequest => imageBody.parse({ prompt: 'a fox', ...body });
 const planned = (body: object, facts = FLUX) => {
   const draft = value(draftImages(read(body), [facts], tools));
@@ -135,5 +135,30 @@ describe('an address that is not here', () => {
 
   it('is not repeated at length', () => {
     expect(elsewhere(`/chat/${'x'.repeat(1000)}`)?.detail.length).toBeLessThan(200);
+  });
+});
+
+describe('a size that the model does not make', () => {
+  const sizeOf = (body: object) => {
+    const [job] = planned(body);
+    return [job?.request.width, job?.request.height, job?.request.enlarge];
+  };
+
+  it('an alias makes from the nearest, in whichever words it is asked for', () => {
+    const enlarged = [1024, 1024, { width: 512, height: 512 }];
+    for (const body of [{ size: '512x512' }, { width: 512, height: 512 }])
+      expect(sizeOf({ model: 'flux', ...body })).toEqual(enlarged);
+    expect(sizeOf({ model: 'flux', image_size: '2K', aspect_ratio: '1:1' })).toEqual([
+      1280,
+      1280,
+      { width: 2048, height: 2048 },
+    ]);
+  });
+
+  it('a model by its own id refuses, and tells what it makes of 2K', () => {
+    expect(refusalOf({ model: 'flux-1-dev', size: '512x512' })?.field).toBe('size');
+    expect(planned({ model: 'flux-1-dev', image_size: '2K' })[0]?.plan.warnings).toEqual([
+      'the picture is 1280x1280: the model makes no size nearer to 2048x2048',
+    ]);
   });
 });
