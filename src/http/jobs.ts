@@ -1,11 +1,13 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
 import { resolveModel } from '../fleet/models.ts';
 import type { JobSummary, JobView, Quote } from '../job/job.ts';
 import { type LinkedJob, type Links, prefixOf } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { PlannedJob } from '../job/plan-request.ts';
 import { jobPath, summarize, viewQuote } from '../job/view.ts';
+import type { ImageFormat } from '../stage/contract.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callJob, callObject } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
@@ -140,11 +142,22 @@ const getImage = createRoute({
   request: { params: idParam, query: token },
   responses: {
     200: { description: 'Encoded image' },
+    206: { description: 'The part of it that Range names' },
     304: { description: 'If-None-Match or If-Modified-Since says that the caller has it' },
     409: { description: 'There is no image, or none yet' },
     412: { description: 'If-Match or If-Unmodified-Since asks for another' },
+    416: { description: 'Range names nothing of it' },
   },
 });
+/** The same by a file name, as links to it have it: nobody makes such an address himself. */
+const getFile = (extension: string) =>
+  createRoute({ ...getImage, path: `${getImage.path}.${extension}` as const, hide: true });
+const EXTENSIONS: readonly (readonly [extension: string, format: ImageFormat])[] = [
+  ['png', 'png'],
+  ['webp', 'webp'],
+  ['jpeg', 'jpeg'],
+  ['jpg', 'jpeg'],
+];
 const cancelJob = createRoute({
   method: 'post',
   path: '/v1/jobs/{id}/cancel',
@@ -239,8 +252,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     return c.body(events, 200, STREAM_HEADERS);
   });
 
-  app.openapi(getImage, async (c) => {
-    const id = await jobId(c, c.req.valid('param').id);
+  const showImage = async (c: Context<AppEnv>, name: string, asked: ImageFormat | null) => {
+    const id = await jobId(c, name);
     const owner = await ownerOrLink(c, id, 'image');
     const job = await callJob(c.env, id, (stub) => stub.view(owner));
     if (!job) throw jobNotFound(id);
@@ -250,8 +263,18 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         code: 'image_not_ready',
         detail: `Job ${id} has no image: it is ${job.status}.`,
       });
-    return sendImage(c, id, job.image.format);
-  });
+    const { format } = job.image;
+    if (asked !== null && asked !== format)
+      throw new Problem({
+        status: 404,
+        code: 'no_such_image',
+        detail: `The image of job ${id} is image.${format}; there is no image.${asked}.`,
+      });
+    return sendImage(c, id, format);
+  };
+  app.openapi(getImage, async (c) => showImage(c, c.req.valid('param').id, null));
+  for (const [extension, format] of EXTENSIONS)
+    app.openapi(getFile(extension), async (c) => showImage(c, c.req.valid('param').id, format));
 
   app.openapi(cancelJob, async (c) => {
     const id = await jobId(c, c.req.valid('param').id);

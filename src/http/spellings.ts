@@ -26,24 +26,37 @@ export const anyCase = <const T extends readonly [string, ...string[]]>(words: T
 export const FORMATS = ['png', 'webp', 'jpeg'] as const satisfies readonly ImageFormat[];
 export const JPG = { jpg: 'jpeg' } as const;
 
+/** A word in lower case; empty, as tools send it for what was not chosen, is absent. */
+const readWord = (value: unknown): unknown =>
+  typeof value === 'string' ? value.trim().toLowerCase() || undefined : value;
+
 /**
- * One of some lower-case words or of their other names, in any case; empty, as tools send it for what was not chosen,
- * is absent.
+ * One of some lower-case words or of their other names, in any case; empty is absent.
  */
-export const anyWord = <const T extends readonly [string, ...string[]]>(
-  words: T,
-  others: Readonly<Record<string, T[number]>> = {},
-) => {
+export const anyWord = <const W extends string>(words: readonly W[], others: Readonly<Record<string, W>> = {}) => {
   const read = (value: unknown): unknown => {
-    if (typeof value !== 'string') return value;
-    const word = value.trim().toLowerCase();
-    return word === '' ? undefined : Object.hasOwn(others, word) ? others[word] : word;
+    const word = readWord(value);
+    return typeof word === 'string' && Object.hasOwn(others, word) ? others[word] : word;
   };
   return z
     .preprocess(read, z.enum(words).optional())
     .optional()
     .openapi({ type: 'string', enum: [...words, ...Object.keys(others)] });
 };
+
+/** Lower-case text of at most `max` characters that fits a rule, in any case; empty is absent. */
+export const anyText = (max: number, fits: (text: string) => boolean, rule: string) =>
+  z
+    .preprocess(readWord, z.string().max(max).refine(fits, rule).optional())
+    .optional()
+    .openapi({ type: 'string', maxLength: max });
+
+/** Text; empty is absent. */
+export const textOrEmpty = (max: number) =>
+  z
+    .preprocess((value) => (value === '' ? undefined : value), z.string().max(max).optional())
+    .optional()
+    .openapi({ type: 'string', maxLength: max });
 
 /** Fields that are taken whatever they hold. */
 export const ignoredFields = <T extends IgnoredFields>(fields: T) =>

@@ -143,12 +143,21 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     const plans = draft.plan(memo);
     const planned = started.kind === 'again' ? plans.map((one, i) => atMost(one, started.held[i] ?? null)) : plans;
     const { regions, dispatcher } = admitted instanceof Problem ? { ...placed, dispatcher: null } : admitted;
+    const entered = started.kind === 'new' ? { enteredAt: started.enteredAt } : {};
     const hint = regions[0] === placed.regions[0] ? placed.hint : hintOf(offer, regions[0]);
     const created = await Promise.all(
       started.jobIds.map((id, i) => {
         const { request, plan } = asked(planned[i] as PlannedJob, started.jobIds, options.batch);
         // of several jobs the first tells their end
-        const ofJob = { request, plan, deadlineSeconds, webhook: i === 0 ? webhook : null, regions, dispatcher };
+        const ofJob = {
+          request,
+          plan,
+          deadlineSeconds,
+          webhook: i === 0 ? webhook : null,
+          regions,
+          dispatcher,
+          ...entered,
+        };
         const job: NewJob = { id, account: caller.account, ...ofJob };
         return callJob(env, id, (stub) => create(stub, job, withLogs), hint).then(orErased);
       }),

@@ -13,24 +13,30 @@ const ratioOf = ({ width, height }: Size): number => Math.log(width / height);
 const areaOf = ({ width, height }: Size): number => Math.log(width * height);
 
 /**
- * The size that a model makes whose aspect ratio is nearest to the wanted one, to 2 percent. Of several the smallest
- * that has as many pixels as wanted, or the largest where none has: a picture is rather made smaller than larger. Ratios and areas are
- * compared by their logarithms, so twice as wide is as far as twice as high. Sizes that stages can run on come first,
- * because the others have the plain run alone.
+ * The size that a model makes whose aspect ratio is nearest to the wanted one, to 2 percent. Of several one that stages
+ * can run on, because the others have the plain run alone; of these the smallest that has as many pixels as wanted, or
+ * the largest where none has: a picture is rather made smaller than larger. Ratios and areas are compared by their
+ * logarithms, so twice as wide is as far as twice as high.
  *
  * Laws: the result is a size that the model makes; a size that the model makes and can run stages on is its own; a
  * wanted size that is turned by a quarter gives the turned one, where the model makes both.
  */
 export function nearestSize(wanted: Size, facts: Pick<ModelFacts, 'sizes' | 'size_rule' | 'token_pixels'>): Size {
-  const all = candidates(wanted, facts);
-  const staged = all.filter((size) => canBeStaged(size, facts.token_pixels));
-  return (staged.length > 0 ? staged : all).reduce((best, size) => (isNearer(size, best, wanted) ? size : best));
+  return candidates(wanted, facts).reduce((best, size) =>
+    isNearer(size, best, { wanted, tokenPixels: facts.token_pixels }) ? size : best,
+  );
 }
 
-function isNearer(size: Size, best: Size, wanted: Size): boolean {
+function isNearer(
+  size: Size,
+  best: Size,
+  { wanted, tokenPixels }: { readonly wanted: Size; readonly tokenPixels: number },
+): boolean {
   // in whole steps, so that the order of the candidates decides nothing
   const off = (one: Size): number => Math.floor(Math.abs(ratioOf(one) - ratioOf(wanted)) / ALIKE + EPSILON);
   if (off(size) !== off(best)) return off(size) < off(best);
+  const isStaged = (one: Size): boolean => canBeStaged(one, tokenPixels);
+  if (isStaged(size) !== isStaged(best)) return isStaged(size);
   const holds = (one: Size): boolean => one.width * one.height >= wanted.width * wanted.height;
   if (holds(size) !== holds(best)) return holds(size);
   return Math.abs(areaOf(size) - areaOf(wanted)) < Math.abs(areaOf(best) - areaOf(wanted)) - EPSILON;

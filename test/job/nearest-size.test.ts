@@ -37,8 +37,9 @@ describe('the nearest size', () => {
     expect(nearest('16x16', squares)).toBe('256x256');
   });
 
-  it('is one that stages run on, unless there is none', () => {
+  it('of one ratio is one that stages run on, unless there is none', () => {
     expect(nearest('496x496', sizes('496x512', '512x512', '496x496'))).toBe('512x512');
+    expect(nearest('1792x1024', sizes('1024x1024', '1360x768'))).toBe('1360x768');
     expect(nearest('480x480', sizes('464x464', '496x496'))).toBe('496x496');
   });
 

@@ -51,9 +51,11 @@ describe('the document', () => {
   test('names what the conditions of a request for the image can come to', () => {
     expect(Object.keys(document.paths['/v1/jobs/{id}/image']?.get?.responses ?? {})).toEqual([
       '200',
+      '206',
       '304',
       '409',
       '412',
+      '416',
     ]);
   });
 
