@@ -63,12 +63,16 @@ const notInTime = (request: OneRequest, code: string, detail: string): Problem =
  * The request once it has ended. Throws a 504 Problem where it has not begun within its own time, and is stopped then;
  * and where it is not done when nobody can be expected to wait longer, and goes on.
  */
-async function ended(c: Context<AppEnv>, at: AppPath, { request, startSeconds }: StartedRequest): Promise<OneRequest> {
+async function ended(
+  c: Context<AppEnv>,
+  { request, startSeconds }: StartedRequest,
+  { at, runMs }: { readonly at: AppPath; readonly runMs: number },
+): Promise<OneRequest> {
   const { account } = c.var.caller;
   const { id, first, jobs } = request;
   const ids = jobs.map((job) => job.id);
-  const until = Date.now() + RUN_MS;
-  if (startSeconds !== null && startSeconds * 1000 < RUN_MS) {
+  const until = Date.now() + runMs;
+  if (startSeconds !== null && startSeconds * 1000 < runMs) {
     await waitForJobs(c.env, account, ids, startSeconds * 1000);
     const now = await findRequest(c, id);
     if (now.status === 'queued') {
@@ -80,7 +84,7 @@ async function ended(c: Context<AppEnv>, at: AppPath, { request, startSeconds }:
   await waitForJobs(c.env, account, ids, until - Date.now());
   const found = await findRequest(c, id);
   if (hasEnded(found)) return found;
-  const detail = `Request ${id} is not done after ${RUN_MS / 1000} s and goes on: its result will be at ${addressOf(c, at, found)}.`;
+  const detail = `Request ${id} is not done after ${runMs / 1000} s and goes on: its result will be at ${addressOf(c, at, found)}.`;
   throw notInTime(found, 'request_timeout', detail);
 }
 
@@ -103,7 +107,8 @@ async function writePictures(c: Context<AppEnv>, { id, jobs }: OneRequest, write
   await send({ detail, error_type: code, message: detail, request_id: id });
 }
 
-export function routeFalRun(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
+/** `runMs`: the longest wait for a result. */
+export function routeFalRun(app: OpenAPIHono<AppEnv>, memo: FitMemo, runMs = RUN_MS): void {
   // before the runs: `stream` is the last part of a path of theirs too
   for (const each of APP_PATHS)
     app.openapi(streamAt(each), async (c) => {
@@ -118,7 +123,7 @@ export function routeFalRun(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       const at = c.req.valid('param') as unknown as AppPath;
       const input = c.req.valid('json') as FalInput;
       const started = await startRequest(c, memo, { at, input, webhook: undefined });
-      const request = await ended(c, at, started);
+      const request = await ended(c, started, { at, runMs });
       return c.json(await resultOf(c, request), 200, { ...started.headers, ...requestHeaders(request) });
     });
 }
