@@ -2,7 +2,9 @@
  * Clients in Python, and tools written in it, as processes. `RALU_CLIENTS_PYTHON` names a Python that has what
  * .ci/clients.lock pins; without it the tests that need one are skipped.
  *
- *   describe.skipIf(NO_PYTHON)('openai in Python (RALU_CLIENTS_PYTHON)', () => { … runScript('openai_images.py', service) … })
+ *   describe.skipIf(NO_PYTHON)('openai in Python, where RALU_CLIENTS_PYTHON names one', () => {
+ *     test('draws a picture', async () => expect(await runScript('openai_images.py', service)).toEqual([…]));
+ *   });
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -15,7 +17,7 @@ const run = promisify(execFile);
 const { RALU_CLIENTS_PYTHON, PATH = '' } = process.env;
 const SCRIPTS = join(import.meta.dirname, 'python');
 const MAX_OUTPUT_BYTES = 8 << 20;
-const MAX_EVIDENCE = 2000;
+const MAX_EVIDENCE = 6000;
 
 /** Whether there is no Python that has the clients. */
 export const NO_PYTHON = RALU_CLIENTS_PYTHON === undefined;
@@ -33,12 +35,11 @@ interface Options {
 }
 
 /**
- * What a program of the environment writes, such as `python` or `schemathesis`. It reads the service from `RALU_URL` and
- * `RALU_API_KEY`, and finds no settings of whoever runs the test: its home is an empty folder. Rejects with the end of
- * what it wrote when it ends with another code than 0, or takes longer than `timeoutMs`.
+ * What Python writes for these arguments, such as `['-m', 'openapi_python_client', …]`. It reads the service from
+ * `RALU_URL` and `RALU_API_KEY`, and finds no settings of whoever runs the test: its home is an empty folder. Rejects
+ * with the end of what it wrote when it ends with another code than 0, or takes longer than `timeoutMs`.
  */
-export async function runProgram(
-  program: string,
+export async function runPython(
   { url, key }: Service,
   { args = [], env = {}, timeoutMs = PYTHON_MS, cwd }: Options = {},
 ): Promise<string> {
@@ -46,7 +47,7 @@ export async function runProgram(
   const home = await mkdtemp(join(tmpdir(), 'ralu-python-'));
   const bin = dirname(RALU_CLIENTS_PYTHON);
   try {
-    const { stdout } = await run(join(bin, program), args, {
+    const { stdout } = await run(RALU_CLIENTS_PYTHON, args, {
       cwd: cwd ?? home,
       env: {
         PATH: `${bin}:${PATH}`,
@@ -67,19 +68,19 @@ export async function runProgram(
   } catch (error) {
     const { stdout = '', stderr = '', killed } = error as { stdout?: string; stderr?: string; killed?: boolean };
     const how = killed ? `took longer than ${timeoutMs} ms` : 'failed';
-    throw new Error(`${program} ${args[0] ?? ''} ${how}: ${(stdout + stderr).slice(-MAX_EVIDENCE)}`);
+    throw new Error(`${args.slice(0, 2).join(' ')} ${how}: ${(stdout + stderr).slice(-MAX_EVIDENCE)}`);
   } finally {
     await rm(home, { recursive: true, force: true });
   }
 }
 
-/** What a script of test/clients/python said: the object of each line. Rejects as `runProgram` does. */
+/** What a script of test/clients/python said: the object of each line. Rejects as `runPython` does. */
 export async function runScript(
   script: string,
   service: Service,
   { args = [], ...options }: Options = {},
 ): Promise<readonly Readonly<Record<string, unknown>>[]> {
-  const written = await runProgram('python', service, { ...options, args: [join(SCRIPTS, script), ...args] });
+  const written = await runPython(service, { ...options, args: [join(SCRIPTS, script), ...args] });
   return written
     .split('\n')
     .filter((line) => line.startsWith('{'))
