@@ -41,3 +41,12 @@ export function resolveModel(models: readonly ModelFacts[], name: string | undef
   if (name === undefined) return models[0] ?? null;
   return models.find(({ id }) => id === name) ?? models.find(({ aliases }) => aliases.includes(name)) ?? null;
 }
+
+/** The names that a caller may use, for an error: ids, then aliases with the model that they mean. */
+export function namesOf(models: readonly ModelFacts[]): string {
+  const ids = models.map(({ id }) => id).join(', ');
+  const named = models
+    .filter(({ aliases }) => aliases.length > 0)
+    .map(({ id, aliases }) => `${aliases.join(', ')}, which mean ${id}`);
+  return `one of ${[ids, ...named].join('; or ')}`;
+}

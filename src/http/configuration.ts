@@ -103,8 +103,11 @@ export function configurationFault(env: Configuration): string | null {
   return rule && `The PUBLIC_URL of this deployment ${rule}.`;
 }
 
+/** Everything that needs a configuration. */
+const DOORS = ['/v1/*', '/fal/*', '/openai/*', '/sdapi/*', '/bfl/*'];
+
 /**
- * Answers 503 `not_configured` everywhere under `/v1` and `/fal`, in the shape of each door, while the configuration is
+ * Answers 503 `not_configured` everywhere under these prefixes, in the shape of each door, while the configuration is
  * wrong.
  */
 export function refuseWrongConfiguration(app: OpenAPIHono<AppEnv>): void {
@@ -117,7 +120,7 @@ export function refuseWrongConfiguration(app: OpenAPIHono<AppEnv>): void {
     if (seen?.text !== text) seen = { text, fault: configurationFault(env) };
     return seen.fault;
   };
-  for (const doors of ['/v1/*', '/fal/*'])
+  for (const doors of DOORS)
     app.use(doors, async (c, next) => {
       const detail = faultOf(c.env);
       if (detail === null) return next();

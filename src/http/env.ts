@@ -1,4 +1,5 @@
 /** What the configuration gives the Worker; names as in wrangler.toml. */
+import type { Context } from 'hono';
 import type { JobEnv } from '../../durable-objects/job-parts.ts';
 import type { DemandEnv } from '../../durable-objects/tell-demand.ts';
 import type { Actor } from '../account/account.ts';
@@ -70,6 +71,8 @@ export interface AppEnv {
     caller: Caller;
     /** whether the account has said, to this isolate or to this request, that the caller's key opens */
     isKeyJudged: boolean;
+    /** the key that the request came with, where its door has a place of its own for it */
+    readKey: ((c: Context<AppEnv>) => string | undefined) | undefined;
     /** who acts, for the audit trail; set where a key or the admin was let in */
     actor: Actor;
     /** the request named a job by an id of the first form */

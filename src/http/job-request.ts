@@ -137,7 +137,7 @@ export const jobBody = z
       description: 'your own customer: counted in usage, and held to the limits of each user; empty: none',
     }),
   } satisfies SchemaFields<JobFields>)
-  .openapi('JobRequest');
+  .openapi('JobRequest', { example: { prompt: 'a red apple', seed: 7 } });
 export type JobBody = z.infer<typeof jobBody>;
 
 export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF' | 'ENLARGE' | 'METADATA'>): DraftTools => ({

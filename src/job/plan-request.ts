@@ -11,7 +11,7 @@ import { type Price, priceOf } from '../billing/price.ts';
 import type { Tariff } from '../billing/tariff.ts';
 import { plainWork, totalFlops } from '../billing/work.ts';
 import type { Needs } from '../fleet/fit.ts';
-import { resolveModel } from '../fleet/models.ts';
+import { namesOf, resolveModel } from '../fleet/models.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import { makesSize, type Size } from '../numerics/grid.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
@@ -103,7 +103,7 @@ export interface DraftOptions {
 /** The model of this id or alias; the first one where none is named. Refuses `model`. */
 export function chooseModel(models: readonly ModelFacts[], name: string | undefined): Planned<ModelFacts> {
   const value = resolveModel(models, name);
-  if (!value) return refuse('model', name, `must be one of ${models.map(({ id }) => id).join(', ')}`);
+  if (!value) return refuse('model', name, `must be ${namesOf(models)}`);
   return { ok: true, value };
 }
 
