@@ -69,6 +69,7 @@ const create = createRoute({
   request: { headers, body: foreignContent(predictionBody) },
   responses: { 201: onePrediction('The prediction'), 402: NOT_PAID },
 });
+const bodyOfModel = foreignContent(predictionBody.omit({ version: true }));
 const createOf = (what: 'models' | 'deployments') =>
   createRoute({
     method: 'post',
@@ -78,7 +79,7 @@ const createOf = (what: 'models' | 'deployments') =>
     request: {
       headers,
       params: z.object({ owner: z.string(), name: z.string() }),
-      body: foreignContent(predictionBody.omit({ version: true })),
+      body: bodyOfModel,
     },
     responses: { 201: onePrediction('The prediction'), 402: NOT_PAID },
   });
