@@ -102,7 +102,7 @@ export function viewResult(request: OneRequest, urlOf: UrlOf) {
     prompt: first.prompt,
     warnings,
     cost,
-    receipt: receipts[0] ?? null,
+    receipt: first.receipt,
     ...(jobs.length > 1 && { receipts }),
   };
 }

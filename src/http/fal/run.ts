@@ -13,12 +13,11 @@ import { Problem } from '../problem.ts';
 import { limitBody, requireJson } from '../request-body.ts';
 import { cancelRequest, findRequest, followJobs, waitForJobs } from '../request-jobs.ts';
 import { type EventWriter, sendEvents } from '../send-events.ts';
-import { NOT_PAID } from '../start-jobs.ts';
 import { APP_PATHS, type AppPath, falRequest, paramsOf } from './body.ts';
 import { resultOf } from './result.ts';
 import { speakFal } from './speak.ts';
 import { addressOf, requestHeaders, type StartedRequest, startRequest, USER_TIMEOUT } from './start.ts';
-import { falError, falResult } from './views.ts';
+import { falResult, NOT_STARTED } from './views.ts';
 
 const BASE = '/fal/run/{owner}/{app}';
 
@@ -35,7 +34,7 @@ const runAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
     summary: 'Run a request and wait for its result',
     middleware: [speakFal, requireKey, limitBody, requireJson] as const,
     request: { ...falRequest, params: paramsOf(parts) },
-    responses: { 200: falResult('The result'), 402: NOT_PAID, 504: falError('It did not start, or end, in time') },
+    responses: { 200: falResult('The result'), ...NOT_STARTED },
   });
 const streamAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
   createRoute({
@@ -46,7 +45,7 @@ const streamAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
     request: { ...falRequest, params: paramsOf(parts) },
     responses: {
       200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } },
-      402: NOT_PAID,
+      ...NOT_STARTED,
     },
   });
 

@@ -30,7 +30,6 @@ import type { AppEnv } from '../env.ts';
 import { foreignContent } from '../foreign-body.ts';
 import { jobId, jobNotFound } from '../job-id.ts';
 import { draftTools } from '../job-request.ts';
-import { offerFor } from '../models.ts';
 import { orProblem } from '../problem.ts';
 import { publicBase } from '../public-address.ts';
 import { rateHeaders } from '../refuse-start.ts';
@@ -151,7 +150,10 @@ export function routePredictions(app: OpenAPIHono<AppEnv>, memo: FitMemo): void 
     const webhook = webhookOf(c, 'webhook', body.webhook, 'replicate');
     const started = await startJobs(c, {
       isThere: (models) => modelNamed(models, model).ok,
-      draft: (models) => draftPrediction(body.input, { ...model, events }, models, draftTools(c.env)),
+      draft: (models) => {
+        if (model.field === 'model') modelAt(models, model.name ?? '');
+        return draftPrediction(body.input, { ...model, events }, models, draftTools(c.env));
+      },
       withLogs: true,
       memo,
       promptField: 'input.prompt',
@@ -181,8 +183,6 @@ export function routePredictions(app: OpenAPIHono<AppEnv>, memo: FitMemo): void 
   for (const what of ['models', 'deployments'] as const)
     app.openapi(createOf(what), async (c) => {
       const { name } = c.req.valid('param');
-      const { models } = await offerFor(c, (there) => modelNamed(there, { field: 'model', name }).ok);
-      modelAt(models, name);
       return start(c, { body: c.req.valid('json'), model: { field: 'model', name } });
     });
 
