@@ -133,23 +133,6 @@ test('run waits for the result, and its request is found in the queue', async ()
   expect((error as Error).message).toContain('colour');
 });
 
-test('run that does not start in its own time is a 504 that the client does not repeat', async () => {
-  // the one server has work for minutes, so what comes waits
-  const held = await Promise.all(
-    Array.from({ length: 2 }, () => fal.queue.submit(app, optionsOf(LONG) as Parameters<typeof fal.queue.submit>[1])),
-  );
-  await until(rig.service, held[0]?.request_id as string, 'running');
-  const counted = countedFetch();
-  const error = await makeClient(rig.service.key, counted.fetch)
-    .run(app, optionsOf(APPLE, { startTimeout: 1.2 }))
-    .catch((reason: unknown) => reason);
-  for (const { request_id } of held) await fal.queue.cancel(app, { requestId: request_id });
-  expect(counted.count()).toBe(1);
-  expect(error).toBeInstanceOf(ApiError);
-  expect(error).toMatchObject({ status: 504, body: { error_type: 'startup_timeout' } });
-  expect((error as Error).message).toContain('1.2 s');
-});
-
 test('stream shows each stage’s picture, then the result', async () => {
   const stream = await fal.stream(app, optionsOf(APPLE) as Parameters<typeof fal.stream>[1]);
   const seen: Output[] = [];

@@ -46,6 +46,30 @@ test('fal.run that is not done when nobody waits longer is a 504 that names the 
   expect((await call(`/fal/queue/${APP}/requests/${id}/cancel`, { method: 'PUT' })).status).toBe(202);
 });
 
+test('fal.run that does not start in the caller’s own time is cancelled, and a 504 that no client repeats', async () => {
+  // the one server has work for minutes, so what comes waits
+  const { request_id: held } = await (await post(`/fal/queue/${APP}`, LONG)).json<{ request_id: string }>();
+  while ((await viewOf(held)).status !== 'running') await new Promise((resolve) => setTimeout(resolve, 20));
+  const run = (seconds: string) =>
+    call(`/fal/run/${APP}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-fal-request-timeout': seconds },
+      body: JSON.stringify(SHORT),
+    });
+  const response = await run('1.5');
+  const id = response.headers.get('x-fal-request-id') as string;
+  expect(response.status).toBe(504);
+  expect(response.headers.get('x-fal-request-timeout-type')).toBe('user');
+  expect(await response.json()).toMatchObject({
+    detail: 'The request did not start within 1.5 s and was cancelled.',
+    error_type: 'startup_timeout',
+  });
+  expect(await viewOf(id)).toMatchObject({ status: 'cancelled' });
+  await call(`/fal/queue/${APP}/requests/${held}/cancel`, { method: 'PUT' });
+  expect((await run('60')).status).toBe(200);
+  expect((await run('soon')).status).toBe(422);
+});
+
 describe('a request for several images', () => {
   test('is the first job’s: it alone has the webhook, and each knows the others', async () => {
     const response = await post(`/fal/queue/${APP}?fal_webhook=${encodeURIComponent('https://example.com/hook')}`, {

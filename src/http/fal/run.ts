@@ -1,7 +1,7 @@
 /** fal.run and fal's streams: the same requests as in the queue, waited for, or watched as they are made. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { viewPartial, whyNoResult } from '../../doors/fal.ts';
+import { isUnbegun, viewPartial, whyNoResult } from '../../doors/fal.ts';
 import type { FalInput } from '../../doors/fal-request.ts';
 import type { OneRequest } from '../../doors/one-request.ts';
 import { hasEnded } from '../../job/job.ts';
@@ -74,7 +74,7 @@ async function ended(
   if (startSeconds !== null && startSeconds * 1000 < runMs) {
     await waitForJobs(c.env, account, ids, startSeconds * 1000);
     const now = await findRequest(c, id);
-    if (now.status === 'queued') {
+    if (isUnbegun(now)) {
       await cancelRequest(c.env, account, first);
       const detail = `The request did not start within ${startSeconds} s and was cancelled.`;
       throw notInTime(now, 'startup_timeout', detail);
