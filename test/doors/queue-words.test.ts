@@ -202,24 +202,20 @@ describe('the place in a stream of Replicate’s', () => {
 describe('a refusal of Replicate’s', () => {
   const problem = { status: 400, code: 'invalid_request', detail: 'size: got 1; must be 2' } as const;
 
-  test('of fields is a 422 that lists them, of a body that is none a 400', () => {
-    const fault = { field: 'input.size', value: 1, rule: 'must be 2' };
-    expect(viewError({ ...problem, errors: [fault] })).toMatchObject({
-      status: 422,
-      body: {
+  test('of fields, or of the whole body, is a 422 that lists them; any other is as it is', () => {
+    for (const field of ['input.size', '(body)'])
+      expect(viewError({ ...problem, errors: [{ field, value: 1, rule: 'must be 2' }] })).toMatchObject({
         status: 422,
-        title: 'Input validation failed',
-        detail: problem.detail,
-        invalid_fields: [{ type: 'invalid_request', field: 'input.size', description: 'must be 2' }],
-      },
-    });
-    const whole = viewError({ ...problem, errors: [{ ...fault, field: '(body)' }] });
-    expect([whole.status, whole.body]).toMatchObject([400, { status: 400 }]);
-    expect(whole.body).not.toHaveProperty('invalid_fields');
-    expect(viewError({ status: 404, code: 'x', detail: 'None.' }).body).toMatchObject({
-      title: 'Not found',
-      status: 404,
-    });
+        body: {
+          status: 422,
+          title: 'Input validation failed',
+          detail: problem.detail,
+          invalid_fields: [{ type: 'invalid_request', field, description: 'must be 2' }],
+        },
+      });
+    const { status, body } = viewError({ status: 404, code: 'x', detail: 'None.' });
+    expect([status, body]).toMatchObject([404, { title: 'Not found', status: 404 }]);
+    expect(body).not.toHaveProperty('invalid_fields');
   });
 });
 

@@ -34,7 +34,6 @@ const result = z
   })
   .openapi('FalResult');
 
-const error = z.object({ detail: z.string(), error_type: z.string(), message: z.string() }).openapi('FalError');
 const cancelled = z
   .object({ status: z.enum(['CANCELLATION_REQUESTED', 'ALREADY_COMPLETED', 'NOT_FOUND']) })
   .openapi('FalCancelled');
@@ -46,5 +45,5 @@ export const falStatus = (description: string) => json(description, of<ReturnTyp
 export const falResult = (description: string) =>
   json(description, of<NonNullable<ReturnType<typeof viewResult>>>(result));
 /** What the routes that start a request answer where it is not started, or not in its own time. */
-export const NOT_STARTED = { 402: NOT_PAID, 504: json('It did not start, or end, in time', error) } as const;
+export const NOT_STARTED = { 402: NOT_PAID, 504: { description: 'It did not start, or end, in time' } } as const;
 export const falCancelled = (description: string) => json(description, cancelled);
