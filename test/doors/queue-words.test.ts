@@ -228,14 +228,15 @@ describe('a model of Replicate’s', () => {
   test('has the model’s presets and range of guidance in the schema of its input', () => {
     const { openapi_schema, id } = viewVersion(FLUX, schemas);
     expect(id).toBe('sha256:flux');
-    const { Input, Output, TemporalCache } = openapi_schema.components.schemas as Record<string, object>;
+    const { components } = openapi_schema as { components: { schemas: Record<string, object> } };
+    const { Input, Output, TemporalCache } = components.schemas;
     expect(TemporalCache).toBe(schemas.TemporalCache);
     expect(Output).toMatchObject({ type: 'array' });
     expect(Input).toMatchObject({
       properties: { preset: { enum: expect.arrayContaining(['plain', '7x']) }, guidance: { minimum: 1, default: 3.5 } },
     });
-    expect(viewVersion(SMALL, schemas).openapi_schema.components.schemas).not.toHaveProperty(
-      'Input.properties.guidance',
+    expect(viewVersion(SMALL, schemas).openapi_schema).not.toHaveProperty(
+      'components.schemas.Input.properties.guidance',
     );
   });
 
