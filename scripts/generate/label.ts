@@ -4,18 +4,18 @@ import sharp from 'sharp';
 import { z } from 'zod';
 import type { Again } from '../../src/job/label.ts';
 
-/** What a picture says of itself; null and empty where it says nothing. */
-export interface Label {
-  readonly again: Again | null;
-  /** the settings as AUTOMATIC1111 writes them */
-  readonly parameters: string;
-}
-
 const schema = z.object({
   ralu: z.literal(1),
   model_digest: z.string(),
   request: z.looseObject({ prompt: z.string(), output_format: z.enum(['png', 'webp', 'jpeg']) }),
-});
+}) satisfies z.ZodType<Again>;
+
+/** What a picture says of itself; null and empty where it says nothing. */
+export interface Label {
+  readonly again: z.infer<typeof schema> | null;
+  /** the settings as AUTOMATIC1111 writes them */
+  readonly parameters: string;
+}
 
 /** Reads PNG, JPEG or WebP. Rejects where the bytes are no picture. */
 export async function readLabel(file: Uint8Array): Promise<Label> {
