@@ -1,5 +1,6 @@
 /** What a picture says it was made from. */
 import exifReader from 'exif-reader';
+import { decode } from 'fast-png';
 import sharp from 'sharp';
 import { z } from 'zod';
 import type { Again } from '../../src/job/label.ts';
@@ -19,8 +20,10 @@ export interface Label {
 
 /** Reads PNG, JPEG or WebP. Rejects where the bytes are no picture. */
 export async function readLabel(file: Uint8Array): Promise<Label> {
-  const { comments = [], exif } = await sharp(file).metadata();
-  const texts = new Map(comments.map(({ keyword, text }) => [keyword, text]));
+  const { format, comments = [], exif } = await sharp(file).metadata();
+  // sharp takes Latin-1 for UTF-8, and the other reader knows no UTF-8
+  const latin = format === 'png' ? Object.entries(decode(file).text) : [];
+  const texts = new Map([...comments.map(({ keyword, text }) => [keyword, text] as const), ...latin]);
   const photo = exif && readExif(exif);
   const note = photo ? (photo.MakerNote?.toString('latin1') ?? '') : (texts.get('ralu') ?? '');
   const parameters = photo ? readComment(photo.UserComment) : (texts.get('parameters') ?? '');

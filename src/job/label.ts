@@ -36,7 +36,8 @@ const digits = (digest: string): string => digest.replace(/^sha256:/, '');
 
 /**
  * The settings as AUTOMATIC1111 writes them: the prompt, a line with the negative prompt where there is one, and a line
- * of names and values. Without zero bytes, which end a text in these files. Source: `create_infotext` and
+ * of names and values. Without zero bytes, which end a text in these files, and
+ * half characters. Source: `create_infotext` and
  * `parse_generation_parameters` there.
  */
 export function parametersOf(request: JobRequest, { model }: Labelled): string {
@@ -61,7 +62,8 @@ export function parametersOf(request: JobRequest, { model }: Labelled): string {
     .join(', ');
   return [prompt, ...(negativePrompt === '' ? [] : [`Negative prompt: ${negativePrompt}`]), line]
     .join('\n')
-    .replaceAll('\0', '');
+    .replaceAll('\0', '')
+    .toWellFormed();
 }
 
 /** A schedule in the words of a request that asks for it. */
