@@ -9,6 +9,7 @@ import { withTexts } from '../picture/png.ts';
 import { withExifChunk } from '../picture/webp.ts';
 import { showSize } from './enlarge.ts';
 import type { JobRequest, Plan, ScheduleRequest } from './job.ts';
+import { PRESETS } from './presets.ts';
 
 /** The request of a picture and the build of its model, as the picture has them: JSON. */
 export interface Again {
@@ -66,6 +67,9 @@ export function parametersOf(request: JobRequest, { model }: Labelled): string {
     .toWellFormed();
 }
 
+/** Whether a preset has a cache of its own, which a request may not name beside it. */
+const isPresetCache = (preset: string | null): boolean => PRESETS.some(({ name, cache }) => name === preset && cache);
+
 /** A schedule in the words of a request that asks for it. */
 function scheduleAgain({ preset, steps, ends, ratios, shifts, z, zMax, cache }: ScheduleRequest) {
   return {
@@ -74,7 +78,7 @@ function scheduleAgain({ preset, steps, ends, ratios, shifts, z, zMax, cache }: 
       : { preset, ...(shifts && { published: true }) }),
     ...(ratios.length > 0 && { r: ratios }),
     ...(zMax !== null && { z_max: zMax }),
-    ...(cache && { cache }),
+    ...(cache && !isPresetCache(preset) && { cache }),
   };
 }
 
