@@ -2,13 +2,15 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Elsewhere } from '../doors/elsewhere.ts';
+import { speakA1111 } from './a1111.ts';
+import { speakBfl } from './bfl.ts';
 import type { AppEnv } from './env.ts';
 import { speakFal } from './fal.ts';
 import { speakHuggingFace, speakOpenAI } from './openai/speak.ts';
 import type { Problem } from './problem.ts';
 
 export type Speaker = typeof speakOpenAI;
-const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal];
+const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal, speakA1111, speakBfl];
 
 /** Whose shape the routes of an address have for these methods; undefined: our own. */
 export function speakerOf(app: OpenAPIHono<AppEnv>, methods: readonly string[], path: string): Speaker | undefined {
@@ -21,6 +23,8 @@ export function speakerAt(path: string, known: Elsewhere | null = null): Speaker
   if (known) return known.speaks === 'openai' ? speakOpenAI : speakHuggingFace;
   if (/^\/(?:v1|openai)(?:\/|$)/.test(path)) return speakOpenAI;
   if (/^\/fal(?:\/|$)/.test(path)) return speakFal;
+  if (/^\/sdapi(?:\/|$)/.test(path)) return speakA1111;
+  if (/^\/bfl(?:\/|$)/.test(path)) return speakBfl;
   return undefined;
 }
 

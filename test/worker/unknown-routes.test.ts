@@ -25,7 +25,7 @@ const methodsAt = (address: string): readonly string[] => [
 const OPENAI = /^(\/openai\/|\/v1\/images\/|\/v1\/models(\/[^/]+)?$)/;
 
 /** An answer is a refusal with this code in the shape that belongs to the address. */
-async function expectShape(response: Response, shape: 'openai' | 'fal' | 'ours', code: string): Promise<void> {
+async function expectShape(response: Response, shape: 'openai' | 'fastapi' | 'ours', code: string): Promise<void> {
   const type = response.headers.get('content-type');
   const body = await response.json();
   const { status } = response;
@@ -36,7 +36,7 @@ async function expectShape(response: Response, shape: 'openai' | 'fal' | 'ours',
         error: { message: expect.any(String), type: 'invalid_request_error', param: null, code },
       });
       break;
-    case 'fal':
+    case 'fastapi':
       expect(type).toMatch(/^application\/json/);
       expect(body).toEqual({ detail: expect.any(String) });
       break;
@@ -47,7 +47,8 @@ async function expectShape(response: Response, shape: 'openai' | 'fal' | 'ours',
   }
 }
 
-const shapeAt = (address: string) => (OPENAI.test(address) ? 'openai' : address.startsWith('/fal/') ? 'fal' : 'ours');
+const shapeAt = (address: string) =>
+  OPENAI.test(address) ? 'openai' : /^\/(fal|sdapi|bfl)\//.test(address) ? 'fastapi' : 'ours';
 
 const known = Object.keys(paths)
   .map(addressOf)
@@ -92,7 +93,7 @@ describe('a known address with a method that it does not take', () => {
     });
     expect(response.status).toBe(405);
     expect(response.headers.get('allow')).toContain('GET');
-    await expectShape(response, 'fal', 'method_not_allowed');
+    await expectShape(response, 'fastapi', 'method_not_allowed');
   });
 });
 
@@ -107,12 +108,15 @@ describe('an address that nobody has', () => {
     ['/images/generations', 'openai'],
     ['/models', 'openai'],
     ['/chat/completions', 'openai'],
-    ['/fal', 'fal'],
-    ['/fal/run/ralu/x', 'fal'],
-    ['/fal/queue', 'fal'],
+    ['/fal', 'fastapi'],
+    ['/fal/run/ralu/x', 'fastapi'],
+    ['/fal/queue', 'fastapi'],
     ['/v1x', 'ours'],
     ['/falx', 'ours'],
-    ['/sdapi/v1/txt2img', 'ours'],
+    ['/sdapi', 'fastapi'],
+    ['/sdapi/v1/img2img', 'fastapi'],
+    ['/bfl', 'fastapi'],
+    ['/bfl/v2/x', 'fastapi'],
   ] as const)('%s is a 404 in the shape of its door: %s', async (address, shape) => {
     for (const method of ['GET', 'POST']) {
       const response = await call(address, { method, key: null });
