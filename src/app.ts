@@ -10,7 +10,8 @@ import { routeBfl } from './http/bfl.ts';
 import { refuseWrongConfiguration } from './http/configuration.ts';
 import { endStreams } from './http/end-streams.ts';
 import type { AppEnv, Env } from './http/env.ts';
-import { routeFal } from './http/fal.ts';
+import { routeFalQueue } from './http/fal/queue.ts';
+import { routeFalRun } from './http/fal/run.ts';
 import { routeFleet } from './http/fleet.ts';
 import { makeGate, stepThrough } from './http/gate.ts';
 import { guardAnswers } from './http/guard-answers.ts';
@@ -22,7 +23,8 @@ import { routeOpenAPI } from './http/openapi.ts';
 import { fromZod, Problem } from './http/problem.ts';
 import { routePath } from './http/public-address.ts';
 import { routeReconcile } from './http/reconcile.ts';
-import { routeReplicate } from './http/replicate.ts';
+import { routeReplicateModels } from './http/replicate/models.ts';
+import { routePredictions } from './http/replicate/predictions.ts';
 import { routeStripe } from './http/stripe.ts';
 import { refuseUnknownRoutes } from './http/unknown-routes.ts';
 import { routeUsage } from './http/usage.ts';
@@ -43,7 +45,9 @@ const EXPOSED = [
   'retry-after',
   'retry-after-ms',
   'x-fal-billable-units',
+  'x-fal-error-type',
   'x-fal-request-id',
+  'x-fal-request-timeout-type',
   'x-ralu-available-usd',
   'x-ralu-cost-usd',
   'x-ralu-engine',
@@ -104,8 +108,10 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeModels(app);
   routeJobs(app, memo);
   routeOpenAIImages(app, memo);
-  routeReplicate(app, memo);
-  routeFal(app, memo);
+  routePredictions(app, memo);
+  routeReplicateModels(app);
+  routeFalQueue(app, memo);
+  routeFalRun(app, memo);
   routeA1111(app, memo);
   routeBfl(app, memo);
   routeWebhooks(app);

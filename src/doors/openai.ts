@@ -42,10 +42,13 @@ function errorType(status: ProblemFields['status']): string {
     case 412:
     case 413:
     case 415:
+    case 416:
     case 422:
+    case 499:
       return 'invalid_request_error';
     case 500:
     case 503:
+    case 504:
       return 'server_error';
   }
 }

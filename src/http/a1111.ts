@@ -4,7 +4,6 @@
  */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { createMiddleware } from 'hono/factory';
 import {
   NONE,
   viewCheckpoints,
@@ -16,7 +15,6 @@ import {
   viewUpscalers,
 } from '../doors/a1111.ts';
 import { type A1111Request, checkpointOf, draftA1111, isThere } from '../doors/a1111-request.ts';
-import { viewError } from '../doors/fal.ts';
 import { namesOf, resolveModel } from '../fleet/models.ts';
 import type { JobView } from '../job/job.ts';
 import type { FitMemo } from '../job/plan.ts';
@@ -35,6 +33,7 @@ import { badField } from './problem.ts';
 import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import { lookAt } from './so-far.ts';
+import { speakFastAPI } from './speak-fastapi.ts';
 import { anyBoolean } from './spellings.ts';
 import { idempotencyOf, NOT_PAID, startJobs } from './start-jobs.ts';
 
@@ -42,17 +41,8 @@ const BASE = '/sdapi/v1';
 /** Open jobs of the account among which the caller's are looked for. */
 const MAX_OPEN = 50;
 
-/** Every refusal behind it is FastAPI's `{detail}`. */
-export const speakA1111 = createMiddleware<AppEnv>(async function speakA1111(c, next) {
-  c.set('render', ({ fields }) => {
-    const { status, body } = viewError(fields);
-    return Response.json(body, { status, headers: { ...fields.headers } });
-  });
-  await next();
-});
-
 const any = { content: { 'application/json': { schema: z.any() } } };
-const open = [speakA1111, readKeyFromBasic, requireKey];
+const open = [speakFastAPI, readKeyFromBasic, requireKey];
 
 const draw = createRoute({
   method: 'post',
@@ -155,7 +145,7 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     app.openapi(getRoute(name, summary), async (c) => c.json(view((await offerFor(c)).models), 200));
   // what is not here is no part of the OpenAPI document
   for (const [name, none] of Object.entries(NONE))
-    app.get(`${BASE}/${name}`, speakA1111, readKeyFromBasic, requireKey, (c) => c.json(none, 200));
+    app.get(`${BASE}/${name}`, speakFastAPI, readKeyFromBasic, requireKey, (c) => c.json(none, 200));
 }
 
 /** The jobs of the newest request of the caller's key of which one is open, in its order; none where there is none. */

@@ -89,7 +89,10 @@ const changeAccount = createRoute({
   summary: 'Change name, limits or billing of an account (admin)',
   middleware: byAdminWithBody,
   request: { params: accountParam, body: body(changeBody) },
-  responses: { 200: json(accountView, 'The account as it is now') },
+  responses: {
+    200: json(accountView, 'The account as it is now'),
+    409: { description: 'Another mode needs an account without balance, holds and charges under way' },
+  },
 });
 const suspendAccount = createRoute({
   method: 'post',

@@ -57,7 +57,10 @@ const restoreBackup = createRoute({
   summary: 'Put rows back into a suspended account: entries, charges, usage, then the end (admin)',
   middleware: byAdminWithBody,
   request: { params: accountParam, body: body(restoreBody) },
-  responses: { 200: json(z.object({ written: z.int() }), 'How many rows were new; of the end: holds let go') },
+  responses: {
+    200: json(z.object({ written: z.int() }), 'How many rows were new; of the end: holds let go'),
+    409: { description: 'The account is not suspended, has open jobs, or has other rows in these places' },
+  },
 });
 
 /** Whether a text is a place in a part. */

@@ -1,16 +1,13 @@
 /** Black Forest Labs' API below `/bfl/v1`, as a thin translation over jobs: one request is one job, under the same id. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { createMiddleware } from 'hono/factory';
 import { BFL_IGNORED, type BflRequest, draftBfl, viewMissing, viewResult, viewSubmitted } from '../doors/bfl.ts';
-import { viewError } from '../doors/fal.ts';
-import { ASPECT_RATIO } from '../doors/openai-words.ts';
+import { RATIO } from '../doors/wanted-size.ts';
 import { namesOf, resolveModel } from '../fleet/models.ts';
 import type { JobView } from '../job/job.ts';
 import { withLinks } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import { imageFormat } from '../stage/contract.ts';
 import { readKeyFrom, requireKey } from './auth.ts';
 import { callJob } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
@@ -23,50 +20,38 @@ import { publicBase } from './public-address.ts';
 import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import type { SchemaFields } from './schema-fields.ts';
-import { anyText, anyWord, ignoredFields } from './spellings.ts';
+import { speakFastAPI } from './speak-fastapi.ts';
+import { anyText, anyWord, FORMATS, ignoredFields, JPG, refusedFields } from './spellings.ts';
 import { idempotencyOf, NOT_PAID, startJobs } from './start-jobs.ts';
 
 const BASE = '/bfl/v1';
 
 const { prompt, seed, guidance } = jobBody.shape;
-/** A field that would make another picture, or promise a call, if it were taken. */
-const refused = (why: string) =>
-  z
-    .unknown()
-    .refine((value) => value === undefined, why)
-    .optional()
-    .openapi({ description: `refused: ${why}` });
+
 const FROM_TEXT = 'pictures are drawn from text alone';
 const INPUTS = ['', ...Array.from({ length: 9 }, (_, i) => `_${i + 2}`)].map((number) => `input_image${number}`);
+/** Fields that would make another picture, or promise a call, if they were taken. */
+const REFUSED: Readonly<Record<string, string>> = {
+  webhook_url: 'poll polling_url, or start the job by POST /v1/jobs with a webhook_url',
+  ...Object.fromEntries(['image_prompt', 'mask', ...INPUTS].map((field) => [field, FROM_TEXT])),
+};
 
 export const bflBody = z
   .strictObject({
     prompt,
     width: z.int().positive().optional(),
     height: z.int().positive().optional(),
-    aspect_ratio: anyText(20, (ratio) => ASPECT_RATIO.test(ratio), 'must be WIDTH:HEIGHT'),
+    aspect_ratio: anyText(20, (ratio) => RATIO.test(ratio), 'must be WIDTH:HEIGHT'),
     steps: z.int().min(1).max(1000).optional().openapi({ description: 'a plain run of so many steps' }),
     guidance,
     seed,
-    output_format: anyWord(imageFormat.options, { jpg: 'jpeg' }),
-    webhook_url: refused('poll polling_url, or start the job by POST /v1/jobs with a webhook_url'),
-    image_prompt: refused(FROM_TEXT),
-    mask: refused(FROM_TEXT),
-    ...Object.fromEntries(INPUTS.map((field) => [field, refused(FROM_TEXT)])),
+    output_format: anyWord(FORMATS, JPG),
+    ...refusedFields(REFUSED),
     ...ignoredFields(BFL_IGNORED),
   } satisfies SchemaFields<BflRequest> & Readonly<Record<string, z.ZodType>>)
   .openapi('BflRequest');
 
-/** Every refusal behind it is FastAPI's `{detail}`, as BFL's are. */
-export const speakBfl = createMiddleware<AppEnv>(async function speakBfl(c, next) {
-  c.set('render', ({ fields }) => {
-    const { status, body } = viewError(fields);
-    return Response.json(body, { status, headers: { ...fields.headers } });
-  });
-  await next();
-});
-
-const open = [speakBfl, readKeyFrom('x-key'), requireKey];
+const open = [speakFastAPI, readKeyFrom('x-key'), requireKey];
 const any = { content: { 'application/json': { schema: z.any() } } };
 
 const submit = createRoute({

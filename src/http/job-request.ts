@@ -118,6 +118,10 @@ export const jobBody = z
       .boolean()
       .optional()
       .openapi({ description: 'whether the stages may run on different engine classes, which round differently' }),
+    metadata: z.boolean().optional().openapi({
+      description:
+        'whether the file of the picture says what it was made from: prompt, seed, schedule and model; the deployment decides when absent',
+    }),
     deadline_seconds: z
       .int()
       .min(1)
@@ -133,11 +137,12 @@ export const jobBody = z
       description: 'your own customer: counted in usage, and held to the limits of each user; empty: none',
     }),
   } satisfies SchemaFields<JobFields>)
-  .openapi('JobRequest');
+  .openapi('JobRequest', { example: { prompt: 'a red apple', seed: 7 } });
 export type JobBody = z.infer<typeof jobBody>;
 
-export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF' | 'ENLARGE'>): DraftTools => ({
+export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF' | 'ENLARGE' | 'METADATA'>): DraftTools => ({
   allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',
+  metadata: env.METADATA !== 'off',
   mayEnlarge: env.ENLARGE !== 'off',
   tariff: readTariff(env.TARIFF),
   draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,

@@ -1,11 +1,13 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
 import { resolveModel } from '../fleet/models.ts';
-import type { JobSummary, JobView, Quote } from '../job/job.ts';
-import { type LinkedJob, type Links, prefixOf } from '../job/links.ts';
+import type { JobView } from '../job/job.ts';
+import { prefixOf } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { PlannedJob } from '../job/plan-request.ts';
 import { jobPath, summarize, viewQuote } from '../job/view.ts';
+import { type ImageFormat, imageFormat } from '../stage/contract.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callJob, callObject } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
@@ -19,10 +21,11 @@ import { publicBase } from './public-address.ts';
 import { queueFor } from './queue.ts';
 import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
+import { job as jobSchema, jobSummary, quote as quoteSchema } from './schemas/job.ts';
 import { STREAM_HEADERS } from './send-events.ts';
 import { sendImage } from './send-image.ts';
 import { showJob } from './show-job.ts';
-import { idempotencyOf, NOT_PAID, placeOfDraft, startJobs } from './start-jobs.ts';
+import { idempotencyOf, placeOfDraft, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
 
 /** Where a reconnecting watcher goes on: the number after `Last-Event-ID`, 0 at first. */
@@ -33,21 +36,18 @@ function lastEventId(header: string | undefined): number {
 }
 
 const idParam = z.object({ id: z.string().openapi({ example: 'job_0123456789abcdef0123456789abcdef' }) });
-const jobSchema = z.custom<LinkedJob>().openapi('Job', {
-  type: 'object',
-  description: 'The job: status, plan, image and receipt once done, links that open its events and image without a key',
-});
-const summarySchema = z.custom<JobSummary & { readonly links: Links }>().openapi('JobSummary', {
-  type: 'object',
-  description:
-    'A job in short: without plan and receipt, the prompt cut after 200 characters; `urls.get` has all of it',
-});
 const jobResponse = (description: string) => ({ description, content: { 'application/json': { schema: jobSchema } } });
 const token = z.object({
   token: z.string().optional().openapi({ description: 'instead of a key: from the links of the job' }),
 });
 
+const bytes = z.string().openapi({ format: 'binary' });
+const imageContent = Object.fromEntries(
+  imageFormat.options.map((format) => [`image/${format}`, { schema: bytes }]),
+) as Record<`image/${ImageFormat}`, { schema: typeof bytes }>;
+
 const createJob = createRoute({
+  operationId: 'createJob',
   method: 'post',
   path: '/v1/jobs',
   summary: 'Start a job',
@@ -58,12 +58,10 @@ const createJob = createRoute({
   },
   responses: {
     202: jobResponse('Accepted: the job with its plan'),
-    402: NOT_PAID,
-    422: { description: 'The Idempotency-Key came with another request' },
-    429: { description: 'Too many images a minute, or jobs at once' },
   },
 });
 const quoteJob = createRoute({
+  operationId: 'quoteJob',
   method: 'post',
   path: '/v1/jobs/quote',
   summary: 'Get plan, work, expected time and cost without starting a job',
@@ -72,7 +70,7 @@ const quoteJob = createRoute({
   responses: {
     200: {
       description: 'The plan with its work, the most that it costs, and the seconds it took this account’s jobs lately',
-      content: { 'application/json': { schema: z.custom<Quote>().openapi('Quote', { type: 'object' }) } },
+      content: { 'application/json': { schema: quoteSchema } },
     },
   },
 });
@@ -81,6 +79,7 @@ const MAX_PAGE = 50;
 /** seconds */
 const MAX_WAIT = 60;
 const listJobs = createRoute({
+  operationId: 'listJobs',
   method: 'get',
   path: '/v1/jobs',
   summary: 'The jobs of the account, newest first',
@@ -103,7 +102,7 @@ const listJobs = createRoute({
         'application/json': {
           schema: z.object({
             object: z.literal('list'),
-            data: z.array(summarySchema),
+            data: z.array(jobSummary),
             has_more: z.boolean(),
             next_cursor: z.string().nullable(),
           }),
@@ -113,6 +112,7 @@ const listJobs = createRoute({
   },
 });
 const getJob = createRoute({
+  operationId: 'getJob',
   method: 'get',
   path: '/v1/jobs/{id}',
   summary: 'A job as it stands, or as it has ended within `wait` seconds',
@@ -124,28 +124,51 @@ const getJob = createRoute({
   responses: { 200: jobResponse('The job') },
 });
 const watchJob = createRoute({
+  operationId: 'watchJob',
   method: 'get',
   path: '/v1/jobs/{id}/events',
   summary: 'Its events as they happen, resumable with Last-Event-ID',
-  request: { params: idParam, query: token },
+  request: {
+    params: idParam,
+    query: token,
+    headers: z.object({
+      'last-event-id': z
+        .string()
+        .optional()
+        .openapi({ description: 'the id of the last event that was seen: those after it come', example: '12' }),
+    }),
+  },
   responses: {
     200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } },
     204: { description: 'The job has ended and every event was seen' },
   },
 });
 const getImage = createRoute({
+  operationId: 'getJobImage',
   method: 'get',
   path: '/v1/jobs/{id}/image',
   summary: 'The finished image',
   request: { params: idParam, query: token },
   responses: {
-    200: { description: 'Encoded image' },
+    200: { description: 'Encoded image', content: imageContent },
+    206: { description: 'The part of it that Range names', content: imageContent },
     304: { description: 'If-None-Match or If-Modified-Since says that the caller has it' },
     409: { description: 'There is no image, or none yet' },
     412: { description: 'If-Match or If-Unmodified-Since asks for another' },
+    416: { description: 'Range names nothing of it' },
   },
 });
+/** The same by a file name, as links to it have it: nobody makes such an address himself. */
+const getFile = (extension: string) =>
+  createRoute({ ...getImage, path: `${getImage.path}.${extension}` as const, hide: true });
+const EXTENSIONS: readonly (readonly [extension: string, format: ImageFormat])[] = [
+  ['png', 'png'],
+  ['webp', 'webp'],
+  ['jpeg', 'jpeg'],
+  ['jpg', 'jpeg'],
+];
 const cancelJob = createRoute({
+  operationId: 'cancelJob',
   method: 'post',
   path: '/v1/jobs/{id}/cancel',
   summary: 'Stop a job',
@@ -154,6 +177,7 @@ const cancelJob = createRoute({
   responses: { 200: jobResponse('The job: cancelled, or as it had ended before') },
 });
 const deleteJob = createRoute({
+  operationId: 'eraseJob',
   method: 'delete',
   path: '/v1/jobs/{id}',
   summary: 'Erase a job: image, latents and events',
@@ -239,8 +263,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     return c.body(events, 200, STREAM_HEADERS);
   });
 
-  app.openapi(getImage, async (c) => {
-    const id = await jobId(c, c.req.valid('param').id);
+  const showImage = async (c: Context<AppEnv>, name: string, asked: ImageFormat | null) => {
+    const id = await jobId(c, name);
     const owner = await ownerOrLink(c, id, 'image');
     const job = await callJob(c.env, id, (stub) => stub.view(owner));
     if (!job) throw jobNotFound(id);
@@ -250,8 +274,18 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         code: 'image_not_ready',
         detail: `Job ${id} has no image: it is ${job.status}.`,
       });
-    return sendImage(c, id, job.image.format);
-  });
+    const { format } = job.image;
+    if (asked !== null && asked !== format)
+      throw new Problem({
+        status: 404,
+        code: 'no_such_image',
+        detail: `The image of job ${id} is image.${format}; there is no image.${asked}.`,
+      });
+    return sendImage(c, id, format);
+  };
+  app.openapi(getImage, async (c) => showImage(c, c.req.valid('param').id, null));
+  for (const [extension, format] of EXTENSIONS)
+    app.openapi(getFile(extension), async (c) => showImage(c, c.req.valid('param').id, format));
 
   app.openapi(cancelJob, async (c) => {
     const id = await jobId(c, c.req.valid('param').id);

@@ -84,8 +84,17 @@ const postMoney = createRoute({
   path: '/v1/accounts/{account}/ledger',
   summary: 'Top up, refund or adjust, once for each id (admin)',
   middleware: byAdminWithBody,
-  request: { params: accountParam, body: body(postingBody) },
-  responses: { 200: json(entryView, 'It was written before'), 201: json(entryView, 'It is written now') },
+  request: {
+    params: accountParam,
+    headers: z.object({ 'idempotency-key': z.string().optional().openapi({ description: 'another place for `id`' }) }),
+    body: body(postingBody),
+  },
+  responses: {
+    200: json(entryView, 'It was written before'),
+    201: json(entryView, 'It is written now'),
+    402: { description: 'The account has less than is to be taken' },
+    409: { description: 'Another posting came before under the id' },
+  },
 });
 const statementOfAny = createRoute({
   method: 'get',

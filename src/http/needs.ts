@@ -31,6 +31,11 @@ export const NEEDS: Readonly<Record<string, Need>> = {
 
   'POST /v1/predictions': 'generate',
   'POST /v1/models/{owner}/{name}/predictions': 'generate',
+  'POST /v1/deployments/{owner}/{name}/predictions': 'generate',
+  'GET /v1/models/{owner}/{name}': 'any',
+  'GET /v1/models/{owner}/{name}/versions': 'any',
+  'GET /v1/models/{owner}/{name}/versions/{version}': 'any',
+  'GET /v1/deployments/{owner}/{name}': 'any',
   'GET /v1/predictions': 'read',
   'GET /v1/predictions/{id}': 'read',
   'GET /v1/predictions/{id}/stream': 'read_or_link',
@@ -38,6 +43,12 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'POST /fal/queue/{owner}/{app}': 'generate',
   'POST /fal/queue/{owner}/{app}/{path}': 'generate',
   'POST /fal/queue/{owner}/{app}/{path}/{more}': 'generate',
+  'POST /fal/run/{owner}/{app}': 'generate',
+  'POST /fal/run/{owner}/{app}/{path}': 'generate',
+  'POST /fal/run/{owner}/{app}/{path}/{more}': 'generate',
+  'POST /fal/run/{owner}/{app}/stream': 'generate',
+  'POST /fal/run/{owner}/{app}/{path}/stream': 'generate',
+  'POST /fal/run/{owner}/{app}/{path}/{more}/stream': 'generate',
   'GET /fal/queue/{owner}/{app}/requests/{id}': 'read',
   'GET /fal/queue/{owner}/{app}/requests/{id}/status': 'read',
   'GET /fal/queue/{owner}/{app}/requests/{id}/status/stream': 'read',
@@ -112,8 +123,11 @@ const READS: Readonly<Record<string, ReadKind>> = {
   'GET /v1/usage': 'lists',
 };
 
-const routeOf = (method: string, path: string): string =>
-  `${method === 'HEAD' ? 'GET' : method} ${path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')}`;
+/** HEAD is asked as GET, and the image by a file name as the image. */
+function routeOf(method: string, path: string): string {
+  const named = path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}').replace(/(\/image)\.\w+$/, '$1');
+  return `${method === 'HEAD' ? 'GET' : method} ${named}`;
+}
 
 /** What a route counts as among the questions of a key; null: it asks nothing that is counted. */
 export function readOf(method: string, path: string): ReadKind | null {

@@ -4,9 +4,12 @@
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { prefixOf } from '../job/links.ts';
-import { type ApiDocument, renderDocs } from './docs-page.ts';
+import { renderDocs } from './docs-page.ts';
 import type { AppEnv } from './env.ts';
+import { ALL_SHAPES, shapeOf } from './openapi/error-shapes.ts';
+import { type ApiDocument, completed } from './openapi/refusals.ts';
 import { publicBase } from './public-address.ts';
+import { speakerOf } from './speakers.ts';
 
 const CONFIG = {
   openapi: '3.1.0',
@@ -21,18 +24,30 @@ const CONFIG = {
 
 /** Must come after every other route: what is not there yet is not in the document. */
 export function routeOpenAPI(app: OpenAPIHono<AppEnv>): void {
-  app.openAPIRegistry.registerComponent('securitySchemes', 'key', {
-    type: 'http',
-    scheme: 'bearer',
-    description: 'A key of an account; accounts are opened with the admin key.',
-  });
+  const { openAPIRegistry: registry } = app;
+  const scheme = (name: string, description: string) =>
+    registry.registerComponent('securitySchemes', name, { type: 'http', scheme: 'bearer', description });
+  scheme('key', 'A key of an account; accounts are opened with the admin key.');
+  scheme('adminKey', 'The admin key of the deployment.');
+  scheme('metricsToken', 'The token that opens the metrics.');
+  for (const { schema, schemaName } of ALL_SHAPES) registry.register(schemaName, schema);
+  // made when it is first asked for: routes do not change
+  let made: ApiDocument | null = null;
+  const documentOf = (): ApiDocument => {
+    made ??= completed(app.getOpenAPI31Document(CONFIG), ALL_SHAPES, (method, path) =>
+      shapeOf(speakerOf(app, [method], path)),
+    );
+    return made;
+  };
   // a server's address may be relative: the paths below it are this service's wherever it is
-  app.doc31('/openapi.json', (c) => ({ ...CONFIG, servers: [{ url: prefixOf(publicBase(c.env, c.req.url)) || '/' }] }));
+  app.get('/openapi.json', (c) =>
+    c.json({ ...documentOf(), servers: [{ url: prefixOf(publicBase(c.env, c.req.url)) || '/' }] }),
+  );
   app.get('/docs', (c) => {
     c.header(
       'content-security-policy',
       "default-src 'none'; style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
     );
-    return c.html(renderDocs(app.getOpenAPI31Document(CONFIG) as unknown as ApiDocument));
+    return c.html(renderDocs(documentOf() as unknown as Parameters<typeof renderDocs>[0]));
   });
 }

@@ -2,15 +2,15 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Elsewhere } from '../doors/elsewhere.ts';
-import { speakA1111 } from './a1111.ts';
-import { speakBfl } from './bfl.ts';
 import type { AppEnv } from './env.ts';
-import { speakFal } from './fal.ts';
+import { speakFal } from './fal/speak.ts';
 import { speakHuggingFace, speakOpenAI } from './openai/speak.ts';
 import type { Problem } from './problem.ts';
+import { speakReplicate } from './replicate/speak.ts';
+import { speakFastAPI } from './speak-fastapi.ts';
 
 export type Speaker = typeof speakOpenAI;
-const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal, speakA1111, speakBfl];
+const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal, speakReplicate, speakFastAPI];
 
 /** Whose shape the routes of an address have for these methods; undefined: our own. */
 export function speakerOf(app: OpenAPIHono<AppEnv>, methods: readonly string[], path: string): Speaker | undefined {
@@ -18,13 +18,16 @@ export function speakerOf(app: OpenAPIHono<AppEnv>, methods: readonly string[], 
   return SPEAKERS.find((speaker) => handlers.includes(speaker));
 }
 
+/** Addresses below `/v1` that Replicate's clients alone ask for. */
+const REPLICATE = /^\/v1\/(?:predictions|deployments|trainings|hardware|collections|models\/[^/]+\/[^/]+)(?:\/|$)/;
+
 /** Whose clients come to an address that nobody has; `known` is what is said there. */
 export function speakerAt(path: string, known: Elsewhere | null = null): Speaker | undefined {
   if (known) return known.speaks === 'openai' ? speakOpenAI : speakHuggingFace;
+  if (REPLICATE.test(path)) return speakReplicate;
   if (/^\/(?:v1|openai)(?:\/|$)/.test(path)) return speakOpenAI;
   if (/^\/fal(?:\/|$)/.test(path)) return speakFal;
-  if (/^\/sdapi(?:\/|$)/.test(path)) return speakA1111;
-  if (/^\/bfl(?:\/|$)/.test(path)) return speakBfl;
+  if (/^\/(?:sdapi|bfl)(?:\/|$)/.test(path)) return speakFastAPI;
   return undefined;
 }
 

@@ -56,6 +56,9 @@ const REASONS: Readonly<Record<FailureReason, true>> = {
   internal_error: true,
 };
 
+/** Every reason that a job can fail for. */
+export const FAILURE_REASONS = Object.keys(REASONS) as [FailureReason, ...FailureReason[]];
+
 /** A stored reason as one of these: a code that only a stage server knows is `reported`. */
 export const knownReason = (reason: string): FailureReason =>
   Object.hasOwn(REASONS, reason) ? (reason as FailureReason) : 'reported';

@@ -11,11 +11,21 @@ import type { TemporalCache } from '../numerics/taylor.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { UpsampleMode } from '../numerics/upsample.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
-import type { Enlarged } from './enlarge.ts';
 import type { FailureReason } from './failures.ts';
 import type { Webhook } from './webhook.ts';
 
 export type Upsampling = UpsampleMode;
+
+/**
+ * The jobs of one request of a door whose requests have one id: that of the first job, which speaks for them all. Each
+ * of them has it.
+ */
+export interface Batch {
+  /** ids in the order of the images */
+  readonly jobs: readonly string[];
+  /** whether the answer has the pictures as data, in place of links */
+  readonly inline: boolean;
+}
 
 /**
  * A request after validation: every default filled in, the seed drawn. Nothing in it depends on a clock or a machine
@@ -45,10 +55,14 @@ export interface JobRequest {
   readonly format: ImageFormat;
   /** 1 … 100; lossy formats only */
   readonly quality: number;
+  /** the finished picture says what it was made from; absent: it says nothing */
+  readonly metadata?: true;
   /** whether its stages may run on stage servers of different engine classes, which round differently */
   readonly allowEngineChange: boolean;
   /** pictures of the first `count` stages before the last, and what they are encoded as */
   readonly previews: { readonly count: number; readonly format: ImageFormat };
+  /** absent: the job is a request by itself, and its door has nothing to remember */
+  readonly batch?: Batch;
 }
 
 /** N, e and r of every stage, with h and Z where the caller or the paper fixes them; null lets NT-Matching fit them. */
@@ -241,6 +255,8 @@ export interface JobView {
   /** the place in the stage server's queue and the wait from there; null where it is not known or does not wait */
   readonly queue: { readonly position: number | null; readonly eta_ms: number | null } | null;
   readonly webhook: { readonly url: string; readonly state: Webhook['state']; readonly tries: number } | null;
+  /** absent: the job is a request by itself */
+  readonly batch?: Batch;
   readonly urls: { readonly get: string; readonly events: string; readonly image: string; readonly cancel: string };
 }
 
@@ -269,6 +285,14 @@ export type JobSummary = Pick<
 /** Whether nothing about the job changes any more. */
 export const hasEnded = ({ status }: Pick<JobView, 'status'>): boolean =>
   status === 'done' || status === 'failed' || status === 'cancelled';
+
+/** The size that a picture was computed at, and that of its file: `256x128`. */
+export interface Enlarged {
+  readonly from: string;
+  readonly to: string;
+  /** times larger along a side; below 1: smaller */
+  readonly factor: number;
+}
 
 export interface ImageView {
   readonly url: string;

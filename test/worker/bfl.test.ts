@@ -48,7 +48,7 @@ describe('a request', () => {
     const wide = { ...FLUX, sizes: [...FLUX.sizes, { width: 1344, height: 768 }] };
     expect(planned({ aspect_ratio: '16:9', prompt_upsampling: false }, wide)[0]).toMatchObject({
       request: { width: 1344, height: 768 },
-      plan: { warnings: [] },
+      plan: { warnings: ['aspect_ratio 16:9: the picture has 1344x768, the nearest that the model makes'] },
     });
     const unguided = { ...FLUX, guidance: null };
     expect(planned({ guidance: 3 }, unguided)[0]?.plan.warnings).toEqual([

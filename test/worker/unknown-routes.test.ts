@@ -25,7 +25,11 @@ const methodsAt = (address: string): readonly string[] => [
 const OPENAI = /^(\/openai\/|\/v1\/images\/|\/v1\/models(\/[^/]+)?$)/;
 
 /** An answer is a refusal with this code in the shape that belongs to the address. */
-async function expectShape(response: Response, shape: 'openai' | 'fastapi' | 'ours', code: string): Promise<void> {
+async function expectShape(
+  response: Response,
+  shape: 'openai' | 'fal' | 'fastapi' | 'ours',
+  code: string,
+): Promise<void> {
   const type = response.headers.get('content-type');
   const body = await response.json();
   const { status } = response;
@@ -35,6 +39,10 @@ async function expectShape(response: Response, shape: 'openai' | 'fastapi' | 'ou
       expect(body).toEqual({
         error: { message: expect.any(String), type: 'invalid_request_error', param: null, code },
       });
+      break;
+    case 'fal':
+      expect(type).toMatch(/^application\/json/);
+      expect(body).toEqual({ detail: expect.any(String), message: expect.any(String), error_type: code });
       break;
     case 'fastapi':
       expect(type).toMatch(/^application\/json/);
@@ -47,8 +55,11 @@ async function expectShape(response: Response, shape: 'openai' | 'fastapi' | 'ou
   }
 }
 
-const shapeAt = (address: string) =>
-  OPENAI.test(address) ? 'openai' : /^\/(fal|sdapi|bfl)\//.test(address) ? 'fastapi' : 'ours';
+const shapeAt = (address: string) => {
+  if (OPENAI.test(address)) return 'openai';
+  if (/^\/(sdapi|bfl)\//.test(address)) return 'fastapi';
+  return address.startsWith('/fal/') ? 'fal' : 'ours';
+};
 
 const known = Object.keys(paths)
   .map(addressOf)
@@ -93,7 +104,7 @@ describe('a known address with a method that it does not take', () => {
     });
     expect(response.status).toBe(405);
     expect(response.headers.get('allow')).toContain('GET');
-    await expectShape(response, 'fastapi', 'method_not_allowed');
+    await expectShape(response, 'fal', 'method_not_allowed');
   });
 });
 
@@ -108,9 +119,11 @@ describe('an address that nobody has', () => {
     ['/images/generations', 'openai'],
     ['/models', 'openai'],
     ['/chat/completions', 'openai'],
-    ['/fal', 'fastapi'],
-    ['/fal/run/ralu/x', 'fastapi'],
-    ['/fal/queue', 'fastapi'],
+    ['/fal', 'fal'],
+    ['/fal/run', 'fal'],
+    ['/v1/predictions/x/y', 'ours'],
+    ['/v1/models/ralu/x/readme', 'ours'],
+    ['/fal/queue', 'fal'],
     ['/v1x', 'ours'],
     ['/falx', 'ours'],
     ['/sdapi', 'fastapi'],

@@ -87,6 +87,8 @@ const rotateBody = z.strictObject({
     .openapi({ description: 'how long the old key goes on opening' }),
 });
 
+const TOO_MANY = { description: 'The account has as many keys that open as it may' };
+
 const keysOfAny = createRoute({
   method: 'get',
   path: '/v1/accounts/{account}/keys',
@@ -101,7 +103,7 @@ const addKeyToAny = createRoute({
   summary: 'Make another key (admin)',
   middleware: byAdminWithBody,
   request: { params: accountParam, body: body(keyBody) },
-  responses: { 201: json(newKeyView, 'The key') },
+  responses: { 201: json(newKeyView, 'The key'), 409: TOO_MANY },
 });
 const rotateKeyOfAny = createRoute({
   method: 'post',
@@ -132,7 +134,7 @@ const addKey = createRoute({
   summary: 'Make another key of the account',
   middleware: byKeyWithBody,
   request: { body: body(keyBody) },
-  responses: { 201: json(newKeyView, 'The key') },
+  responses: { 201: json(newKeyView, 'The key'), 409: TOO_MANY },
 });
 const rotateKey = createRoute({
   method: 'post',
