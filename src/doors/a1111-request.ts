@@ -182,7 +182,7 @@ function guidanceHere(
   };
 }
 
-/** Tools have sizes of their own: each is made from the nearest that the model makes, where the deployment allows it. */
+/** Tools have sizes of their own: each comes from the nearest that the model makes, where the deployment allows it. */
 function sizeHere({ width, height }: A1111Request, facts: ModelFacts, { mayEnlarge }: DraftTools, notes: string[]) {
   if (width === undefined && height === undefined) return {};
   const [first] = facts.sizes as [ModelFacts['sizes'][number]];

@@ -1,4 +1,4 @@
-/** Black Forest Labs' API below `/bfl/v1`, as a thin translation over jobs: one request is one job, under the same id. */
+/** Black Forest Labs' API below `/bfl/v1`, as a thin translation over jobs: a request is a job, under the same id. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { BFL_IGNORED, type BflRequest, draftBfl, viewMissing, viewResult, viewSubmitted } from '../doors/bfl.ts';
