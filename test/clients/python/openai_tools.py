@@ -40,7 +40,7 @@ say(tool="llama_index download", size=list(Image.open(path).size))
 
 from together import Together
 
-answer = Together(api_key=KEY, base_url=f"{URL}/v1").images.generate(
+answer = Together(api_key=KEY, base_url=URL).images.generate(
     model="gpt-image-1",
     prompt="a red apple",
     width=512,
