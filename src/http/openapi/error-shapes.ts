@@ -6,6 +6,7 @@ import { speakFal } from '../fal/speak.ts';
 import { speakOpenAI } from '../openai/speak.ts';
 import { speakReplicate } from '../replicate/speak.ts';
 import { exactly } from '../schema-fields.ts';
+import { speakFastAPI } from '../speak-fastapi.ts';
 import type { Speaker } from '../speakers.ts';
 
 /** The shape of a door's errors. */
@@ -61,6 +62,12 @@ const replicateError = z
   })
   .openapi('ReplicateError', { description: 'RFC 9457; `invalid_fields` names the fields at fault' });
 
+const fastAPIError = z
+  .object({
+    detail: z.union([z.string(), z.array(z.object({ loc: z.array(z.string()), msg: z.string(), type: z.string() }))]),
+  })
+  .openapi('FastAPIError');
+
 const OURS: ErrorShape = {
   door: '',
   contentType: 'application/problem+json',
@@ -79,6 +86,16 @@ const SHAPES: readonly (readonly [Speaker, ErrorShape])[] = [
       schema: openAIError,
       schemaName: 'OpenAIError',
       badRequest: '400',
+    },
+  ],
+  [
+    speakFastAPI,
+    {
+      door: 'FastAPI',
+      contentType: 'application/json',
+      schema: fastAPIError,
+      schemaName: 'FastAPIError',
+      badRequest: '422',
     },
   ],
   [
