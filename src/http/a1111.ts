@@ -99,7 +99,8 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const started = await startJobs(c, {
       memo,
       isThere: (models) => isThere(models, body),
-      draft: (models) => draftA1111(body, models, draftTools(c.env)),
+      draft: (models, offer) =>
+        draftA1111(body, models, draftTools(c.env, offer, resolveModel(models, checkpointOf(body)))),
       idempotency: await idempotencyOf(c, c.req.path, body),
     });
     const headers = { ...rateHeaders(started.rate), 'x-ralu-job-id': started.jobs.map(({ id }) => id).join(', ') };
