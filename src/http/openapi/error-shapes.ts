@@ -4,6 +4,7 @@ import type { OpenAIError } from '../../doors/openai.ts';
 import type { viewProblem } from '../../doors/problem.ts';
 import { speakFal } from '../fal/speak.ts';
 import { speakOpenAI } from '../openai/speak.ts';
+import { speakReplicate } from '../replicate/speak.ts';
 import { exactly } from '../schema-fields.ts';
 import { speakFastAPI } from '../speak-fastapi.ts';
 import type { Speaker } from '../speakers.ts';
@@ -44,8 +45,22 @@ const openAIError = exactly<{ readonly error: OpenAIError }>()(
 const falError = z
   .object({
     detail: z.union([z.string(), z.array(z.object({ loc: z.array(z.string()), msg: z.string(), type: z.string() }))]),
+    message: z.string(),
+    error_type: z.string().optional(),
   })
-  .openapi('FalError');
+  .openapi('FalError', { description: '`detail` is a sentence, or under 422 a list of the faults' });
+
+const replicateError = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.string(),
+    errors: z.array(z.object({ field: z.string(), value: z.unknown(), rule: z.string() })).optional(),
+    invalid_fields: z.array(z.object({ type: z.string(), field: z.string(), description: z.string() })).optional(),
+  })
+  .openapi('ReplicateError', { description: 'RFC 9457; `invalid_fields` names the fields at fault' });
 
 const fastAPIError = z
   .object({
@@ -86,6 +101,16 @@ const SHAPES: readonly (readonly [Speaker, ErrorShape])[] = [
   [
     speakFal,
     { door: 'Fal', contentType: 'application/json', schema: falError, schemaName: 'FalError', badRequest: '422' },
+  ],
+  [
+    speakReplicate,
+    {
+      door: 'Replicate',
+      contentType: 'application/problem+json',
+      schema: replicateError,
+      schemaName: 'ReplicateError',
+      badRequest: '422',
+    },
   ],
 ];
 

@@ -47,12 +47,14 @@ const REFUSALS = {
     description: 'Too many images a minute, jobs at once, questions, or tries without a valid key',
     headers: ['retry-after', 'retry-after-ms'],
   },
+  499: { name: 'Cancelled', description: 'The request was cancelled' },
   500: { name: 'InternalError', description: 'Something went wrong here; the request id names it' },
   503: {
     name: 'Unavailable',
     description: 'No stage server, or something behind the service does not answer; try again',
     headers: ['retry-after', 'retry-after-ms'],
   },
+  504: { name: 'NotInTime', description: 'It did not start, or end, in time' },
 } as const satisfies Readonly<Record<number, Refusal>>;
 type Status = `${keyof typeof REFUSALS}`;
 
