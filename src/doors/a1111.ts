@@ -131,6 +131,7 @@ export const viewOptions = ([first]: readonly ModelFacts[]) => ({
   sd_model_checkpoint: first?.id ?? '',
   sd_checkpoint_hash: first?.digest.replace(/^sha256:/, '') ?? '',
   samples_format: 'png',
+  enable_pnginfo: true,
   live_previews_enable: true,
   live_previews_image_format: 'png',
   show_progress_every_n_steps: 1,

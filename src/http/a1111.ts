@@ -99,7 +99,8 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const started = await startJobs(c, {
       memo,
       isThere: (models) => isThere(models, body),
-      draft: (models) => draftA1111(body, models, draftTools(c.env)),
+      draft: (models, offer) =>
+        draftA1111(body, models, draftTools(c.env, offer, resolveModel(models, checkpointOf(body)))),
       idempotency: await idempotencyOf(c, c.req.path, body),
     });
     const headers = { ...rateHeaders(started.rate), 'x-ralu-job-id': started.jobs.map(({ id }) => id).join(', ') };
@@ -143,9 +144,8 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   for (const [name, [summary, view]] of Object.entries(LISTS))
     app.openapi(getRoute(name, summary), async (c) => c.json(view((await offerFor(c)).models), 200));
-  // what is not here is no part of the OpenAPI document
-  for (const [name, none] of Object.entries(NONE))
-    app.get(`${BASE}/${name}`, speakFastAPI, readKeyFromBasic, requireKey, (c) => c.json(none, 200));
+  // what is not here is no part of the OpenAPI document, and no secret
+  for (const [name, none] of Object.entries(NONE)) app.get(`${BASE}/${name}`, (c) => c.json(none, 200));
 }
 
 /** The jobs of the newest request of the caller's key of which one is open, in its order; none where there is none. */

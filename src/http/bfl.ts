@@ -95,9 +95,9 @@ export function routeBfl(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const { jobs, rate, isReplay } = await startJobs(c, {
       memo,
       isThere: (models) => resolveModel(models, model) !== null,
-      draft: (models) => {
+      draft: (models, offer) => {
         requireModel(models, model);
-        return draftBfl(body, model, models, draftTools(c.env));
+        return draftBfl(body, model, models, draftTools(c.env, offer, resolveModel(models, model)));
       },
       idempotency: await idempotencyOf(c, c.req.path, body),
     });
