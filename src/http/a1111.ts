@@ -115,9 +115,9 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const jobs = await underWay(c);
     const current = jobs.find(({ status }) => status === 'queued' || status === 'running');
     if (!current) return c.json(viewUnderWay(null), 200);
-    const { step, picture } = await lookAt(c.env, c.var.caller.account, current.id);
+    const { stage, step, picture } = await lookAt(c.env, c.var.caller.account, current.id);
     const shown = c.req.valid('query').skip_current_image ? null : (picture?.b64_json ?? null);
-    return c.json(viewUnderWay({ jobs, step, picture: shown, now: Date.now() }), 200);
+    return c.json(viewUnderWay({ jobs, stage, step, picture: shown, now: Date.now() }), 200);
   });
 
   app.openapi(interrupt, async (c) => {

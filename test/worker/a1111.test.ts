@@ -147,7 +147,11 @@ interface Progress {
   readonly state: { readonly job: string; readonly job_count: number; readonly sampling_steps: number };
   readonly current_image: string | null;
 }
-const progressOf = async (key: string): Promise<Progress> => (await call('/sdapi/v1/progress', { key })).json();
+/** Asked now and then, as tools do: in this process a loop without a pause leaves no time to the job. */
+async function progressOf(key: string): Promise<Progress> {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  return (await call('/sdapi/v1/progress', { key })).json();
+}
 const basic = (text: string) => ({ key: null, headers: { authorization: `Basic ${btoa(text)}` } });
 
 describe('over HTTP', () => {
