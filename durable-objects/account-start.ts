@@ -40,7 +40,7 @@ export function enter(
   // the same call, come again after a broken stub
   const arrivals = arrivalsOf(tally, key.id);
   if (jobIds.some((id) => index.hasJob(sql, id)))
-    return { kind: 'new', jobIds, requestId, rate: rateState(account.limits, arrivals.key, now) };
+    return { kind: 'new', jobIds, requestId, enteredAt: now, rate: rateState(account.limits, arrivals.key, now) };
   if (account.suspendedAt !== null) return { kind: 'suspended' };
   // of a request whose jobs came in part, those that did not are entered now, under new ids
   const partly = idempotency && requestInPart(sql, idempotency, now);
@@ -87,7 +87,7 @@ export function enter(
   const { rate } = admitted;
   return partly
     ? { kind: 'again', jobIds: whole, requestId: request, held: money.heldFor(sql, whole), rate }
-    : { kind: 'new', jobIds, requestId, rate };
+    : { kind: 'new', jobIds, requestId, enteredAt: now, rate };
 }
 
 /**

@@ -151,6 +151,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     id,
     account,
     regions = [''],
+    enteredAt,
     dispatcher = null,
     request,
     plan,
@@ -170,7 +171,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
         { type: 'queued', data: { job_id: id, stage: null, position: null, eta_ms: null } },
         { type: 'plan', data: { ...viewPlan(plan, request), model, seed, width, height, cost } },
       ];
-      insertRow(this.#rows, newRecord({ id, account, regions, request, plan, deadlineAt, webhook: told }, now), events);
+      const record = newRecord({ id, account, regions, enteredAt, request, plan, deadlineAt, webhook: told }, now);
+      insertRow(this.#rows, record, events);
       return true;
     });
     // of an erased job that comes again its account knows nothing yet

@@ -67,8 +67,11 @@ async function call(path, { method = 'GET', body, headers = {}, signal } = {}) {
   });
 }
 
-/** @returns {Promise<ListedModel[]>} */
-export const listModels = async () => (await call('v1/models')).data;
+/** @returns {Promise<ListedModel[]>} each once: other names of a model are entries of the list too */
+export const listModels = async () =>
+  (await call('v1/models')).data.filter(
+    (/** @type {ListedModel & { alias_of: string | null }} */ { alias_of }) => alias_of === null,
+  );
 
 /**
  * @param {Record<string, unknown>} body of `POST /v1/jobs`

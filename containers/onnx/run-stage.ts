@@ -7,6 +7,8 @@ import { adamsBashforthStep, type StepBefore } from '../../src/numerics/adams-ba
 import { doublePicture } from '../../src/numerics/enlarge.ts';
 import { firstNotFinite } from '../../src/numerics/finite.ts';
 import { cleanEstimate, eulerStep } from '../../src/numerics/flow.ts';
+import type { Size } from '../../src/numerics/grid.ts';
+import { fitPicture } from '../../src/numerics/lanczos.ts';
 import {
   type Differences,
   evaluatedSteps,
@@ -179,13 +181,16 @@ async function decodePicture(model: Model, tokens: Tokens, { rows, cols, unit }:
   };
 }
 
+const atSize = (pixels: Pixels, size: Size): Pixels => ({ data: fitPicture(pixels.data, pixels, size), ...size });
+
 async function encodeAsked(
-  { options: { decode, format, quality, preview } }: StageJob,
+  { options: { decode, format, quality, preview, enlarge } }: StageJob,
   pixels: Pixels,
 ): Promise<Record<string, Tensor>> {
   const files: Record<string, Tensor> = {};
   const asTensor = (data: Uint8Array): Tensor => ({ data, shape: [data.length] });
-  if (decode === 'image') files.image = asTensor(await encodeImage(pixels, format, quality));
+  if (decode === 'image')
+    files.image = asTensor(await encodeImage(enlarge ? atSize(pixels, enlarge) : pixels, format, quality));
   if (preview)
     files.preview = asTensor(
       await encodePreview(pixels, { format: preview.format, longestSide: preview.longest_side, quality }),

@@ -183,6 +183,7 @@ function checkOptions(
     preview,
     clean_latents,
     late_preview,
+    enlarge,
     solver,
     cache,
   }: StageOptions,
@@ -226,6 +227,8 @@ function checkOptions(
       'late_preview',
       `late_preview needs decode clean and a preview, got ${decode} and ${preview ? 'one' : 'none'}`,
     );
+  if (enlarge && decode !== 'image')
+    return refuse(422, 'unsupported_option', 'enlarge', `enlarge needs decode image, got ${decode}`);
   if (cache && !facts.caches.includes(cache.kind))
     return refuse(422, 'unsupported_option', 'cache', `${facts.id} cannot be run with a cache ${cache.kind}`);
   if (cache && solver === 'ab2')

@@ -85,6 +85,13 @@ async function take(request: Request, env: HttpBindings): Promise<Response> {
   return response;
 }
 
+/** Features that came after the version it speaks. */
+const laterFeatures = (): readonly string[] => [
+  ...(options.contract < 3 ? ['cache.taylor_blocks'] : []),
+  ...(options.contract < 4 ? ['late_preview'] : []),
+  ...(options.contract < 5 ? ['enlarge'] : []),
+];
+
 /** A stage as a server of this version takes it: one of an older contract refuses what came later. */
 async function takeStage(request: Request, env: HttpBindings): Promise<Response> {
   if (options.contract === CONTRACT_VERSION) return server.app.fetch(request, env);
@@ -92,7 +99,7 @@ async function takeStage(request: Request, env: HttpBindings): Promise<Response>
   const { metadata } = decodeMessage(body);
   const cache = JSON.parse(metadata.cache ?? 'null') as { kind: string } | null;
   const later = [
-    ...('late_preview' in metadata ? ['late_preview'] : []),
+    ...laterFeatures().filter((feature) => feature in metadata),
     ...(options.contract === 2 && cache?.kind === 'taylor_blocks' ? ['cache.kind'] : []),
   ];
   const [field] = later;
@@ -112,9 +119,9 @@ async function asVersion(response: Response): Promise<Response> {
     contract: { features: string[] };
     models: Record<string, unknown>[];
   };
-  const later = options.contract === 2 ? ['cache.taylor_blocks', 'late_preview'] : ['late_preview'];
+  const later = laterFeatures();
   const features = contract.features.filter((feature) => !later.includes(feature));
-  if (options.contract === 3) return Response.json({ contract: { version: 3, features }, models });
+  if (options.contract !== 2) return Response.json({ contract: { version: options.contract, features }, models });
   return Response.json({
     contract: { version: 2, features },
     models: models.map(({ family: _, size_rule: __, upsampling: ___, caches: ____, ...facts }) => facts),

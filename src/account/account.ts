@@ -336,7 +336,14 @@ export const IDEMPOTENCY_MS = 24 * 3_600_000;
 
 export type Started =
   /** the jobs are in the index and count; they are to be created now */
-  | { readonly kind: 'new'; readonly jobIds: readonly string[]; readonly requestId: string; readonly rate: RateState }
+  | {
+      readonly kind: 'new';
+      readonly jobIds: readonly string[];
+      readonly requestId: string;
+      /** when they were entered, milliseconds since 1970 by the account's clock: the order of their line */
+      readonly enteredAt: number;
+      readonly rate: RateState;
+    }
   /** the idempotency key came before with the same request: its jobs, to be created where they were not */
   | {
       readonly kind: 'again';

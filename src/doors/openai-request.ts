@@ -1,5 +1,6 @@
 /** A request for OpenAI's images in the words of a job. Pure. */
 
+import { isAlias } from '../fleet/models.ts';
 import type { Upsampling } from '../job/job.ts';
 import {
   chooseModel,
@@ -13,11 +14,10 @@ import { PLAIN, type PresetFacts, usualPresetsFor } from '../job/presets.ts';
 import { type Planned, type Refusal, refuse, type ScheduleInput } from '../job/schedule-request.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
+import { askedSize } from './any-size.ts';
+import { meaningOf, type OtherWords } from './openai-words.ts';
 
 const DEFAULT_COMPRESSION = 100;
-
-/** `auto` aside, how a size is written. */
-export const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
 
 /** What only this service has. */
 export interface RaluOptions extends ScheduleInput {
@@ -30,17 +30,18 @@ export interface RaluOptions extends ScheduleInput {
 }
 
 /** The body of a request, its shapes checked, its nulls left out. */
-export interface ImageRequest {
+export interface ImageRequest extends OtherWords {
   readonly prompt: string;
   readonly model?: string | undefined;
   readonly n?: number | undefined;
-  /** `auto`, or as `SIZE` has it */
+  /** `auto`, or as openai-words.ts has it */
   readonly size?: string | undefined;
   readonly quality?: 'low' | 'medium' | 'high' | 'xhigh' | 'max' | 'auto' | 'standard' | 'hd' | undefined;
   readonly output_format?: ImageFormat | undefined;
   readonly output_compression?: number | undefined;
   readonly background?: 'auto' | 'opaque' | undefined;
   readonly moderation?: 'auto' | 'low' | undefined;
+  /** where absent, as the model that is asked for has it: `responseFormatOf` */
   readonly response_format?: 'b64_json' | 'url' | undefined;
   readonly stream?: boolean | undefined;
   readonly partial_images?: number | undefined;
@@ -57,7 +58,6 @@ export interface ImageRequest {
 const UNSUPPORTED: Readonly<Record<string, (value: unknown) => string | null>> = {
   background: (value) => (value === 'transparent' ? 'pictures are opaque' : null),
   output_format: (value) => (value === 'gif' || value === 'svg' ? 'must be png, webp or jpeg' : null),
-  style: () => 'the models have no styles',
   complexity: () => 'the models have no planning to spend more or less on',
   frame_count: () => 'there is one frame',
   frame_duration_ms: () => 'there is one frame',
@@ -78,6 +78,13 @@ export function findUnsupported(body: unknown): Refusal | null {
   return null;
 }
 
+/** Models that answer with addresses where a request does not say: the tools that ask for them read nothing else. */
+const ANSWER_URLS = /^dall-e-[23]$/i;
+
+/** How the pictures of a request are handed over. */
+export const responseFormatOf = ({ response_format, model }: Pick<ImageRequest, 'response_format' | 'model'>) =>
+  response_format ?? (ANSWER_URLS.test(model ?? '') ? 'url' : 'b64_json');
+
 /**
  * A draft: a job an image, image i with seed + i. `preferred` is the format where the body names none. Refuses fields
  * by their names in this body.
@@ -88,30 +95,38 @@ export function draftImages(
   tools: DraftTools,
   preferred: ImageFormat = 'png',
 ): Planned<Draft> {
-  const { partial_images: partials = 0, output_compression: compression = DEFAULT_COMPRESSION, n: count = 1 } = body;
+  const { partial_images: partials = 0, output_compression: compression = DEFAULT_COMPRESSION } = body;
   if (partials > 0 && !body.stream) return refuse('partial_images', partials, 'needs stream');
   const model = chooseModel(models, body.model);
   if (!model.ok) return model;
   const format = body.output_format ?? preferred;
   if (compression !== DEFAULT_COMPRESSION && format === 'png')
     return refuse('output_compression', compression, 'belongs to webp and jpeg; png is lossless');
-  const schedule = scheduleOf(body, model.value);
-  if (!schedule.ok) return schedule;
-  const [, width, height] = SIZE.exec(body.size ?? '') ?? [];
+  const isFree = tools.mayEnlarge === true && isAlias(models, body.model);
+  const meaning = meaningOf(body, model.value, isFree);
+  if (!meaning.ok) return meaning;
+  const { count, steps, guidance, size: wanted, notes } = meaning.value;
+  const schedule = scheduleOf({ ...body, steps }, model.value);
+  if (!schedule.ok) return renamed(schedule, (field) => nameHere(field, body));
+  const size = askedSize(wanted, { name: body.model, models, facts: model.value, tools });
   const { on_disconnect: _, ...options } = body.ralu ?? {};
   const input: RequestInput = {
     prompt: body.prompt,
     negative_prompt: body.negative_prompt,
     ...options,
     ...schedule.value,
-    ...(width && height && { width: Number(width), height: Number(height) }),
+    ...size.input,
     seed: body.seed,
-    guidance: body.guidance,
+    guidance,
     output_format: format,
     // 0 is as good as 1: the encoders begin there
     ...(format !== 'png' && { quality: Math.max(1, compression) }),
   };
-  const planned = draftRequest(input, model.value, tools, { count, previews: { count: partials, format } });
+  const planned = draftRequest(input, model.value, tools, {
+    count,
+    previews: { count: partials, format },
+    notes: [...notes, ...size.notes],
+  });
   return renamed(planned, (field) => nameHere(field, body));
 }
 
@@ -171,10 +186,15 @@ const OPTIONS: Readonly<Record<Exclude<keyof RaluOptions, 'on_disconnect'>, true
 };
 
 /** Names that a field of the job has in this body, where it was the one that came. */
-function nameHere(field: string, { steps, quality, ralu }: ImageRequest): string {
-  if (['width', 'height', 'width, height'].includes(field)) return 'size';
-  if (field === 'quality') return 'output_compression';
-  if (steps !== undefined && (field === 'N' || field === 'e')) return 'steps';
+function nameHere(field: string, body: ImageRequest): string {
+  const { quality, ralu } = body;
+  const steps = body.num_inference_steps === undefined ? 'steps' : 'num_inference_steps';
+  if (['width', 'height', 'width, height', 'enlarge'].includes(field))
+    return body.width === undefined ? 'size' : 'width, height';
+  if (field === 'quality' && body.output_compression !== undefined) return 'output_compression';
+  if (field === 'steps') return steps;
+  if (body[steps] !== undefined && (field === 'N' || field === 'e')) return steps;
+  if (field === 'guidance' && body.guidance === undefined) return 'guidance_scale';
   if (field === 'preset' && quality && ralu?.preset === undefined) return 'quality';
   const [own = field] = field.split('.');
   return Object.hasOwn(OPTIONS, own) ? `ralu.${field}` : field;

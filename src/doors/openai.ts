@@ -7,6 +7,7 @@ import { type FailureKind, kindOf } from '../job/failures.ts';
 import type { ImageView, JobView } from '../job/job.ts';
 import type { ImageRequest } from './openai-request.ts';
 import { type ProblemFields, UNKNOWN_FIELD } from './problem.ts';
+import { progressOf } from './progress.ts';
 
 export interface OpenAIError {
   readonly message: string;
@@ -41,6 +42,7 @@ function errorType(status: ProblemFields['status']): string {
     case 412:
     case 413:
     case 415:
+    case 416:
     case 422:
       return 'invalid_request_error';
     case 500:
@@ -127,9 +129,9 @@ export function methodOf(receipts: readonly Receipt[]) {
 type Asked = Pick<ImageRequest, 'quality' | 'safety_identifier'>;
 
 /** The fields that every image event and the answer share. */
-function commonFields({ quality, safety_identifier }: Asked, { width, height, output_format }: JobView) {
+function commonFields({ quality, safety_identifier }: Asked, { width, height, enlarged, output_format }: JobView) {
   return {
-    size: `${width}x${height}`,
+    size: enlarged?.to ?? `${width}x${height}`,
     quality: quality ?? 'auto',
     background: 'opaque' as const,
     output_format,
@@ -145,12 +147,55 @@ export function viewAnswer(
 ) {
   const [first] = jobs as readonly [DoneJob, ...DoneJob[]];
   const receipts = jobs.map(({ receipt }) => receipt);
+  const method = methodOf(receipts);
   return {
     created: first.created_at,
     data: [...data],
+    ...(method.warnings.length > 0 && { warnings: method.warnings }),
     ...commonFields(asked, first),
     usage: usageOf(receipts),
-    ralu: methodOf(receipts),
+    ralu: { ...method, enlarged: first.enlarged },
+  };
+}
+
+/** Where a request stands that nobody waits for, in the words of OpenAI's own long tasks. */
+export type TaskStatus = 'queued' | 'in_progress' | 'completed' | 'failed' | 'cancelled';
+
+function statusOf(jobs: readonly JobView[]): TaskStatus {
+  const all = jobs.map(({ status }) => status);
+  if (all.includes('failed')) return 'failed';
+  if (all.includes('cancelled')) return 'cancelled';
+  if (all.every((status) => status === 'done')) return 'completed';
+  return all.every((status) => status === 'queued') ? 'queued' : 'in_progress';
+}
+
+/**
+ * A request that was answered before its images were there. `id` finds it again. Once all of them are, `answer` is the
+ * one that a request gets which waits.
+ */
+export function viewTask(id: string, jobs: readonly JobView[], answer: ReturnType<typeof viewAnswer> | null) {
+  const [first] = jobs as readonly [JobView, ...JobView[]];
+  const lost = jobs.find(({ status }) => status === 'failed' || status === 'cancelled');
+  const warnings = [...new Set(jobs.flatMap(({ plan }) => plan.warnings))];
+  return {
+    id,
+    task_id: id,
+    object: 'image.generation' as const,
+    status: answer ? ('completed' as const) : statusOf(jobs),
+    // percent
+    progress: Math.floor((100 * sum(jobs.map((job) => progressOf(job)))) / jobs.length),
+    error: lost ? viewError(failureOf(lost)) : null,
+    ...(answer ?? {
+      created: first.created_at,
+      data: [],
+      ...(warnings.length > 0 && { warnings }),
+      ralu: {
+        job_id: first.id,
+        job_ids: jobs.map(({ id }) => id),
+        seeds: jobs.map(({ seed }) => seed),
+        enlarged: first.enlarged,
+      },
+    }),
   };
 }
 
@@ -239,7 +284,7 @@ export function viewCompleted(
     b64_json,
     usage: usageOf([receipt]),
     image_index,
-    ralu: methodOf([receipt]),
+    ralu: { ...methodOf([receipt]), enlarged: job.enlarged },
   };
 }
 

@@ -2,7 +2,7 @@
 import type { Refusal } from '../job/schedule-request.ts';
 
 export interface ProblemFields {
-  readonly status: 400 | 401 | 402 | 403 | 404 | 405 | 409 | 410 | 412 | 413 | 415 | 422 | 429 | 500 | 503;
+  readonly status: 400 | 401 | 402 | 403 | 404 | 405 | 409 | 410 | 412 | 413 | 415 | 416 | 422 | 429 | 500 | 503;
   /** stable name for programs */
   readonly code: string;
   /** one sentence for people */
@@ -30,6 +30,7 @@ const TITLES: Record<ProblemFields['status'], string> = {
   412: 'Precondition failed',
   413: 'Body too large',
   415: 'Unsupported media type',
+  416: 'Range not satisfiable',
   422: 'Not the same request',
   429: 'Too many requests',
   500: 'Internal error',

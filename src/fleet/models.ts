@@ -32,8 +32,21 @@ export function servedBy({ backend, list }: KnownServer, { model, digest }: { mo
   return list?.models.find((facts) => facts.id === model && facts.digest === digest) ?? null;
 }
 
+/** Whether a name is another one for a model than its own id. */
+export const isAlias = (models: readonly ModelFacts[], name: string | undefined): boolean =>
+  name !== undefined && models.every(({ id }) => id !== name) && resolveModel(models, name) !== null;
+
 /** The model a caller names, by id or alias; the first one when none is named. */
 export function resolveModel(models: readonly ModelFacts[], name: string | undefined): ModelFacts | null {
   if (name === undefined) return models[0] ?? null;
   return models.find(({ id }) => id === name) ?? models.find(({ aliases }) => aliases.includes(name)) ?? null;
+}
+
+/** The names that a caller may use, for an error: ids, then aliases with the model that they mean. */
+export function namesOf(models: readonly ModelFacts[]): string {
+  const ids = models.map(({ id }) => id).join(', ');
+  const named = models
+    .filter(({ aliases }) => aliases.length > 0)
+    .map(({ id, aliases }) => `${aliases.join(', ')}, which mean ${id}`);
+  return `one of ${[ids, ...named].join('; or ')}`;
 }

@@ -23,9 +23,45 @@ const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
 /** Longest wait for what an account says of a key. */
 const ACCOUNT_MS = 10_000;
 
-/** The key of a request; fal's client says `Key` where others say `Bearer`. */
+/** The key in the header that every door takes; fal's client says `Key` where others say `Bearer`. */
 const bearer = (c: Context<AppEnv>): string | undefined =>
   /^(?:Bearer|Key) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
+
+/** The key of a request. */
+const keyText = (c: Context<AppEnv>): string | undefined => (c.get('readKey') ?? bearer)(c);
+
+/**
+ * Lets the clients of a door send the key in a header of its own, bare, as well as in `Authorization`. A request with
+ * two keys that differ is refused: whatever stands before us may look at one only.
+ */
+export const readKeyFrom = (header: string) =>
+  createMiddleware<AppEnv>(async function readKeyHere(c, next) {
+    c.set('readKey', (request) => {
+      const [own, common] = [request.req.header(header)?.trim() || undefined, bearer(request)];
+      if (own !== undefined && common !== undefined && own !== common)
+        throw refuse(`The request has two keys: send one, as "${header}: KEY".`);
+      return own ?? common;
+    });
+    await next();
+  });
+
+/** Lets the clients of a door send the key as the password of basic authentication, under any name. */
+export const readKeyFromBasic = createMiddleware<AppEnv>(async function readKeyFromBasic(c, next) {
+  c.set('readKey', (request) => {
+    const credentials = /^Basic +([\w+/]+={0,2})$/i.exec(request.req.header('authorization') ?? '')?.[1];
+    return credentials === undefined ? bearer(request) : passwordIn(credentials);
+  });
+  await next();
+});
+
+/** The password of basic credentials; undefined where they are none. */
+function passwordIn(credentials: string): string | undefined {
+  try {
+    return /^[^:]*:(\S+)$/.exec(atob(credentials))?.[1];
+  } catch {
+    return undefined;
+  }
+}
 
 /** What the holder of a key hears that does not open. */
 export const KEY_FAULTS: Readonly<Record<KeyRefusal, string>> = {
@@ -57,7 +93,7 @@ const standingOf = (c: Context<AppEnv>, key: Pick<ReadKey, 'account' | 'id'>, ma
  */
 async function keyOf(c: Context<AppEnv>): Promise<{ readonly key: ReadKey; readonly isDoubtful: boolean }> {
   const secrets = secretsOf(c.env);
-  const text = bearer(c);
+  const text = keyText(c);
   if (!text) throw refuse(SEND_KEY);
   const key = await readKey(secrets, text);
   if (!key) throw refuseTry(c, KEY_FAULTS.unknown);

@@ -61,11 +61,21 @@ function isSafe(text: string | undefined): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.includes(url.hostname));
 }
 
+/** Variables that are one of few words; absent, or empty, is the first. */
+const CHOICES = { ENLARGE: ['aliases', 'off'] } as const satisfies Partial<Record<keyof Env, readonly string[]>>;
+const CHOSEN = Object.keys(CHOICES) as (keyof typeof CHOICES)[];
+
 /** All that is looked at. */
 type Configuration = Placing &
   Pick<
     Env,
-    (typeof STRONG)[number] | (typeof PRIVATE_CALLS)[number] | 'PUBLIC_URL' | 'OLD_KEYS_UNTIL' | 'TARIFF' | 'EVENTS'
+    | (typeof STRONG)[number]
+    | (typeof PRIVATE_CALLS)[number]
+    | keyof typeof CHOICES
+    | 'PUBLIC_URL'
+    | 'OLD_KEYS_UNTIL'
+    | 'TARIFF'
+    | 'EVENTS'
   >;
 
 /**
@@ -83,14 +93,19 @@ export function configurationFault(env: Configuration): string | null {
   if (regionsFault !== null) return `The REGIONS of this deployment do not hold: ${regionsFault}.`;
   const unsafe = PRIVATE_CALLS.find((name) => !isSafe(env[name]));
   if (unsafe) return `The ${unsafe} of this deployment must be an https address without a name, password or fragment.`;
+  const unclear = CHOSEN.find((name) => env[name] && !CHOICES[name].some((choice) => choice === env[name]));
+  if (unclear) return `The ${unclear} of this deployment must be ${CHOICES[unclear].join(' or ')}.`;
   if (env.EVENTS && env.EVENTS_URL)
     return 'This deployment has both EVENTS_URL and a queue EVENTS: events go to one of them.';
   const rule = refusePublicUrl(env.PUBLIC_URL);
   return rule && `The PUBLIC_URL of this deployment ${rule}.`;
 }
 
+/** Everything that needs a configuration. */
+const DOORS = ['/v1/*', '/fal/*', '/openai/*', '/sdapi/*', '/bfl/*'];
+
 /**
- * Answers 503 `not_configured` everywhere under `/v1` and `/fal`, in the shape of each door, while the configuration is
+ * Answers 503 `not_configured` everywhere under these prefixes, in the shape of each door, while the configuration is
  * wrong.
  */
 export function refuseWrongConfiguration(app: OpenAPIHono<AppEnv>): void {
@@ -98,12 +113,12 @@ export function refuseWrongConfiguration(app: OpenAPIHono<AppEnv>): void {
   let seen: { readonly text: string; readonly fault: string | null } | null = null;
   const faultOf = (env: Env): string | null => {
     const { PUBLIC_URL, OLD_KEYS_UNTIL, TARIFF, EVENTS, REGIONS, BACKENDS } = env;
-    const values = [...[...STRONG, ...PRIVATE_CALLS].map((name) => env[name]), EVENTS ? 'a queue' : null];
+    const values = [...[...STRONG, ...PRIVATE_CALLS, ...CHOSEN].map((name) => env[name]), EVENTS ? 'a queue' : null];
     const text = JSON.stringify([values, PUBLIC_URL, OLD_KEYS_UNTIL, TARIFF, REGIONS, BACKENDS]);
     if (seen?.text !== text) seen = { text, fault: configurationFault(env) };
     return seen.fault;
   };
-  for (const doors of ['/v1/*', '/fal/*'])
+  for (const doors of DOORS)
     app.use(doors, async (c, next) => {
       const detail = faultOf(c.env);
       if (detail === null) return next();

@@ -1,4 +1,5 @@
 /** What the configuration gives the Worker; names as in wrangler.toml. */
+import type { Context } from 'hono';
 import type { JobEnv } from '../../durable-objects/job-parts.ts';
 import type { DemandEnv } from '../../durable-objects/tell-demand.ts';
 import type { Actor } from '../account/account.ts';
@@ -18,6 +19,11 @@ export interface Env extends JobEnv, DemandEnv {
   readonly MODEL_ALIASES: string;
   /** where its stage servers stand, as JSON (src/fleet/regions.ts); empty: it names no regions */
   readonly REGIONS?: string;
+  /**
+   * `aliases`, as when absent: a model that is named by an alias makes any size, from the nearest that it has. `off`:
+   * every picture has a size that its model makes
+   */
+  readonly ENLARGE?: string;
   /** `true`: the stages of a job may run on different engine classes unless its request says otherwise */
   readonly ALLOW_ENGINE_CHANGE: string;
   /** what work costs, as JSON (src/billing/tariff.ts); empty: nothing is charged */
@@ -63,6 +69,8 @@ export interface AppEnv {
     caller: Caller;
     /** whether the account has said, to this isolate or to this request, that the caller's key opens */
     isKeyJudged: boolean;
+    /** the key that the request came with, where its door has a place of its own for it */
+    readKey: ((c: Context<AppEnv>) => string | undefined) | undefined;
     /** who acts, for the audit trail; set where a key or the admin was let in */
     actor: Actor;
     /** the request named a job by an id of the first form */

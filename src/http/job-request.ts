@@ -45,6 +45,10 @@ export const jobBody = z
       .optional()
       .openapi({ description: 'with `height`: one of the model’s `sizes`, or one that its `size_rule` allows' }),
     height: z.int().positive().optional(),
+    enlarge: z.strictObject({ width: z.int().positive(), height: z.int().positive() }).optional().openapi({
+      description:
+        'the size that the finished picture is encoded at, larger or smaller than it is computed at, by Lanczos; what does not fit its aspect ratio is cut off',
+    }),
     seed: z
       .int()
       .min(RANDOM_SEED)
@@ -132,8 +136,9 @@ export const jobBody = z
   .openapi('JobRequest', { example: { prompt: 'a red apple', seed: 7 } });
 export type JobBody = z.infer<typeof jobBody>;
 
-export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF'>): DraftTools => ({
+export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF' | 'ENLARGE'>): DraftTools => ({
   allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',
+  mayEnlarge: env.ENLARGE !== 'off',
   tariff: readTariff(env.TARIFF),
   draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
 });

@@ -1,5 +1,6 @@
 /** `/v1/jobs`: start a job, watch it, fetch its image, cancel it, erase it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
 import { resolveModel } from '../fleet/models.ts';
 import type { JobView } from '../job/job.ts';
 import { prefixOf } from '../job/links.ts';
@@ -147,14 +148,29 @@ const getImage = createRoute({
   method: 'get',
   path: '/v1/jobs/{id}/image',
   summary: 'The finished image',
-  request: { params: idParam, query: token },
+  request: {
+    params: idParam,
+    query: token,
+    headers: z.object({ range: z.string().optional().openapi({ example: 'bytes=0-1023' }) }),
+  },
   responses: {
     200: { description: 'Encoded image', content: imageContent },
+    206: { description: 'The part of it that Range names', content: imageContent },
     304: { description: 'If-None-Match or If-Modified-Since says that the caller has it' },
     409: { description: 'There is no image, or none yet' },
     412: { description: 'If-Match or If-Unmodified-Since asks for another' },
+    416: { description: 'Range names nothing of it' },
   },
 });
+/** The same by a file name, as links to it have it: nobody makes such an address himself. */
+const getFile = (extension: string) =>
+  createRoute({ ...getImage, path: `${getImage.path}.${extension}` as const, hide: true });
+const EXTENSIONS: readonly (readonly [extension: string, format: ImageFormat])[] = [
+  ['png', 'png'],
+  ['webp', 'webp'],
+  ['jpeg', 'jpeg'],
+  ['jpg', 'jpeg'],
+];
 const cancelJob = createRoute({
   operationId: 'cancelJob',
   method: 'post',
@@ -251,8 +267,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     return c.body(events, 200, STREAM_HEADERS);
   });
 
-  app.openapi(getImage, async (c) => {
-    const id = await jobId(c, c.req.valid('param').id);
+  const showImage = async (c: Context<AppEnv>, name: string, asked: ImageFormat | null) => {
+    const id = await jobId(c, name);
     const owner = await ownerOrLink(c, id, 'image');
     const job = await callJob(c.env, id, (stub) => stub.view(owner));
     if (!job) throw jobNotFound(id);
@@ -262,8 +278,18 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         code: 'image_not_ready',
         detail: `Job ${id} has no image: it is ${job.status}.`,
       });
-    return sendImage(c, id, job.image.format);
-  });
+    const { format } = job.image;
+    if (asked !== null && asked !== format)
+      throw new Problem({
+        status: 404,
+        code: 'no_such_image',
+        detail: `The image of job ${id} is image.${format}; there is no image.${asked}.`,
+      });
+    return sendImage(c, id, format);
+  };
+  app.openapi(getImage, async (c) => showImage(c, c.req.valid('param').id, null));
+  for (const [extension, format] of EXTENSIONS)
+    app.openapi(getFile(extension), async (c) => showImage(c, c.req.valid('param').id, format));
 
   app.openapi(cancelJob, async (c) => {
     const id = await jobId(c, c.req.valid('param').id);

@@ -1,18 +1,17 @@
-/** `GET /v1/models`: OpenAI's list, each entry with the model's own facts beside. */
+/** `GET /v1/models`: OpenAI's list, each entry with the model's own facts beside; aliases are entries too. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Jurisdiction } from '../account/place.ts';
 import { type Fleet, type FleetServer, openFleet } from '../fleet/fleet.ts';
-import { modelsOf } from '../fleet/models.ts';
+import { modelsOf, namesOf, resolveModel } from '../fleet/models.ts';
 import { serversIn } from '../fleet/place.ts';
 import { parseRegions, type Region } from '../fleet/regions.ts';
 import { logLine } from '../job/log.ts';
 import { PLAIN, type PresetFacts, presetsFor } from '../job/presets.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { modelFacts, temporalCache } from '../stage/contract.ts';
-import { requireKey } from './auth.ts';
 import type { AppEnv } from './env.ts';
-import { speakOpenAI } from './openai/speak.ts';
+import { AZURE, type Door, OPENAI } from './openai/speak.ts';
 import { Problem } from './problem.ts';
 
 /** The fleet as this isolate knows it; what nobody waits for goes on behind the answer. */
@@ -87,25 +86,42 @@ const presetView = z
   })
   .openapi('Preset', { description: 'a schedule by name: steps, ends and shares of its stages, and their cache' });
 
-const modelEntry = modelFacts.extend({
-  presets: z.array(presetView).openapi({ description: 'the plain run first, the default last' }),
-  object: z.literal('model'),
-  created: z.int(),
-  owned_by: z.string(),
-});
+const modelEntry = modelFacts
+  .extend({
+    presets: z.array(presetView).openapi({ description: 'the plain run first, the default last' }),
+    object: z.literal('model'),
+    created: z.int(),
+    owned_by: z.string(),
+    alias_of: z.string().nullable().openapi({ description: 'for another name of a model: its id' }),
+  })
+  .openapi('Model');
+type ModelEntry = z.infer<typeof modelEntry>;
 
-const listModels = createRoute({
-  method: 'get',
-  path: '/v1/models',
-  summary: 'Models that can be asked for',
-  middleware: [speakOpenAI, requireKey] as const,
-  responses: {
-    200: {
-      description: 'The models',
-      content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelEntry) }) } },
+const listRoute = <P extends string>(path: P, { speaks }: Door) =>
+  createRoute({
+    method: 'get',
+    path,
+    summary: 'Models that can be asked for, then the other names that they go by',
+    middleware: speaks,
+    responses: {
+      200: {
+        description: 'The models',
+        content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelEntry) }) } },
+      },
     },
-  },
-});
+  });
+const oneRoute = <P extends string>(path: P, { speaks }: Door) =>
+  createRoute({
+    method: 'get',
+    path: `${path}/{id}` as const,
+    summary: 'A model by its id or another name',
+    middleware: speaks,
+    request: { params: z.object({ id: z.string() }) },
+    responses: {
+      200: { description: 'The model', content: { 'application/json': { schema: modelEntry } } },
+      404: { description: 'There is no such model' },
+    },
+  });
 
 /** The plain run and the presets of a model; the last is what a job without a preset gets. */
 const viewPresets = (facts: PresetFacts): z.infer<typeof presetView>[] => [
@@ -119,16 +135,47 @@ const viewPresets = (facts: PresetFacts): z.infer<typeof presetView>[] => [
   })),
 ];
 
-export function routeModels(app: OpenAPIHono<AppEnv>): void {
-  app.openapi(listModels, async (c) => {
-    const { models } = await offerFor(c);
-    const data = models.map((facts) => ({
-      ...facts,
-      presets: viewPresets(facts),
-      object: 'model' as const,
-      created: 0,
-      owned_by: 'ralu',
-    }));
-    return c.json({ object: 'list' as const, data }, 200);
+const viewModel = (facts: ModelFacts, alias: string | null = null): ModelEntry => ({
+  ...facts,
+  id: alias ?? facts.id,
+  presets: viewPresets(facts),
+  object: 'model',
+  created: 0,
+  owned_by: 'ralu',
+  alias_of: alias === null ? null : facts.id,
+});
+
+/** A model named once, under the name that a request for it would use. */
+function findModel(models: readonly ModelFacts[], name: string): ModelEntry {
+  const facts = resolveModel(models, name);
+  if (facts) return viewModel(facts, facts.id === name ? null : name);
+  throw new Problem({
+    status: 404,
+    code: 'model_not_found',
+    detail: `There is no model ${name.slice(0, 100)}: ask for ${namesOf(models)}.`,
   });
+}
+
+export function routeModels(app: OpenAPIHono<AppEnv>): void {
+  for (const { path, door } of [
+    { path: '/v1/models', door: OPENAI },
+    { path: '/openai/v1/models', door: AZURE },
+  ]) {
+    app.openapi(listRoute(path, door), async (c) => {
+      const { models } = await offerFor(c);
+      const named = models.flatMap((facts) => facts.aliases.map((alias) => ({ facts, alias })));
+      // a name that two models go by means one of them
+      const aliases = named.filter(({ facts, alias }) => alias !== facts.id && resolveModel(models, alias) === facts);
+      const data = [
+        ...models.map((facts) => viewModel(facts)),
+        ...aliases.map(({ facts, alias }) => viewModel(facts, alias)),
+      ];
+      return c.json({ object: 'list' as const, data }, 200);
+    });
+    app.openapi(oneRoute(path, door), async (c) => {
+      const { id } = c.req.valid('param');
+      const { models } = await offerFor(c, (known) => resolveModel(known, id) !== null);
+      return c.json(findModel(models, id), 200);
+    });
+  }
 }

@@ -20,7 +20,14 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'POST /v1/jobs/{id}/cancel': 'own_job',
   'DELETE /v1/jobs/{id}': 'own_job',
   'GET /v1/models': 'any',
+  'GET /v1/models/{id}': 'any',
   'POST /v1/images/generations': 'generate',
+  'GET /v1/images/generations/{id}': 'read',
+  'GET /openai/v1/models': 'any',
+  'GET /openai/v1/models/{id}': 'any',
+  'POST /openai/v1/images/generations': 'generate',
+  'GET /openai/v1/images/generations/{id}': 'read',
+  'POST /openai/deployments/{deployment}/images/generations': 'generate',
 
   'POST /v1/predictions': 'generate',
   'POST /v1/models/{owner}/{name}/predictions': 'generate',
@@ -79,8 +86,11 @@ const READS: Readonly<Record<string, ReadKind>> = {
   'GET /v1/usage': 'lists',
 };
 
-const routeOf = (method: string, path: string): string =>
-  `${method === 'HEAD' ? 'GET' : method} ${path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')}`;
+/** HEAD is asked as GET, and the image by a file name as the image. */
+function routeOf(method: string, path: string): string {
+  const named = path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}').replace(/(\/image)\.\w+$/, '$1');
+  return `${method === 'HEAD' ? 'GET' : method} ${named}`;
+}
 
 /** What a route counts as among the questions of a key; null: it asks nothing that is counted. */
 export function readOf(method: string, path: string): ReadKind | null {

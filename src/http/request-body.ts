@@ -1,5 +1,6 @@
-/** What every JSON body must be before it is read. */
+/** What every body must be before it is read. */
 import { bodyLimit } from 'hono/body-limit';
+import { every } from 'hono/combine';
 import { createMiddleware } from 'hono/factory';
 import { WHOLE_BODY } from '../doors/problem.ts';
 import { refuseShape } from './body-shape.ts';
@@ -8,27 +9,74 @@ import { badField, Problem } from './problem.ts';
 
 const MAX_BODY_BYTES = 256 * 1024;
 
-/** Refuses a longer body than any request of ours has. */
-export const limitBody = bodyLimit({
+const tooLarge = (): Problem =>
+  new Problem({
+    status: 413,
+    code: 'body_too_large',
+    detail: `The body may have at most ${MAX_BODY_BYTES} bytes.`,
+  });
+
+const limitSentBytes = bodyLimit({
   maxSize: MAX_BODY_BYTES,
   onError: () => {
-    throw new Problem({
-      status: 413,
-      code: 'body_too_large',
-      detail: `The body may have at most ${MAX_BODY_BYTES} bytes.`,
-    });
+    throw tooLarge();
   },
 });
 
-/** The types that Hono reads a body as JSON for; any other would slip past the contract unread. */
-const JSON_TYPE = /^application\/([a-z-.]+\+)?json(;\s*[a-zA-Z0-9-]+=([^;]+))*$/;
+/** The request in other words: it ends with the one that came, and comes from where that one came from. */
+const rewritten = (request: Request, init: Pick<RequestInit, 'headers' | 'body'>): Request =>
+  new Request(request, { ...init, signal: request.signal, ...(request.cf && { cf: request.cf }) });
+
+/** Codings of a body that are undone here. */
+const CODINGS: Readonly<Record<string, 'gzip' | 'deflate'>> = { gzip: 'gzip', 'x-gzip': 'gzip', deflate: 'deflate' };
+
+/** Undoes the coding of a body. What it comes to is as bounded as one that comes without. */
+const undoCoding = createMiddleware<AppEnv>(async function undoCoding(c, next) {
+  const coding = c.req.header('content-encoding')?.trim().toLowerCase() ?? 'identity';
+  const { body } = c.req.raw;
+  if (coding === 'identity' || coding === '' || !body) return next();
+  const format = Object.hasOwn(CODINGS, coding) ? CODINGS[coding] : undefined;
+  if (!format) {
+    const { fields } = badField('content-encoding', coding, 'must be gzip or deflate', 'unsupported_media_type');
+    throw new Problem({ ...fields, status: 415, headers: { 'accept-encoding': 'gzip, deflate' } });
+  }
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of body.pipeThrough(new DecompressionStream(format))) {
+      length += chunk.length;
+      if (length > MAX_BODY_BYTES) throw tooLarge();
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw error instanceof Problem ? error : badField(WHOLE_BODY, undefined, `must be ${coding}, as its header says`);
+  }
+  const headers = new Headers(c.req.raw.headers);
+  headers.delete('content-encoding');
+  headers.delete('content-length');
+  c.req.raw = rewritten(c.req.raw, { headers, body: new Blob(chunks) });
+  return next();
+});
+
+/** Refuses a longer body than any request of ours has, also where it is only long once its coding is undone. */
+export const limitBody = every(limitSentBytes, undoCoding);
+
+/** Types of JSON, in lower case and without parameters. */
+const JSON_TYPE = /^application\/(?:[a-z0-9.-]+\+)?json$/;
+/** The spellings of it that the router reads as JSON; any other would slip past the contract unread. */
+const READ_AS_JSON = /^application\/(?:[a-z-.]+\+)?json(?:;\s*[a-zA-Z0-9-]+=[^;]+)*$/;
 
 /** Refuses what is not JSON, or has parts too large, before the contract is looked at. */
 export const requireJson = createMiddleware<AppEnv>(async function requireJson(c, next) {
   const type = c.req.header('content-type') ?? '';
-  if (!JSON_TYPE.test(type)) {
+  if (!JSON_TYPE.test(type.split(';', 1)[0]?.trim().toLowerCase() ?? '')) {
     const { fields } = badField('content-type', type, 'must be application/json', 'unsupported_media_type');
     throw new Problem({ ...fields, status: 415 });
+  }
+  if (!READ_AS_JSON.test(type)) {
+    const headers = new Headers(c.req.raw.headers);
+    headers.set('content-type', 'application/json');
+    c.req.raw = rewritten(c.req.raw, { headers });
   }
   const body: unknown = await c.req.json().catch(() => {
     throw badField(WHOLE_BODY, undefined, 'must be JSON');

@@ -4,6 +4,7 @@ import { imageKey } from '../job/image-key.ts';
 import { bucketOf } from '../job/job-object.ts';
 import type { ImageFormat } from '../stage/contract.ts';
 import { within } from '../stage/time-limit.ts';
+import { askedRange, type ByteRange } from './byte-range.ts';
 import type { AppEnv } from './env.ts';
 import { jobNotFound } from './job-id.ts';
 import { checkPreconditions, isConditional } from './precondition.ts';
@@ -13,8 +14,8 @@ import { Problem } from './problem.ts';
 export const BUCKET_MS = 30_000;
 
 /**
- * The image of a job, as the conditions of the request have it. Throws a 404 Problem where it was erased, or a 412;
- * TookTooLong where the bucket is silent.
+ * The image of a job, or the part of it that is asked for, as the conditions of the request have it. Throws a 404
+ * Problem where it was erased, a 412 or a 416; TookTooLong where the bucket is silent.
  */
 export async function sendImage(c: Context<AppEnv>, id: string, format: ImageFormat): Promise<Response> {
   const key = imageKey(id, format);
@@ -22,22 +23,36 @@ export async function sendImage(c: Context<AppEnv>, id: string, format: ImageFor
   const { headers } = c.req.raw;
   const isHead = c.req.method === 'HEAD';
   // where the answer may have no body, none is asked for yet
-  const asked = isHead || isConditional(headers) ? bucket.head(key) : bucket.get(key);
+  const asked = isHead || isConditional(headers) || headers.has('range') ? bucket.head(key) : bucket.get(key);
   const found = await within(BUCKET_MS, 'the bucket', asked);
   if (!found) throw jobNotFound(id);
   const { httpEtag: etag, uploaded, size } = found;
+  const read = (range: ByteRange | 'all'): Promise<R2ObjectBody | null> =>
+    within(BUCKET_MS, 'the bucket', bucket.get(key, range === 'all' ? {} : { range: lengthFrom(range) }));
   const facts = {
     etag,
     'last-modified': uploaded.toUTCString(),
     'cache-control': 'private, no-cache',
+    'accept-ranges': 'bytes',
   };
   switch (checkPreconditions(headers, { etag, modified: uploaded })) {
     case 'proceed': {
-      const about = { 'content-type': `image/${format}`, 'content-length': String(size), ...facts };
-      if (isHead) return c.body(null, 200, about);
-      const image = 'body' in found ? (found as R2ObjectBody) : await within(BUCKET_MS, 'the bucket', bucket.get(key));
+      const about = {
+        'content-type': `image/${format}`,
+        'content-disposition': `inline; filename="${id}.${format}"`,
+        ...facts,
+      };
+      if (isHead) return c.body(null, 200, { ...about, 'content-length': String(size) });
+      const range = askedRange(headers, { etag, modified: uploaded }, size);
+      if (range === 'none') throw outside(size);
+      const image = 'body' in found ? (found as R2ObjectBody) : await read(range);
       if (!image) throw jobNotFound(id);
-      return c.body(image.body, 200, about);
+      if (range === 'all') return c.body(image.body, 200, { ...about, 'content-length': String(size) });
+      return c.body(image.body, 206, {
+        ...about,
+        'content-length': String(range.end - range.start + 1),
+        'content-range': `bytes ${range.start}-${range.end}/${size}`,
+      });
     }
     case 'not_modified':
       return c.body(null, 304, facts);
@@ -49,3 +64,13 @@ export async function sendImage(c: Context<AppEnv>, id: string, format: ImageFor
       });
   }
 }
+
+const lengthFrom = ({ start, end }: ByteRange): R2Range => ({ offset: start, length: end - start + 1 });
+
+const outside = (size: number): Problem =>
+  new Problem({
+    status: 416,
+    code: 'range_not_satisfiable',
+    detail: `The range lies outside of the image: it has ${size} bytes.`,
+    headers: { 'content-range': `bytes */${size}` },
+  });

@@ -1,9 +1,10 @@
 /** Answers given outside the routes, in the shape of the door that was knocked at. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
+import type { Elsewhere } from '../doors/elsewhere.ts';
 import type { AppEnv } from './env.ts';
 import { speakFal } from './fal.ts';
-import { speakOpenAI } from './openai/speak.ts';
+import { speakHuggingFace, speakOpenAI } from './openai/speak.ts';
 import type { Problem } from './problem.ts';
 
 export type Speaker = typeof speakOpenAI;
@@ -15,9 +16,10 @@ export function speakerOf(app: OpenAPIHono<AppEnv>, methods: readonly string[], 
   return SPEAKERS.find((speaker) => handlers.includes(speaker));
 }
 
-/** Whose clients come to an address that nobody has. */
-export function speakerAt(path: string): Speaker | undefined {
-  if (/^\/v1(?:\/|$)/.test(path)) return speakOpenAI;
+/** Whose clients come to an address that nobody has; `known` is what is said there. */
+export function speakerAt(path: string, known: Elsewhere | null = null): Speaker | undefined {
+  if (known) return known.speaks === 'openai' ? speakOpenAI : speakHuggingFace;
+  if (/^\/(?:v1|openai)(?:\/|$)/.test(path)) return speakOpenAI;
   if (/^\/fal(?:\/|$)/.test(path)) return speakFal;
   return undefined;
 }

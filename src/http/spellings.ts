@@ -21,6 +21,38 @@ export const anyCase = <const T extends readonly [string, ...string[]]>(words: T
     .preprocess((value) => (typeof value === 'string' ? value.trim().toLowerCase() : value), z.enum(words))
     .openapi({ type: 'string', enum: [...words] });
 
+/** A word in lower case; empty, as tools send it for what was not chosen, is absent. */
+const readWord = (value: unknown): unknown =>
+  typeof value === 'string' ? value.trim().toLowerCase() || undefined : value;
+
+/**
+ * One of some lower-case words or of their other names, in any case; empty is absent.
+ */
+export const anyWord = <const W extends string>(words: readonly W[], others: Readonly<Record<string, W>> = {}) => {
+  const read = (value: unknown): unknown => {
+    const word = readWord(value);
+    return typeof word === 'string' && Object.hasOwn(others, word) ? others[word] : word;
+  };
+  return z
+    .preprocess(read, z.enum(words).optional())
+    .optional()
+    .openapi({ type: 'string', enum: [...words, ...Object.keys(others)] });
+};
+
+/** Lower-case text of at most `max` characters that fits a rule, in any case; empty is absent. */
+export const anyText = (max: number, fits: (text: string) => boolean, rule: string) =>
+  z
+    .preprocess(readWord, z.string().max(max).refine(fits, rule).optional())
+    .optional()
+    .openapi({ type: 'string', maxLength: max });
+
+/** Text; empty is absent. */
+export const textOrEmpty = (max: number) =>
+  z
+    .preprocess((value) => (value === '' ? undefined : value), z.string().max(max).optional())
+    .optional()
+    .openapi({ type: 'string', maxLength: max });
+
 /** Fields that are taken whatever they hold. */
 export const ignoredFields = <T extends IgnoredFields>(fields: T) =>
   Object.fromEntries(

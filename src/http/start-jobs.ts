@@ -135,10 +135,11 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     const plans = draft.plan(memo);
     const planned = started.kind === 'again' ? plans.map((one, i) => atMost(one, started.held[i] ?? null)) : plans;
     const { regions, dispatcher } = admitted instanceof Problem ? { ...placed, dispatcher: null } : admitted;
+    const entered = started.kind === 'new' ? { enteredAt: started.enteredAt } : {};
     const hint = regions[0] === placed.regions[0] ? placed.hint : hintOf(offer, regions[0]);
     const created = await Promise.all(
       started.jobIds.map((id, i) => {
-        const ofJob = { ...(planned[i] as PlannedJob), deadlineSeconds, webhook, regions, dispatcher };
+        const ofJob = { ...(planned[i] as PlannedJob), deadlineSeconds, webhook, regions, dispatcher, ...entered };
         const job: NewJob = { id, account: caller.account, ...ofJob };
         return callJob(env, id, (stub) => create(stub, job, withLogs), hint).then(orErased);
       }),

@@ -4,12 +4,14 @@ import type { Price } from '../billing/price.ts';
 import type { Receipt, StageUsage } from '../billing/receipt.ts';
 import type { PlannedWork, StageWork, WorkView } from '../billing/work.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
+import type { Size } from '../numerics/grid.ts';
 import type { BoundaryAmplitude } from '../numerics/restart-amplitude.ts';
 import type { Selection } from '../numerics/select.ts';
 import type { TemporalCache } from '../numerics/taylor.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { UpsampleMode } from '../numerics/upsample.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
+import type { Enlarged } from './enlarge.ts';
 import type { FailureReason } from './failures.ts';
 import type { Webhook } from './webhook.ts';
 
@@ -38,6 +40,8 @@ export interface JobRequest {
    * reproduce the reference implementation: token repetition, unit variance for untouched tokens, clipped Canny input
    */
   readonly reference: boolean;
+  /** the size that the finished picture is encoded at; absent: as it is computed */
+  readonly enlarge?: Size;
   readonly format: ImageFormat;
   /** 1 … 100; lossy formats only */
   readonly quality: number;
@@ -188,7 +192,7 @@ export interface JobFailure {
 }
 
 /** What a job would be. */
-export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'seed' | 'preset' | 'plan'> {
+export interface Quote extends Pick<JobView, 'model' | 'width' | 'height' | 'enlarged' | 'seed' | 'preset' | 'plan'> {
   readonly object: 'quote';
   /** all of it: denoising, decoding, text */
   readonly tflops: number;
@@ -222,6 +226,8 @@ export interface JobView {
   readonly prompt: string;
   readonly width: number;
   readonly height: number;
+  /** where the picture is encoded at another size than it is computed at; null: it is not */
+  readonly enlarged: Enlarged | null;
   readonly seed: number;
   readonly preset: string | null;
   readonly output_format: ImageFormat;
@@ -267,6 +273,7 @@ export const hasEnded = ({ status }: Pick<JobView, 'status'>): boolean =>
 export interface ImageView {
   readonly url: string;
   readonly format: ImageFormat;
+  /** of the file, which may be another size than the job's */
   readonly width: number;
   readonly height: number;
   readonly bytes: number;

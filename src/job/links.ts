@@ -18,16 +18,20 @@ export type LinkedJob = JobView & { readonly links: Links };
 export const streamToken = (signingSecret: string, id: string, now = Date.now()): Promise<string> =>
   signLink(signingSecret, id, 'stream', Math.floor(now / 1000) + LINK_SECONDS);
 
-/** The job with fresh links: paths, each with a token for just that thing. */
-export async function withLinks<J extends Pick<JobView, 'id' | 'urls'>>(
+/**
+ * The job with fresh links: paths, each with a token for just that thing. The picture's ends in its file name, which
+ * chat programs and downloads tell its type by.
+ */
+export async function withLinks<J extends Pick<JobView, 'id' | 'urls' | 'output_format'>>(
   signingSecret: string,
   job: J,
   now = Date.now(),
 ): Promise<J & { readonly links: Links }> {
   const until = Math.floor(now / 1000) + LINK_SECONDS;
-  const link = async (opens: 'events' | 'image') =>
-    `${job.urls[opens]}?token=${await signLink(signingSecret, job.id, opens, until)}`;
-  return { ...job, links: { events: await link('events'), image: await link('image'), expires_at: until } };
+  const token = (opens: 'events' | 'image'): Promise<string> => signLink(signingSecret, job.id, opens, until);
+  const events = `${job.urls.events}?token=${await token('events')}`;
+  const image = `${job.urls.image}.${job.output_format}?token=${await token('image')}`;
+  return { ...job, links: { events, image, expires_at: until } };
 }
 
 /** The path of a service's address: what stands before `/v1`, without a slash at the end; empty where nothing does. */

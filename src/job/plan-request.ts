@@ -11,9 +11,11 @@ import { type Price, priceOf } from '../billing/price.ts';
 import type { Tariff } from '../billing/tariff.ts';
 import { plainWork, totalFlops } from '../billing/work.ts';
 import type { Needs } from '../fleet/fit.ts';
-import { resolveModel } from '../fleet/models.ts';
+import { namesOf, resolveModel } from '../fleet/models.ts';
 import type { Solver } from '../numerics/adams-bashforth.ts';
+import { makesSize, type Size } from '../numerics/grid.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
+import { refuseEnlarge } from './enlarge.ts';
 import type { JobRequest, Plan, Upsampling } from './job.ts';
 import { completePlan, type FitMemo, featuresOf, type Outline, outlinePlan } from './plan.ts';
 import { chooseSchedule, MAX_STAGES, type Planned, refuse, type ScheduleInput } from './schedule-request.ts';
@@ -30,6 +32,8 @@ export interface RequestInput extends ScheduleInput {
   readonly negative_prompt?: string | undefined;
   readonly width?: number | undefined;
   readonly height?: number | undefined;
+  /** the size that the finished picture is encoded at; as it is computed when absent */
+  readonly enlarge?: Size | undefined;
   /** 0 … 2³² - 1; -1, as without one: drawn at random */
   readonly seed?: number | undefined;
   /** how many times less denoising than the plain run, at least; decides N */
@@ -75,6 +79,8 @@ export interface Draft {
 export interface DraftTools {
   /** what a request gets that does not say whether its stages may change engines */
   readonly allowEngineChange: boolean;
+  /** whether pictures may be encoded at another size than they are computed at; absent: they may not */
+  readonly mayEnlarge?: boolean;
   /** what work costs; null: nothing is charged */
   readonly tariff: Tariff | null;
   /** a random seed, 0 … 2³² - 1 */
@@ -93,7 +99,7 @@ export interface DraftOptions {
 /** The model of this id or alias; the first one where none is named. Refuses `model`. */
 export function chooseModel(models: readonly ModelFacts[], name: string | undefined): Planned<ModelFacts> {
   const value = resolveModel(models, name);
-  if (!value) return refuse('model', name, `must be one of ${models.map(({ id }) => id).join(', ')}`);
+  if (!value) return refuse('model', name, `must be ${namesOf(models)}`);
   return { ok: true, value };
 }
 
@@ -112,6 +118,9 @@ export function draftRequest(
   if (input.quality !== undefined && format === 'png')
     return refuse('quality', input.quality, 'belongs to webp and jpeg; png is lossless');
   const size = chooseSize(input, facts);
+  const enlarge = otherSize(input.enlarge, size);
+  const tooFar = enlarge && refuseEnlarge(size, enlarge, tools.mayEnlarge ?? false);
+  if (tooFar && makesSize(size, facts)) return { ok: false, refusal: tooFar };
   const { speed } = input;
   const schedule =
     speed === undefined ? chooseSchedule(input, facts, size) : fastestSchedule(speed, input, facts, size);
@@ -132,6 +141,7 @@ export function draftRequest(
     selection: input.selection ?? 'canny',
     upsampling: input.upsampling ?? (input.reference ? 'token' : facts.upsampling[0]!),
     reference: input.reference ?? false,
+    ...(enlarge && { enlarge }),
     format,
     quality: input.quality ?? DEFAULT_QUALITY,
     allowEngineChange: input.allow_engine_change ?? tools.allowEngineChange,
@@ -202,6 +212,10 @@ const everyStage = ({ preview = true }: RequestInput): JobRequest['previews'] =>
   count: preview ? MAX_STAGES - 1 : 0,
   format: 'webp',
 });
+
+/** The size to encode at, where it is another than the one to compute at. */
+const otherSize = (enlarge: Size | undefined, { width, height }: Size): Size | null =>
+  enlarge && (enlarge.width !== width || enlarge.height !== height) ? enlarge : null;
 
 /** The size asked for; a missing side is the default size's. */
 function chooseSize({ width, height }: RequestInput, { sizes }: ModelFacts): { width: number; height: number } {

@@ -142,8 +142,11 @@ export function makePlan(request: JobRequest, facts: ModelFacts, memo: FitMemo):
 }
 
 /** The features of the stage contract that a request needs, with what its tokens are selected by. */
-export const featuresOf = ({ solver, schedule }: JobRequest, selection: Outline['selection']): readonly string[] =>
-  neededFeatures({ solver, clean_latents: selection === 'latent', cache: schedule.cache });
+export const featuresOf = (
+  { solver, schedule, enlarge }: JobRequest,
+  selection: Outline['selection'],
+): readonly string[] =>
+  neededFeatures({ solver, clean_latents: selection === 'latent', cache: schedule.cache, enlarge });
 
 /** The plan of an outline, its h and Z fitted unless they are given: this takes the time of a fit. */
 export function completePlan(

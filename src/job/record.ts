@@ -43,18 +43,22 @@ const MOVING_LINE = 2;
 /** The longest pause that a job is given. */
 export const LONGEST_PAUSE_MS = IN_LINE_MS.every;
 
-/** The record of a job just accepted. */
+/**
+ * The record of a job just accepted. It is as old as its entry in the account, `enteredAt`: jobs of one account wait in
+ * the order in which they were entered, however long each of their objects took to come.
+ */
 export function newRecord(
   {
     id,
     account,
     regions = [''],
+    enteredAt,
     request,
     plan,
     deadlineAt,
     webhook,
   }: Pick<JobRecord, 'id' | 'account' | 'request' | 'plan' | 'deadlineAt' | 'webhook'> &
-    Partial<Pick<JobRecord, 'regions'>>,
+    Partial<Pick<JobRecord, 'regions'>> & { readonly enteredAt?: number | undefined },
   now: number,
 ): JobRecord {
   const undecided = {
@@ -75,7 +79,8 @@ export function newRecord(
     plan,
     deadlineAt,
     webhook,
-    createdAt: now,
+    // the account's clock may be ahead
+    createdAt: Math.min(now, enteredAt ?? now),
     room: FIRST_ROOM,
     roomSince: now,
     roomTimes: [],
@@ -240,8 +245,7 @@ export const isWaitingOnly = ({ busySince, room }: Pick<JobRecord, 'busySince' |
 export const imageOf = ({ id, request }: JobRecord, numBytes: number): ImageView => ({
   url: `${jobPath(id)}/image`,
   format: request.format,
-  width: request.width,
-  height: request.height,
+  ...(request.enlarge ?? { width: request.width, height: request.height }),
   bytes: numBytes,
 });
 

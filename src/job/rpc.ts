@@ -59,6 +59,8 @@ export interface NewJob {
   readonly account: string;
   /** ids of the regions it may use, in this order; a Worker of an earlier version leaves them out: the nameless one */
   readonly regions?: readonly string[];
+  /** when its account entered it, milliseconds since 1970; left out: now */
+  readonly enteredAt?: number;
   /** that lets it in, and counts on it; left out, or null: none did */
   readonly dispatcher?: string | null;
   readonly request: JobRequest;

@@ -266,6 +266,7 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     // absent is euler, and then the request is one that every server takes
     ...(request.solver !== 'euler' && { solver: request.solver }),
     ...(number === 1 && selectionOf(request, plan) === 'latent' && { clean_latents: true }),
+    ...(stage.decode === 'image' && request.enlarge && { enlarge: request.enlarge }),
     // the next stage does not wait for a picture that nobody computes with; of one that is, little is left to do
     ...(isPreviewed && !isSearched && { late_preview: true }),
   };

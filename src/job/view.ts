@@ -1,5 +1,6 @@
 /** A job as its owner sees it. Pure. */
 import { type CostView, viewQuotedCost } from '../billing/charge.ts';
+import { viewEnlarged } from './enlarge.ts';
 import type { JobEvent } from './events.ts';
 import type { JobRecord, JobRequest, JobSummary, JobView, Plan, Quote } from './job.ts';
 import { queueOf } from './log-lines.ts';
@@ -41,6 +42,7 @@ export function viewQuote(
     model,
     width,
     height,
+    enlarged: viewEnlarged(request),
     seed,
     preset: schedule.preset,
     plan: view,
@@ -70,6 +72,7 @@ export function viewJob(record: JobRecord, lastEvent: JobEvent | undefined): Job
     prompt: request.prompt,
     width: request.width,
     height: request.height,
+    enlarged: viewEnlarged(request),
     seed: request.seed,
     preset: request.schedule.preset,
     output_format: request.format,

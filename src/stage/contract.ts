@@ -14,7 +14,7 @@ import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
  * version 1. Everything that came after version 1 is optional for both sides: a server names the features it
  * supports, and it is sent nothing else.
  */
-export const CONTRACT_VERSION = 4;
+export const CONTRACT_VERSION = 5;
 
 /** Features that came after version 1, by the names under which a server states them. */
 export const FEATURES = [
@@ -24,6 +24,7 @@ export const FEATURES = [
   'cache.taylor_velocity',
   'cache.taylor_blocks',
   'late_preview',
+  'enlarge',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
@@ -296,6 +297,9 @@ export const MAX_PREVIEW_BYTES = 800 * 1024;
  */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
+/** Longest side of a finished image that a stage server is asked to make another size of, pixels. */
+export const MAX_ENLARGED_SIDE = 2048;
+
 const decodeKind = z.enum(['none', 'clean', 'image']);
 
 export const solver = z.enum(SOLVERS);
@@ -311,6 +315,8 @@ export const temporalCache = z.strictObject({
   order: z.int().min(0).max(4),
   warmup: z.int().min(1).max(1000),
 }) satisfies z.ZodType<TemporalCache>;
+
+const enlargedSide = positiveInt.max(MAX_ENLARGED_SIDE);
 
 const previewOptions = z.object({ format: imageFormat, longest_side: z.int().min(16).max(1024) });
 
@@ -354,18 +360,25 @@ export const stageOptions = z.strictObject({
    * a preview and `decode` clean
    */
   late_preview: z.boolean().optional(),
+  /**
+   * feature `enlarge`: the finished image is encoded at this size, larger or smaller, by Lanczos; what does not fit its
+   * aspect ratio is cut off on both sides. Needs `decode` image
+   */
+  enlarge: z.strictObject({ width: enlargedSide, height: enlargedSide }).optional(),
 });
 export type StageOptions = z.infer<typeof stageOptions>;
 
-/** The features without which a server would compute something else than these options ask for. */
+/** The features without which a server would compute, or answer, something else than these options ask for. */
 export const neededFeatures = ({
   solver,
   clean_latents,
   cache,
-}: Pick<StageOptions, 'solver' | 'clean_latents' | 'cache'>): readonly Feature[] => [
+  enlarge,
+}: Pick<StageOptions, 'solver' | 'clean_latents' | 'cache' | 'enlarge'>): readonly Feature[] => [
   ...(solver === 'ab2' ? (['solver.ab2'] as const) : []),
   ...(clean_latents ? (['clean_latents'] as const) : []),
   ...(cache ? [`cache.${cache.kind}` as const] : []),
+  ...(enlarge ? (['enlarge'] as const) : []),
 ];
 
 /**
@@ -374,7 +387,7 @@ export const neededFeatures = ({
  * that lacks such a feature.
  */
 export function optionsFor(options: StageOptions, features: readonly string[]): StageOptions {
-  const { account_tag, solver, clean_latents, late_preview, ...always } = options;
+  const { account_tag, solver, clean_latents, late_preview, enlarge, ...always } = options;
   const missing = neededFeatures(options).find((feature) => !features.includes(feature));
   if (missing) throw new RangeError(`features are [${features}]; expected ${missing} among them`);
   return {
@@ -383,6 +396,7 @@ export function optionsFor(options: StageOptions, features: readonly string[]): 
     ...(solver !== undefined && features.includes('solver.ab2') && { solver }),
     ...(clean_latents !== undefined && features.includes('clean_latents') && { clean_latents }),
     ...(late_preview !== undefined && features.includes('late_preview') && { late_preview }),
+    ...(enlarge !== undefined && features.includes('enlarge') && { enlarge }),
   };
 }
 

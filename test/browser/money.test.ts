@@ -74,7 +74,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
   const says = (selector: string, text: string | RegExp): Promise<void> =>
     at(selector).filter({ hasText: text }).waitFor();
   const isQuoted = (): Promise<void> => at('#money[aria-busy="false"]').waitFor();
-  const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image?token="]').waitFor();
+  const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image.png?token="]').waitFor();
 
   async function open(key: string, { url }: Pick<Stack, 'url'> = stack): Promise<void> {
     await page.goto(`${url}/#key=${key}`);

@@ -92,7 +92,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
   const says = (selector: string, text: string | RegExp): Promise<void> =>
     at(selector).filter({ hasText: text }).waitFor();
   const picture = (stage: number | 'selection'): Locator => at(`.stage[data-stage="${stage}"] img[src]`).first();
-  const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image?token="]').waitFor();
+  const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image.png?token="]').waitFor();
   const isFree = (): Promise<void> => at('#generate[aria-disabled="false"]').waitFor();
 
   async function open({ url, key }: Pick<Stack, 'url' | 'key'> = stack): Promise<void> {
@@ -318,7 +318,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     await says('#facts', /Denoising, measured[\d.]+×/);
     await says('#facts', /Whole request, measured[\d.]+×/);
     await says('#plot', /plain · /);
-    expect(await at('#hero img[src*="/image?token="]').count()).toBe(2);
+    expect(await at('#hero img[src*="/image.png?token="]').count()).toBe(2);
     await slider.press('End');
     await expect.poll(() => slider.getAttribute('aria-valuetext')).toBe('100 percent');
     expect(page.url()).toMatch(/#job_[0-9a-z]{32,64}\+job_[0-9a-z]{32,64}$/);
@@ -330,7 +330,7 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     // the same again, slower: the picture is not there yet, then it is
     await at('#play').click();
     await says('#status', /Playing [\d.]+× (slower|faster) than it was/);
-    await at('#hero img[src*="/image?token="]').first().waitFor({ state: 'detached' });
+    await at('#hero img[src*="/image.png?token="]').first().waitFor({ state: 'detached' });
     await at('#play').click();
     await slider.waitFor();
 

@@ -353,7 +353,7 @@ describe('refusals have OpenAI’s shape', () => {
     ['compression of png', { output_compression: 50 }, { param: 'output_compression', code: 'invalid_value' }],
     ['guidance the model has not', { guidance: 3 }, { param: 'guidance', code: 'invalid_value' }],
     ['partial images without a stream', { partial_images: 1 }, { param: 'partial_images', code: 'invalid_value' }],
-    ['style', { style: 'vivid' }, { param: 'style', code: 'unsupported_parameter' }],
+    ['complexity', { complexity: 'high' }, { param: 'complexity', code: 'unsupported_parameter' }],
     ['a transparent background', { background: 'transparent' }, { param: 'background', code: 'unsupported_parameter' }],
     ['gif', { output_format: 'gif' }, { param: 'output_format', code: 'unsupported_parameter' }],
     ['a field nobody knows', { colour: 'red' }, { param: 'colour', code: 'unsupported_parameter' }],

@@ -10,6 +10,7 @@ import { request as httpRequest } from 'node:http';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makesSize, type Size } from '../../src/numerics/grid.ts';
+import { fitPicture } from '../../src/numerics/lanczos.ts';
 import { CACHE_KINDS, type CacheKind } from '../../src/numerics/taylor.ts';
 import {
   MAX_MESSAGE_BYTES,
@@ -1111,6 +1112,75 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         const body = stageBody(facts, { options: { ...late, late_preview: 1 } });
         const refusal = { status: 400, code: 'bad_metadata', field: 'late_preview' };
         await expectRefusal(await put(server, freshId(), body), refusal);
+      });
+    });
+
+    describe('encodes the finished image at another size, where it states the feature enlarge', () => {
+      const needsFeature = (skip: () => never) => list.contract.features.includes('enlarge') || skip();
+      const image = (options: Readonly<Record<string, unknown>>) =>
+        run({ layout: 'full', options: { decode: 'image', ...options } });
+      const sizeOf = async (file: Tensor | undefined) => {
+        const { width, height } = await sharp(file?.data).metadata();
+        return { width, height };
+      };
+      const { round } = Math;
+
+      test.for([
+        ['larger', 3, 3],
+        ['smaller', 0.5, 0.5],
+        ['of another shape', 2, 1.5],
+      ] as const)('%s: what Lanczos makes of it, from the middle', async ([, wider, higher], { skip }) => {
+        needsFeature(skip);
+        const from = smallest(facts);
+        const enlarge = { width: round(from.width * wider), height: round(from.height * higher) };
+        const plain = await image({});
+        const other = await image({ enlarge });
+        expect(Object.keys(other.tensors)).toEqual(['image']);
+        const [pixels, got] = await Promise.all(
+          [plain, other].map(({ tensors }) => sharp(tensors.image?.data).raw().toBuffer()),
+        );
+        expect(await sizeOf(other.tensors.image)).toEqual(enlarge);
+        const expected = fitPicture(new Uint8Array(pixels as Buffer), from, enlarge);
+        expect(meanDistance(got as Buffer, Buffer.from(expected))).toBeLessThanOrEqual(isExact() ? 1 : NEAR_LEVELS);
+      });
+
+      test.for(['png', 'webp', 'jpeg'] as const)(
+        'as %s, and a preview of what was decoded beside it',
+        async (format, { skip }) => {
+          needsFeature(skip);
+          const side = 4 * smallest(facts).width;
+          const enlarge = { width: side, height: side };
+          const preview = { format: 'png', longest_side: 1024 };
+          const { tensors } = await image({ format, enlarge, preview });
+          expect(await sizeOf(tensors.image)).toEqual(enlarge);
+          expect((await sharp(tensors.image?.data).metadata()).format).toBe(format);
+          expect(await sizeOf(tensors.preview)).toEqual(smallest(facts));
+        },
+      );
+
+      test('at its own size as if nothing were asked', async ({ skip }) => {
+        needsFeature(skip);
+        const [same, plain] = [await image({ enlarge: smallest(facts) }), await image({})];
+        expectSameTensors(same.tensors, plain.tensors, isExact());
+      });
+
+      test.for(['none', 'clean'] as const)('but nothing else: not with decode %s', async (decode, { skip }) => {
+        needsFeature(skip);
+        const body = stageBody(facts, { options: { decode, rgb: false, enlarge: { width: 64, height: 64 } } });
+        const refusal = { status: 422, code: 'unsupported_option', field: 'enlarge' };
+        await expectRefusal(await put(server, freshId(), body), refusal);
+      });
+
+      test.for([
+        ['a side beyond the limit', { width: 2049, height: 64 }, 'enlarge.width'],
+        ['a side of nothing', { width: 64, height: 0 }, 'enlarge.height'],
+        ['half a pixel', { width: 64.5, height: 64 }, 'enlarge.width'],
+        ['one side alone', { width: 64 }, 'enlarge.height'],
+        ['a number', 2, 'enlarge'],
+      ] as const)('and refuses %s', async ([, enlarge, field], { skip }) => {
+        needsFeature(skip);
+        const body = stageBody(facts, { layout: 'full', options: { decode: 'image', enlarge } });
+        await expectRefusal(await put(server, freshId(), body), { status: 400, code: 'bad_metadata', field });
       });
     });
 

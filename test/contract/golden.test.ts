@@ -93,6 +93,7 @@ describe('a golden request', () => {
     ['request-clean-latents.safetensors', 'clean_latents'],
     ['request-cache.safetensors', 'cache.taylor_velocity'],
     ['request-cache-blocks.safetensors', 'cache.taylor_blocks'],
+    ['request-enlarge.safetensors', 'enlarge'],
   ])('%s is never written for a server without %s', (name, feature) => {
     const golden = requests.find(({ file }) => file === name) as Golden;
     expect(() => encode(golden, ['account_tag'])).toThrow(`features are [account_tag]; expected ${feature} among them`);

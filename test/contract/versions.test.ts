@@ -89,6 +89,7 @@ describe('version 2', () => {
       'clean_latents',
       'cache.taylor_velocity',
       'late_preview',
+      'enlarge',
     ]);
   });
 
@@ -192,7 +193,7 @@ describe('this Worker at a server of version 1', () => {
 
   test('does not send it a stage that needs a feature: it does not fit, and one beside it that has it does', async () => {
     const { servers } = await fleetOf({ id: 'old', url: old.url }, { id: 'new', url: server.url });
-    for (const feature of ['solver.ab2', 'cache.taylor_velocity'])
+    for (const feature of ['solver.ab2', 'cache.taylor_velocity', 'enlarge'])
       expect(fits(servers, feature)).toEqual({
         old: { lacks: [feature] },
         new: { engineClass: ENGINE, features: SUPPORTED },

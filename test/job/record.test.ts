@@ -368,6 +368,22 @@ describe('a clock that steps back an hour', () => {
     expect(pauseLeft({ notBefore: HOUR + 500 }, 0)).toBe(0);
   });
 
+  test.each([
+    ['entered before', 70, 70],
+    ['entered by a clock that is ahead', 130, 100],
+    ['that does not say when it was entered', undefined, 100],
+  ])('of a job %s begins at %s', (_, enteredAt, createdAt) => {
+    const given = {
+      account: 'a',
+      id: 'j',
+      request: {} as JobRequest,
+      plan: {} as Plan,
+      deadlineAt: null,
+      webhook: null,
+    };
+    expect(newRecord({ ...given, enteredAt }, 100).createdAt).toBe(createdAt);
+  });
+
   test('leaves a job no more time than it was given', () => {
     expect(timeLeft({ deadlineAt: null, createdAt: 0 }, 0)).toBe(Number.POSITIVE_INFINITY);
     expect(timeLeft({ deadlineAt: 9000, createdAt: 4000 }, 6000)).toBe(3000);

@@ -223,9 +223,9 @@ describe('each door', () => {
   });
 
   test('OpenAI’s knows what it does not support, and null is none of it', () => {
-    expect(findUnsupported({ style: 'vivid' })).toMatchObject({ field: 'style', value: 'vivid' });
+    expect(findUnsupported({ complexity: 'high' })).toMatchObject({ field: 'complexity', value: 'high' });
     expect(findUnsupported({ output_format: 'gif' })).toMatchObject({ field: 'output_format' });
-    for (const body of [null, [], 'x', {}, { style: null }, { background: 'opaque' }])
+    for (const body of [null, [], 'x', {}, { complexity: null }, { style: 'vivid' }, { background: 'opaque' }])
       expect(findUnsupported(body)).toBeNull();
   });
 });
@@ -288,6 +288,7 @@ const JOB: LinkedJob = {
   prompt: 'a fox',
   width: 1024,
   height: 1024,
+  enlarged: null,
   seed: 7,
   preset: '7x',
   output_format: 'png',

@@ -17,6 +17,9 @@ import {
 
 const APPLE = { prompt: 'a red apple', ...SMALL, preset: '7x', seed: 7 };
 
+const packed = async (text: string, coding: 'gzip' | 'deflate'): Promise<ArrayBuffer> =>
+  new Response(new Blob([text]).stream().pipeThrough(new CompressionStream(coding))).arrayBuffer();
+
 describe('a job', () => {
   test('walks the rooms in order, each with its events, and ends in an image of the size asked for', async () => {
     const job = await createJob(APPLE);
@@ -252,6 +255,22 @@ describe('a job', () => {
     const bytes = new Uint8Array(await response.arrayBuffer());
     if (format === 'webp') expect(String.fromCharCode(...bytes.subarray(8, 12))).toBe('WEBP');
     else expect([...bytes.subarray(0, 3)]).toEqual([0xff, 0xd8, 0xff]);
+  });
+
+  test.each([
+    ['in gzip', { 'content-type': 'application/json', 'content-encoding': 'gzip' }, 'gzip'],
+    ['in gzip, as it was called once', { 'content-type': 'application/json', 'content-encoding': 'X-GZip' }, 'gzip'],
+    ['in deflate', { 'content-type': 'application/json', 'content-encoding': 'deflate' }, 'deflate'],
+    ['in no coding, and says so', { 'content-type': 'application/json', 'content-encoding': 'identity' }, null],
+    ['with its type in capitals', { 'content-type': 'Application/JSON; Charset=UTF-8' }, null],
+    ['with a type that ends in a semicolon', { 'content-type': 'application/json;' }, null],
+    ['with a space before the parameter', { 'content-type': 'application/json ; charset=utf-8' }, null],
+  ] as const)('is started by a body %s', async (_, headers, coding) => {
+    const text = JSON.stringify({ ...APPLE, seed: 11 });
+    const body = coding === null ? text : await packed(text, coding);
+    const response = await call('/v1/jobs', { method: 'POST', headers, body });
+    expect(response.status).toBe(202);
+    expect(await response.json()).toMatchObject({ prompt: APPLE.prompt, seed: 11 });
   });
 
   test('is cancelled at once, stays so, and has no image', async () => {
@@ -525,13 +544,7 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
   });
 
   test('another content type', async () => {
-    for (const type of [
-      'text/plain',
-      'multipart/form-data',
-      'application/jsonish',
-      'application/json;',
-      'application/json ; charset=utf-8',
-    ]) {
+    for (const type of ['text/plain', 'multipart/form-data', 'application/jsonish', 'json', 'application/']) {
       const response = await call('/v1/jobs', {
         method: 'POST',
         headers: { 'content-type': type },
@@ -539,6 +552,26 @@ describe('bad input gets a 4xx that names field, value and rule', () => {
       });
       expect(response.status, type).toBe(415);
     }
+  });
+
+  test('a body in a coding that nobody undoes, or that is not what it says', async () => {
+    const send = (coding: string, body: BodyInit) =>
+      call('/v1/jobs', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'content-encoding': coding },
+        body,
+      });
+    for (const coding of ['br', 'zstd', 'gzip, gzip', 'constructor']) {
+      const response = await send(coding, JSON.stringify({ prompt }));
+      expect([response.status, response.headers.get('accept-encoding')], coding).toEqual([415, 'gzip, deflate']);
+      expect(await response.json()).toMatchObject({ errors: [{ field: 'content-encoding', value: coding }] });
+    }
+    const broken = await send('gzip', JSON.stringify({ prompt }));
+    expect([broken.status, await broken.text()]).toEqual([400, expect.stringContaining('must be gzip')]);
+    const cut = await send('gzip', (await packed(JSON.stringify({ prompt }), 'gzip')).slice(0, -12));
+    expect(cut.status).toBe(400);
+    const bomb = await send('gzip', await packed(JSON.stringify({ prompt: 'a'.repeat(50_000_000) }), 'gzip'));
+    expect(bomb.status).toBe(413);
   });
 
   test('a body over the limit', async () => {

@@ -2,6 +2,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
+import type { AccountObject } from '../../durable-objects/account.ts';
 import type { DispatcherObject } from '../../durable-objects/dispatcher.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { newJobId } from '../../src/account/job-id.ts';
@@ -81,6 +82,18 @@ test('a job in line is called when a slot is free, also where its object slept, 
   const events = await watchAll(id);
   expect(events.at(-1)?.type).toBe('done');
   expect(events.filter(({ type, data }) => type === 'queued' && 'stage' in data && data.stage === 1)).toHaveLength(1);
+});
+
+test('a job is as old as its entry in the account, whenever its object came: that is its place in the line', async () => {
+  const { id } = await createJob(FOX);
+  const accountId = await runInDurableObject(stubOf(id), ({ rows }) => (rows.record() as JobRecord).account);
+  const account = env.ACCOUNTS.getByName(accountId) as unknown as DurableObjectStub<AccountObject>;
+  const [entry] = await runInDurableObject(account, (_, { storage }) =>
+    storage.sql.exec<{ created_at: number }>('SELECT created_at FROM job WHERE id = ?', id).toArray(),
+  );
+  const createdAt = () => runInDurableObject(stubOf(id), ({ rows }) => rows.record()?.createdAt);
+  expect(await createdAt()).toBe(entry?.created_at);
+  await watchAll(id);
 });
 
 test('a job that is told of the slot it holds keeps it, and refuses another', async () => {

@@ -59,7 +59,8 @@ async function addressOf(path: string): Promise<string> {
     .replace('{name}', id)
     .replace('{app}', id)
     .replace('{path}', 'text')
-    .replace('{more}', 'to-image');
+    .replace('{more}', 'to-image')
+    .replace('{deployment}', id);
 }
 
 /** Status and text of an answer; a fault may say which of the two came. */

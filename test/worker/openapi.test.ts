@@ -50,7 +50,7 @@ describe('the document', () => {
 
   test('names what the conditions of a request for the image can come to', () => {
     expect(Object.keys(document.paths['/v1/jobs/{id}/image']?.get?.responses ?? {})).toEqual(
-      expect.arrayContaining(['200', '304', '409', '412']),
+      expect.arrayContaining(['200', '206', '304', '409', '412', '416']),
     );
   });
 

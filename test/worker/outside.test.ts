@@ -146,6 +146,11 @@ describe('a wrong place for events or for Stripe', () => {
     }
   });
 
+  test('of few words is one of them, or empty', () => {
+    expect([of({ ENLARGE: 'aliases' }), of({ ENLARGE: 'off' }), of({ ENLARGE: '' })]).toEqual([null, null, null]);
+    expect(of({ ENLARGE: 'on' })).toBe('The ENLARGE of this deployment must be aliases or off.');
+  });
+
   test('is two of them', () => {
     expect(of({ EVENTS: queue(0).binding })).toBeNull();
     expect(of({ EVENTS: queue(0).binding, EVENTS_URL: 'https://sink.example/' })).toContain('both EVENTS_URL');

@@ -65,21 +65,21 @@ describe('a public address with a path', () => {
       image: `${below}/image`,
       cancel: `${below}/cancel`,
     });
-    expect(job.links.image).toContain(`${below}/image?token=`);
+    expect(job.links.image).toContain(`${below}/image.png?token=`);
     expect(job.links.events).toContain(`${below}/events?token=`);
     expect(job.image.url).toBe(`${below}/image`);
     expect(JSON.parse(answers.list).data[0].links.image).toContain('/api/ralu/v1/jobs/');
     const { urls, output } = JSON.parse(answers.prediction);
     expect(urls).toMatchObject({ get: `${BASE}/v1/predictions/${id}`, cancel: `${BASE}/v1/predictions/${id}/cancel` });
-    expect(output[0]).toContain(`${BASE}/v1/jobs/${id}/image?token=`);
+    expect(output[0]).toContain(`${BASE}/v1/jobs/${id}/image.png?token=`);
     expect(JSON.parse(answers.status)).toMatchObject({
       response_url: `${BASE}/fal/queue/ralu/x/requests/${id}`,
       cancel_url: `${BASE}/fal/queue/ralu/x/requests/${id}/cancel`,
     });
-    expect(JSON.parse(answers.result).images[0].url).toContain(`${BASE}/v1/jobs/${id}/image?token=`);
+    expect(JSON.parse(answers.result).images[0].url).toContain(`${BASE}/v1/jobs/${id}/image.png?token=`);
     const [{ url }] = JSON.parse(answers.images).data;
     expect(url).toContain(`${BASE}/v1/jobs/job_`);
-    expect(answers.stream).toContain(`data: ${BASE}/v1/jobs/${id}/image?token=`);
+    expect(answers.stream).toContain(`data: ${BASE}/v1/jobs/${id}/image.png?token=`);
     expect(JSON.parse(answers.document).servers).toEqual([{ url: '/api/ralu' }]);
 
     // the links open, with the path and where a proxy has taken it away

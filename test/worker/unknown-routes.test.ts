@@ -21,7 +21,8 @@ const methodsAt = (address: string): readonly string[] => [
   ),
 ];
 
-const OPENAI = ['/v1/images/generations', '/v1/models'];
+/** Addresses that answer in OpenAI's shape. */
+const OPENAI = /^(\/openai\/|\/v1\/images\/|\/v1\/models(\/[^/]+)?$)/;
 
 /** An answer is a refusal with this code in the shape that belongs to the address. */
 async function expectShape(response: Response, shape: 'openai' | 'fal' | 'ours', code: string): Promise<void> {
@@ -46,8 +47,7 @@ async function expectShape(response: Response, shape: 'openai' | 'fal' | 'ours',
   }
 }
 
-const shapeAt = (address: string) =>
-  OPENAI.includes(address) ? 'openai' : address.startsWith('/fal/') ? 'fal' : 'ours';
+const shapeAt = (address: string) => (OPENAI.test(address) ? 'openai' : address.startsWith('/fal/') ? 'fal' : 'ours');
 
 const known = Object.keys(paths)
   .map(addressOf)
@@ -102,6 +102,11 @@ describe('an address that nobody has', () => {
     ['/v1/chat/completions', 'openai'],
     ['/v1/images/edits', 'openai'],
     ['/v1/jobs/x/y/z', 'openai'],
+    ['/openai', 'openai'],
+    ['/openai/deployments/x/chat/completions', 'openai'],
+    ['/images/generations', 'openai'],
+    ['/models', 'openai'],
+    ['/chat/completions', 'openai'],
     ['/fal', 'fal'],
     ['/fal/run/ralu/x', 'fal'],
     ['/fal/queue', 'fal'],
@@ -114,6 +119,28 @@ describe('an address that nobody has', () => {
       expect(response.status).toBe(404);
       expect(response.headers.get('allow')).toBeNull();
       await expectShape(response, shape, 'no_such_route');
+    }
+  });
+
+  test.each([
+    ['/images/generations', 'the base address of this service ends in /v1'],
+    ['/models/dall-e-3', 'the base address of this service ends in /v1'],
+    ['/v1/v1/images/generations', '/v1 stands in it twice'],
+    ['/v1/chat/completions', 'There is no chat here'],
+    ['/v1/responses', 'POST /v1/images/generations draws a picture'],
+    ['/v1/images/edits', 'drawn from text alone'],
+    ['/openai/deployments/dall-e-3/images/edits', 'drawn from text alone'],
+    ['/v1/embeddings', 'draws pictures and does nothing else'],
+  ])('%s says what OpenAI’s clients find here instead', async (address, words) => {
+    const response = await call(address, { method: 'POST', key: null });
+    expect((await response.json<{ error: { message: string } }>()).error.message).toContain(words);
+  });
+
+  test('a model of Hugging Face’s inference is refused in a shape that its client reads', async () => {
+    for (const path of ['/models/black-forest-labs/FLUX.1-dev', '/hf-inference/models/a/b']) {
+      const response = await call(path, { method: 'POST', key: null, body: '{"inputs": "a fox"}' });
+      expect(response.status).toBe(404);
+      expect(await response.json()).toEqual({ error: expect.stringContaining('OpenAI’s form') });
     }
   });
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from io import BytesIO
+from pathlib import Path
 
 import numpy
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from stage_requests import tokens_of
 
 from ralu_stage.picture.encode import MAX_PREVIEW_BYTES, encode_image, encode_preview
-from ralu_stage.picture.enlarge import double_picture
+from ralu_stage.picture.enlarge import double_picture, fit_picture
 from ralu_stage.picture.whole_grid import whole_grid
 
 
@@ -53,6 +54,17 @@ def test_a_doubled_picture_has_the_bytes_of_the_other_server():
     rgb = ((i * 73 + (i * i) % 251) % 256).astype(numpy.uint8).reshape(9, 13, 3)
     digest = hashlib.sha256(double_picture(rgb).tobytes()).hexdigest()
     assert digest == "845ea6b4a695036b48706e9e0ded0ec53c56bcf125f34dc032f19cdaf5c9857f"
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 64), (70, 30), (33, 64), (10, 7)])
+def test_a_picture_of_another_size_has_the_golden_pixels(width, height):
+    # fitPicture in src/numerics/lanczos.ts is held to the same pictures
+    golden = Path(__file__).parents[3] / "test" / "golden"
+    rgb = numpy.asarray(Image.open(golden / "lanczos.png"))
+    numpy.testing.assert_array_equal(
+        fit_picture(rgb, width, height), numpy.asarray(Image.open(golden / f"lanczos.{width}x{height}.png"))
+    )
+    assert fit_picture(rgb, 24, 16) is rgb
 
 
 def test_a_constant_picture_stays_constant_and_a_mirrored_one_mirrored():

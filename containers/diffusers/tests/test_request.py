@@ -134,6 +134,17 @@ BAD = {
         422, "unsupported_option", "late_preview",
         {"layout": "full", "decode": "image", "rgb": False, "preview": PREVIEW, "late_preview": True},
     ),
+    "another size of no image": (
+        422, "unsupported_option", "enlarge", {"decode": "clean", "enlarge": {"width": 64, "height": 64}},
+    ),
+    "an image of more than 2048 pixels a side": (
+        400, "bad_metadata", "enlarge.width",
+        {"layout": "full", "decode": "image", "rgb": False, "enlarge": {"width": 2049, "height": 64}},
+    ),
+    "an image of another size with one side": (
+        400, "bad_metadata", "enlarge.height",
+        {"layout": "full", "decode": "image", "rgb": False, "enlarge": {"width": 64}},
+    ),
     "a late preview that is a number": (
         400, "bad_metadata", "late_preview", {"decode": "clean", "preview": PREVIEW, "late_preview": 1},
     ),

@@ -1,12 +1,15 @@
 /** The body of `POST /v1/images/generations`: OpenAI's fields with their meaning here, ours beside them. */
 import { z } from '@hono/zod-openapi';
 import { MAX_USER } from '../../billing/spending.ts';
-import { type ImageRequest, type RaluOptions, SIZE } from '../../doors/openai-request.ts';
+import type { ImageRequest, RaluOptions } from '../../doors/openai-request.ts';
+import { ASPECT_RATIO, IMAGE_SIZES, OPENAI_IGNORED, SIZE } from '../../doors/openai-words.ts';
 import { imageFormat } from '../../stage/contract.ts';
 import { jobBody, MAX_NAME } from '../job-request.ts';
 import type { SchemaFields } from '../schema-fields.ts';
+import { anyBoolean, anyText, anyWord, ignoredFields, textOrEmpty } from '../spellings.ts';
 
-const MAX_IMAGES = 10;
+/** Images of one request. */
+export const MAX_IMAGES = 10;
 const MAX_PARTIALS = 3;
 
 const { prompt, seed, guidance, negative_prompt } = jobBody.shape;
@@ -51,39 +54,40 @@ const extras = z
   } satisfies SchemaFields<RaluOptions>)
   .openapi('RaluOptions', { description: 'What only this service has; the fields of POST /v1/jobs' });
 
+const numImages = z.int().min(1).max(MAX_IMAGES).optional();
+const numSteps = z.int().min(1).max(1000).optional();
+
 export const imageBody = z
   .strictObject({
     prompt,
-    model: z.string().min(1).max(MAX_NAME).optional(),
-    n: z
-      .int()
-      .min(1)
-      .max(MAX_IMAGES)
-      .optional()
-      .openapi({ description: 'image i has seed + i and is a job of its own' }),
-    size: z
-      .string()
-      .max(20)
-      .refine((size) => size === 'auto' || SIZE.test(size), 'must be auto or WIDTHxHEIGHT')
-      .optional(),
-    quality: z
-      .enum(['low', 'medium', 'high', 'xhigh', 'max', 'auto', 'standard', 'hd'])
-      .optional()
-      .openapi({ description: 'low to high: the presets of the model, fastest first; xhigh and max: the plain run' }),
-    output_format: imageFormat.optional(),
+    model: textOrEmpty(MAX_NAME),
+    n: numImages.openapi({ description: 'image i has seed + i and is a job of its own' }),
+    num_images: numImages.openapi({ description: 'what n is' }),
+    size: anyText(20, (size) => size === 'auto' || SIZE.test(size), 'must be auto or WIDTHxHEIGHT'),
+    width: z.int().positive().optional().openapi({ description: 'with height, what size is' }),
+    height: z.int().positive().optional(),
+    aspect_ratio: anyText(
+      20,
+      (ratio) => ratio === 'auto' || ASPECT_RATIO.test(ratio),
+      'must be auto or WIDTH:HEIGHT',
+    ).openapi({ description: 'the nearest that the model makes' }),
+    image_size: anyWord(IMAGE_SIZES).openapi({ description: 'pixels of a picture of that aspect ratio' }),
+    quality: anyWord(['low', 'medium', 'high', 'xhigh', 'max', 'auto', 'standard', 'hd']).openapi({
+      description: 'low to high: the presets of the model, fastest first; xhigh and max: the plain run',
+    }),
+    output_format: anyWord(imageFormat.options, { jpg: 'jpeg' }),
     output_compression: z
       .int()
       .min(0)
       .max(100)
       .optional()
       .openapi({ description: 'webp and jpeg only; 100 when absent' }),
-    background: z.enum(['auto', 'opaque']).optional(),
-    moderation: z.enum(['auto', 'low']).optional(),
-    response_format: z
-      .enum(['b64_json', 'url'])
-      .optional()
-      .openapi({ description: 'b64_json when absent; a url opens for an hour' }),
-    stream: z.boolean().optional(),
+    background: anyWord(['auto', 'opaque']),
+    moderation: anyWord(['auto', 'low']),
+    response_format: anyWord(['b64_json', 'url'], { base64: 'b64_json' }).openapi({
+      description: 'when absent url for dall-e-2 and dall-e-3, b64_json for others; a url opens for an hour',
+    }),
+    stream: anyBoolean.optional(),
     partial_images: z
       .int()
       .min(0)
@@ -93,9 +97,12 @@ export const imageBody = z
     user: z.string().max(MAX_USER).optional(),
     safety_identifier: z.string().max(MAX_USER).optional(),
     seed,
-    steps: z.int().min(1).max(1000).optional().openapi({ description: 'a plain run of so many steps' }),
+    steps: numSteps.openapi({ description: 'a plain run of so many steps' }),
+    num_inference_steps: numSteps.openapi({ description: 'what steps is' }),
     guidance,
+    guidance_scale: guidance.openapi({ description: 'what guidance is; ignored where the model has none' }),
     negative_prompt,
+    ...ignoredFields(OPENAI_IGNORED),
     ralu: extras.optional(),
   } satisfies SchemaFields<ImageRequest>)
   .openapi('ImageRequest');

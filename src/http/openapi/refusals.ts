@@ -41,6 +41,7 @@ const REFUSALS = {
   412: { name: 'PreconditionFailed', description: 'A condition in the headers does not hold' },
   413: { name: 'BodyTooLarge', description: 'The body has more bytes than any request of ours' },
   415: { name: 'UnsupportedMediaType', description: 'The body is not JSON' },
+  416: { name: 'RangeNotSatisfiable', description: 'Range names nothing of it' },
   422: { name: 'Unprocessable', description: 'The Idempotency-Key came with another request' },
   429: {
     name: 'TooManyRequests',
@@ -177,7 +178,7 @@ const operationIdOf = (method: string, path: string): string =>
 const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
 
 /** Who may come: whoever has a key; and with a link nobody needs one. */
-function securityOf(need: Need | undefined): NonNullable<Operation['security']> {
+function securityOf(need: Need | undefined, path: string): NonNullable<Operation['security']> {
   switch (need) {
     case undefined:
       return [];
@@ -188,7 +189,7 @@ function securityOf(need: Need | undefined): NonNullable<Operation['security']> 
     case 'metrics':
       return [{ adminKey: [] }, { metricsToken: [] }];
     default:
-      return [{ key: [] }];
+      return path.startsWith('/openai/') ? [{ key: [] }, { azureKey: [] }] : [{ key: [] }];
   }
 }
 
@@ -216,7 +217,7 @@ export function completed(
           {
             operationId: operationIdOf(method, path),
             ...operation,
-            security: securityOf(need),
+            security: securityOf(need, path),
             responses: responsesOf(route, operation),
           },
         ] as const,

@@ -1,5 +1,6 @@
 /** A job, its short form and its quote in the OpenAPI document. */
 import { z } from '@hono/zod-openapi';
+import type { Enlarged } from '../../job/enlarge.ts';
 import { FAILURE_REASONS } from '../../job/failures.ts';
 import type { ImageView, JobFailure, JobSummary, Quote } from '../../job/job.ts';
 import type { LinkedJob, Links } from '../../job/links.ts';
@@ -32,6 +33,15 @@ const links = exactly<Links>()(
     .openapi('Links', { description: 'paths that open for whoever has them, until they expire' }),
 );
 
+const enlarged = orNull(
+  exactly<Enlarged>()(
+    z.object({ from: z.string(), to: z.string(), factor: z.number() }).openapi('Enlarged', {
+      description: 'the size that was computed, the size of the file, and how many times larger along a side',
+      example: { from: '256x256', to: '1024x1024', factor: 4 },
+    }),
+  ),
+).openapi({ description: 'null: the picture is encoded as it is computed' });
+
 const asked = {
   model: z.string(),
   width: z.int(),
@@ -60,6 +70,7 @@ export const job = exactly<LinkedJob>()(
   z
     .object({
       ...summaryFields,
+      enlarged,
       room: z.string().openapi({ description: 'where it stands', example: 'stage1' }),
       plan,
       receipt: orNull(receipt).openapi({ description: 'null until it has ended' }),
@@ -86,6 +97,7 @@ export const quote = exactly<Quote>()(
     .object({
       object: z.literal('quote'),
       ...asked,
+      enlarged,
       plan,
       tflops: z.number(),
       cost: costOrNull,

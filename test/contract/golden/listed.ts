@@ -23,7 +23,7 @@ const listing = z.object({
     z.object({
       file: z.string(),
       kind: z.enum(['request', 'answer']),
-      version: z.literal([1, 2, 3, 4]),
+      version: z.literal([1, 2, 3, 4, 5]),
       about: z.string(),
       metadata: z.record(z.string(), z.string()),
       tensors: z.record(z.string(), listedTensor),
@@ -35,7 +35,7 @@ export interface Golden extends Message {
   readonly file: string;
   readonly kind: 'request' | 'answer';
   /** of the contract: who made these bytes spoke it */
-  readonly version: 1 | 2 | 3 | 4;
+  readonly version: 1 | 2 | 3 | 4 | 5;
   readonly about: string;
 }
 

@@ -21,6 +21,7 @@ from ralu_stage.contract.refusal import Refusal, show
 
 MAX_STEPS = 1000
 MAX_PROMPT = 32_000
+MAX_ENLARGED_SIDE = 2048
 
 
 def _readable(text: str) -> str:
@@ -65,6 +66,13 @@ class Cache(Fields):
         return step <= self.warmup or (step - self.warmup) % self.interval == 0
 
 
+class Enlarge(Fields):
+    """The size that the finished image is encoded at, pixels."""
+
+    width: Annotated[int, Whole, Field(gt=0, le=MAX_ENLARGED_SIDE)]
+    height: Annotated[int, Whole, Field(gt=0, le=MAX_ENLARGED_SIDE)]
+
+
 class StageOptions(Fields):
     """The metadata of a stage request. `width` and `height` are pixels of the final image, whatever grid this stage
     runs on."""
@@ -86,6 +94,7 @@ class StageOptions(Fields):
     solver: Literal["euler", "ab2"] = "euler"
     clean_latents: bool = False
     late_preview: bool = False
+    enlarge: Enlarge | None = None
 
     def evaluates(self, step: int) -> bool:
         """Whether step `step`, from 1, evaluates the model; the others are forecast."""
@@ -232,6 +241,8 @@ def _check_options(options: StageOptions, facts: ModelFacts) -> None:
         got = f"{options.decode} and {'one' if options.preview else 'none'}"
         message = f"late_preview needs decode clean and a preview, got {got}"
         raise Refusal(422, "unsupported_option", message, "late_preview")
+    if options.enlarge and options.decode != "image":
+        raise Refusal(422, "unsupported_option", f"enlarge needs decode image, got {options.decode}", "enlarge")
     if options.cache and options.solver == "ab2":
         raise Refusal(422, "unsupported_option", "a cache needs solver euler, got ab2", "cache")
     if options.cache and options.cache.kind not in facts.caches:

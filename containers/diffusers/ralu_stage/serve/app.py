@@ -30,8 +30,8 @@ from ralu_stage.serve.log import Log, log_to_stderr
 from ralu_stage.serve.metrics import Metrics
 from ralu_stage.serve.stages import QueueFull, ServedModel, Stage, StageLimits, Stages, Threads
 
-CONTRACT_VERSION = 4
-FEATURES = ("account_tag", "solver.ab2", "clean_latents", "late_preview")
+CONTRACT_VERSION = 5
+FEATURES = ("account_tag", "solver.ab2", "clean_latents", "late_preview", "enlarge")
 
 _STAGE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _STARTING_RETRY_S = 2
