@@ -5,14 +5,15 @@
  */
 import { secretsFrom } from '../src/account/hmac.ts';
 import { webhookSecrets } from '../src/account/webhook-secret.ts';
+import { asOne, jobsOf, type ToldJob } from '../src/doors/one-request.ts';
 import { webhookBody } from '../src/doors/webhook-body.ts';
 import { jobOfImageKey } from '../src/job/image-key.ts';
-import type { JobRecord } from '../src/job/job.ts';
-import { type Buckets, bucketOf } from '../src/job/job-object.ts';
+import { hasEnded, type JobRecord } from '../src/job/job.ts';
+import { type Buckets, bucketOf, jobObject } from '../src/job/job-object.ts';
 import { streamToken, withLinks } from '../src/job/links.ts';
 import { logLine } from '../src/job/log.ts';
 import { type DueLetter, type Letter, lettersAfterSettling, pauseAfter } from '../src/job/outbox.ts';
-import type { AccountCalls, JobWithLogs, Objects } from '../src/job/rpc.ts';
+import type { AccountCalls, JobCalls, JobWithLogs, Objects } from '../src/job/rpc.ts';
 import { afterTry } from '../src/job/webhook.ts';
 import type { StageServer } from '../src/stage/client.ts';
 import { within } from '../src/stage/time-limit.ts';
@@ -37,6 +38,7 @@ import { hasSink, type SinkEnv, tellSink } from './tell-sink.ts';
 /** What a deployment gives the job's object for those it tells. */
 export interface OutboxEnv extends SinkEnv, MeterEnv, Buckets {
   readonly ACCOUNTS: Objects<AccountCalls>;
+  readonly JOBS: Objects<Pick<JobCalls, 'viewWithLogs'>>;
   /** secret: what keys, ids, links and webhooks are signed with */
   readonly SIGNING_SECRET: string;
   /** secret: the one before, while it is being replaced; verifies, and signs nothing but webhooks */
@@ -83,6 +85,10 @@ export interface Outbox {
 /** Longest wait for an account or the bucket. */
 const FAR_SIDE_MS = 10_000;
 const FAULT_PAUSE_MS = 60_000;
+
+/** Pauses before the other jobs of a request are looked at again: as long as has been waited. */
+const OTHERS_MS = { first: 500, most: 60_000 } as const;
+const pauseForOthers = (waitedMs: number): number => Math.min(OTHERS_MS.most, Math.max(OTHERS_MS.first, waitedMs));
 
 /** How long a letter waits that somebody has to look at. */
 const LOOK_MS = 3_600_000;
@@ -294,6 +300,13 @@ export function makeOutbox({
     return webhookSecrets(secretsFrom(env()), account, generations);
   }
 
+  /** The job with those that it speaks for; one that was erased is left out. */
+  async function withOthers(first: JobWithLogs): Promise<readonly JobWithLogs[]> {
+    const others = jobsOf(first.job).slice(1);
+    const found = await Promise.all(others.map((id) => jobObject(env().JOBS, id).viewWithLogs(null)));
+    return [first, ...found.filter((job) => job !== null)];
+  }
+
   /** One call of the caller's own server; what came of it is stored with the job. */
   async function sendWebhook(): Promise<Outcome> {
     const row = readRow(rows);
@@ -301,10 +314,17 @@ export function makeOutbox({
     if (!row?.webhook || !told) return DONE;
     const { webhook, account, id } = row as JobRecord & { webhook: NonNullable<JobRecord['webhook']> };
     const now = Date.now();
-    const job = await withLinks(env().SIGNING_SECRET, told.job, now);
+    const all = await within(FAR_SIDE_MS, 'the other jobs', withOthers(told));
+    const open = all.find(({ job }) => !hasEnded(job));
+    // the request has ended once all its jobs have; until then somebody has to look
+    if (open) return { pauseMs: pauseForOthers(now - (row.finishedAt ?? now)) };
+    const linked = await Promise.all(
+      all.map(async ({ job, logs }) => ({ job: await withLinks(env().SIGNING_SECRET, job, now), logs })),
+    );
     const token = await streamToken(env().SIGNING_SECRET, id, now);
     const { origin, door, url } = webhook;
-    const body = JSON.stringify(webhookBody(door, job, told.logs, { origin, streamToken: token, now }));
+    const request = asOne(linked as [ToldJob, ...ToldJob[]]);
+    const body = JSON.stringify(webhookBody(door, request, { origin, streamToken: token, now }));
     const secrets = await within(FAR_SIDE_MS, 'the account', secretsOf(account));
     // erased while this was signed: there is nothing to tell any more
     if (!hasRow(rows)) return DONE;

@@ -8,7 +8,8 @@ import { routeBackup } from './http/backup.ts';
 import { refuseWrongConfiguration } from './http/configuration.ts';
 import { endStreams } from './http/end-streams.ts';
 import type { AppEnv, Env } from './http/env.ts';
-import { routeFal } from './http/fal.ts';
+import { routeFalQueue } from './http/fal/queue.ts';
+import { routeFalRun } from './http/fal/run.ts';
 import { routeFleet } from './http/fleet.ts';
 import { makeGate, stepThrough } from './http/gate.ts';
 import { guardAnswers } from './http/guard-answers.ts';
@@ -20,7 +21,8 @@ import { routeOpenAPI } from './http/openapi.ts';
 import { fromZod, Problem } from './http/problem.ts';
 import { routePath } from './http/public-address.ts';
 import { routeReconcile } from './http/reconcile.ts';
-import { routeReplicate } from './http/replicate.ts';
+import { routeReplicateModels } from './http/replicate/models.ts';
+import { routePredictions } from './http/replicate/predictions.ts';
 import { routeStripe } from './http/stripe.ts';
 import { refuseUnknownRoutes } from './http/unknown-routes.ts';
 import { routeUsage } from './http/usage.ts';
@@ -40,7 +42,9 @@ const EXPOSED = [
   'retry-after',
   'retry-after-ms',
   'x-fal-billable-units',
+  'x-fal-error-type',
   'x-fal-request-id',
+  'x-fal-request-timeout-type',
   'x-ralu-available-usd',
   'x-ralu-cost-usd',
   'x-ralu-engine',
@@ -101,8 +105,10 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeModels(app);
   routeJobs(app, memo);
   routeOpenAIImages(app, memo);
-  routeReplicate(app, memo);
-  routeFal(app, memo);
+  routePredictions(app, memo);
+  routeReplicateModels(app);
+  routeFalQueue(app, memo);
+  routeFalRun(app, memo);
   routeWebhooks(app);
   routeStripe(app);
   routeOpenAPI(app);

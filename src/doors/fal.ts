@@ -1,33 +1,39 @@
-/** A job and its errors in the shapes of fal's queue. Pure. */
+/** A request and its errors in the shapes of fal's queue, of fal.run and of fal's streams. Pure. */
 import { paidTflops } from '../billing/sum-costs.ts';
-import type { JobEventType } from '../job/events.ts';
+import type { JobEvent, JobEventType } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import type { LinkedJob } from '../job/links.ts';
-import type { LogLine } from '../job/log-lines.ts';
+import type { OneRequest } from './one-request.ts';
 import { type ProblemFields, WHOLE_BODY } from './problem.ts';
 
+/** fields that stand in the address */
+const IN_QUERY = ['fal_webhook', 'logs'];
+
+/** Where a field is: headers alone have names with a dash. */
+const placeOf = (field: string): readonly string[] => {
+  if (field === WHOLE_BODY) return ['body'];
+  if (IN_QUERY.includes(field)) return ['query', field];
+  return field.includes('-') ? ['header', field] : ['body', ...field.split('.')];
+};
+
 /**
- * An error as fal's client reads it: `detail` is a sentence, or, where fields of the request are at fault, a list of
- * `{loc, msg, type}` under 422.
+ * An error as fal's clients read it: `detail` is a sentence beside an `error_type`, or, where fields of the request are
+ * at fault, a list of `{loc, msg, type}` under 422. `message` is the sentence for clients that look for it there.
  */
 export function viewError({ status, code, detail, errors }: ProblemFields) {
-  if (status !== 400 || !errors) return { status, body: { detail } };
-  const faults = errors.map(({ field, rule }) => ({
-    loc: field === WHOLE_BODY ? ['body'] : ['body', ...field.split('.')],
-    msg: rule,
-    type: code,
-  }));
-  return { status: 422 as const, body: { detail: faults } };
+  if (status !== 400 || !errors) return { status, body: { detail, error_type: code, message: detail } };
+  const faults = errors.map(({ field, rule }) => ({ loc: placeOf(field), msg: rule, type: code }));
+  return { status: 422 as const, body: { detail: faults, message: detail } };
 }
 
-/** The status, at the address `base` of the request. */
-export function viewStatus(job: LinkedJob, logs: readonly LogLine[], base: string, withLogs: boolean) {
+/** The status, at the address `base` of the request. `logs` are those to show. */
+export function viewStatus(request: OneRequest, base: string, { withLogs, from = 0 }: ShownLogs) {
   const urls = { response_url: base, status_url: `${base}/status`, cancel_url: `${base}/cancel` };
   const common = {
-    request_id: job.id,
+    request_id: request.id,
     ...urls,
     ...(withLogs && {
-      logs: logs.map(({ message, level, at }) => ({
+      logs: request.logs.slice(from).map(({ message, level, at }) => ({
         message,
         level,
         source: 'USER',
@@ -35,53 +41,97 @@ export function viewStatus(job: LinkedJob, logs: readonly LogLine[], base: strin
       })),
     }),
   };
-  const inQueue = { ...common, status: 'IN_QUEUE' as const, queue_position: job.queue?.position ?? 0 };
+  const inQueue = { ...common, status: 'IN_QUEUE' as const, queue_position: request.queue?.position ?? 0 };
   const shown = common.logs ?? null;
-  switch (job.status) {
+  switch (request.status) {
     case 'queued':
       return inQueue;
     case 'running':
-      return job.queue === null ? { ...common, status: 'IN_PROGRESS' as const, logs: shown } : inQueue;
+      return request.queue === null ? { ...common, status: 'IN_PROGRESS' as const, logs: shown } : inQueue;
     case 'done':
     case 'failed':
     case 'cancelled': {
-      const metrics = { inference_time: inferenceSeconds(job) };
+      const metrics = { inference_time: inferenceSeconds(request) };
       return { ...common, status: 'COMPLETED' as const, logs: shown, metrics };
     }
   }
 }
 
-/** Seconds of the stages' computing; null where the job has no receipt. */
-const inferenceSeconds = ({ receipt }: LinkedJob): number | null =>
-  receipt && receipt.stages.reduce((sum, { compute_ms, decode_ms }) => sum + compute_ms + decode_ms, 0) / 1000;
+export interface ShownLogs {
+  readonly withLogs: boolean;
+  /** the first line that is shown; 0 when absent */
+  readonly from?: number;
+}
 
-/** The result of a finished job; null where it has none. */
-export function viewResult(job: LinkedJob, origin: string) {
-  const { image, receipt } = job;
-  if (!image || !receipt) return null;
+/** Seconds of the stages' computing; null where no job has a receipt. */
+const inferenceSeconds = ({ receipts }: Pick<OneRequest, 'receipts'>): number | null =>
+  receipts.length === 0
+    ? null
+    : receipts
+        .flatMap(({ stages }) => stages)
+        .reduce((sum, { compute_ms, decode_ms }) => sum + compute_ms + decode_ms, 0) / 1000;
+
+/** Where a job's picture is: an address, or the picture itself as a data URI. */
+export type UrlOf = (job: LinkedJob) => string;
+
+/** The addresses of pictures at a service. */
+export const linkAt =
+  (origin: string): UrlOf =>
+  ({ links }) =>
+    origin + links.image;
+
+/** The result of a finished request; null where it has none. */
+export function viewResult(request: OneRequest, urlOf: UrlOf) {
+  const { status, first, jobs, receipts, cost, warnings } = request;
+  if (status !== 'done') return null;
   return {
-    images: [
-      {
-        url: origin + job.links.image,
-        width: image.width,
-        height: image.height,
-        content_type: `image/${image.format}`,
-      },
-    ],
-    timings: { inference: inferenceSeconds(job) },
+    images: jobs.flatMap((job) =>
+      job.image
+        ? [
+            {
+              url: urlOf(job),
+              width: job.image.width,
+              height: job.image.height,
+              content_type: `image/${job.image.format}`,
+            },
+          ]
+        : [],
+    ),
+    timings: { inference: inferenceSeconds(request) },
+    seed: first.seed,
+    prompt: first.prompt,
+    warnings,
+    cost,
+    receipt: receipts[0] ?? null,
+    ...(jobs.length > 1 && { receipts }),
+  };
+}
+
+/** A picture of a stage as a stream shows it: in the shape of the result, so that every client of it draws it. */
+export function viewPartial(
+  request: Pick<OneRequest, 'id'>,
+  { data }: Extract<JobEvent, { readonly type: 'preview' }>,
+  { job, index }: { readonly job: Pick<LinkedJob, 'seed' | 'prompt'>; readonly index: number },
+) {
+  const { stage, format, width, height, b64_json } = data;
+  const content_type = `image/${format}`;
+  return {
+    images: [{ url: `data:${content_type};base64,${b64_json}`, width, height, content_type }],
     seed: job.seed,
     prompt: job.prompt,
-    cost: job.cost,
-    receipt,
+    request_id: request.id,
+    partial: { stage, image_index: index },
   };
 }
 
 /** What fal counts in units of its own, in TFLOPs here: the work that is paid. Null where nothing is charged. */
-export const billableUnits = ({ receipt }: Pick<LinkedJob, 'receipt'>): string | null =>
-  receipt?.cost ? paidTflops(receipt.cost.lines) : null;
+export function billableUnits({ receipts }: Pick<OneRequest, 'receipts'>): string | null {
+  const lines = receipts.map(({ cost }) => cost?.lines ?? null);
+  return lines.length === 0 || lines.includes(null) ? null : paidTflops(lines.flatMap((each) => each ?? []));
+}
 
 /** Why a request has no result. Throws a RangeError for one that has. */
-export function whyNoResult({ status, error }: Pick<LinkedJob, 'status' | 'error'>): ProblemFields {
+export function whyNoResult({ status, error }: Pick<OneRequest, 'status' | 'error'>): ProblemFields {
   switch (status) {
     case 'done':
       throw new RangeError('a done job has a result');
@@ -89,7 +139,8 @@ export function whyNoResult({ status, error }: Pick<LinkedJob, 'status' | 'error
     case 'running':
       return { status: 400, code: 'in_progress', detail: 'The request is still in progress.' };
     case 'cancelled':
-      return { status: 409, code: 'cancelled', detail: 'The request was cancelled.' };
+      // 409 would be asked again by fal's client in Python
+      return { status: 499, code: 'client_cancelled', detail: 'The request was cancelled.' };
     case 'failed':
       if (!error) throw new RangeError('a failed job states its failure');
       return { status: failureStatus(kindOf(error.reason)), code: error.reason, detail: error.message };
@@ -126,16 +177,16 @@ export function isTold(type: JobEventType): boolean {
 }
 
 /** The body of fal's webhook. */
-export function viewCompletion(job: LinkedJob, origin: string) {
-  const payload = viewResult(job, origin);
-  const ids = { request_id: job.id, gateway_request_id: job.id };
+export function viewCompletion(request: OneRequest, origin: string) {
+  const payload = viewResult(request, linkAt(origin));
+  const ids = { request_id: request.id, gateway_request_id: request.id };
   return payload
     ? { ...ids, status: 'OK' as const, payload }
     : {
         ...ids,
         status: 'ERROR' as const,
-        error: job.error?.message ?? `The request was ${job.status}.`,
+        error: request.error?.message ?? `The request was ${request.status}.`,
         payload: null,
-        cost: job.cost,
+        cost: request.cost,
       };
 }

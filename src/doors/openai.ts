@@ -44,9 +44,11 @@ function errorType(status: ProblemFields['status']): string {
     case 415:
     case 416:
     case 422:
+    case 499:
       return 'invalid_request_error';
     case 500:
     case 503:
+    case 504:
       return 'server_error';
   }
 }

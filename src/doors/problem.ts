@@ -2,7 +2,25 @@
 import type { Refusal } from '../job/schedule-request.ts';
 
 export interface ProblemFields {
-  readonly status: 400 | 401 | 402 | 403 | 404 | 405 | 409 | 410 | 412 | 413 | 415 | 416 | 422 | 429 | 500 | 503;
+  readonly status:
+    | 400
+    | 401
+    | 402
+    | 403
+    | 404
+    | 405
+    | 409
+    | 410
+    | 412
+    | 413
+    | 415
+    | 416
+    | 422
+    | 429
+    | 499
+    | 500
+    | 503
+    | 504;
   /** stable name for programs */
   readonly code: string;
   /** one sentence for people */
@@ -33,8 +51,10 @@ const TITLES: Record<ProblemFields['status'], string> = {
   416: 'Range not satisfiable',
   422: 'Not the same request',
   429: 'Too many requests',
+  499: 'Cancelled',
   500: 'Internal error',
   503: 'Not available',
+  504: 'Not in time',
 };
 
 /** The body of `application/problem+json`. */

@@ -11,9 +11,78 @@ import {
 } from '../job/plan-request.ts';
 import { type Planned, refuse } from '../job/schedule-request.ts';
 import type { ModelFacts } from '../stage/contract.ts';
+import { guidanceOf } from './guidance.ts';
+import { type IgnoredFields, ignoredIn } from './ignored.ts';
+import { type FoundSize, ratioSize } from './wanted-size.ts';
 
 const MAX_WAIT_SECONDS = 60;
 const MAX_DEADLINE_SECONDS = 86_400;
+
+/** The input of a prediction, its shapes checked, its nulls left out. */
+export interface PredictionInput extends RequestInput {
+  /** image i has seed + i */
+  readonly num_outputs?: number | undefined;
+  /** a ratio, or `custom`: then width and height say it */
+  readonly aspect_ratio?: string | undefined;
+  readonly megapixels?: string | number | undefined;
+  /** WIDTHxHEIGHT */
+  readonly size?: string | undefined;
+  readonly output_quality?: number | undefined;
+  /** a plain run of so many */
+  readonly num_inference_steps?: number | undefined;
+  /** the same by another name */
+  readonly steps?: number | undefined;
+  /** what `guidance` is */
+  readonly guidance_scale?: number | undefined;
+  /** the caller's own customer */
+  readonly user?: string | undefined;
+}
+
+const JUDGE = 'the deployment decides: its judge of prompts is asked either way';
+const NO_PICTURE = 'there is no picture to begin with';
+const NO_WEIGHTS = 'there are no weights of others to scale';
+const ONE_PASS = 'there is one model, and no refiner after it';
+
+/** What models at Replicate take and clients send along, and changes nothing here. */
+export const REPLICATE_IGNORED = {
+  go_fast: { why: 'the preset decides how much is computed' },
+  disable_safety_checker: { why: JUDGE, anyway: [false] },
+  safety_tolerance: { why: JUDGE },
+  prompt_strength: { why: NO_PICTURE },
+  image_prompt_strength: { why: NO_PICTURE },
+  prompt_upsampling: { why: 'the prompt is read as it is written', anyway: [false] },
+  raw: { why: 'the models have no raw mode', anyway: [false] },
+  interval: { why: 'the models have no such setting' },
+  apply_watermark: { why: 'pictures have no watermark', anyway: [false] },
+  scheduler: { why: 'the schedule is the method’s own; solver chooses how it steps' },
+  lora_scale: { why: NO_WEIGHTS },
+  extra_lora_scale: { why: NO_WEIGHTS },
+  refine: { why: ONE_PASS, anyway: ['no_refiner'] },
+  refine_steps: { why: ONE_PASS },
+  high_noise_frac: { why: ONE_PASS },
+} as const satisfies IgnoredFields;
+
+const NO_IMAGE_TO_IMAGE = 'is not there: pictures are made from text alone';
+const NO_ADAPTERS = 'is not there: the models take no weights of others';
+
+/** What models at Replicate take and this service cannot do: to ignore it would give another picture. */
+export const REPLICATE_REFUSED = {
+  image: NO_IMAGE_TO_IMAGE,
+  mask: NO_IMAGE_TO_IMAGE,
+  image_prompt: NO_IMAGE_TO_IMAGE,
+  input_image: NO_IMAGE_TO_IMAGE,
+  input_images: NO_IMAGE_TO_IMAGE,
+  image_input: NO_IMAGE_TO_IMAGE,
+  control_image: NO_IMAGE_TO_IMAGE,
+  lora_weights: NO_ADAPTERS,
+  extra_lora: NO_ADAPTERS,
+  hf_lora: NO_ADAPTERS,
+  replicate_weights: NO_ADAPTERS,
+} as const;
+
+/** What can be told of a prediction while it goes on, and when it is over. */
+export const WEBHOOK_EVENTS = ['start', 'output', 'logs', 'completed'] as const;
+export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number];
 
 /** What names the model: a field of the body, or the path. */
 export interface ModelName {
@@ -25,24 +94,30 @@ export interface ModelName {
 /** The model that a version or an `owner/name` means. Refuses `field`. */
 export function modelNamed(models: readonly ModelFacts[], { field, name }: ModelName): Planned<ModelFacts> {
   if (name === undefined) return chooseModel(models, name);
-  const [path = '', digest] = name.split(':');
-  const byDigest = models.find((facts) => facts.digest === (digest ?? path));
+  // a digest may have colons of its own
+  const [, path, digest] = /^([^:]*\/[^:]*):(.+)$/.exec(name) ?? [];
+  const byDigest = models.find((facts) => facts.digest === (digest ?? name));
   if (byDigest) return { ok: true, value: byDigest };
   const known = (what: 'id' | 'digest') => models.map((facts) => facts[what]).join(', ');
-  if (digest !== undefined) return refuse(field, name, `must end in the digest of a model: ${known('digest')}`);
-  const byName = resolveModel(models, path.split('/').at(-1) as string);
+  if (path !== undefined) return refuse(field, name, `must end in the digest of a model: ${known('digest')}`);
+  const byName = resolveModel(models, name.split('/').at(-1) as string);
   return byName ? { ok: true, value: byName } : refuse(field, name, `must be one of ${known('id')}`);
 }
 
-/** The draft of a prediction, one job. Refuses fields by their names in the body. */
+/** What a prediction says beside its input. */
+export interface PredictionWishes extends ModelName {
+  readonly events?: readonly WebhookEvent[] | undefined;
+}
+
+/** The draft of a prediction, a job an image. Refuses fields by their names in the body. */
 export function draftPrediction(
-  input: RequestInput,
-  model: ModelName,
+  input: PredictionInput,
+  { events, ...model }: PredictionWishes,
   models: readonly ModelFacts[],
   tools: DraftTools,
 ): Planned<Draft> {
   const chosen = modelNamed(models, model);
-  return chosen.ok ? renamed(draftRequest(input, chosen.value, tools), nameHere) : chosen;
+  return chosen.ok ? renamed(draftInput(input, chosen.value, tools, eventNotes(events)), nameHere) : chosen;
 }
 
 /** `width, height` → `input.width, input.height`. */
@@ -51,6 +126,93 @@ const nameHere = (field: string): string =>
     .split(', ')
     .map((name) => `input.${name}`)
     .join(', ');
+
+/** The draft of an input. Refuses fields by their names in it. */
+function draftInput(
+  input: PredictionInput,
+  model: ModelFacts,
+  tools: DraftTools,
+  moreNotes: readonly string[],
+): Planned<Draft> {
+  const {
+    num_outputs,
+    num_inference_steps,
+    steps = num_inference_steps,
+    guidance_scale,
+    output_quality,
+    ...own
+  } = input;
+  const stepsField = num_inference_steps === undefined ? 'steps' : 'num_inference_steps';
+  if (num_inference_steps !== undefined && steps !== num_inference_steps)
+    return refuse('steps', steps, 'cannot be given together with num_inference_steps');
+  if (steps !== undefined && (own.preset !== undefined || own.N !== undefined || own.speed !== undefined))
+    return refuse(stepsField, steps, 'cannot be given together with a preset, N or speed');
+  if (guidance_scale !== undefined && own.guidance !== undefined)
+    return refuse('guidance_scale', guidance_scale, 'cannot be given together with guidance');
+  if (output_quality !== undefined && own.quality !== undefined)
+    return refuse('output_quality', output_quality, 'cannot be given together with quality');
+  const found = sizeOf(input, model);
+  if (!found.ok) return found;
+  const guided = guidance_scale === undefined ? 'guidance' : 'guidance_scale';
+  const { notes: told, guidance } = guidanceOf(guided, guidance_scale ?? own.guidance, model);
+  const isLossy = (own.output_format ?? 'png') !== 'png';
+  const lossless = output_quality !== undefined && !isLossy ? ['output_quality is ignored: png is lossless'] : [];
+  const { aspect_ratio: _, megapixels: __, size: ___, width: ____, height: _____, ...rest } = own;
+  const planned = draftRequest(
+    {
+      ...rest,
+      ...found.value.size,
+      ...(steps !== undefined && { N: [steps], e: [1] }),
+      // 0 is as good as 1: the encoders begin there
+      ...(output_quality !== undefined && isLossy && { quality: Math.max(1, output_quality) }),
+      guidance,
+    },
+    model,
+    tools,
+    {
+      count: num_outputs ?? 1,
+      notes: [...found.value.notes, ...told, ...lossless, ...ignoredIn(input, REPLICATE_IGNORED), ...moreNotes],
+    },
+  );
+  return renamed(planned, (field) => {
+    if (steps !== undefined && (field === 'N' || field === 'e')) return stepsField;
+    if (field === 'guidance') return guided;
+    return field === 'width, height' && input.size !== undefined ? 'size' : field;
+  });
+}
+
+interface AskedSize extends Pick<FoundSize, 'notes'> {
+  readonly size: Pick<RequestInput, 'width' | 'height'> | null;
+}
+
+/** The size asked for by pixels, which are meant as they are, or by ratio. */
+function sizeOf(input: PredictionInput, model: ModelFacts): Planned<AskedSize> {
+  const { aspect_ratio: ratio, megapixels, size, width, height } = input;
+  const isByRatio = ratio !== undefined && ratio !== 'custom';
+  const sides = (['width', 'height'] as const).filter((side) => input[side] !== undefined);
+  if (size !== undefined && (isByRatio || sides.length > 0))
+    return refuse('size', size, 'cannot be given together with aspect_ratio, width or height');
+  if (isByRatio) {
+    const found = ratioSize(ratio, megapixels === undefined ? null : Number(megapixels), model);
+    if (!found.ok) return found;
+    const unread = sides.map(
+      (side) => `${side} is ignored: aspect_ratio decides; custom leaves it to width and height`,
+    );
+    return { ok: true, value: { ...found.value, notes: [...found.value.notes, ...unread] } };
+  }
+  const notes = megapixels === undefined ? [] : ['megapixels is ignored: it belongs to an aspect_ratio'];
+  if (size === undefined) return { ok: true, value: { size: { width, height }, notes } };
+  const [wide, high] = size.split('x').map(Number);
+  return { ok: true, value: { size: { width: wide, height: high }, notes } };
+}
+
+/** A warning for the calls of a webhook that were asked for and do not come. */
+function eventNotes(events: readonly WebhookEvent[] | undefined): readonly string[] {
+  const unsent = (events ?? []).filter((event) => event !== 'completed');
+  if (unsent.length === 0) return [];
+  const are = unsent.length === 1 ? 'is' : 'are';
+  return [`webhook_events_filter: ${unsent.join(', ')} ${are} not sent; only completed is`];
+}
 
 /** Seconds of `Prefer: wait` or `wait=n`, at most 60; 0 where it is not asked for. */
 export function waitSeconds(prefer: string | undefined): number {

@@ -4,9 +4,10 @@ import { dollars } from '../billing/sum-costs.ts';
 import type { SeenEvent } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
-import type { LinkedJob } from '../job/links.ts';
-import { type LogLine, logLines } from '../job/log-lines.ts';
+import { logLines } from '../job/log-lines.ts';
 import { cut } from '../job/view.ts';
+import type { OneRequest } from './one-request.ts';
+import { type ProblemFields, viewProblem, WHOLE_BODY } from './problem.ts';
 
 type PredictionStatus = 'starting' | 'processing' | 'succeeded' | 'failed' | 'canceled';
 
@@ -35,13 +36,32 @@ export interface Prediction {
   readonly source: 'api';
   readonly webhook?: string;
   readonly urls: { readonly get: string; readonly cancel: string; readonly stream: string };
+  /** what was not as asked for */
+  readonly warnings: readonly string[];
   /** what it costs, as far as that is known; null where nothing is charged */
   readonly cost: CostView | null;
   /** what the method did, once ended; see the native API */
   readonly receipt: JobView['receipt'];
+  /** of all images, where there are several */
+  readonly receipts?: OneRequest['receipts'];
+  /** of all images, where there are several: each can be asked for by itself */
+  readonly job_ids?: readonly string[];
 }
 
-function statusOf({ status, error }: JobView): PredictionStatus {
+/**
+ * An error as Replicate's clients read it: problem details, 422 with `invalid_fields` where fields of the request are
+ * at fault.
+ */
+export function viewError(fields: ProblemFields) {
+  const { code, errors = [] } = fields;
+  const isInvalid = fields.status === 400 && errors.some(({ field }) => field !== WHOLE_BODY);
+  const body = viewProblem(fields);
+  if (!isInvalid) return { status: fields.status, body };
+  const invalid_fields = errors.map(({ field, rule }) => ({ type: code, field, description: rule }));
+  return { status: 422 as const, body: { ...body, title: 'Input validation failed', status: 422, invalid_fields } };
+}
+
+function statusOf({ status, error }: Pick<OneRequest, 'status' | 'error'>): PredictionStatus {
   switch (status) {
     case 'queued':
       return 'starting';
@@ -78,73 +98,82 @@ const date = (seconds: number): string => new Date(seconds * 1000).toISOString()
  * for the end.
  */
 export function viewPrediction(
-  job: LinkedJob,
-  logs: readonly LogLine[],
+  request: OneRequest,
   {
     origin,
     streamToken,
     isWaitedFor = false,
   }: { readonly origin: string; readonly streamToken: string; readonly isWaitedFor?: boolean },
 ): Prediction {
-  const { id, model, receipt, prompt, width, height, seed, preset, output_format, links, error, webhook, cost } = job;
+  const { id, first, jobs, receipts, error, cost, startedAt, finishedAt } = request;
+  const { model, prompt, width, height, seed, preset, output_format, webhook, created_at, deadline_at } = first;
   const path = `${origin}/v1/predictions/${id}`;
-  const status = statusOf(job);
-  const started = logs.find(({ message }) => message.startsWith('stage '))?.at ?? null;
+  const status = statusOf(request);
+  const isOver = hasEnded(request);
+  const pictures = jobs.flatMap(({ image, links }) => (image ? [origin + links.image] : []));
+  const isOne = jobs.length === 1;
   return {
     id,
     model,
-    version: job.plan.model_digest,
-    status: isWaitedFor && !hasEnded(job) ? 'starting' : status,
-    input: { prompt, width, height, seed, ...(preset !== null && { preset }), output_format },
-    output: job.image && [origin + links.image],
+    version: first.plan.model_digest,
+    status: isWaitedFor && !isOver ? 'starting' : status,
+    input: {
+      prompt,
+      width,
+      height,
+      seed,
+      ...(preset !== null && { preset }),
+      output_format,
+      ...(!isOne && { num_outputs: jobs.length }),
+    },
+    // clients take the first output for the end
+    output: isOver && pictures.length > 0 ? pictures : null,
     error: error && status === 'failed' ? error.message : null,
-    logs: logs.map(({ message }) => `${message}\n`).join(''),
-    metrics: receipt
-      ? {
-          predict_time: receipt.stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0) / 1000,
-          total_time: receipt.wall_ms.total / 1000,
-          image_count: job.image ? 1 : 0,
-          ...(cost && cost.usd !== null && { cost_usd: dollars(cost.usd) }),
-        }
-      : {},
-    created_at: date(job.created_at),
-    started_at: started === null ? null : new Date(started).toISOString(),
-    completed_at: job.finished_at === null ? null : date(job.finished_at),
-    deadline: job.deadline_at === null ? null : date(job.deadline_at),
+    logs: request.logs.map(({ message }) => `${message}\n`).join(''),
+    metrics: isOver && receipts.length > 0 ? metricsOf(request, pictures.length) : {},
+    created_at: date(created_at),
+    started_at: startedAt === null ? null : new Date(startedAt).toISOString(),
+    completed_at: finishedAt === null ? null : date(finishedAt),
+    deadline: deadline_at === null ? null : date(deadline_at),
     data_removed: false,
     source: 'api',
     ...(webhook && { webhook: webhook.url }),
     urls: { get: path, cancel: `${path}/cancel`, stream: `${path}/stream?token=${streamToken}` },
+    warnings: request.warnings,
     cost,
-    receipt,
+    receipt: receipts[0] ?? null,
+    ...(!isOne && { receipts, job_ids: jobs.map((job) => job.id) }),
+  };
+}
+
+function metricsOf({ receipts, cost }: OneRequest, image_count: number): Prediction['metrics'] {
+  const stages = receipts.flatMap((receipt) => receipt.stages);
+  return {
+    predict_time: stages.reduce((sum, { wall_ms }) => sum + wall_ms, 0) / 1000,
+    total_time: Math.max(...receipts.map(({ wall_ms }) => wall_ms.total)) / 1000,
+    image_count,
+    ...(cost && cost.usd !== null && { cost_usd: dollars(cost.usd) }),
   };
 }
 
 /** The prediction as a list shows it: without receipt and logs, the prompt cut. */
 export function viewListed(prediction: Prediction): Prediction {
-  const { webhook: _webhook, input, ...shown } = prediction;
+  const { webhook: _webhook, receipts: _receipts, input, ...shown } = prediction;
   return { ...shown, input: { ...input, prompt: cut(String(input.prompt)) }, logs: '', receipt: null };
 }
 
 /** What an event is in Replicate's stream: types with their data, in order. */
 type StreamEvents = readonly (readonly [type: string, data: string])[];
 
-type Done = Extract<SeenEvent, { readonly type: 'done' }>;
+type Ended = Extract<SeenEvent, { readonly type: 'done' | 'failed' | 'cancelled' }>;
 
 const logsOf = (event: SeenEvent): StreamEvents => logLines([event]).map(({ message }) => ['logs', message]);
 
-/** Every event but the last of a job that has its image. */
-export function viewStreamEvent(event: Exclude<SeenEvent, Done>): StreamEvents {
+/** Every event before a job's end. */
+export function viewStreamEvent(event: Exclude<SeenEvent, Ended>): StreamEvents {
   switch (event.type) {
     case 'preview':
       return [['output', `data:image/${event.data.format};base64,${event.data.b64_json}`]];
-    case 'failed':
-      return [
-        ['error', event.data.message],
-        ['done', '{"reason": "error"}'],
-      ];
-    case 'cancelled':
-      return [['done', '{"reason": "canceled"}']];
     case 'queued':
     case 'plan':
     case 'stage':
@@ -155,9 +184,39 @@ export function viewStreamEvent(event: Exclude<SeenEvent, Done>): StreamEvents {
   }
 }
 
-/** The last event of a job that has its image; `imageUrl` opens it. */
-export const viewStreamDone = (event: Done, imageUrl: string): StreamEvents => [
+/** The end of a job that has its image; `imageUrl` opens it. */
+export const viewStreamPicture = (event: Extract<Ended, { readonly type: 'done' }>, imageUrl: string): StreamEvents => [
   ...logsOf(event),
   ['output', imageUrl],
-  ['done', '{}'],
 ];
+
+/** The end of a stream, by the job that has no image; null: all have theirs. */
+export function viewStreamEnd(event: Exclude<Ended, { readonly type: 'done' }> | null): StreamEvents {
+  switch (event?.type) {
+    case 'failed':
+      return [
+        ['error', event.data.message],
+        ['done', '{"reason": "error"}'],
+      ];
+    case 'cancelled':
+      return [['done', '{"reason": "canceled"}']];
+    case undefined:
+      return [['done', '{}']];
+  }
+}
+
+/** The place in a stream after which nothing comes. */
+export const LAST_ID = 'done';
+
+/** The id of an event of a stream: the number of the last event of each job that was told whole by then. */
+export const streamId = (seen: readonly number[]): string => seen.join('.');
+
+/**
+ * After which event of each of `count` jobs a stream goes on, as a `Last-Event-ID` says; from the first where it says
+ * nothing that this stream has said; `over` where all was told.
+ */
+export function streamPlace(id: string | undefined, count: number): readonly number[] | 'over' {
+  if (id === LAST_ID) return 'over';
+  const seen = /^\d{1,9}(?:\.\d{1,9})*$/.test(id ?? '') ? (id ?? '').split('.').map(Number) : [];
+  return seen.length === count ? seen : new Array<number>(count).fill(0);
+}

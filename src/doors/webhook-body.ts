@@ -1,27 +1,26 @@
 /** What a webhook says, in the shape of the surface its job was started at. Pure. */
-import { type LinkedJob, placedAt } from '../job/links.ts';
-import type { LogLine } from '../job/log-lines.ts';
+import { placedAt } from '../job/links.ts';
 import type { Door } from '../job/webhook.ts';
 import { viewCompletion } from './fal.ts';
+import type { OneRequest } from './one-request.ts';
 import { viewPrediction } from './replicate.ts';
 
-/** The body for a job that has ended. `now` is milliseconds. */
+/** The body for a request that has ended. `now` is milliseconds. */
 export function webhookBody(
   door: Door,
-  job: LinkedJob,
-  logs: readonly LogLine[],
+  request: OneRequest,
   { origin, streamToken, now }: { readonly origin: string; readonly streamToken: string; readonly now: number },
 ): object {
   switch (door) {
     case 'jobs':
       return {
-        type: `job.${job.status}`,
+        type: `job.${request.first.status}`,
         timestamp: new Date(now).toISOString(),
-        data: placedAt(origin, job),
+        data: placedAt(origin, request.first),
       };
     case 'replicate':
-      return viewPrediction(job, logs, { origin, streamToken });
+      return viewPrediction(request, { origin, streamToken });
     case 'fal':
-      return viewCompletion(job, origin);
+      return viewCompletion(request, origin);
   }
 }

@@ -23,9 +23,9 @@ const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
 /** Longest wait for what an account says of a key. */
 const ACCOUNT_MS = 10_000;
 
-/** The key in the header that every door takes; fal's client says `Key` where others say `Bearer`. */
+/** The key in the header that every door takes; fal's clients say `Key` for `Bearer`, Replicate's older ones `Token`. */
 const bearer = (c: Context<AppEnv>): string | undefined =>
-  /^(?:Bearer|Key) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
+  /^(?:Bearer|Key|Token) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
 
 /** The key of a request. */
 const keyText = (c: Context<AppEnv>): string | undefined => (c.get('readKey') ?? bearer)(c);

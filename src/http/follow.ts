@@ -177,11 +177,18 @@ function streamOf(reader: EventReader, signal: AbortSignal): ReadableStream<Uint
 }
 
 /**
- * The events of a job, of whoever's where `account` is null, from its first to its last; null whenever nothing has
- * happened for ten seconds. Each step of an attempt comes once. Throws a 404 Problem when the job is erased meanwhile.
+ * The events of a job, of whoever's where `account` is null, from the one after `after` to its last; null whenever
+ * nothing has happened for ten seconds. Each step of an attempt comes once. Throws a 404 Problem when the job is erased
+ * meanwhile.
  */
-export async function* followJob(env: Env, account: string | null, id: string): AsyncGenerator<SeenEvent | null> {
-  const opened = await openEvents(env, id, { owner: account, after: 0, staysOn: true });
+export async function* followJob(
+  env: Env,
+  account: string | null,
+  id: string,
+  after = 0,
+): AsyncGenerator<SeenEvent | null> {
+  const opened = await openEvents(env, id, { owner: account, after, staysOn: true });
+  if (opened.kind === 'over' && after > 0) return;
   if (opened.kind === 'crowded') throw crowded(id);
   if (opened.kind !== 'open') throw erased(id);
   const { reader } = opened;

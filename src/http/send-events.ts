@@ -4,7 +4,7 @@ import type { AppEnv } from './env.ts';
 
 export interface EventWriter {
   /** one event; line breaks in `data` become spaces. Rejects once nobody reads. */
-  event(type: string | null, data: string): Promise<void>;
+  event(type: string | null, data: string, id?: string): Promise<void>;
   /** a comment, which every client skips: it keeps an idle stream open */
   comment(): Promise<void>;
 }
@@ -32,8 +32,10 @@ export function sendEvents(
   const encoder = new TextEncoder();
   const send = (text: string): Promise<void> => writer.write(encoder.encode(text));
   const written = write({
-    event: (type, data) =>
-      send(`${type === null ? '' : `event: ${type}\n`}data: ${data.replaceAll(/[\r\n]+/g, ' ')}\n\n`),
+    event: (type, data, id) => {
+      const head = `${id === undefined ? '' : `id: ${id}\n`}${type === null ? '' : `event: ${type}\n`}`;
+      return send(`${head}data: ${data.replaceAll(/[\r\n]+/g, ' ')}\n\n`);
+    },
     comment: () => send(': keep-alive\n\n'),
   }).then(
     () => writer.close(),

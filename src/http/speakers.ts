@@ -3,12 +3,13 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Elsewhere } from '../doors/elsewhere.ts';
 import type { AppEnv } from './env.ts';
-import { speakFal } from './fal.ts';
+import { speakFal } from './fal/speak.ts';
 import { speakHuggingFace, speakOpenAI } from './openai/speak.ts';
 import type { Problem } from './problem.ts';
+import { speakReplicate } from './replicate/speak.ts';
 
 export type Speaker = typeof speakOpenAI;
-const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal];
+const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal, speakReplicate];
 
 /** Whose shape the routes of an address have for these methods; undefined: our own. */
 export function speakerOf(app: OpenAPIHono<AppEnv>, methods: readonly string[], path: string): Speaker | undefined {
@@ -16,9 +17,13 @@ export function speakerOf(app: OpenAPIHono<AppEnv>, methods: readonly string[], 
   return SPEAKERS.find((speaker) => handlers.includes(speaker));
 }
 
+/** Addresses below `/v1` that Replicate's clients alone ask for. */
+const REPLICATE = /^\/v1\/(?:predictions|deployments|trainings|hardware|collections|models\/[^/]+\/[^/]+)(?:\/|$)/;
+
 /** Whose clients come to an address that nobody has; `known` is what is said there. */
 export function speakerAt(path: string, known: Elsewhere | null = null): Speaker | undefined {
   if (known) return known.speaks === 'openai' ? speakOpenAI : speakHuggingFace;
+  if (REPLICATE.test(path)) return speakReplicate;
   if (/^\/(?:v1|openai)(?:\/|$)/.test(path)) return speakOpenAI;
   if (/^\/fal(?:\/|$)/.test(path)) return speakFal;
   return undefined;

@@ -1,6 +1,7 @@
 /** Values in the spellings that clients of other services use, read as what they mean. */
 import { z } from '@hono/zod-openapi';
 import type { IgnoredFields } from '../doors/ignored.ts';
+import type { ImageFormat } from '../stage/contract.ts';
 
 const YES = ['true', '1', 'yes', 'on'];
 const NO = ['false', '0', 'no', 'off'];
@@ -20,6 +21,10 @@ export const anyCase = <const T extends readonly [string, ...string[]]>(words: T
   z
     .preprocess((value) => (typeof value === 'string' ? value.trim().toLowerCase() : value), z.enum(words))
     .openapi({ type: 'string', enum: [...words] });
+
+/** The formats of pictures, and what tools also call one of them. */
+export const FORMATS = ['png', 'webp', 'jpeg'] as const satisfies readonly ImageFormat[];
+export const JPG = { jpg: 'jpeg' } as const;
 
 /** A word in lower case; empty, as tools send it for what was not chosen, is absent. */
 const readWord = (value: unknown): unknown =>
@@ -62,5 +67,18 @@ export const ignoredFields = <T extends IgnoredFields>(fields: T) =>
         .unknown()
         .optional()
         .openapi({ description: `ignored: ${why}` }),
+    ]),
+  ) as { readonly [Name in keyof T]: z.ZodOptional<z.ZodUnknown> };
+
+/** Fields that are refused for a reason of their own where they ask for anything: an empty list or text does not. */
+export const refusedFields = <T extends Readonly<Record<string, string>>>(fields: T) =>
+  Object.fromEntries(
+    Object.entries(fields).map(([name, why]) => [
+      name,
+      z
+        .unknown()
+        .optional()
+        .refine((value) => value === undefined || value === '' || (Array.isArray(value) && value.length === 0), why)
+        .openapi({ not: {}, description: `refused: ${why}` }),
     ]),
   ) as { readonly [Name in keyof T]: z.ZodOptional<z.ZodUnknown> };

@@ -9,7 +9,7 @@ import { newJobId } from '../account/job-id.ts';
 import { placeIn } from '../account/place.ts';
 import type { RateState } from '../account/rate.ts';
 import { type Placed, place, type Spot } from '../fleet/place.ts';
-import type { JobView } from '../job/job.ts';
+import type { Batch, JobView } from '../job/job.ts';
 import type { LogLine } from '../job/log-lines.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { Draft, PlannedJob } from '../job/plan-request.ts';
@@ -55,6 +55,10 @@ export interface StartOptions {
   /** of each job */
   readonly deadlineSeconds?: number | null;
   readonly webhook?: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
+  /** seconds that the jobs are let in to wait at most, where their caller waits less long than the deployment does */
+  readonly startSeconds?: number | null;
+  /** the first job speaks for all of them, and remembers this; absent: each speaks for itself */
+  readonly batch?: Pick<Batch, 'inline'>;
   /** the caller's own customer, for whom the pictures are */
   readonly user?: string | null;
 }
@@ -90,6 +94,7 @@ export const digestOf = ({ env, var: { caller } }: Context<AppEnv>, surface: str
  */
 export async function startJobs(c: Context<AppEnv>, options: StartOptions): Promise<StartedJobs> {
   const { memo, promptField = 'prompt', idempotency, deadlineSeconds = null, webhook = null, user = null } = options;
+  const { startSeconds = null } = options;
   const { env } = c;
   const { caller, requestId } = c.var;
   const withLogs = options.withLogs ?? false;
@@ -115,7 +120,10 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
       jobIds,
       draft,
       regions: placed.regions,
-      mostMs: longestWait(env, deadlineSeconds),
+      mostMs: Math.min(
+        longestWait(env, deadlineSeconds),
+        startSeconds === null ? Number.POSITIVE_INFINITY : startSeconds * 1000,
+      ),
     }),
   ]);
   c.set('isKeyJudged', true);
@@ -139,7 +147,17 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     const hint = regions[0] === placed.regions[0] ? placed.hint : hintOf(offer, regions[0]);
     const created = await Promise.all(
       started.jobIds.map((id, i) => {
-        const ofJob = { ...(planned[i] as PlannedJob), deadlineSeconds, webhook, regions, dispatcher, ...entered };
+        const { request, plan } = asked(planned[i] as PlannedJob, started.jobIds, options.batch);
+        // of several jobs the first tells their end
+        const ofJob = {
+          request,
+          plan,
+          deadlineSeconds,
+          webhook: i === 0 ? webhook : null,
+          regions,
+          dispatcher,
+          ...entered,
+        };
         const job: NewJob = { id, account: caller.account, ...ofJob };
         return callJob(env, id, (stub) => create(stub, job, withLogs), hint).then(orErased);
       }),
@@ -196,6 +214,12 @@ function spotOf(c: Context<AppEnv>): Spot | null {
 
 const create = (stub: Remote<JobCalls>, job: NewJob, withLogs: boolean): Promise<JobView | JobWithLogs | null> =>
   withLogs ? stub.createWithLogs(job) : stub.create(job);
+
+/** A planned job with what its request has to remember: the jobs beside it, and how the pictures are wanted. */
+function asked(planned: PlannedJob, jobs: readonly string[], batch: StartOptions['batch']): PlannedJob {
+  if (!batch || (jobs.length === 1 && !batch.inline)) return planned;
+  return { ...planned, request: { ...planned.request, batch: { jobs, inline: batch.inline } } };
+}
 
 /** Jobs and their stories, each in a list of its own. */
 const apart = (found: readonly (JobView | JobWithLogs)[]): Pick<StartedJobs, 'jobs' | 'logs'> => ({

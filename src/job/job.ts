@@ -18,6 +18,17 @@ import type { Webhook } from './webhook.ts';
 export type Upsampling = UpsampleMode;
 
 /**
+ * The jobs of one request of a door whose requests have one id: that of the first job, which speaks for them all. Each
+ * of them has it.
+ */
+export interface Batch {
+  /** ids in the order of the images */
+  readonly jobs: readonly string[];
+  /** whether the answer has the pictures as data, in place of links */
+  readonly inline: boolean;
+}
+
+/**
  * A request after validation: every default filled in, the seed drawn. Nothing in it depends on a clock or a machine
  * any more.
  */
@@ -49,6 +60,8 @@ export interface JobRequest {
   readonly allowEngineChange: boolean;
   /** pictures of the first `count` stages before the last, and what they are encoded as */
   readonly previews: { readonly count: number; readonly format: ImageFormat };
+  /** absent: the job is a request by itself, and its door has nothing to remember */
+  readonly batch?: Batch;
 }
 
 /** N, e and r of every stage, with h and Z where the caller or the paper fixes them; null lets NT-Matching fit them. */
@@ -241,6 +254,8 @@ export interface JobView {
   /** the place in the stage server's queue and the wait from there; null where it is not known or does not wait */
   readonly queue: { readonly position: number | null; readonly eta_ms: number | null } | null;
   readonly webhook: { readonly url: string; readonly state: Webhook['state']; readonly tries: number } | null;
+  /** absent: the job is a request by itself */
+  readonly batch?: Batch;
   readonly urls: { readonly get: string; readonly events: string; readonly image: string; readonly cancel: string };
 }
 

@@ -2,9 +2,10 @@
 import { describe, expect, test } from 'vitest';
 import { whyNoResult } from '../../src/doors/fal.ts';
 import { draftFalRequest } from '../../src/doors/fal-request.ts';
+import { asOne } from '../../src/doors/one-request.ts';
 import { failureOf, usageOf, viewProgress } from '../../src/doors/openai.ts';
 import { draftImages, findUnsupported, type ImageRequest } from '../../src/doors/openai-request.ts';
-import { viewPrediction, viewStreamDone, viewStreamEvent } from '../../src/doors/replicate.ts';
+import { viewPrediction, viewStreamEnd, viewStreamEvent, viewStreamPicture } from '../../src/doors/replicate.ts';
 import { deadlineSeconds, draftPrediction, waitSeconds } from '../../src/doors/replicate-request.ts';
 import { draftBody } from '../../src/http/job-request.ts';
 import type { StoredEvent } from '../../src/job/events.ts';
@@ -292,7 +293,7 @@ const JOB: LinkedJob = {
   seed: 7,
   preset: '7x',
   output_format: 'png',
-  plan: {} as LinkedJob['plan'],
+  plan: { warnings: [] } as unknown as LinkedJob['plan'],
   image: null,
   receipt: null,
   error: null,
@@ -309,13 +310,16 @@ describe('a job without an image', () => {
     const error = { reason: reason as FailureReason, message: 'A sentence.', stage: 1, attempts: 2 };
     expect(failureOf({ id: 'job_1', error })).toEqual({ status: openai, code: reason, detail: 'A sentence.' });
     expect(whyNoResult({ status: 'failed', error })).toEqual({ status: fal, code: reason, detail: 'A sentence.' });
-    const prediction = viewPrediction({ ...JOB, error }, [], { origin: 'http://x', streamToken: 't' });
+    const prediction = viewPrediction(asOne([{ job: { ...JOB, error }, logs: [] }]), {
+      origin: 'http://x',
+      streamToken: 't',
+    });
     expect([prediction.status, prediction.error]).toEqual([replicate, replicate === 'failed' ? 'A sentence.' : null]);
   });
 
   test('because it was cancelled, or is not done', () => {
     expect(failureOf({ id: 'job_1', error: null })).toMatchObject({ status: 410, code: 'job_cancelled' });
-    expect(whyNoResult({ status: 'cancelled', error: null })).toMatchObject({ status: 409 });
+    expect(whyNoResult({ status: 'cancelled', error: null })).toMatchObject({ status: 499 });
     for (const status of ['queued', 'running'] as const)
       expect(whyNoResult({ status, error: null })).toMatchObject({ status: 400, code: 'in_progress' });
     expect(() => whyNoResult({ status: 'done', error: null })).toThrow(RangeError);
@@ -355,7 +359,7 @@ describe('events', () => {
       attempts: 1,
       cost: null,
     } as const;
-    expect(viewStreamEvent({ ...at, type: 'failed', data: failure })).toEqual([
+    expect(viewStreamEnd({ ...at, type: 'failed', data: failure })).toEqual([
       ['error', 'Too slow.'],
       ['done', '{"reason": "error"}'],
     ]);
@@ -364,18 +368,16 @@ describe('events', () => {
       StoredEvent,
       { type: 'done' }
     >;
-    const rest = [
-      ['output', 'http://x/image'],
-      ['done', '{}'],
-    ];
+    const picture = ['output', 'http://x/image'];
     // an event of an older version says nothing of a cost
-    expect(viewStreamDone(done, 'http://x/image')).toEqual([['logs', 'done in 12 ms'], ...rest]);
+    expect(viewStreamPicture(done, 'http://x/image')).toEqual([['logs', 'done in 12 ms'], picture]);
     const cost = { usd: '0.000009', quote_usd: '0.000009', plain_usd: '0.000051', tariff: 'a' };
-    expect(viewStreamDone({ ...done, data: { ...done.data, cost } }, 'http://x/image')).toEqual([
+    expect(viewStreamPicture({ ...done, data: { ...done.data, cost } }, 'http://x/image')).toEqual([
       ['logs', 'done in 12 ms'],
       ['logs', 'it cost 0.000009 USD'],
-      ...rest,
+      picture,
     ]);
+    expect(viewStreamEnd(null)).toEqual([['done', '{}']]);
   });
 
   test('usage counts a token once for every evaluation that carried it, and not for a forecast step', () => {
@@ -431,7 +433,15 @@ describe('what is no request at all is refused in the door’s shape', () => {
     const unknown = await post('/v1/images/generations', { prompt: 'a fox', colour: 'red' });
     expect(await unknown.json()).toMatchObject({ error: { param: 'colour', code: 'unsupported_parameter' } });
     const replicate = await post('/v1/predictions', { input: { prompt: 'a fox', width: 16 } });
-    expect(await replicate.json()).toMatchObject({ errors: [{ field: 'input.width, input.height' }] });
+    expect([replicate.status, await replicate.json()]).toMatchObject([
+      422,
+      {
+        status: 422,
+        title: 'Input validation failed',
+        errors: [{ field: 'input.width, input.height' }],
+        invalid_fields: [{ field: 'input.width, input.height', type: 'invalid_request' }],
+      },
+    ]);
     const version = await post('/v1/predictions', { version: 'nobody', input: { prompt: 'a fox' } });
     expect(await version.json()).toMatchObject({ errors: [{ field: 'version', value: 'nobody' }] });
     const { data } = await (await call('/v1/models')).json<{ data: { id: string }[] }>();

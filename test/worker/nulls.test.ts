@@ -107,7 +107,7 @@ describe('a field that is null and one that is left out get the same answer', ()
 test('a null in a list is not left out', async () => {
   const input = { prompt: 'a fox', N: [null, 2], e: [1] };
   const response = await post('/v1/predictions', { input });
-  expect(response.status).toBe(400);
+  expect(response.status).toBe(422);
   expect(await response.json()).toMatchObject({ errors: [{ field: 'input.N.0', value: null }] });
 });
 

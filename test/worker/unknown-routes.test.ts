@@ -38,7 +38,7 @@ async function expectShape(response: Response, shape: 'openai' | 'fal' | 'ours',
       break;
     case 'fal':
       expect(type).toMatch(/^application\/json/);
-      expect(body).toEqual({ detail: expect.any(String) });
+      expect(body).toEqual({ detail: expect.any(String), message: expect.any(String), error_type: code });
       break;
     case 'ours':
       expect(type).toBe('application/problem+json');
@@ -108,7 +108,9 @@ describe('an address that nobody has', () => {
     ['/models', 'openai'],
     ['/chat/completions', 'openai'],
     ['/fal', 'fal'],
-    ['/fal/run/ralu/x', 'fal'],
+    ['/fal/run', 'fal'],
+    ['/v1/predictions/x/y', 'ours'],
+    ['/v1/models/ralu/x/readme', 'ours'],
     ['/fal/queue', 'fal'],
     ['/v1x', 'ours'],
     ['/falx', 'ours'],

@@ -2,8 +2,10 @@
 import { z } from '@hono/zod-openapi';
 import type { OpenAIError } from '../../doors/openai.ts';
 import type { viewProblem } from '../../doors/problem.ts';
-import { speakFal } from '../fal.ts';
+import { speakFal } from '../fal/speak.ts';
+import { error as falError } from '../fal/views.ts';
 import { speakOpenAI } from '../openai/speak.ts';
+import { speakReplicate } from '../replicate/speak.ts';
 import { exactly } from '../schema-fields.ts';
 import type { Speaker } from '../speakers.ts';
 
@@ -15,21 +17,20 @@ export interface ErrorShape {
   readonly schema: z.ZodType;
   /** as `schema` is called in the document */
   readonly schemaName: string;
-  /** the status of a request whose fields are at fault */
-  readonly badRequest: '400' | '422';
+  /** statuses of a request that is at fault */
+  readonly badRequest: readonly ('400' | '422')[];
 }
 
+const problemFields = z.object({
+  type: z.string().openapi({ example: 'about:blank' }),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string(),
+  errors: z.array(z.object({ field: z.string(), value: z.unknown(), rule: z.string() })).optional(),
+});
 const problem = exactly<Omit<ReturnType<typeof viewProblem>, 'status'> & { readonly status: number }>()(
-  z
-    .object({
-      type: z.string().openapi({ example: 'about:blank' }),
-      title: z.string(),
-      status: z.int(),
-      detail: z.string(),
-      code: z.string(),
-      errors: z.array(z.object({ field: z.string(), value: z.unknown(), rule: z.string() })).optional(),
-    })
-    .openapi('Problem', { description: 'RFC 9457; `errors` names the fields at fault' }),
+  problemFields.openapi('Problem', { description: 'RFC 9457; `errors` names the fields at fault' }),
 );
 
 const openAIError = exactly<{ readonly error: OpenAIError }>()(
@@ -40,18 +41,20 @@ const openAIError = exactly<{ readonly error: OpenAIError }>()(
     .openapi('OpenAIError'),
 );
 
-const falError = z
-  .object({
-    detail: z.union([z.string(), z.array(z.object({ loc: z.array(z.string()), msg: z.string(), type: z.string() }))]),
-  })
-  .openapi('FalError');
+const invalidField = z.object({ type: z.string(), field: z.string(), description: z.string() });
+const replicateError = exactly<
+  Omit<ReturnType<typeof viewProblem>, 'status'> & {
+    readonly status: number;
+    readonly invalid_fields?: readonly z.infer<typeof invalidField>[];
+  }
+>()(problemFields.extend({ invalid_fields: z.array(invalidField).optional() }).openapi('ReplicateError'));
 
 const OURS: ErrorShape = {
   door: '',
   contentType: 'application/problem+json',
   schema: problem,
   schemaName: 'Problem',
-  badRequest: '400',
+  badRequest: ['400'],
 };
 
 /** A door that is not here has its refusals without a schema; a test names it. */
@@ -63,12 +66,22 @@ const SHAPES: readonly (readonly [Speaker, ErrorShape])[] = [
       contentType: 'application/json',
       schema: openAIError,
       schemaName: 'OpenAIError',
-      badRequest: '400',
+      badRequest: ['400'],
+    },
+  ],
+  [
+    speakReplicate,
+    {
+      door: 'Replicate',
+      contentType: 'application/problem+json',
+      schema: replicateError,
+      schemaName: 'ReplicateError',
+      badRequest: ['400', '422'],
     },
   ],
   [
     speakFal,
-    { door: 'Fal', contentType: 'application/json', schema: falError, schemaName: 'FalError', badRequest: '422' },
+    { door: 'Fal', contentType: 'application/json', schema: falError, schemaName: 'FalError', badRequest: ['422'] },
   ],
 ];
 

@@ -4,6 +4,7 @@
  * what is its own: an answer that is fine, a 404 or 409 with a meaning of its own. Pure.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { ProblemFields } from '../../doors/problem.ts';
 import { NEEDS, type Need, startsJobs } from '../needs.ts';
 import type { ErrorShape } from './error-shapes.ts';
 
@@ -48,13 +49,15 @@ const REFUSALS = {
     description: 'Too many images a minute, jobs at once, questions, or tries without a valid key',
     headers: ['retry-after', 'retry-after-ms'],
   },
+  499: { name: 'Cancelled', description: 'The request was cancelled' },
   500: { name: 'InternalError', description: 'Something went wrong here; the request id names it' },
   503: {
     name: 'Unavailable',
     description: 'No stage server, or something behind the service does not answer; try again',
     headers: ['retry-after', 'retry-after-ms'],
   },
-} as const satisfies Readonly<Record<number, Refusal>>;
+  504: { name: 'NotInTime', description: 'It did not start, or end, in time' },
+} as const satisfies Readonly<Record<ProblemFields['status'], Refusal>>;
 type Status = `${keyof typeof REFUSALS}`;
 
 const HEADERS = {
@@ -101,10 +104,8 @@ function refusalsOf(
   { requestBody, parameters = [] }: Operation,
 ): readonly Status[] {
   const inputs = parameters.map((each) => ('in' in each ? each.in : 'query'));
-  const badRequest: Status = shape?.badRequest ?? '400';
   const isScoped = need !== undefined && !['any', 'deployment', 'metrics'].includes(need);
   const has: Readonly<Partial<Record<Status, boolean>>> = {
-    [badRequest]: requestBody !== undefined || inputs.some((place) => place === 'query' || place === 'header'),
     401: need !== undefined,
     403: isScoped,
     404: inputs.includes('path'),
@@ -116,8 +117,10 @@ function refusalsOf(
   };
   const ofStarts: readonly Status[] =
     need === 'generate' && startsJobs(method, path) ? ['402', '404', '409', '422'] : [];
+  const isRead = requestBody !== undefined || inputs.some((place) => place === 'query' || place === 'header');
+  const badRequest: readonly Status[] = isRead ? (shape?.badRequest ?? ['400']) : [];
   const found = (Object.keys(has) as Status[]).filter((status) => has[status]);
-  return [...new Set([...found, ...ofStarts])].toSorted();
+  return [...new Set([...badRequest, ...found, ...ofStarts])].toSorted();
 }
 
 const headersOf = (names: readonly HeaderName[]): NonNullable<Extract<Response, { headers?: unknown }>['headers']> =>

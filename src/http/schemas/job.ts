@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import type { Enlarged } from '../../job/enlarge.ts';
 import { FAILURE_REASONS } from '../../job/failures.ts';
-import type { ImageView, JobFailure, JobSummary, Quote } from '../../job/job.ts';
+import type { Batch, ImageView, JobFailure, JobSummary, Quote } from '../../job/job.ts';
 import type { LinkedJob, Links } from '../../job/links.ts';
 import { imageFormat } from '../../stage/contract.ts';
 import { exactly, orNull } from '../schema-fields.ts';
@@ -33,14 +33,18 @@ const links = exactly<Links>()(
     .openapi('Links', { description: 'paths that open for whoever has them, until they expire' }),
 );
 
-const enlarged = orNull(
-  exactly<Enlarged>()(
-    z.object({ from: z.string(), to: z.string(), factor: z.number() }).openapi('Enlarged', {
-      description: 'the size that was computed, the size of the file, and how many times larger along a side',
-      example: { from: '256x256', to: '1024x1024', factor: 4 },
-    }),
-  ),
-).openapi({ description: 'null: the picture is encoded as it is computed' });
+const enlarged = exactly<Enlarged>()(
+  z.object({ from: z.string(), to: z.string(), factor: z.number() }).openapi('Enlarged', {
+    description: 'sizes as 256x256, and how many times larger a side is',
+  }),
+);
+const batch = exactly<Batch>()(
+  z
+    .object({ jobs: z.array(id), inline: z.boolean() })
+    .openapi('Batch', { description: 'the jobs of one request of a door whose requests have one id' }),
+);
+
+const enlargedOrNull = orNull(enlarged).openapi({ description: 'null: the picture has the size that was computed' });
 
 const asked = {
   model: z.string(),
@@ -70,8 +74,8 @@ export const job = exactly<LinkedJob>()(
   z
     .object({
       ...summaryFields,
-      enlarged,
       room: z.string().openapi({ description: 'where it stands', example: 'stage1' }),
+      enlarged: enlargedOrNull,
       plan,
       receipt: orNull(receipt).openapi({ description: 'null until it has ended' }),
       deadline_at: time.nullable(),
@@ -82,6 +86,7 @@ export const job = exactly<LinkedJob>()(
       webhook: z
         .object({ url: z.string(), state: z.enum(['waiting', 'delivered', 'given_up']), tries: z.int() })
         .nullable(),
+      batch: batch.optional(),
     })
     .openapi('Job', { description: 'status, plan, image and receipt once done, and links that need no key' }),
 );
@@ -97,7 +102,7 @@ export const quote = exactly<Quote>()(
     .object({
       object: z.literal('quote'),
       ...asked,
-      enlarged,
+      enlarged: enlargedOrNull,
       plan,
       tflops: z.number(),
       cost: costOrNull,

@@ -1,0 +1,93 @@
+/**
+ * The jobs of one request as one: what is shown at doors whose requests have one id and may ask for several images.
+ * Pure.
+ */
+import type { CostView } from '../billing/charge.ts';
+import type { Receipt } from '../billing/receipt.ts';
+import { sumCosts } from '../billing/sum-costs.ts';
+import { hasEnded, type JobFailure, type JobView } from '../job/job.ts';
+import type { LinkedJob } from '../job/links.ts';
+import type { LogLine } from '../job/log-lines.ts';
+
+/** A job with its story so far. */
+export interface ToldJob {
+  readonly job: LinkedJob;
+  readonly logs: readonly LogLine[];
+}
+
+/** A request as it stands. */
+export interface OneRequest {
+  /** that of its first job */
+  readonly id: string;
+  /** ended once all jobs have: failed where one has, else cancelled where one was */
+  readonly status: JobView['status'];
+  readonly first: LinkedJob;
+  /** in the order of the images */
+  readonly jobs: readonly LinkedJob[];
+  /** of all jobs by time; of several each says which image it is about */
+  readonly logs: readonly LogLine[];
+  readonly cost: CostView | null;
+  readonly warnings: readonly string[];
+  /** why the first failed that did */
+  readonly error: JobFailure | null;
+  /** of the jobs that have ended */
+  readonly receipts: readonly Receipt[];
+  /** when the first stage began, milliseconds since 1970 */
+  readonly startedAt: number | null;
+  /** when the last job ended, Unix seconds */
+  readonly finishedAt: number | null;
+  /** the first job's place, while none has got out of the line */
+  readonly queue: JobView['queue'];
+  /** whether pictures are handed over as data */
+  readonly isInline: boolean;
+}
+
+/** Ids of all jobs of the request that a job speaks for; its own alone where it is a request by itself, or not the first. */
+export const jobsOf = ({ id, batch }: Pick<JobView, 'id' | 'batch'>): readonly string[] =>
+  batch && batch.jobs[0] === id ? batch.jobs : [id];
+
+/** Whether a job is part of a request that another one speaks for. */
+export const isSpokenFor = ({ id, batch }: Pick<JobView, 'id' | 'batch'>): boolean =>
+  batch !== undefined && batch.jobs[0] !== id;
+
+/** The request of these jobs. Law: of one job it says what the job says. */
+export function asOne(told: readonly [ToldJob, ...ToldJob[]]): OneRequest {
+  const [{ job: first }] = told;
+  const jobs = told.map(({ job }) => job);
+  const isOver = jobs.every(hasEnded);
+  const waiting = jobs.filter(({ queue }) => queue !== null);
+  return {
+    id: first.id,
+    status: statusOf(jobs),
+    first,
+    jobs,
+    logs: logsOf(told),
+    cost: sumCosts(jobs.map(({ cost }) => cost)),
+    warnings: [...new Set(jobs.flatMap(({ receipt, plan }) => receipt?.warnings ?? plan.warnings))],
+    error: jobs.find(({ error }) => error !== null)?.error ?? null,
+    receipts: jobs.map(({ receipt }) => receipt).filter((receipt) => receipt !== null),
+    startedAt: earliest(told.map(({ logs }) => logs.find(({ message }) => message.startsWith('stage '))?.at ?? null)),
+    finishedAt: isOver ? Math.max(...jobs.map(({ finished_at }) => finished_at ?? 0)) : null,
+    queue: waiting.length === jobs.length ? (waiting[0]?.queue ?? null) : null,
+    isInline: first.batch?.inline ?? false,
+  };
+}
+
+function statusOf(jobs: readonly JobView[]): JobView['status'] {
+  const has = (status: JobView['status']): boolean => jobs.some((job) => job.status === status);
+  if (!jobs.every(hasEnded)) return jobs.every(({ status }) => status === 'queued') ? 'queued' : 'running';
+  if (has('failed')) return 'failed';
+  return has('cancelled') ? 'cancelled' : 'done';
+}
+
+function logsOf(told: readonly ToldJob[]): readonly LogLine[] {
+  if (told.length === 1) return told[0]?.logs ?? [];
+  return told
+    .flatMap(({ logs }, i) => logs.map((line) => ({ ...line, message: `image ${i + 1}: ${line.message}` })))
+    .toSorted((a, b) => a.at - b.at);
+}
+
+function earliest(times: readonly (number | null)[]): number | null {
+  const known = times.filter((time) => time !== null);
+  return known.length > 0 ? Math.min(...known) : null;
+}

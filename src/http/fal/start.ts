@@ -1,0 +1,93 @@
+/** A request to an app of fal, started: what its queue, fal.run and its streams begin with. */
+import type { Context } from 'hono';
+import { billableUnits } from '../../doors/fal.ts';
+import { draftFalRequest, type FalInput, modelOfApp, startSeconds } from '../../doors/fal-request.ts';
+import type { OneRequest } from '../../doors/one-request.ts';
+import type { FitMemo } from '../../job/plan.ts';
+import type { ModelFacts } from '../../stage/contract.ts';
+import { costHeaders } from '../cost-headers.ts';
+import type { AppEnv } from '../env.ts';
+import { draftTools } from '../job-request.ts';
+import { orProblem, Problem } from '../problem.ts';
+import { publicBase } from '../public-address.ts';
+import { rateHeaders } from '../refuse-start.ts';
+import { startedRequest } from '../request-jobs.ts';
+import { idempotencyOf, startJobs } from '../start-jobs.ts';
+import { webhookOf } from '../webhooks.ts';
+import type { AppPath } from './body.ts';
+
+/** The model that an app's path means. Throws a 404 Problem where it means none. */
+function modelAt(models: readonly ModelFacts[], app: string, path: string): ModelFacts {
+  const model = modelOfApp(models, app, path);
+  if (model) return model;
+  throw new Problem({
+    status: 404,
+    code: 'model_not_found',
+    detail: `There is no model ${(path || app).slice(0, 100)}; there are ${models.map(({ id }) => id).join(', ')}.`,
+  });
+}
+
+/** The address of a request in the queue. */
+export const addressOf = (
+  c: Context<AppEnv>,
+  { owner, app }: Pick<AppPath, 'owner' | 'app'>,
+  { id }: Pick<OneRequest, 'id'>,
+): string => `${publicBase(c.env, c.req.url)}/fal/queue/${owner}/${app}/requests/${id}`;
+
+/** Headers of every answer about a request. */
+export function requestHeaders(request: OneRequest): Record<string, string> {
+  const units = billableUnits(request);
+  return {
+    'x-fal-request-id': request.id,
+    'x-ralu-job-id': request.jobs.map(({ id }) => id).join(', '),
+    ...costHeaders([request]),
+    ...(units !== null && { 'x-fal-billable-units': units }),
+  };
+}
+
+/** A request that was started, the headers to answer with, and how long it may wait for its start. */
+export interface StartedRequest {
+  readonly request: OneRequest;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly startSeconds: number | null;
+}
+
+/** Starts a request at an app's path. Throws what `startJobs` throws, and a 404 Problem where no model is meant. */
+export async function startRequest(
+  c: Context<AppEnv>,
+  memo: FitMemo,
+  {
+    at: { app, path = '', more },
+    input,
+    webhook,
+  }: { readonly at: AppPath; readonly input: FalInput; readonly webhook: string | undefined },
+): Promise<StartedRequest> {
+  const below = more === undefined ? path : `${path}/${more}`;
+  const header = (name: string): string | null => c.req.header(name) ?? null;
+  const seconds = orProblem(startSeconds(c.req.header('x-fal-request-timeout')));
+  const started = await startJobs(c, {
+    memo,
+    isThere: (models) => modelOfApp(models, app, below) !== null,
+    draft: (models) =>
+      draftFalRequest(input, modelAt(models, app, below), draftTools(c.env), {
+        priority: header('x-fal-queue-priority'),
+        lifecycle: header('x-fal-object-lifecycle-preference'),
+        storeIo: header('x-fal-store-io'),
+      }),
+    idempotency: await idempotencyOf(c, c.req.path, { input, webhook }),
+    webhook: webhookOf(c, 'fal_webhook', webhook, 'fal'),
+    user: input.user || null,
+    startSeconds: seconds,
+    batch: { inline: input.sync_mode ?? false },
+  });
+  const request = await startedRequest(c.env, started);
+  return {
+    request,
+    headers: {
+      ...rateHeaders(started.rate),
+      ...requestHeaders(request),
+      ...(started.isReplay && { 'idempotent-replayed': 'true' }),
+    },
+    startSeconds: seconds,
+  };
+}
