@@ -10,6 +10,7 @@ import { tracing } from 'cloudflare:workers';
 import type { SlotOutcome } from '../src/fleet/slots.ts';
 import { type Fault, isReported, isWaiting, mayStillRun, slotOutcomeOf } from '../src/job/failures.ts';
 import type { Job, JobRecord } from '../src/job/job.ts';
+import { labelled } from '../src/job/label.ts';
 import { logLine } from '../src/job/log.ts';
 import { afterFault, imageOf, isOutOfPatience, pauseLeft, timeLeft } from '../src/job/record.ts';
 import {
@@ -280,9 +281,10 @@ export function makeWalk(parts: JobParts): Walk {
 
   /** Stores the image, then the end: a row never points at an image that is not there. */
   async function finish(row: JobRecord, { job, events, image }: MadeStep): Promise<void> {
-    if (image) {
+    const file = image && labelled(image, row.request, row.plan);
+    if (file) {
       try {
-        await Promise.all([putPicture(parts.env(), row, image), pictures.settle()]);
+        await Promise.all([putPicture(parts.env(), row, file), pictures.settle()]);
       } catch (error) {
         retryOrFail(row, { reason: 'storage_failed', detail: messageOf(error) }, job.usage);
         return;
@@ -294,7 +296,7 @@ export function makeWalk(parts: JobParts): Walk {
       addUsage(rows, job.usage);
       settleAttempt(rows, 'stored');
       parts.append(...events);
-      const finished = imageOf(row, image?.length ?? 0);
+      const finished = imageOf(row, file?.length ?? 0);
       parts.finish(row, {
         room: { name: 'done' },
         outcome: { image: finished },
@@ -304,7 +306,7 @@ export function makeWalk(parts: JobParts): Walk {
     });
     if (isStored) parts.afterEnd();
     // cancelled or erased while the image was on its way: it must not stay behind
-    else if (image) await dropPicture(parts.env(), row);
+    else if (file) await dropPicture(parts.env(), row);
     parts.notify();
   }
 

@@ -26,6 +26,7 @@ export interface RaluOptions extends ScheduleInput {
   readonly upsampling?: Upsampling | undefined;
   readonly reference?: boolean | undefined;
   readonly allow_engine_change?: boolean | undefined;
+  readonly metadata?: boolean | undefined;
   readonly on_disconnect?: 'cancel' | 'continue' | undefined;
 }
 
@@ -183,6 +184,7 @@ const OPTIONS: Readonly<Record<Exclude<keyof RaluOptions, 'on_disconnect'>, true
   upsampling: true,
   reference: true,
   allow_engine_change: true,
+  metadata: true,
 };
 
 /** Names that a field of the job has in this body, where it was the one that came. */

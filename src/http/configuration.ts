@@ -62,7 +62,9 @@ function isSafe(text: string | undefined): boolean {
 }
 
 /** Variables that are one of few words; absent, or empty, is the first. */
-const CHOICES = { ENLARGE: ['aliases', 'off'] } as const satisfies Partial<Record<keyof Env, readonly string[]>>;
+const CHOICES = { ENLARGE: ['aliases', 'off'], METADATA: ['on', 'off'] } as const satisfies Partial<
+  Record<keyof Env, readonly string[]>
+>;
 const CHOSEN = Object.keys(CHOICES) as (keyof typeof CHOICES)[];
 
 /** All that is looked at. */

@@ -24,6 +24,8 @@ export interface Env extends JobEnv, DemandEnv {
    * every picture has a size that its model makes
    */
   readonly ENLARGE?: string;
+  /** `on`, as when absent: finished pictures say what they were made from, unless a request says otherwise. `off` */
+  readonly METADATA?: string;
   /** `true`: the stages of a job may run on different engine classes unless its request says otherwise */
   readonly ALLOW_ENGINE_CHANGE: string;
   /** what work costs, as JSON (src/billing/tariff.ts); empty: nothing is charged */

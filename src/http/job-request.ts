@@ -118,6 +118,10 @@ export const jobBody = z
       .boolean()
       .optional()
       .openapi({ description: 'whether the stages may run on different engine classes, which round differently' }),
+    metadata: z.boolean().optional().openapi({
+      description:
+        'whether the file of the picture says what it was made from: prompt, seed, schedule and model; the deployment decides when absent',
+    }),
     deadline_seconds: z
       .int()
       .min(1)
@@ -136,8 +140,9 @@ export const jobBody = z
   .openapi('JobRequest', { example: { prompt: 'a red apple', seed: 7 } });
 export type JobBody = z.infer<typeof jobBody>;
 
-export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF' | 'ENLARGE'>): DraftTools => ({
+export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF' | 'ENLARGE' | 'METADATA'>): DraftTools => ({
   allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',
+  metadata: env.METADATA !== 'off',
   mayEnlarge: env.ENLARGE !== 'off',
   tariff: readTariff(env.TARIFF),
   draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,

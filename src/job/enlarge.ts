@@ -6,6 +6,7 @@ import type { Size } from '../numerics/grid.ts';
 import { makesSize } from '../numerics/grid.ts';
 import { middleOf } from '../numerics/lanczos.ts';
 import { MAX_ENLARGED_SIDE, type ModelFacts } from '../stage/contract.ts';
+import type { Enlarged } from './job.ts';
 import { nearestSize } from './nearest-size.ts';
 import type { Refusal } from './schedule-request.ts';
 
@@ -16,14 +17,6 @@ const MOST_CUT = 0.5;
 
 /** `256x128` */
 export const showSize = ({ width, height }: Size): string => `${width}x${height}`;
-
-/** What was computed and what came of it. */
-export interface Enlarged {
-  readonly from: string;
-  readonly to: string;
-  /** times larger along a side; below 1: smaller */
-  readonly factor: number;
-}
 
 const rounded = (value: number): number => Number(value.toPrecision(4));
 

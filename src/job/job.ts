@@ -11,7 +11,6 @@ import type { TemporalCache } from '../numerics/taylor.ts';
 import type { Tokens } from '../numerics/tokens.ts';
 import type { UpsampleMode } from '../numerics/upsample.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
-import type { Enlarged } from './enlarge.ts';
 import type { FailureReason } from './failures.ts';
 import type { Webhook } from './webhook.ts';
 
@@ -56,6 +55,8 @@ export interface JobRequest {
   readonly format: ImageFormat;
   /** 1 … 100; lossy formats only */
   readonly quality: number;
+  /** the finished picture says what it was made from; absent: it says nothing */
+  readonly metadata?: true;
   /** whether its stages may run on stage servers of different engine classes, which round differently */
   readonly allowEngineChange: boolean;
   /** pictures of the first `count` stages before the last, and what they are encoded as */
@@ -284,6 +285,14 @@ export type JobSummary = Pick<
 /** Whether nothing about the job changes any more. */
 export const hasEnded = ({ status }: Pick<JobView, 'status'>): boolean =>
   status === 'done' || status === 'failed' || status === 'cancelled';
+
+/** The size that a picture was computed at, and that of its file: `256x128`. */
+export interface Enlarged {
+  readonly from: string;
+  readonly to: string;
+  /** times larger along a side; below 1: smaller */
+  readonly factor: number;
+}
 
 export interface ImageView {
   readonly url: string;

@@ -45,6 +45,8 @@ export interface RequestInput extends ScheduleInput {
   readonly output_format?: ImageFormat | undefined;
   readonly quality?: number | undefined;
   readonly allow_engine_change?: boolean | undefined;
+  /** whether the finished picture says what it was made from */
+  readonly metadata?: boolean | undefined;
   /** whether the stages before the last are shown; true when absent */
   readonly preview?: boolean | undefined;
 }
@@ -79,6 +81,8 @@ export interface Draft {
 export interface DraftTools {
   /** what a request gets that does not say whether its stages may change engines */
   readonly allowEngineChange: boolean;
+  /** what a request gets that does not say whether its picture tells what it was made from; absent: it does not */
+  readonly metadata?: boolean;
   /** whether pictures may be encoded at another size than they are computed at; absent: they may not */
   readonly mayEnlarge?: boolean;
   /** what work costs; null: nothing is charged */
@@ -144,6 +148,7 @@ export function draftRequest(
     ...(enlarge && { enlarge }),
     format,
     quality: input.quality ?? DEFAULT_QUALITY,
+    ...((input.metadata ?? tools.metadata) && { metadata: true }),
     allowEngineChange: input.allow_engine_change ?? tools.allowEngineChange,
     previews,
   };

@@ -76,8 +76,8 @@ function taps(whole: number, { start, length }: Part, size: number): Taps {
  * size, larger or smaller, by Lanczos of three lobes along both axes. Where the aspect ratios differ, what does not fit
  * is cut off on both sides alike, and nothing is stretched. Weights are whole numbers: the bytes are the same on every
  * machine whose sines agree to 16 bits. Laws: a picture at its own size is itself; a constant picture stays constant; a
- * mirrored picture gives the mirrored result, to one level. Throws RangeError when the bytes are not height * width * 3,
- * or a side is not positive. Source: Duchon, "Lanczos filtering in one and two dimensions", 1979; Pillow's
+ * mirrored picture gives the mirrored result, to one level. Throws RangeError when the bytes are not height * width *
+ * 3, or a side is not positive. Source: Duchon, "Lanczos filtering in one and two dimensions", 1979; Pillow's
  * `ImageOps.fit` with LANCZOS gives the same to two levels.
  */
 export function fitPicture(rgb: Uint8Array, from: Size, to: Size): Uint8Array {
@@ -92,7 +92,10 @@ export function fitPicture(rgb: Uint8Array, from: Size, to: Size): Uint8Array {
   return resizeColumns(wide, to, taps(from.height, down, to.height));
 }
 
-/** No pixel is darker than black or lighter than white, between the axes either: rings of one are no ground for the other. */
+/**
+ * No pixel is darker than black or lighter than white, between the axes either: rings along one make no rings along
+ * the other.
+ */
 const clip = (level: number): number => Math.max(0, Math.min(255 * UNIT, level));
 
 /** [height, width, 3] in `UNIT`ths: each row of the picture at the new width. */

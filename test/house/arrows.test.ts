@@ -7,7 +7,7 @@ import { imports, isIn, namesIn, read, sources } from './sources.ts';
  */
 const FLOORS: readonly (readonly string[])[] = [
   ['src/numerics'],
-  ['src/stage', 'src/billing', 'src/account'],
+  ['src/stage', 'src/billing', 'src/account', 'src/picture'],
   ['src/fleet'],
   ['src/job'],
   ['src/doors'],

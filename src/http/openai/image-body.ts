@@ -29,6 +29,7 @@ const {
   reference,
   preset,
   allow_engine_change,
+  metadata,
 } = jobBody.shape;
 
 const extras = z
@@ -48,6 +49,7 @@ const extras = z
     upsampling,
     reference,
     allow_engine_change,
+    metadata,
     on_disconnect: z.enum(['cancel', 'continue']).optional().openapi({
       description: 'when the caller goes away: a stream without Idempotency-Key cancels, everything else continues',
     }),

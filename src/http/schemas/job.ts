@@ -1,8 +1,7 @@
 /** A job, its short form and its quote in the OpenAPI document. */
 import { z } from '@hono/zod-openapi';
-import type { Enlarged } from '../../job/enlarge.ts';
 import { FAILURE_REASONS } from '../../job/failures.ts';
-import type { Batch, ImageView, JobFailure, JobSummary, Quote } from '../../job/job.ts';
+import type { Batch, Enlarged, ImageView, JobFailure, JobSummary, Quote } from '../../job/job.ts';
 import type { LinkedJob, Links } from '../../job/links.ts';
 import { imageFormat } from '../../stage/contract.ts';
 import { exactly, orNull } from '../schema-fields.ts';

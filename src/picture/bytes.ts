@@ -1,0 +1,27 @@
+/** Bytes put together and read, as picture files have them. Pure. */
+
+/** The parts one after the other. */
+export function joined(...parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** A text of ASCII characters as bytes. */
+export const ascii = (text: string): Uint8Array => Uint8Array.from(text, (character) => character.charCodeAt(0));
+
+/** Whether `bytes` have this ASCII text at `at`. */
+export const hasAt = (bytes: Uint8Array, at: number, text: string): boolean =>
+  at + text.length <= bytes.length && ascii(text).every((value, i) => bytes[at + i] === value);
+
+export const uint32 = (value: number): Uint8Array => {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value);
+  return bytes;
+};
+
+export const uint16 = (value: number): Uint8Array => Uint8Array.of(value >> 8, value & 0xff);
