@@ -21,15 +21,21 @@ export interface ErrorShape {
   readonly badRequest: readonly ('400' | '422')[];
 }
 
+/** A value that was not there is left out. */
+const fault = z.object({ field: z.string(), value: z.unknown().optional(), rule: z.string() });
+type ProblemBody = Omit<ReturnType<typeof viewProblem>, 'status' | 'errors'> & {
+  readonly status: number;
+  readonly errors?: readonly z.infer<typeof fault>[];
+};
 const problemFields = z.object({
   type: z.string().openapi({ example: 'about:blank' }),
   title: z.string(),
   status: z.int(),
   detail: z.string(),
   code: z.string(),
-  errors: z.array(z.object({ field: z.string(), value: z.unknown(), rule: z.string() })).optional(),
+  errors: z.array(fault).optional(),
 });
-const problem = exactly<Omit<ReturnType<typeof viewProblem>, 'status'> & { readonly status: number }>()(
+const problem = exactly<ProblemBody>()(
   problemFields.openapi('Problem', { description: 'RFC 9457; `errors` names the fields at fault' }),
 );
 
@@ -43,8 +49,7 @@ const openAIError = exactly<{ readonly error: OpenAIError }>()(
 
 const invalidField = z.object({ type: z.string(), field: z.string(), description: z.string() });
 const replicateError = exactly<
-  Omit<ReturnType<typeof viewProblem>, 'status'> & {
-    readonly status: number;
+  ProblemBody & {
     readonly invalid_fields?: readonly z.infer<typeof invalidField>[];
   }
 >()(problemFields.extend({ invalid_fields: z.array(invalidField).optional() }).openapi('ReplicateError'));
