@@ -78,6 +78,8 @@ describe('the document', () => {
     const text = await response.text();
     expect(response.headers.get('content-security-policy')).toContain("default-src 'none'");
     for (const path of Object.keys(document.paths)) expect(text).toContain(path);
+    for (const name of Object.keys(document.components.responses)) expect(text).toContain(`id="${name}"`);
+    expect(text).not.toContain('undefined');
     expect(text).toContain('Null is as good as absent');
     expect(text).not.toMatch(/<script|<link|<img|src=|https?:\/\//);
   });

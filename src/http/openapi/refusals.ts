@@ -228,10 +228,13 @@ export function completed(
     });
     return [path, { ...item, ...Object.fromEntries(operations) }] as const;
   });
+  const shared = shapes.flatMap((shape) =>
+    (Object.keys(REFUSALS) as Status[]).map((status) => [nameOf(status, shape), refusal(status, shape)] as const),
+  );
+  // those that no route has are left out
+  const told = JSON.stringify(paths);
   const responses: Components['responses'] = Object.fromEntries(
-    shapes.flatMap((shape) =>
-      (Object.keys(REFUSALS) as Status[]).map((status) => [nameOf(status, shape), refusal(status, shape)] as const),
-    ),
+    shared.filter(([name]) => told.includes(`"#/components/responses/${name}"`)),
   );
   const headers: Components['headers'] = Object.fromEntries(
     Object.entries(HEADERS).map(([name, description]) => [name, { description, schema: { type: 'string' as const } }]),
