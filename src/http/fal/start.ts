@@ -68,12 +68,14 @@ export async function startRequest(
   const started = await startJobs(c, {
     memo,
     isThere: (models) => modelOfApp(models, app, below) !== null,
-    draft: (models) =>
-      draftFalRequest(input, modelAt(models, app, below), draftTools(c.env), {
+    draft: (models, offer) => {
+      const model = modelAt(models, app, below);
+      return draftFalRequest(input, model, draftTools(c.env, offer, model), {
         priority: header('x-fal-queue-priority'),
         lifecycle: header('x-fal-object-lifecycle-preference'),
         storeIo: header('x-fal-store-io'),
-      }),
+      });
+    },
     idempotency: await idempotencyOf(c, c.req.path, { input, webhook }),
     webhook: webhookOf(c, 'fal_webhook', webhook, 'fal'),
     user: input.user || null,

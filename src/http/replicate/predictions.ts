@@ -150,7 +150,11 @@ export function routePredictions(app: OpenAPIHono<AppEnv>, memo: FitMemo): void 
     const webhook = webhookOf(c, 'webhook', body.webhook, 'replicate');
     const started = await startJobs(c, {
       isThere: (models) => modelNamed(models, model).ok,
-      draft: (models) => draftPrediction(body.input, { ...model, events }, models, draftTools(c.env)),
+      draft: (models, offer) => {
+        const found = modelNamed(models, model);
+        const tools = draftTools(c.env, offer, found.ok ? found.value : null);
+        return draftPrediction(body.input, { ...model, events }, models, tools);
+      },
       withLogs: true,
       memo,
       promptField: 'input.prompt',
