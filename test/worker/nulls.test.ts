@@ -82,7 +82,9 @@ test('every door is looked at', () => {
   for (const { path, schema } of foreign) expect(fieldsOf(schema).length, path).toBeGreaterThan(15);
 });
 
-const fields = foreign.flatMap(({ path, schema }) =>
+// routes that share one contract share one schema
+const firsts = foreign.filter(({ schema }, i) => foreign.findIndex((other) => other.schema === schema) === i);
+const fields = firsts.flatMap(({ path, schema }) =>
   fieldsOf(schema).map((field) => [`${path} ${field.join('.')}`, path, schema, field] as const),
 );
 
