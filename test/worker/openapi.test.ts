@@ -107,7 +107,7 @@ async function expectDocumented(response: Response, { responses }: Operation): P
     : (schema as Schema);
   const body = await response.json<object>();
   expect(Object.keys(body)).toEqual(expect.arrayContaining([...required]));
-  expect(Object.keys(properties ?? {})).toEqual(expect.arrayContaining(Object.keys(body)));
+  if (properties) expect(Object.keys(properties)).toEqual(expect.arrayContaining(Object.keys(body)));
 }
 
 const JUNK = fc.oneof(
@@ -236,7 +236,7 @@ describe('requests made from the document', async () => {
             await expectDocumented(response, operation);
           else await response.body?.cancel();
         }),
-        { numRuns: 100, seed: SEED },
+        { numRuns: 60, seed: SEED },
       );
     },
   );

@@ -7,6 +7,7 @@ import { error as falError } from '../fal/views.ts';
 import { speakOpenAI } from '../openai/speak.ts';
 import { speakReplicate } from '../replicate/speak.ts';
 import { exactly } from '../schema-fields.ts';
+import { speakFastAPI } from '../speak-fastapi.ts';
 import type { Speaker } from '../speakers.ts';
 
 /** The shape of a door's errors. */
@@ -54,6 +55,12 @@ const replicateError = exactly<
   }
 >()(problemFields.extend({ invalid_fields: z.array(invalidField).optional() }).openapi('ReplicateError'));
 
+const fastAPIError = z
+  .object({
+    detail: z.union([z.string(), z.array(z.object({ loc: z.array(z.string()), msg: z.string(), type: z.string() }))]),
+  })
+  .openapi('FastAPIError');
+
 const OURS: ErrorShape = {
   door: '',
   contentType: 'application/problem+json',
@@ -82,6 +89,16 @@ const SHAPES: readonly (readonly [Speaker, ErrorShape])[] = [
       schema: replicateError,
       schemaName: 'ReplicateError',
       badRequest: ['400', '422'],
+    },
+  ],
+  [
+    speakFastAPI,
+    {
+      door: 'FastAPI',
+      contentType: 'application/json',
+      schema: fastAPIError,
+      schemaName: 'FastAPIError',
+      badRequest: ['422'],
     },
   ],
   [
