@@ -17,7 +17,7 @@ import { APP_PATHS, type AppPath, falRequest, paramsOf } from './body.ts';
 import { resultOf } from './result.ts';
 import { speakFal } from './speak.ts';
 import { addressOf, requestHeaders, startRequest } from './start.ts';
-import { falCancelled, falError, falResult, falStatus, NOT_STARTED } from './views.ts';
+import { falCancelled, falResult, falStatus, NOT_STARTED } from './views.ts';
 
 const BASE = '/fal/queue/{owner}/{app}';
 const logs = z.object({ logs: anyBoolean.optional().openapi({ description: 'false when absent' }) });
@@ -59,8 +59,9 @@ const getResult = createRoute({
   request: { params: paramsOf(['id']) },
   responses: {
     200: falResult('The result'),
-    400: falError('The request is in progress'),
-    499: falError('The request was cancelled'),
+    400: { description: 'It is still in progress' },
+    499: { description: 'It was cancelled' },
+    500: { description: 'It failed: `error_type` says why' },
   },
 });
 const cancel = createRoute({

@@ -17,7 +17,7 @@ import { APP_PATHS, type AppPath, falRequest, paramsOf } from './body.ts';
 import { resultOf } from './result.ts';
 import { speakFal } from './speak.ts';
 import { addressOf, requestHeaders, type StartedRequest, startRequest, USER_TIMEOUT } from './start.ts';
-import { falError, falResult, NOT_STARTED } from './views.ts';
+import { falResult, NOT_STARTED } from './views.ts';
 
 const BASE = '/fal/run/{owner}/{app}';
 
@@ -34,7 +34,7 @@ const runAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
     summary: 'Run a request and wait for its result',
     middleware: [speakFal, requireKey, limitBody, requireJson] as const,
     request: { ...falRequest, params: paramsOf(parts) },
-    responses: { 200: falResult('The result'), ...NOT_STARTED, 499: falError('It was cancelled') },
+    responses: { 200: falResult('The result'), ...NOT_STARTED, 499: { description: 'It was cancelled' } },
   });
 const streamAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
   createRoute({

@@ -3,7 +3,6 @@ import { z } from '@hono/zod-openapi';
 import type { OpenAIError } from '../../doors/openai.ts';
 import type { viewProblem } from '../../doors/problem.ts';
 import { speakFal } from '../fal/speak.ts';
-import { error as falError } from '../fal/views.ts';
 import { speakOpenAI } from '../openai/speak.ts';
 import { speakReplicate } from '../replicate/speak.ts';
 import { exactly } from '../schema-fields.ts';
@@ -48,12 +47,24 @@ const openAIError = exactly<{ readonly error: OpenAIError }>()(
     .openapi('OpenAIError'),
 );
 
+const falError = z
+  .object({
+    detail: z.union([z.string(), z.array(z.object({ loc: z.array(z.string()), msg: z.string(), type: z.string() }))]),
+    message: z.string(),
+    error_type: z.string().optional(),
+  })
+  .openapi('FalError', { description: '`detail` is a sentence, or under 422 a list of the faults' });
+
 const invalidField = z.object({ type: z.string(), field: z.string(), description: z.string() });
 const replicateError = exactly<
   ProblemBody & {
     readonly invalid_fields?: readonly z.infer<typeof invalidField>[];
   }
->()(problemFields.extend({ invalid_fields: z.array(invalidField).optional() }).openapi('ReplicateError'));
+>()(
+  problemFields
+    .extend({ invalid_fields: z.array(invalidField).optional() })
+    .openapi('ReplicateError', { description: 'RFC 9457; `invalid_fields` names the fields at fault' }),
+);
 
 const fastAPIError = z
   .object({
