@@ -3,7 +3,7 @@
  * held up or broken off, so that what happens in between can be looked at.
  */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -368,13 +368,158 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     }
   }
 
+  test('a connection that dies without a word is told, and taken up again', async () => {
+    const wire = await layWire(stack.url);
+    const second = door();
+    onTestFinished(() => wire.close());
+    proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open({ url: wire.url, key: stack.key });
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    wire.hold(true);
+    await says('#status', 'No connection to the service; trying again. Stage 2 of 3');
+    wire.hold(false);
+    second.open();
+    await isDone();
+    await at('#status').waitFor({ state: 'hidden' });
+  });
+
+  test('a stage server that says nothing is told, and how long it has been silent', async () => {
+    const second = door();
+    proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple');
+    await says('#status', /Stage 2 of 3, step 1 of 3\. Nothing has been heard for \d+ s\./);
+    second.open();
+    await isDone();
+  });
+
+  test('what came to no picture is tried again as it was sent, with one press', async () => {
+    const second = door();
+    proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple', { seed: 4 });
+    await picture('selection').waitFor();
+    const before = (await jobShown()).id;
+    await at('#cancel').click();
+    await at('.stage[data-stage="2"][data-state="stopped"]').waitFor();
+    second.open();
+    await at('#prompt').fill('another prompt');
+    await at('#again').click();
+    await isDone();
+    const again = await jobShown();
+    expect([again.id === before, again.prompt, again.seed]).toEqual([false, 'a red apple', 4]);
+    expect(await at('#again').isVisible()).toBe(false);
+    // what somebody was writing is still there
+    expect(await at('#prompt').inputValue()).toBe('another prompt');
+  });
+
+  test('a cancel that fails is told, and no longer once the job has ended', async () => {
+    const second = door();
+    proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    await page.route('**/cancel', (route) => route.abort());
+    await at('#cancel').click();
+    await says('#alert', 'The service does not answer');
+    second.open();
+    await isDone();
+    await at('#alert').waitFor({ state: 'hidden' });
+  });
+
+  test('what went wrong, what happens and the buttons are in sight, wherever the page stands', async () => {
+    const inSight = async (selector: string): Promise<boolean> => {
+      const box = await at(selector).boundingBox();
+      const { height } = page.viewportSize() as { height: number };
+      return box !== null && box.y >= 0 && box.y + box.height <= height;
+    };
+    const second = door();
+    proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    for (const size of [
+      { width: 1280, height: 800 },
+      { width: 390, height: 844 },
+      { width: 1024, height: 600 },
+    ]) {
+      await page.setViewportSize(size);
+      await page.evaluate('scrollTo(0, 0)');
+      await ask(' ');
+      expect([await inSight('#alert'), await inSight('#generate')], JSON.stringify(size)).toEqual([true, true]);
+    }
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    for (const top of [0, 10_000]) {
+      await page.evaluate(`scrollTo(0, ${top})`);
+      await expect.poll(() => inSight('#status')).toBe(true);
+      expect(await inSight('#cancel')).toBe(true);
+    }
+    second.open();
+    await isDone();
+  });
+
+  test('a picture is saved under a readable name, and one that is gone says so', async () => {
+    await open();
+    await ask('a red apple', { seed: 9 });
+    await isDone();
+    const [saved] = await Promise.all([page.waitForEvent('download'), at('#download').click()]);
+    expect(saved.suggestedFilename()).toBe('a-red-apple-9.png');
+    const { id } = await jobShown();
+    const headers = { authorization: `Bearer ${stack.key}` };
+    expect((await readFile(await saved.path())).subarray(1, 4).toString()).toBe('PNG');
+    await fetch(`${stack.url}/v1/jobs/${id}`, { method: 'DELETE', headers });
+    await at('#download').click();
+    await says('#alert', 'The picture is gone');
+  });
+
+  test('the plain model is not compared with itself', async () => {
+    await open();
+    await at('#compare').check();
+    await at('#presets input[value="plain"]').check();
+    expect(await at('#compare').isDisabled()).toBe(true);
+    await says('#compare-note', 'This is the plain model.');
+    await at('#presets input[value="7x"]').check();
+    expect([await at('#compare').isDisabled(), await at('#compare').isChecked()]).toEqual([false, true]);
+  });
+
+  test('the history of another tab follows, without loading its pictures again', async () => {
+    await open();
+    await ask('a red apple', { seed: 11 });
+    await says('#history li:first-child', 'seed 11');
+    await isDone();
+    const other = await context.newPage();
+    await other.goto(`${stack.url}/#key=${stack.key}`);
+    await other.locator('#history li:first-child').filter({ hasText: 'seed 11' }).waitFor();
+    const pictures: string[] = [];
+    other.on('request', (request) => request.url().includes('/image.png') && pictures.push(request.url()));
+    await ask('a yellow banana', { seed: 12 });
+    await other.locator('#history li:first-child').filter({ hasText: 'seed 12' }).waitFor();
+    await other.locator('#history li:nth-child(2)').filter({ hasText: 'seed 11' }).waitFor();
+    await expect.poll(() => pictures.length).toBe(1);
+  });
+
+  test('a link to a job says what it needs where there is no key; afterwards one can write at once', async () => {
+    await open();
+    await ask('a red apple');
+    await isDone();
+    const address = page.url();
+    await page.evaluate('sessionStorage.clear()');
+    await page.goto('about:blank');
+    await page.goto(address);
+    await says('#key-why', 'the account’s key opens it');
+    await at('#key').fill(stack.key);
+    await at('#key').press('Enter');
+    await isDone();
+    expect(await page.evaluate('document.activeElement.id')).toBe('prompt');
+  });
+
   test('a prompt that cannot be drawn is answered with a sentence', async () => {
     await open();
     await ask('   ');
-    await says('#alert', 'Write in the prompt what to draw.');
+    await says('#alert', 'Write a prompt first');
     expect(await at('#prompt').getAttribute('aria-invalid')).toBe('true');
     await ask('a'.repeat(32_001));
-    await says('#alert', 'must have at most 32000 characters');
+    await says('#alert', 'Prompt is too long (32,001 of 32,000 characters).');
     await at('#seed').fill('-1');
     await ask('a red apple');
     await says('#alert', 'The seed must be a whole number');
@@ -487,29 +632,39 @@ describe.skipIf(!executablePath)(executablePath ? 'the page' : `the page (skippe
     expect(asked.filter((url) => !url.startsWith(`${prefix.url}/`) && !url.startsWith('data:'))).toEqual([]);
   });
 
-  test('the request as code runs as it stands, and holds no key', async () => {
+  test('the request as code makes the very picture shown, in each language, and holds no key', async () => {
     await open();
-    await at('#prompt').fill('an "apple" that isn’t $RED & it\'s \\ fine');
-    await at('#seed').fill('3');
+    await at('#ratio').fill('0.25');
+    await ask('an "apple" that isn’t $RED & it\'s \\ fine', { seed: 3 });
+    await isDone();
+    const id = (await jobShown()).id;
     const env = { ...process.env, RALU_API_KEY: stack.key };
+    const shown = await fetch(`${stack.url}/v1/jobs/${id}/image`, {
+      headers: { authorization: `Bearer ${stack.key}` },
+    });
+    const picture = await shown.bytes();
+    // packages are looked up from where a command runs
+    const work = await mkdtemp(join(ROOT, 'node_modules/.cache/code-'));
+    onTestFinished(() => rm(work, { recursive: true, force: true }));
     const written = async (language: string): Promise<string> => {
       await at('#language').selectOption(language);
-      return (await at('#code').textContent()) as string;
+      const code = (await at('#code').textContent()) as string;
+      expect(code).not.toContain(stack.key);
+      return code;
     };
-    const curl = await written('curl');
-    expect(curl).not.toContain(stack.key);
-    const image = join(folder, 'image.png');
-    const isPng = async (): Promise<boolean> => (await readFile(image)).subarray(1, 4).toString() === 'PNG';
-    await run('sh', ['-c', curl], { env, cwd: folder });
-    expect(await isPng()).toBe(true);
-
-    await rm(image);
-    // packages are looked up from where the command runs
-    const javascript = (await written('javascript')).replace("'image.png'", JSON.stringify(image));
-    await run(process.execPath, ['--input-type=module', '-e', javascript], { env, cwd: ROOT });
-    expect(await isPng()).toBe(true);
-
-    const python = await written('python');
-    expect(python).toContain('extra_body={"seed":3,"ralu":{"preset":"7x"}}');
+    // a form that is changed afterwards and a reload change nothing of what was sent
+    await at('#prompt').fill('something else');
+    await page.reload();
+    await isDone();
+    for (const language of ['curl', 'javascript', 'stream', 'fal', 'replicate']) {
+      const code = await written(language);
+      if (language === 'curl') await run('sh', ['-c', code], { env, cwd: work });
+      else await run(process.execPath, ['--input-type=module', '-e', code], { env, cwd: work });
+      const file = join(work, 'picture.png');
+      expect((await readFile(file)).equals(picture), language).toBe(true);
+      await rm(file);
+    }
+    expect(await readdir(work)).toEqual(['stage-1.png', 'stage-2.png']);
+    expect(await written('python')).toContain('extra_body={"seed": 3, "ralu": {"preset": "7x", "r": [0.25]}}');
   });
 });
