@@ -8,6 +8,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { CostView } from '../src/billing/charge.ts';
 import type { Receipt } from '../src/billing/receipt.ts';
 import type { PlanView } from '../src/job/job.ts';
+import { checkModel, describeAgain, fromPicture, isSame, NotAgain, type Original } from './generate/again.ts';
 import {
   cancelJob,
   createJob,
@@ -130,11 +131,14 @@ async function generate(options: GenerateOptions, service: Service, signal: Abor
   return { run, files: [...files, pair], comparison: compare(run.receipt, plain.receipt) };
 }
 
-function report({ run, files, comparison }: Results, options: GenerateOptions): string {
+function report({ run, files, comparison }: Results, options: GenerateOptions, original: Original | null): string {
   const { plan, receipt, size } = run;
-  if (options.json) return JSON.stringify({ image: files[0], files, ...size, plan, receipt, comparison }, null, 2);
+  const again = original && { from: original.file, same_bytes: isSame(original.bytes, run.image) };
+  if (options.json)
+    return JSON.stringify({ image: files[0], files, ...size, plan, receipt, comparison, again }, null, 2);
   const lines = ['', describeReceipt(receipt, plan)];
   if (comparison) lines.push(describeComparison(comparison));
+  if (original) lines.push(describeAgain(original, run.image));
   lines.push(
     `saved      ${size.width}x${size.height}${comparison ? '; compare: plain left, staged right' : ''}`,
     ...files.map((file) => `  ${file}`),
@@ -171,16 +175,20 @@ async function openService(
 }
 
 /** The exit code of the whole command. */
-async function main(options: GenerateOptions): Promise<number> {
+async function main(given: GenerateOptions): Promise<number> {
   const interrupt = new AbortController();
   // npm passes a terminal's Ctrl-C on, so it may come twice: once is enough
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort());
-  const started = openService(options, interrupt.signal);
+  let started: ReturnType<typeof openService> | null = null;
   try {
+    const { options, original } =
+      given.from === null ? { options: given, original: null } : await fromPicture(given, given.from);
+    started = openService(options, interrupt.signal);
     const { service } = await started;
     interrupt.signal.throwIfAborted();
+    if (original) await checkModel(service, original);
     const results = await generate(options, service, interrupt.signal);
-    process.stdout.write(`${report(results, options)}\n`);
+    process.stdout.write(`${report(results, options, original)}\n`);
     return EXIT.done;
   } catch (error) {
     if (interrupt.signal.aborted) {
@@ -192,13 +200,14 @@ async function main(options: GenerateOptions): Promise<number> {
     // what only the service could judge, such as a size its model does not have
     return error instanceof Refused && (error.status === 400 || error.status === 422) ? EXIT.usage : EXIT.failed;
   } finally {
-    await started.then(({ close }) => close()).catch(() => undefined);
+    await started?.then(({ close }) => close()).catch(() => undefined);
   }
 }
 
 /** Failures that are nobody's mistake in this program: a sentence tells them. Errors of the file system have a code. */
 const isExpected = (error: unknown): error is Error =>
   error instanceof Failed ||
+  error instanceof NotAgain ||
   error instanceof StageUnusable ||
   error instanceof Refused ||
   error instanceof Unreachable ||

@@ -2,9 +2,11 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { cors } from 'hono/cors';
 import { requestId } from 'hono/request-id';
+import { routeA1111 } from './http/a1111.ts';
 import { routeAccounts } from './http/accounts.ts';
 import { answerHead } from './http/answer-head.ts';
 import { routeBackup } from './http/backup.ts';
+import { routeBfl } from './http/bfl.ts';
 import { refuseWrongConfiguration } from './http/configuration.ts';
 import { endStreams } from './http/end-streams.ts';
 import type { AppEnv, Env } from './http/env.ts';
@@ -39,6 +41,7 @@ const EXPOSED = [
   'link',
   'location',
   'openai-processing-ms',
+  'preference-applied',
   'retry-after',
   'retry-after-ms',
   'x-fal-billable-units',
@@ -109,6 +112,8 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeReplicateModels(app);
   routeFalQueue(app, memo);
   routeFalRun(app, memo);
+  routeA1111(app, memo);
+  routeBfl(app, memo);
   routeWebhooks(app);
   routeStripe(app);
   routeOpenAPI(app);

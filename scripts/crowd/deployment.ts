@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { openInspector } from '../bench/inspector.ts';
 import type { WorkerBundle } from '../local/bundle.ts';
 import { isFree, keptPort } from '../local/ports.ts';
 import type { StackOptions } from '../local/stack.ts';
@@ -45,8 +46,13 @@ export interface Deployment {
   }): void;
   /** processor time of all of its runtimes so far, milliseconds; 0 where the system does not tell */
   cpuMs(): number;
-  /** memory that its runtime holds now, bytes; 0 where the system does not tell, or none runs */
-  memoryBytes(): number;
+  /** memory of its runtime that is resident now, bytes; 0 where the system does not tell, or none runs */
+  residentBytes(): number;
+  /**
+   * JavaScript heap and buffers of the isolate that runs Worker and objects, garbage collected before, bytes: what a
+   * platform bounds. Null where it is away.
+   */
+  heldBytes(): Promise<number | null>;
   /** SIGKILL to every process of it at once; resolves when its port is free again */
   kill(): Promise<void>;
   /** kills what runs and removes the folder */
@@ -55,6 +61,9 @@ export interface Deployment {
 
 const CHILD = fileURLToPath(new URL('./stack-child.ts', import.meta.url));
 const START_MS = 120_000;
+/** Longest wait for an answer while its memory is looked at. */
+const LOOK_MS = 5_000;
+const MIB = 2 ** 20;
 /** Most lines of the log that are kept, and how many go at once. */
 const LOG_LINES = { most: 50_000, dropped: 5_000 } as const;
 
@@ -74,6 +83,7 @@ export async function makeDeployment(given: {
 }): Promise<Deployment> {
   const folder = await mkdtemp(join(tmpdir(), 'ralu-crowd-'));
   const port = await keptPort();
+  const inspectorPort = await keptPort();
   const url = `http://127.0.0.1:${port}`;
   const file = join(folder, 'options.json');
   const log: string[] = [];
@@ -113,6 +123,7 @@ export async function makeDeployment(given: {
         bundle: given.bundle,
         persistTo: join(folder, 'state'),
         port,
+        inspectorPort,
         // its address is in none of the variables
         stage: { url: 'http://127.0.0.1:9', token: 'none' },
         vars: { ...fleetVars(fleet), ...vars },
@@ -141,7 +152,17 @@ export async function makeDeployment(given: {
     },
     starts: () => starts,
     cpuMs: () => cpuMs + (child?.pid === undefined ? 0 : runtimeCpuMs(child.pid)),
-    memoryBytes: () => (child?.pid === undefined ? 0 : runtimeBytes(child.pid)),
+    residentBytes: () => (child?.pid === undefined ? 0 : runtimeBytes(child.pid)),
+    async heldBytes() {
+      const wake = async (): Promise<void> =>
+        void (await (await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(LOOK_MS) })).arrayBuffer());
+      try {
+        const inspector = await openInspector(inspectorPort, wake);
+        return MIB * (await inspector.held().finally(inspector.close));
+      } catch {
+        return null; // it is being killed, or has just been
+      }
+    },
     kill,
     async remove() {
       await kill();

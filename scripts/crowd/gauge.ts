@@ -6,8 +6,10 @@ import type { Memory } from './laws.ts';
 
 /** How often it looks. What a killed Worker had counted since the last look is lost. */
 const LOOK_MS = 5_000;
-/** Looks without which nothing is said of memory: a minute and a half. */
-const MIN_LOOKS = 18;
+/** Each so many looks the isolate's garbage is collected, and what it holds is told. */
+const EACH = 6;
+/** Looks at memory without which nothing is said of it: three minutes. */
+const MIN_LOOKS = 6;
 
 interface Look {
   readonly bytes: number;
@@ -27,6 +29,7 @@ export function startGauge(deployment: Deployment, jobs: () => number): Gauge {
   let starts = deployment.starts();
   /** of the runtime that runs now */
   let looks: Look[] = [];
+  let count = 0;
 
   async function look(): Promise<void> {
     const written = await rowsWritten(deployment);
@@ -35,8 +38,8 @@ export function startGauge(deployment: Deployment, jobs: () => number): Gauge {
       starts = deployment.starts();
       looks = [];
     }
-    const bytes = deployment.memoryBytes();
-    if (bytes > 0) looks.push({ bytes, jobs: jobs() });
+    const bytes = count++ % EACH === 0 ? await deployment.heldBytes() : null;
+    if (bytes !== null) looks.push({ bytes, jobs: jobs() });
   }
   let looking = Promise.resolve();
   const next = (): Promise<void> => {

@@ -120,7 +120,7 @@ export interface GroundAfterwards {
   /** slots that dispatchers count as held, and jobs that they count as waiting */
   readonly slotsHeld: number;
   readonly waiting: number;
-  /** memory of the runtime while it lived on; null: it did not live long enough to tell */
+  /** what the isolate held while it lived on; null: it did not live long enough to tell */
   readonly memory: Memory | null;
 }
 
@@ -131,8 +131,8 @@ export interface Memory {
   readonly jobs: number;
 }
 
-/** A runtime takes more at first, and not all of what is garbage is collected at once. */
-const MEMORY_SLACK = 96 * 2 ** 20;
+/** What jobs under way hold is not always the same. */
+const MEMORY_SLACK = 16 * 2 ** 20;
 
 /** Sentences that name each law of the deployment that does not hold; empty where all do. */
 export function brokenGround({ strays, pictures, jobs, slotsHeld, waiting, memory }: GroundAfterwards): string[] {

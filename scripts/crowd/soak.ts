@@ -296,7 +296,7 @@ export async function underBlows(bundle: WorkerBundle, { minutes, seed }: CrowdO
     const gauge = startGauge(ground.deployment, () => ended);
     const told = setInterval(() => {
       const at = Math.round((performance.now() - begin) / 60_000);
-      say({ event: 'under_blows', minutes: at, started, ended, memory_bytes: ground.deployment.memoryBytes() });
+      say({ event: 'under_blows', minutes: at, started, ended, resident_bytes: ground.deployment.residentBytes() });
     }, TELL_MS);
     const flows = callers.map(async (caller, k) => {
       const running: Promise<Member>[] = [];

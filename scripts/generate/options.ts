@@ -15,6 +15,8 @@ Makes a picture from a prompt, on the embedded model unless --stage names a stag
   --seed <0 … 4294967295>   the same seed gives the same bytes (random)
   --size <WxH>              pixels, such as 256x256 (the model's default)
   --out <file>              where the picture goes; .png, .webp or .jpg (the prompt as a file name, in ${PICTURES})
+  --enlarge <WxH>           size of the file, larger or smaller than the picture is made at (as it is made)
+  --from <file>             makes the picture in this file again, from what it says of itself; without a prompt
   --compare                 runs the plain full-resolution model with the same seed too: measured speed-up, and both pictures side by side
 
   --model <id>              a model of the service (its first)
@@ -39,6 +41,8 @@ export interface GenerateOptions {
   /** body of `POST /v1/jobs` */
   readonly body: Readonly<Record<string, unknown>> & { readonly output_format: ImageFormat };
   readonly out: string;
+  /** the picture that is to be made again: prompt and body come from it; null: from the options */
+  readonly from: string | null;
   readonly compare: boolean;
   readonly engine: 'native' | 'wasm';
   /** a stage server that runs already; null: one is started */
@@ -52,6 +56,8 @@ const FLAGS = {
   seed: { type: 'string' },
   size: { type: 'string' },
   out: { type: 'string' },
+  enlarge: { type: 'string' },
+  from: { type: 'string' },
   compare: { type: 'boolean', default: false },
   model: { type: 'string' },
   upsampling: { type: 'string' },
@@ -77,8 +83,9 @@ export function parseOptions(
 ): GenerateOptions | null {
   const { values, positionals } = readFlags(args, { options: FLAGS, allowPositionals: true });
   if (values.help) return null;
-  const [prompt, ...rest] = positionals;
-  if (prompt === undefined || prompt.trim() === '') throw new UsageError('a prompt is missing, such as "a red apple"');
+  const [prompt = '', ...rest] = positionals;
+  if (values.from !== undefined) refuseBeside(values, positionals);
+  else if (prompt.trim() === '') throw new UsageError('a prompt is missing, such as "a red apple"');
   if (rest.length > 0)
     throw new UsageError(`one prompt is expected, got ${positionals.length}; put it in quotation marks`);
   if (values.engine !== undefined && values.url !== undefined)
@@ -96,15 +103,18 @@ export function parseOptions(
     guidance: values.guidance === undefined ? undefined : number('--guidance', values.guidance),
     negative_prompt: values['negative-prompt'],
   };
+  const out = values.out ?? (values.from === undefined ? `${PICTURES}/${slug(prompt)}.png` : again(values.from));
   return {
     prompt,
     body: {
       prompt,
-      output_format: values.out === undefined ? 'png' : formatOf(values.out),
+      output_format: formatOf(out),
       ...(values.size === undefined ? {} : pixelSize('--size', values.size)),
+      ...(values.enlarge === undefined ? {} : { enlarge: pixelSize('--enlarge', values.enlarge) }),
       ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)),
     },
-    out: values.out ?? `${PICTURES}/${slug(prompt)}.png`,
+    out,
+    from: values.from ?? null,
     compare: values.compare,
     engine: oneOf('--engine', values.engine ?? 'native', ['native', 'wasm']),
     stage: parseStage(values, env),
@@ -112,6 +122,19 @@ export function parseOptions(
     json: values.json,
   };
 }
+
+/** Flags that say where and how, not what: they go with `--from`. */
+const BESIDE_FROM: readonly string[] = ['from', 'out', 'engine', 'stage', 'stage-token', 'url', 'key', 'json'];
+
+/** Throws UsageError for whatever would ask for another picture than the one in the file. */
+function refuseBeside(values: Readonly<Record<string, unknown>>, positionals: readonly string[]): void {
+  if (positionals.length > 0) throw new UsageError('--from takes the prompt from the picture: leave yours out');
+  const other = Object.keys(values).find((flag) => values[flag] && !BESIDE_FROM.includes(flag));
+  if (other !== undefined) throw new UsageError(`--from takes everything from the picture: leave out --${other}`);
+}
+
+/** `apple.png` → `apple.again.png`. */
+const again = (file: string): string => `${file.slice(0, file.length - extname(file).length)}.again${extname(file)}`;
 
 function parseShares(text: string): number | number[] {
   const shares = text.split(',').map((share) => number('--r', share));
@@ -133,7 +156,7 @@ const FORMATS: Readonly<Record<string, ImageFormat>> = {
 };
 
 /** The format that the file name tells. */
-function formatOf(out: string): ImageFormat {
+export function formatOf(out: string): ImageFormat {
   const format = FORMATS[extname(out).toLowerCase()];
   if (format === undefined) throw new UsageError(`--out must end in .png, .webp, .jpg or .jpeg; got "${out}"`);
   return format;

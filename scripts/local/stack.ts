@@ -28,6 +28,8 @@ export interface StackOptions {
   readonly stage?: { readonly url: string; readonly token: string };
   /** variables and secrets over those of wrangler.toml */
   readonly vars?: Readonly<Record<string, string>>;
+  /** where workerd's inspector listens; nowhere when absent */
+  readonly inspectorPort?: number;
   /** made by `bundleWorker` before; saves its second */
   readonly bundle?: WorkerBundle;
   /** each line that the Worker or the stage server logs */
@@ -131,6 +133,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             cf: false,
             telemetry: { enabled: false },
             logRequests: false,
+            ...(options.inspectorPort !== undefined && { inspectorPort: options.inspectorPort }),
             log: new Log(LogLevel.ERROR),
             resourcePersistencePath: join(options.persistTo, 'state'),
             resourceTmpPath: join(options.persistTo, 'tmp'),

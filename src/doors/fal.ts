@@ -3,6 +3,7 @@ import { paidTflops } from '../billing/sum-costs.ts';
 import type { JobEvent, JobEventType } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import type { LinkedJob } from '../job/links.ts';
+import { FIRST_ROOM, roomName } from '../job/story.ts';
 import type { OneRequest } from './one-request.ts';
 import { type ProblemFields, WHOLE_BODY } from './problem.ts';
 
@@ -26,7 +27,15 @@ export function viewError({ status, code, detail, errors }: ProblemFields) {
   return { status: 422 as const, body: { detail: faults, message: detail } };
 }
 
-/** The status, at the address `base` of the request. `logs` are those to show. */
+/** Whether all jobs of a request stand in a line, ours or a stage server's. */
+const isInQueue = ({ status, queue }: Pick<OneRequest, 'status' | 'queue'>): boolean =>
+  status === 'queued' || (status === 'running' && queue !== null);
+
+/** Whether no stage of a request has begun. */
+export const isUnbegun = (request: OneRequest): boolean =>
+  isInQueue(request) && request.jobs.every(({ room }) => room === roomName(FIRST_ROOM));
+
+/** The status, at the address `base` of the request. */
 export function viewStatus(request: OneRequest, base: string, { withLogs, from = 0 }: ShownLogs) {
   const urls = { response_url: base, status_url: `${base}/status`, cancel_url: `${base}/cancel` };
   const common = {
@@ -41,13 +50,13 @@ export function viewStatus(request: OneRequest, base: string, { withLogs, from =
       })),
     }),
   };
-  const inQueue = { ...common, status: 'IN_QUEUE' as const, queue_position: request.queue?.position ?? 0 };
+  if (isInQueue(request))
+    return { ...common, status: 'IN_QUEUE' as const, queue_position: request.queue?.position ?? 0 };
   const shown = common.logs ?? null;
   switch (request.status) {
     case 'queued':
-      return inQueue;
     case 'running':
-      return request.queue === null ? { ...common, status: 'IN_PROGRESS' as const, logs: shown } : inQueue;
+      return { ...common, status: 'IN_PROGRESS' as const, logs: shown };
     case 'done':
     case 'failed':
     case 'cancelled': {
@@ -102,7 +111,7 @@ export function viewResult(request: OneRequest, urlOf: UrlOf) {
     prompt: first.prompt,
     warnings,
     cost,
-    receipt: receipts[0] ?? null,
+    receipt: first.receipt,
     ...(jobs.length > 1 && { receipts }),
   };
 }

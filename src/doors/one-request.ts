@@ -42,7 +42,7 @@ export interface OneRequest {
   readonly isInline: boolean;
 }
 
-/** Ids of all jobs of the request that a job speaks for; its own alone where it is a request by itself, or not the first. */
+/** Ids of all jobs that a job speaks for: those of its request where it is the first, else its own alone. */
 export const jobsOf = ({ id, batch }: Pick<JobView, 'id' | 'batch'>): readonly string[] =>
   batch && batch.jobs[0] === id ? batch.jobs : [id];
 

@@ -1,13 +1,12 @@
 /**
  * What tools say to OpenAI's address beside OpenAI's own words: those of Together, of gateways, of diffusers. Pure.
  */
-import { showSize } from '../job/enlarge.ts';
-import { nearestSize } from '../job/nearest-size.ts';
 import { type Planned, refuse } from '../job/schedule-request.ts';
 import type { Size } from '../numerics/grid.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { guidanceOf } from './guidance.ts';
 import { type IgnoredFields, ignoredIn } from './ignored.ts';
+import { RATIO, ratioSize } from './wanted-size.ts';
 
 const JUDGE = 'the deployment decides what it draws';
 
@@ -20,13 +19,12 @@ export const OPENAI_IGNORED = {
 
 /** `auto` aside, how a size is written. */
 export const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
-/** How an aspect ratio is written. */
-export const ASPECT_RATIO = /^([1-9]\d{0,3}):([1-9]\d{0,3})$/;
-/** Pixels that `1k` and `2k` mean, along the side of a square. */
-const SIDE_OF = { '1k': 1024, '2k': 2048 } as const;
+/** What `1k` and `2k` are. */
+const MEGAPIXELS = { '1k': 1, '2k': 4 } as const;
 export const IMAGE_SIZES = ['1k', '2k'] as const;
-/** Shapes that differ by less, as a logarithm, count as one. */
-const ALIKE = 0.02;
+/** Pixels along the side of a square of one megapixel. */
+const SIDE = 1024;
+const SQUARE = '1:1';
 /** Sides of a size that is made from a ratio are multiples of it. */
 const MULTIPLE = 16;
 
@@ -41,9 +39,9 @@ export interface OtherWords {
   /** together what `size` is */
   readonly width?: number | undefined;
   readonly height?: number | undefined;
-  /** as `ASPECT_RATIO` has it, or `auto` */
+  /** as `RATIO` has it, or `auto` */
   readonly aspect_ratio?: string | undefined;
-  readonly image_size?: (typeof IMAGE_SIZES)[number] | undefined;
+  readonly image_size?: keyof typeof MEGAPIXELS | undefined;
   readonly style?: unknown;
   readonly disable_safety_checker?: unknown;
   readonly enable_safety_checker?: unknown;
@@ -121,22 +119,18 @@ function sizeOf(body: Words, facts: ModelFacts, isFree: boolean): Planned<SizeMe
       return refuse('width', width, 'needs height beside it, and height width');
     return sized({ width, height });
   }
-  const [, across, down] = ASPECT_RATIO.exec(ratio ?? '') ?? [];
-  if (!across && image_size === undefined) return sized(undefined);
-  const [first] = facts.sizes as [Size];
-  const shape = across ? Number(across) / Number(down) : first.width / first.height;
-  const area = image_size === undefined ? first.width * first.height : SIDE_OF[image_size] ** 2;
-  const wanted = ofShape(shape, area);
-  if (isFree && image_size !== undefined) return sized(wanted);
-  const made = nearestSize(wanted, facts);
-  const isAlike = Math.abs(Math.log(made.width / made.height / shape)) < ALIKE;
-  const isMet = isAlike && (image_size === undefined || showSize(made) === showSize(wanted));
-  const asked = image_size === undefined ? ratio : showSize(wanted);
-  return sized(made, isMet ? [] : [`the picture is ${showSize(made)}: the model makes no size nearer to ${asked}`]);
+  const isRatio = ratio !== undefined && RATIO.test(ratio);
+  if (!isRatio && image_size === undefined) return sized(undefined);
+  const shape = isRatio ? ratio : SQUARE;
+  const megapixels = image_size === undefined ? null : MEGAPIXELS[image_size];
+  if (isFree && megapixels !== null) return sized(ofShape(shape, megapixels));
+  const found = ratioSize(shape, megapixels, facts, `image_size ${image_size?.toUpperCase()}`);
+  return found.ok ? sized(found.value.size ?? undefined, found.value.notes) : found;
 }
 
-/** The size of a shape (width over height) and so many pixels, as tools reckon it. */
-export function ofShape(shape: number, area: number): Size {
-  const side = (pixels: number): number => Math.max(1, Math.round(pixels / MULTIPLE)) * MULTIPLE;
-  return { width: side(Math.sqrt(area * shape)), height: side(Math.sqrt(area / shape)) };
+/** The size of a shape and so many megapixels, as tools reckon it. */
+function ofShape(shape: string, megapixels: number): Size {
+  const [across, down] = shape.split(':').map(Number) as [number, number];
+  const side = (ratio: number): number => Math.round((SIDE * Math.sqrt(megapixels * ratio)) / MULTIPLE) * MULTIPLE;
+  return { width: side(across / down), height: side(down / across) };
 }

@@ -141,7 +141,7 @@ export function viewPrediction(
     urls: { get: path, cancel: `${path}/cancel`, stream: `${path}/stream?token=${streamToken}` },
     warnings: request.warnings,
     cost,
-    receipt: receipts[0] ?? null,
+    receipt: first.receipt,
     ...(!isOne && { receipts, job_ids: jobs.map((job) => job.id) }),
   };
 }

@@ -29,9 +29,14 @@ export function namedSize(said: string, wanted: Size, facts: ModelFacts): FoundS
 
 /**
  * The size of a ratio with about so many megapixels, which are those of the model's first size where null. Refuses
- * `aspect_ratio`.
+ * `aspect_ratio`. `called`: the field that says how many, with its value.
  */
-export function ratioSize(ratio: string, megapixels: number | null, facts: ModelFacts): Planned<FoundSize> {
+export function ratioSize(
+  ratio: string,
+  megapixels: number | null,
+  facts: ModelFacts,
+  called = `megapixels ${megapixels}`,
+): Planned<FoundSize> {
   const [, wide, high] = RATIO.exec(ratio) ?? [];
   if (!wide || !high) return refuse('aspect_ratio', ratio, 'must be a ratio, as in 16:9');
   const aspect = Number(wide) / Number(high);
@@ -45,16 +50,16 @@ export function ratioSize(ratio: string, megapixels: number | null, facts: Model
       size,
       notes: [
         ...(isExact ? [] : [`aspect_ratio ${ratio}: the picture has ${text(size)}, ${NEAREST}`]),
-        ...(megapixels === null ? [] : tellPixels(megapixels, size)),
+        ...(megapixels === null ? [] : tellPixels(called, megapixels, size)),
       ],
     },
   };
 }
 
 /** A warning where a picture has not the pixels that were asked for. */
-function tellPixels(megapixels: number, size: Size): readonly string[] {
+function tellPixels(called: string, megapixels: number, size: Size): readonly string[] {
   const has = (size.width * size.height) / PIXELS_OF_A_MEGAPIXEL;
   return Math.abs(has / megapixels - 1) <= NEAR
     ? []
-    : [`megapixels ${megapixels}: the picture has ${Number(has.toPrecision(2))} (${text(size)}), ${NEAREST}`];
+    : [`${called}: the picture has ${Number(has.toPrecision(2))} megapixels (${text(size)}), ${NEAREST}`];
 }

@@ -1,5 +1,5 @@
 /** Which models a fleet serves, from what its servers say of themselves. Pure. */
-import type { ModelFacts, ModelList } from '../stage/contract.ts';
+import type { Feature, ModelFacts, ModelList } from '../stage/contract.ts';
 import type { Backend } from './backends.ts';
 
 /** A backend with what it last said of itself. */
@@ -31,6 +31,16 @@ export function servedBy({ backend, list }: KnownServer, { model, digest }: { mo
   if (!mayServe(backend, model)) return null;
   return list?.models.find((facts) => facts.id === model && facts.digest === digest) ?? null;
 }
+
+/** Whether some server of this build of a model states a feature. */
+export const isFeatureServed = (
+  servers: readonly KnownServer[],
+  { id: model, digest }: Pick<ModelFacts, 'id' | 'digest'>,
+  feature: Feature,
+): boolean =>
+  servers.some(
+    (server) => servedBy(server, { model, digest }) !== null && server.list?.contract.features.includes(feature),
+  );
 
 /** Whether a name is another one for a model than its own id. */
 export const isAlias = (models: readonly ModelFacts[], name: string | undefined): boolean =>

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { MAX_USER } from '../billing/spending.ts';
 import { readTariff } from '../billing/tariff.ts';
+import { isFeatureServed } from '../fleet/models.ts';
 import {
   chooseModel,
   type Draft,
@@ -16,6 +17,7 @@ import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { imageFormat, solver, temporalCache } from '../stage/contract.ts';
 import type { Env } from './env.ts';
+import type { Offer } from './models.ts';
 import type { SchemaFields } from './schema-fields.ts';
 
 const MAX_PROMPT = 32_000;
@@ -140,13 +142,23 @@ export const jobBody = z
   .openapi('JobRequest', { example: { prompt: 'a red apple', seed: 7 } });
 export type JobBody = z.infer<typeof jobBody>;
 
-export const draftTools = (env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF' | 'ENLARGE' | 'METADATA'>): DraftTools => ({
-  allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',
-  metadata: env.METADATA !== 'off',
-  mayEnlarge: env.ENLARGE !== 'off',
-  tariff: readTariff(env.TARIFF),
-  draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
-});
+/**
+ * What this deployment makes of a request for a model, null where it is not known. A size other than the model's needs
+ * a server that can: where none of the model's can, the request is refused, rather than kept waiting for one.
+ */
+export function draftTools(
+  env: Pick<Env, 'ALLOW_ENGINE_CHANGE' | 'TARIFF' | 'ENLARGE' | 'METADATA'>,
+  { servers }: Pick<Offer, 'servers'>,
+  model: ModelFacts | null,
+): DraftTools {
+  return {
+    allowEngineChange: env.ALLOW_ENGINE_CHANGE === 'true',
+    metadata: env.METADATA !== 'off',
+    mayEnlarge: env.ENLARGE !== 'off' && model !== null && isFeatureServed(servers, model, 'enlarge'),
+    tariff: readTariff(env.TARIFF),
+    draw: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
+  };
+}
 
 /** The draft of a body, one job. Refuses fields by their names in the body. */
 export function draftBody(body: JobBody, models: readonly ModelFacts[], tools: DraftTools): Planned<Draft> {

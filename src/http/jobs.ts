@@ -192,7 +192,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const idempotency = await idempotencyOf(c, '/v1/jobs', body);
     const { jobs, isReplay, rate } = await startJobs(c, {
       isThere: (models) => resolveModel(models, body.model) !== null,
-      draft: (models) => draftBody(body, models, draftTools(c.env)),
+      draft: (models, offer) => draftBody(body, models, draftTools(c.env, offer, resolveModel(models, body.model))),
       memo,
       idempotency,
       deadlineSeconds: body.deadline_seconds ?? null,
@@ -212,7 +212,9 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(quoteJob, async (c) => {
     const body = c.req.valid('json');
     const offer = await offerFor(c, (models) => resolveModel(models, body.model) !== null);
-    const draft = orProblem(draftBody(body, offer.models, draftTools(c.env)));
+    const draft = orProblem(
+      draftBody(body, offer.models, draftTools(c.env, offer, resolveModel(offer.models, body.model))),
+    );
     const [{ request, plan }] = draft.plan(memo) as readonly [PlannedJob];
     const [pace, queue] = await Promise.all([
       callObject(c.env.ACCOUNTS, c.var.caller.account, (account) => account.pace(request.model)),

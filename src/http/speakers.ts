@@ -7,9 +7,10 @@ import { speakFal } from './fal/speak.ts';
 import { speakHuggingFace, speakOpenAI } from './openai/speak.ts';
 import type { Problem } from './problem.ts';
 import { speakReplicate } from './replicate/speak.ts';
+import { speakFastAPI } from './speak-fastapi.ts';
 
 export type Speaker = typeof speakOpenAI;
-const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal, speakReplicate];
+const SPEAKERS: readonly Speaker[] = [speakOpenAI, speakFal, speakReplicate, speakFastAPI];
 
 /** Whose shape the routes of an address have for these methods; undefined: our own. */
 export function speakerOf(app: OpenAPIHono<AppEnv>, methods: readonly string[], path: string): Speaker | undefined {
@@ -26,6 +27,7 @@ export function speakerAt(path: string, known: Elsewhere | null = null): Speaker
   if (REPLICATE.test(path)) return speakReplicate;
   if (/^\/(?:v1|openai)(?:\/|$)/.test(path)) return speakOpenAI;
   if (/^\/fal(?:\/|$)/.test(path)) return speakFal;
+  if (/^\/(?:sdapi|bfl)(?:\/|$)/.test(path)) return speakFastAPI;
   return undefined;
 }
 

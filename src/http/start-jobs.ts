@@ -45,7 +45,7 @@ export interface StartOptions {
   /** whether the model that is asked for is among these */
   readonly isThere: (models: readonly ModelFacts[]) => boolean;
   /** of the request on these models, or the field at fault by its name at this surface; asked for once */
-  readonly draft: (models: readonly ModelFacts[]) => Planned<Draft>;
+  readonly draft: (models: readonly ModelFacts[], offer: Offer) => Planned<Draft>;
   readonly memo: FitMemo;
   /** what the prompt is called at this surface; `prompt` when absent */
   readonly promptField?: string;
@@ -182,7 +182,7 @@ async function draftOf(
 ): Promise<{ readonly draft: Draft; readonly placed: Placed; readonly offer: Offer }> {
   requireBucket(c.env, c.var.caller.jurisdiction);
   const offer = await offerFor(c, isThere);
-  const draft = orProblem(makeDraft(offer.models));
+  const draft = orProblem(makeDraft(offer.models, offer));
   return { draft, placed: placeOfDraft(c, offer, draft), offer };
 }
 

@@ -9,6 +9,7 @@ import { withTexts } from '../picture/png.ts';
 import { withExifChunk } from '../picture/webp.ts';
 import { showSize } from './enlarge.ts';
 import type { JobRequest, Plan, RequestAgain, ScheduleRequest } from './job.ts';
+import { PRESETS } from './presets.ts';
 
 /** The request of a picture and the build of its model, as the picture has them: JSON. */
 export interface Again {
@@ -36,7 +37,8 @@ const digits = (digest: string): string => digest.replace(/^sha256:/, '');
 
 /**
  * The settings as AUTOMATIC1111 writes them: the prompt, a line with the negative prompt where there is one, and a line
- * of names and values. Without zero bytes, which end a text in these files. Source: `create_infotext` and
+ * of names and values. Without zero bytes, which end a text in these files, and
+ * half characters. Source: `create_infotext` and
  * `parse_generation_parameters` there.
  */
 export function parametersOf(request: JobRequest, { model }: Labelled): string {
@@ -61,8 +63,12 @@ export function parametersOf(request: JobRequest, { model }: Labelled): string {
     .join(', ');
   return [prompt, ...(negativePrompt === '' ? [] : [`Negative prompt: ${negativePrompt}`]), line]
     .join('\n')
-    .replaceAll('\0', '');
+    .replaceAll('\0', '')
+    .toWellFormed();
 }
+
+/** Whether a preset has a cache of its own, which a request may not name beside it. */
+const isPresetCache = (preset: string | null): boolean => PRESETS.some(({ name, cache }) => name === preset && cache);
 
 /** A schedule in the words of a request that asks for it. */
 function scheduleAgain({ preset, steps, ends, ratios, shifts, z, zMax, cache }: ScheduleRequest) {
@@ -72,7 +78,7 @@ function scheduleAgain({ preset, steps, ends, ratios, shifts, z, zMax, cache }: 
       : { preset, ...(shifts && { published: true }) }),
     ...(ratios.length > 0 && { r: ratios }),
     ...(zMax !== null && { z_max: zMax }),
-    ...(cache && { cache }),
+    ...(cache && !isPresetCache(preset) && { cache }),
   };
 }
 

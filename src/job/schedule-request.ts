@@ -147,9 +147,9 @@ function presetSchedule(
   if (input.published && !preset.published) return refuse('published', true, `preset ${name} has no published h and Z`);
   if (input.published && input.selection !== undefined && input.selection !== 'canny')
     return refuse('selection', input.selection, 'the published schedule selects by canny: leave it out or say canny');
-  if (preset.cache && input.cache && !isSameCache(preset.cache, input.cache))
+  if (preset.cache && input.cache)
     return refuse('cache', input.cache, `preset ${name} has a cache of its own: leave it out, or name another preset`);
-  if (input.published && input.cache && !preset.cache)
+  if (input.published && input.cache)
     return refuse('cache', input.cache, 'the published schedule evaluates every step: leave it out');
   const ratios = chooseRatios(input, preset.steps.length, preset);
   if (!ratios.ok) return ratios;
@@ -256,10 +256,6 @@ function chooseRatios(
     return refuse('r', r, 'selection none upsamples nothing early: leave r out or say 0');
   return { ok: true, value: list };
 }
-
-/** Whether two caches forecast the same steps from the same ones. */
-const isSameCache = (one: TemporalCache, other: TemporalCache): boolean =>
-  (['kind', 'interval', 'order', 'warmup'] as const).every((field) => one[field] === other[field]);
 
 /** The cache asked for, with stages of a preset's steps. */
 const choosePresetCache: typeof chooseCache = (input, steps, facts) =>

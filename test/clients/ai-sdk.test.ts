@@ -47,7 +47,7 @@ test.each(['openai', 'openai-compatible'] as const)(
     const error = await generateImage({
       model: providers[provider]('gpt-image-1'),
       prompt: 'a red apple',
-      size: '100x100',
+      size: '4096x4096',
     }).catch((reason: unknown) => reason);
     expect(APICallError.isInstance(error)).toBe(true);
     expect(error).toMatchObject({ statusCode: 400, isRetryable: false });

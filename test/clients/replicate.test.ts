@@ -61,6 +61,136 @@ describe('run', () => {
   });
 });
 
+describe('a whole client sequence', () => {
+  test('a model, its versions, and a run of one by its digest', async () => {
+    const [owner, name] = model.split('/') as [string, string];
+    const found = await client.models.get(owner, name);
+    expect(found).toMatchObject({ owner, name, latest_version: { cog_version: '0.3.9' } });
+    const digest = found.latest_version?.id as string;
+    const { results } = (await client.models.versions.list(owner, name)) as unknown as { results: { id: string }[] };
+    expect(results.map(({ id }) => id)).toEqual([digest]);
+    const version = await client.models.versions.get(owner, name, digest);
+    const { Input, Output } = (
+      version.openapi_schema as { components: { schemas: Record<string, { properties: object; required: string[] }> } }
+    ).components.schemas;
+    expect(Input?.required).toEqual(['prompt']);
+    expect(Object.keys(Input?.properties ?? {})).toEqual(
+      expect.arrayContaining(['prompt', 'aspect_ratio', 'num_outputs', 'seed', 'preset']),
+    );
+    expect(Output).toMatchObject({ type: 'array', items: { format: 'uri' } });
+    const output = (await client.run(`${model}:${digest}`, { input: APPLE })) as string[];
+    expect(decode(await bytesAt(output[0] as string)).width).toBe(256);
+    const wrong = await client.models.versions.get(owner, name, 'nobody').catch((reason: unknown) => reason);
+    expect(wrong).toMatchObject({ name: 'ApiError', response: { status: 404 } });
+  });
+
+  test('a deployment is the model of its name', async () => {
+    const [owner, name] = model.split('/') as [string, string];
+    expect(await client.deployments.get(owner, name)).toMatchObject({ owner, name, current_release: { model } });
+    const { id } = await client.deployments.predictions.create(owner, name, { input: APPLE });
+    expect((await client.wait(await client.predictions.get(id), { interval: 50 })).status).toBe('succeeded');
+    await expect(client.deployments.get(owner, 'nobody')).rejects.toThrow(/404/);
+  });
+
+  test('the inputs of FLUX are meant, or ignored with a warning', async () => {
+    const created = await client.predictions.create({
+      model,
+      input: {
+        prompt: 'a red apple',
+        seed: null,
+        go_fast: true,
+        guidance: 3.5,
+        megapixels: '1',
+        num_outputs: 1,
+        aspect_ratio: '16:9',
+        output_format: 'jpg',
+        output_quality: 80,
+        prompt_strength: 0.8,
+        num_inference_steps: 4,
+        disable_safety_checker: false,
+      },
+    });
+    const { input, warnings } = created as typeof created & { warnings: string[] };
+    expect(input).toMatchObject({ width: 256, height: 128, output_format: 'jpeg' });
+    expect(warnings).toEqual([
+      'aspect_ratio 16:9: the picture has 256x128, the nearest that the model makes',
+      'megapixels 1: the picture has 0.031 (256x128), the nearest that the model makes',
+      expect.stringMatching(/^guidance is ignored: model \S+ has no guidance$/),
+      'go_fast is ignored: the preset decides how much is computed',
+      'prompt_strength is ignored: there is no picture to begin with',
+    ]);
+    const done = await client.wait(created, { interval: 50 });
+    expect((await bytesAt((done.output as string[])[0] as string)).slice(0, 2)).toEqual(new Uint8Array([0xff, 0xd8]));
+    await expect(
+      client.predictions.create({ model, input: { ...APPLE, image: 'https://example.com/a.png' } }),
+    ).rejects.toThrow(/input\.image.*made from text alone/);
+  });
+
+  test('a key may be sent as a token', async () => {
+    const response = await fetch(`${rig.service.url}/v1/predictions`, {
+      headers: { authorization: `Token ${rig.service.key}` },
+    });
+    expect(response.status).toBe(200);
+  });
+});
+
+describe('several images', () => {
+  test('are one prediction with as many outputs, and one in the list', async () => {
+    const created = await client.predictions.create({ model, input: { ...APPLE, num_outputs: 3 } });
+    const done = await client.wait(created, { interval: 50 });
+    const urls = done.output as string[];
+    expect(await Promise.all(urls.map(async (url) => decode(await bytesAt(url)).width))).toEqual([256, 256, 256]);
+    const { metrics, receipts, job_ids } = done as typeof done & { receipts: { seed: number }[]; job_ids: string[] };
+    expect(metrics).toMatchObject({ image_count: 3 });
+    expect(receipts.map(({ seed }) => seed)).toEqual([7, 8, 9]);
+    const { results } = await client.predictions.list();
+    for (const other of job_ids.slice(1)) expect(results.map(({ id }) => id)).not.toContain(other);
+    expect(results[0]).toMatchObject({ id: created.id, output: urls.map(() => expect.stringMatching(/^http/)) });
+  });
+
+  test('are cancelled together', async () => {
+    const { id } = await client.predictions.create({ model, input: { ...LONG, num_outputs: 2 } });
+    expect((await client.predictions.cancel(id)).status).toBe('canceled');
+    const { job_ids } = (await client.predictions.get(id)) as unknown as { job_ids: string[] };
+    expect(job_ids).toHaveLength(2);
+    for (const job of job_ids) await until(rig.service, job, 'cancelled');
+  });
+
+  test('stream all their pictures, then one done', async () => {
+    const seen: string[] = [];
+    for await (const { event, data, id } of client.stream(model, { input: { ...APPLE, num_outputs: 2 } })) {
+      expect(id).toMatch(/^(?:\d+\.\d+|done)$/);
+      if (event !== 'logs') seen.push(event === 'output' ? String(data).slice(0, 5) : event);
+    }
+    expect(seen.filter((each) => each === 'data:')).toHaveLength(4);
+    expect(seen.filter((each) => each === 'http:')).toHaveLength(2);
+    expect(seen.filter((each) => each === 'done')).toEqual(['done']);
+    expect(seen.at(-1)).toBe('done');
+  });
+});
+
+test('a stream goes on after the event that was seen last, and is over after the last', async () => {
+  const { urls, id } = await client.predictions.create({ model, input: APPLE });
+  await until(rig.service, id, 'done');
+  const events = async (lastEventId?: string): Promise<readonly string[] | number> => {
+    const response = await fetch(urls.stream as string, {
+      headers: lastEventId === undefined ? {} : { 'last-event-id': lastEventId },
+    });
+    if (response.status !== 200) return response.status;
+    return (await response.text()).split('\n\n').filter((block) => block.startsWith('id: '));
+  };
+  const all = (await events()) as readonly string[];
+  const ids = all.map((block) => /^id: (\S+)/.exec(block)?.[1] as string);
+  // an event of ours may be several of these: its last one has its number, and from within it goes on where it began
+  for (const seen of new Set(ids.slice(0, -1))) {
+    const rest = (await events(seen)) as readonly string[];
+    const expected = seen === '0' ? all : all.slice(ids.indexOf(seen) + 1);
+    expect(rest.map((block) => block.length)).toEqual(expected.map((block) => block.length));
+  }
+  expect(await events('done')).toBe(204);
+  expect(await events('nonsense')).toHaveLength(all.length);
+});
+
 describe('predictions', () => {
   test('by version: created, got, listed; with facts of the method', async () => {
     const created = await client.predictions.create({ model, input: APPLE });
@@ -129,6 +259,31 @@ const asRequest = ({ headers, body }: Received): Request =>
   new Request('http://receiver.example/hook', { method: 'POST', headers, body });
 
 describe('webhooks', () => {
+  test('events that are not sent are told, and without the one that is nobody is called', async () => {
+    const listener = await listen();
+    try {
+      const ask = async (webhook_events_filter: ('start' | 'output' | 'logs' | 'completed')[]) => {
+        const made = await client.predictions.create({
+          model,
+          input: APPLE,
+          webhook: listener.url,
+          webhook_events_filter,
+        });
+        return made as typeof made & { warnings: string[] };
+      };
+      const none = await ask(['start', 'logs']);
+      expect(none.warnings).toEqual(['webhook_events_filter: start, logs are not sent; only completed is']);
+      expect(none.webhook).toBeUndefined();
+      await client.wait(none, { interval: 50 });
+      const { id, warnings } = await ask(['start', 'completed']);
+      expect(warnings).toEqual(['webhook_events_filter: start is not sent; only completed is']);
+      // the first to come: of the other there was no call
+      expect(JSON.parse((await listener.next()).body)).toMatchObject({ id, status: 'succeeded' });
+    } finally {
+      listener.close();
+    }
+  });
+
   test('a delivery passes the client’s own verifier, is tried again after a failure, and has one id', async () => {
     const listener = await listen([500, 204]);
     try {

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { fitOf } from '../../src/fleet/fit.ts';
-import { modelsOf, resolveModel, servedBy } from '../../src/fleet/models.ts';
+import { isAlias, isFeatureServed, modelsOf, resolveModel, servedBy } from '../../src/fleet/models.ts';
 import { anyServers, known, servedFacts } from './servers.ts';
 
 describe('the models of a fleet', () => {
@@ -61,4 +61,32 @@ describe('a model', () => {
     expect(named('nobody')).toBe(undefined);
     expect(resolveModel([], undefined)).toBe(null);
   });
+});
+
+test('a name is an alias where it means a model and is the id of none', () => {
+  const models = modelsOf([
+    known('a', [servedFacts({ id: 'x', aliases: ['y', 'dall-e-3'] }), servedFacts({ id: 'y' })]),
+  ]);
+  expect(['dall-e-3', 'x', 'y', 'z', undefined].map((name) => isAlias(models, name))).toEqual([
+    true,
+    false,
+    false,
+    false,
+    false,
+  ]);
+});
+
+test('a feature is served by a server of that build of the model alone', () => {
+  const servers = [
+    known('down', null),
+    known('a', [servedFacts({ id: 'x', digest: 'd1' })], { features: ['enlarge'] }),
+    known('b', [servedFacts({ id: 'x', digest: 'd2' }), servedFacts({ id: 'y', digest: 'd1' })]),
+  ];
+  const isServed = (id: string, digest: string) => isFeatureServed(servers, { id, digest }, 'enlarge');
+  expect([isServed('x', 'd1'), isServed('x', 'd2'), isServed('y', 'd1'), isServed('z', 'd1')]).toEqual([
+    true,
+    false,
+    false,
+    false,
+  ]);
 });

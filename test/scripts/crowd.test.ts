@@ -89,7 +89,7 @@ test.each<[string, Partial<Afterwards>]>([
 
 const SOUND: GroundAfterwards = {
   ...{ strays: [], pictures: ['job_1'], jobs: ['job_1', 'job_2'], slotsHeld: 0, waiting: 0 },
-  memory: { firstBytes: 300e6, lastBytes: 320e6, jobs: 1000 },
+  memory: { firstBytes: 20e6, lastBytes: 30e6, jobs: 1000 },
 };
 
 test('of a deployment that is sound every law holds', () => {
@@ -103,7 +103,7 @@ test.each<[string, Partial<GroundAfterwards>]>([
   ['a job has one picture', { pictures: ['job_1', 'job_1'] }],
   ['no slot is lost and nobody waits', { slotsHeld: 1 }],
   ['no slot is lost and nobody waits', { waiting: 1 }],
-  ['memory does not grow', { memory: { firstBytes: 300e6, lastBytes: 500e6, jobs: 1000 } }],
+  ['memory does not grow', { memory: { firstBytes: 20e6, lastBytes: 40e6, jobs: 1000 } }],
 ])('%s', (law, wrong) => {
   const broken = brokenGround({ ...SOUND, ...wrong });
   expect(broken).toHaveLength(1);

@@ -13,6 +13,7 @@ describe('options of generate', () => {
       prompt: 'A red apple!',
       body: { prompt: 'A red apple!', output_format: 'png' },
       out: '.ralu/pictures/a-red-apple.png',
+      from: null,
       compare: false,
       engine: 'native',
       stage: null,
@@ -42,10 +43,31 @@ describe('options of generate', () => {
     expect(parseOptions([...args, '--stage-token', 'f'], { STAGE_TOKEN: 't' })?.stage?.token).toBe('f');
   });
 
+  it('take everything but where and how from a picture', () => {
+    expect(parseOptions(['--from', 'a/fox.webp', '--engine', 'wasm'], {})).toMatchObject({
+      from: 'a/fox.webp',
+      out: 'a/fox.again.webp',
+      engine: 'wasm',
+      body: { output_format: 'webp' },
+    });
+    expect(parseOptions(['--from', 'fox.jpg', '--out', 'b.jpeg', '--json'], {})).toMatchObject({
+      out: 'b.jpeg',
+      json: true,
+    });
+    expect(parseOptions(['a', '--enlarge', '512x512'], {})?.body).toMatchObject({
+      enlarge: { width: 512, height: 512 },
+    });
+  });
+
   it('refuse what makes no sense, and say why', () => {
     for (const [args, why] of [
       [[], 'a prompt is missing'],
       [['a', 'b'], 'one prompt is expected, got 2'],
+      [['a', '--from', 'b.png'], '--from takes the prompt from the picture: leave yours out'],
+      [['--from', 'b.png', '--seed', '7'], '--from takes everything from the picture: leave out --seed'],
+      [['--from', 'b.png', '--compare'], 'leave out --compare'],
+      [['--from', 'b'], '--out must end in .png, .webp, .jpg or .jpeg; got "b.again"'],
+      [['a', '--enlarge', 'big'], '--enlarge must look like 256x256, got "big"'],
       [['a', '--seed', ''], '--seed must be a number, got ""'],
       [['a', '--size', 'big'], '--size must look like 256x256, got "big"'],
       [['a', '--out', 'a.gif'], '--out must end in .png, .webp, .jpg or .jpeg; got "a.gif"'],

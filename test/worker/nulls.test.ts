@@ -6,6 +6,8 @@ import { call, post } from './call.ts';
 
 /** Ours are strict: null is a value, where a field has it. */
 const OURS = /^\/v1\/(?:jobs|accounts?)(?:\/|$)/;
+/** It takes whatever settings there are, and keeps none. */
+const SETTINGS = '/sdapi/v1/options';
 
 type Body = Readonly<Record<string, unknown>>;
 type Path = readonly string[];
@@ -36,7 +38,7 @@ const foreign = createApp().openAPIRegistry.definitions.flatMap((definition) => 
   const { path, request } = definition.route;
   const content = request?.body?.content['application/json'];
   const schema = content && 'schema' in content ? (content.schema as z.ZodType) : undefined;
-  return schema && !OURS.test(path) ? [{ path, schema }] : [];
+  return schema && !OURS.test(path) && path !== SETTINGS ? [{ path, schema }] : [];
 });
 
 /**
@@ -46,6 +48,8 @@ const foreign = createApp().openAPIRegistry.definitions.flatMap((definition) => 
 function refusedBody(path: string): Body {
   const common = { prompt: 'a fox', seed: 7 };
   if (path.startsWith('/fal')) return { ...common, image_size: { width: 16, height: 16 }, preset: '9x' };
+  if (path.startsWith('/sdapi')) return { ...common, tiling: true, batch_size: 2, n_iter: 100, width: 1 };
+  if (path.startsWith('/bfl')) return { ...common, mask: 'x', webhook_url: 'x' };
   if (path.endsWith('/predictions')) return { input: { ...common, width: 16, height: 16, preset: '9x' } };
   return { ...common, size: '16x16', ralu: { preset: '9x' } };
 }
@@ -60,7 +64,8 @@ async function addressOf(path: string): Promise<string> {
     .replace('{app}', id)
     .replace('{path}', 'text')
     .replace('{more}', 'to-image')
-    .replace('{deployment}', id);
+    .replace('{deployment}', id)
+    .replace('{model}', id);
 }
 
 /** Status and text of an answer; a fault may say which of the two came. */
@@ -77,12 +82,16 @@ test('every door is looked at', () => {
       '/v1/predictions',
       '/v1/models/{owner}/{name}/predictions',
       '/fal/queue/{owner}/{app}',
+      '/sdapi/v1/txt2img',
+      '/bfl/v1/{model}',
     ]),
   );
   for (const { path, schema } of foreign) expect(fieldsOf(schema).length, path).toBeGreaterThan(15);
 });
 
-const fields = foreign.flatMap(({ path, schema }) =>
+// routes that share one contract share one schema
+const firsts = foreign.filter(({ schema }, i) => foreign.findIndex((other) => other.schema === schema) === i);
+const fields = firsts.flatMap(({ path, schema }) =>
   fieldsOf(schema).map((field) => [`${path} ${field.join('.')}`, path, schema, field] as const),
 );
 

@@ -25,7 +25,11 @@ const methodsAt = (address: string): readonly string[] => [
 const OPENAI = /^(\/openai\/|\/v1\/images\/|\/v1\/models(\/[^/]+)?$)/;
 
 /** An answer is a refusal with this code in the shape that belongs to the address. */
-async function expectShape(response: Response, shape: 'openai' | 'fal' | 'ours', code: string): Promise<void> {
+async function expectShape(
+  response: Response,
+  shape: 'openai' | 'fal' | 'fastapi' | 'ours',
+  code: string,
+): Promise<void> {
   const type = response.headers.get('content-type');
   const body = await response.json();
   const { status } = response;
@@ -40,6 +44,10 @@ async function expectShape(response: Response, shape: 'openai' | 'fal' | 'ours',
       expect(type).toMatch(/^application\/json/);
       expect(body).toEqual({ detail: expect.any(String), message: expect.any(String), error_type: code });
       break;
+    case 'fastapi':
+      expect(type).toMatch(/^application\/json/);
+      expect(body).toEqual({ detail: expect.any(String) });
+      break;
     case 'ours':
       expect(type).toBe('application/problem+json');
       expect(body).toMatchObject({ status, code, title: expect.any(String), detail: expect.any(String) });
@@ -47,7 +55,11 @@ async function expectShape(response: Response, shape: 'openai' | 'fal' | 'ours',
   }
 }
 
-const shapeAt = (address: string) => (OPENAI.test(address) ? 'openai' : address.startsWith('/fal/') ? 'fal' : 'ours');
+const shapeAt = (address: string) => {
+  if (OPENAI.test(address)) return 'openai';
+  if (/^\/(sdapi|bfl)\//.test(address)) return 'fastapi';
+  return address.startsWith('/fal/') ? 'fal' : 'ours';
+};
 
 const known = Object.keys(paths)
   .map(addressOf)
@@ -114,7 +126,10 @@ describe('an address that nobody has', () => {
     ['/fal/queue', 'fal'],
     ['/v1x', 'ours'],
     ['/falx', 'ours'],
-    ['/sdapi/v1/txt2img', 'ours'],
+    ['/sdapi', 'fastapi'],
+    ['/sdapi/v1/img2img', 'fastapi'],
+    ['/bfl', 'fastapi'],
+    ['/bfl/v2/x', 'fastapi'],
   ] as const)('%s is a 404 in the shape of its door: %s', async (address, shape) => {
     for (const method of ['GET', 'POST']) {
       const response = await call(address, { method, key: null });

@@ -13,12 +13,11 @@ import { limitBody, requireJson } from '../request-body.ts';
 import { cancelRequest, findRequest, followJobs } from '../request-jobs.ts';
 import { sendEvents } from '../send-events.ts';
 import { anyBoolean } from '../spellings.ts';
-import { NOT_PAID } from '../start-jobs.ts';
 import { APP_PATHS, type AppPath, falRequest, paramsOf } from './body.ts';
 import { resultOf } from './result.ts';
 import { speakFal } from './speak.ts';
 import { addressOf, requestHeaders, startRequest } from './start.ts';
-import { falCancelled, falResult, falStatus } from './views.ts';
+import { falCancelled, falResult, falStatus, NOT_STARTED } from './views.ts';
 
 const BASE = '/fal/queue/{owner}/{app}';
 const logs = z.object({ logs: anyBoolean.optional().openapi({ description: 'false when absent' }) });
@@ -34,7 +33,7 @@ const submitTo = ({ below, parts }: (typeof APP_PATHS)[number]) =>
       params: paramsOf(parts),
       query: z.object({ fal_webhook: z.string().max(2000).optional() }),
     },
-    responses: { 200: falStatus('In the queue'), 402: NOT_PAID },
+    responses: { 200: falStatus('In the queue'), ...NOT_STARTED },
   });
 const getStatus = createRoute({
   method: 'get',

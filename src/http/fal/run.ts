@@ -1,7 +1,7 @@
 /** fal.run and fal's streams: the same requests as in the queue, waited for, or watched as they are made. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { viewPartial, whyNoResult } from '../../doors/fal.ts';
+import { isUnbegun, viewPartial, whyNoResult } from '../../doors/fal.ts';
 import type { FalInput } from '../../doors/fal-request.ts';
 import type { OneRequest } from '../../doors/one-request.ts';
 import { hasEnded } from '../../job/job.ts';
@@ -13,12 +13,11 @@ import { Problem } from '../problem.ts';
 import { limitBody, requireJson } from '../request-body.ts';
 import { cancelRequest, findRequest, followJobs, waitForJobs } from '../request-jobs.ts';
 import { type EventWriter, sendEvents } from '../send-events.ts';
-import { NOT_PAID } from '../start-jobs.ts';
 import { APP_PATHS, type AppPath, falRequest, paramsOf } from './body.ts';
 import { resultOf } from './result.ts';
 import { speakFal } from './speak.ts';
-import { addressOf, requestHeaders, type StartedRequest, startRequest } from './start.ts';
-import { falError, falResult } from './views.ts';
+import { addressOf, requestHeaders, type StartedRequest, startRequest, USER_TIMEOUT } from './start.ts';
+import { falResult, NOT_STARTED } from './views.ts';
 
 const BASE = '/fal/run/{owner}/{app}';
 
@@ -35,7 +34,7 @@ const runAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
     summary: 'Run a request and wait for its result',
     middleware: [speakFal, requireKey, limitBody, requireJson] as const,
     request: { ...falRequest, params: paramsOf(parts) },
-    responses: { 200: falResult('The result'), 402: NOT_PAID, 504: falError('It did not start, or end, in time') },
+    responses: { 200: falResult('The result'), ...NOT_STARTED },
   });
 const streamAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
   createRoute({
@@ -46,7 +45,7 @@ const streamAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
     request: { ...falRequest, params: paramsOf(parts) },
     responses: {
       200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } },
-      402: NOT_PAID,
+      ...NOT_STARTED,
     },
   });
 
@@ -56,22 +55,26 @@ const notInTime = (request: OneRequest, code: string, detail: string): Problem =
     status: 504,
     code,
     detail,
-    headers: { ...requestHeaders(request), 'x-fal-request-timeout-type': 'user' },
+    headers: { ...requestHeaders(request), ...USER_TIMEOUT },
   });
 
 /**
  * The request once it has ended. Throws a 504 Problem where it has not begun within its own time, and is stopped then;
  * and where it is not done when nobody can be expected to wait longer, and goes on.
  */
-async function ended(c: Context<AppEnv>, at: AppPath, { request, startSeconds }: StartedRequest): Promise<OneRequest> {
+async function ended(
+  c: Context<AppEnv>,
+  { request, startSeconds }: StartedRequest,
+  { at, runMs }: { readonly at: AppPath; readonly runMs: number },
+): Promise<OneRequest> {
   const { account } = c.var.caller;
   const { id, first, jobs } = request;
   const ids = jobs.map((job) => job.id);
-  const until = Date.now() + RUN_MS;
-  if (startSeconds !== null && startSeconds * 1000 < RUN_MS) {
+  const until = Date.now() + runMs;
+  if (startSeconds !== null && startSeconds * 1000 < runMs) {
     await waitForJobs(c.env, account, ids, startSeconds * 1000);
     const now = await findRequest(c, id);
-    if (now.status === 'queued') {
+    if (isUnbegun(now)) {
       await cancelRequest(c.env, account, first);
       const detail = `The request did not start within ${startSeconds} s and was cancelled.`;
       throw notInTime(now, 'startup_timeout', detail);
@@ -80,7 +83,7 @@ async function ended(c: Context<AppEnv>, at: AppPath, { request, startSeconds }:
   await waitForJobs(c.env, account, ids, until - Date.now());
   const found = await findRequest(c, id);
   if (hasEnded(found)) return found;
-  const detail = `Request ${id} is not done after ${RUN_MS / 1000} s and goes on: its result will be at ${addressOf(c, at, found)}.`;
+  const detail = `Request ${id} is not done after ${runMs / 1000} s and goes on: its result will be at ${addressOf(c, at, found)}.`;
   throw notInTime(found, 'request_timeout', detail);
 }
 
@@ -103,7 +106,8 @@ async function writePictures(c: Context<AppEnv>, { id, jobs }: OneRequest, write
   await send({ detail, error_type: code, message: detail, request_id: id });
 }
 
-export function routeFalRun(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
+/** `runMs`: the longest wait for a result. */
+export function routeFalRun(app: OpenAPIHono<AppEnv>, memo: FitMemo, runMs = RUN_MS): void {
   // before the runs: `stream` is the last part of a path of theirs too
   for (const each of APP_PATHS)
     app.openapi(streamAt(each), async (c) => {
@@ -118,7 +122,7 @@ export function routeFalRun(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       const at = c.req.valid('param') as unknown as AppPath;
       const input = c.req.valid('json') as FalInput;
       const started = await startRequest(c, memo, { at, input, webhook: undefined });
-      const request = await ended(c, at, started);
+      const request = await ended(c, started, { at, runMs });
       return c.json(await resultOf(c, request), 200, { ...started.headers, ...requestHeaders(request) });
     });
 }

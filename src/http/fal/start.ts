@@ -45,6 +45,21 @@ export function requestHeaders(request: OneRequest): Record<string, string> {
   };
 }
 
+/** Tells fal's clients that the limit was the caller's own: they do not ask for the same work again. */
+export const USER_TIMEOUT = { 'x-fal-request-timeout-type': 'user' } as const;
+
+/** What is thrown where jobs were not let in: where they would have been but for the caller's own limit, its 504. */
+function refusedStart(problem: unknown, seconds: number | null): unknown {
+  if (seconds === null || !(problem instanceof Problem) || problem.fields.code !== 'no_capacity') return problem;
+  const { headers } = problem.fields;
+  return new Problem({
+    status: 504,
+    code: 'startup_timeout',
+    detail: `The request would not start within ${seconds} s, so nothing was begun. ${problem.fields.detail}`,
+    headers: { ...headers, ...USER_TIMEOUT },
+  });
+}
+
 /** A request that was started, the headers to answer with, and how long it may wait for its start. */
 export interface StartedRequest {
   readonly request: OneRequest;
@@ -68,17 +83,21 @@ export async function startRequest(
   const started = await startJobs(c, {
     memo,
     isThere: (models) => modelOfApp(models, app, below) !== null,
-    draft: (models) =>
-      draftFalRequest(input, modelAt(models, app, below), draftTools(c.env), {
+    draft: (models, offer) => {
+      const model = modelAt(models, app, below);
+      return draftFalRequest(input, model, draftTools(c.env, offer, model), {
         priority: header('x-fal-queue-priority'),
         lifecycle: header('x-fal-object-lifecycle-preference'),
         storeIo: header('x-fal-store-io'),
-      }),
+      });
+    },
     idempotency: await idempotencyOf(c, c.req.path, { input, webhook }),
     webhook: webhookOf(c, 'fal_webhook', webhook, 'fal'),
     user: input.user || null,
     startSeconds: seconds,
     batch: { inline: input.sync_mode ?? false },
+  }).catch((problem: unknown) => {
+    throw refusedStart(problem, seconds);
   });
   const request = await startedRequest(c.env, started);
   return {

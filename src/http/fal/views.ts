@@ -1,6 +1,7 @@
 /** What fal's answers look like, for the OpenAPI document. */
 import { z } from '@hono/zod-openapi';
 import type { viewResult, viewStatus } from '../../doors/fal.ts';
+import { NOT_PAID } from '../start-jobs.ts';
 
 const json = <T extends z.ZodType>(description: string, schema: T) => ({
   description,
@@ -44,5 +45,6 @@ const of = <T>(schema: z.ZodType) => schema as z.ZodType<T>;
 export const falStatus = (description: string) => json(description, of<ReturnType<typeof viewStatus>>(status));
 export const falResult = (description: string) =>
   json(description, of<NonNullable<ReturnType<typeof viewResult>>>(result));
-export const falError = (description: string) => json(description, error);
+/** What the routes that start a request answer where it is not started, or not in its own time. */
+export const NOT_STARTED = { 402: NOT_PAID, 504: json('It did not start, or end, in time', error) } as const;
 export const falCancelled = (description: string) => json(description, cancelled);

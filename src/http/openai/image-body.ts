@@ -2,11 +2,11 @@
 import { z } from '@hono/zod-openapi';
 import { MAX_USER } from '../../billing/spending.ts';
 import type { ImageRequest, RaluOptions } from '../../doors/openai-request.ts';
-import { ASPECT_RATIO, IMAGE_SIZES, OPENAI_IGNORED, SIZE } from '../../doors/openai-words.ts';
-import { imageFormat } from '../../stage/contract.ts';
+import { IMAGE_SIZES, OPENAI_IGNORED, SIZE } from '../../doors/openai-words.ts';
+import { RATIO } from '../../doors/wanted-size.ts';
 import { jobBody, MAX_NAME } from '../job-request.ts';
 import type { SchemaFields } from '../schema-fields.ts';
-import { anyBoolean, anyText, anyWord, ignoredFields, textOrEmpty } from '../spellings.ts';
+import { anyBoolean, anyText, anyWord, FORMATS, ignoredFields, JPG, textOrEmpty } from '../spellings.ts';
 
 /** Images of one request. */
 export const MAX_IMAGES = 10;
@@ -68,16 +68,14 @@ export const imageBody = z
     size: anyText(20, (size) => size === 'auto' || SIZE.test(size), 'must be auto or WIDTHxHEIGHT'),
     width: z.int().positive().optional().openapi({ description: 'with height, what size is' }),
     height: z.int().positive().optional(),
-    aspect_ratio: anyText(
-      20,
-      (ratio) => ratio === 'auto' || ASPECT_RATIO.test(ratio),
-      'must be auto or WIDTH:HEIGHT',
-    ).openapi({ description: 'the nearest that the model makes' }),
+    aspect_ratio: anyText(20, (ratio) => ratio === 'auto' || RATIO.test(ratio), 'must be auto or WIDTH:HEIGHT').openapi(
+      { description: 'the nearest that the model makes' },
+    ),
     image_size: anyWord(IMAGE_SIZES).openapi({ description: 'pixels of a picture of that aspect ratio' }),
     quality: anyWord(['low', 'medium', 'high', 'xhigh', 'max', 'auto', 'standard', 'hd']).openapi({
       description: 'low to high: the presets of the model, fastest first; xhigh and max: the plain run',
     }),
-    output_format: anyWord(imageFormat.options, { jpg: 'jpeg' }),
+    output_format: anyWord(FORMATS, JPG),
     output_compression: z
       .int()
       .min(0)

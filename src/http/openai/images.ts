@@ -156,9 +156,14 @@ async function draw(c: Context<AppEnv>, { memo, body, tasks, deployment }: Askin
   const idempotency = await idempotencyHere(c, body);
   const started = await startJobs(c, {
     isThere: (models) => resolveModel(models, body.model) !== null,
-    draft: (models) => {
+    draft: (models, offer) => {
       if (deployment !== undefined) requireDeployment(models, deployment);
-      return draftImages(body, models, draftTools(c.env), bytes && bytes !== 'any' ? bytes : 'png');
+      return draftImages(
+        body,
+        models,
+        draftTools(c.env, offer, resolveModel(models, body.model)),
+        bytes && bytes !== 'any' ? bytes : 'png',
+      );
     },
     memo,
     idempotency,

@@ -5,6 +5,7 @@ import type { viewProblem } from '../../doors/problem.ts';
 import { speakFal } from '../fal/speak.ts';
 import { speakOpenAI } from '../openai/speak.ts';
 import { exactly } from '../schema-fields.ts';
+import { speakFastAPI } from '../speak-fastapi.ts';
 import type { Speaker } from '../speakers.ts';
 
 /** The shape of a door's errors. */
@@ -46,6 +47,12 @@ const falError = z
   })
   .openapi('FalError');
 
+const fastAPIError = z
+  .object({
+    detail: z.union([z.string(), z.array(z.object({ loc: z.array(z.string()), msg: z.string(), type: z.string() }))]),
+  })
+  .openapi('FastAPIError');
+
 const OURS: ErrorShape = {
   door: '',
   contentType: 'application/problem+json',
@@ -64,6 +71,16 @@ const SHAPES: readonly (readonly [Speaker, ErrorShape])[] = [
       schema: openAIError,
       schemaName: 'OpenAIError',
       badRequest: '400',
+    },
+  ],
+  [
+    speakFastAPI,
+    {
+      door: 'FastAPI',
+      contentType: 'application/json',
+      schema: fastAPIError,
+      schemaName: 'FastAPIError',
+      badRequest: '422',
     },
   ],
   [

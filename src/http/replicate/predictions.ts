@@ -30,7 +30,6 @@ import type { AppEnv } from '../env.ts';
 import { foreignContent } from '../foreign-body.ts';
 import { jobId, jobNotFound } from '../job-id.ts';
 import { draftTools } from '../job-request.ts';
-import { offerFor } from '../models.ts';
 import { orProblem } from '../problem.ts';
 import { publicBase } from '../public-address.ts';
 import { rateHeaders } from '../refuse-start.ts';
@@ -69,6 +68,7 @@ const create = createRoute({
   request: { headers, body: foreignContent(predictionBody) },
   responses: { 201: onePrediction('The prediction'), 402: NOT_PAID },
 });
+const bodyOfModel = foreignContent(predictionBody.omit({ version: true }));
 const createOf = (what: 'models' | 'deployments') =>
   createRoute({
     method: 'post',
@@ -78,7 +78,7 @@ const createOf = (what: 'models' | 'deployments') =>
     request: {
       headers,
       params: z.object({ owner: z.string(), name: z.string() }),
-      body: foreignContent(predictionBody.omit({ version: true })),
+      body: bodyOfModel,
     },
     responses: { 201: onePrediction('The prediction'), 402: NOT_PAID },
   });
@@ -150,7 +150,12 @@ export function routePredictions(app: OpenAPIHono<AppEnv>, memo: FitMemo): void 
     const webhook = webhookOf(c, 'webhook', body.webhook, 'replicate');
     const started = await startJobs(c, {
       isThere: (models) => modelNamed(models, model).ok,
-      draft: (models) => draftPrediction(body.input, { ...model, events }, models, draftTools(c.env)),
+      draft: (models, offer) => {
+        if (model.field === 'model') modelAt(models, model.name ?? '');
+        const found = modelNamed(models, model);
+        const tools = draftTools(c.env, offer, found.ok ? found.value : null);
+        return draftPrediction(body.input, { ...model, events }, models, tools);
+      },
       withLogs: true,
       memo,
       promptField: 'input.prompt',
@@ -180,8 +185,6 @@ export function routePredictions(app: OpenAPIHono<AppEnv>, memo: FitMemo): void 
   for (const what of ['models', 'deployments'] as const)
     app.openapi(createOf(what), async (c) => {
       const { name } = c.req.valid('param');
-      const { models } = await offerFor(c, (there) => modelNamed(there, { field: 'model', name }).ok);
-      modelAt(models, name);
       return start(c, { body: c.req.valid('json'), model: { field: 'model', name } });
     });
 

@@ -1,0 +1,174 @@
+/** Jobs, models and progress in the shapes of AUTOMATIC1111's API. Pure. */
+
+import type { JobView } from '../job/job.ts';
+import { presetsFor } from '../job/presets.ts';
+import type { ModelFacts } from '../stage/contract.ts';
+import { type A1111Request, SAMPLERS, samplerOf } from './a1111-request.ts';
+import type { DoneJob } from './openai.ts';
+import { progressOf } from './progress.ts';
+
+/** How long the hash of a model is that tools show. */
+const SHORT_HASH = 10;
+const shortHash = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, SHORT_HASH);
+
+const stepsOf = ({ plan }: Pick<JobView, 'plan'>): number => plan.stages.reduce((sum, { steps }) => sum + steps, 0);
+const sizeOf = ({ image, width, height }: JobView) => image ?? { width, height };
+
+/** The lines that A1111 keeps with a picture, which its readers take apart again. */
+function infotext(job: JobView, request: A1111Request): string {
+  const { width, height } = sizeOf(job);
+  const facts = {
+    Steps: stepsOf(job),
+    Sampler: samplerOf(request).used.name,
+    ...(job.preset !== null && { 'Schedule type': job.preset }),
+    'CFG scale': request.cfg_scale ?? 1,
+    Seed: job.seed,
+    Size: `${width}x${height}`,
+    'Model hash': shortHash(job.plan.model_digest),
+    Model: job.model,
+  };
+  const lines = Object.entries(facts).map(([name, value]) => `${name}: ${value}`);
+  const avoided = request.negative_prompt ? `\nNegative prompt: ${request.negative_prompt}` : '';
+  return `${job.prompt}${avoided}\n${lines.join(', ')}`;
+}
+
+/** The answer to `txt2img`; `images` are base64. */
+export function viewImages(request: A1111Request, jobs: readonly DoneJob[], images: readonly string[]) {
+  const [first] = jobs as readonly [DoneJob, ...DoneJob[]];
+  const warnings = [...new Set(jobs.flatMap(({ receipt }) => receipt.warnings))];
+  const { negative_prompt = '', batch_size = 1, cfg_scale = 1 } = request;
+  const seeds = jobs.map(({ seed }) => seed);
+  const info = {
+    prompt: first.prompt,
+    all_prompts: jobs.map(({ prompt }) => prompt),
+    negative_prompt,
+    all_negative_prompts: jobs.map(() => negative_prompt),
+    seed: first.seed,
+    all_seeds: seeds,
+    subseed: first.seed,
+    all_subseeds: seeds,
+    subseed_strength: 0,
+    ...(({ width, height }) => ({ width, height }))(sizeOf(first)),
+    sampler_name: samplerOf(request).used.name,
+    cfg_scale,
+    steps: stepsOf(first),
+    batch_size,
+    restore_faces: false,
+    face_restoration_model: null,
+    sd_model_name: first.model,
+    sd_model_hash: shortHash(first.plan.model_digest),
+    sd_vae_name: null,
+    sd_vae_hash: null,
+    seed_resize_from_w: -1,
+    seed_resize_from_h: -1,
+    denoising_strength: null,
+    extra_generation_params: {},
+    index_of_first_image: 0,
+    infotexts: jobs.map((job) => infotext(job, request)),
+    styles: [],
+    job_timestamp: String(first.created_at),
+    clip_skip: 1,
+    is_using_inpainting_conditioning: false,
+    version: 'ralu',
+    warnings,
+    job_ids: jobs.map(({ id }) => id),
+  };
+  return { images, parameters: request, info: JSON.stringify(info), ...(warnings.length > 0 && { warnings }) };
+}
+
+/** A request under way: its jobs, and how far the one is that is computed now. */
+export interface UnderWay {
+  readonly jobs: readonly JobView[];
+  readonly step: number;
+  /** base64 */
+  readonly picture: string | null;
+  /** milliseconds since 1970 */
+  readonly now: number;
+}
+
+/** The answer to `progress`; null: nothing is under way. */
+export function viewUnderWay(underWay: UnderWay | null) {
+  const { jobs, step, picture, now } = underWay ?? { jobs: [], step: 0, picture: null, now: 0 };
+  const at = jobs.findIndex(({ status }) => status === 'queued' || status === 'running');
+  const current = jobs[at];
+  const shares = jobs.map((job) => progressOf(job, job === current ? step : 0));
+  const progress = jobs.length === 0 ? 0 : shares.reduce((sum, share) => sum + share, 0) / jobs.length;
+  const seconds = now / 1000 - (jobs[0]?.created_at ?? 0);
+  const steps = current ? stepsOf(current) : 0;
+  return {
+    progress,
+    eta_relative: progress > 0 ? Math.max(0, seconds / progress - seconds) : 0,
+    state: {
+      skipped: false,
+      interrupted: false,
+      stopping_generation: false,
+      job: current?.id ?? '',
+      job_count: jobs.length,
+      job_timestamp: String(jobs[0]?.created_at ?? 0),
+      job_no: Math.max(0, at),
+      sampling_step: Math.round(progressOf(current ?? DONE, step) * steps),
+      sampling_steps: steps,
+    },
+    current_image: picture,
+    textinfo: current ? `${current.room} of ${current.plan.stages.length} stages` : null,
+  };
+}
+const DONE = { status: 'done', room: 'done', plan: { stages: [] } } as unknown as JobView;
+
+/** What can be asked for now, as A1111 lists checkpoints. */
+export const viewCheckpoints = (models: readonly ModelFacts[]) =>
+  models.map(({ id, digest }) => ({
+    title: id,
+    model_name: id,
+    hash: shortHash(digest),
+    sha256: digest.replace(/^sha256:/, ''),
+    filename: id,
+    config: null,
+  }));
+
+/** The options that a client may read: which model is asked for when a request names none. */
+export const viewOptions = ([first]: readonly ModelFacts[]) => ({
+  sd_model_checkpoint: first?.id ?? '',
+  sd_checkpoint_hash: first?.digest.replace(/^sha256:/, '') ?? '',
+  samples_format: 'png',
+  live_previews_enable: true,
+  live_previews_image_format: 'png',
+  show_progress_every_n_steps: 1,
+  CLIP_stop_at_last_layers: 1,
+});
+
+export const viewSamplers = () => SAMPLERS.map(({ name, aliases }) => ({ name, aliases, options: {} }));
+
+/** The presets of the first model, as schedulers: tools have a field for these. */
+export const viewSchedulers = ([first]: readonly ModelFacts[]) => [
+  scheduler('automatic', 'Automatic'),
+  ...(first ? presetsFor(first).map(({ name }) => scheduler(name, name)) : []),
+];
+const scheduler = (name: string, label: string) => ({
+  name,
+  label,
+  aliases: null,
+  default_rho: -1.0,
+  need_inner_model: false,
+});
+
+/** How pictures of other sizes are made, which no request chooses. */
+export const viewUpscalers = () =>
+  ['None', 'Lanczos'].map((name) => ({ name, model_name: null, model_path: null, model_url: null, scale: 4 }));
+
+/** Lists that tools ask for, of what is not here. */
+export const NONE = {
+  'sd-vae': [],
+  'sd-modules': [],
+  loras: [],
+  hypernetworks: [],
+  'face-restorers': [],
+  'realesrgan-models': [],
+  'latent-upscale-modes': [],
+  'prompt-styles': [],
+  embeddings: { loaded: {}, skipped: {} },
+  scripts: { txt2img: [], img2img: [] },
+  'script-info': [],
+  extensions: [],
+  'cmd-flags': {},
+} as const;

@@ -1,0 +1,164 @@
+/**
+ * AUTOMATIC1111's API below `/sdapi/v1`, as a thin translation over jobs. It keeps no settings: what a request asks for
+ * is in the request. Progress and interruption are about what the caller's own key has under way.
+ */
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import {
+  NONE,
+  viewCheckpoints,
+  viewImages,
+  viewOptions,
+  viewSamplers,
+  viewSchedulers,
+  viewUnderWay,
+  viewUpscalers,
+} from '../doors/a1111.ts';
+import { type A1111Request, checkpointOf, draftA1111, isThere } from '../doors/a1111-request.ts';
+import { namesOf, resolveModel } from '../fleet/models.ts';
+import type { JobView } from '../job/job.ts';
+import type { FitMemo } from '../job/plan.ts';
+import type { ModelFacts } from '../stage/contract.ts';
+import { a1111Body, optionsBody } from './a1111-body.ts';
+import { readKeyFromBasic, requireKey } from './auth.ts';
+import { callJob, callObject } from './call-object.ts';
+import { costHeaders } from './cost-headers.ts';
+import type { AppEnv } from './env.ts';
+import { foreignContent } from './foreign-body.ts';
+import { draftTools } from './job-request.ts';
+import { offerFor } from './models.ts';
+import { finished } from './openai/finished.ts';
+import { imageBase64 } from './openai/image-bytes.ts';
+import { badField } from './problem.ts';
+import { rateHeaders } from './refuse-start.ts';
+import { limitBody, requireJson } from './request-body.ts';
+import { lookAt } from './so-far.ts';
+import { speakFastAPI } from './speak-fastapi.ts';
+import { anyBoolean } from './spellings.ts';
+import { idempotencyOf, NOT_PAID, startJobs } from './start-jobs.ts';
+
+const BASE = '/sdapi/v1';
+/** Open jobs of the account among which the caller's are looked for. */
+const MAX_OPEN = 50;
+
+const any = { content: { 'application/json': { schema: z.any() } } };
+const open = [speakFastAPI, readKeyFromBasic, requireKey];
+
+const draw = createRoute({
+  method: 'post',
+  path: `${BASE}/txt2img`,
+  summary: 'Images as tools for AUTOMATIC1111 ask for them',
+  middleware: [...open, limitBody, requireJson],
+  request: { headers: z.object({ 'idempotency-key': z.string().optional() }), body: foreignContent(a1111Body) },
+  responses: { 200: { description: 'The images, as base64; info is JSON in a string', ...any }, 402: NOT_PAID },
+});
+const progress = createRoute({
+  method: 'get',
+  path: `${BASE}/progress`,
+  summary: 'How far the newest request of the key is, with the picture of its last stage',
+  middleware: open,
+  request: { query: z.object({ skip_current_image: anyBoolean.optional() }) },
+  responses: { 200: { description: 'The progress', ...any } },
+});
+const interrupt = createRoute({
+  method: 'post',
+  path: `${BASE}/interrupt`,
+  summary: 'Stop the newest request of the key',
+  middleware: open,
+  responses: { 200: { description: 'Stopped, or there was nothing to stop', ...any } },
+});
+const setOptions = createRoute({
+  method: 'post',
+  path: `${BASE}/options`,
+  summary: 'Check options: none is kept',
+  middleware: [...open, limitBody, requireJson],
+  request: { body: foreignContent(optionsBody) },
+  responses: { 200: { description: 'Null, or what was ignored', ...any } },
+});
+const getRoute = (name: string, summary: string) =>
+  createRoute({
+    method: 'get',
+    path: `${BASE}/${name}`,
+    summary,
+    middleware: open,
+    responses: { 200: { description: summary, ...any } },
+  });
+
+/** What is shown of the models that there are. */
+const LISTS: Readonly<Record<string, readonly [summary: string, view: (models: readonly ModelFacts[]) => unknown]>> = {
+  options: ['The options', viewOptions],
+  'sd-models': ['The models', viewCheckpoints],
+  samplers: ['The solvers', viewSamplers],
+  schedulers: ['The presets of the first model', viewSchedulers],
+  upscalers: ['How pictures of other sizes are made', viewUpscalers],
+};
+
+export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
+  app.openapi(draw, async (c) => {
+    const body: A1111Request = c.req.valid('json');
+    const started = await startJobs(c, {
+      memo,
+      isThere: (models) => isThere(models, body),
+      draft: (models, offer) =>
+        draftA1111(body, models, draftTools(c.env, offer, resolveModel(models, checkpointOf(body)))),
+      idempotency: await idempotencyOf(c, c.req.path, body),
+    });
+    const headers = { ...rateHeaders(started.rate), 'x-ralu-job-id': started.jobs.map(({ id }) => id).join(', ') };
+    for (const [name, value] of Object.entries(headers)) c.header(name, value);
+    const jobs = await finished(c, started.jobs);
+    const images =
+      body.send_images === false ? [] : await Promise.all(jobs.map(({ id, image }) => imageBase64(c.env, id, image)));
+    return c.json(viewImages(body, jobs, images), 200, { ...headers, ...costHeaders(jobs) });
+  });
+
+  app.openapi(progress, async (c) => {
+    const jobs = await underWay(c);
+    const current = jobs.find(({ status }) => status === 'queued' || status === 'running');
+    if (!current) return c.json(viewUnderWay(null), 200);
+    const { step, picture } = await lookAt(c.env, c.var.caller.account, current.id);
+    const shown = c.req.valid('query').skip_current_image ? null : (picture?.b64_json ?? null);
+    return c.json(viewUnderWay({ jobs, step, picture: shown, now: Date.now() }), 200);
+  });
+
+  app.openapi(interrupt, async (c) => {
+    const jobs = await underWay(c);
+    await Promise.all(jobs.map(({ id }) => callJob(c.env, id, (stub) => stub.cancel(c.var.caller.account))));
+    return c.json({}, 200);
+  });
+
+  app.openapi(setOptions, async (c) => {
+    const options = c.req.valid('json');
+    const { models } = await offerFor(c);
+    const name = checkpointOf({ override_settings: options });
+    const field = 'sd_model_checkpoint';
+    if (name !== undefined && !resolveModel(models, name)) throw badField(field, name, `must be ${namesOf(models)}`);
+    if (name !== undefined && resolveModel(models, name) !== models[0])
+      throw badField(field, name, 'is not kept: name it in override_settings of each txt2img');
+    const known = viewOptions(models) as Readonly<Record<string, unknown>>;
+    const ignored = Object.keys(options).filter((key) => key !== field && options[key] !== known[key]);
+    return c.json(
+      ignored.length > 0 ? { warnings: ignored.map((key) => `${key} is ignored: no options are kept`) } : null,
+      200,
+    );
+  });
+
+  for (const [name, [summary, view]] of Object.entries(LISTS))
+    app.openapi(getRoute(name, summary), async (c) => c.json(view((await offerFor(c)).models), 200));
+  // what is not here is no part of the OpenAPI document
+  for (const [name, none] of Object.entries(NONE))
+    app.get(`${BASE}/${name}`, speakFastAPI, readKeyFromBasic, requireKey, (c) => c.json(none, 200));
+}
+
+/** The jobs of the newest request of the caller's key of which one is open, in its order; none where there is none. */
+async function underWay(c: Context<AppEnv>): Promise<readonly JobView[]> {
+  const { account, keyId } = c.var.caller;
+  const jobsOf = (query: { status: 'open' | null; requestId: string | null }) =>
+    callObject(c.env.ACCOUNTS, account, (stub) => stub.jobs({ before: null, limit: MAX_OPEN, ...query }));
+  const newest = (await jobsOf({ status: 'open', requestId: null })).find((job) => job.keyId === keyId);
+  if (!newest) return [];
+  const entries = (await jobsOf({ status: null, requestId: newest.requestId })).filter((job) => job.keyId === keyId);
+  const views = await Promise.all(
+    entries.toReversed().map(({ id }) => callJob(c.env, id, (stub) => stub.view(account))),
+  );
+  return views.filter((job) => job !== null);
+}

@@ -1,0 +1,49 @@
+/** A job under way as it stands: its newest step, and the newest picture of a stage. */
+import type { Picture, SeenEvent } from '../job/events.ts';
+import { decodeEvents } from '../job/events.ts';
+import { joined } from '../job/watching.ts';
+import type { Env } from './env.ts';
+import { openEvents } from './follow.ts';
+
+/** What is stored comes at once; after so long a silence nothing more is there. */
+const SILENCE_MS = 40;
+/** Longest look at one job. */
+const LOOK_MS = 3000;
+
+export interface SoFar {
+  /** steps of the stage under way */
+  readonly step: number;
+  readonly picture: Picture | null;
+}
+
+/** The state after one more event. */
+export function seen(so: SoFar, event: SeenEvent): SoFar {
+  switch (event.type) {
+    case 'stage':
+      return { ...so, step: 0 };
+    case 'step':
+      return { ...so, step: event.data.step };
+    case 'preview':
+      return { ...so, picture: event.data };
+    default:
+      return so;
+  }
+}
+
+/** How far a job of the account is; nothing where it cannot be watched now. */
+export async function lookAt(env: Env, account: string, id: string): Promise<SoFar> {
+  let so: SoFar = { step: 0, picture: null };
+  const opened = await openEvents(env, id, { owner: account, after: 0, staysOn: false });
+  if (opened.kind !== 'open') return so;
+  const { reader } = opened;
+  try {
+    for (const until = Date.now() + LOOK_MS; Date.now() < until; ) {
+      const batch = await reader.next(SILENCE_MS);
+      if (batch.kind !== 'events') return so;
+      so = decodeEvents(joined(batch.bytes)).reduce(seen, so);
+    }
+    return so;
+  } finally {
+    reader.close();
+  }
+}

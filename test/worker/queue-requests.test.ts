@@ -1,0 +1,138 @@
+/** Requests of fal's and Replicate's doors as the Worker has them: bounds of waiting, and several images as one. */
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { describe, expect, test } from 'vitest';
+import type { AppEnv, Env } from '../../src/http/env.ts';
+import { routeFalRun } from '../../src/http/fal/run.ts';
+import { makeGate, stepThrough } from '../../src/http/gate.ts';
+import type { Problem } from '../../src/http/problem.ts';
+import type { JobView } from '../../src/job/job.ts';
+import { call, imageOf, KEY, post, SMALL, watchAll } from './call.ts';
+
+const { data: models } = await (await call('/v1/models')).json<{ data: { id: string }[] }>();
+const APP = `ralu/${models[0]?.id}`;
+const LONG = { prompt: 'a fox', image_size: SMALL, num_inference_steps: 900 };
+const SHORT = { prompt: 'a fox', image_size: SMALL, num_inference_steps: 1, seed: 7 };
+const result = (id: string) => call(`/fal/queue/${APP}/requests/${id}`);
+const viewOf = async (id: string): Promise<JobView> => (await call(`/v1/jobs/${id}`)).json();
+
+test('fal.run that is not done when nobody waits longer is a 504 that names the request, which goes on', async () => {
+  const app = new OpenAPIHono<AppEnv>();
+  app.use(stepThrough(makeGate()));
+  routeFalRun(app, new Map(), 300);
+  app.onError((error, c) => c.get('render')?.(error as Problem) ?? new Response(String(error), { status: 500 }));
+  const context = createExecutionContext();
+  const response = await app.fetch(
+    new Request(`http://ralu.test/fal/run/${APP}`, {
+      method: 'POST',
+      headers: { authorization: `Key ${KEY}`, 'content-type': 'application/json' },
+      body: JSON.stringify(LONG),
+    }),
+    env as unknown as Env,
+    context,
+  );
+  const id = response.headers.get('x-fal-request-id') as string;
+  expect(response.status).toBe(504);
+  // fal's clients ask again after any other 504
+  expect(response.headers.get('x-fal-request-timeout-type')).toBe('user');
+  expect(await response.json()).toEqual({
+    detail: expect.stringContaining(`/fal/queue/${APP}/requests/${id}`),
+    message: expect.stringContaining(`Request ${id} is not done after 0.3 s and goes on`),
+    error_type: 'request_timeout',
+  });
+  await waitOnExecutionContext(context);
+  expect(await viewOf(id)).toMatchObject({ finished_at: null });
+  expect((await call(`/fal/queue/${APP}/requests/${id}/cancel`, { method: 'PUT' })).status).toBe(202);
+});
+
+test('fal.run that does not start in the caller’s own time is cancelled, and a 504 that no client repeats', async () => {
+  // the one server has work for minutes, so what comes waits
+  const { request_id: held } = await (await post(`/fal/queue/${APP}`, LONG)).json<{ request_id: string }>();
+  while ((await viewOf(held)).status !== 'running') await new Promise((resolve) => setTimeout(resolve, 20));
+  const run = (seconds: string) =>
+    call(`/fal/run/${APP}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-fal-request-timeout': seconds },
+      body: JSON.stringify(SHORT),
+    });
+  const response = await run('1.5');
+  const id = response.headers.get('x-fal-request-id') as string;
+  expect(response.status).toBe(504);
+  expect(response.headers.get('x-fal-request-timeout-type')).toBe('user');
+  expect(await response.json()).toMatchObject({
+    detail: 'The request did not start within 1.5 s and was cancelled.',
+    error_type: 'startup_timeout',
+  });
+  expect(await viewOf(id)).toMatchObject({ status: 'cancelled' });
+  await call(`/fal/queue/${APP}/requests/${held}/cancel`, { method: 'PUT' });
+  expect((await run('60')).status).toBe(200);
+  expect((await run('soon')).status).toBe(422);
+});
+
+describe('a request for several images', () => {
+  test('is the first job’s: it alone has the webhook, and each knows the others', async () => {
+    const response = await post(`/fal/queue/${APP}?fal_webhook=${encodeURIComponent('https://example.com/hook')}`, {
+      ...SHORT,
+      num_images: 3,
+    });
+    const { request_id } = await response.json<{ request_id: string }>();
+    const ids = (response.headers.get('x-ralu-job-id') ?? '').split(', ');
+    expect([ids.length, ids[0]]).toEqual([3, request_id]);
+    for (const [i, id] of ids.entries()) {
+      const { batch, seed, webhook } = await viewOf(id);
+      expect([batch, seed, webhook === null]).toEqual([{ jobs: ids, inline: false }, 7 + i, i > 0]);
+    }
+    await Promise.all(ids.map(watchAll));
+    const { images } = await (await result(request_id)).json<{ images: unknown[] }>();
+    expect(images).toHaveLength(3);
+    // image i is what a request for one image with seed + i gets
+    const single = await post(`/fal/run/${APP}`, { ...SHORT, seed: 8 });
+    expect(await imageOf(single.headers.get('x-fal-request-id') as string)).toEqual(await imageOf(ids[1] as string));
+    // one that is erased is left out; another one speaks for itself
+    await call(`/v1/jobs/${ids[1]}`, { method: 'DELETE' });
+    expect((await (await result(request_id)).json<{ images: unknown[] }>()).images).toHaveLength(2);
+    expect((await (await result(ids[2] as string)).json<{ images: unknown[] }>()).images).toHaveLength(1);
+    expect((await result(ids[1] as string)).status).toBe(404);
+  });
+
+  test('has an idempotency key like any other', async () => {
+    const ask = (body: object) =>
+      call(`/fal/queue/${APP}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'idempotency-key': 'two-of-them' },
+        body: JSON.stringify(body),
+      });
+    const [first, second] = [await ask({ ...SHORT, num_images: 2 }), await ask({ ...SHORT, num_images: 2 })];
+    expect(second.headers.get('idempotent-replayed')).toBe('true');
+    expect(second.headers.get('x-ralu-job-id')).toBe(first.headers.get('x-ralu-job-id'));
+    expect((await ask({ ...SHORT, num_images: 3 })).status).toBe(422);
+  });
+
+  test('is four at most', async () => {
+    const fal = await post(`/fal/queue/${APP}`, { ...SHORT, num_images: 5 });
+    expect([fal.status, await fal.json()]).toMatchObject([422, { detail: [{ loc: ['body', 'num_images'] }] }]);
+    const replicate = await post('/v1/predictions', { input: { prompt: 'a fox', num_outputs: 0 } });
+    expect([replicate.status, await replicate.json()]).toMatchObject([
+      422,
+      { invalid_fields: [{ field: 'input.num_outputs' }] },
+    ]);
+  });
+});
+
+test('the logs of fal’s status may be asked for in any spelling', async () => {
+  const { request_id } = await (await post(`/fal/queue/${APP}`, SHORT)).json<{ request_id: string }>();
+  await watchAll(request_id);
+  const status = `/fal/queue/${APP}/requests/${request_id}/status`;
+  const logsOf = async (logs: string) => {
+    const response = await call(`${status}?logs=${logs}`);
+    const body = await response.json<{ logs: unknown[] | null }>();
+    return [response.status, body.logs === null ? null : body.logs.length > 2];
+  };
+  for (const yes of ['1', 'true', 'True']) expect(await logsOf(yes), yes).toEqual([200, true]);
+  for (const no of ['0', 'false', 'False']) expect(await logsOf(no), no).toEqual([200, null]);
+  const wrong = await call(`${status}?logs=maybe`);
+  expect([wrong.status, await wrong.json()]).toMatchObject([422, { detail: [{ loc: ['query', 'logs'] }] }]);
+  const stream = await (await call(`${status}/stream?logs=true`)).text();
+  expect(stream).toContain('"status":"COMPLETED"');
+});
