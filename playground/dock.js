@@ -23,7 +23,9 @@ export function showAlert(sentence) {
 }
 
 /**
- * @param {{ status: string, isBusy: boolean, isFruitless: boolean }} now `isFruitless`: the job shown may be tried again
+ * `isFruitless`: the job shown may be tried again.
+ *
+ * @param {{ status: string, isBusy: boolean, isFruitless: boolean }} now
  */
 export function drawDock({ status, isBusy, isFruitless }) {
   cancelButton.setAttribute('aria-disabled', String(!isBusy));

@@ -34,9 +34,14 @@ const ANSWER_MS = 5000;
  * comes again. An EventSource sends the id it saw last by itself when it comes back; when its link has expired, or its
  * connection is dead, the job is asked for a new one, and events told before are skipped.
  *
+ * @typedef {object} Watcher
+ * @property {(event: SeenEvent) => void} onEvent
+ * @property {(connection: Connection) => void} onConnection
+ * @property {(error: Error) => void} onError
+ * @property {AbortSignal} signal
+ *
  * @param {LinkedJob} job
- * @param {{ onEvent: (event: SeenEvent) => void, onConnection: (connection: Connection) => void, onError: (error: Error)
- *   => void, signal: AbortSignal }} watcher
+ * @param {Watcher} watcher
  */
 export function watchJob(job, { onEvent, onConnection, onError, signal }) {
   let seen = 0;

@@ -65,7 +65,7 @@ export interface JobRequest {
   readonly batch?: Batch;
 }
 
-/** A request in the words of `POST /v1/jobs`, with everything that decides the bytes of its picture and nothing else. */
+/** A request in the words of `POST /v1/jobs`: everything that decides the bytes of its picture, and nothing else. */
 export interface RequestAgain {
   readonly model: string;
   readonly prompt: string;

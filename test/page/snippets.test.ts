@@ -1,4 +1,4 @@
-/** A request as code: what is left out, and what each language makes of values. The code itself is run by test/browser. */
+/** A request as code: what is left out, and what each language makes of values. test/browser runs the code itself. */
 import { describe, expect, test } from 'vitest';
 import { fileName } from '../../playground/file-name.js';
 import type { ListedModel } from '../../playground/service.js';
