@@ -26,8 +26,8 @@ const AGAIN_MS = 2000;
  * After so long without an event the job is asked for, and again each time: a connection that has died without a word
  * looks like a job that has nothing to tell.
  */
-const QUIET_MS = 8000;
-const ANSWER_MS = 5000;
+const QUIET_MS = 6000;
+const ANSWER_MS = 4000;
 
 /**
  * Tells each event once, in order, until the last one or until `signal`; a step that was told before it was stored
