@@ -6,6 +6,7 @@
  */
 import { byId, element } from './element.js';
 import { counted } from './figures.js';
+import { offerWords } from './palette.js';
 
 const form = byId('request', HTMLFormElement);
 const prompt = byId('prompt', HTMLTextAreaElement);
@@ -62,6 +63,7 @@ function setRatio(wanted) {
 
 function drawModel() {
   const { sizes, presets, card } = model();
+  offerWords(model());
   byId('card', HTMLParagraphElement).textContent = card;
   const before = size.value;
   size.replaceChildren(
@@ -154,6 +156,7 @@ export function readDraft() {
 export function fillForm(job, isCompared) {
   if (prompt.value !== filled) return;
   prompt.value = filled = job.prompt;
+  prompt.dispatchEvent(new Event('input'));
   if (models.some(({ id }) => id === job.model) && modelChoice.value !== job.model) {
     modelChoice.value = job.model;
     drawModel();

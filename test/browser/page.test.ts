@@ -224,6 +224,30 @@ describe.skipIf(isSkipped)(titled('the page'), () => {
     await says('#alert', 'The picture is gone');
   });
 
+  test('what the model knows can be pressed; what it has not learned is marked while one writes', async () => {
+    await open();
+    await at('#prompt').fill('a purple zebra on a red background');
+    expect(await at('#mirror u').allTextContents()).toEqual(['zebra']);
+    await says('#unknown', 'Not among the words that it has learned: zebra.');
+    // the line is where the word is
+    const lines = await rig.page.evaluate(`[...document.querySelectorAll('#prompt, #mirror')].map((element) => {
+      const { paddingLeft, borderLeftWidth, font, lineHeight } = getComputedStyle(element);
+      return [paddingLeft, borderLeftWidth, font, lineHeight, element.clientWidth].join();
+    })`);
+    expect(new Set(lines as string[]).size).toBe(1);
+    await at('#ideas button').filter({ hasText: 'a fox on a pink background' }).click();
+    expect(await at('#prompt').inputValue()).toBe('a fox on a pink background');
+    expect([await at('#unknown').isVisible(), await at('#mirror u').count()]).toEqual([false, 0]);
+    await at('#prompt').fill('a');
+    await at('#vocabulary summary').click();
+    for (const word of ['red', 'apple']) await at(`#words button >> text="${word}"`).first().click();
+    expect(await at('#prompt').inputValue()).toBe('a red apple');
+    await at('#ideas button').filter({ hasText: 'Surprise me' }).click();
+    expect(await at('#mirror u').count()).toBe(0);
+    await ask(await at('#prompt').inputValue(), { seed: 1 });
+    await isDone();
+  });
+
   test('the plain model is not compared with itself', async () => {
     await open();
     await at('#compare').check();
