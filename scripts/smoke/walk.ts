@@ -135,12 +135,15 @@ async function checkHealth({ options: { service } }: Walk, signal: AbortSignal):
   return `the Worker answers at ${service.url}`;
 }
 
-type Listed = ModelFacts & { readonly presets: readonly { readonly name: string }[] };
+type Listed = ModelFacts & {
+  readonly presets: readonly { readonly name: string }[];
+  readonly alias_of?: string | null;
+};
 
 async function checkModels(walk: Walk, signal: AbortSignal): Promise<string> {
   const { service, model, prompt } = walk.options;
   const { data } = (await (await request(service, '/v1/models', { signal })).json()) as { data: readonly Listed[] };
-  const names = data.map(({ id }) => id);
+  const names = data.filter(({ alias_of }) => !alias_of).map(({ id }) => id);
   const found = model === null ? data[0] : data.find(({ id, aliases }) => id === model || aliases.includes(model));
   if (!found)
     throw new Wrong(`there is no model ${model}; there are ${names.join(', ')}`, 'Name one of them with --model.');

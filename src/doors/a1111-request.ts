@@ -15,14 +15,14 @@ const MAX_IMAGES = 10;
 export const SAMPLERS: readonly { readonly name: string; readonly aliases: readonly string[]; readonly is: Solver }[] =
   [
     { name: 'Euler', aliases: ['euler', 'k_euler'], is: 'euler' },
-    { name: 'AB2', aliases: ['ab2'], is: 'ab2' },
+    { name: 'AB2', aliases: ['ab2', 'adams-bashforth 2'], is: 'ab2' },
   ];
 
 /** Names of schedulers that mean the model's own spacing, which is the only one. */
 export const AUTOMATIC = ['automatic', ''];
 
 /** Settings of `override_settings` that mean something here. */
-const MEANT_SETTINGS = ['sd_model_checkpoint', 'samples_format', 'live_previews_enable'];
+const MEANT_SETTINGS = ['sd_model_checkpoint', 'samples_format', 'live_previews_enable', 'enable_pnginfo'];
 const FORMATS: Readonly<Record<string, ImageFormat>> = { png: 'png', jpg: 'jpeg', jpeg: 'jpeg', webp: 'webp' };
 
 /** Fields of `txt2img` that change nothing here; what is empty counts as absent. */
@@ -144,6 +144,7 @@ export function draftA1111(request: A1111Request, models: readonly ModelFacts[],
       seed: request.seed,
       solver: used.is,
       output_format: format,
+      metadata: settings.enable_pnginfo === false ? false : undefined,
       ...took,
       ...schedule,
     },

@@ -79,6 +79,8 @@ export function viewImages(request: A1111Request, jobs: readonly DoneJob[], imag
 /** A request under way: its jobs, and how far the one is that is computed now. */
 export interface UnderWay {
   readonly jobs: readonly JobView[];
+  /** the stage that it is in, and the steps of that which are done; null: none has begun */
+  readonly stage: number | null;
   readonly step: number;
   /** base64 */
   readonly picture: string | null;
@@ -88,11 +90,13 @@ export interface UnderWay {
 
 /** The answer to `progress`; null: nothing is under way. */
 export function viewUnderWay(underWay: UnderWay | null) {
-  const { jobs, step, picture, now } = underWay ?? { jobs: [], step: 0, picture: null, now: 0 };
+  const { jobs, stage, step, picture, now } = underWay ?? NOTHING;
   const at = jobs.findIndex(({ status }) => status === 'queued' || status === 'running');
   const current = jobs[at];
-  const shares = jobs.map((job) => progressOf(job, job === current ? step : 0));
-  const progress = jobs.length === 0 ? 0 : shares.reduce((sum, share) => sum + share, 0) / jobs.length;
+  // the events of a job are newer than the view of it
+  const share = current ? progressOf(stage === null ? current : { ...current, room: `stage${stage}` }, step) : 0;
+  const shares = jobs.map((job) => (job === current ? share : progressOf(job)));
+  const progress = jobs.length === 0 ? 0 : shares.reduce((sum, each) => sum + each, 0) / jobs.length;
   const seconds = now / 1000 - (jobs[0]?.created_at ?? 0);
   const steps = current ? stepsOf(current) : 0;
   return {
@@ -106,14 +110,14 @@ export function viewUnderWay(underWay: UnderWay | null) {
       job_count: jobs.length,
       job_timestamp: String(jobs[0]?.created_at ?? 0),
       job_no: Math.max(0, at),
-      sampling_step: Math.round(progressOf(current ?? DONE, step) * steps),
+      sampling_step: Math.round(share * steps),
       sampling_steps: steps,
     },
     current_image: picture,
-    textinfo: current ? `${current.room} of ${current.plan.stages.length} stages` : null,
+    textinfo: current ? `stage ${stage ?? 1} of ${current.plan.stages.length}` : null,
   };
 }
-const DONE = { status: 'done', room: 'done', plan: { stages: [] } } as unknown as JobView;
+const NOTHING: UnderWay = { jobs: [], stage: null, step: 0, picture: null, now: 0 };
 
 /** What can be asked for now, as A1111 lists checkpoints. */
 export const viewCheckpoints = (models: readonly ModelFacts[]) =>
@@ -131,6 +135,7 @@ export const viewOptions = ([first]: readonly ModelFacts[]) => ({
   sd_model_checkpoint: first?.id ?? '',
   sd_checkpoint_hash: first?.digest.replace(/^sha256:/, '') ?? '',
   samples_format: 'png',
+  enable_pnginfo: true,
   live_previews_enable: true,
   live_previews_image_format: 'png',
   show_progress_every_n_steps: 1,

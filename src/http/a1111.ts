@@ -115,9 +115,9 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const jobs = await underWay(c);
     const current = jobs.find(({ status }) => status === 'queued' || status === 'running');
     if (!current) return c.json(viewUnderWay(null), 200);
-    const { step, picture } = await lookAt(c.env, c.var.caller.account, current.id);
+    const { stage, step, picture } = await lookAt(c.env, c.var.caller.account, current.id);
     const shown = c.req.valid('query').skip_current_image ? null : (picture?.b64_json ?? null);
-    return c.json(viewUnderWay({ jobs, step, picture: shown, now: Date.now() }), 200);
+    return c.json(viewUnderWay({ jobs, stage, step, picture: shown, now: Date.now() }), 200);
   });
 
   app.openapi(interrupt, async (c) => {
@@ -144,9 +144,8 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   for (const [name, [summary, view]] of Object.entries(LISTS))
     app.openapi(getRoute(name, summary), async (c) => c.json(view((await offerFor(c)).models), 200));
-  // what is not here is no part of the OpenAPI document
-  for (const [name, none] of Object.entries(NONE))
-    app.get(`${BASE}/${name}`, speakFastAPI, readKeyFromBasic, requireKey, (c) => c.json(none, 200));
+  // what is not here is no part of the OpenAPI document, and no secret
+  for (const [name, none] of Object.entries(NONE)) app.get(`${BASE}/${name}`, (c) => c.json(none, 200));
 }
 
 /** The jobs of the newest request of the caller's key of which one is open, in its order; none where there is none. */

@@ -11,7 +11,9 @@ const SILENCE_MS = 40;
 const LOOK_MS = 3000;
 
 export interface SoFar {
-  /** steps of the stage under way */
+  /** the stage under way; null: none has begun */
+  readonly stage: number | null;
+  /** its steps that are done */
   readonly step: number;
   readonly picture: Picture | null;
 }
@@ -20,7 +22,7 @@ export interface SoFar {
 export function seen(so: SoFar, event: SeenEvent): SoFar {
   switch (event.type) {
     case 'stage':
-      return { ...so, step: 0 };
+      return { ...so, stage: event.data.stage, step: 0 };
     case 'step':
       return { ...so, step: event.data.step };
     case 'preview':
@@ -32,7 +34,7 @@ export function seen(so: SoFar, event: SeenEvent): SoFar {
 
 /** How far a job of the account is; nothing where it cannot be watched now. */
 export async function lookAt(env: Env, account: string, id: string): Promise<SoFar> {
-  let so: SoFar = { step: 0, picture: null };
+  let so: SoFar = { stage: null, step: 0, picture: null };
   const opened = await openEvents(env, id, { owner: account, after: 0, staysOn: false });
   if (opened.kind !== 'open') return so;
   const { reader } = opened;

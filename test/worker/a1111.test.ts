@@ -7,7 +7,13 @@ import type { DraftTools } from '../../src/job/plan-request.ts';
 import { FLUX, SD3, value } from '../job/requests.ts';
 import { call, KEY, openAccount, post } from './call.ts';
 
-const tools: DraftTools = { draw: () => 42, allowEngineChange: false, mayEnlarge: true, tariff: null };
+const tools: DraftTools = {
+  draw: () => 42,
+  allowEngineChange: false,
+  mayEnlarge: true,
+  metadata: true,
+  tariff: null,
+};
 const draft = (body: object, facts = FLUX) => draftA1111(a1111Body.parse({ prompt: 'a fox', ...body }), [facts], tools);
 const planned = (body: object, facts = FLUX) => value(draft(body, facts)).plan(new Map());
 const refusalOf = (body: object) => {
@@ -113,7 +119,9 @@ describe('a request', () => {
 
   test('settings name the model, the format, and whether pictures of stages are wanted', () => {
     const settings = { sd_model_checkpoint: 'flux [0123abcd]', samples_format: 'jpg', live_previews_enable: false };
-    const [job] = planned({ override_settings: { ...settings, sd_vae: 'x' } });
+    expect(planned({})[0]?.request.metadata).toBe(true);
+    const [job] = planned({ override_settings: { ...settings, enable_pnginfo: false, sd_vae: 'x' } });
+    expect(job?.request.metadata).toBeUndefined();
     expect(job?.request).toMatchObject({ model: 'flux-1-dev', format: 'jpeg', previews: { count: 0 } });
     expect(job?.plan.warnings).toEqual(['override_settings.sd_vae is ignored']);
   });
@@ -139,7 +147,11 @@ interface Progress {
   readonly state: { readonly job: string; readonly job_count: number; readonly sampling_steps: number };
   readonly current_image: string | null;
 }
-const progressOf = async (key: string): Promise<Progress> => (await call('/sdapi/v1/progress', { key })).json();
+/** Asked now and then, as tools do: in this process a loop without a pause leaves no time to the job. */
+async function progressOf(key: string): Promise<Progress> {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  return (await call('/sdapi/v1/progress', { key })).json();
+}
 const basic = (text: string) => ({ key: null, headers: { authorization: `Basic ${btoa(text)}` } });
 
 describe('over HTTP', () => {
@@ -210,7 +222,7 @@ describe('over HTTP', () => {
     expect((await call('/sdapi/v1/sd-models')).status).toBe(200);
     for (const text of [`${KEY}:`, KEY, 'a:b', ':'])
       expect((await call('/sdapi/v1/sd-models', basic(text))).status, text).toBe(401);
-    const none = await call('/sdapi/v1/loras', { key: null });
+    const none = await call('/sdapi/v1/samplers', { key: null });
     expect([none.status, await none.json()]).toEqual([401, { detail: expect.stringContaining('Send the key') }]);
     // no other door takes it there
     expect((await call('/v1/models', basic(`anyone:${KEY}`))).status).toBe(401);

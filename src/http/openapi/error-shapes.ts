@@ -17,21 +17,26 @@ export interface ErrorShape {
   readonly schema: z.ZodType;
   /** as `schema` is called in the document */
   readonly schemaName: string;
-  /** the status of a request whose fields are at fault */
-  readonly badRequest: '400' | '422';
+  /** statuses of a request that is at fault */
+  readonly badRequest: readonly ('400' | '422')[];
 }
 
-const problem = exactly<Omit<ReturnType<typeof viewProblem>, 'status'> & { readonly status: number }>()(
-  z
-    .object({
-      type: z.string().openapi({ example: 'about:blank' }),
-      title: z.string(),
-      status: z.int(),
-      detail: z.string(),
-      code: z.string(),
-      errors: z.array(z.object({ field: z.string(), value: z.unknown(), rule: z.string() })).optional(),
-    })
-    .openapi('Problem', { description: 'RFC 9457; `errors` names the fields at fault' }),
+/** A value that was not there is left out. */
+const fault = z.object({ field: z.string(), value: z.unknown().optional(), rule: z.string() });
+type ProblemBody = Omit<ReturnType<typeof viewProblem>, 'status' | 'errors'> & {
+  readonly status: number;
+  readonly errors?: readonly z.infer<typeof fault>[];
+};
+const problemFields = z.object({
+  type: z.string().openapi({ example: 'about:blank' }),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string(),
+  errors: z.array(fault).optional(),
+});
+const problem = exactly<ProblemBody>()(
+  problemFields.openapi('Problem', { description: 'RFC 9457; `errors` names the fields at fault' }),
 );
 
 const openAIError = exactly<{ readonly error: OpenAIError }>()(
@@ -50,17 +55,16 @@ const falError = z
   })
   .openapi('FalError', { description: '`detail` is a sentence, or under 422 a list of the faults' });
 
-const replicateError = z
-  .object({
-    type: z.string(),
-    title: z.string(),
-    status: z.int(),
-    detail: z.string(),
-    code: z.string(),
-    errors: z.array(z.object({ field: z.string(), value: z.unknown(), rule: z.string() })).optional(),
-    invalid_fields: z.array(z.object({ type: z.string(), field: z.string(), description: z.string() })).optional(),
-  })
-  .openapi('ReplicateError', { description: 'RFC 9457; `invalid_fields` names the fields at fault' });
+const invalidField = z.object({ type: z.string(), field: z.string(), description: z.string() });
+const replicateError = exactly<
+  ProblemBody & {
+    readonly invalid_fields?: readonly z.infer<typeof invalidField>[];
+  }
+>()(
+  problemFields
+    .extend({ invalid_fields: z.array(invalidField).optional() })
+    .openapi('ReplicateError', { description: 'RFC 9457; `invalid_fields` names the fields at fault' }),
+);
 
 const fastAPIError = z
   .object({
@@ -73,7 +77,7 @@ const OURS: ErrorShape = {
   contentType: 'application/problem+json',
   schema: problem,
   schemaName: 'Problem',
-  badRequest: '400',
+  badRequest: ['400'],
 };
 
 /** A door that is not here has its refusals without a schema; a test names it. */
@@ -85,7 +89,17 @@ const SHAPES: readonly (readonly [Speaker, ErrorShape])[] = [
       contentType: 'application/json',
       schema: openAIError,
       schemaName: 'OpenAIError',
-      badRequest: '400',
+      badRequest: ['400'],
+    },
+  ],
+  [
+    speakReplicate,
+    {
+      door: 'Replicate',
+      contentType: 'application/problem+json',
+      schema: replicateError,
+      schemaName: 'ReplicateError',
+      badRequest: ['400', '422'],
     },
   ],
   [
@@ -95,22 +109,12 @@ const SHAPES: readonly (readonly [Speaker, ErrorShape])[] = [
       contentType: 'application/json',
       schema: fastAPIError,
       schemaName: 'FastAPIError',
-      badRequest: '422',
+      badRequest: ['422'],
     },
   ],
   [
     speakFal,
-    { door: 'Fal', contentType: 'application/json', schema: falError, schemaName: 'FalError', badRequest: '422' },
-  ],
-  [
-    speakReplicate,
-    {
-      door: 'Replicate',
-      contentType: 'application/problem+json',
-      schema: replicateError,
-      schemaName: 'ReplicateError',
-      badRequest: '422',
-    },
+    { door: 'Fal', contentType: 'application/json', schema: falError, schemaName: 'FalError', badRequest: ['422'] },
   ],
 ];
 
