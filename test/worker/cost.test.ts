@@ -167,7 +167,7 @@ describe('fal’s door', () => {
     await call(`/v1/jobs/${request_id}/cancel`, { method: 'POST' });
     const result = await call(`/fal/queue/ralu/${MODEL}/requests/${request_id}`);
     const { cost } = await (await call(`/v1/jobs/${request_id}`)).json<JobView>();
-    expect([result.status, ...costOf(result)]).toEqual([409, null, cost?.usd]);
+    expect([result.status, ...costOf(result)]).toEqual([499, null, cost?.usd]);
     await result.body?.cancel();
   });
 });
@@ -225,7 +225,7 @@ describe('who cannot pay', () => {
       OPENAI,
       { error: { type: 'insufficient_quota', code: 'insufficient_credit', param: null, message: UNSEEN_DETAIL } },
     ],
-    ['fal’s', `/fal/queue/ralu/${MODEL}`, FAL, { detail: DETAIL }],
+    ['fal’s', `/fal/queue/ralu/${MODEL}`, FAL, { detail: DETAIL, message: DETAIL, error_type: 'insufficient_credit' }],
     [
       'Replicate’s',
       '/v1/predictions',
@@ -314,7 +314,11 @@ describe('the caller’s own customer', () => {
       'false',
       { error: { type: 'insufficient_quota', code: 'spend_limit' } },
     ]);
-    expect(await send(`/fal/queue/ralu/${MODEL}`, { ...FAL, user: 'ann' })).toEqual([402, 'false', { detail }]);
+    expect(await send(`/fal/queue/ralu/${MODEL}`, { ...FAL, user: 'ann' })).toEqual([
+      402,
+      'false',
+      { detail, message: detail, error_type: 'spend_limit' },
+    ]);
     expect(await send('/v1/predictions', { input: { ...APPLE, user: 'ann' } })).toMatchObject([
       402,
       'false',
