@@ -15,6 +15,8 @@ const GROUPS = {
   // these wait for processes to start and for faults to pass, more than they compute
   stacks: { maxWorkers: 4, sequence: { groupOrder: 4 } },
   crowds: { maxWorkers: 4, sequence: { groupOrder: 5 } },
+  // what the others found
+  last: { maxWorkers: 1, sequence: { groupOrder: 6 } },
 } as const;
 
 /** A project in Node: the tests of the folder of its name. */
@@ -91,6 +93,7 @@ export default defineConfig({
       },
       project('clients', 'stacks', {
         globalSetup: ['test/e2e/bundle.ts', 'test/clients/stack.ts'],
+        setupFiles: ['test/clients/record.ts'],
         testTimeout: 120_000,
         hookTimeout: 120_000,
       }),
@@ -109,6 +112,7 @@ export default defineConfig({
         testTimeout: 300_000,
         hookTimeout: 120_000,
       }),
+      project('ran', 'last'),
       project('browser', 'stacks', {
         globalSetup: ['test/e2e/bundle.ts'],
         env: ONE_THREAD,

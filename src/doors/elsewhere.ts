@@ -7,7 +7,7 @@ const IMAGES = `POST ${BASE}/images/generations draws a picture from a prompt`;
 const OTHERS = `This service draws pictures and does nothing else: ${IMAGES}.`;
 
 /** First words of addresses of OpenAI's API below its base that are not here, and what is. */
-const NOT_HERE: Readonly<Record<string, string>> = {
+export const NOT_HERE: Readonly<Record<string, string>> = {
   chat: `There is no chat here, and no image tool of one: ${IMAGES}.`,
   completions: `There is no chat here, and no image tool of one: ${IMAGES}.`,
   responses: `There are no responses here, and no image tool of one: ${IMAGES}.`,

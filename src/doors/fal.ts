@@ -1,8 +1,11 @@
 /** A request and its errors in the shapes of fal's queue, of fal.run and of fal's streams. Pure. */
+import type { CostView } from '../billing/charge.ts';
+import type { Receipt } from '../billing/receipt.ts';
 import { paidTflops } from '../billing/sum-costs.ts';
 import type { JobEvent, JobEventType } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import type { LinkedJob } from '../job/links.ts';
+import type { LogLine } from '../job/log-lines.ts';
 import { FIRST_ROOM, roomName } from '../job/story.ts';
 import type { OneRequest } from './one-request.ts';
 import { type ProblemFields, WHOLE_BODY } from './problem.ts';
@@ -35,8 +38,33 @@ const isInQueue = ({ status, queue }: Pick<OneRequest, 'status' | 'queue'>): boo
 export const isUnbegun = (request: OneRequest): boolean =>
   isInQueue(request) && request.jobs.every(({ room }) => room === roomName(FIRST_ROOM));
 
+/** The status of a request. */
+export interface FalStatus {
+  readonly request_id: string;
+  readonly status: 'IN_QUEUE' | 'IN_PROGRESS' | 'COMPLETED';
+  readonly response_url: string;
+  readonly status_url: string;
+  readonly cancel_url: string;
+  /** in the queue */
+  readonly queue_position?: number;
+  /** null: not asked for */
+  readonly logs?: readonly FalLog[] | null;
+  /** completed */
+  readonly metrics?: { readonly inference_time: number | null };
+  /** what was not as asked for; as it is submitted */
+  readonly warnings?: readonly string[];
+}
+
+interface FalLog {
+  readonly message: string;
+  readonly level: LogLine['level'];
+  readonly source: 'USER';
+  /** RFC 3339 */
+  readonly timestamp: string;
+}
+
 /** The status, at the address `base` of the request. */
-export function viewStatus(request: OneRequest, base: string, { withLogs, from = 0 }: ShownLogs) {
+export function viewStatus(request: OneRequest, base: string, { withLogs, from = 0 }: ShownLogs): FalStatus {
   const urls = { response_url: base, status_url: `${base}/status`, cancel_url: `${base}/cancel` };
   const common = {
     request_id: request.id,
@@ -45,7 +73,7 @@ export function viewStatus(request: OneRequest, base: string, { withLogs, from =
       logs: request.logs.slice(from).map(({ message, level, at }) => ({
         message,
         level,
-        source: 'USER',
+        source: 'USER' as const,
         timestamp: new Date(at).toISOString(),
       })),
     }),
@@ -89,8 +117,29 @@ export const linkAt =
   ({ links }) =>
     origin + links.image;
 
+/** The result of a request. */
+export interface FalResult {
+  readonly images: readonly {
+    readonly url: string;
+    readonly width: number;
+    readonly height: number;
+    readonly content_type: string;
+  }[];
+  /** seconds */
+  readonly timings: { readonly inference: number | null };
+  /** of the first image */
+  readonly seed: number;
+  readonly prompt: string;
+  readonly warnings: readonly string[];
+  readonly cost: CostView | null;
+  /** of the first image */
+  readonly receipt: Receipt | null;
+  /** of all images, where there are several */
+  readonly receipts?: readonly Receipt[];
+}
+
 /** The result of a finished request; null where it has none. */
-export function viewResult(request: OneRequest, urlOf: UrlOf) {
+export function viewResult(request: OneRequest, urlOf: UrlOf): FalResult | null {
   const { status, first, jobs, receipts, cost, warnings } = request;
   if (status !== 'done') return null;
   return {

@@ -55,14 +55,20 @@ export interface ImageRequest extends OtherWords {
   readonly ralu?: RaluOptions | undefined;
 }
 
+/** A field that is refused; where `values` are named, these alone. */
+interface RefusedField {
+  readonly why: string;
+  readonly values?: readonly unknown[];
+}
+
 /** Fields and values of OpenAI's specification that no model here can do, with the reason. */
-const UNSUPPORTED: Readonly<Record<string, (value: unknown) => string | null>> = {
-  background: (value) => (value === 'transparent' ? 'pictures are opaque' : null),
-  output_format: (value) => (value === 'gif' || value === 'svg' ? 'must be png, webp or jpeg' : null),
-  complexity: () => 'the models have no planning to spend more or less on',
-  frame_count: () => 'there is one frame',
-  frame_duration_ms: () => 'there is one frame',
-  svg: () => 'must be png, webp or jpeg',
+export const OPENAI_REFUSED: Readonly<Record<string, RefusedField>> = {
+  background: { values: ['transparent'], why: 'pictures are opaque' },
+  output_format: { values: ['gif', 'svg'], why: 'must be png, webp or jpeg' },
+  complexity: { why: 'the models have no planning to spend more or less on' },
+  frame_count: { why: 'there is one frame' },
+  frame_duration_ms: { why: 'there is one frame' },
+  svg: { why: 'must be png, webp or jpeg' },
 };
 
 /**
@@ -71,10 +77,9 @@ const UNSUPPORTED: Readonly<Record<string, (value: unknown) => string | null>> =
  */
 export function findUnsupported(body: unknown): Refusal | null {
   if (typeof body !== 'object' || body === null) return null;
-  for (const [field, refuse] of Object.entries(UNSUPPORTED)) {
+  for (const [field, { why, values }] of Object.entries(OPENAI_REFUSED)) {
     const value = Object.hasOwn(body, field) ? (body as Record<string, unknown>)[field] : null;
-    const rule = value === null ? null : refuse(value);
-    if (rule !== null) return { field, value, rule };
+    if (value !== null && (values === undefined || values.includes(value))) return { field, value, rule: why };
   }
   return null;
 }

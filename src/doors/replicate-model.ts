@@ -38,8 +38,57 @@ function inputOf(input: Schema, facts: ModelFacts): Schema {
   };
 }
 
+/** A version as Replicate has it. */
+export interface ModelVersion {
+  readonly id: string;
+  readonly created_at: string;
+  readonly cog_version: string;
+  /** an OpenAPI document whose `components.schemas` has `Input` and `Output` */
+  readonly openapi_schema: Schema;
+}
+
+/** A model as Replicate has it. */
+export interface ReplicateModel {
+  readonly url: string;
+  readonly owner: string;
+  readonly name: string;
+  readonly description: string;
+  readonly visibility: 'public';
+  readonly github_url: null;
+  readonly paper_url: null;
+  readonly license_url: null;
+  readonly run_count: number;
+  readonly cover_image_url: null;
+  readonly default_example: null;
+  readonly latest_version: ModelVersion;
+}
+
+/** A deployment as Replicate has it. */
+export interface Deployment {
+  readonly owner: string;
+  readonly name: string;
+  readonly current_release: {
+    readonly number: number;
+    /** `owner/name` */
+    readonly model: string;
+    readonly version: string;
+    readonly created_at: string;
+    readonly created_by: {
+      readonly type: 'organization';
+      readonly username: string;
+      readonly name: string;
+      readonly github_url: null;
+    };
+    readonly configuration: {
+      readonly hardware: string;
+      readonly min_instances: number;
+      readonly max_instances: number;
+    };
+  };
+}
+
 /** The version of a model, which is its digest. `schemas` has the fields of a prediction under `Input`. */
-export function viewVersion(facts: ModelFacts, schemas: Schemas) {
+export function viewVersion(facts: ModelFacts, schemas: Schemas): ModelVersion {
   const { Input = {}, ...others } = schemas;
   return {
     id: facts.digest,
@@ -59,7 +108,7 @@ export function viewModel(
   facts: ModelFacts,
   schemas: Schemas,
   { owner, origin }: { readonly owner: string; readonly origin: string },
-) {
+): ReplicateModel {
   return {
     url: `${origin}/v1/models/${owner}/${facts.id}`,
     owner,
@@ -77,7 +126,10 @@ export function viewModel(
 }
 
 /** A deployment, which is the model of its name: what runs it is not told. */
-export function viewDeployment(facts: ModelFacts, { owner, name }: { readonly owner: string; readonly name: string }) {
+export function viewDeployment(
+  facts: ModelFacts,
+  { owner, name }: { readonly owner: string; readonly name: string },
+): Deployment {
   return {
     owner,
     name,

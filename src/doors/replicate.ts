@@ -7,7 +7,7 @@ import { hasEnded, type JobView } from '../job/job.ts';
 import { logLines } from '../job/log-lines.ts';
 import { cut } from '../job/view.ts';
 import type { OneRequest } from './one-request.ts';
-import { type ProblemFields, viewProblem, WHOLE_BODY } from './problem.ts';
+import { type ProblemFields, viewProblem } from './problem.ts';
 
 type PredictionStatus = 'starting' | 'processing' | 'succeeded' | 'failed' | 'canceled';
 
@@ -49,14 +49,13 @@ export interface Prediction {
 }
 
 /**
- * An error as Replicate's clients read it: problem details, 422 with `invalid_fields` where fields of the request are
- * at fault.
+ * An error as Replicate's clients read it: problem details, 422 with `invalid_fields` where the request or fields of it
+ * are at fault.
  */
 export function viewError(fields: ProblemFields) {
-  const { code, errors = [] } = fields;
-  const isInvalid = fields.status === 400 && errors.some(({ field }) => field !== WHOLE_BODY);
+  const { code, errors } = fields;
   const body = viewProblem(fields);
-  if (!isInvalid) return { status: fields.status, body };
+  if (fields.status !== 400 || !errors) return { status: fields.status, body };
   const invalid_fields = errors.map(({ field, rule }) => ({ type: code, field, description: rule }));
   return { status: 422 as const, body: { ...body, title: 'Input validation failed', status: 422, invalid_fields } };
 }

@@ -23,7 +23,7 @@ const SEND_KEY = 'Send the key as "Authorization: Bearer KEY".';
 /** Longest wait for what an account says of a key. */
 const ACCOUNT_MS = 10_000;
 
-/** The key in the header of every door; fal's clients say `Key` for `Bearer`, Replicate's older ones `Token`. */
+/** The key in the header that every door takes; fal's clients say `Key`, Replicate's older ones `Token`. */
 const bearer = (c: Context<AppEnv>): string | undefined =>
   /^(?:Bearer|Key|Token) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
 

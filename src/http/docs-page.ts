@@ -21,6 +21,12 @@ export interface Schema {
   readonly default?: unknown;
 }
 
+interface Answer {
+  readonly $ref?: string;
+  readonly description?: string;
+  readonly content?: Readonly<Record<string, { readonly schema?: Schema }>>;
+}
+
 interface Operation {
   readonly summary?: string;
   readonly parameters?: readonly {
@@ -34,18 +40,16 @@ interface Operation {
     readonly description?: string;
     readonly content: Readonly<Record<string, { readonly schema?: Schema }>>;
   };
-  readonly responses: Readonly<
-    Record<
-      string,
-      { readonly description: string; readonly content?: Readonly<Record<string, { readonly schema?: Schema }>> }
-    >
-  >;
+  readonly responses: Readonly<Record<string, Answer>>;
 }
 
 export interface ApiDocument {
   readonly info: { readonly title: string; readonly description?: string };
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-  readonly components?: { readonly schemas?: Readonly<Record<string, Schema>> };
+  readonly components?: {
+    readonly schemas?: Readonly<Record<string, Schema>>;
+    readonly responses?: Readonly<Record<string, Answer>>;
+  };
 }
 
 const STYLE = `
@@ -115,6 +119,12 @@ const fieldsOf = ({ properties = {}, required = [] }: Schema): readonly Field[] 
     description: schema.description ?? '',
   }));
 
+/** What an answer means, and what it looks like. */
+function answer({ description = '', content = {} }: Answer): Html {
+  const { $ref } = Object.values(content)[0]?.schema ?? {};
+  return html`${description}${$ref ? html` (<a href="#${nameOf($ref)}"><code>${nameOf($ref)}</code></a>)` : ''}`;
+}
+
 function operation(
   path: string,
   method: string,
@@ -135,10 +145,8 @@ function operation(
     <p>${summary}</p>
     ${requestBody?.description ? html`<p>${requestBody.description}</p>` : ''}
     ${table([...given, ...(body ? fieldsOf(body) : [])])}
-    <ul>${Object.entries(responses).map(([status, { description, content = {} }]) => {
-      const schema = Object.values(content)[0]?.schema;
-      return html`<li><code>${status}</code> ${description}${schema?.$ref ? html` (<a href="#${nameOf(schema.$ref)}"><code>${nameOf(schema.$ref)}</code></a>)` : ''}</li>`;
-    })}</ul>
+    <ul>${Object.entries(responses).map(([status, each]) => (each.$ref ? '' : html`<li><code>${status}</code> ${answer(each)}</li>`))}</ul>
+    <p>${Object.entries(responses).map(([status, { $ref }]) => ($ref ? html`<a href="#${nameOf($ref)}"><code>${status}</code></a> ` : ''))}</p>
   </section>`;
 }
 
@@ -153,6 +161,8 @@ export function renderDocs({ info, paths, components }: ApiDocument): Html {
       <h1>${info.title}: API reference</h1>
       <p>${info.description ?? ''} The same as <a href="openapi.json">OpenAPI 3.1</a>.</p>
       ${Object.entries(paths).map(([path, methods]) => Object.entries(methods).map(([method, each]) => operation(path, method, each, schemas)))}
+      <h1>Refusals</h1>
+      ${Object.entries(components?.responses ?? {}).map(([name, each]) => html`<section id="${name}"><h2><code>${name}</code></h2><p>${answer(each)}</p></section>`)}
       <h1>Schemas</h1>
       ${Object.entries(schemas).map(([name, schema]) => html`<section id="${name}"><h2><code>${name}</code></h2><p>${schema.description ?? ''}</p>${table(fieldsOf(schema))}</section>`)}
     </main>

@@ -7,12 +7,13 @@ import { prefixOf } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { PlannedJob } from '../job/plan-request.ts';
 import { jobPath, summarize, viewQuote } from '../job/view.ts';
-import { type ImageFormat, imageFormat } from '../stage/contract.ts';
+import type { ImageFormat } from '../stage/contract.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callJob, callObject } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
 import { streamJob, waitForJob } from './follow.ts';
+import { IMAGE_CONTENT } from './image-content.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { draftBody, draftTools, jobBody } from './job-request.ts';
 import { offerFor } from './models.ts';
@@ -40,11 +41,6 @@ const jobResponse = (description: string) => ({ description, content: { 'applica
 const token = z.object({
   token: z.string().optional().openapi({ description: 'instead of a key: from the links of the job' }),
 });
-
-const bytes = z.string().openapi({ format: 'binary' });
-const imageContent = Object.fromEntries(
-  imageFormat.options.map((format) => [`image/${format}`, { schema: bytes }]),
-) as Record<`image/${ImageFormat}`, { schema: typeof bytes }>;
 
 const createJob = createRoute({
   operationId: 'createJob',
@@ -148,10 +144,14 @@ const getImage = createRoute({
   method: 'get',
   path: '/v1/jobs/{id}/image',
   summary: 'The finished image',
-  request: { params: idParam, query: token },
+  request: {
+    params: idParam,
+    query: token,
+    headers: z.object({ range: z.string().optional().openapi({ example: 'bytes=0-1023' }) }),
+  },
   responses: {
-    200: { description: 'Encoded image', content: imageContent },
-    206: { description: 'The part of it that Range names', content: imageContent },
+    200: { description: 'Encoded image', content: IMAGE_CONTENT },
+    206: { description: 'The part of it that Range names', content: IMAGE_CONTENT },
     304: { description: 'If-None-Match or If-Modified-Since says that the caller has it' },
     409: { description: 'There is no image, or none yet' },
     412: { description: 'If-Match or If-Unmodified-Since asks for another' },

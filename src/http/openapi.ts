@@ -30,6 +30,12 @@ export function routeOpenAPI(app: OpenAPIHono<AppEnv>): void {
   scheme('key', 'A key of an account; accounts are opened with the admin key.');
   scheme('adminKey', 'The admin key of the deployment.');
   scheme('metricsToken', 'The token that opens the metrics.');
+  registry.registerComponent('securitySchemes', 'azureKey', {
+    type: 'apiKey',
+    in: 'header',
+    name: 'api-key',
+    description: 'The same key, where Azure’s clients put it.',
+  });
   for (const { schema, schemaName } of ALL_SHAPES) registry.register(schemaName, schema);
   // made when it is first asked for: routes do not change
   let made: ApiDocument | null = null;

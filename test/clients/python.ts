@@ -7,11 +7,13 @@
  *   });
  */
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Service } from '../../scripts/generate/client.ts';
+import { noteRun } from './note-run.ts';
 
 const run = promisify(execFile);
 const { RALU_CLIENTS_PYTHON, PATH = '' } = process.env;
@@ -44,6 +46,7 @@ export async function runPython(
   { args = [], env = {}, timeoutMs = PYTHON_MS, cwd }: Options = {},
 ): Promise<string> {
   if (RALU_CLIENTS_PYTHON === undefined) throw new RangeError('RALU_CLIENTS_PYTHON names no Python');
+  noteRun(modulesOf(args));
   const home = await mkdtemp(join(tmpdir(), 'ralu-python-'));
   const bin = dirname(RALU_CLIENTS_PYTHON);
   try {
@@ -72,6 +75,13 @@ export async function runPython(
   } finally {
     await rm(home, { recursive: true, force: true });
   }
+}
+
+/** The modules that a call of Python runs: the one after `-m`, or those that the script imports. */
+function modulesOf([first = '', second = '']: readonly string[]): readonly string[] {
+  if (first === '-m') return [second];
+  const source = readFileSync(first, 'utf8');
+  return [...source.matchAll(/^\s*(?:from|import) (\w+)/gm)].map(([, name]) => name as string);
 }
 
 /** What a script of test/clients/python said: the object of each line. Rejects as `runPython` does. */

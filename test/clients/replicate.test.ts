@@ -114,7 +114,7 @@ describe('a whole client sequence', () => {
     expect(input).toMatchObject({ width: 256, height: 128, output_format: 'jpeg' });
     expect(warnings).toEqual([
       'aspect_ratio 16:9: the picture has 256x128, the nearest that the model makes',
-      'megapixels 1: the picture has 0.031 (256x128), the nearest that the model makes',
+      'megapixels 1: the picture has 0.031 megapixels (256x128), the nearest that the model makes',
       expect.stringMatching(/^guidance is ignored: model \S+ has no guidance$/),
       'go_fast is ignored: the preset decides how much is computed',
       'prompt_strength is ignored: there is no picture to begin with',

@@ -2,14 +2,15 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import { getJob } from '../../scripts/generate/client.ts';
 import { startWatchedJob } from '../e2e/rig.ts';
-import { openDoor } from './doors.ts';
 import { NO_PYTHON, runPython } from './python.ts';
 
 /** Requests of an operation. */
-const MAX_EXAMPLES = 6;
+const MAX_EXAMPLES = 4;
+/** What its jobs may have: a longer one would keep the stage server from the other tests. */
+const LIMITS = { images_per_minute: 6000, concurrent_jobs: 20, steps_per_image: 40 };
 
 const CHECKS = [
   'not_a_server_error',
@@ -52,9 +53,22 @@ include-method = ["DELETE", "POST", "PUT"]
 parameters = { "path.id" = "${doomed}" }
 `;
 
+/** An account that pays afterwards: its id, and a key. */
+async function openAccount(url: string, adminKey: string): Promise<{ readonly id: string; readonly key: string }> {
+  const response = await fetch(`${url}/v1/accounts`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'schemathesis', limits: LIMITS, billing: { mode: 'postpaid' } }),
+  });
+  const { account, key } = (await response.json()) as { account: { id: string }; key: { key: string } };
+  return { id: account.id, key: key.key };
+}
+
 describe.skipIf(NO_PYTHON)('schemathesis, where RALU_CLIENTS_PYTHON names a Python that has it', () => {
   test('finds no status, type or body that the document does not have, and no 5xx', async () => {
-    const { service, adminKey } = await openDoor();
+    const { url, adminKey } = inject('clientsStack');
+    const [caller, victim] = await Promise.all([openAccount(url, adminKey), openAccount(url, adminKey)]);
+    const service = { url, key: caller.key };
     const [job, doomed] = await Promise.all(
       [1, 2].map(async () => {
         const { id, events } = await startWatchedJob(service, { prompt: 'a red apple' });
@@ -63,13 +77,18 @@ describe.skipIf(NO_PYTHON)('schemathesis, where RALU_CLIENTS_PYTHON names a Pyth
       }),
     );
     const { model } = await getJob(service, job as string);
-    const victim = await openDoor();
-    const account = `acct_${victim.service.key.slice(10, 26)}`;
     const cwd = await mkdtemp(join(tmpdir(), 'ralu-schemathesis-'));
     try {
       await writeFile(
         join(cwd, 'schemathesis.toml'),
-        configuration({ key: service.key, adminKey, account, job: job as string, doomed: doomed as string, model }),
+        configuration({
+          key: service.key,
+          adminKey,
+          account: victim.id,
+          job: job as string,
+          doomed: doomed as string,
+          model,
+        }),
       );
       const args = ['-m', 'schemathesis.cli', 'run', `${service.url}/openapi.json`];
       const options = {

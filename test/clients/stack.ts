@@ -6,6 +6,8 @@ import type { TestProject } from 'vitest/node';
 import { startStack } from '../../scripts/local/stack.ts';
 import { startPacedServer } from '../contract/paced-server.ts';
 
+import { RECORDS } from './records.ts';
+
 declare module 'vitest' {
   interface ProvidedContext {
     clientsStack: { readonly url: string; readonly adminKey: string };
@@ -13,6 +15,8 @@ declare module 'vitest' {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  // of this run alone
+  await rm(RECORDS, { recursive: true, force: true });
   const folder = await mkdtemp(join(tmpdir(), 'ralu-clients-'));
   const stage = await startPacedServer();
   const stack = await startStack({ persistTo: folder, stage, bundle: project.getProvidedContext().bundle });

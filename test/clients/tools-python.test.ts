@@ -1,4 +1,4 @@
-/** Tools in Python that draw with OpenAI's client, and other services' clients in Python, against the running stack. */
+/** Tools in Python that draw with OpenAI’s clients, and clients in Python for other services, on the running stack. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Door, openDoor } from './doors.ts';
 import { NO_PYTHON, runScript } from './python.ts';

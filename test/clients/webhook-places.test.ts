@@ -86,10 +86,10 @@ test('a webhook of every door names the deployment’s own address, whatever Hos
     const [job, prediction, completion] = bodies.map((text) => JSON.parse(text));
     const { id, links, urls } = job.data;
     expect(urls.get).toBe(`/api/ralu/v1/jobs/${id}`);
-    expect(links.image).toContain(`/api/ralu/v1/jobs/${id}/image?token=`);
+    expect(links.image).toContain(`/api/ralu/v1/jobs/${id}/image.png?token=`);
     expect(prediction.urls.get).toBe(`${base}/v1/predictions/${prediction.id}`);
-    expect(prediction.output[0]).toContain(`${base}/v1/jobs/${prediction.id}/image?token=`);
-    expect(completion.payload.images[0].url).toContain(`${base}/v1/jobs/${completion.request_id}/image?token=`);
+    expect(prediction.output[0]).toContain(`${base}/v1/jobs/${prediction.id}/image.png?token=`);
+    expect(completion.payload.images[0].url).toContain(`${base}/v1/jobs/${completion.request_id}/image.png?token=`);
     const picture = await fetch(new URL(links.image, url));
     expect(picture.status).toBe(200);
     await picture.body?.cancel();

@@ -202,24 +202,20 @@ describe('the place in a stream of Replicate’s', () => {
 describe('a refusal of Replicate’s', () => {
   const problem = { status: 400, code: 'invalid_request', detail: 'size: got 1; must be 2' } as const;
 
-  test('of fields is a 422 that lists them, of a body that is none a 400', () => {
-    const fault = { field: 'input.size', value: 1, rule: 'must be 2' };
-    expect(viewError({ ...problem, errors: [fault] })).toMatchObject({
-      status: 422,
-      body: {
+  test('of fields, or of the whole body, is a 422 that lists them; any other is as it is', () => {
+    for (const field of ['input.size', '(body)'])
+      expect(viewError({ ...problem, errors: [{ field, value: 1, rule: 'must be 2' }] })).toMatchObject({
         status: 422,
-        title: 'Input validation failed',
-        detail: problem.detail,
-        invalid_fields: [{ type: 'invalid_request', field: 'input.size', description: 'must be 2' }],
-      },
-    });
-    const whole = viewError({ ...problem, errors: [{ ...fault, field: '(body)' }] });
-    expect([whole.status, whole.body]).toMatchObject([400, { status: 400 }]);
-    expect(whole.body).not.toHaveProperty('invalid_fields');
-    expect(viewError({ status: 404, code: 'x', detail: 'None.' }).body).toMatchObject({
-      title: 'Not found',
-      status: 404,
-    });
+        body: {
+          status: 422,
+          title: 'Input validation failed',
+          detail: problem.detail,
+          invalid_fields: [{ type: 'invalid_request', field, description: 'must be 2' }],
+        },
+      });
+    const { status, body } = viewError({ status: 404, code: 'x', detail: 'None.' });
+    expect([status, body]).toMatchObject([404, { title: 'Not found', status: 404 }]);
+    expect(body).not.toHaveProperty('invalid_fields');
   });
 });
 
@@ -232,14 +228,15 @@ describe('a model of Replicate’s', () => {
   test('has the model’s presets and range of guidance in the schema of its input', () => {
     const { openapi_schema, id } = viewVersion(FLUX, schemas);
     expect(id).toBe('sha256:flux');
-    const { Input, Output, TemporalCache } = openapi_schema.components.schemas as Record<string, object>;
+    const { components } = openapi_schema as { components: { schemas: Record<string, object> } };
+    const { Input, Output, TemporalCache } = components.schemas;
     expect(TemporalCache).toBe(schemas.TemporalCache);
     expect(Output).toMatchObject({ type: 'array' });
     expect(Input).toMatchObject({
       properties: { preset: { enum: expect.arrayContaining(['plain', '7x']) }, guidance: { minimum: 1, default: 3.5 } },
     });
-    expect(viewVersion(SMALL, schemas).openapi_schema.components.schemas).not.toHaveProperty(
-      'Input.properties.guidance',
+    expect(viewVersion(SMALL, schemas).openapi_schema).not.toHaveProperty(
+      'components.schemas.Input.properties.guidance',
     );
   });
 

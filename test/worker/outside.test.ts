@@ -149,6 +149,10 @@ describe('a wrong place for events or for Stripe', () => {
   test('of few words is one of them, or empty', () => {
     expect([of({ ENLARGE: 'aliases' }), of({ ENLARGE: 'off' }), of({ ENLARGE: '' })]).toEqual([null, null, null]);
     expect(of({ ENLARGE: 'on' })).toBe('The ENLARGE of this deployment must be aliases or off.');
+    expect([of({ METADATA: 'off' }), of({ METADATA: 'yes' })]).toEqual([
+      null,
+      'The METADATA of this deployment must be on or off.',
+    ]);
   });
 
   test('is two of them', () => {

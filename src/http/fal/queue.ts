@@ -57,7 +57,12 @@ const getResult = createRoute({
   summary: 'The result',
   middleware: [speakFal, requireKey] as const,
   request: { params: paramsOf(['id']) },
-  responses: { 200: falResult('The result') },
+  responses: {
+    200: falResult('The result'),
+    400: { description: 'It is still in progress' },
+    499: { description: 'It was cancelled' },
+    500: { description: 'It failed: `error_type` says why' },
+  },
 });
 const cancel = createRoute({
   method: 'put',

@@ -1,6 +1,6 @@
 /** The result of a request, with its pictures as links or as data. */
 import type { Context } from 'hono';
-import { linkAt, type UrlOf, viewResult, whyNoResult } from '../../doors/fal.ts';
+import { type FalResult, linkAt, type UrlOf, viewResult, whyNoResult } from '../../doors/fal.ts';
 import type { OneRequest } from '../../doors/one-request.ts';
 import type { AppEnv } from '../env.ts';
 import { imageBase64 } from '../openai/image-bytes.ts';
@@ -9,10 +9,7 @@ import { publicBase } from '../public-address.ts';
 import { requestHeaders } from './start.ts';
 
 /** The result. Throws the Problem of a request that has none, and what `imageBytes` throws. */
-export async function resultOf(
-  c: Context<AppEnv>,
-  request: OneRequest,
-): Promise<NonNullable<ReturnType<typeof viewResult>>> {
+export async function resultOf(c: Context<AppEnv>, request: OneRequest): Promise<FalResult> {
   const result = viewResult(
     request,
     request.isInline ? await dataOf(c, request) : linkAt(publicBase(c.env, c.req.url)),

@@ -34,7 +34,7 @@ const runAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
     summary: 'Run a request and wait for its result',
     middleware: [speakFal, requireKey, limitBody, requireJson] as const,
     request: { ...falRequest, params: paramsOf(parts) },
-    responses: { 200: falResult('The result'), ...NOT_STARTED },
+    responses: { 200: falResult('The result'), ...NOT_STARTED, 499: { description: 'It was cancelled' } },
   });
 const streamAt = ({ below, parts }: (typeof APP_PATHS)[number]) =>
   createRoute({

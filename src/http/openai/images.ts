@@ -20,13 +20,14 @@ import { badField, Problem } from '../problem.ts';
 import { rateHeaders } from '../refuse-start.ts';
 import { limitBody, requireJson } from '../request-body.ts';
 import { type EventWriter, sendEvents } from '../send-events.ts';
-import { digestOf, idempotencyOf, NOT_PAID, startJobs } from '../start-jobs.ts';
+import { digestOf, idempotencyOf, startJobs } from '../start-jobs.ts';
 import { answerOf, finished } from './finished.ts';
 import { imageBody } from './image-body.ts';
 import { imageBytes } from './image-bytes.ts';
 import { writeImageEvents } from './image-events.ts';
 import { answerLater, notYet, patienceOf, routeTasks } from './later.ts';
 import { AZURE, type Door, OPENAI, refuseUnsupported } from './speak.ts';
+import { drawn } from './views.ts';
 
 /** Which requests count as the same for an idempotency key: the address does not matter. */
 const SURFACE = '/v1/images/generations';
@@ -49,25 +50,7 @@ const drawRoute = <P extends string>(path: P, { speaks }: Door, parts: Readonly<
       }),
       body: foreignContent(imageBody),
     },
-    responses: {
-      200: {
-        description: 'The images; with stream their stages as server-sent events; with Accept: image/* the bytes',
-        content: {
-          'application/json': {
-            schema: z
-              .object({
-                created: z.int(),
-                data: z.array(z.object({ b64_json: z.string().optional(), url: z.string().optional() })),
-              })
-              .openapi('ImageAnswer'),
-          },
-        },
-      },
-      202: { description: 'With Prefer: respond-async: the task, whose address is in Location' },
-      400: { description: 'A field that is not there, not supported or not valid' },
-      402: NOT_PAID,
-      429: { description: 'Too many images a minute, or jobs at once' },
-    },
+    responses: drawn,
   });
 
 /**

@@ -19,6 +19,7 @@ import { anyWord } from '../spellings.ts';
 import { answerOf } from './finished.ts';
 import { MAX_IMAGES } from './image-body.ts';
 import type { Door } from './speak.ts';
+import { oneTask } from './views.ts';
 
 const BETWEEN = ',';
 
@@ -80,24 +81,7 @@ const taskRoute = <S extends string>(surface: S, { speaks }: Door) =>
       query: z.object({ response_format: anyWord(['b64_json', 'url'], { base64: 'b64_json' }) }),
     },
     responses: {
-      200: {
-        description: 'The task; with status completed the fields of the images’ answer',
-        content: {
-          'application/json': {
-            schema: z
-              .object({
-                id: z.string(),
-                task_id: z.string(),
-                object: z.literal('image.generation'),
-                status: z.enum(['queued', 'in_progress', 'completed', 'failed', 'cancelled']),
-                progress: z.int().openapi({ description: 'percent' }),
-                created: z.int(),
-                data: z.array(z.object({ b64_json: z.string().optional(), url: z.string().optional() })),
-              })
-              .openapi('ImageTask'),
-          },
-        },
-      },
+      200: oneTask('The task; with status completed the fields of the images’ answer'),
       404: { description: 'There is no such task, or it has expired' },
     },
   });

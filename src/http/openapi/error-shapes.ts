@@ -4,6 +4,7 @@ import type { OpenAIError } from '../../doors/openai.ts';
 import type { viewProblem } from '../../doors/problem.ts';
 import { speakFal } from '../fal/speak.ts';
 import { speakOpenAI } from '../openai/speak.ts';
+import { speakReplicate } from '../replicate/speak.ts';
 import { exactly } from '../schema-fields.ts';
 import { speakFastAPI } from '../speak-fastapi.ts';
 import type { Speaker } from '../speakers.ts';
@@ -16,21 +17,26 @@ export interface ErrorShape {
   readonly schema: z.ZodType;
   /** as `schema` is called in the document */
   readonly schemaName: string;
-  /** the status of a request whose fields are at fault */
-  readonly badRequest: '400' | '422';
+  /** statuses of a request that is at fault */
+  readonly badRequest: readonly ('400' | '422')[];
 }
 
-const problem = exactly<Omit<ReturnType<typeof viewProblem>, 'status'> & { readonly status: number }>()(
-  z
-    .object({
-      type: z.string().openapi({ example: 'about:blank' }),
-      title: z.string(),
-      status: z.int(),
-      detail: z.string(),
-      code: z.string(),
-      errors: z.array(z.object({ field: z.string(), value: z.unknown(), rule: z.string() })).optional(),
-    })
-    .openapi('Problem', { description: 'RFC 9457; `errors` names the fields at fault' }),
+/** A value that was not there is left out. */
+const fault = z.object({ field: z.string(), value: z.unknown().optional(), rule: z.string() });
+type ProblemBody = Omit<ReturnType<typeof viewProblem>, 'status' | 'errors'> & {
+  readonly status: number;
+  readonly errors?: readonly z.infer<typeof fault>[];
+};
+const problemFields = z.object({
+  type: z.string().openapi({ example: 'about:blank' }),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string(),
+  errors: z.array(fault).optional(),
+});
+const problem = exactly<ProblemBody>()(
+  problemFields.openapi('Problem', { description: 'RFC 9457; `errors` names the fields at fault' }),
 );
 
 const openAIError = exactly<{ readonly error: OpenAIError }>()(
@@ -44,8 +50,21 @@ const openAIError = exactly<{ readonly error: OpenAIError }>()(
 const falError = z
   .object({
     detail: z.union([z.string(), z.array(z.object({ loc: z.array(z.string()), msg: z.string(), type: z.string() }))]),
+    message: z.string(),
+    error_type: z.string().optional(),
   })
-  .openapi('FalError');
+  .openapi('FalError', { description: '`detail` is a sentence, or under 422 a list of the faults' });
+
+const invalidField = z.object({ type: z.string(), field: z.string(), description: z.string() });
+const replicateError = exactly<
+  ProblemBody & {
+    readonly invalid_fields?: readonly z.infer<typeof invalidField>[];
+  }
+>()(
+  problemFields
+    .extend({ invalid_fields: z.array(invalidField).optional() })
+    .openapi('ReplicateError', { description: 'RFC 9457; `invalid_fields` names the fields at fault' }),
+);
 
 const fastAPIError = z
   .object({
@@ -58,7 +77,7 @@ const OURS: ErrorShape = {
   contentType: 'application/problem+json',
   schema: problem,
   schemaName: 'Problem',
-  badRequest: '400',
+  badRequest: ['400'],
 };
 
 /** A door that is not here has its refusals without a schema; a test names it. */
@@ -70,7 +89,17 @@ const SHAPES: readonly (readonly [Speaker, ErrorShape])[] = [
       contentType: 'application/json',
       schema: openAIError,
       schemaName: 'OpenAIError',
-      badRequest: '400',
+      badRequest: ['400'],
+    },
+  ],
+  [
+    speakReplicate,
+    {
+      door: 'Replicate',
+      contentType: 'application/problem+json',
+      schema: replicateError,
+      schemaName: 'ReplicateError',
+      badRequest: ['400', '422'],
     },
   ],
   [
@@ -80,12 +109,12 @@ const SHAPES: readonly (readonly [Speaker, ErrorShape])[] = [
       contentType: 'application/json',
       schema: fastAPIError,
       schemaName: 'FastAPIError',
-      badRequest: '422',
+      badRequest: ['422'],
     },
   ],
   [
     speakFal,
-    { door: 'Fal', contentType: 'application/json', schema: falError, schemaName: 'FalError', badRequest: '422' },
+    { door: 'Fal', contentType: 'application/json', schema: falError, schemaName: 'FalError', badRequest: ['422'] },
   ],
 ];
 

@@ -4,6 +4,7 @@
  * what is its own: an answer that is fine, a 404 or 409 with a meaning of its own. Pure.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { ProblemFields } from '../../doors/problem.ts';
 import { NEEDS, type Need, startsJobs } from '../needs.ts';
 import type { ErrorShape } from './error-shapes.ts';
 
@@ -41,19 +42,22 @@ const REFUSALS = {
   412: { name: 'PreconditionFailed', description: 'A condition in the headers does not hold' },
   413: { name: 'BodyTooLarge', description: 'The body has more bytes than any request of ours' },
   415: { name: 'UnsupportedMediaType', description: 'The body is not JSON' },
+  416: { name: 'RangeNotSatisfiable', description: 'Range names nothing of it' },
   422: { name: 'Unprocessable', description: 'The Idempotency-Key came with another request' },
   429: {
     name: 'TooManyRequests',
     description: 'Too many images a minute, jobs at once, questions, or tries without a valid key',
     headers: ['retry-after', 'retry-after-ms'],
   },
+  499: { name: 'Cancelled', description: 'The request was cancelled' },
   500: { name: 'InternalError', description: 'Something went wrong here; the request id names it' },
   503: {
     name: 'Unavailable',
     description: 'No stage server, or something behind the service does not answer; try again',
     headers: ['retry-after', 'retry-after-ms'],
   },
-} as const satisfies Readonly<Record<number, Refusal>>;
+  504: { name: 'NotInTime', description: 'It did not start, or end, in time' },
+} as const satisfies Readonly<Record<ProblemFields['status'], Refusal>>;
 type Status = `${keyof typeof REFUSALS}`;
 
 const HEADERS = {
@@ -100,10 +104,8 @@ function refusalsOf(
   { requestBody, parameters = [] }: Operation,
 ): readonly Status[] {
   const inputs = parameters.map((each) => ('in' in each ? each.in : 'query'));
-  const badRequest: Status = shape?.badRequest ?? '400';
   const isScoped = need !== undefined && !['any', 'deployment', 'metrics'].includes(need);
   const has: Readonly<Partial<Record<Status, boolean>>> = {
-    [badRequest]: requestBody !== undefined || inputs.some((place) => place === 'query' || place === 'header'),
     401: need !== undefined,
     403: isScoped,
     404: inputs.includes('path'),
@@ -115,8 +117,10 @@ function refusalsOf(
   };
   const ofStarts: readonly Status[] =
     need === 'generate' && startsJobs(method, path) ? ['402', '404', '409', '422'] : [];
+  const isRead = requestBody !== undefined || inputs.some((place) => place === 'query' || place === 'header');
+  const badRequest: readonly Status[] = isRead ? (shape?.badRequest ?? ['400']) : [];
   const found = (Object.keys(has) as Status[]).filter((status) => has[status]);
-  return [...new Set([...found, ...ofStarts])].toSorted();
+  return [...new Set([...badRequest, ...found, ...ofStarts])].toSorted();
 }
 
 const headersOf = (names: readonly HeaderName[]): NonNullable<Extract<Response, { headers?: unknown }>['headers']> =>
@@ -177,7 +181,7 @@ const operationIdOf = (method: string, path: string): string =>
 const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
 
 /** Who may come: whoever has a key; and with a link nobody needs one. */
-function securityOf(need: Need | undefined): NonNullable<Operation['security']> {
+function securityOf(need: Need | undefined, path: string): NonNullable<Operation['security']> {
   switch (need) {
     case undefined:
       return [];
@@ -188,7 +192,7 @@ function securityOf(need: Need | undefined): NonNullable<Operation['security']> 
     case 'metrics':
       return [{ adminKey: [] }, { metricsToken: [] }];
     default:
-      return [{ key: [] }];
+      return path.startsWith('/openai/') ? [{ key: [] }, { azureKey: [] }] : [{ key: [] }];
   }
 }
 
@@ -216,7 +220,7 @@ export function completed(
           {
             operationId: operationIdOf(method, path),
             ...operation,
-            security: securityOf(need),
+            security: securityOf(need, path),
             responses: responsesOf(route, operation),
           },
         ] as const,
@@ -224,10 +228,13 @@ export function completed(
     });
     return [path, { ...item, ...Object.fromEntries(operations) }] as const;
   });
+  const shared = shapes.flatMap((shape) =>
+    (Object.keys(REFUSALS) as Status[]).map((status) => [nameOf(status, shape), refusal(status, shape)] as const),
+  );
+  // those that no route has are left out
+  const told = JSON.stringify(paths);
   const responses: Components['responses'] = Object.fromEntries(
-    shapes.flatMap((shape) =>
-      (Object.keys(REFUSALS) as Status[]).map((status) => [nameOf(status, shape), refusal(status, shape)] as const),
-    ),
+    shared.filter(([name]) => told.includes(`"#/components/responses/${name}"`)),
   );
   const headers: Components['headers'] = Object.fromEntries(
     Object.entries(HEADERS).map(([name, description]) => [name, { description, schema: { type: 'string' as const } }]),

@@ -43,7 +43,9 @@ const batch = exactly<Batch>()(
     .openapi('Batch', { description: 'the jobs of one request of a door whose requests have one id' }),
 );
 
-const enlargedOrNull = orNull(enlarged).openapi({ description: 'null: the picture has the size that was computed' });
+export const enlargedOrNull = orNull(enlarged).openapi({
+  description: 'null: the picture has the size that was computed',
+});
 
 const asked = {
   model: z.string(),

@@ -1,4 +1,4 @@
-"""Draws a picture with the client that openapi-python-client makes: the package `ralu_client`, in the first argument."""
+"""Draws a picture with the client that openapi-python-client makes: the package `ralu_client` in the folder given."""
 
 import sys
 
@@ -6,9 +6,9 @@ from say import KEY, URL, say
 
 sys.path.insert(0, sys.argv[1])
 
-from ralu_client import AuthenticatedClient  # noqa: E402
-from ralu_client.api.default import create_job, get_job, get_job_image  # noqa: E402
-from ralu_client.models import Job, JobRequest, Problem  # noqa: E402
+from ralu_client import AuthenticatedClient
+from ralu_client.api.default import create_job, get_job, get_job_image
+from ralu_client.models import Job, JobRequest, Problem
 
 client = AuthenticatedClient(base_url=URL, token=KEY)
 
