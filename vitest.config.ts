@@ -52,6 +52,7 @@ export default defineConfig({
       project('fleet', 'pure', { exclude: ['test/fleet/crowd/**'] }),
       project('job', 'pure'),
       project('doors', 'pure'),
+      project('page', 'pure'),
       project('scripts', 'pure'),
       // the objects' own classes run in Node there
       project('billing', 'pure', {

@@ -2,11 +2,11 @@
  * The request form: filled from what the models say of themselves.
  *
  * @import { ListedModel, Preset } from './service.js'
- * @import { ImageRequest } from './snippets.js'
  * @import { JobView } from '../src/job/job.ts'
  */
 import { byId, element } from './element.js';
 import { counted } from './figures.js';
+import { offerWords } from './palette.js';
 
 const form = byId('request', HTMLFormElement);
 const prompt = byId('prompt', HTMLTextAreaElement);
@@ -19,6 +19,13 @@ const seed = byId('seed', HTMLInputElement);
 const compare = byId('compare', HTMLInputElement);
 
 const PLAIN = 'plain';
+const MAX_PROMPT = 32_000;
+const MAX_SEED = 2 ** 32 - 1;
+
+/** what the page put into the prompt last: where it differs, somebody is writing */
+let filled = prompt.value;
+/** the share that is asked for; null: the preset's own @type {number | null} */
+let share = null;
 
 /** @type {readonly ListedModel[]} */
 let models = [];
@@ -36,19 +43,27 @@ function drawRatio() {
   ratio.disabled = own === null;
   const [width = 0, height = 0] = size.value.split('x').map(Number);
   const lowTokens = (width / model().token_pixels / 2) * (height / model().token_pixels / 2);
-  const share = Number(ratio.value);
+  const shown = share ?? own ?? 0;
   ratioShown.textContent =
-    own === null ? 'not with this preset' : `${share.toFixed(2)} · ${Math.floor(share * lowTokens)} of ${lowTokens}`;
+    own === null ? 'not with this preset' : `${shown.toFixed(2)} · ${Math.floor(shown * lowTokens)} of ${lowTokens}`;
+  // the plain model beside itself
+  const isPlain = presetName() === PLAIN;
+  compare.disabled = isPlain;
+  byId('compare-note', HTMLElement).textContent = isPlain
+    ? 'This is the plain model.'
+    : 'Runs it afterwards, same prompt and seed.';
 }
 
-/** The slider goes to the preset's own share. */
-function resetRatio() {
-  ratio.value = String(ownRatio(preset()) ?? 0);
+/** The slider goes to a share, or to the preset's own. @param {number | null} wanted */
+function setRatio(wanted) {
+  share = wanted;
+  ratio.value = String(wanted ?? ownRatio(preset()) ?? 0);
   drawRatio();
 }
 
 function drawModel() {
   const { sizes, presets, card } = model();
+  offerWords(model());
   byId('card', HTMLParagraphElement).textContent = card;
   const before = size.value;
   size.replaceChildren(
@@ -68,7 +83,7 @@ function drawModel() {
       );
     }),
   );
-  resetRatio();
+  setRatio(null);
 }
 
 /** Fills the form with what can be asked for. @param {readonly ListedModel[]} found */
@@ -83,14 +98,13 @@ export function offerModels(found) {
  * What the price depends on: the body of `POST /v1/jobs` without prompt and seed, and whether the plain model runs too.
  */
 export function readWork() {
-  const [width, height] = size.value.split('x').map(Number);
-  const own = ownRatio(preset());
+  const [width = 0, height = 0] = size.value.split('x').map(Number);
   const body = {
     model: model().id,
     width,
     height,
     preset: presetName(),
-    ...(own !== null && Number(ratio.value) !== own && { r: Number(ratio.value) }),
+    ...(share !== null && ownRatio(preset()) !== null && { r: share }),
   };
   return { body, isCompared: compare.checked && presetName() !== PLAIN };
 }
@@ -102,11 +116,18 @@ export function readWork() {
  */
 export function readForm() {
   for (const field of [prompt, seed]) field.removeAttribute('aria-invalid');
-  if (prompt.value.trim() === '') return complain(prompt, 'Write in the prompt what to draw.');
+  if (prompt.value.trim() === '') return complain(prompt, 'Write a prompt first: what should the picture show?');
+  const { length } = prompt.value;
+  if (length > MAX_PROMPT)
+    return complain(
+      prompt,
+      `Prompt is too long (${length.toLocaleString('en')} of ${MAX_PROMPT.toLocaleString('en')} characters).`,
+    );
   const drawnSeed = seed.value.trim();
-  if (!/^\d*$/.test(drawnSeed) || Number(drawnSeed) >= 2 ** 32)
-    return complain(seed, 'The seed must be a whole number from 0 to 4294967295, or empty for a new one.');
+  if (!/^\d*$/.test(drawnSeed) || Number(drawnSeed) > MAX_SEED)
+    return complain(seed, `The seed must be a whole number from 0 to ${MAX_SEED}, or empty for a random one.`);
   const { body, isCompared } = readWork();
+  filled = prompt.value;
   return {
     body: { ...body, prompt: prompt.value, ...(drawnSeed !== '' && { seed: Number(drawnSeed) }) },
     isCompared,
@@ -120,26 +141,22 @@ function complain(field, sentence) {
   return { sentence };
 }
 
-/**
- * The request as code has it; a seed left open becomes that of the picture shown. @param {number | null} shownSeed
- * @returns {ImageRequest}
- */
-export function readRequest(shownSeed) {
-  const own = ownRatio(preset());
+/** The form as it stands, as a request: what would be sent, whatever is still missing in it. */
+export function readDraft() {
   const written = seed.value.trim();
-  return {
-    model: model().id,
-    prompt: prompt.value,
-    size: size.value,
-    seed: /^\d+$/.test(written) ? Number(written) : shownSeed,
-    ralu: { preset: presetName(), ...(own !== null && Number(ratio.value) !== own && { r: Number(ratio.value) }) },
-  };
+  return { ...readWork().body, prompt: prompt.value, ...(/^\d+$/.test(written) && { seed: Number(written) }) };
 }
 
-/** Puts a job's request into the form, so that it can be varied. @param {JobView} job @param {boolean} isCompared */
+/**
+ * Puts a job's request into the form, so that it can be varied; not over words that somebody is writing.
+ *
+ * @param {JobView} job
+ * @param {boolean} isCompared
+ */
 export function fillForm(job, isCompared) {
-  prompt.value = job.prompt;
-  const wasPreset = presetName();
+  if (prompt.value !== filled) return;
+  prompt.value = filled = job.prompt;
+  prompt.dispatchEvent(new Event('input'));
   if (models.some(({ id }) => id === job.model) && modelChoice.value !== job.model) {
     modelChoice.value = job.model;
     drawModel();
@@ -147,10 +164,14 @@ export function fillForm(job, isCompared) {
   const wanted = `${job.width}x${job.height}`;
   if ([...size.options].some(({ value }) => value === wanted)) size.value = wanted;
   compare.checked = isCompared;
-  if (job.preset === null || job.preset === wasPreset) return;
+  if (job.preset === null) return;
   for (const radio of presetChoices.querySelectorAll('input')) radio.checked = radio.value === job.preset;
-  resetRatio();
+  const [asked = null, ...others] = job.request.r ?? [];
+  setRatio(others.length === 0 && asked !== ownRatio(preset()) ? asked : null);
 }
+
+/** Where one writes first. */
+export const focusPrompt = () => prompt.focus();
 
 /** @param {number} value */
 export function writeSeed(value) {
@@ -168,7 +189,8 @@ export function listenToForm({ onSubmit, onChange }) {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   modelChoice.addEventListener('change', drawModel);
-  presetChoices.addEventListener('change', resetRatio);
-  for (const control of [ratio, size]) control.addEventListener('input', drawRatio);
+  presetChoices.addEventListener('change', () => setRatio(null));
+  ratio.addEventListener('input', () => setRatio(Number(ratio.value)));
+  size.addEventListener('input', drawRatio);
   for (const type of ['input', 'change']) form.addEventListener(type, onChange);
 }

@@ -6,6 +6,7 @@
 import { addressOf } from './address.js';
 import { byId, element } from './element.js';
 import { eraseJob, listJobs } from './service.js';
+import { tellTabs } from './tabs.js';
 
 const list = byId('history', HTMLOListElement);
 const older = byId('older', HTMLButtonElement);
@@ -13,10 +14,14 @@ const card = byId('history-card', HTMLElement);
 
 /** what was erased here: a list that was on its way meanwhile still holds it @type {Set<string>} */
 const erased = new Set();
+/** the items that are shown, by job: one that comes again stays, and its picture with it @type {Map<string, Item>} */
+let items = new Map();
 /** @type {string | null} */
 let cursor = null;
 /** @type {(error: unknown) => void} */
 let report = () => undefined;
+
+/** @typedef {{ element: HTMLElement, status: ListedJob['status'] }} Item */
 
 /** @param {ListedJob} job */
 function makeItem(job) {
@@ -44,6 +49,8 @@ function makeItem(job) {
     try {
       await eraseJob(id);
       erased.add(id);
+      items.delete(id);
+      tellTabs();
       // the list may have been drawn anew while the job was being erased
       const shown = list.querySelector(`[data-job="${id}"]`);
       const next = shown?.nextElementSibling ?? shown?.previousElementSibling;
@@ -69,13 +76,24 @@ export function markInHistory(job) {
 /** @param {string | null} after */
 async function load(after) {
   const page = await listJobs(after);
-  const items = page.data.filter(({ id }) => !erased.has(id)).map(makeItem);
-  if (after === null) list.replaceChildren(...items);
-  else list.append(...items);
+  const known = items;
+  if (after === null) items = new Map();
+  const shown = page.data
+    .filter(({ id }) => !erased.has(id))
+    .map((job) => {
+      const before = known.get(job.id);
+      const item = before?.status === job.status ? before : { element: makeItem(job), status: job.status };
+      items.set(job.id, item);
+      return item.element;
+    });
+  const focused = document.activeElement;
+  if (after === null) list.replaceChildren(...shown);
+  else list.append(...shown);
+  if (focused instanceof HTMLElement && list.contains(focused)) focused.focus({ preventScroll: true });
   cursor = page.next_cursor;
   older.hidden = !page.has_more;
   card.hidden = list.children.length === 0;
-  return items;
+  return shown;
 }
 
 /** Draws the newest page. @param {string | null} shown the job that is shown */

@@ -2,35 +2,45 @@
  * The page: a request becomes a job, the job's events become a run, the run is drawn. What is shown stands in the
  * address, so that a reload, the back button and a link in the history lead to the same place.
  *
- * @import { SeenEvent } from '../src/job/events.ts'
  * @import { LinkedJob } from '../src/job/links.ts'
  * @import { Run } from './run.js'
+ * @import { Part, Session } from './session.js'
  */
 import { addressOf, parseAddress } from './address.js';
-import { describeChart, drawChart } from './chart.js';
+import { drawCode } from './code.js';
+import { announce, awaitStart, drawDock, listenToDock, showAlert } from './dock.js';
 import { byId } from './element.js';
-import { describePlan, drawFacts, drawNumbers } from './facts.js';
-import { counted, dollars, duration, times, work } from './figures.js';
-import { fillForm, listenToForm, offerModels, readForm, readRequest, readWork, writeSeed } from './form.js';
-import { makeHero } from './hero.js';
+import { fileName } from './file-name.js';
+import { fillForm, focusPrompt, listenToForm, offerModels, readDraft, readForm, readWork, writeSeed } from './form.js';
 import { drawHistory, listenToHistory, markInHistory } from './history.js';
 import { acceptOfferedKey, forgetKey, keepKey, storedKey, takeKeyFromAddress } from './key.js';
 import { askBalance, askPrice, explainUnpaid, forgetMoney } from './money.js';
 import { playAgain } from './play.js';
-import { advance, denoised, hasEnded, numStepsDone, UNKNOWN } from './run.js';
+import { drawResults, listenToResults } from './results.js';
+import { hasEnded } from './run.js';
+import { copyPicture, savePicture } from './save.js';
 import { cancelJob, createJob, getJob, listModels, Refusal } from './service.js';
-import { asCurl, asJavaScript, asPython } from './snippets.js';
-import { makeStages } from './stages.js';
+import {
+  begin,
+  besideBegins,
+  besideEnds,
+  comparisonOf,
+  connected,
+  failureOf,
+  isBusy,
+  isFruitless,
+  sentenceOf,
+  statusOf,
+  told,
+} from './session.js';
+import { shortened } from './snippets.js';
+import { onChangeElsewhere, tellTabs } from './tabs.js';
 import { watchJob } from './watch.js';
-
-/**
- * A job that is watched, with every event it has told so far. @typedef {{ job: LinkedJob, events: SeenEvent[], run:
- * Run }} Watched
- */
-/** @typedef {{ main: Watched, beside: Watched | null, isBesideAwaited: boolean, stop: AbortController }} Session */
 
 /** @type {Session | null} */
 let session = null;
+/** ends when another job is shown */
+let shown = new AbortController();
 /**
  * drawn in place of the session's own runs while they are played again @type {{ runs: readonly Run[], slowness: number
  * } | null}
@@ -42,37 +52,15 @@ let isAsked = false;
 /** the reason why nothing can be asked for yet is looked at again after this @type {number | undefined} */
 let retryTimer;
 const RETRY_MS = 5000;
-const LOST_MS = 4000;
-const LOST = 'The connection to the service was lost; trying again.';
+
+/** @type {Awaited<ReturnType<typeof listModels>>} */
+let models = [];
 
 const keyForm = byId('key-form', HTMLFormElement);
 const keyInput = byId('key', HTMLInputElement);
 const requestForm = byId('request', HTMLFormElement);
+const ask = byId('ask', HTMLDivElement);
 const forgetButton = byId('forget-key', HTMLButtonElement);
-const generateButton = byId('generate', HTMLButtonElement);
-const cancelButton = byId('cancel', HTMLButtonElement);
-const playButton = byId('play', HTMLButtonElement);
-const alertLine = byId('alert', HTMLParagraphElement);
-const statusLine = byId('status', HTMLParagraphElement);
-const announcement = byId('announcement', HTMLParagraphElement);
-const tokensShown = byId('show-tokens', HTMLInputElement);
-const plot = byId('plot', HTMLDivElement);
-const language = byId('language', HTMLSelectElement);
-const code = byId('code', HTMLPreElement);
-const download = byId('download', HTMLAnchorElement);
-const drawStages = makeStages(byId('stages', HTMLDivElement));
-const drawHero = makeHero(byId('hero', HTMLDivElement));
-
-/** Says something to those who listen to the page; the pictures say it to those who look. @param {string} sentence */
-const announce = (sentence) => {
-  announcement.textContent = sentence;
-};
-
-/** @param {string | null} sentence */
-function showAlert(sentence) {
-  alertLine.hidden = sentence === null;
-  alertLine.textContent = sentence;
-}
 
 /** @param {unknown} error */
 function showError(error) {
@@ -87,115 +75,20 @@ function askForKey() {
   forgetMoney();
   keyForm.hidden = false;
   requestForm.hidden = true;
+  ask.hidden = true;
   forgetButton.hidden = true;
+  byId('key-why', HTMLParagraphElement).hidden = parseAddress(location.hash) === null;
   keyInput.focus();
 }
 
-// from a session to the page
-
-/** @param {Watched} watched */
-const nameOf = ({ job }) => job.preset ?? 'custom';
-
-/** @param {Session} shown @param {Run} run */
-function statusOf(shown, run) {
-  if (played)
-    return played.slowness > 1
-      ? `Playing ${times(played.slowness)} slower than it was.`
-      : `Playing ${times(1 / played.slowness)} faster than it was.`;
-  if (run.status === 'done' && shown.isBesideAwaited) return 'The plain model runs, for comparison.';
-  if (hasEnded(run)) return '';
-  if (run.waiting) return run.waiting;
-  const current = run.stages.findLast(({ beganAt }) => beganAt !== null);
-  if (!current) return 'Waiting for the first stage.';
-  return `Stage ${current.stage} of ${run.stages.length}, step ${Math.min(numStepsDone(current) + 1, current.steps)} of ${current.steps}.`;
-}
-
-/** Whether something of the session still runs. @param {Session | null} shown */
-const isBusy = (shown) => shown !== null && (!hasEnded(shown.main.run) || shown.isBesideAwaited);
-
-function drawCode() {
-  const request = readRequest(session?.main.job.seed ?? null);
-  const writers = { curl: asCurl, javascript: asJavaScript, python: asPython };
-  code.textContent = writers[/** @type {keyof typeof writers} */ (language.value)](
-    new URL('.', location.href).href.slice(0, -1),
-    request,
-  );
-}
-
 function draw() {
-  for (const [id, isShown] of /** @type {const} */ ([
-    ['welcome', session === null],
-    ['method', session !== null],
-    ['picture-card', session !== null],
-    ['chart-card', session !== null],
-    ['numbers-card', session !== null && session.main.run.receipt !== null],
-  ]))
-    byId(id, HTMLElement).hidden = !isShown;
-  const busy = isBusy(session);
-  cancelButton.setAttribute('aria-disabled', String(!busy));
-  generateButton.setAttribute('aria-disabled', String(busy));
-  statusLine.hidden = true;
-  if (!session) return;
-
-  const { main, beside, isBesideAwaited } = session;
-  const run = played?.runs[0] ?? main.run;
-  const besideRun = beside ? (played?.runs[1] ?? beside.run) : null;
-  const name = nameOf(main);
-  const runs = [{ name, run }, ...(besideRun ? [{ name: 'plain', run: besideRun }] : [])];
-  const { prompt, seed, links } = main.job;
-
-  const status = statusOf(session, run);
-  statusLine.hidden = status === '';
-  statusLine.textContent = status;
-
-  drawStages(run, { prompt, image: links.image, isGridShown: tokensShown.checked });
-
-  const newest = run.stages.findLast(({ picture }) => picture !== null);
-  const picture = run.image
-    ? { source: links.image, words: `Picture of “${prompt}”`, isCoarse: false, name: `${name}: ${receiptTime(run)}` }
-    : newest?.picture
-      ? { source: newest.picture, words: `“${prompt}” after stage ${newest.stage}`, isCoarse: newest.stage === 1, name }
-      : null;
-  const plainPicture =
-    beside && besideRun?.image && run.image
-      ? {
-          source: beside.job.links.image,
-          words: `The plain model’s picture of “${prompt}”`,
-          isCoarse: false,
-          name: `plain: ${receiptTime(besideRun)}`,
-        }
-      : null;
-  drawHero({ picture, beside: plainPicture, size: run.size });
-  download.hidden = run.image === null;
-  if (run.image) {
-    download.href = links.image;
-    download.download = `${main.job.id}.${run.image.format}`;
-  }
-
-  drawFacts(byId('facts', HTMLDivElement), {
-    name,
-    run,
-    beside: besideRun,
-    isBesideAwaited:
-      isBesideAwaited || (played !== null && besideRun !== null && run.status === 'done' && !hasEnded(besideRun)),
+  drawResults(session, played?.runs ?? null);
+  drawDock({
+    status: session ? statusOf(session, played?.slowness ?? null) : '',
+    isBusy: isBusy(session),
+    isFruitless: isFruitless(session),
   });
-  byId('seed-shown', HTMLSpanElement).textContent = String(seed);
-  byId('engine', HTMLSpanElement).textContent = run.receipt ? ` · ${run.receipt.engine}` : '';
-
-  drawChart(plot, runs);
-  byId('plot-words', HTMLParagraphElement).textContent = describeChart(runs);
-  byId('plan-words', HTMLElement).textContent = describePlan(run);
-
-  drawNumbers(byId('numbers', HTMLElement), [
-    { name, run: main.run },
-    ...(beside ? [{ name: 'plain', run: beside.run }] : []),
-  ]);
-  playButton.hidden = main.run.status !== 'done' || busy;
-  playButton.textContent = played ? 'Stop' : 'Play again';
 }
-
-/** @param {Run} run */
-const receiptTime = (run) => (run.receipt ? duration(run.receipt.wall_ms.total) : '');
 
 let isDrawing = false;
 /** Draws with the next frame, however many events come before it. */
@@ -208,72 +101,50 @@ function drawSoon() {
   });
 }
 
-// from events to a session
-
-/** What a listener wants to know of an event; steps are too many. @param {SeenEvent} event @param {Run} run */
-function sentenceOf(event, run) {
-  switch (event.type) {
-    case 'stage': {
-      const { stage, stages, tokens, steps, attempt } = event.data;
-      return attempt > 1
-        ? `Stage ${stage}, attempt ${attempt}.`
-        : `Stage ${stage} of ${stages}: ${counted(tokens, 'token')}, ${counted(steps, 'step')}.`;
-    }
-    case 'selection':
-      return `${counted(event.data.indices.length, 'block')} with edges go to full resolution early.`;
-    case 'retry':
-      return run.stages[event.data.stage - 1]?.trouble ?? '';
-    case 'done': {
-      const { receipt } = event.data;
-      const { denoise, ratio } = receipt.tflops;
-      const saving = ratio !== null && ratio > 1 ? `, ${times(ratio)} less than the plain model` : '';
-      const paid = run.cost?.usd ? ` It cost ${dollars(run.cost.usd)}.` : '';
-      return `The picture is there, after ${duration(receipt.wall_ms.total)}: ${work(denoise)} of denoising${saving}.${paid}`;
-    }
-    case 'cancelled':
-      return `Cancelled.${run.cost?.usd ? ` It cost ${dollars(run.cost.usd)}.` : ''}`;
-    default:
-      return '';
-  }
+/** The code of what is shown, or of what would be asked for. */
+function drawCodeOfShown() {
+  const job = session?.main.job;
+  drawCode(
+    job
+      ? shortened(
+          job.request,
+          models.find(({ id }) => id === job.model),
+        )
+      : readDraft(),
+  );
 }
+
+// from events to a session
 
 /**
  * Follows one job of the session; resolves to its run when it has ended.
  *
- * @param {Watched} watched
+ * @param {LinkedJob} job
+ * @param {Part} part
  * @param {AbortSignal} signal
  * @returns {Promise<Run>}
  */
-function follow(watched, signal) {
-  /** @type {number | undefined} */
-  let lostTimer;
-  return new Promise((resolve, reject) => {
-    watchJob(watched.job, {
+const follow = (job, part, signal) =>
+  new Promise((resolve, reject) => {
+    watchJob(job, {
       signal,
       onEvent(event) {
-        watched.events.push(event);
-        watched.run = advance(watched.run, event);
-        const sentence = sentenceOf(event, watched.run);
+        if (!session) return;
+        session = told(session, part, event);
+        const run = session[part]?.run;
+        const sentence = sentenceOf(session, part, event);
         if (sentence !== '') announce(sentence);
         drawSoon();
-        if (hasEnded(watched.run)) {
-          clearTimeout(lostTimer);
-          resolve(watched.run);
-        }
+        if (run && hasEnded(run)) resolve(run);
       },
-      onLost(isLost) {
-        clearTimeout(lostTimer);
-        // a stream that is back in a moment is not worth a word
-        if (isLost) lostTimer = setTimeout(() => !signal.aborted && showAlert(LOST), LOST_MS);
-        else if (alertLine.textContent === LOST) showAlert(null);
+      onConnection(connection) {
+        if (!session) return;
+        session = connected(session, part, connection);
+        drawSoon();
       },
       onError: reject,
     });
   });
-}
-
-/** @param {LinkedJob} job @returns {Watched} */
-const unseen = (job) => ({ job, events: [], run: UNKNOWN });
 
 /**
  * The plain run of the same request. Its key is the watched job's, so that a reload in between does not start a second
@@ -283,93 +154,114 @@ function createPlain({ id, model, prompt, width, height, seed, output_format }) 
   return createJob({ model, prompt, width, height, seed, output_format, preset: 'plain' }, `plain-beside-${id}`);
 }
 
+/** The list of jobs has changed. */
+function jobsChanged() {
+  tellTabs();
+  return drawHistory(parseAddress(location.hash)?.job ?? null);
+}
+
 /** Shows what the address names, from its first event on. */
 async function showAddress() {
-  const shown = parseAddress(location.hash);
-  session?.stop.abort();
+  const named = parseAddress(location.hash);
+  shown.abort();
   stopPlaying();
   session = null;
-  markInHistory(shown?.job ?? null);
+  markInHistory(named?.job ?? null);
   document.title = 'RALU playground';
-  if (shown === null || storedKey() === null) return draw();
-  const stop = new AbortController();
+  drawCodeOfShown();
+  if (named === null || storedKey() === null) return draw();
+  const own = new AbortController();
+  const { signal } = own;
+  shown = own;
   try {
-    const main = unseen(await getJob(shown.job));
-    if (parseAddress(location.hash)?.job !== shown.job) return;
-    session = { main, beside: null, isBesideAwaited: shown.beside !== null, stop };
-    const own = session;
-    fillForm(main.job, shown.beside !== null);
+    const job = await getJob(named.job);
+    if (signal.aborted) return;
+    session = begin(job, named.beside !== null);
+    fillForm(job, named.beside !== null);
     askPrice(readWork());
-    document.title = `${main.job.prompt} – RALU playground`;
-    drawCode();
+    document.title = `${job.prompt} – RALU playground`;
+    drawCodeOfShown();
     draw();
-    // where the form is above the pictures, both the buttons and the pictures should be in sight
-    if (isAsked && matchMedia('(max-width: 900px)').matches) generateButton.scrollIntoView();
+    // on a phone the form is above the pictures
+    if (isAsked && matchMedia('(max-width: 900px)').matches) byId('results', HTMLElement).scrollIntoView();
     isAsked = false;
-    const isOwn = () => session === own;
 
-    const run = await follow(main, stop.signal);
+    const run = await follow(job, 'main', signal);
     void askBalance({ isSettling: true });
-    if (!isOwn()) return;
-    if (run.failure)
-      showAlert(
-        `${run.failure.message} ${run.failure.attempts > 1 ? `It was tried ${run.failure.attempts} times.` : ''}`.trim(),
-      );
-    if (shown.beside !== null && own.isBesideAwaited && run.status === 'done') {
-      // one after the other: the two would wait for each other in the stage server, and their times would mean nothing
-      const job = await (shown.beside === 'plain' ? createPlain(main.job) : getJob(shown.beside));
-      if (!isOwn()) return;
-      own.beside = unseen(job);
-      // cancelled while it was being started
-      if (!own.isBesideAwaited) await cancelJob(job.id);
-      history.replaceState(null, '', addressOf({ job: main.job.id, beside: job.id }));
-      const plain = await follow(own.beside, stop.signal);
-      void askBalance({ isSettling: true });
-      if (!isOwn()) return;
-      if (plain.failure) showAlert(`The plain model: ${plain.failure.message}`);
-      if (plain.receipt && run.receipt)
-        announce(`The plain model took ${times(denoised(plain.receipt) / denoised(run.receipt))} as long to denoise.`);
-    }
-    own.isBesideAwaited = false;
+    if (signal.aborted) return;
+    showAlert(failureOf(run));
+    if (named.beside !== null && isBusy(session) && run.status === 'done') await compare(job, named.beside, signal);
+    if (signal.aborted || !session) return;
+    session = besideEnds(session);
     draw();
-    await drawHistory(shown.job);
+    await jobsChanged();
   } catch (error) {
-    if (stop.signal.aborted) return;
-    if (session) session.isBesideAwaited = false;
+    if (signal.aborted) return;
+    if (session) session = besideEnds(session);
     showError(error);
     draw();
   }
+}
+
+/**
+ * The plain model's run, after the job's own: the two would wait for each other in the stage server, and their times
+ * would mean nothing. @param {LinkedJob} main @param {string} named @param {AbortSignal} signal
+ */
+async function compare(main, named, signal) {
+  const job = await (named === 'plain' ? createPlain(main) : getJob(named));
+  if (signal.aborted || !session) return;
+  session = besideBegins(session, job);
+  // cancelled while it was being started
+  if (!isBusy(session)) await cancelJob(job.id);
+  history.replaceState(null, '', addressOf({ job: main.id, beside: job.id }));
+  const plain = await follow(job, 'beside', signal);
+  void askBalance({ isSettling: true });
+  if (signal.aborted || !session) return;
+  const failure = failureOf(plain);
+  if (failure !== null) showAlert(`The plain model: ${failure}`);
+  const comparison = comparisonOf(session);
+  if (comparison !== null) announce(comparison);
 }
 
 // from the person to the service
 
-async function generate() {
-  if (isBusy(session)) return;
+/** Starts a job and shows it. @param {Record<string, unknown>} body @param {boolean} isCompared */
+async function start(body, isCompared) {
   showAlert(null);
-  const read = readForm();
-  if ('sentence' in read) return showAlert(read.sentence);
-  generateButton.setAttribute('aria-disabled', 'true');
+  awaitStart();
   try {
-    const { id } = await createJob(read.body);
+    const { id } = await createJob(body);
     void askBalance();
     isAsked = true;
     // the address is what is shown; it tells the rest of the page
-    location.hash = addressOf({ job: id, beside: read.isCompared ? 'plain' : null });
+    location.hash = addressOf({ job: id, beside: isCompared ? 'plain' : null });
   } catch (error) {
     showError(error);
-    alertLine.scrollIntoView({ block: 'nearest' });
     draw();
   }
 }
 
+async function generate() {
+  if (isBusy(session)) return;
+  const read = readForm();
+  if ('sentence' in read) return showAlert(read.sentence);
+  await start(read.body, read.isCompared);
+}
+
+/** The request of the job shown once more, as it was sent. */
+async function tryAgain() {
+  if (!session || !isFruitless(session)) return;
+  await start({ ...session.main.job.request }, parseAddress(location.hash)?.beside != null);
+}
+
 async function cancel() {
-  const stopped = session;
-  if (!stopped || !isBusy(stopped)) return;
-  const running = [stopped.main, stopped.beside].filter((watched) => watched !== null && !hasEnded(watched.run));
-  stopped.isBesideAwaited = false;
-  if (running.length === 0) history.replaceState(null, '', addressOf({ job: stopped.main.job.id, beside: null }));
+  if (!session || !isBusy(session)) return;
+  const running = [session.main, session.beside].filter((watched) => watched !== null && !hasEnded(watched.run));
+  session = besideEnds(session);
+  if (running.length === 0) history.replaceState(null, '', addressOf({ job: session.main.job.id, beside: null }));
   try {
     for (const watched of running) if (watched) await cancelJob(watched.job.id);
+    showAlert(null);
   } catch (error) {
     showError(error);
   }
@@ -403,35 +295,25 @@ async function play() {
   draw();
 }
 
-async function copyCode() {
+/** Does something with the picture shown, and says how that went. @param {(job: LinkedJob) => Promise<void>} act */
+async function withPicture(act) {
+  if (!session) return;
   try {
-    await navigator.clipboard.writeText(code.textContent ?? '');
-    announce('Copied.');
-    statusOfCopy('Copied');
-  } catch {
-    // without the permission the text can still be marked and copied by hand
-    getSelection()?.selectAllChildren(code);
-    announce('Marked; copy it with the keyboard.');
-    statusOfCopy('Marked');
+    await act(session.main.job);
+  } catch (error) {
+    showError(error);
   }
-}
-
-const copyButton = byId('copy', HTMLButtonElement);
-/** @param {string} word */
-function statusOfCopy(word) {
-  copyButton.textContent = word;
-  setTimeout(() => {
-    copyButton.textContent = 'Copy';
-  }, 1500);
 }
 
 /** Everything that needs a key, from the start; where no stage server is in reach, again and again. */
 async function open() {
   clearTimeout(retryTimer);
   if (storedKey() === null) return askForKey();
+  const wasAsked = !keyForm.hidden;
   keyForm.hidden = true;
   try {
-    offerModels(await listModels());
+    models = await listModels();
+    offerModels(models);
   } catch (error) {
     showError(error);
     // a service that is away or has no stage server may come back
@@ -441,9 +323,10 @@ async function open() {
   }
   showAlert(null);
   requestForm.hidden = false;
+  ask.hidden = false;
   forgetButton.hidden = false;
   byId('code-card', HTMLElement).hidden = false;
-  drawCode();
+  if (wasAsked) focusPrompt();
   askPrice(readWork());
   void askBalance();
   await Promise.all([showAddress(), drawHistory(parseAddress(location.hash)?.job ?? null).catch(showError)]);
@@ -457,8 +340,9 @@ keyForm.addEventListener('submit', (event) => {
   void open();
 });
 forgetButton.onclick = () => {
-  session?.stop.abort();
+  shown.abort();
   session = null;
+  showAlert(null);
   draw();
   for (const id of ['code-card', 'history-card']) byId(id, HTMLElement).hidden = true;
   askForKey();
@@ -466,21 +350,30 @@ forgetButton.onclick = () => {
 listenToForm({
   onSubmit: generate,
   onChange() {
-    drawCode();
+    if (!session) drawCodeOfShown();
     askPrice(readWork());
   },
 });
 listenToHistory(showError);
-cancelButton.onclick = cancel;
-playButton.onclick = play;
-copyButton.onclick = copyCode;
+listenToDock({ onCancel: cancel, onAgain: tryAgain });
+listenToResults(drawSoon);
+onChangeElsewhere(() => {
+  if (storedKey() !== null && !requestForm.hidden)
+    void drawHistory(parseAddress(location.hash)?.job ?? null).catch(() => undefined);
+});
+byId('play', HTMLButtonElement).onclick = play;
+byId('download', HTMLButtonElement).onclick = () =>
+  withPicture(({ id, prompt, seed, output_format: format }) => savePicture(id, fileName({ prompt, seed, format })));
+byId('copy-picture', HTMLButtonElement).onclick = () =>
+  withPicture(async ({ id }) => {
+    await copyPicture(id);
+    announce('The picture is on the clipboard.');
+  });
 // not by its address: that says which job is shown
 byId('skip', HTMLAnchorElement).onclick = (event) => {
   event.preventDefault();
   byId('results', HTMLElement).focus();
 };
-language.onchange = drawCode;
-tokensShown.onchange = draw;
 byId('keep-seed', HTMLButtonElement).onclick = () => session && writeSeed(session.main.job.seed);
 addEventListener('hashchange', () => {
   const before = storedKey();
@@ -490,7 +383,6 @@ addEventListener('hashchange', () => {
   showAlert(null);
   return showAddress();
 });
-new ResizeObserver(drawSoon).observe(plot);
 
 acceptOfferedKey();
 void open();

@@ -91,8 +91,8 @@ export const quoteJob = (body, signal) => call('v1/jobs/quote', { method: 'POST'
 /** @returns {Promise<Account>} the account of the key */
 export const getAccount = () => call('v1/account');
 
-/** @param {string} id @returns {Promise<LinkedJob>} */
-export const getJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}`);
+/** @param {string} id @param {AbortSignal} [signal] @returns {Promise<LinkedJob>} */
+export const getJob = (id, signal) => call(`v1/jobs/${encodeURIComponent(id)}`, { ...(signal && { signal }) });
 
 /** @param {string} id @returns {Promise<LinkedJob>} */
 export const cancelJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}/cancel`, { method: 'POST' });

@@ -5,7 +5,7 @@
  */
 import { element, svg } from './element.js';
 import { counted, duration } from './figures.js';
-import { denoisingMs, numStepsDone } from './run.js';
+import { denoisingMs, hasEnded, numStepsDone } from './run.js';
 
 /**
  * Each token as a square: the low-resolution grid, with the chosen cells as four, or all of them. @param {{ rows:
@@ -82,7 +82,7 @@ function makeStage(run, stage) {
     const isLast = stage.stage === count;
     const source = isLast ? (now.image ? image : null) : state.picture;
     const isOver = source !== null || (now.stages[stage.stage]?.beganAt ?? null) !== null;
-    figure.dataset.state = isOver ? 'done' : state.beganAt === null ? 'waiting' : 'running';
+    figure.dataset.state = isOver ? 'done' : state.beganAt === null ? 'waiting' : hasEnded(now) ? 'stopped' : 'running';
     setPicture(
       picture,
       source,

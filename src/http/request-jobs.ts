@@ -68,8 +68,9 @@ export interface Followed {
 }
 
 /**
- * The events of all jobs as they come, until each has ended or `tell` says `over`; null whenever nothing has happened
- * for a while. Rejects with what `tell` rejects with, and where a job is erased meanwhile.
+ * The events of all jobs as they come, until each has ended or `tell` says `over`, after which it is not called again;
+ * null whenever nothing has happened for a while. Rejects with what `tell` rejects with, and where a job is erased
+ * meanwhile.
  */
 export async function followJobs(
   env: Env,
@@ -77,14 +78,19 @@ export async function followJobs(
   tell: (event: SeenEvent | null, index: number) => Promise<Told>,
 ): Promise<Told> {
   let told: Told = 'on';
-  await Promise.all(
+  const over = Promise.withResolvers<void>();
+  const all = Promise.all(
     ids.map(async (id, index) => {
       for await (const event of followJob(env, account, id, after[index])) {
         // another job was the end of it
         if (told === 'over') return;
-        if ((await tell(event, index)) === 'over') told = 'over';
+        if ((await tell(event, index)) === 'on') continue;
+        told = 'over';
+        over.resolve();
       }
     }),
   );
+  // a job of which nothing is heard keeps nobody waiting
+  await Promise.race([all, over.promise]);
   return told;
 }

@@ -65,6 +65,33 @@ export interface JobRequest {
   readonly batch?: Batch;
 }
 
+/** A request in the words of `POST /v1/jobs`: everything that decides the bytes of its picture, and nothing else. */
+export interface RequestAgain {
+  readonly model: string;
+  readonly prompt: string;
+  readonly negative_prompt?: string;
+  readonly width: number;
+  readonly height: number;
+  readonly enlarge?: Size;
+  readonly seed: number;
+  readonly preset?: string;
+  readonly published?: boolean;
+  readonly N?: readonly number[];
+  readonly e?: readonly number[];
+  readonly h?: readonly number[];
+  readonly Z?: readonly number[];
+  readonly r?: readonly number[];
+  readonly z_max?: number;
+  readonly cache?: TemporalCache;
+  readonly solver: Solver;
+  readonly selection: Selection;
+  readonly upsampling: Upsampling;
+  readonly reference?: boolean;
+  readonly guidance?: number;
+  readonly output_format: ImageFormat;
+  readonly quality?: number;
+}
+
 /** N, e and r of every stage, with h and Z where the caller or the paper fixes them; null lets NT-Matching fit them. */
 export interface ScheduleRequest {
   /** the preset it came from, or null for a custom schedule */
@@ -245,6 +272,8 @@ export interface JobView {
   readonly seed: number;
   readonly preset: string | null;
   readonly output_format: ImageFormat;
+  /** a body of `POST /v1/jobs` that makes the picture again, with everything that decides its bytes */
+  readonly request: RequestAgain;
   readonly plan: PlanView;
   readonly image: ImageView | null;
   readonly receipt: Receipt | null;

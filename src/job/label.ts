@@ -8,7 +8,7 @@ import { MOST_EXIF, withExifSegment } from '../picture/jpeg.ts';
 import { withTexts } from '../picture/png.ts';
 import { withExifChunk } from '../picture/webp.ts';
 import { showSize } from './enlarge.ts';
-import type { JobRequest, Plan, ScheduleRequest } from './job.ts';
+import type { JobRequest, Plan, RequestAgain, ScheduleRequest } from './job.ts';
 import { PRESETS } from './presets.ts';
 
 /** The request of a picture and the build of its model, as the picture has them: JSON. */
@@ -86,7 +86,7 @@ function scheduleAgain({ preset, steps, ends, ratios, shifts, z, zMax, cache }: 
  * The request that makes the picture again, with everything that decides its bytes and nothing else. Law: planned on
  * the same model, it gives the same request, but for what changes no byte.
  */
-export function againOf(request: JobRequest, { model }: Labelled): Again {
+export function againOf(request: JobRequest, { model }: Labelled): Again & { readonly request: RequestAgain } {
   const { prompt, negativePrompt, guidance, width, height, enlarge, seed, schedule, format, quality } = request;
   const { solver, selection, upsampling, reference } = request;
   return {

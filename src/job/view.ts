@@ -3,6 +3,7 @@ import { type CostView, viewQuotedCost } from '../billing/charge.ts';
 import { viewEnlarged } from './enlarge.ts';
 import type { JobEvent } from './events.ts';
 import type { JobRecord, JobRequest, JobSummary, JobView, Plan, Quote } from './job.ts';
+import { againOf } from './label.ts';
 import { queueOf } from './log-lines.ts';
 import { viewPlan } from './plan.ts';
 import { roomName } from './story.ts';
@@ -76,6 +77,7 @@ export function viewJob(record: JobRecord, lastEvent: JobEvent | undefined): Job
     seed: request.seed,
     preset: request.schedule.preset,
     output_format: request.format,
+    request: againOf(request, plan).request,
     plan: viewPlan(plan, request),
     image: record.image,
     receipt: record.receipt,

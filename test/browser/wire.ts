@@ -6,12 +6,15 @@ export interface Wire {
   readonly url: string;
   /** breaks every connection there is; new ones go through */
   cut(): void;
+  /** lets nothing through, and breaks nothing: what a tunnel does that is long; false: what is held up goes on */
+  hold(isHeld: boolean): void;
   close(): Promise<void>;
 }
 
 export async function layWire(target: string): Promise<Wire> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
+  let isHeld = false;
   const server = createServer((near) => {
     const far = connect(Number(port), hostname);
     for (const [one, other] of [
@@ -20,6 +23,7 @@ export async function layWire(target: string): Promise<Wire> {
     ] as const) {
       sockets.add(one);
       one.pipe(other);
+      if (isHeld) one.pause();
       // a broken end breaks the other one
       one.on('error', () => other.destroy());
       one.on('close', () => {
@@ -36,6 +40,12 @@ export async function layWire(target: string): Promise<Wire> {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     cut,
+    hold(held) {
+      isHeld = held;
+      for (const socket of sockets)
+        if (held) socket.pause();
+        else socket.resume();
+    },
     async close() {
       server.close();
       cut();

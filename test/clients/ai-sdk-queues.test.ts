@@ -17,7 +17,7 @@ beforeAll(async () => {
   rig = await openDoor();
 });
 
-describe.each(names)('%s', (name) => {
+describe.each(names)('%s: pictures, ratios and refusals', (name) => {
   test('draws as many pictures as are asked for, each another', async () => {
     const { images } = await generateImage({
       model: providers[name](rig.service),

@@ -45,7 +45,7 @@ describe.skipIf(NO_PYTHON)('in Python, where RALU_CLIENTS_PYTHON names one', () 
     ]);
   });
 
-  test('fal: the queue with logs in its spelling, runs, streams, refusals that are not repeated', async () => {
+  test('fal-client: the queue with logs in its spelling, runs, streams, refusals that are not repeated', async () => {
     const of = await said('fal_requests.py');
     expect(of('subscribe')).toEqual([{ png: PNG, seed: 7, last: { kind: 'Completed', logs: expect.any(Number) } }]);
     expect((of('subscribe')[0] as { last: { logs: number } }).last.logs).toBeGreaterThan(3);

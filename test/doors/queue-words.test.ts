@@ -82,7 +82,7 @@ describe('a ratio', () => {
     expect(sizeOf(replicate({ aspect_ratio: '1:1', megapixels: '0.25' }))).toEqual(['512x512']);
     expect(sizeOf(replicate({ aspect_ratio: '1:1', megapixels: '1' }, SMALL))).toEqual([
       '256x256',
-      'megapixels 1: the picture has 0.063 (256x256), the nearest that the model makes',
+      'megapixels 1: the picture has 0.063 megapixels (256x256), the nearest that the model makes',
     ]);
     expect(sizeOf(replicate({ megapixels: '1' }))).toEqual([
       '1024x1024',

@@ -278,6 +278,7 @@ const STATUSES: Readonly<Record<FailureReason, readonly [openai: number, fal: nu
 };
 
 const JOB: LinkedJob = {
+  request: {} as LinkedJob['request'],
   id: 'job_1',
   object: 'job',
   status: 'failed',

@@ -109,6 +109,26 @@ describe('a request for several images', () => {
     expect((await ask({ ...SHORT, num_images: 3 })).status).toBe(422);
   });
 
+  test('whose one job is cancelled ends its stream at once, with the reason; the others go on', async () => {
+    const response = await post(`/fal/run/${APP}/stream`, { ...LONG, num_images: 2 });
+    const ids = (response.headers.get('x-ralu-job-id') ?? '').split(', ') as [string, string];
+    expect((await call(`/v1/jobs/${ids[1]}/cancel`, { method: 'POST' })).status).toBe(200);
+    const began = Date.now();
+    const events = (await response.text()).split('\n\n').filter((block) => block.startsWith('data: '));
+    // a job that nothing is heard of is looked at every ten seconds
+    expect(Date.now() - began).toBeLessThan(8000);
+    expect(JSON.parse(events.at(-1)?.slice('data: '.length) ?? '')).toEqual({
+      detail: 'The request was cancelled.',
+      message: 'The request was cancelled.',
+      error_type: 'client_cancelled',
+      request_id: ids[0],
+    });
+    const status = await call(`/fal/queue/${APP}/requests/${ids[0]}/status`);
+    expect(['IN_QUEUE', 'IN_PROGRESS']).toContain((await status.json<{ status: string }>()).status);
+    await call(`/fal/queue/${APP}/requests/${ids[0]}/cancel`, { method: 'PUT' });
+    expect(await viewOf(ids[0])).toMatchObject({ status: 'cancelled' });
+  });
+
   test('is four at most', async () => {
     const fal = await post(`/fal/queue/${APP}`, { ...SHORT, num_images: 5 });
     expect([fal.status, await fal.json()]).toMatchObject([422, { detail: [{ loc: ['body', 'num_images'] }] }]);

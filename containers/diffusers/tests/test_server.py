@@ -705,12 +705,13 @@ class TestRoutes:
         with running(ClosedForm(), ClosedForm(**other)) as server:
             listed = server.client.get("/v1/models").json()
         assert listed["contract"] == {
-            "version": 4,
+            "version": 5,
             "features": [
                 "account_tag",
                 "solver.ab2",
                 "clean_latents",
                 "late_preview",
+                "enlarge",
                 "cache.taylor_velocity",
                 "cache.taylor_blocks",
             ],

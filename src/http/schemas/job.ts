@@ -1,12 +1,13 @@
 /** A job, its short form and its quote in the OpenAPI document. */
 import { z } from '@hono/zod-openapi';
 import { FAILURE_REASONS } from '../../job/failures.ts';
-import type { Batch, Enlarged, ImageView, JobFailure, JobSummary, Quote } from '../../job/job.ts';
+import type { Batch, Enlarged, ImageView, JobFailure, JobSummary, Quote, RequestAgain } from '../../job/job.ts';
 import type { LinkedJob, Links } from '../../job/links.ts';
-import { imageFormat } from '../../stage/contract.ts';
+import { UPSAMPLE_MODES } from '../../numerics/upsample.ts';
+import { imageFormat, temporalCache } from '../../stage/contract.ts';
 import { exactly, orNull } from '../schema-fields.ts';
 import { receipt } from './receipt.ts';
-import { costOrNull, plan } from './work.ts';
+import { costOrNull, plan, selection, solver } from './work.ts';
 
 const time = z.int().openapi({ description: 'Unix seconds' });
 const id = z.string().openapi({ example: 'job_0123456789abcdef0123456789abcdef' });
@@ -43,6 +44,35 @@ const batch = exactly<Batch>()(
     .openapi('Batch', { description: 'the jobs of one request of a door whose requests have one id' }),
 );
 
+const again = exactly<RequestAgain>()(
+  z
+    .object({
+      model: z.string(),
+      prompt: z.string(),
+      negative_prompt: z.string().optional(),
+      width: z.int(),
+      height: z.int(),
+      enlarge: z.object({ width: z.int(), height: z.int() }).optional(),
+      seed: z.int(),
+      preset: z.string().optional(),
+      published: z.boolean().optional(),
+      N: z.array(z.int()).optional(),
+      e: z.array(z.number()).optional(),
+      h: z.array(z.number()).optional(),
+      Z: z.array(z.number()).optional(),
+      r: z.array(z.number()).optional(),
+      z_max: z.number().optional(),
+      cache: temporalCache.optional(),
+      solver,
+      selection,
+      upsampling: z.enum(UPSAMPLE_MODES),
+      reference: z.boolean().optional(),
+      guidance: z.number().optional(),
+      output_format: imageFormat,
+      quality: z.int().optional(),
+    })
+    .openapi('RequestAgain', { description: 'a body of POST /v1/jobs that makes the picture again' }),
+);
 export const enlargedOrNull = orNull(enlarged).openapi({
   description: 'null: the picture has the size that was computed',
 });
@@ -77,6 +107,7 @@ export const job = exactly<LinkedJob>()(
       ...summaryFields,
       room: z.string().openapi({ description: 'where it stands', example: 'stage1' }),
       enlarged: enlargedOrNull,
+      request: again,
       plan,
       receipt: orNull(receipt).openapi({ description: 'null until it has ended' }),
       deadline_at: time.nullable(),

@@ -1,0 +1,93 @@
+/**
+ * Help with the prompt: what the model knows as words to press, prompts to begin with, and a line under the words that
+ * it has not learned.
+ *
+ * @import { ListedModel } from './service.js'
+ */
+import { byId, element } from './element.js';
+import { insertWord, knownWords, surprise, unknownIn } from './words.js';
+
+const prompt = byId('prompt', HTMLTextAreaElement);
+const mirror = byId('mirror', HTMLDivElement);
+const unknown = byId('unknown', HTMLParagraphElement);
+const ideas = byId('ideas', HTMLDivElement);
+const vocabulary = byId('vocabulary', HTMLDetailsElement);
+const words = byId('words', HTMLDivElement);
+
+/** Examples that are shown. */
+const MOST_IDEAS = 3;
+/** Characters of a prompt that are looked at: nobody reads lines under more. */
+const MOST_LOOKED_AT = 2000;
+const MOST_NAMED = 5;
+
+/** @type {ReadonlySet<string> | null} */
+let known = null;
+
+/** @param {string} text */
+function write(text) {
+  prompt.value = text;
+  prompt.dispatchEvent(new Event('input', { bubbles: true }));
+}
+
+/** @param {string} name @param {() => void} onPress */
+const chip = (name, onPress) => element('button', { type: 'button', className: 'chip', onclick: onPress }, name);
+
+/** Marks what the model has not learned, in the text and in a sentence. */
+function mark() {
+  const text = prompt.value.slice(0, MOST_LOOKED_AT);
+  const found = unknownIn(text, known);
+  /** @type {(Node | string)[]} */
+  const parts = [];
+  let at = 0;
+  for (const { start, end } of found) {
+    parts.push(text.slice(at, start), element('u', {}, text.slice(start, end)));
+    at = end;
+  }
+  mirror.replaceChildren(...parts, text.slice(at));
+  const names = [...new Set(found.map(({ start, end }) => text.slice(start, end)))];
+  const more = names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : '';
+  unknown.hidden = names.length === 0;
+  unknown.textContent = `Not among the words that it has learned: ${names.slice(0, MOST_NAMED).join(', ')}${more}.`;
+  follow();
+}
+
+/** The marks stay with the text that is scrolled. */
+const follow = () => {
+  mirror.scrollTop = prompt.scrollTop;
+};
+
+/** Offers what a model says of prompts. @param {ListedModel} model */
+export function offerWords(model) {
+  const { examples = [] } = model;
+  known = knownWords(model);
+  const canSurprise = examples.length > 0 || model.vocabulary !== undefined;
+  ideas.hidden = !canSurprise;
+  ideas.replaceChildren(
+    ...(canSurprise ? [chip('Surprise me', () => write(surprise(model, Math.random) ?? prompt.value))] : []),
+    ...examples.slice(0, MOST_IDEAS).map((example) => chip(example, () => write(example))),
+  );
+  vocabulary.hidden = !model.vocabulary;
+  words.replaceChildren(
+    ...Object.entries(model.vocabulary ?? {})
+      .filter(([, list]) => list.length > 0)
+      .map(([kind, list]) =>
+        element(
+          'div',
+          { role: 'group', 'aria-label': kind },
+          ...list.map((word) =>
+            chip(word, () => {
+              const at = { start: prompt.selectionStart, end: prompt.selectionEnd };
+              const { prompt: text, cursor } = insertWord(prompt.value, at, word);
+              write(text);
+              prompt.setSelectionRange(cursor, cursor);
+            }),
+          ),
+        ),
+      ),
+  );
+  mark();
+}
+
+prompt.addEventListener('input', mark);
+prompt.addEventListener('scroll', follow);
+new ResizeObserver(follow).observe(prompt);

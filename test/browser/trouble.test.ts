@@ -1,0 +1,210 @@
+/** The page when something goes wrong: the connection, the stage server, the request, the key. */
+import { join } from 'node:path';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { startStack } from '../../scripts/local/stack.ts';
+import { startFaultyStage } from '../e2e/faulty-stage.ts';
+import { isSkipped, PATIENCE_MS, TOKEN, titled, usePage } from './rig.ts';
+import { layWire } from './wire.ts';
+
+describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
+  const { rig, at, says, picture, isDone, isFree, open, ask, jobShown, door } = usePage();
+
+  test('a script that the model does not read is told while the first stage waits', async () => {
+    const first = door();
+    rig.proxy.inject([first.fault]);
+    await open();
+    await ask('a fox 和苹果', { preset: '7x', seed: 7 });
+    await says('#facts .warning', 'reads only Latin, so it does not read the Han in the prompt');
+    expect(await picture(1).count()).toBe(0);
+    first.open();
+    await isDone();
+    await says('#facts .warning', 'skipped words the model does not know: 和, 苹, 果');
+    expect(await at('#facts .warning').count()).toBe(2);
+  });
+
+  test('a connection that breaks in the middle goes on after the last event seen', async () => {
+    const wire = await layWire(rig.stack.url);
+    const second = door();
+    onTestFinished(() => wire.close());
+    rig.proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open({ url: wire.url, key: rig.stack.key });
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    const again = rig.page.waitForRequest((request) => request.url().includes('/events?token='));
+    wire.cut();
+    expect(Number((await (await again).allHeaders())['last-event-id'])).toBeGreaterThan(3);
+    second.open();
+    await isDone();
+    expect(await at('#alert').isVisible()).toBe(false);
+  });
+
+  test('a link that has expired is renewed', async () => {
+    let links = 0;
+    await rig.page.route('**/events?token=*', (route) =>
+      links++ === 0 ? route.fulfill({ status: 401, body: 'The link has expired' }) : route.continue(),
+    );
+    await open();
+    await ask('a red apple');
+    await isDone();
+    expect(links).toBe(2);
+  });
+
+  test('cancel stops the job, and the page is free for the next', async () => {
+    const second = door();
+    rig.proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    await at('#cancel').click();
+    await isFree();
+    await says('#announcement', 'Cancelled.');
+    expect((await jobShown()).status).toBe('cancelled');
+    await says('#history li:first-child', 'cancelled');
+  });
+
+  test('a connection that dies without a word is told, and taken up again', async () => {
+    const wire = await layWire(rig.stack.url);
+    const second = door();
+    onTestFinished(() => wire.close());
+    rig.proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open({ url: wire.url, key: rig.stack.key });
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    wire.hold(true);
+    await says('#status', 'No connection to the service; trying again. Stage 2 of 3');
+    wire.hold(false);
+    second.open();
+    await isDone();
+    await at('#status').waitFor({ state: 'hidden' });
+  });
+
+  test('a stage server that says nothing is told, and how long it has been silent', async () => {
+    const second = door();
+    rig.proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple');
+    await says('#status', /Stage 2 of 3, step 1 of 3\. Nothing has been heard for \d+ s\./);
+    second.open();
+    await isDone();
+  });
+
+  test('what came to no picture is tried again as it was sent, with one press', async () => {
+    const second = door();
+    rig.proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple', { seed: 4 });
+    await picture('selection').waitFor();
+    const before = (await jobShown()).id;
+    await at('#cancel').click();
+    await at('.stage[data-stage="2"][data-state="stopped"]').waitFor();
+    second.open();
+    await at('#prompt').fill('another prompt');
+    await at('#again').click();
+    await isDone();
+    const again = await jobShown();
+    expect([again.id === before, again.prompt, again.seed]).toEqual([false, 'a red apple', 4]);
+    expect(await at('#again').isVisible()).toBe(false);
+    // what somebody was writing is still there
+    expect(await at('#prompt').inputValue()).toBe('another prompt');
+  });
+
+  test('a cancel that fails is told, and no longer once the job has ended', async () => {
+    const second = door();
+    rig.proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    await rig.page.route('**/cancel', (route) => route.abort());
+    await at('#cancel').click();
+    await says('#alert', 'The service does not answer');
+    second.open();
+    await isDone();
+    await at('#alert').waitFor({ state: 'hidden' });
+  });
+
+  test('what went wrong, what happens and the buttons are in sight, wherever the page stands', async () => {
+    const inSight = async (selector: string): Promise<boolean> => {
+      const box = await at(selector).boundingBox();
+      const { height } = rig.page.viewportSize() as { height: number };
+      return box !== null && box.y >= 0 && box.y + box.height <= height;
+    };
+    const second = door();
+    rig.proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    for (const size of [
+      { width: 1280, height: 800 },
+      { width: 390, height: 844 },
+      { width: 1024, height: 600 },
+    ]) {
+      await rig.page.setViewportSize(size);
+      await rig.page.evaluate('scrollTo(0, 0)');
+      await ask(' ');
+      expect([await inSight('#alert'), await inSight('#generate')], JSON.stringify(size)).toEqual([true, true]);
+    }
+    await ask('a red apple');
+    await picture('selection').waitFor();
+    for (const top of [0, 10_000]) {
+      await rig.page.evaluate(`scrollTo(0, ${top})`);
+      await expect.poll(() => inSight('#status')).toBe(true);
+      expect(await inSight('#cancel')).toBe(true);
+    }
+    second.open();
+    await isDone();
+  });
+
+  test('a link to a job says what it needs where there is no key; afterwards one can write at once', async () => {
+    await open();
+    await ask('a red apple');
+    await isDone();
+    const address = rig.page.url();
+    await rig.page.evaluate('sessionStorage.clear()');
+    await rig.page.goto('about:blank');
+    await rig.page.goto(address);
+    await says('#key-why', 'the account’s key opens it');
+    await at('#key').fill(rig.stack.key);
+    await at('#key').press('Enter');
+    await isDone();
+    expect(await rig.page.evaluate('document.activeElement.id')).toBe('prompt');
+  });
+
+  test('a prompt that cannot be drawn is answered with a sentence', async () => {
+    await open();
+    await ask('   ');
+    await says('#alert', 'Write a prompt first');
+    expect(await at('#prompt').getAttribute('aria-invalid')).toBe('true');
+    await ask('a'.repeat(32_001));
+    await says('#alert', 'Prompt is too long (32,001 of 32,000 characters).');
+    await at('#seed').fill('-1');
+    await ask('a red apple');
+    await says('#alert', 'The seed must be a whole number');
+  });
+
+  test('a stage server that goes away in the middle is told as it happens, and how the job ended', async () => {
+    rig.proxy.inject([{ kind: 'forward' }], { kind: 'refuse' });
+    await open();
+    await ask('a red apple');
+    await says('#alert', 'The stage server could not be reached');
+    await isFree();
+    expect(await picture(1).count()).toBe(1);
+    await says('#history li:first-child', 'failed');
+  });
+
+  test('with no stage server in reach the page says so, and goes on asking', async () => {
+    const away = await startFaultyStage('http://127.0.0.1:9');
+    const alone = await startStack({
+      persistTo: join(rig.folder, 'alone'),
+      bundle: inject('bundle'),
+      stage: { url: away.url, token: TOKEN },
+    });
+    onTestFinished(async () => {
+      await alone.close();
+      await away.close();
+    });
+    await rig.page.goto(`${alone.url}/#key=${alone.key}`);
+    await says('#alert', 'No stage server can be reached');
+    expect(await at('#request').isVisible()).toBe(false);
+    await expect
+      .poll(() => rig.asked.filter((url) => url.endsWith('/v1/models')).length, { timeout: PATIENCE_MS })
+      .toBeGreaterThan(1);
+  });
+});
