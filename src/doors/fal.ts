@@ -7,7 +7,7 @@ import { type FailureKind, kindOf } from '../job/failures.ts';
 import type { LinkedJob } from '../job/links.ts';
 import type { LogLine } from '../job/log-lines.ts';
 import { FIRST_ROOM, roomName } from '../job/story.ts';
-import type { OneRequest } from './one-request.ts';
+import { linesAfter, type OneRequest } from './one-request.ts';
 import { type ProblemFields, WHOLE_BODY } from './problem.ts';
 
 /** fields that stand in the address */
@@ -64,13 +64,13 @@ interface FalLog {
 }
 
 /** The status, at the address `base` of the request. */
-export function viewStatus(request: OneRequest, base: string, { withLogs, from = 0 }: ShownLogs): FalStatus {
+export function viewStatus(request: OneRequest, base: string, { withLogs, seen = [] }: ShownLogs): FalStatus {
   const urls = { response_url: base, status_url: `${base}/status`, cancel_url: `${base}/cancel` };
   const common = {
     request_id: request.id,
     ...urls,
     ...(withLogs && {
-      logs: request.logs.slice(from).map(({ message, level, at }) => ({
+      logs: linesAfter(request.logs, seen).map(({ message, level, at }) => ({
         message,
         level,
         source: 'USER' as const,
@@ -96,8 +96,8 @@ export function viewStatus(request: OneRequest, base: string, { withLogs, from =
 
 export interface ShownLogs {
   readonly withLogs: boolean;
-  /** the first line that is shown; 0 when absent */
-  readonly from?: number;
+  /** how many lines of each image are left out; none where absent */
+  readonly seen?: readonly number[];
 }
 
 /** Seconds of the stages' computing; null where no job has a receipt. */

@@ -15,6 +15,11 @@ export interface ToldJob {
   readonly logs: readonly LogLine[];
 }
 
+/** A line of the story of a request, and the image it is about: 0 is the first. */
+export interface RequestLine extends LogLine {
+  readonly image: number;
+}
+
 /** A request as it stands. */
 export interface OneRequest {
   /** that of its first job */
@@ -25,7 +30,7 @@ export interface OneRequest {
   /** in the order of the images */
   readonly jobs: readonly LinkedJob[];
   /** of all jobs by time; of several each says which image it is about */
-  readonly logs: readonly LogLine[];
+  readonly logs: readonly RequestLine[];
   readonly cost: CostView | null;
   readonly warnings: readonly string[];
   /** why the first failed that did */
@@ -80,11 +85,28 @@ function statusOf(jobs: readonly JobView[]): JobView['status'] {
   return has('cancelled') ? 'cancelled' : 'done';
 }
 
-function logsOf(told: readonly ToldJob[]): readonly LogLine[] {
-  if (told.length === 1) return told[0]?.logs ?? [];
+function logsOf(told: readonly ToldJob[]): readonly RequestLine[] {
+  const named = (message: string, image: number): string =>
+    told.length === 1 ? message : `image ${image + 1}: ${message}`;
   return told
-    .flatMap(({ logs }, i) => logs.map((line) => ({ ...line, message: `image ${i + 1}: ${line.message}` })))
+    .flatMap(({ logs }, image) => logs.map((line) => ({ ...line, message: named(line.message, image), image })))
     .toSorted((a, b) => a.at - b.at);
+}
+
+/** How many lines there are of each image. */
+export const linesOf = ({ jobs, logs }: Pick<OneRequest, 'jobs' | 'logs'>): readonly number[] =>
+  jobs.map((_, image) => logs.filter((line) => line.image === image).length);
+
+/**
+ * The lines after the first so many of each image. The clocks of two jobs may differ, so a line may come behind one
+ * that is later: none is left out, or there twice.
+ */
+export function linesAfter(logs: readonly RequestLine[], seen: readonly number[]): readonly RequestLine[] {
+  const passed: number[] = [];
+  return logs.filter(({ image }) => {
+    passed[image] = (passed[image] ?? 0) + 1;
+    return (passed[image] ?? 0) > (seen[image] ?? 0);
+  });
 }
 
 function earliest(times: readonly (number | null)[]): number | null {

@@ -1,7 +1,7 @@
 /** Several jobs as one request: what of them is the request's. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { asOne, isSpokenFor, jobsOf, type ToldJob } from '../../src/doors/one-request.ts';
+import { asOne, isSpokenFor, jobsOf, linesAfter, linesOf, type ToldJob } from '../../src/doors/one-request.ts';
 import { hasEnded, type JobView } from '../../src/job/job.ts';
 import type { LinkedJob } from '../../src/job/links.ts';
 
@@ -59,7 +59,7 @@ describe('of all jobs together', () => {
 
   test('logs are in the order of time, each with the image it is about; of one job they are its own', () => {
     const logs = [line('stage 1 of 3', 3), line('done', 9)];
-    expect(one(told('done', {}, logs)).logs).toEqual(logs);
+    expect(one(told('done', {}, logs)).logs).toMatchObject(logs);
     const request = one(told('done', {}, logs), told('done', {}, [line('stage 1 of 3', 5)]));
     expect(request.logs.map(({ message }) => message)).toEqual([
       'image 1: stage 1 of 3',
@@ -68,6 +68,21 @@ describe('of all jobs together', () => {
     ]);
     expect(request.startedAt).toBe(3);
     expect(one(told('queued')).startedAt).toBeNull();
+  });
+
+  test('lines are told once each, also where one comes behind a later one of another image', () => {
+    const first = [line('a', 5), line('b', 9)];
+    const before = one(told('running', {}, first), told('running', {}, [line('c', 7)]));
+    // the clock of the second is behind
+    const after = one(
+      told('running', {}, [...first, line('d', 10)]),
+      told('running', {}, [line('c', 7), line('e', 8)]),
+    );
+    expect(linesOf(before)).toEqual([2, 1]);
+    const messages = (seen: readonly number[]) => linesAfter(after.logs, seen).map(({ message }) => message);
+    expect(messages(linesOf(before))).toEqual(['image 2: e', 'image 1: d']);
+    expect(messages([])).toHaveLength(5);
+    expect(messages(linesOf(after))).toEqual([]);
   });
 
   test('costs are added, and known once all are', () => {

@@ -2,6 +2,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { isTold, viewStatus } from '../../doors/fal.ts';
 import type { FalInput } from '../../doors/fal-request.ts';
+import { linesOf } from '../../doors/one-request.ts';
 import { hasEnded } from '../../job/job.ts';
 import type { FitMemo } from '../../job/plan.ts';
 import { requireKey } from '../auth.ts';
@@ -116,7 +117,7 @@ export function routeFalQueue(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     return sendEvents(
       c,
       async (write) => {
-        let from = 0;
+        let seen: readonly number[] = [];
         let shown = '';
         await followJobs(c.env, { ids: jobs.map((job) => job.id), account: c.var.caller.account }, async (event) => {
           if (event === null) {
@@ -126,8 +127,8 @@ export function routeFalQueue(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
           if (!isTold(event.type)) return 'on';
           const request = await findRequest(c, id);
           // each line once: the client adds them up
-          const text = JSON.stringify(viewStatus(request, addressOf(c, at, request), { withLogs, from }));
-          from = request.logs.length;
+          const text = JSON.stringify(viewStatus(request, addressOf(c, at, request), { withLogs, seen }));
+          seen = linesOf(request);
           if (text !== shown) await write.event(null, text);
           shown = text;
           return hasEnded(request) ? 'over' : 'on';
