@@ -134,8 +134,7 @@ export function draftA1111(request: A1111Request, models: readonly ModelFacts[],
   const schedule = scheduleHere(request, facts, notes);
   const { asked, found, used } = samplerOf(request);
   if (asked !== undefined && !found) notes.push(`sampler_name is ignored: the picture is made with ${used.name}`);
-  for (const name of Object.keys(settings))
-    if (!MEANT_SETTINGS.includes(name)) notes.push(`override_settings.${name.slice(0, 100)} is ignored`);
+  notes.push(...ignoredSettings(settings));
   const format = FORMATS[String(settings.samples_format ?? 'png').toLowerCase()] ?? 'png';
   const previews = settings.live_previews_enable === false ? 0 : MAX_STAGES - 1;
   const planned = draftRequest(
@@ -153,6 +152,15 @@ export function draftA1111(request: A1111Request, models: readonly ModelFacts[],
     { count, previews: { count: previews, format: 'png' }, notes },
   );
   return renamed(planned, (field) => nameHere(field, request));
+}
+
+/** A warning for the settings that mean nothing here; not one for each, of which there may be many. */
+function ignoredSettings(settings: Readonly<Record<string, unknown>>): readonly string[] {
+  const names = Object.keys(settings).filter((name) => !MEANT_SETTINGS.includes(name));
+  const [first] = names;
+  if (first === undefined) return [];
+  const more = names.length > 1 ? ` and ${names.length - 1} more are` : ' is';
+  return [`override_settings.${first.slice(0, 100)}${more} ignored`];
 }
 
 /** Fields of requests that ask for what is not here. */
