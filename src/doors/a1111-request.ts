@@ -163,13 +163,20 @@ function ignoredSettings(settings: Readonly<Record<string, unknown>>): readonly 
   return [`override_settings.${first.slice(0, 100)}${more} ignored`];
 }
 
-/** What would make another picture and is not here. */
-function refuseScripts({ enable_hr, tiling, script_name, alwayson_scripts }: A1111Request): Planned<never> | null {
-  if (enable_hr) return refuse('enable_hr', true, 'there is no second pass: ask for the larger width and height');
-  if (tiling) return refuse('tiling', true, 'pictures do not tile');
-  if (script_name !== undefined) return refuse('script_name', script_name, 'there are no scripts');
-  if (alwayson_scripts !== undefined)
-    return refuse('alwayson_scripts', alwayson_scripts, 'there are no scripts, and no extensions');
+/** Fields of requests that ask for what is not here. */
+export const A1111_REFUSED = {
+  enable_hr: 'there is no second pass: ask for the larger width and height',
+  tiling: 'pictures do not tile',
+  script_name: 'there are no scripts',
+  alwayson_scripts: 'there are no scripts, and no extensions',
+} as const;
+
+/** Refuses the first field that asks for what is not here. */
+function refuseScripts(request: A1111Request): Planned<never> | null {
+  for (const [field, rule] of Object.entries(A1111_REFUSED)) {
+    const value = request[field as keyof typeof A1111_REFUSED];
+    if (value !== undefined && value !== false) return refuse(field, value, rule);
+  }
   return null;
 }
 
