@@ -134,8 +134,7 @@ export function draftA1111(request: A1111Request, models: readonly ModelFacts[],
   const schedule = scheduleHere(request, facts, notes);
   const { asked, found, used } = samplerOf(request);
   if (asked !== undefined && !found) notes.push(`sampler_name is ignored: the picture is made with ${used.name}`);
-  for (const name of Object.keys(settings))
-    if (!MEANT_SETTINGS.includes(name)) notes.push(`override_settings.${name.slice(0, 100)} is ignored`);
+  notes.push(...ignoredSettings(settings));
   const format = FORMATS[String(settings.samples_format ?? 'png').toLowerCase()] ?? 'png';
   const previews = settings.live_previews_enable === false ? 0 : MAX_STAGES - 1;
   const planned = draftRequest(
@@ -155,13 +154,29 @@ export function draftA1111(request: A1111Request, models: readonly ModelFacts[],
   return renamed(planned, (field) => nameHere(field, request));
 }
 
-/** What would make another picture and is not here. */
-function refuseScripts({ enable_hr, tiling, script_name, alwayson_scripts }: A1111Request): Planned<never> | null {
-  if (enable_hr) return refuse('enable_hr', true, 'there is no second pass: ask for the larger width and height');
-  if (tiling) return refuse('tiling', true, 'pictures do not tile');
-  if (script_name !== undefined) return refuse('script_name', script_name, 'there are no scripts');
-  if (alwayson_scripts !== undefined)
-    return refuse('alwayson_scripts', alwayson_scripts, 'there are no scripts, and no extensions');
+/** A warning for the settings that mean nothing here; not one for each, of which there may be many. */
+function ignoredSettings(settings: Readonly<Record<string, unknown>>): readonly string[] {
+  const names = Object.keys(settings).filter((name) => !MEANT_SETTINGS.includes(name));
+  const [first] = names;
+  if (first === undefined) return [];
+  const more = names.length > 1 ? ` and ${names.length - 1} more are` : ' is';
+  return [`override_settings.${first.slice(0, 100)}${more} ignored`];
+}
+
+/** Fields of requests that ask for what is not here. */
+export const A1111_REFUSED = {
+  enable_hr: 'there is no second pass: ask for the larger width and height',
+  tiling: 'pictures do not tile',
+  script_name: 'there are no scripts',
+  alwayson_scripts: 'there are no scripts, and no extensions',
+} as const;
+
+/** Refuses the first field that asks for what is not here. */
+function refuseScripts(request: A1111Request): Planned<never> | null {
+  for (const [field, rule] of Object.entries(A1111_REFUSED)) {
+    const value = request[field as keyof typeof A1111_REFUSED];
+    if (value !== undefined && value !== false) return refuse(field, value, rule);
+  }
   return null;
 }
 

@@ -21,6 +21,14 @@ export const BFL_IGNORED = {
   webhook_secret: { why: 'there is no webhook here' },
 } as const satisfies IgnoredFields;
 
+const FROM_TEXT = 'pictures are drawn from text alone';
+const INPUTS = ['', ...Array.from({ length: 9 }, (_, i) => `_${i + 2}`)].map((number) => `input_image${number}`);
+/** Fields that would make another picture, or promise a call, if they were taken. */
+export const BFL_REFUSED: Readonly<Record<string, string>> = {
+  webhook_url: 'poll polling_url, or start the job by POST /v1/jobs with a webhook_url',
+  ...Object.fromEntries(['image_prompt', 'mask', ...INPUTS].map((field) => [field, FROM_TEXT])),
+};
+
 /** The body of a request, its shapes checked, its nulls left out. */
 export interface BflRequest extends Pick<OtherWords, 'width' | 'height' | 'aspect_ratio'> {
   readonly prompt: string;

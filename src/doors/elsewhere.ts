@@ -48,9 +48,12 @@ const HUGGING_FACE = /^\/(?:hf-inference\/)?models\/[^/]+\/[^/]+$/;
 
 /** Whose clients ask at an address that is not here, and what they hear. */
 export interface Elsewhere {
-  readonly speaks: 'openai' | 'hugging_face';
+  readonly speaks: 'openai' | 'hugging_face' | 'fastapi';
   readonly detail: string;
 }
+
+/** What AUTOMATIC1111 does with pictures that it is given. */
+const FROM_PICTURES = /^\/sdapi\/v1\/(?:img2img|extra-(?:single-image|batch-images)|interrogate|png-info)$/;
 
 /** What to say at an address that nobody has; null where nothing is known of it. */
 export function elsewhere(path: string): Elsewhere | null {
@@ -58,6 +61,11 @@ export function elsewhere(path: string): Elsewhere | null {
     return {
       speaks: 'hugging_face',
       detail: `This service has OpenAI’s form, not that of Hugging Face’s inference: ${IMAGES}, not from "inputs".`,
+    };
+  if (FROM_PICTURES.test(path))
+    return {
+      speaks: 'fastapi',
+      detail: 'Pictures are drawn from text alone, and none is taken: POST /sdapi/v1/txt2img draws one from a prompt.',
     };
   const [base] = BASES.exec(path) ?? [];
   if (base === undefined)

@@ -7,9 +7,6 @@ import type { ModelFacts } from '../stage/contract.ts';
 /** A ratio as it is written: `16:9`. */
 export const RATIO = /^([1-9]\d{0,2}):([1-9]\d{0,2})$/;
 
-/** Longest text of a ratio, or of a word in its place. */
-export const MAX_RATIO = 7;
-
 const PIXELS_OF_A_MEGAPIXEL = 2 ** 20;
 /** How far the pixels of a picture may be from those wanted and nothing is said of it. */
 const NEAR = 0.1;

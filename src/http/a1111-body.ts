@@ -1,6 +1,7 @@
 /** The bodies that tools for AUTOMATIC1111 send. */
 import { z } from '@hono/zod-openapi';
 import { A1111_IDLE, A1111_IGNORED, type A1111Request, isEmpty } from '../doors/a1111-request.ts';
+import { MAX_VALUES } from './body-shape.ts';
 import { jobBody, MAX_NAME } from './job-request.ts';
 import { anyBoolean, ignoredFields } from './spellings.ts';
 
@@ -10,6 +11,8 @@ const { prompt, negative_prompt, seed } = jobBody.shape;
 const unlessEmpty = <T extends z.ZodType>(schema: T) =>
   z.preprocess((value) => (isEmpty(value) ? undefined : value), schema.optional()).optional();
 
+/** A1111 has hundreds of them: whichever come are taken, as many as a body may have of anything. */
+const settings = z.record(z.string(), z.unknown()).openapi({ maxProperties: MAX_VALUES });
 const name = unlessEmpty(z.string().max(MAX_NAME));
 const side = z.int().min(1).max(10_000).optional();
 const several = z.int().min(1).max(100).optional();
@@ -30,7 +33,7 @@ export const a1111Body = z
     sampler_name: name,
     sampler_index: name,
     scheduler: name.openapi({ description: 'a preset, whose steps go first; or the model’s own spacing' }),
-    override_settings: unlessEmpty(z.record(z.string(), z.unknown())),
+    override_settings: unlessEmpty(settings),
     send_images: anyBoolean.optional(),
     enable_hr: anyBoolean.optional().openapi({ description: 'refused where true' }),
     tiling: anyBoolean.optional().openapi({ description: 'refused where true' }),
@@ -42,4 +45,7 @@ export const a1111Body = z
   .openapi('A1111Request');
 
 /** Options, which are looked at and not kept. */
-export const optionsBody = z.object({ sd_model_checkpoint: z.unknown().optional() }).catchall(z.unknown());
+export const optionsBody = z
+  .object({ sd_model_checkpoint: z.unknown().optional() })
+  .catchall(z.unknown())
+  .openapi({ maxProperties: MAX_VALUES });

@@ -136,10 +136,8 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
       throw badField(field, name, 'is not kept: name it in override_settings of each txt2img');
     const known = viewOptions(models) as Readonly<Record<string, unknown>>;
     const ignored = Object.keys(options).filter((key) => key !== field && options[key] !== known[key]);
-    return c.json(
-      ignored.length > 0 ? { warnings: ignored.map((key) => `${key} is ignored: no options are kept`) } : null,
-      200,
-    );
+    const warnings = ignored.map((key) => `${key.slice(0, 100)} is ignored: no options are kept`);
+    return c.json(warnings.length > 0 ? { warnings } : null, 200);
   });
 
   for (const [name, [summary, view]] of Object.entries(LISTS))

@@ -1,7 +1,15 @@
 /** Black Forest Labs' API below `/bfl/v1`, as a thin translation over jobs: a request is a job, under the same id. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { BFL_IGNORED, type BflRequest, draftBfl, viewMissing, viewResult, viewSubmitted } from '../doors/bfl.ts';
+import {
+  BFL_IGNORED,
+  BFL_REFUSED,
+  type BflRequest,
+  draftBfl,
+  viewMissing,
+  viewResult,
+  viewSubmitted,
+} from '../doors/bfl.ts';
 import { RATIO } from '../doors/wanted-size.ts';
 import { namesOf, resolveModel } from '../fleet/models.ts';
 import type { JobView } from '../job/job.ts';
@@ -28,14 +36,6 @@ const BASE = '/bfl/v1';
 
 const { prompt, seed, guidance } = jobBody.shape;
 
-const FROM_TEXT = 'pictures are drawn from text alone';
-const INPUTS = ['', ...Array.from({ length: 9 }, (_, i) => `_${i + 2}`)].map((number) => `input_image${number}`);
-/** Fields that would make another picture, or promise a call, if they were taken. */
-const REFUSED: Readonly<Record<string, string>> = {
-  webhook_url: 'poll polling_url, or start the job by POST /v1/jobs with a webhook_url',
-  ...Object.fromEntries(['image_prompt', 'mask', ...INPUTS].map((field) => [field, FROM_TEXT])),
-};
-
 export const bflBody = z
   .strictObject({
     prompt,
@@ -46,7 +46,7 @@ export const bflBody = z
     guidance,
     seed,
     output_format: anyWord(FORMATS, JPG),
-    ...refusedFields(REFUSED),
+    ...refusedFields(BFL_REFUSED),
     ...ignoredFields(BFL_IGNORED),
   } satisfies SchemaFields<BflRequest> & Readonly<Record<string, z.ZodType>>)
   .openapi('BflRequest');

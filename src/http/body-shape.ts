@@ -8,7 +8,7 @@ import type { Refusal } from '../job/schedule-request.ts';
 /** lists and objects inside each other; no request has more than four */
 const MAX_DEPTH = 16;
 /** values of one list, and fields of one object */
-const MAX_VALUES = 100;
+export const MAX_VALUES = 100;
 /** values of all lists and objects together */
 const MAX_TOGETHER = 1000;
 

@@ -21,9 +21,15 @@ export function speakerOf(app: OpenAPIHono<AppEnv>, methods: readonly string[], 
 /** Addresses below `/v1` that Replicate's clients alone ask for. */
 const REPLICATE = /^\/v1\/(?:predictions|deployments|trainings|hardware|collections|models\/[^/]+\/[^/]+)(?:\/|$)/;
 
+const KNOWN: Readonly<Record<Elsewhere['speaks'], Speaker>> = {
+  openai: speakOpenAI,
+  hugging_face: speakHuggingFace,
+  fastapi: speakFastAPI,
+};
+
 /** Whose clients come to an address that nobody has; `known` is what is said there. */
 export function speakerAt(path: string, known: Elsewhere | null = null): Speaker | undefined {
-  if (known) return known.speaks === 'openai' ? speakOpenAI : speakHuggingFace;
+  if (known) return KNOWN[known.speaks];
   if (REPLICATE.test(path)) return speakReplicate;
   if (/^\/(?:v1|openai)(?:\/|$)/.test(path)) return speakOpenAI;
   if (/^\/fal(?:\/|$)/.test(path)) return speakFal;

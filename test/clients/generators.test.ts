@@ -40,7 +40,7 @@ const DRAWN = {
   code: 'job_not_found',
 };
 
-test('openapi-typescript', async () => {
+test('openapi-typescript: makes a client that type-checks, draws a picture and reads the job', async () => {
   const place = join(folder, 'typescript');
   await mkdir(place);
   for (const name of ['draw.ts', 'tsconfig.json']) await cp(join(TYPESCRIPT, name), join(place, name));

@@ -12,7 +12,7 @@ import { type Ran, type RanTest, RECORDS } from './records.ts';
 const importsOf = (source: string): readonly string[] =>
   [...source.matchAll(/^import .*from '((?:@[\w-]+\/)?[\w-][\w.-]*)[^']*';$/gm)]
     .map(([, name]) => name as string)
-    .filter((name) => name !== 'vitest')
+    .filter((name) => name !== 'vitest' && name !== 'node')
     .map((name) => `npm:${name}`);
 
 // biome-ignore lint/correctness/noEmptyPattern: Vitest reads the names of fixtures from the pattern

@@ -23,6 +23,8 @@ describe.skipIf(NO_PYTHON)('in Python, where RALU_CLIENTS_PYTHON names one', () 
       { tool: 'models', listed: true },
       { tool: 'models', id: 'dall-e-3' },
       { tool: 'beside /v1', message: expect.stringContaining('the base address of this service ends in /v1') },
+      { tool: 'hugging face', status: 400, message: expect.stringContaining('this address has OpenAI’s form') },
+      { tool: 'hugging face', status: 404, message: expect.stringContaining('This service has OpenAI’s form') },
     ]);
   });
 

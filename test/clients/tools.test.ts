@@ -1,5 +1,5 @@
 /**
- * Tools that draw, by the requests that their sources make, each read as the tool reads its answer. They are from:
+ * Tools that draw, by the requests that their sources make, each read as the tool reads its answer. They are from
  * LibreChat DALLE3.js, Open WebUI images.py, n8n generate.operation.ts, Nextcloud integration_openai, Home Assistant
  * generate_image, quarkus-langchain4j, CrewAI DallETool, uni-api, RooCode.
  */

@@ -32,7 +32,7 @@ const AROUND: readonly { readonly from: string; readonly may: readonly string[] 
   { from: 'scripts', may: ['src', 'containers/onnx'] },
   { from: 'lab/test', may: ['lab', 'src', 'durable-objects', 'containers', 'scripts', 'test'] },
   { from: 'lab', may: ['src', 'containers/onnx', 'scripts/local', 'scripts/generate/client.ts'] },
-  { from: 'test', may: ['src', 'durable-objects', 'containers', 'scripts', 'playground', 'package.json'] },
+  { from: 'test', may: ['src', 'durable-objects', 'containers', 'scripts', 'playground', 'models', 'package.json'] },
 ];
 
 const WORKER = ['src', 'durable-objects'];

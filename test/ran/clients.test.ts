@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type Ran, RECORDS } from '../clients/records.ts';
+import { type Ran, type RanTest, RECORDS } from '../clients/records.ts';
 import { expectPart } from './page.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -47,21 +47,24 @@ function installed(name: string): string {
   return JSON.parse(read(place)).version;
 }
 
-/** What a test is called in the table. */
-const labelOf = ({ title, name }: Ran['tests'][number]): string =>
-  (title.includes('RALU_CLIENTS_PYTHON') ? name : title).replace(/^[^:]*: (?=\S)/, (prefix) =>
-    prefix.includes(' ') ? prefix : '',
-  );
-
 /** The last part of a package's name: `openai-compatible` of `@ai-sdk/openai-compatible`. */
 const shortName = (name: string): string => name.split('/').at(-1) as string;
 
+/** What a test is called in the table: by its suite, where that says more than whose client it is about. */
+function labelOf({ title, name }: RanTest, client: Client): string {
+  const isNamed = title.includes('RALU_CLIENTS_PYTHON') || title === shortName(client.name);
+  const label = isNamed ? name : title;
+  const prefix = `${shortName(client.name)}: `;
+  return label.startsWith(prefix) ? label.slice(prefix.length) : label;
+}
+
 /** Of several clients in one file a test is about the one that its name begins with, or about all. */
-function aboutWhich({ title, name }: Ran['tests'][number], clients: readonly Client[]): readonly Client[] {
-  const named = clients.filter(({ name: client }) =>
-    [title, name].some((text) => text.startsWith(`${shortName(client)}: `) || text.startsWith(`${client}: `)),
-  );
-  return named.length > 0 ? named : clients;
+function aboutWhich({ title, name }: RanTest, clients: readonly Client[]): readonly Client[] {
+  // `openai` begins `openai: several images`, not `openai-compatible: several images`
+  const firstWords = [title, name].map((text) => text.split(/[: ]/, 1)[0]);
+  const named = clients.filter((client) => firstWords.includes(shortName(client.name)));
+  // a package without a scope, such as `ai`, calls the others
+  return named.length > 0 ? clients.filter((client) => named.includes(client) || !client.name.includes('/')) : clients;
 }
 
 /** The rows of the table: each client, its version, and what was run with it. */
@@ -70,12 +73,15 @@ function rowsOf(records: readonly Ran[]): readonly string[] {
   for (const { tests } of records)
     for (const each of tests) {
       const packages = [
-        ...new Set([...each.packages, ...PROGRAMS.filter((name) => each.title === name).map((name) => `npm:${name}`)]),
+        ...new Set([
+          ...each.packages,
+          ...PROGRAMS.filter((name) => each.title.startsWith(`${name}: `)).map((name) => `npm:${name}`),
+        ]),
       ];
       const clients = packages.map(clientOf).filter((client) => client !== null);
       for (const client of aboutWhich(each, clients)) {
         const entry = did.get(client.name + client.language) ?? { client, labels: new Set(), tests: 0 };
-        entry.labels.add(labelOf(each));
+        entry.labels.add(labelOf(each, client));
         entry.tests++;
         did.set(client.name + client.language, entry);
       }

@@ -120,10 +120,10 @@ describe('a request', () => {
   test('settings name the model, the format, and whether pictures of stages are wanted', () => {
     const settings = { sd_model_checkpoint: 'flux [0123abcd]', samples_format: 'jpg', live_previews_enable: false };
     expect(planned({})[0]?.request.metadata).toBe(true);
-    const [job] = planned({ override_settings: { ...settings, enable_pnginfo: false, sd_vae: 'x' } });
+    const [job] = planned({ override_settings: { ...settings, enable_pnginfo: false, sd_vae: 'x', sd_unet: 'y' } });
     expect(job?.request.metadata).toBeUndefined();
     expect(job?.request).toMatchObject({ model: 'flux-1-dev', format: 'jpeg', previews: { count: 0 } });
-    expect(job?.plan.warnings).toEqual(['override_settings.sd_vae is ignored']);
+    expect(job?.plan.warnings).toEqual(['override_settings.sd_vae and 1 more are ignored']);
   });
 
   test.each([

@@ -153,6 +153,11 @@ describe('an address that nobody has', () => {
     expect((await response.json<{ error: { message: string } }>()).error.message).toContain(words);
   });
 
+  test('what AUTOMATIC1111 makes of pictures is refused with what is here', async () => {
+    const response = await call('/sdapi/v1/img2img', { method: 'POST', key: null });
+    expect([response.status, await response.json()]).toEqual([404, { detail: expect.stringContaining('txt2img') }]);
+  });
+
   test('a model of Hugging Face’s inference is refused in a shape that its client reads', async () => {
     for (const path of ['/models/black-forest-labs/FLUX.1-dev', '/hf-inference/models/a/b']) {
       const response = await call(path, { method: 'POST', key: null, body: '{"inputs": "a fox"}' });

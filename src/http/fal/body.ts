@@ -1,12 +1,14 @@
 /** What is sent to an app of fal: the fields of a job in fal's words, those that change nothing, and headers. */
 import { z } from '@hono/zod-openapi';
 import { FAL_IGNORED, FAL_REFUSED, type FalInput, SIZE_NAMES, type SizeName } from '../../doors/fal-request.ts';
-import { MAX_RATIO, RATIO } from '../../doors/wanted-size.ts';
+import { RATIO } from '../../doors/wanted-size.ts';
 import { foreignContent } from '../foreign-body.ts';
 import { jobBody } from '../job-request.ts';
 import type { SchemaFields } from '../schema-fields.ts';
 import { anyBoolean, anyCase, anyWord, FORMATS, ignoredFields, JPG, refusedFields } from '../spellings.ts';
 
+/** Longest ratio, size or number, characters. */
+const MAX_WORD = 20;
 /** Most images of one request, as at fal. */
 const MAX_IMAGES = 4;
 
@@ -34,7 +36,7 @@ export const falBody = z
       .openapi({ description: 'by name: the nearest that the model makes; by pixels: these and no others' }),
     aspect_ratio: z
       .string()
-      .max(MAX_RATIO)
+      .max(MAX_WORD)
       .regex(RATIO, 'must be a ratio, as in 16:9')
       .optional()
       .openapi({ description: 'the nearest that the model makes', example: '16:9' }),

@@ -6,11 +6,13 @@ import {
   REPLICATE_REFUSED,
   WEBHOOK_EVENTS,
 } from '../../doors/replicate-request.ts';
-import { MAX_RATIO, RATIO } from '../../doors/wanted-size.ts';
+import { RATIO } from '../../doors/wanted-size.ts';
 import { jobBody, MAX_NAME } from '../job-request.ts';
 import type { SchemaFields } from '../schema-fields.ts';
 import { anyWord, FORMATS, ignoredFields, JPG, refusedFields } from '../spellings.ts';
 
+/** Longest ratio, size or number, characters. */
+const MAX_WORD = 20;
 /** Most images of one prediction, as at Replicate. */
 const MAX_OUTPUTS = 4;
 const SIZE = /^[1-9]\d{0,4}x[1-9]\d{0,4}$/;
@@ -27,7 +29,7 @@ export const predictionInput = z
     num_outputs: z.int().min(1).max(MAX_OUTPUTS).optional().openapi({ description: 'image i has seed + i' }),
     aspect_ratio: z
       .string()
-      .max(MAX_RATIO)
+      .max(MAX_WORD)
       .refine((ratio) => ratio === 'custom' || RATIO.test(ratio), 'must be a ratio, as in 16:9, or custom')
       .optional()
       .openapi({
@@ -37,11 +39,11 @@ export const predictionInput = z
     megapixels: z
       .union([
         z.number().positive().max(100),
-        z.string().max(MAX_RATIO).regex(MEGAPIXELS, 'must be a number, as in 0.25'),
+        z.string().max(MAX_WORD).regex(MEGAPIXELS, 'must be a number, as in 0.25'),
       ])
       .optional()
       .openapi({ description: 'of an aspect_ratio; those of the model’s first size when absent' }),
-    size: z.string().max(11).regex(SIZE, 'must be WIDTHxHEIGHT').optional(),
+    size: z.string().max(MAX_WORD).regex(SIZE, 'must be WIDTHxHEIGHT').optional(),
     output_format: anyWord(FORMATS, JPG),
     output_quality: z.int().min(0).max(100).optional().openapi({ description: 'webp and jpeg' }),
     num_inference_steps: steps.optional().openapi({ description: 'a plain run of so many steps' }),

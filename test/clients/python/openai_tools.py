@@ -69,3 +69,12 @@ try:
     beside.images.generate(prompt="a red apple")
 except NotFoundError as error:
     say(tool="beside /v1", message=error.body["message"])
+
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
+
+for model in (f"{URL}/v1/images/generations", f"{URL}/models/black-forest-labs/FLUX.1-dev"):
+    try:
+        InferenceClient(model=model, token=KEY).text_to_image("a red apple")
+    except HfHubHTTPError as error:
+        say(tool="hugging face", status=error.response.status_code, message=str(error))
