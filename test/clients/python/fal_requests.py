@@ -21,11 +21,7 @@ APPLE = {
 
 
 def start(url):
-    return (
-        base64.b64decode(url.split(",")[1])[:8]
-        if url.startswith("data:")
-        else httpx.get(url).content[:8]
-    )
+    return base64.b64decode(url.split(",")[1])[:8] if url.startswith("data:") else httpx.get(url).content[:8]
 
 
 def told(update):
@@ -86,9 +82,7 @@ handle = client.submit(app, {"prompt": "a fox", "num_inference_steps": 900})
 handle.cancel()
 for refused in (
     handle.get,
-    lambda: client.run(
-        app, {"prompt": "a fox", "image_url": "https://example.com/a.png"}
-    ),
+    lambda: client.run(app, {"prompt": "a fox", "image_url": "https://example.com/a.png"}),
     lambda: client.run("ralu/nobody", APPLE),
 ):
     try:

@@ -1,5 +1,8 @@
 """Tools that draw with OpenAI's client in Python, as they come; and Together's client, and the one for Azure."""
 
+# each client is imported where it is used
+# ruff: noqa: E402
+
 import base64
 import io
 import os

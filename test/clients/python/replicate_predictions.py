@@ -33,9 +33,7 @@ output = client.run(f"{model}:{version.id}", input={**APPLE, "num_outputs": 2})
 say(call="run version", outputs=len(output), kind=type(output).__name__)
 
 # the same where the time to wait is over before the picture: it polls
-output = client.run(
-    f"{model}:{version.id}", input={**APPLE, "N": [120], "e": [1]}, wait=1
-)
+output = client.run(f"{model}:{version.id}", input={**APPLE, "N": [120], "e": [1]}, wait=1)
 say(call="run slowly", png=fetch(next(iter(output)))[:8].hex())
 
 for event in client.stream(model, input=APPLE):
