@@ -148,6 +148,9 @@ interface Progress {
   readonly current_image: string | null;
 }
 /** Asked now and then, as tools do: in this process a loop without a pause leaves no time to the job. */
+/** The job runs in this very process, and wants its turn. */
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+
 async function progressOf(key: string): Promise<Progress> {
   await new Promise((resolve) => setTimeout(resolve, 20));
   return (await call('/sdapi/v1/progress', { key })).json();
