@@ -20,6 +20,7 @@ import type { JobView } from '../job/job.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { a1111Body, optionsBody } from './a1111-body.ts';
+import { json } from './accounts/wire.ts';
 import { readKeyFromBasic, requireKey } from './auth.ts';
 import { callJob, callObject } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
@@ -32,6 +33,7 @@ import { imageBase64 } from './openai/image-bytes.ts';
 import { badField } from './problem.ts';
 import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
+import { images as imagesView, progress as progressView } from './schemas/a1111.ts';
 import { lookAt } from './so-far.ts';
 import { speakFastAPI } from './speak-fastapi.ts';
 import { anyBoolean } from './spellings.ts';
@@ -50,7 +52,7 @@ const draw = createRoute({
   summary: 'Images as tools for AUTOMATIC1111 ask for them',
   middleware: [...open, limitBody, requireJson],
   request: { headers: z.object({ 'idempotency-key': z.string().optional() }), body: foreignContent(a1111Body) },
-  responses: { 200: { description: 'The images, as base64; info is JSON in a string', ...any }, 402: NOT_PAID },
+  responses: { 200: json(imagesView, 'The images'), 402: NOT_PAID },
 });
 const progress = createRoute({
   method: 'get',
@@ -58,7 +60,7 @@ const progress = createRoute({
   summary: 'How far the newest request of the key is, with the picture of its last stage',
   middleware: open,
   request: { query: z.object({ skip_current_image: anyBoolean.optional() }) },
-  responses: { 200: { description: 'The progress', ...any } },
+  responses: { 200: json(progressView, 'The progress') },
 });
 const interrupt = createRoute({
   method: 'post',

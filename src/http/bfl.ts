@@ -16,6 +16,7 @@ import type { JobView } from '../job/job.ts';
 import { withLinks } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
 import type { ModelFacts } from '../stage/contract.ts';
+import { json } from './accounts/wire.ts';
 import { readKeyFrom, requireKey } from './auth.ts';
 import { callJob } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
@@ -28,6 +29,7 @@ import { publicBase } from './public-address.ts';
 import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
 import type { SchemaFields } from './schema-fields.ts';
+import { result as found, missing, submitted } from './schemas/bfl.ts';
 import { speakFastAPI } from './speak-fastapi.ts';
 import { anyText, anyWord, FORMATS, ignoredFields, JPG, refusedFields } from './spellings.ts';
 import { idempotencyOf, NOT_PAID, startJobs } from './start-jobs.ts';
@@ -52,7 +54,6 @@ export const bflBody = z
   .openapi('BflRequest');
 
 const open = [speakFastAPI, readKeyFrom('x-key'), requireKey];
-const any = { content: { 'application/json': { schema: z.any() } } };
 
 const submit = createRoute({
   method: 'post',
@@ -64,7 +65,7 @@ const submit = createRoute({
     headers: z.object({ 'idempotency-key': z.string().optional() }),
     body: foreignContent(bflBody),
   },
-  responses: { 200: { description: 'Taken: the id, where to poll, and the cost', ...any }, 402: NOT_PAID },
+  responses: { 200: json(submitted, 'Taken: the id, where to poll, and the cost'), 402: NOT_PAID },
 });
 const result = createRoute({
   method: 'get',
@@ -73,8 +74,8 @@ const result = createRoute({
   middleware: open,
   request: { query: z.object({ id: z.string() }) },
   responses: {
-    200: { description: 'The request', ...any },
-    404: { description: 'There is no such request, or it has expired', ...any },
+    200: json(found, 'The request'),
+    404: json(missing, 'There is no such request, or it has expired'),
   },
 });
 
