@@ -123,7 +123,7 @@ test('without credit the client throws its error at once: it does not ask again'
 });
 
 test('run waits for the result, and its request is found in the queue', async () => {
-  const { data, requestId } = await fal.run(app, optionsOf(APPLE, { startTimeout: 60 }));
+  const { data, requestId } = await fal.run(app, optionsOf(APPLE, { startTimeout: 3600 }));
   const { images, seed, warnings } = data as unknown as Output;
   expect([await widthAt(images[0]?.url as string), seed, warnings]).toEqual([256, 7, []]);
   const again = await fal.queue.result(app, { requestId });

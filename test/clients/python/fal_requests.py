@@ -63,7 +63,7 @@ result = client.run(
         "enable_safety_checker": True,
         "output_format": "jpeg",
     },
-    start_timeout=60,
+    start_timeout=3600,
 )
 say(
     call="run",
