@@ -15,6 +15,7 @@ import {
   type AuditEntry,
   type ChangedAccount,
   type Confirmed,
+  CREATION_MS,
   type EndTaken,
   IDEMPOTENCY_MS,
   type Idempotency,
@@ -74,8 +75,6 @@ export interface AccountEnv {
 const OLD_SECRET_MS = 24 * 3_600_000;
 /** Longest wait for a job's object. */
 const JOB_MS = 10_000;
-/** a job is created within seconds of its entry, or its Worker is gone */
-const CREATION_MS = 60_000;
 /** entries looked at in one round, a page at a time, for those whose jobs never came */
 const ENTRIES_A_ROUND = 320;
 const ENTRIES_A_PAGE = 30;

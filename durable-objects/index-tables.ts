@@ -181,7 +181,7 @@ type JobRow = { seq: number; id: string; request_id: string; key_id: string; cre
 /** Up to `limit` jobs entered before place `before` (the newest where null), newest first, with their places. */
 export function listJobs(
   sql: SqlStorage,
-  { before, limit, status, requestId }: JobQuery,
+  { before, limit, status, requestId, keyId }: JobQuery,
 ): readonly (IndexedJob & { readonly seq: number })[] {
   const columns = 'seq, id, request_id, key_id, created_at, status';
   const [query, ...values] =
@@ -196,10 +196,12 @@ export function listJobs(
         ] as const)
       : status !== null
         ? ([
-            `SELECT ${columns} FROM job WHERE status = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3`,
+            `SELECT ${columns} FROM job WHERE status = ?1 AND seq < ?2 AND (?4 IS NULL OR key_id = ?4)
+             ORDER BY seq DESC LIMIT ?3`,
             status,
             before ?? Number.MAX_SAFE_INTEGER,
             limit,
+            keyId ?? null,
           ] as const)
         : ([`${ofAnyStatus(columns, 'seq < ?1', 'DESC')} ?2`, before ?? Number.MAX_SAFE_INTEGER, limit] as const);
   return sql

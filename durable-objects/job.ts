@@ -160,7 +160,13 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   }: NewJob): Promise<JobView | null> {
     const now = Date.now();
     const isNew = this.#rows.transact(() => {
-      if (this.#row()) return false;
+      const row = this.#row();
+      if (row) {
+        // the request came again in part: it has other jobs now
+        if (row.account === account && row.request.batch && request.batch)
+          updateRow(this.#rows, { request: { ...row.request, batch: request.batch } });
+        return false;
+      }
       // an erased job does not come again: what its first life cost is still to be told
       if (nextLetterAt(this.#rows, now) !== null) return false;
       const deadlineAt = deadlineSeconds === null ? null : now + deadlineSeconds * 1000;

@@ -3,6 +3,7 @@
  * far side with a limit. Servers of others, which may hang, keep none of our own waiting. Where the last letter of a
  * job that is no longer stored is gone, nothing is left.
  */
+import { CREATION_MS } from '../src/account/account.ts';
 import { secretsFrom } from '../src/account/hmac.ts';
 import { webhookSecrets } from '../src/account/webhook-secret.ts';
 import { asOne, jobsOf, type ToldJob } from '../src/doors/one-request.ts';
@@ -300,11 +301,10 @@ export function makeOutbox({
     return webhookSecrets(secretsFrom(env()), account, generations);
   }
 
-  /** The job with those that it speaks for; one that was erased is left out. */
-  async function withOthers(first: JobWithLogs): Promise<readonly JobWithLogs[]> {
+  /** The job with those that it speaks for; null for one that was erased, or is not there yet. */
+  async function withOthers(first: JobWithLogs): Promise<readonly (JobWithLogs | null)[]> {
     const others = jobsOf(first.job).slice(1);
-    const found = await Promise.all(others.map((id) => jobObject(env().JOBS, id).viewWithLogs(null)));
-    return [first, ...found.filter((job) => job !== null)];
+    return [first, ...(await Promise.all(others.map((id) => jobObject(env().JOBS, id).viewWithLogs(null))))];
   }
 
   /** One call of the caller's own server; what came of it is stored with the job. */
@@ -314,10 +314,12 @@ export function makeOutbox({
     if (!row?.webhook || !told) return DONE;
     const { webhook, account, id } = row as JobRecord & { webhook: NonNullable<JobRecord['webhook']> };
     const now = Date.now();
-    const all = await within(FAR_SIDE_MS, 'the other jobs', withOthers(told));
-    const open = all.find(({ job }) => !hasEnded(job));
+    const found = await within(FAR_SIDE_MS, 'the other jobs', withOthers(told));
+    const all = found.filter((job) => job !== null);
     // the request has ended once all its jobs have; until then somebody has to look
-    if (open) return { pauseMs: pauseForOthers(now - (row.finishedAt ?? now)) };
+    const isComing = all.length < found.length && now - row.createdAt < CREATION_MS;
+    if (isComing || all.some(({ job }) => !hasEnded(job)))
+      return { pauseMs: pauseForOthers(now - (row.finishedAt ?? now)) };
     const linked = await Promise.all(
       all.map(async ({ job, logs }) => ({ job: await withLinks(env().SIGNING_SECRET, job, now), logs })),
     );

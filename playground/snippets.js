@@ -24,6 +24,7 @@ export function shortened(request, model) {
     solver: 'euler',
     selection: 'canny',
     output_format: 'png',
+    metadata: true,
     ...(model && { upsampling: model.upsampling[0], guidance: model.guidance?.default }),
     ...(preset && { r: preset.r, cache: preset.cache }),
   };

@@ -35,7 +35,10 @@ import { TookTooLong } from './stage/time-limit.ts';
 
 /** Response headers that scripts of other origins may read. */
 const EXPOSED = [
+  'accept-ranges',
   'allow',
+  'content-disposition',
+  'content-range',
   'etag',
   'idempotent-replayed',
   'link',

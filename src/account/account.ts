@@ -247,6 +247,8 @@ export interface JobQuery {
   readonly limit: number;
   readonly status: JobStatus | null;
   readonly requestId: string | null;
+  /** only those that this key has started; absent: any key */
+  readonly keyId?: string;
 }
 
 export type JobStatus = 'open' | 'done' | 'failed' | 'cancelled';
@@ -331,6 +333,8 @@ export function isRepetition(
   );
 }
 
+/** A job is created within seconds of its entry, or its Worker is gone. */
+export const CREATION_MS = 60_000;
 /** The longest that a request is remembered. */
 export const IDEMPOTENCY_MS = 24 * 3_600_000;
 

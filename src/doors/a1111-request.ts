@@ -135,7 +135,9 @@ export function draftA1111(request: A1111Request, models: readonly ModelFacts[],
   const { asked, found, used } = samplerOf(request);
   if (asked !== undefined && !found) notes.push(`sampler_name is ignored: the picture is made with ${used.name}`);
   notes.push(...ignoredSettings(settings));
-  const format = FORMATS[String(settings.samples_format ?? 'png').toLowerCase()] ?? 'png';
+  const wanted = String(settings.samples_format || 'png').toLowerCase();
+  const format = (Object.hasOwn(FORMATS, wanted) && FORMATS[wanted]) || 'png';
+  if (!Object.hasOwn(FORMATS, wanted)) notes.push('override_settings.samples_format is ignored: the picture is a png');
   const previews = settings.live_previews_enable === false ? 0 : MAX_STAGES - 1;
   const planned = draftRequest(
     {

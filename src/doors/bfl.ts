@@ -5,6 +5,7 @@ import type { JobView } from '../job/job.ts';
 import type { LinkedJob } from '../job/links.ts';
 import { chooseModel, type Draft, type DraftTools, draftRequest, renamed } from '../job/plan-request.ts';
 import type { Planned } from '../job/schedule-request.ts';
+import type { Size } from '../numerics/grid.ts';
 import type { ImageFormat, ModelFacts } from '../stage/contract.ts';
 import { askedSize } from './any-size.ts';
 import { guidanceOf } from './guidance.ts';
@@ -49,7 +50,11 @@ export function draftBfl(
   const model = chooseModel(models, name);
   if (!model.ok) return model;
   const facts = model.value;
-  const { width, height, aspect_ratio, steps } = request;
+  const { aspect_ratio, steps } = request;
+  // a side alone has the other of the model's first size beside it
+  const [first] = facts.sizes as [Size];
+  const width = request.width ?? (request.height && first.width);
+  const height = request.height ?? (request.width && first.height);
   const isFree = tools.mayEnlarge === true && isAlias(models, name);
   const meaning = meaningOf({ width, height, aspect_ratio, steps }, facts, isFree);
   if (!meaning.ok) return meaning;

@@ -4,6 +4,7 @@
  */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
+import type { JobQuery } from '../account/account.ts';
 import {
   NONE,
   viewCheckpoints,
@@ -40,8 +41,8 @@ import { anyBoolean } from './spellings.ts';
 import { idempotencyOf, NOT_PAID, startJobs } from './start-jobs.ts';
 
 const BASE = '/sdapi/v1';
-/** Open jobs of the account among which the caller's are looked for. */
-const MAX_OPEN = 50;
+/** Most jobs of a request. */
+const MAX_JOBS = 50;
 
 const any = { content: { 'application/json': { schema: z.any() } } };
 const open = [speakFastAPI, readKeyFromBasic, requireKey];
@@ -151,9 +152,9 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 /** The jobs of the newest request of the caller's key of which one is open, in its order; none where there is none. */
 async function underWay(c: Context<AppEnv>): Promise<readonly JobView[]> {
   const { account, keyId } = c.var.caller;
-  const jobsOf = (query: { status: 'open' | null; requestId: string | null }) =>
-    callObject(c.env.ACCOUNTS, account, (stub) => stub.jobs({ before: null, limit: MAX_OPEN, ...query }));
-  const newest = (await jobsOf({ status: 'open', requestId: null })).find((job) => job.keyId === keyId);
+  const jobsOf = (query: Pick<JobQuery, 'status' | 'requestId' | 'keyId'>) =>
+    callObject(c.env.ACCOUNTS, account, (stub) => stub.jobs({ before: null, limit: MAX_JOBS, ...query }));
+  const [newest] = await jobsOf({ status: 'open', requestId: null, keyId });
   if (!newest) return [];
   const entries = (await jobsOf({ status: null, requestId: newest.requestId })).filter((job) => job.keyId === keyId);
   const views = await Promise.all(

@@ -187,7 +187,9 @@ export async function* followJob(
   id: string,
   after = 0,
 ): AsyncGenerator<SeenEvent | null> {
-  const opened = await openEvents(env, id, { owner: account, after, staysOn: true });
+  let opened = await openEvents(env, id, { owner: account, after, staysOn: true });
+  // nobody was told of an event that has not come: from the first
+  if (opened.kind === 'ahead') opened = await openEvents(env, id, { owner: account, after: 0, staysOn: true });
   if (opened.kind === 'over' && after > 0) return;
   if (opened.kind === 'crowded') throw crowded(id);
   if (opened.kind !== 'open') throw erased(id);

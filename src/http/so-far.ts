@@ -5,8 +5,8 @@ import { joined } from '../job/watching.ts';
 import type { Env } from './env.ts';
 import { openEvents } from './follow.ts';
 
-/** What is stored comes at once; after so long a silence nothing more is there. */
-const SILENCE_MS = 40;
+/** What is stored comes in one go, as fast as it is taken; after so long a silence nothing more is there. */
+const SILENCE_MS = 250;
 /** Longest look at one job. */
 const LOOK_MS = 3000;
 

@@ -12,6 +12,8 @@ import type { Refusal } from './schedule-request.ts';
 
 /** A picture is made at most so many times larger or smaller along a side. */
 const MOST_TIMES = 8;
+/** Most pixels of all pictures of a request: what an answer with all of them in it may hold. */
+const MOST_PIXELS = 10 * 1024 ** 2;
 /** At most this share of the picture is cut off. */
 const MOST_CUT = 0.5;
 
@@ -41,12 +43,18 @@ export function viewEnlarged({
   return { from: showSize(from), to: showSize(enlarge), factor: rounded(factorOf(from, enlarge)) };
 }
 
-/** Why a picture of this size is not encoded at the other one; null where it can be. */
-export function refuseEnlarge(from: Size, enlarge: Size, isAllowed: boolean): Refusal | null {
+/** Why `count` pictures of this size are not encoded at the other one; null where they can be. */
+export function refuseEnlarge(
+  from: Size,
+  enlarge: Size,
+  { isAllowed, count = 1 }: { readonly isAllowed: boolean; readonly count?: number },
+): Refusal | null {
   const no = (rule: string): Refusal => ({ field: 'enlarge', value: showSize(enlarge), rule });
   if (!isAllowed) return no('this deployment encodes every picture at the size it is made at');
   if (Math.max(enlarge.width, enlarge.height) > MAX_ENLARGED_SIDE)
     return no(`a side may have at most ${MAX_ENLARGED_SIDE} pixels`);
+  if (count * enlarge.width * enlarge.height > MOST_PIXELS)
+    return no(`the pictures of a request may have ${MOST_PIXELS} pixels together, and these ${count} have more`);
   const factor = factorOf(from, enlarge);
   if (factor > MOST_TIMES || factor < 1 / MOST_TIMES)
     return no(

@@ -90,6 +90,8 @@ export interface RequestAgain {
   readonly guidance?: number;
   readonly output_format: ImageFormat;
   readonly quality?: number;
+  /** absent in a picture: it has some */
+  readonly metadata?: boolean;
 }
 
 /** N, e and r of every stage, with h and Z where the caller or the paper fixes them; null lets NT-Matching fit them. */

@@ -123,7 +123,7 @@ export function draftRequest(
     return refuse('quality', input.quality, 'belongs to webp and jpeg; png is lossless');
   const size = chooseSize(input, facts);
   const enlarge = otherSize(input.enlarge, size);
-  const tooFar = enlarge && refuseEnlarge(size, enlarge, tools.mayEnlarge ?? false);
+  const tooFar = enlarge && refuseEnlarge(size, enlarge, { isAllowed: tools.mayEnlarge ?? false, count });
   if (tooFar && makesSize(size, facts)) return { ok: false, refusal: tooFar };
   const { speed } = input;
   const schedule =

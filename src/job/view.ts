@@ -77,7 +77,7 @@ export function viewJob(record: JobRecord, lastEvent: JobEvent | undefined): Job
     seed: request.seed,
     preset: request.schedule.preset,
     output_format: request.format,
-    request: againOf(request, plan).request,
+    request: { ...againOf(request, plan).request, metadata: request.metadata ?? false },
     plan: viewPlan(plan, request),
     image: record.image,
     receipt: record.receipt,

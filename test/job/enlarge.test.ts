@@ -37,7 +37,7 @@ describe('a size that a tool has built in', () => {
 
 describe('a picture at another size', () => {
   it('is at most 8 times larger or smaller, at most 2048 pixels a side, and at most half is cut off', () => {
-    const why = (from: string, to: string) => refuseEnlarge(size(from), size(to), true)?.rule ?? null;
+    const why = (from: string, to: string) => refuseEnlarge(size(from), size(to), { isAllowed: true })?.rule ?? null;
     expect(why('256x256', '2048x2048')).toBeNull();
     expect(why('1024x1024', '128x128')).toBeNull();
     expect(why('256x256', '1024x512')).toBeNull();
@@ -47,7 +47,12 @@ describe('a picture at another size', () => {
     );
     expect(why('1024x1024', '100x100')).toMatch('and this is 0.09766 times');
     expect(why('256x256', '1024x400')).toBe('at most 50 percent of 256x256 may be cut off, and this is 61');
-    expect(refuseEnlarge(size('256x256'), size('512x512'), false)).toEqual({
+    const together = (count: number) => refuseEnlarge(size('256x256'), size('2048x2048'), { isAllowed: true, count });
+    expect([together(2), together(3)?.rule]).toEqual([
+      null,
+      'the pictures of a request may have 10485760 pixels together, and these 3 have more',
+    ]);
+    expect(refuseEnlarge(size('256x256'), size('512x512'), { isAllowed: false })).toEqual({
       field: 'enlarge',
       value: '512x512',
       rule: 'this deployment encodes every picture at the size it is made at',

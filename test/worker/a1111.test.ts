@@ -3,7 +3,7 @@ import { decode } from 'fast-png';
 import { describe, expect, test } from 'vitest';
 import { draftA1111 } from '../../src/doors/a1111-request.ts';
 import { a1111Body } from '../../src/http/a1111-body.ts';
-import type { DraftTools } from '../../src/job/plan-request.ts';
+import type { DraftTools, PlannedJob } from '../../src/job/plan-request.ts';
 import { FLUX, SD3, value } from '../job/requests.ts';
 import { call, KEY, openAccount, post } from './call.ts';
 
@@ -112,6 +112,17 @@ describe('a request', () => {
     expect(other?.request.schedule.preset).toBe('7x');
     expect(other?.plan.warnings).toEqual(['scheduler is ignored: steps are spaced as the model has them']);
   });
+
+  test.each(['avif', 'constructor', '__proto__'])(
+    'a format %s that is not there is a png, and told',
+    (samples_format) => {
+      const [{ request, plan }] = planned({ override_settings: { samples_format } }) as [PlannedJob];
+      expect([request.format, plan.warnings]).toEqual([
+        'png',
+        ['override_settings.samples_format is ignored: the picture is a png'],
+      ]);
+    },
+  );
 
   test('batch_size times n_iter are its images, with seeds that follow', () => {
     expect(planned({ batch_size: 2, n_iter: 2, seed: 7 }).map(({ request }) => request.seed)).toEqual([7, 8, 9, 10]);

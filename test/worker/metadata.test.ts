@@ -51,6 +51,17 @@ test('equal requests have equal files, and the request in a picture gives that p
   expect(await imageOf(again.id)).toEqual(one.bytes);
 });
 
+test('the request that a job tells makes its very file again, whatever the deployment says by then', async () => {
+  for (const [metadata, METADATA] of [
+    [false, 'on'],
+    [true, 'off'],
+  ] as const) {
+    const { job, bytes } = await pictureOf({ metadata });
+    const again = await withMetadata(METADATA, () => pictureOf(job.request as unknown as Record<string, unknown>));
+    expect(again.bytes).toEqual(bytes);
+  }
+});
+
 test('a request may want none, and then the file is what the stage server encoded: the same pixels', async () => {
   const [bare, told] = [await pictureOf({ metadata: false }), await pictureOf({})];
   expect(bare.text).toEqual({});

@@ -65,7 +65,18 @@ test('fal.run that does not start in the caller’s own time is cancelled, and a
     error_type: 'startup_timeout',
   });
   expect(await viewOf(id)).toMatchObject({ status: 'cancelled' });
+  // another request's jobs are not stopped by one that comes with its key and less time
+  const keyed = (path: string, more: Record<string, string> = {}) =>
+    call(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': 'patient', ...more },
+      body: JSON.stringify(SHORT),
+    });
+  const patient = keyed(`/fal/run/${APP}`);
+  const hurried = await keyed(`/fal/run/${APP}`, { 'x-fal-request-timeout': '1.5' });
+  expect([hurried.status, await hurried.json()]).toMatchObject([504, { detail: expect.stringContaining('goes on') }]);
   await call(`/fal/queue/${APP}/requests/${held}/cancel`, { method: 'PUT' });
+  expect((await patient).status).toBe(200);
   expect((await run('60')).status).toBe(200);
   expect((await run('soon')).status).toBe(422);
 });
@@ -107,6 +118,27 @@ describe('a request for several images', () => {
     expect(second.headers.get('idempotent-replayed')).toBe('true');
     expect(second.headers.get('x-ralu-job-id')).toBe(first.headers.get('x-ralu-job-id'));
     expect((await ask({ ...SHORT, num_images: 3 })).status).toBe(422);
+  });
+
+  test('that comes again after one of its jobs was erased speaks for the one that is made in its place', async () => {
+    const ask = () =>
+      call(`/fal/queue/${APP}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'idempotency-key': 'one-erased' },
+        body: JSON.stringify({ ...SHORT, num_images: 2 }),
+      });
+    const idsOf = (response: Response) => (response.headers.get('x-ralu-job-id') ?? '').split(', ');
+    for (const erased of [1, 0]) {
+      const before = idsOf(await ask());
+      await Promise.all(before.map(watchAll));
+      expect((await call(`/v1/jobs/${before[erased]}`, { method: 'DELETE' })).status).toBe(204);
+      await expect.poll(async () => idsOf(await ask()).includes(before[erased] as string)).toBe(false);
+      const after = idsOf(await ask());
+      await Promise.all(after.map(watchAll));
+      for (const id of after) expect((await viewOf(id)).batch).toEqual({ jobs: after, inline: false });
+      const { images } = await (await result(after[0] as string)).json<{ images: unknown[] }>();
+      expect(images).toHaveLength(2);
+    }
   });
 
   test('whose one job is cancelled ends its stream at once, with the reason; the others go on', async () => {

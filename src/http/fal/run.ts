@@ -59,12 +59,12 @@ const notInTime = (request: OneRequest, code: string, detail: string): Problem =
   });
 
 /**
- * The request once it has ended. Throws a 504 Problem where it has not begun within its own time, and is stopped then;
- * and where it is not done when nobody can be expected to wait longer, and goes on.
+ * The request once it has ended. Throws a 504 Problem where it has not begun within its own time, and is stopped then
+ * if it is this caller's own; and where it is not done when nobody can be expected to wait longer, and goes on.
  */
 async function ended(
   c: Context<AppEnv>,
-  { request, startSeconds }: StartedRequest,
+  { request, startSeconds, isReplay }: StartedRequest,
   { at, runMs }: { readonly at: AppPath; readonly runMs: number },
 ): Promise<OneRequest> {
   const { account } = c.var.caller;
@@ -75,8 +75,10 @@ async function ended(
     await waitForJobs(c.env, account, ids, startSeconds * 1000);
     const now = await findRequest(c, id);
     if (isUnbegun(now)) {
-      await cancelRequest(c.env, account, first);
-      const detail = `The request did not start within ${startSeconds} s and was cancelled.`;
+      // what another request waits for goes on
+      if (!isReplay) await cancelRequest(c.env, account, first);
+      const end = isReplay ? 'goes on' : 'was cancelled';
+      const detail = `The request did not start within ${startSeconds} s and ${end}.`;
       throw notInTime(now, 'startup_timeout', detail);
     }
   }

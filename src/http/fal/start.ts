@@ -65,6 +65,8 @@ export interface StartedRequest {
   readonly request: OneRequest;
   readonly headers: Readonly<Record<string, string>>;
   readonly startSeconds: number | null;
+  /** another request has started it */
+  readonly isReplay: boolean;
 }
 
 /** Starts a request at an app's path. Throws what `startJobs` throws, and a 404 Problem where no model is meant. */
@@ -108,5 +110,6 @@ export async function startRequest(
       ...(started.isReplay && { 'idempotent-replayed': 'true' }),
     },
     startSeconds: seconds,
+    isReplay: started.isReplay,
   };
 }

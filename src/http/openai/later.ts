@@ -91,6 +91,7 @@ export function routeTasks(app: OpenAPIHono<AppEnv>, surface: string, door: Door
     const { id } = c.req.valid('param');
     const ids = id.split(BETWEEN);
     if (ids.length > MAX_IMAGES) throw badField('id', id, `must name at most ${MAX_IMAGES} jobs`);
+    if (new Set(ids).size < ids.length) throw badField('id', id, 'must name each job once');
     const jobs = await Promise.all(
       ids.map(async (one) => {
         const job = await callJob(c.env, await jobId(c, one), (stub) => stub.view(c.var.caller.account));

@@ -70,6 +70,7 @@ const again = exactly<RequestAgain>()(
       guidance: z.number().optional(),
       output_format: imageFormat,
       quality: z.int().optional(),
+      metadata: z.boolean().optional(),
     })
     .openapi('RequestAgain', { description: 'a body of POST /v1/jobs that makes the picture again' }),
 );
