@@ -5,8 +5,9 @@ import { joined } from '../job/watching.ts';
 import type { Env } from './env.ts';
 import { openEvents } from './follow.ts';
 
-/** What is stored comes in one go, as fast as it is taken; after so long a silence nothing more is there. */
-const SILENCE_MS = 250;
+/** What is stored comes at once and in one go: how long it is waited for, and the silence after which it was all. */
+const FIRST_MS = 1000;
+const SILENCE_MS = 150;
 /** Longest look at one job. */
 const LOOK_MS = 3000;
 
@@ -39,10 +40,14 @@ export async function lookAt(env: Env, account: string, id: string): Promise<SoF
   if (opened.kind !== 'open') return so;
   const { reader } = opened;
   try {
-    for (const until = Date.now() + LOOK_MS; Date.now() < until; ) {
-      const batch = await reader.next(SILENCE_MS);
+    let wait = FIRST_MS;
+    for (const until = Date.now() + LOOK_MS; Date.now() < until; wait = SILENCE_MS) {
+      const batch = await reader.next(wait);
       if (batch.kind !== 'events') return so;
-      so = decodeEvents(joined(batch.bytes)).reduce(seen, so);
+      const events = decodeEvents(joined(batch.bytes));
+      so = events.reduce(seen, so);
+      // one that is told and not stored happens now: what was before has come
+      if (events.some(({ seq }) => seq === null)) return so;
     }
     return so;
   } finally {

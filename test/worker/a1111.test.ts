@@ -160,10 +160,10 @@ interface Progress {
 }
 /** Asked now and then, as tools do: in this process a loop without a pause leaves no time to the job. */
 /** The job runs in this very process, and wants its turn. */
-const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 100));
 
 async function progressOf(key: string): Promise<Progress> {
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await new Promise((resolve) => setTimeout(resolve, 100));
   return (await call('/sdapi/v1/progress', { key })).json();
 }
 const basic = (text: string) => ({ key: null, headers: { authorization: `Basic ${btoa(text)}` } });
