@@ -88,11 +88,16 @@ export interface UnderWay {
   readonly now: number;
 }
 
+const isOpen = ({ status }: Pick<JobView, 'status'>): boolean => status === 'queued' || status === 'running';
+
+/** The job that is drawn now: the first that waits for nobody, or else the first that has not ended. */
+export const currentOf = <J extends Pick<JobView, 'status' | 'queue'>>(jobs: readonly J[]): J | undefined =>
+  jobs.find(({ status, queue }) => status === 'running' && queue === null) ?? jobs.find(isOpen);
+
 /** The answer to `progress`; null: nothing is under way. */
 export function viewUnderWay(underWay: UnderWay | null) {
   const { jobs, stage, step, picture, now } = underWay ?? NOTHING;
-  const at = jobs.findIndex(({ status }) => status === 'queued' || status === 'running');
-  const current = jobs[at];
+  const current = currentOf(jobs);
   // the events of a job are newer than the view of it
   const share = current ? progressOf(stage === null ? current : { ...current, room: `stage${stage}` }, step) : 0;
   const shares = jobs.map((job) => (job === current ? share : progressOf(job)));
@@ -109,7 +114,7 @@ export function viewUnderWay(underWay: UnderWay | null) {
       job: current?.id ?? '',
       job_count: jobs.length,
       job_timestamp: String(jobs[0]?.created_at ?? 0),
-      job_no: Math.max(0, at),
+      job_no: current ? jobs.indexOf(current) : 0,
       sampling_step: Math.round(share * steps),
       sampling_steps: steps,
     },

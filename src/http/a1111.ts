@@ -6,6 +6,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { JobQuery } from '../account/account.ts';
 import {
+  currentOf,
   NONE,
   viewCheckpoints,
   viewImages,
@@ -116,7 +117,7 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
 
   app.openapi(progress, async (c) => {
     const jobs = await underWay(c);
-    const current = jobs.find(({ status }) => status === 'queued' || status === 'running');
+    const current = currentOf(jobs);
     if (!current) return c.json(viewUnderWay(null), 200);
     const { stage, step, picture } = await lookAt(c.env, c.var.caller.account, current.id);
     const shown = c.req.valid('query').skip_current_image ? null : (picture?.b64_json ?? null);

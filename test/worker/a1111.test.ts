@@ -1,8 +1,10 @@
 /** AUTOMATIC1111's API: what its tools send, and what they read. */
 import { decode } from 'fast-png';
 import { describe, expect, test } from 'vitest';
+import { currentOf } from '../../src/doors/a1111.ts';
 import { draftA1111 } from '../../src/doors/a1111-request.ts';
 import { a1111Body } from '../../src/http/a1111-body.ts';
+import type { JobView } from '../../src/job/job.ts';
 import type { DraftTools, PlannedJob } from '../../src/job/plan-request.ts';
 import { FLUX, SD3, value } from '../job/requests.ts';
 import { call, KEY, openAccount, post } from './call.ts';
@@ -123,6 +125,18 @@ describe('a request', () => {
       ]);
     },
   );
+
+  test.each([
+    ['the first that waits for nobody', ['running/waits', 'running', 'queued'], 1],
+    ['the first, where all wait', ['done', 'running/waits', 'queued'], 1],
+    ['none, where all have ended', ['done', 'failed'], -1],
+  ])('of several jobs the one that is drawn now is %s', (_, states, at) => {
+    const jobs = states.map((state) => {
+      const [status, waits] = state.split('/');
+      return { status: status as JobView['status'], queue: waits ? { position: 1, eta_ms: null } : null };
+    });
+    expect(jobs.indexOf(currentOf(jobs) as (typeof jobs)[number])).toBe(at);
+  });
 
   test('batch_size times n_iter are its images, with seeds that follow', () => {
     expect(planned({ batch_size: 2, n_iter: 2, seed: 7 }).map(({ request }) => request.seed)).toEqual([7, 8, 9, 10]);
