@@ -172,12 +172,9 @@ interface Progress {
   readonly state: { readonly job: string; readonly job_count: number; readonly sampling_steps: number };
   readonly current_image: string | null;
 }
-/** Asked now and then, as tools do: in this process a loop without a pause leaves no time to the job. */
-/** The job runs in this very process, and wants its turn. */
-const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 100));
-
+/** Asked now and then, as tools do. */
 async function progressOf(key: string): Promise<Progress> {
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await new Promise((resolve) => setTimeout(resolve, 20));
   return (await call('/sdapi/v1/progress', { key })).json();
 }
 const basic = (text: string) => ({ key: null, headers: { authorization: `Basic ${btoa(text)}` } });
@@ -219,7 +216,6 @@ describe('over HTTP', () => {
     const drawing = post('/sdapi/v1/txt2img', body, mine);
     let seen = await progressOf(mine);
     for (const until = Date.now() + 30_000; Date.now() < until && seen.progress === 0; ) {
-      await pause();
       seen = await progressOf(mine);
     }
     expect(seen.progress).toBeGreaterThan(0);
@@ -244,7 +240,6 @@ describe('over HTTP', () => {
     });
     let picture: string | null = null;
     while (!ended && picture === null) {
-      await pause();
       ({ current_image: picture } = await progressOf(key));
     }
     await (await drawing).body?.cancel();
