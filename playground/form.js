@@ -45,7 +45,7 @@ function drawRatio() {
   const lowTokens = (width / model().token_pixels / 2) * (height / model().token_pixels / 2);
   const shown = share ?? own ?? 0;
   ratioShown.textContent =
-    own === null ? 'not with this preset' : `${shown.toFixed(2)} · ${Math.floor(shown * lowTokens)} of ${lowTokens}`;
+    own === null ? 'not with this preset' : `${Math.floor(shown * lowTokens)} of ${lowTokens} (r = ${shown.toFixed(2)})`;
   // the plain model beside itself
   const isPlain = presetName() === PLAIN;
   compare.disabled = isPlain;
@@ -121,15 +121,15 @@ export function readForm() {
   if (length > MAX_PROMPT)
     return complain(
       prompt,
-      `Prompt is too long (${length.toLocaleString('en')} of ${MAX_PROMPT.toLocaleString('en')} characters).`,
+      `The prompt has ${length.toLocaleString('en')} characters. At most ${MAX_PROMPT.toLocaleString('en')} are possible.`,
     );
-  const drawnSeed = seed.value.trim();
-  if (!/^\d*$/.test(drawnSeed) || Number(drawnSeed) > MAX_SEED)
-    return complain(seed, `The seed must be a whole number from 0 to ${MAX_SEED}, or empty for a random one.`);
+  const writtenSeed = seed.value.trim();
+  if (!/^\d*$/.test(writtenSeed) || Number(writtenSeed) > MAX_SEED)
+    return complain(seed, `The seed must be a whole number from 0 to ${MAX_SEED}, or empty for any.`);
   const { body, isCompared } = readWork();
   filled = prompt.value;
   return {
-    body: { ...body, prompt: prompt.value, ...(drawnSeed !== '' && { seed: Number(drawnSeed) }) },
+    body: { ...body, prompt: prompt.value, ...(writtenSeed !== '' && { seed: Number(writtenSeed) }) },
     isCompared,
   };
 }

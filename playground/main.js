@@ -52,6 +52,8 @@ let isAsked = false;
 /** the reason why nothing can be asked for yet is looked at again after this @type {number | undefined} */
 let retryTimer;
 const RETRY_MS = 5000;
+/** the window's, where no picture is shown */
+const TITLE = document.title;
 
 /** @type {Awaited<ReturnType<typeof listModels>>} */
 let models = [];
@@ -167,7 +169,7 @@ async function showAddress() {
   stopPlaying();
   session = null;
   markInHistory(named?.job ?? null);
-  document.title = 'RALU playground';
+  document.title = TITLE;
   drawCodeOfShown();
   if (named === null || storedKey() === null) return draw();
   const own = new AbortController();
@@ -179,7 +181,7 @@ async function showAddress() {
     session = begin(job, named.beside !== null);
     fillForm(job, named.beside !== null);
     askPrice(readWork());
-    document.title = `${job.prompt} – RALU playground`;
+    document.title = `${job.prompt} – RALU`;
     drawCodeOfShown();
     draw();
     // on a phone the form is above the pictures

@@ -173,7 +173,7 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     await says('#alert', 'Write a prompt first');
     expect(await at('#prompt').getAttribute('aria-invalid')).toBe('true');
     await ask('a'.repeat(32_001));
-    await says('#alert', 'Prompt is too long (32,001 of 32,000 characters).');
+    await says('#alert', 'The prompt has 32,001 characters. At most 32,000 are possible.');
     await at('#seed').fill('-1');
     await ask('a red apple');
     await says('#alert', 'The seed must be a whole number');
