@@ -45,7 +45,9 @@ function drawRatio() {
   const lowTokens = (width / model().token_pixels / 2) * (height / model().token_pixels / 2);
   const shown = share ?? own ?? 0;
   ratioShown.textContent =
-    own === null ? 'not with this preset' : `${Math.floor(shown * lowTokens)} of ${lowTokens} (r = ${shown.toFixed(2)})`;
+    own === null
+      ? 'not with this preset'
+      : `${Math.floor(shown * lowTokens)} of ${lowTokens} (r = ${shown.toFixed(2)})`;
   // the plain model beside itself
   const isPlain = presetName() === PLAIN;
   compare.disabled = isPlain;
