@@ -7,7 +7,7 @@
 import { requireInteger } from '../../src/numerics/bounds.ts';
 import { standardNormals } from '../../src/numerics/normal.ts';
 import { unpackLatents } from '../../src/numerics/tokens.ts';
-import type { Pixels } from './encode.ts';
+import type { Pixels } from './pixels.ts';
 
 export interface Colours {
   readonly channels: number;

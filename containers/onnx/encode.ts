@@ -4,13 +4,7 @@
  */
 import sharp, { type Sharp } from 'sharp';
 import { type ImageFormat, MAX_PREVIEW_BYTES } from '../../src/stage/contract.ts';
-
-/** RGB bytes [height, width, 3]. */
-export interface Pixels {
-  readonly data: Uint8Array;
-  readonly width: number;
-  readonly height: number;
-}
+import type { Pixels } from './pixels.ts';
 
 const load = ({ data, width, height }: Pixels) => sharp(data, { raw: { width, height, channels: 3 } });
 

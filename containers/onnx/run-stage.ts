@@ -20,8 +20,9 @@ import type { Tokens } from '../../src/numerics/tokens.ts';
 import { wholeGrid } from '../../src/numerics/whole-grid.ts';
 import type { StageEvent } from '../../src/stage/contract.ts';
 import type { Tensor } from '../../src/stage/safetensors.ts';
-import { encodeImage, encodeSmall, type Pixels } from './encode.ts';
+import { encodeImage, encodeSmall } from './encode.ts';
 import type { Model } from './model.ts';
+import type { Pixels } from './pixels.ts';
 import type { Encoding } from './text-cache.ts';
 import type { Cover, StageJob } from './validate.ts';
 

@@ -1,7 +1,8 @@
 /** Pixels as files: exact where it must be, small where it must be. */
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { encodeImage, encodeSmall, type Pixels, type SizedFile } from '../../containers/onnx/encode.ts';
+import { encodeImage, encodeSmall, type SizedFile } from '../../containers/onnx/encode.ts';
+import type { Pixels } from '../../containers/onnx/pixels.ts';
 
 /** Pixels nothing can compress. */
 function noise(width: number, height: number): Pixels {
