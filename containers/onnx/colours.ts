@@ -30,12 +30,14 @@ const GRID = 16;
 /** Latent pixels a side of a patch: more than a decoder looks around itself for most of what it shows. */
 const PATCH = 4;
 const DEVIATION = 0.5;
+/** Latent pixels an unknown that have to be left where the clipped ones are not counted. */
+const LEAST = 8;
 /** Added to the diagonal, so that a channel that shows nothing has no colour. */
 const RIDGE = 1;
 
 /**
  * The map that comes closest, by least squares, to what `decode` gives for seeded patches of colour; where a pixel is
- * clipped, what the decoder meant is not known, and the latent pixel is left out. The same each time. Rejects with what
+ * clipped, what the decoder meant is not known, and the latent pixel is left out unless too few are left. The same each time. Rejects with what
  * `decode` rejects with, and with a RangeError where a latent pixel is no whole number of picture pixels.
  */
 export async function fitColours(decode: Decode, { channels, token_pixels }: Facts): Promise<Colours> {
@@ -50,10 +52,12 @@ export async function fitColours(decode: Decode, { channels, token_pixels }: Fac
   const products = new Float64Array(numInputs * numInputs);
   const sums = new Float64Array(numInputs * numOutputs);
   const input = new Float64Array(numInputs).fill(1);
-  for (let at = 0; at < count; at++) {
+  const outputs = Array.from({ length: count }, (_, at) => meansOf(rgb, at, { cell, side }));
+  const isOpen = outputs.map((output) => output.every((value) => value > 0 && value < 255));
+  const isEnough = isOpen.filter(Boolean).length >= LEAST * numInputs;
+  for (const [at, output] of outputs.entries()) {
+    if (isEnough && !isOpen[at]) continue;
     for (let c = 0; c < channels; c++) input[c] = inputs[c * count + at] as number;
-    const output = meansOf(rgb, at, { cell, side });
-    if (output.some((value) => value <= 0 || value >= 255)) continue;
     for (let i = 0; i < numInputs; i++) {
       const x = input[i] as number;
       for (let j = 0; j < numInputs; j++) products[i * numInputs + j]! += x * (input[j] as number);
