@@ -72,7 +72,7 @@ describe('a request', () => {
     const response = await submit({}, 'flux-pro-9');
     expect([response.status, await response.json()]).toEqual([
       404,
-      { detail: expect.stringMatching(`There is no model flux-pro-9: the address ends in one of ${MODEL}`) },
+      { detail: expect.stringMatching(`There is no model flux-pro-9: the model is one of ${MODEL}`) },
     ]);
   });
 });
