@@ -155,7 +155,8 @@ class ClosedForm:
 def _colours(channels: int) -> Colours:
     """What `decode` does, as a map."""
     weights = numpy.zeros((2, 2, channels + 1, 1, 1, 3))
-    weights[:, :, range(3), 0, 0, range(3)] = 60
+    for colour in range(min(3, channels)):
+        weights[:, :, colour, 0, 0, colour] = 60
     weights[:, :, -1] = 127.5
     return Colours(weights)
 
