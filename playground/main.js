@@ -371,6 +371,8 @@ byId('copy-picture', HTMLButtonElement).onclick = () =>
     await copyPicture(id);
     announce('The picture is on the clipboard.');
   });
+byId('share', HTMLButtonElement).onclick = () =>
+  withPicture(async ({ id }) => (await import('./share.js')).openShare(id));
 // not by its address: that says which job is shown
 byId('skip', HTMLAnchorElement).onclick = (event) => {
   event.preventDefault();

@@ -1,4 +1,4 @@
-/** What a share of a finished picture is, and what it shows of the job: nothing of whose it is or what it cost. Pure. */
+/** What a share of a finished picture is, and what it shows of its job: nothing of whose it is or its price. Pure. */
 import type { JobEvent, Picture } from './events.ts';
 import type { ImageView, JobRecord, JobView } from './job.ts';
 
