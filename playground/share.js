@@ -6,8 +6,8 @@ import { endShare, getJob, listShares, shareJob } from './service.js';
 
 /** How long a link may open, in seconds. */
 const DURATIONS = /** @type {const} */ ([
-  ['One hour', 3600],
-  ['One day', 86_400],
+  ['one hour', 3600],
+  ['one day', 86_400],
   ['30 days', 30 * 86_400],
 ]);
 /** The longest that can be asked for: a link ends with its picture anyway. */
@@ -22,12 +22,8 @@ function choices(keptUntil) {
   const left = keptUntil - Date.now() / 1000;
   const shorter = DURATIONS.filter(([, seconds]) => seconds < left);
   return [
-    ...shorter.map(([words, seconds]) => element('option', { value: String(seconds) }, words)),
-    element(
-      'option',
-      { value: String(AS_LONG_AS_IT_IS_KEPT), selected: true },
-      `Until it is gone (${timeOf(keptUntil)})`,
-    ),
+    ...shorter.map(([words, seconds]) => element('option', { value: String(seconds) }, `for ${words}`)),
+    element('option', { value: String(AS_LONG_AS_IT_IS_KEPT), selected: true }, 'as long as the picture is kept'),
   ];
 }
 
@@ -38,11 +34,13 @@ function choices(keptUntil) {
  * @param {string} job
  */
 export async function openShare(job) {
-  const [{ expires_at }, shares] = await Promise.all([getJob(job), listShares(job)]);
+  const [{ expires_at: end }, shares] = await Promise.all([getJob(job), listShares(job)]);
+  // what has a picture has an end
+  const keptUntil = end ?? 0;
   const alert = element('p', { className: 'alert', role: 'alert', hidden: true });
   const said = element('p', { className: 'note', role: 'status' });
   const list = element('ul', { className: 'shares' });
-  const howLong = element('select', { id: 'share-time' }, ...choices(expires_at ?? 0));
+  const howLong = element('select', { id: 'share-time', 'aria-describedby': 'share-kept' }, ...choices(keptUntil));
   const make = element('button', { type: 'button', className: 'main' }, 'Make a link');
   const close = element('button', { type: 'button' }, 'Close');
   let isBusy = false;
@@ -119,6 +117,7 @@ export async function openShare(job) {
     ),
     element('label', { htmlFor: 'share-time' }, 'The link works'),
     element('div', { className: 'row' }, howLong, make),
+    element('p', { className: 'note', id: 'share-kept' }, `The picture is kept until ${timeOf(keptUntil)}.`),
     alert,
     said,
     list,
