@@ -243,11 +243,13 @@ describe('no log line', () => {
         path: '/v1/jobs/:id/image',
         error: 'GET https://a.test/x?a=1&token=17.abc&b="2" broke',
       });
+      logLine('request_failed', { error: `GET https://a.test/s/2noan${'0'.repeat(44)}.0a.1b/image.png broke` });
     } finally {
       vi.restoreAllMocks();
     }
     expect(lines).toEqual([
       '{"event":"request_failed","path":"/v1/jobs/:id/image","error":"GET https://a.test/x?a=1&token=…&b=\\"2\\" broke"}',
+      '{"event":"request_failed","error":"GET https://a.test/s/…/image.png broke"}',
     ]);
   });
 
