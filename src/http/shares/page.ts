@@ -126,7 +126,7 @@ function story({ stages, selection, image }: SharedJob, path: string): Html {
 
 /** The page of a share. */
 export function sharedPage(job: SharedJob, addresses: ShareAddresses): string {
-  const { prompt, model, seed, preset, image, stages, work } = job;
+  const { prompt, model, seed, preset, image, stages, selection, work } = job;
   const { prefix, page } = addresses;
   const path = new URL(page).pathname;
   const less = saving(work);
@@ -134,7 +134,7 @@ export function sharedPage(job: SharedJob, addresses: ShareAddresses): string {
       <article class="card">
         <img class="picture" src="${path}/image.${image.format}" alt="Picture of “${prompt}”" width="${image.width}" height="${image.height}">
         <div class="about">
-          <h1 dir="auto">${prompt || 'A picture'}</h1>
+          <h1 dir="auto" class="${prompt.length > MAX_TITLE ? 'long' : ''}">${prompt || 'A picture'}</h1>
           <dl>
             ${fact('Work', less ?? `${threeDigits(work.tflops)} TFLOPs`, less === null ? 'calculated' : `${threeDigits(work.tflops)} TFLOPs, calculated`)}
             ${fact('Denoising', milliseconds(denoisingMs(job)), 'measured')}
@@ -148,7 +148,7 @@ export function sharedPage(job: SharedJob, addresses: ShareAddresses): string {
       </article>
       <section class="card" aria-labelledby="story">
         <h2 id="story">How it was made</h2>
-        ${stages.length > 1 ? html`<p class="note">Small first, then the blocks with edges at full resolution, then the rest.</p>` : ''}
+        ${stages.length > 1 ? html`<p class="note">${selection ? 'Small first, then the blocks with edges at full resolution, then the rest.' : 'Small first, then at full resolution.'}</p>` : ''}
         ${story(job, path)}
       </section>
     </main>`;
