@@ -6,7 +6,7 @@
  */
 import { element } from './element.js';
 import { makeFrame } from './frame.js';
-import { momentsOf, sceneOf } from './moments.js';
+import { momentNow, momentsOf, sceneOf } from './moments.js';
 
 /** @param {string} key @param {(key: string) => void} onPress */
 function makePiece(key, onPress) {
@@ -42,10 +42,20 @@ function makePiece(key, onPress) {
   return { item, button, draw };
 }
 
-/** @param {Element} host @param {(key: string) => void} onPress */
+/** @param {HTMLElement} host @param {(key: string) => void} onPress */
 export function makeFilm(host, onPress) {
   /** @type {Map<string, ReturnType<typeof makePiece>>} */
   let pieces = new Map();
+  /** the moment that was in sight last */
+  let sighted = '';
+
+  /** Brings a piece of a strip that is too long to the middle of it. @param {string} key */
+  function sight(key) {
+    if (key === sighted) return;
+    sighted = key;
+    const item = pieces.get(key)?.item;
+    if (item) host.scrollLeft = item.offsetLeft - host.offsetLeft - (host.clientWidth - item.offsetWidth) / 2;
+  }
 
   return {
     /** @param {Run} run @param {{ look: Look, held: string | null }} shown */
@@ -56,6 +66,7 @@ export function makeFilm(host, onPress) {
         host.replaceChildren(...[...pieces.values()].map(({ item }) => item));
       }
       for (const moment of moments) pieces.get(moment.key)?.draw(run, moment, look, held);
+      sight(held ?? momentNow(run));
     },
     /** @param {string} key */
     focus: (key) => pieces.get(key)?.button.focus(),

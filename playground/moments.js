@@ -162,6 +162,12 @@ function pictureOf(run, { stage, picture }, { prompt, image }) {
     : { source: picture, words: `“${prompt}” after stage ${stage}`, isCoarse: stage === 1, isRough: false };
 }
 
+/** The newest of a stage's pictures on the way. @param {StageRun} state @param {Look} look @returns {Shown | null} */
+const roughOf = ({ stage, thumbnail }, { prompt }) =>
+  thumbnail === null
+    ? null
+    : { source: thumbnail, words: `A rough picture of “${prompt}”, in stage ${stage}`, isCoarse: true, isRough: true };
+
 /** What a frame shows before anything is there. @type {Scene} */
 const NOTHING = { base: null, isDim: false, edges: null, blocks: null, grid: null, splits: null, isLive: false };
 
@@ -208,20 +214,14 @@ function stageScene(run, state, look) {
   if (own) return { ...NOTHING, base: own, grid: look.isGridShown ? gridOf(run, stage) : null, isLive };
   if (isLive && stage === 2 && run.selection && thumbnail === null)
     return searchScene(run, { ...look, layers: { edges: true, blocks: false } });
-  const before = run.stages[stage - 2];
-  /** @type {Shown | null} */
-  const rough =
-    thumbnail === null
-      ? null
-      : {
-          source: thumbnail,
-          words: `A rough picture of “${look.prompt}”, in stage ${stage}`,
-          isCoarse: true,
-          isRough: true,
-        };
+  // until it has something of its own, what there is of the stages before
+  const before = run.stages.slice(0, stage - 1).findLast((one) => one.picture !== null || one.thumbnail !== null);
+  const base =
+    roughOf(state, look) ??
+    (before && beganAt !== null ? (pictureOf(run, before, look) ?? roughOf(before, look)) : null);
   return {
     ...NOTHING,
-    base: rough ?? (before && beganAt !== null ? pictureOf(run, before, look) : null),
+    base,
     grid: look.isGridShown || !hasEnded(run) ? gridOf(run, stage) : null,
     isLive,
   };
