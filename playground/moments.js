@@ -84,7 +84,7 @@ function stageMoment(run, state) {
   const isDone = isOver(run, state);
   return {
     key: String(stage),
-    name: `${stage} · ${nameOf(stage, count)}`,
+    name: count === 1 ? nameOf(stage, count) : `${stage} · ${nameOf(stage, count)}`,
     facts: `${counted(tokens, 'token')} · ${counted(steps, 'step')}`,
     time: ms > 0 ? duration(ms) : '–',
     sentence: sentenceOf(stage, count),

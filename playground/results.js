@@ -26,10 +26,28 @@ const hero = makeHero({
 /** what was drawn last: another job, or a second look, begins with what happens now */
 let drawn = { job: '', isPlayed: false };
 
+const welcome = byId('welcome', HTMLElement);
+/** the race in it, by what stops it, from when it was first needed @type {Promise<() => void> | null} */
+let race = null;
+/** @type {() => void} */
+let onTry = () => undefined;
+
+/** Shows what there is before a picture is: a race, where there is a recording of one. @param {boolean} isShown */
+function showWelcome(isShown) {
+  if (welcome.hidden === !isShown && (!isShown || race)) return;
+  welcome.hidden = !isShown;
+  if (isShown)
+    race ??= import('./race.js')
+      .then(({ showRace }) => showRace(welcome, () => onTry()))
+      // without a recording the words of the page remain
+      .catch(() => () => undefined);
+  else void race?.then((stop) => stop());
+}
+
 /** @param {Session | null} session */
 function showCards(session) {
+  showWelcome(session === null);
   for (const [id, isShown] of /** @type {const} */ ([
-    ['welcome', session === null],
     ['picture-card', session !== null],
     ['facts-card', session !== null],
     ['chart-card', session !== null],
@@ -110,9 +128,16 @@ export function drawResults(session, played) {
   playButton.textContent = played ? 'Stop' : 'Play again';
 }
 
-/** Calls `draw` where what is drawn depends on more than the session. @param {() => void} draw */
-export function listenToResults(draw) {
+/**
+ * Calls `draw` where what is drawn depends on more than the session, and `tryIt` where somebody who has seen the race
+ * wants a picture of their own.
+ *
+ * @param {() => void} draw
+ * @param {() => void} tryIt
+ */
+export function listenToResults(draw, tryIt) {
   redraw = draw;
+  onTry = tryIt;
   tokensShown.onchange = draw;
   new ResizeObserver(draw).observe(plot);
 }
