@@ -20,8 +20,8 @@ const IN_SIGHT = 0.4;
 /** Seconds with two digits behind the point, as a stopwatch has them. @param {number} ms */
 const clock = (ms) => `${(ms / 1000).toFixed(2)} s`;
 
-/** @param {RecordedRun} recorded */
-const lengthOf = ({ events }) => events.at(-1)?.at ?? 0;
+/** What the whole request took. @param {RecordedRun} recorded */
+const lengthOf = (recorded) => endOf(recorded).receipt?.wall_ms.total ?? 0;
 
 /** One of the two: its picture, its clock, and where it is. @param {string} name @param {RecordedRun} recorded @param {Recording} recording */
 function makeLane(name, recorded, { prompt, width, height }) {
@@ -37,6 +37,7 @@ function makeLane(name, recorded, { prompt, width, height }) {
     bar,
     place,
   );
+  const length = lengthOf(recorded);
   const { format, b64_json } = recorded.picture;
   const look = {
     prompt,
@@ -70,7 +71,7 @@ function makeLane(name, recorded, { prompt, width, height }) {
     },
     /** Shows the time since the start, which stands still at the end. @param {number} ms */
     tell(ms) {
-      time.textContent = clock(Math.min(ms, lengthOf(recorded)));
+      time.textContent = clock(Math.min(ms, length));
     },
   };
 }
