@@ -1,6 +1,7 @@
 /** Jobs, models and progress in the shapes of AUTOMATIC1111's API. Pure. */
 
 import type { JobView } from '../job/job.ts';
+import { settingsText } from '../job/label.ts';
 import { presetsFor } from '../job/presets.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { type A1111Request, SAMPLERS, samplerOf } from './a1111-request.ts';
@@ -14,23 +15,9 @@ const shortHash = (digest: string): string => digest.replace(/^sha256:/, '').sli
 const stepsOf = ({ plan }: Pick<JobView, 'plan'>): number => plan.stages.reduce((sum, { steps }) => sum + steps, 0);
 const sizeOf = ({ image, width, height }: JobView) => image ?? { width, height };
 
-/** The lines that A1111 keeps with a picture, which its readers take apart again. */
-function infotext(job: JobView, request: A1111Request): string {
-  const { width, height } = sizeOf(job);
-  const facts = {
-    Steps: stepsOf(job),
-    Sampler: samplerOf(request).used.name,
-    ...(job.preset !== null && { 'Schedule type': job.preset }),
-    'CFG scale': request.cfg_scale ?? 1,
-    Seed: job.seed,
-    Size: `${width}x${height}`,
-    'Model hash': shortHash(job.plan.model_digest),
-    Model: job.model,
-  };
-  const lines = Object.entries(facts).map(([name, value]) => `${name}: ${value}`);
-  const avoided = request.negative_prompt ? `\nNegative prompt: ${request.negative_prompt}` : '';
-  return `${job.prompt}${avoided}\n${lines.join(', ')}`;
-}
+/** The lines that A1111 keeps with a picture, which its readers take apart again: those of the file. */
+const infotext = ({ request, plan }: JobView): string =>
+  settingsText(request, { steps: plan.stages.map(({ steps }) => steps), digest: plan.model_digest });
 
 /** The answer to `txt2img`; `images` are base64. */
 export function viewImages(request: A1111Request, jobs: readonly DoneJob[], images: readonly string[]) {
@@ -64,7 +51,7 @@ export function viewImages(request: A1111Request, jobs: readonly DoneJob[], imag
     denoising_strength: null,
     extra_generation_params: {},
     index_of_first_image: 0,
-    infotexts: jobs.map((job) => infotext(job, request)),
+    infotexts: jobs.map(infotext),
     styles: [],
     job_timestamp: String(first.created_at),
     clip_skip: 1,

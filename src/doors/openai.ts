@@ -161,7 +161,7 @@ export function viewAnswer(
 }
 
 /** Where a request stands that nobody waits for, in the words of OpenAI's own long tasks. */
-export type TaskStatus = 'queued' | 'in_progress' | 'completed' | 'failed' | 'cancelled';
+type TaskStatus = 'queued' | 'in_progress' | 'completed' | 'failed' | 'cancelled';
 
 function statusOf(jobs: readonly JobView[]): TaskStatus {
   const all = jobs.map(({ status }) => status);

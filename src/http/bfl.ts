@@ -11,7 +11,7 @@ import {
   viewSubmitted,
 } from '../doors/bfl.ts';
 import { RATIO } from '../doors/wanted-size.ts';
-import { namesOf, resolveModel } from '../fleet/models.ts';
+import { resolveModel } from '../fleet/models.ts';
 import type { JobView } from '../job/job.ts';
 import { withLinks } from '../job/links.ts';
 import type { FitMemo } from '../job/plan.ts';
@@ -24,7 +24,7 @@ import type { AppEnv } from './env.ts';
 import { foreignContent } from './foreign-body.ts';
 import { jobNotFound, knownJobId } from './job-id.ts';
 import { draftTools, jobBody } from './job-request.ts';
-import { Problem } from './problem.ts';
+import { noModel } from './no-model.ts';
 import { publicBase } from './public-address.ts';
 import { rateHeaders } from './refuse-start.ts';
 import { limitBody, requireJson } from './request-body.ts';
@@ -82,11 +82,7 @@ const result = createRoute({
 /** Throws a 404 Problem where no model is called so. */
 function requireModel(models: readonly ModelFacts[], name: string): void {
   if (resolveModel(models, name)) return;
-  throw new Problem({
-    status: 404,
-    code: 'model_not_found',
-    detail: `There is no model ${name.slice(0, 100)}: the address ends in ${namesOf(models)}.`,
-  });
+  throw noModel(name, models);
 }
 
 export function routeBfl(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {

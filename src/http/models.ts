@@ -3,7 +3,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Jurisdiction } from '../account/place.ts';
 import { type Fleet, type FleetServer, openFleet } from '../fleet/fleet.ts';
-import { modelsOf, namesOf, resolveModel } from '../fleet/models.ts';
+import { modelsOf, resolveModel } from '../fleet/models.ts';
 import { serversIn } from '../fleet/place.ts';
 import { parseRegions, type Region } from '../fleet/regions.ts';
 import { logLine } from '../job/log.ts';
@@ -11,6 +11,7 @@ import { PLAIN, type PresetFacts, presetsFor } from '../job/presets.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { modelFacts, temporalCache } from '../stage/contract.ts';
 import type { AppEnv } from './env.ts';
+import { noModel } from './no-model.ts';
 import { AZURE, type Door, OPENAI } from './openai/speak.ts';
 import { Problem } from './problem.ts';
 
@@ -149,11 +150,7 @@ const viewModel = (facts: ModelFacts, alias: string | null = null): ModelEntry =
 function findModel(models: readonly ModelFacts[], name: string): ModelEntry {
   const facts = resolveModel(models, name);
   if (facts) return viewModel(facts, facts.id === name ? null : name);
-  throw new Problem({
-    status: 404,
-    code: 'model_not_found',
-    detail: `There is no model ${name.slice(0, 100)}: ask for ${namesOf(models)}.`,
-  });
+  throw noModel(name, models);
 }
 
 export function routeModels(app: OpenAPIHono<AppEnv>): void {

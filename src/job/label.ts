@@ -37,31 +37,32 @@ const digits = (digest: string): string => digest.replace(/^sha256:/, '');
 
 /**
  * The settings as AUTOMATIC1111 writes them: the prompt, a line with the negative prompt where there is one, and a line
- * of names and values. Without zero bytes, which end a text in these files, and
- * half characters. Source: `create_infotext` and
- * `parse_generation_parameters` there.
+ * of names and values. Without zero bytes, which end a text in picture files, and half characters. `steps` are those
+ * of each stage, `digest` is the model's. Source: `create_infotext` and `parse_generation_parameters` there.
  */
-export function parametersOf(request: JobRequest, { model }: Labelled): string {
-  const { prompt, negativePrompt, schedule, solver, guidance, seed, enlarge } = request;
-  const steps = schedule.steps.reduce((sum, count) => sum + count, 0);
+export function settingsText(
+  request: RequestAgain,
+  { steps, digest }: { readonly steps: readonly number[]; readonly digest: string },
+): string {
+  const { prompt, negative_prompt = '', preset, solver, guidance, seed, enlarge, model } = request;
   const settings: readonly (readonly [string, string] | null)[] = [
-    ['Steps', String(steps)],
+    ['Steps', String(steps.reduce((sum, count) => sum + count, 0))],
     ['Sampler', SOLVERS[solver]],
-    ['Schedule type', schedule.preset ?? `custom ${schedule.steps.join('-')}`],
-    guidance === null ? null : ['CFG scale', String(guidance)],
+    ['Schedule type', preset ?? `custom ${steps.join('-')}`],
+    guidance === undefined ? null : ['CFG scale', String(guidance)],
     ['Seed', String(seed)],
     ['Size', showSize(request)],
     enlarge ? ['Enlarged to', showSize(enlarge)] : null,
-    ['Model hash', digits(model.digest).slice(0, SHORT_DIGEST)],
-    ['Model', model.id],
-    ['Model digest', model.digest],
+    ['Model hash', digits(digest).slice(0, SHORT_DIGEST)],
+    ['Model', model],
+    ['Model digest', digest],
     ['Version', 'ralu'],
   ];
   const line = settings
     .filter((setting) => setting !== null)
     .map(([name, value]) => `${name}: ${quoted(value)}`)
     .join(', ');
-  return [prompt, ...(negativePrompt === '' ? [] : [`Negative prompt: ${negativePrompt}`]), line]
+  return [prompt, ...(negative_prompt === '' ? [] : [`Negative prompt: ${negative_prompt}`]), line]
     .join('\n')
     .replaceAll('\0', '')
     .toWellFormed();
@@ -127,8 +128,9 @@ const asciiJson = (value: unknown): string =>
  */
 export function labelled(file: Uint8Array, request: JobRequest, plan: Labelled): Uint8Array {
   if (!request.metadata) return file;
-  const comment = parametersOf(request, plan);
-  const note = asciiJson(againOf(request, plan));
+  const again = againOf(request, plan);
+  const comment = settingsText(again.request, { steps: request.schedule.steps, digest: plan.model.digest });
+  const note = asciiJson(again);
   switch (request.format) {
     case 'png':
       return withTexts(file, [

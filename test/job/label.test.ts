@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { readLabel } from '../../scripts/generate/label.ts';
-import { againOf, labelled, parametersOf } from '../../src/job/label.ts';
+import { againOf, labelled, settingsText } from '../../src/job/label.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import type { ImageFormat, ModelFacts } from '../../src/stage/contract.ts';
 import { FLUX, SD3, value } from './requests.ts';
@@ -15,19 +15,21 @@ const picture = (format: ImageFormat): Promise<Buffer> =>
   sharp({ create: { width: 33, height: 17, channels: 3, background: '#a03020' } })
     .toFormat(format)
     .toBuffer();
+const settingsOf = ({ request, plan }: ReturnType<typeof jobOf>): string =>
+  settingsText(againOf(request, plan).request, { steps: request.schedule.steps, digest: plan.model.digest });
 const FORMATS = ['png', 'jpeg', 'webp'] as const;
 
 describe('the settings of a picture', () => {
   it('are as AUTOMATIC1111 writes them', () => {
-    const { request, plan } = jobOf({ preset: '7x', seed: 7, guidance: 5, enlarge: { width: 2048, height: 2048 } });
-    expect(parametersOf(request, plan)).toBe(
+    const job = jobOf({ preset: '7x', seed: 7, guidance: 5, enlarge: { width: 2048, height: 2048 } });
+    expect(settingsOf(job)).toBe(
       'a red apple\nSteps: 10, Sampler: Euler, Schedule type: 7x, CFG scale: 5, Seed: 7, Size: 1024x1024, Enlarged to: 2048x2048, Model hash: flux, Model: flux-1-dev, Model digest: "sha256:flux", Version: ralu',
     );
   });
 
   it('have a line for the negative prompt, and name a schedule of its own by its steps', () => {
-    const { request, plan } = jobOf({ N: [2, 3], e: [0.3, 1], negative_prompt: 'blue', solver: 'ab2' }, SD3);
-    expect(parametersOf(request, plan).split('\n').slice(1)).toEqual([
+    const job = jobOf({ N: [2, 3], e: [0.3, 1], negative_prompt: 'blue', solver: 'ab2' }, SD3);
+    expect(settingsOf(job).split('\n').slice(1)).toEqual([
       'Negative prompt: blue',
       expect.stringMatching(
         /^Steps: 5, Sampler: Adams-Bashforth 2, Schedule type: custom 2-3, CFG scale: 7, Seed: 41,/,
@@ -37,8 +39,9 @@ describe('the settings of a picture', () => {
 
   // as `parse_generation_parameters` does it: the last line, names and values by this expression
   it('are read back as they are from their last line', () => {
-    const { request, plan } = jobOf({ prompt: 'one, two\nSteps: none', preset: 'plain' });
-    const last = parametersOf(request, plan).split('\n').at(-1) as string;
+    const last = settingsOf(jobOf({ prompt: 'one, two\nSteps: none', preset: 'plain' }))
+      .split('\n')
+      .at(-1) as string;
     const found = [...last.matchAll(/\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)/g)];
     expect(Object.fromEntries(found.map(([, name, text]) => [name, text]))).toMatchObject({
       Steps: '50',
@@ -112,7 +115,7 @@ describe('a picture with its settings', () => {
         const { request, plan } = jobOf({ prompt, output_format: format });
         const { again, parameters } = await readLabel(labelled(file, request, plan));
         expect(again).toEqual(JSON.parse(JSON.stringify(againOf(request, plan))));
-        expect(parameters).toBe(parametersOf(request, plan));
+        expect(parameters).toBe(settingsOf({ request, plan }));
       }),
       { numRuns: 60 },
     );

@@ -191,7 +191,9 @@ describe('over HTTP', () => {
     expect(response.status).toBe(200);
     expect(response.headers.get('x-ralu-job-id')).toMatch(/^job_\w+, job_\w+$/);
     const answer = await response.json<{ images: string[]; info: string; parameters: object; warnings: string[] }>();
-    const [first] = answer.images.map((image) => decode(Uint8Array.from(atob(image), (char) => char.charCodeAt(0))));
+    const [first, second] = answer.images.map((image) =>
+      decode(Uint8Array.from(atob(image), (char) => char.charCodeAt(0))),
+    );
     expect([first?.width, first?.height]).toEqual([512, 512]);
     const info = JSON.parse(answer.info);
     expect(info).toMatchObject({
@@ -203,8 +205,9 @@ describe('over HTTP', () => {
       sampler_name: 'Euler',
     });
     expect(info.infotexts[1]).toMatch(
-      /^a fox\nSteps: 3, Sampler: Euler, .*Seed: 8, Size: 512x512, Model hash: \S+, Model/,
+      /^a fox\nSteps: 3, Sampler: Euler, .*Seed: 8, Size: \d+x\d+, .*Enlarged to: 512x512, Model hash: \S+, Model/,
     );
+    expect(info.infotexts).toEqual([first, second].map((picture) => picture?.text.parameters));
     expect(answer.warnings).toContain('sampler_name is ignored: the picture is made with Euler');
     expect(answer.parameters).toMatchObject({ prompt: 'a fox', cfg_scale: 7 });
   });

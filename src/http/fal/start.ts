@@ -8,6 +8,7 @@ import type { ModelFacts } from '../../stage/contract.ts';
 import { costHeaders } from '../cost-headers.ts';
 import type { AppEnv } from '../env.ts';
 import { draftTools } from '../job-request.ts';
+import { noModel } from '../no-model.ts';
 import { orProblem, Problem } from '../problem.ts';
 import { publicBase } from '../public-address.ts';
 import { rateHeaders } from '../refuse-start.ts';
@@ -20,11 +21,7 @@ import type { AppPath } from './body.ts';
 function modelAt(models: readonly ModelFacts[], app: string, path: string): ModelFacts {
   const model = modelOfApp(models, app, path);
   if (model) return model;
-  throw new Problem({
-    status: 404,
-    code: 'model_not_found',
-    detail: `There is no model ${(path || app).slice(0, 100)}; there are ${models.map(({ id }) => id).join(', ')}.`,
-  });
+  throw noModel(path || app, models);
 }
 
 /** The address of a request in the queue. */

@@ -1,15 +1,11 @@
 /** The model that an address of Replicate's means. */
 import { modelNamed } from '../../doors/replicate-request.ts';
 import type { ModelFacts } from '../../stage/contract.ts';
-import { Problem } from '../problem.ts';
+import { noModel } from '../no-model.ts';
 
 /** The model of this id, alias or digest, whoever the owner is. Throws a 404 Problem where there is none. */
 export function modelAt(models: readonly ModelFacts[], name: string): ModelFacts {
   const found = modelNamed(models, { field: 'model', name });
   if (found.ok) return found.value;
-  throw new Problem({
-    status: 404,
-    code: 'model_not_found',
-    detail: `There is no model ${name.slice(0, 100)}; there are ${models.map(({ id }) => id).join(', ')}.`,
-  });
+  throw noModel(name, models);
 }
