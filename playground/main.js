@@ -9,6 +9,7 @@
 import { addressOf, parseAddress } from './address.js';
 import { drawCode } from './code.js';
 import { announce, awaitStart, drawDock, listenToDock, showAlert } from './dock.js';
+import { listenToDrops } from './drop.js';
 import { byId } from './element.js';
 import { fileName } from './file-name.js';
 import { fillForm, focusPrompt, listenToForm, offerModels, readDraft, readForm, readWork, writeSeed } from './form.js';
@@ -359,6 +360,7 @@ listenToForm({
 listenToHistory(showError);
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
 listenToResults(drawSoon);
+listenToDrops();
 onChangeElsewhere(() => {
   if (storedKey() !== null && !requestForm.hidden)
     void drawHistory(parseAddress(location.hash)?.job ?? null).catch(() => undefined);
