@@ -18,6 +18,8 @@
  * @property {readonly { step: number, at: number, ms: number }[]} stepsDone those heard of, which need not be all:
  * when, and what each took
  * @property {string | null} picture address of its picture
+ * @property {string | null} thumbnail address of the newest rough picture, of a step on the way: `picture`, once it is
+ * there, takes its place
  * @property {string | null} trouble why it is tried again
  */
 
@@ -110,6 +112,7 @@ export function advance(run, event) {
         beganAt: null,
         stepsDone: [],
         picture: null,
+        thumbnail: null,
         trouble: null,
       }));
       // events of an older version do not tell a cost
@@ -124,6 +127,7 @@ export function advance(run, event) {
           ...stage,
           beganAt: stage.beganAt ?? at,
           stepsDone: [],
+          thumbnail: null,
         }),
       );
     case 'step': {
@@ -142,6 +146,11 @@ export function advance(run, event) {
     }
     case 'preview':
       return inStage({ ...run, at }, event.data.stage, (stage) => ({ ...stage, picture: addressOf(event.data) }));
+    case 'thumbnail':
+      return inStage({ ...run, at, waiting: null }, event.data.stage, (stage) => ({
+        ...stage,
+        thumbnail: addressOf(event.data),
+      }));
     case 'selection': {
       const { rows, cols, indices, edge_pixels: edgePixels, ms, edges, blocks } = event.data;
       return {

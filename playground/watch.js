@@ -1,18 +1,19 @@
 /**
  * Watching a job: its events as they happen, from the first one on, however often the connection breaks.
  *
- * @import { SeenEvent, JobEventType } from '../src/job/events.ts'
+ * @import { SeenEvent, ToldEvent } from '../src/job/events.ts'
  * @import { LinkedJob } from '../src/job/links.ts'
  * @import { Connection } from './session.js'
  */
 import { getJob, Refusal } from './service.js';
 
-/** @satisfies {readonly JobEventType[]} */
+/** @satisfies {readonly ToldEvent['type'][]} */
 const TYPES = /** @type {const} */ ([
   'queued',
   'plan',
   'stage',
   'step',
+  'thumbnail',
   'retry',
   'preview',
   'selection',

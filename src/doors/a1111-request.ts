@@ -19,7 +19,7 @@ export const SAMPLERS: readonly { readonly name: string; readonly aliases: reado
   ];
 
 /** Names of schedulers that mean the model's own spacing, which is the only one. */
-export const AUTOMATIC = ['automatic', ''];
+const AUTOMATIC = ['automatic', ''];
 
 /** Settings of `override_settings` that mean something here. */
 const MEANT_SETTINGS = ['sd_model_checkpoint', 'samples_format', 'live_previews_enable', 'enable_pnginfo'];

@@ -12,13 +12,14 @@ import { guidanceOf } from './guidance.ts';
 import { type IgnoredFields, ignoredIn } from './ignored.ts';
 import { meaningOf, type OtherWords } from './openai-words.ts';
 import { progressOf } from './progress.ts';
+import { AS_WRITTEN, JUDGE, NO_PICTURE, NO_RAW } from './reasons.ts';
 
 /** Fields of BFL's requests that change nothing here. */
 export const BFL_IGNORED = {
-  prompt_upsampling: { why: 'the prompt is taken as it is', anyway: [false] },
-  safety_tolerance: { why: 'the deployment decides what it draws' },
-  raw: { why: 'the models have no styles', anyway: [false] },
-  image_prompt_strength: { why: 'pictures are drawn from text alone' },
+  prompt_upsampling: { why: AS_WRITTEN, anyway: [false] },
+  safety_tolerance: { why: JUDGE },
+  raw: { why: NO_RAW, anyway: [false] },
+  image_prompt_strength: { why: NO_PICTURE },
   webhook_secret: { why: 'there is no webhook here' },
 } as const satisfies IgnoredFields;
 

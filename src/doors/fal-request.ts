@@ -7,6 +7,16 @@ import type { Size } from '../numerics/grid.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { guidanceOf } from './guidance.ts';
 import { type IgnoredFields, ignoredIn } from './ignored.ts';
+import {
+  AS_WRITTEN,
+  JUDGE,
+  NO_ADAPTERS,
+  NO_IMAGE_TO_IMAGE,
+  NO_PICTURE,
+  NO_RAW,
+  OWN_PACE,
+  OWN_SCHEDULE,
+} from './reasons.ts';
 import { type FoundSize, namedSize, ratioSize } from './wanted-size.ts';
 
 /** What fal's names of sizes stand for there, pixels. */
@@ -36,27 +46,20 @@ export interface FalInput extends Omit<RequestInput, 'width' | 'height'> {
   readonly sync_mode?: boolean | undefined;
 }
 
-const JUDGE = 'the deployment decides: its judge of prompts is asked either way';
-const AS_WRITTEN = 'the prompt is read as it is written';
-const NO_PICTURE = 'there is no picture to begin with';
-
 /** What apps of fal take and clients send along, and changes nothing here. */
 export const FAL_IGNORED = {
   enable_safety_checker: { why: JUDGE, anyway: [true] },
   safety_tolerance: { why: JUDGE },
-  acceleration: { why: 'the preset decides how much is computed' },
+  acceleration: { why: OWN_PACE },
   enable_prompt_expansion: { why: AS_WRITTEN, anyway: [false] },
   expand_prompt: { why: AS_WRITTEN, anyway: [false] },
   prompt_upsampling: { why: AS_WRITTEN, anyway: [false] },
   enhance_prompt: { why: AS_WRITTEN, anyway: [false] },
-  raw: { why: 'the models have no raw mode', anyway: [false] },
+  raw: { why: NO_RAW, anyway: [false] },
   strength: { why: NO_PICTURE },
   image_prompt_strength: { why: NO_PICTURE },
-  scheduler: { why: 'the schedule is the method’s own; solver chooses how it steps' },
+  scheduler: { why: OWN_SCHEDULE },
 } as const satisfies IgnoredFields;
-
-const NO_IMAGE_TO_IMAGE = 'is not there: pictures are made from text alone';
-const NO_ADAPTERS = 'is not there: the models take no weights of others';
 
 /** What apps of fal take and this service cannot do: to ignore it would give another picture than was asked for. */
 export const FAL_REFUSED = {

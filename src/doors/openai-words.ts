@@ -6,9 +6,8 @@ import type { Size } from '../numerics/grid.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { guidanceOf } from './guidance.ts';
 import { type IgnoredFields, ignoredIn } from './ignored.ts';
+import { JUDGE } from './reasons.ts';
 import { RATIO, ratioSize } from './wanted-size.ts';
-
-const JUDGE = 'the deployment decides what it draws';
 
 /** Fields of OpenAI's and its imitators' requests that change nothing here. */
 export const OPENAI_IGNORED = {

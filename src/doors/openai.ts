@@ -2,7 +2,7 @@
 import type { CostView } from '../billing/charge.ts';
 import type { Receipt } from '../billing/receipt.ts';
 import { dollars, sumCosts } from '../billing/sum-costs.ts';
-import type { SeenEvent } from '../job/events.ts';
+import type { FollowedEvent } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import type { ImageView, JobView } from '../job/job.ts';
 import type { ImageRequest } from './openai-request.ts';
@@ -161,7 +161,7 @@ export function viewAnswer(
 }
 
 /** Where a request stands that nobody waits for, in the words of OpenAI's own long tasks. */
-export type TaskStatus = 'queued' | 'in_progress' | 'completed' | 'failed' | 'cancelled';
+type TaskStatus = 'queued' | 'in_progress' | 'completed' | 'failed' | 'cancelled';
 
 function statusOf(jobs: readonly JobView[]): TaskStatus {
   const all = jobs.map(({ status }) => status);
@@ -244,7 +244,7 @@ type Ended = 'done' | 'failed' | 'cancelled';
  * one.
  */
 export function viewProgress(
-  event: Exclude<SeenEvent, { readonly type: Ended }>,
+  event: Exclude<FollowedEvent, { readonly type: Ended }>,
   { asked, job, image_index, partial_image_index }: EventPlace,
 ): ImageEvent {
   switch (event.type) {

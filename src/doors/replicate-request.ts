@@ -13,6 +13,16 @@ import { type Planned, refuse } from '../job/schedule-request.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { guidanceOf } from './guidance.ts';
 import { type IgnoredFields, ignoredIn } from './ignored.ts';
+import {
+  AS_WRITTEN,
+  JUDGE,
+  NO_ADAPTERS,
+  NO_IMAGE_TO_IMAGE,
+  NO_PICTURE,
+  NO_RAW,
+  OWN_PACE,
+  OWN_SCHEDULE,
+} from './reasons.ts';
 import { type FoundSize, ratioSize } from './wanted-size.ts';
 
 const MAX_WAIT_SECONDS = 60;
@@ -38,32 +48,27 @@ export interface PredictionInput extends RequestInput {
   readonly user?: string | undefined;
 }
 
-const JUDGE = 'the deployment decides: its judge of prompts is asked either way';
-const NO_PICTURE = 'there is no picture to begin with';
 const NO_WEIGHTS = 'there are no weights of others to scale';
 const ONE_PASS = 'there is one model, and no refiner after it';
 
 /** What models at Replicate take and clients send along, and changes nothing here. */
 export const REPLICATE_IGNORED = {
-  go_fast: { why: 'the preset decides how much is computed' },
+  go_fast: { why: OWN_PACE },
   disable_safety_checker: { why: JUDGE, anyway: [false] },
   safety_tolerance: { why: JUDGE },
   prompt_strength: { why: NO_PICTURE },
   image_prompt_strength: { why: NO_PICTURE },
-  prompt_upsampling: { why: 'the prompt is read as it is written', anyway: [false] },
-  raw: { why: 'the models have no raw mode', anyway: [false] },
+  prompt_upsampling: { why: AS_WRITTEN, anyway: [false] },
+  raw: { why: NO_RAW, anyway: [false] },
   interval: { why: 'the models have no such setting' },
   apply_watermark: { why: 'pictures have no watermark', anyway: [false] },
-  scheduler: { why: 'the schedule is the method’s own; solver chooses how it steps' },
+  scheduler: { why: OWN_SCHEDULE },
   lora_scale: { why: NO_WEIGHTS },
   extra_lora_scale: { why: NO_WEIGHTS },
   refine: { why: ONE_PASS, anyway: ['no_refiner'] },
   refine_steps: { why: ONE_PASS },
   high_noise_frac: { why: ONE_PASS },
 } as const satisfies IgnoredFields;
-
-const NO_IMAGE_TO_IMAGE = 'is not there: pictures are made from text alone';
-const NO_ADAPTERS = 'is not there: the models take no weights of others';
 
 /** What models at Replicate take and this service cannot do: to ignore it would give another picture. */
 export const REPLICATE_REFUSED = {
@@ -82,7 +87,7 @@ export const REPLICATE_REFUSED = {
 
 /** What can be told of a prediction while it goes on, and when it is over. */
 export const WEBHOOK_EVENTS = ['start', 'output', 'logs', 'completed'] as const;
-export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number];
+type WebhookEvent = (typeof WEBHOOK_EVENTS)[number];
 
 /** What names the model: a field of the body, or the path. */
 export interface ModelName {

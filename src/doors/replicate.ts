@@ -1,7 +1,7 @@
 /** A job in the shape of Replicate's prediction, its events in the shape of Replicate's stream. Pure. */
 import type { CostView } from '../billing/charge.ts';
 import { dollars } from '../billing/sum-costs.ts';
-import type { SeenEvent } from '../job/events.ts';
+import type { FollowedEvent } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import { logLines } from '../job/log-lines.ts';
@@ -164,12 +164,12 @@ export function viewListed(prediction: Prediction): Prediction {
 /** What an event is in Replicate's stream: types with their data, in order. */
 type StreamEvents = readonly (readonly [type: string, data: string])[];
 
-type Ended = Extract<SeenEvent, { readonly type: 'done' | 'failed' | 'cancelled' }>;
+type Ended = Extract<FollowedEvent, { readonly type: 'done' | 'failed' | 'cancelled' }>;
 
-const logsOf = (event: SeenEvent): StreamEvents => logLines([event]).map(({ message }) => ['logs', message]);
+const logsOf = (event: FollowedEvent): StreamEvents => logLines([event]).map(({ message }) => ['logs', message]);
 
 /** Every event before a job's end. */
-export function viewStreamEvent(event: Exclude<SeenEvent, Ended>): StreamEvents {
+export function viewStreamEvent(event: Exclude<FollowedEvent, Ended>): StreamEvents {
   switch (event.type) {
     case 'preview':
       return [['output', `data:image/${event.data.format};base64,${event.data.b64_json}`]];

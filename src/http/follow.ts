@@ -2,7 +2,7 @@
  * A job watched from the Worker: its events, as bytes or one by one, or its end. Through as many WebSockets as that
  * takes: an object that is reset or moved closes them, and the next one goes on after the last event that came.
  */
-import { decodeEvents, heartbeat, isLastEvent, type SeenEvent } from '../job/events.ts';
+import { decodeEvents, type FollowedEvent, heartbeat, isLastEvent } from '../job/events.ts';
 import type { JobView } from '../job/job.ts';
 import { CUT, decodeFrame, ERASED, joined, type Wish } from '../job/watching.ts';
 import { callJob } from './call-object.ts';
@@ -186,7 +186,7 @@ export async function* followJob(
   account: string | null,
   id: string,
   after = 0,
-): AsyncGenerator<SeenEvent | null> {
+): AsyncGenerator<FollowedEvent | null> {
   let opened = await openEvents(env, id, { owner: account, after, staysOn: true });
   // nobody was told of an event that has not come: from the first
   if (opened.kind === 'ahead') opened = await openEvents(env, id, { owner: account, after: 0, staysOn: true });
@@ -202,6 +202,7 @@ export async function* followJob(
       else if (batch.kind !== 'events') throw erased(id);
       else
         for (const event of decodeEvents(joined(batch.bytes))) {
+          if (event.type === 'thumbnail') continue;
           if (event.type === 'stage') step = 0;
           // a step that is stored after it was told comes again
           if (event.type === 'step' && event.data.step <= step) continue;

@@ -1,7 +1,7 @@
 /** The jobs of one request, found, waited for, followed and stopped together: its first job knows the others. */
 import type { Context } from 'hono';
 import { asOne, jobsOf, type OneRequest, type ToldJob } from '../doors/one-request.ts';
-import type { SeenEvent } from '../job/events.ts';
+import type { FollowedEvent } from '../job/events.ts';
 import type { JobView } from '../job/job.ts';
 import { withLinks } from '../job/links.ts';
 import type { JobWithLogs } from '../job/rpc.ts';
@@ -75,7 +75,7 @@ export interface Followed {
 export async function followJobs(
   env: Env,
   { ids, account, after = [] }: Followed,
-  tell: (event: SeenEvent | null, index: number) => Promise<Told>,
+  tell: (event: FollowedEvent | null, index: number) => Promise<Told>,
 ): Promise<Told> {
   let told: Told = 'on';
   const over = Promise.withResolvers<void>();

@@ -7,7 +7,7 @@ const YES = ['true', '1', 'yes', 'on'];
 const NO = ['false', '0', 'no', 'off'];
 
 /** `true`, `True`, `"1"`, 1: a boolean of another language, or of a query. What is none stays as it is. */
-export function readBoolean(value: unknown): unknown {
+function readBoolean(value: unknown): unknown {
   const text = String(value).trim().toLowerCase();
   if (YES.includes(text)) return true;
   return NO.includes(text) ? false : value;

@@ -108,15 +108,30 @@ export type JobEvent =
 
 export type JobEventType = JobEvent['type'];
 
+/**
+ * A rough picture of what a running stage makes of its newest step: told to those who watch, and never stored. It comes
+ * where the stage server can make one, a few times a second at most; `step` is the one that it shows.
+ */
+export interface Thumbnail {
+  readonly type: 'thumbnail';
+  readonly data: { readonly stage: number; readonly step: number } & Picture;
+}
+
+/** What those who watch are told: what is stored as well, and thumbnails. */
+export type ToldEvent = JobEvent | Thumbnail;
+
 /** The event of an object's table: what happened, its place in the order, and when (milliseconds since 1970). */
 export type StoredEvent = JobEvent & { readonly seq: number; readonly at: number };
 
 /** Types after which no event follows. */
-export const isLastEvent = (type: JobEventType): boolean =>
+export const isLastEvent = (type: ToldEvent['type']): boolean =>
   type === 'done' || type === 'failed' || type === 'cancelled';
 
-/** An event as a watcher sees it: progress that is told but not stored has no place in the order, `seq` null. */
-export type SeenEvent = JobEvent & { readonly seq: number | null; readonly at: number };
+/** An event as a watcher sees it: what is told but not stored has no place in the order, `seq` null. */
+export type SeenEvent = ToldEvent & { readonly seq: number | null; readonly at: number };
+
+/** One for those who follow a job without looking: every event but thumbnails. */
+export type FollowedEvent = JobEvent & { readonly seq: number | null; readonly at: number };
 
 const ENCODER = new TextEncoder();
 

@@ -1,6 +1,6 @@
 /** The story of a job as lines of text, for surfaces that have logs. Pure. */
 import type { CostView } from '../billing/charge.ts';
-import type { JobEvent, SeenEvent } from './events.ts';
+import type { FollowedEvent, JobEvent } from './events.ts';
 
 export interface LogLine {
   readonly message: string;
@@ -60,7 +60,7 @@ function textsOf(event: JobEvent): readonly Text[] {
 }
 
 /** The lines of every event worth one, in order. */
-export function logLines(events: readonly SeenEvent[]): readonly LogLine[] {
+export function logLines(events: readonly FollowedEvent[]): readonly LogLine[] {
   return events.flatMap((event) => textsOf(event).map(([level, message]) => ({ level, message, at: event.at })));
 }
 

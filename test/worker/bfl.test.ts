@@ -42,8 +42,8 @@ describe('a request', () => {
       format: 'jpeg',
     });
     expect(job?.plan.warnings.slice(0, 2)).toEqual([
-      'safety_tolerance is ignored: the deployment decides what it draws',
-      'raw is ignored: the models have no styles',
+      'safety_tolerance is ignored: the deployment decides: its judge of prompts is asked either way',
+      'raw is ignored: the models have no raw mode',
     ]);
     const wide = { ...FLUX, sizes: [...FLUX.sizes, { width: 1344, height: 768 }] };
     expect(planned({ aspect_ratio: '16:9', prompt_upsampling: false }, wide)[0]).toMatchObject({
@@ -86,7 +86,7 @@ describe('submit and poll', () => {
     expect(cost).toBeCloseTo(100 * Number(response.headers.get('x-ralu-quote-usd')));
     expect([output_mp, warnings]).toEqual([
       0.065536,
-      ['safety_tolerance is ignored: the deployment decides what it draws'],
+      ['safety_tolerance is ignored: the deployment decides: its judge of prompts is asked either way'],
     ]);
     expect((await poll(polling_url)).status).toBe('Pending');
     await watchAll(id);

@@ -57,7 +57,7 @@ describe('what changes nothing', () => {
     const [job] = planned({ style: 'vivid', disable_safety_checker: true, guidance_scale: 7.5 }, NO_GUIDANCE);
     expect(job?.plan.warnings).toEqual([
       'style is ignored: the models have no styles',
-      'disable_safety_checker is ignored: the deployment decides what it draws',
+      'disable_safety_checker is ignored: the deployment decides: its judge of prompts is asked either way',
       'guidance_scale is ignored: model flux-1-dev has no guidance',
     ]);
     expect(planned({ disable_safety_checker: false, enable_safety_checker: true })[0]?.plan.warnings).toEqual([]);

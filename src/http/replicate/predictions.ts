@@ -20,7 +20,7 @@ import {
   modelNamed,
   waitSeconds,
 } from '../../doors/replicate-request.ts';
-import type { SeenEvent } from '../../job/events.ts';
+import type { FollowedEvent } from '../../job/events.ts';
 import { streamToken, withLinks } from '../../job/links.ts';
 import type { FitMemo } from '../../job/plan.ts';
 import { ownerOrLink, requireKey } from '../auth.ts';
@@ -239,7 +239,7 @@ export function routePredictions(app: OpenAPIHono<AppEnv>, memo: FitMemo): void 
     return sendEvents(c, async (write) => {
       const seen = [...place];
       /** The lines of an event; a watcher who loses some of them gets all of them again. */
-      const shownOf = async (event: Exclude<SeenEvent, { type: 'failed' | 'cancelled' }>, index: number) => {
+      const shownOf = async (event: Exclude<FollowedEvent, { type: 'failed' | 'cancelled' }>, index: number) => {
         if (event.type !== 'done') return viewStreamEvent(event);
         // made only now: a link opens for an hour
         const of = ids[index] as string;

@@ -28,7 +28,7 @@ const ratios = <T extends z.ZodType>(ratio: T) => ({
   ratio_without_attention: ratio,
   ratio_total: ratio,
 });
-export const plannedWork = exactly<WorkView>()(
+const plannedWork = exactly<WorkView>()(
   z.object({ ...tflops, ...ratios(z.number()) }).openapi('PlannedWork', {
     description: 'TFLOPs beside those of the plain run; a ratio is how many times less work',
   }),
