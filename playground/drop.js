@@ -4,6 +4,7 @@
  */
 import { byId } from './element.js';
 import { restoreForm } from './form.js';
+import { onDemand, Refusal } from './service.js';
 
 const form = byId('request', HTMLFormElement);
 const picker = byId('picture-file', HTMLInputElement);
@@ -17,7 +18,7 @@ const megabytes = (bytes) => `${Math.ceil(bytes / 2 ** 20)} MB`;
 
 /** Fills the form from a file; the sentence that says what came of it. @param {File} file */
 async function restore(file) {
-  const { MOST_BYTES, readLabel } = await import('./label.js');
+  const { MOST_BYTES, readLabel } = await onDemand(import('./label.js'));
   if (file.size > MOST_BYTES) return `The file has ${megabytes(file.size)}. At most ${megabytes(MOST_BYTES)} are read.`;
   const request = readLabel(new Uint8Array(await file.arrayBuffer()));
   if (!request) return SILENT;
@@ -32,7 +33,9 @@ async function restore(file) {
 async function take(file) {
   if (!file) return;
   found.hidden = false;
-  found.textContent = await restore(file).catch(() => 'The file could not be read.');
+  found.textContent = await restore(file).catch((error) =>
+    error instanceof Refusal ? error.message : 'The file could not be read.',
+  );
 }
 
 /** @param {DataTransfer | null} held */

@@ -76,7 +76,7 @@ export function drawResults(session, played) {
         }
       : null;
   drawHero({ picture: pictureOf(main, run, name), beside: plainPicture, size: run.size });
-  for (const id of ['download', 'copy-picture']) byId(id, HTMLButtonElement).hidden = run.image === null;
+  for (const id of ['full-screen', 'download', 'copy-picture']) byId(id, HTMLButtonElement).hidden = run.image === null;
 
   drawFacts(byId('facts', HTMLDivElement), {
     name,
