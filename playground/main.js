@@ -7,6 +7,7 @@
  * @import { Part, Session } from './session.js'
  */
 import { addressOf, parseAddress } from './address.js';
+import { listenToClipButton } from './clip-button.js';
 import { drawCode } from './code.js';
 import { announce, awaitStart, drawDock, listenToDock, showAlert } from './dock.js';
 import { listenToDrops } from './drop.js';
@@ -372,6 +373,7 @@ listenToHistory(showError);
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
 listenToResults(drawSoon);
 listenToDrops();
+listenToClipButton({ shown: () => session, onError: showError });
 onChangeElsewhere(() => {
   if (storedKey() !== null && !requestForm.hidden)
     void drawHistory(parseAddress(location.hash)?.job ?? null).catch(() => undefined);

@@ -4,7 +4,9 @@
  * @import { Run } from './run.js'
  * @import { Session, Watched } from './session.js'
  */
+
 import { describeChart, drawChart } from './chart.js';
+import { drawClipButton } from './clip-button.js';
 import { byId } from './element.js';
 import { describePlan, drawFacts, drawNumbers } from './facts.js';
 import { duration } from './figures.js';
@@ -76,6 +78,7 @@ export function drawResults(session, played) {
         }
       : null;
   drawHero({ picture: pictureOf(main, run, name), beside: plainPicture, size: run.size });
+  drawClipButton(run.image !== null);
   for (const id of ['full-screen', 'download', 'copy-picture']) byId(id, HTMLButtonElement).hidden = run.image === null;
 
   drawFacts(byId('facts', HTMLDivElement), {
