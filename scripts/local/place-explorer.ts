@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 /** Where the page at /docs looks for it. */
 const PLACE = fileURLToPath(new URL('../../playground/reference/explorer', import.meta.url));
 
-/** Copies the explorer and its licence out of their package to where they are served. The same again changes nothing. */
+/** Copies the explorer and its licence out of their package to where they are served. Twice is as good as once. */
 export async function placeExplorer(): Promise<void> {
   const folder = join(createRequire(import.meta.url).resolve('openapi-explorer/package.json'), '..');
   await mkdir(PLACE, { recursive: true });
