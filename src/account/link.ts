@@ -6,7 +6,10 @@ import { timingSafeEqual } from 'hono/utils/buffer';
 import { allOf, hmacHex, type Secrets, toHex, underivedHmac } from './hmac.ts';
 import { isOldJobId } from './job-id.ts';
 
-/** `events` opens the events, `image` the picture, `thumbnail` the small one, `stream` Replicate's stream, which has both; none opens another. */
+/**
+ * `events` opens the events, `image` the picture, `thumbnail` the small one, `stream` Replicate's stream, which has events
+ * and picture; none opens another.
+ */
 export type Opens = 'events' | 'image' | 'thumbnail' | 'stream';
 
 const TOKEN = /^(\d{1,11})\.([0-9a-f]{64})$/;
