@@ -7,8 +7,8 @@ import { allOf, hmacHex, type Secrets, toHex, underivedHmac } from './hmac.ts';
 import { isOldJobId } from './job-id.ts';
 
 /**
- * `events` opens the events, `image` the picture, `thumbnail` the small one, `stream` Replicate's stream, which has events
- * and picture; none opens another.
+ * `events` opens the events, `image` the picture, `thumbnail` the small one, `stream` Replicate's stream, which has
+ * events and picture; none opens another.
  */
 export type Opens = 'events' | 'image' | 'thumbnail' | 'stream';
 

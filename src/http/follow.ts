@@ -141,7 +141,8 @@ export async function openEvents(
 /**
  * The events of a job after `after`, with `thumbnails` or without, as server-sent-event bytes, with a comment after ten
  * seconds of silence, until the last one, the erasure of the job, or `signal`. The reader sets the pace; the stream of
- * one that reads nothing for too long ends. `over` where no event can come, null where there is no job, `ahead` where there has been no such event.
+ * one that reads nothing for too long ends. `over` where no event can come, null where there is no job, `ahead` where
+ * there has been no such event.
  */
 export async function streamJob(
   env: Env,
