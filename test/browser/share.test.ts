@@ -116,6 +116,6 @@ describe.skipIf(isSkipped)(titled('a shared picture'), () => {
     });
     await at('#share').click();
     await says('#alert', 'There is no job');
-    expect(await at('dialog').count()).toBe(0);
+    expect(await at('dialog.share').count()).toBe(0);
   });
 });
