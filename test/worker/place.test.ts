@@ -183,7 +183,6 @@ describe('every answer', () => {
     const answers: Readonly<Record<string, Response>> = {
       health: await call('/healthz', { key: null }),
       document: await call('/openapi.json', { key: null }),
-      docs: await call('/docs', { key: null }),
       nothing: await call('/nothing', { key: null }),
       'wrong method': await call('/v1/jobs', { method: 'PATCH' }),
       preflight: await call('/v1/jobs', { method: 'OPTIONS', key: null, headers: { origin: 'https://a.test' } }),
