@@ -361,7 +361,11 @@ listenToForm({
 });
 listenToHistory(showError);
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
-listenToResults(drawSoon, () => (keyForm.hidden ? focusPrompt() : keyInput.focus()));
+// before there is a session nothing that is drawn depends on more
+listenToResults(
+  () => session && drawSoon(),
+  () => (keyForm.hidden ? focusPrompt() : keyInput.focus()),
+);
 onChangeElsewhere(() => {
   if (storedKey() !== null && !requestForm.hidden)
     void drawHistory(parseAddress(location.hash)?.job ?? null).catch(() => undefined);

@@ -1,18 +1,17 @@
 /** The page: pictures as they come, comparison, history, code. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { ROOT } from '../../scripts/local/bundle.ts';
 import { openAccount } from '../../scripts/local/secrets.ts';
 import { startStack } from '../../scripts/local/stack.ts';
+import { seriousIn } from './axe.ts';
 import { startPrefix } from './prefix.ts';
 import { isSkipped, PATIENCE_MS, TOKEN, titled, usePage } from './rig.ts';
 
 const run = promisify(execFile);
-const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 describe.skipIf(isSkipped)(titled('the page'), () => {
   const { rig, at, says, picture, isDone, isFree, open, ask, jobShown, door } = usePage();
@@ -196,17 +195,7 @@ describe.skipIf(isSkipped)(titled('the page'), () => {
           path: join(process.env.SHOTS, `page-${colorScheme}-${width}.png`),
           fullPage: true,
         });
-      await rig.page.evaluate(axeSource);
-      const { violations } = (await rig.page.evaluate('axe.run()')) as {
-        violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[];
-      };
-      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-      expect(
-        serious.map(({ id, nodes }) => ({
-          id,
-          at: nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`),
-        })),
-      ).toEqual([]);
+      expect(await seriousIn(rig.page)).toEqual([]);
       expect(await rig.page.evaluate('document.documentElement.scrollWidth')).toBe(width);
     }
   }
