@@ -36,6 +36,20 @@ export class Refusal extends Error {
   }
 }
 
+const AWAY = 'The service does not answer. Is it still running?';
+
+/**
+ * A part of the page that is loaded when it is wanted.
+ *
+ * @template T
+ * @param {Promise<T>} module
+ * @returns {Promise<T>}
+ */
+export const onDemand = (module) =>
+  module.catch(() => {
+    throw new Refusal(0, AWAY);
+  });
+
 /**
  * @param {string} path below the page, which stands where the service does
  * @param {{ method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} [request]
@@ -52,7 +66,7 @@ async function call(path, { method = 'GET', body, headers = {}, signal } = {}) {
     ...(body !== undefined && { body: JSON.stringify(body) }),
     ...(signal && { signal }),
   }).catch(() => {
-    throw new Refusal(0, 'The service does not answer. Is it still running?');
+    throw new Refusal(0, AWAY);
   });
   if (response.status === 204) return null;
   const answer = await response.json().catch(() => null);
@@ -96,6 +110,19 @@ export const getJob = (id, signal) => call(`v1/jobs/${encodeURIComponent(id)}`, 
 
 /** @param {string} id @returns {Promise<LinkedJob>} */
 export const cancelJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}/cancel`, { method: 'POST' });
+
+/** @typedef {{ id: string, url: string, created_at: number, expires_at: number }} Share a link to a picture */
+
+/** @param {string} id @param {number} seconds how long the link opens @returns {Promise<Share>} */
+export const shareJob = (id, seconds) =>
+  call(`v1/jobs/${encodeURIComponent(id)}/shares`, { method: 'POST', body: { expires_in: seconds } });
+
+/** @param {string} id @returns {Promise<Share[]>} the links that open, oldest first */
+export const listShares = async (id) => (await call(`v1/jobs/${encodeURIComponent(id)}/shares`)).data;
+
+/** @param {string} id @param {string} share @returns {Promise<null>} */
+export const endShare = (id, share) =>
+  call(`v1/jobs/${encodeURIComponent(id)}/shares/${encodeURIComponent(share)}`, { method: 'DELETE' });
 
 /** @param {string} id @returns {Promise<null>} */
 export const eraseJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });

@@ -9,7 +9,7 @@ import { z } from 'zod';
 import { unpackLatents } from '../../src/numerics/tokens.ts';
 import { checkSizes, modelFacts } from '../../src/stage/contract.ts';
 import { type EngineOptions, openEngine } from './engine/choose.ts';
-import { type EmojiNames, emojiNames } from './engine/emoji.ts';
+import { type EmojiNames, emojiNames, namesWithin } from './engine/emoji.ts';
 import type { EngineKind, FloatTensor, Graph, Tensor } from './engine/engine.ts';
 import { startTokenizer, type TokenizerThread } from './engine/start-tokenizer.ts';
 import type { Model } from './model.ts';
@@ -165,7 +165,13 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
     const decoder = await openGraph('decoder');
     contents.clear(); // the engine has copies
     return {
-      facts: { ...facts, digest: sha256(manifestBytes) },
+      facts: {
+        ...facts,
+        // the names of the others lead to nothing that it has learned to draw
+        ...(emoji &&
+          facts.vocabulary && { emoji: facts.emoji ?? namesWithin(emoji, Object.values(facts.vocabulary).flat()) }),
+        digest: sha256(manifestBytes),
+      },
       engine: engine.engineClass,
       isDeterministic: engine.isDeterministic,
       encodeText: (prompt) => encodeText(textEncoder, tokenizerThread, prompt),

@@ -42,6 +42,9 @@ const MAX_SCRIPTS = 64;
 /** Most words of each kind in a vocabulary, and the longest, characters. */
 const MAX_WORDS = 2048;
 const MAX_WORD = 100;
+/** Most emoji that a model states names of, and the longest sequence, characters. */
+const MAX_EMOJI = 2048;
+const MAX_SEQUENCE = 64;
 const MAX_EXAMPLES = 16;
 const MAX_EXAMPLE = 500;
 const MAX_WARNINGS = 64;
@@ -138,6 +141,11 @@ const words = z.array(line(MAX_WORD)).max(MAX_WORDS).refine(areDifferent, 'words
 /** Words that a model has learned, by what they say; a list is empty where it has no such words. */
 const vocabulary = z.object({ objects: words, colours: words, backgrounds: words, counts: words });
 
+/** Emoji and what they are read as: without skin tones, and without U+FE0F unless it is no emoji without. */
+const emoji = z
+  .record(z.string().min(1).max(MAX_SEQUENCE), line(MAX_WORD))
+  .refine((names) => Object.keys(names).length <= MAX_EMOJI, `must have at most ${MAX_EMOJI} emoji`);
+
 /**
  * What a stage server says of one model at `GET /v1/models`. Everything the plan needs, so the Worker knows no model by
  * name. The rule `checkSizes` belongs to it.
@@ -214,6 +222,8 @@ export const modelFacts = z.object({
     .default(null),
   /** what it can draw, for those who write prompts; a model that reads any text states none */
   vocabulary: vocabulary.optional(),
+  /** what it reads emoji as, of those whose names are made of words of its vocabulary */
+  emoji: emoji.optional(),
   /** prompts to begin with, that it follows well */
   examples: z.array(line(MAX_EXAMPLE)).min(1).max(MAX_EXAMPLES).refine(areDifferent, 'prompts must differ').optional(),
   /** with guidance `cfg` both evaluations of a step and both texts are counted */

@@ -7,7 +7,7 @@ import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { ROOT } from '../../scripts/local/bundle.ts';
 import { openAccount } from '../../scripts/local/secrets.ts';
 import { startStack } from '../../scripts/local/stack.ts';
-import { seriousIn } from './axe.ts';
+import { looksFine } from './look.ts';
 import { startPrefix } from './prefix.ts';
 import { isSkipped, PATIENCE_MS, TOKEN, titled, usePage } from './rig.ts';
 
@@ -173,32 +173,9 @@ describe.skipIf(isSkipped)(titled('the page'), () => {
     await at('#play').click();
     await slider.waitFor();
 
-    await looksFine();
-  });
-
-  /**
-   * Pictures of it go to the folder named in SHOTS, for people to look at: axe finds nothing serious, and nothing
-   * sticks out to the side: in light, in dark and on a phone.
-   */
-  async function looksFine(): Promise<void> {
     await at('#numbers-card summary').click();
-    for (const { colorScheme, width } of [
-      { colorScheme: 'light', width: 1280 },
-      { colorScheme: 'dark', width: 1280 },
-      { colorScheme: 'light', width: 360 },
-    ] as const) {
-      await rig.page.setViewportSize({ width, height: 800 });
-      await rig.page.emulateMedia({ colorScheme });
-      await rig.page.evaluate('scrollTo(0, 0)');
-      if (process.env.SHOTS)
-        await rig.page.screenshot({
-          path: join(process.env.SHOTS, `page-${colorScheme}-${width}.png`),
-          fullPage: true,
-        });
-      expect(await seriousIn(rig.page)).toEqual([]);
-      expect(await rig.page.evaluate('document.documentElement.scrollWidth')).toBe(width);
-    }
-  }
+    await looksFine(rig.page, 'compared');
+  });
 
   test('a picture is saved under a readable name, and one that is gone says so', async () => {
     await open();
