@@ -374,7 +374,11 @@ listenToForm({
 });
 listenToHistory(showError);
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
-listenToResults(drawSoon, () => (keyForm.hidden ? focusPrompt() : keyInput.focus()));
+// before there is a session nothing that is drawn depends on more
+listenToResults(
+  () => session && drawSoon(),
+  () => (keyForm.hidden ? focusPrompt() : keyInput.focus()),
+);
 listenToDrops();
 listenToClipButton({ shown: () => session, onError: showError });
 onChangeElsewhere(() => {
