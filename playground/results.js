@@ -6,7 +6,6 @@
  */
 
 import { describeChart, drawChart } from './chart.js';
-import { drawClipButton } from './clip-button.js';
 import { byId } from './element.js';
 import { describePlan, drawFacts, drawNumbers } from './facts.js';
 import { duration } from './figures.js';
@@ -78,8 +77,7 @@ export function drawResults(session, played) {
         }
       : null;
   drawHero({ picture: pictureOf(main, run, name), beside: plainPicture, size: run.size });
-  drawClipButton(run.image !== null);
-  for (const id of ['full-screen', 'download', 'copy-picture']) byId(id, HTMLButtonElement).hidden = run.image === null;
+  for (const id of ['tools', 'download', 'copy-picture']) byId(id, HTMLElement).hidden = run.image === null;
 
   drawFacts(byId('facts', HTMLDivElement), {
     name,
