@@ -5,6 +5,7 @@ import { benchCpu } from './bench/cpu.ts';
 import { benchMemory } from './bench/memory.ts';
 import { benchMoney } from './bench/money.ts';
 import { type BenchOptions, HELP, parseOptions, roundsOf, type Section } from './bench/options.ts';
+import { benchPage } from './bench/page.ts';
 import { benchPlaces } from './bench/places.ts';
 import { benchRequests, type Way, type WayTimes } from './bench/requests.ts';
 import { benchRows, ROW_CASES } from './bench/rows.ts';
@@ -12,6 +13,7 @@ import { sayRows } from './bench/say-rows.ts';
 import { benchStreams } from './bench/streams.ts';
 import { ms, table } from './bench/table.ts';
 import { ROOT } from './local/bundle.ts';
+import { findChromium, NO_CHROMIUM } from './local/chromium.ts';
 import { runCommand } from './local/command-line.ts';
 
 // the size that the embedded model is trained at, whatever sizes are asked for: what is measured is the waiting
@@ -24,6 +26,11 @@ const PAID_REQUESTS = 200;
 const COUNTED_IMAGES = 5;
 /** how long one of them waits for a slot */
 const WAIT_MS = 60_000;
+
+/** how often each page is opened, and what the page is held to */
+const OPENINGS = 9;
+const SHELL_GOAL_BYTES = 60_000;
+const USABLE_GOAL_MS = 1000;
 
 const WAYS: readonly Way[] = [
   { name: '4x', body: { preset: '4x' } },
@@ -151,6 +158,33 @@ async function cpu(say: Say): Promise<void> {
   say('## Processor time of a job', '', await benchCpu(), '');
 }
 
+async function page(say: Say): Promise<void> {
+  say('## The page', '');
+  const executablePath = findChromium();
+  if (executablePath === null) {
+    say(`Not measured: ${NO_CHROMIUM}.`, '');
+    return;
+  }
+  const measured = await benchPage(executablePath, OPENINGS);
+  const kilobytes = ({ files, bytes }: { files: number; bytes: number }): string =>
+    files === 0 ? '–' : `${(bytes / 1000).toFixed(1)} kB in ${files}`;
+  say(
+    `Chromium, each time with nothing in its cache; bodies as the local server sends them, with gzip, counted in thousands of bytes and in files. The shell is everything that the page loads but the recorded race and the answers of the service. A page can be used when its form stands there, with the models to choose from, or the contents of the reference. The time is from the beginning of the navigation, the median of ${OPENINGS}. The page is held to ${SHELL_GOAL_BYTES / 1000} kB and ${USABLE_GOAL_MS} ms.`,
+    '',
+    table(
+      ['what', 'shell', 'recording', 'answers', 'can be used after ms'],
+      measured.map(({ name, shell, recording, answers, usableMs }) => [
+        name,
+        kilobytes(shell),
+        kilobytes(recording),
+        kilobytes(answers),
+        ms(usableMs),
+      ]),
+    ),
+    '',
+  );
+}
+
 /** The sections of the document, in their order. */
 const SECTIONS: Readonly<Record<Section, (say: Say, options: BenchOptions) => Promise<void>>> = {
   mathematics,
@@ -160,6 +194,7 @@ const SECTIONS: Readonly<Record<Section, (say: Say, options: BenchOptions) => Pr
   rows,
   memory,
   cpu,
+  page,
 };
 
 /** Measures what the options ask for, printed as it comes, and writes the document unless only a part was asked for. */

@@ -9,13 +9,13 @@ Measures every figure the documentation states, here and now, and writes docs/be
   --engine <name>   only native or wasm, ONNX Runtime of the stage server (both)
   --side <pixels>   only square pictures of 256 or 512 (both)
   --rounds <n>      rounds of requests, at least 3 (15)
-  --only <section>  mathematics, requests, streams, money, rows, memory or cpu: prints this alone, and writes nothing
+  --only <section>  mathematics, requests, streams, money, rows, memory, cpu or page: prints this alone, and writes nothing
   --help
 `;
 
 const ENGINES = ['native', 'wasm'] as const satisfies readonly Engine[];
 const SIDES = ['256', '512'] as const;
-const SECTIONS = ['mathematics', 'requests', 'streams', 'money', 'rows', 'memory', 'cpu'] as const;
+const SECTIONS = ['mathematics', 'requests', 'streams', 'money', 'rows', 'memory', 'cpu', 'page'] as const;
 const MIN_ROUNDS = 3;
 
 /** One section of the document. */

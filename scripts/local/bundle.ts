@@ -1,5 +1,6 @@
 /** The Worker as one module, and its bindings: what `wrangler deploy` would upload, made here without an account. */
 import { fileURLToPath } from 'node:url';
+import { placeExplorer } from './place-explorer.ts';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -22,6 +23,7 @@ export async function bundleWorker(
   const [{ build, stop }, { unstable_getMiniflareWorkerOptions }] = await Promise.all([
     import('esbuild'),
     import('wrangler'),
+    placeExplorer(),
   ]);
   const { workerOptions, main } = unstable_getMiniflareWorkerOptions(`${ROOT}wrangler.toml`);
   if (main === undefined) throw new RangeError('wrangler.toml names no main module');

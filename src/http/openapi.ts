@@ -1,10 +1,6 @@
-/**
- * `/openapi.json`: the OpenAPI 3.1 document of the routes, made from the contracts they check with; `/docs`: the same
- * to read, in one page without scripts.
- */
+/** `/openapi.json`: the OpenAPI 3.1 document of the routes, made from the contracts they check with. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { prefixOf } from '../job/links.ts';
-import { renderDocs } from './docs-page.ts';
 import type { AppEnv } from './env.ts';
 import { ALL_SHAPES, shapeOf } from './openapi/error-shapes.ts';
 import { type ApiDocument, completed } from './openapi/refusals.ts';
@@ -49,11 +45,4 @@ export function routeOpenAPI(app: OpenAPIHono<AppEnv>): void {
   app.get('/openapi.json', (c) =>
     c.json({ ...documentOf(), servers: [{ url: prefixOf(publicBase(c.env, c.req.url)) || '/' }] }),
   );
-  app.get('/docs', (c) => {
-    c.header(
-      'content-security-policy',
-      "default-src 'none'; style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-    );
-    return c.html(renderDocs(documentOf() as unknown as Parameters<typeof renderDocs>[0]));
-  });
 }

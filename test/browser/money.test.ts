@@ -1,88 +1,20 @@
 /** What the page says of money: the price before, the receipt after, the balance, and what it says when nobody pays. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
-import { keptPort } from '../../scripts/local/ports.ts';
-import { type Stack, startStack } from '../../scripts/local/stack.ts';
-import { startStage } from '../../scripts/local/stage.ts';
-import { findChromium, NO_CHROMIUM } from './chromium.ts';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { startStack } from '../../scripts/local/stack.ts';
+import { looksFine } from './look.ts';
+import { isSkipped, TOKEN, titled, usePage } from './rig.ts';
 
-const TOKEN = 'page-token';
-/** the machine may be busy with other things */
-const PATIENCE_MS = 30_000;
 /** of the embedded model, whatever that of the deployment is */
 const TARIFF = '{"version": "test", "nano_usd_per_tflop": 250000000, "minimum_micro_usd": 5}';
-const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const executablePath = findChromium();
 
-describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (skipped: ${NO_CHROMIUM})`, () => {
-  let folder: string;
-  let stage: ReturnType<typeof startStage>;
-  let stack: Stack;
-  let browser: Browser;
-  let context: BrowserContext;
-  let page: Page;
-  let complaints: string[];
-
-  const start = async (name: string, tariff: string): Promise<Stack> =>
-    startStack({
-      persistTo: join(folder, name),
-      bundle: inject('bundle'),
-      stage: { url: await stage.ready, token: TOKEN },
-      vars: { TARIFF: tariff },
-    });
-
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'ralu-money-'));
-    stage = startStage({ engine: 'native', port: await keptPort(), token: TOKEN });
-    [stack, browser] = await Promise.all([
-      start('main', TARIFF),
-      // a container's root has no sandbox to give; the page is our own
-      chromium.launch({
-        executablePath: executablePath as string,
-        args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-      }),
-    ]);
-  });
-
-  afterAll(async () => {
-    await browser?.close();
-    await stack?.close();
-    await stage?.child.stop();
-    await rm(folder, { recursive: true, force: true });
-  });
-
-  beforeEach(async () => {
-    context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
-    context.setDefaultTimeout(PATIENCE_MS);
-    page = await context.newPage();
-    complaints = [];
-    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
-    page.on('pageerror', (error) => complaints.push(error.message));
-  });
-
-  afterEach(async () => {
-    await context.close();
-    // refusals that a test is about show up in the console as failed loads
-    expect(complaints.filter((text) => !text.startsWith('Failed to load resource'))).toEqual([]);
-  });
-
-  const at = (selector: string): Locator => page.locator(selector);
-  const says = (selector: string, text: string | RegExp): Promise<void> =>
-    at(selector).filter({ hasText: text }).waitFor();
+describe.skipIf(isSkipped)(titled('money on the page'), () => {
+  const { rig, at, says, isDone, open } = usePage({ vars: { TARIFF } });
   const isQuoted = (): Promise<void> => at('#money[aria-busy="false"]').waitFor();
-  const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image.png?token="]').waitFor();
 
-  async function open(key: string, { url }: Pick<Stack, 'url'> = stack): Promise<void> {
-    await page.goto(`${url}/#key=${key}`);
-    await at('#request').waitFor();
-  }
-
+  const openWith = (key: string): Promise<void> => open({ url: rig.stack.url, key });
   async function ask(path: string, key: string, body: object): Promise<{ key: { key: string } | string }> {
-    const response = await fetch(stack.url + path, {
+    const response = await fetch(rig.stack.url + path, {
       method: 'POST',
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
       body: JSON.stringify(body),
@@ -92,41 +24,14 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
   }
   /** A key of a new account that pays like this. */
   const openAccount = async (billing: object): Promise<string> =>
-    ((await ask('/v1/accounts', stack.adminKey, { name: 'test', billing })).key as { key: string }).key;
-
-  /** Pictures of it go to the folder named in SHOTS; axe finds nothing serious, and nothing sticks out to the side. */
-  async function looksFine(name: string): Promise<void> {
-    for (const [width, height, colorScheme] of [
-      [1280, 800, 'light'],
-      [390, 844, 'dark'],
-      [390, 844, 'light'],
-    ] as const) {
-      await page.setViewportSize({ width, height });
-      await page.emulateMedia({ colorScheme });
-      await page.evaluate('scrollTo(0, 0)');
-      await isQuoted();
-      if (process.env.SHOTS)
-        await page.screenshot({
-          path: join(process.env.SHOTS, `${name}-${width}-${colorScheme}.png`),
-          fullPage: width < 1000,
-        });
-      await page.evaluate(axeSource);
-      const { violations } = (await page.evaluate('axe.run()')) as {
-        violations: { id: string; impact: string; nodes: { html: string }[] }[];
-      };
-      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-      expect(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
-    }
-    await page.setViewportSize({ width: 1280, height: 800 });
-  }
+    ((await ask('/v1/accounts', rig.stack.adminKey, { name: 'test', billing })).key as { key: string }).key;
 
   test('the price stands above the button before anything is asked for, and follows the form', async () => {
     const quotes: { prompt: string; preset: string }[] = [];
-    page.on('request', (request) => {
+    rig.page.on('request', (request) => {
       if (request.url().endsWith('/quote')) quotes.push(request.postDataJSON());
     });
-    await open(stack.key);
+    await open();
     await says('#price', 'At most $0.010732');
     await says('#plain-price', 'The plain model: $0.062667');
     await at('#compare').check();
@@ -146,27 +51,27 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
   });
 
   test('a quote that is overtaken is given up, and the button stays where it is', async () => {
-    await page.route('**/v1/jobs/quote', async (route) => {
+    await rig.page.route('**/v1/jobs/quote', async (route) => {
       // the first preset's never comes
       if (route.request().postDataJSON().preset === '4x') return;
       await route.continue();
     });
     const given: string[] = [];
-    page.on('requestfailed', (request) => given.push(request.postDataJSON().preset));
+    rig.page.on('requestfailed', (request) => given.push(request.postDataJSON().preset));
     const { promise, resolve } = Promise.withResolvers<void>();
     onTestFinished(() => resolve());
-    await page.route('**/v1/account', async (route) => {
+    await rig.page.route('**/v1/account', async (route) => {
       await promise;
       await route.continue();
     });
-    await open(stack.key);
+    await open();
     const place = async () => (await at('#generate').boundingBox())?.y;
     const before = await place();
     await says('#price', 'At most $0.010732');
     resolve();
     await says('#balance', /^Balance: \$\d/);
     expect(await place()).toBe(before);
-    const asked = page.waitForRequest((request) => request.url().endsWith('/quote'));
+    const asked = rig.page.waitForRequest((request) => request.url().endsWith('/quote'));
     await at('#presets input[value="4x"]').check();
     await asked;
     await at('#presets input[value="5x"]').check();
@@ -176,10 +81,11 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
 
   test('the receipt shows what was paid, line by line, and what the plain model would have cost', async () => {
     const key = await openAccount({ mode: 'postpaid', credit_limit_usd: '1' });
-    await open(key);
+    await openWith(key);
     await says('#balance', 'Owed so far: $0 of at most $1');
     await isQuoted();
-    await looksFine('before');
+    await isQuoted();
+    await looksFine(rig.page, 'money-before');
     await at('#seed').fill('7');
     await at('#generate').click();
     await isDone();
@@ -203,15 +109,16 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
       'The plain model',
     ]);
     expect(rows[1]).toMatch(/^Stage 1\t64\t2\t0\.0018\d TFLOPs\t\$0\.0004\d+$/);
-    await looksFine('after');
+    await isQuoted();
+    await looksFine(rig.page, 'money-after');
     if (process.env.SHOTS) await at('#numbers').screenshot({ path: join(process.env.SHOTS, 'numbers.png') });
     // a reload draws the same from the events
-    await page.reload();
+    await rig.page.reload();
     await says('#facts', /Paid\$0\.008\d{3}/);
   });
 
   test('a cancelled job says what it cost', async () => {
-    await open(stack.key);
+    await open();
     await at('#presets input[value="plain"]').check();
     await at('#generate').click();
     await at('#stages progress').first().waitFor();
@@ -221,7 +128,7 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
   });
 
   test('an account without credit is told before and after, in words', async () => {
-    await open(await openAccount({ mode: 'prepaid' }));
+    await openWith(await openAccount({ mode: 'prepaid' }));
     await says('#balance', 'Balance: $0: too little for this');
     await at('#generate').click();
     await says(
@@ -229,27 +136,33 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
       'Nothing was started: too little credit. The request may cost 0.010732 USD, and the account has 0.000000 USD left. Whoever runs this service can add some.',
     );
     await at('#generate[aria-disabled="false"]').waitFor();
-    expect(page.url()).toBe(`${stack.url}/`);
+    expect(rig.page.url()).toBe(`${rig.stack.url}/`);
     // in sight, whatever the height of the form
     for (const part of ['#alert', '#price', '#generate']) {
       const box = await at(part).boundingBox();
       expect([(box?.y ?? -1) >= 0, (box?.y ?? 0) + (box?.height ?? 0) <= 800]).toEqual([true, true]);
     }
-    await looksFine('unpaid');
+    await isQuoted();
+    await looksFine(rig.page, 'money-unpaid');
   });
 
   test('a key that may only read gets no price, and the rest of the page', async () => {
-    const { key } = await ask('/v1/account/keys', stack.key, { name: 'reader', scopes: ['read'] });
-    await open(key as string);
+    const { key } = await ask('/v1/account/keys', rig.stack.key, { name: 'reader', scopes: ['read'] });
+    await openWith(key as string);
     await says('#price', 'This key may not ask for a price.');
     await says('#balance', /^Balance: \$\d/);
     expect(await at('#alert').isVisible()).toBe(false);
   });
 
   test('where nothing is charged the work stands in the place of the price, and no receipt has a price', async () => {
-    const free = await start('free', '');
+    const free = await startStack({
+      persistTo: join(rig.folder, 'free'),
+      bundle: inject('bundle'),
+      stage: { url: rig.proxy.url, token: TOKEN },
+      vars: { TARIFF: '' },
+    });
     onTestFinished(() => free.close());
-    await open(free.key, free);
+    await open(free);
     await says('#price', '0.0341 TFLOPs of work');
     await says('#plain-price', 'The plain model: 0.203 TFLOPs');
     await says('#balance', 'This service charges nothing.');
@@ -259,11 +172,12 @@ describe.skipIf(!executablePath)(executablePath ? 'money on the page' : `money (
     expect(await at('#facts').innerText()).not.toContain('Paid');
     await at('#numbers-card summary').click();
     expect(await at('#numbers .paid').count()).toBe(0);
-    await looksFine('free');
+    await isQuoted();
+    await looksFine(rig.page, 'money-free');
   });
 
   test('nothing of an account stays when its key goes', async () => {
-    await open(stack.key);
+    await open();
     await says('#balance', /^Balance: \$\d/);
     await isQuoted();
     await at('#forget-key').click();

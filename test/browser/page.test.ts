@@ -1,18 +1,17 @@
 /** The page: pictures as they come, comparison, history, code. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { ROOT } from '../../scripts/local/bundle.ts';
 import { openAccount } from '../../scripts/local/secrets.ts';
 import { startStack } from '../../scripts/local/stack.ts';
+import { looksFine } from './look.ts';
 import { startPrefix } from './prefix.ts';
 import { isSkipped, PATIENCE_MS, TOKEN, titled, usePage } from './rig.ts';
 
 const run = promisify(execFile);
-const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 describe.skipIf(isSkipped)(titled('the page'), () => {
   const { rig, at, says, picture, isDone, isFree, open, ask, jobShown, door } = usePage();
@@ -107,10 +106,11 @@ describe.skipIf(isSkipped)(titled('the page'), () => {
     expect(await picture(2).count()).toBe(0);
     await says('.stage[data-stage="1"]', /64 tokens · 2 steps\s*[\d.]+ m?s/);
     await says('.stage[data-stage="selection"]', /6 of 64 blocks\s*\d+ edge pixels/);
-    // edges and blocks lie over the picture, and can be taken off it
-    const edges = at('.stage img[alt^="Edges found"]');
+    // held in the large frame, edges and blocks lie over the picture, and can be taken off it
+    await at('.stage[data-stage="selection"] button').click();
+    const edges = at('#hero img[alt^="Edges found"]');
     await edges.waitFor();
-    await at('button').filter({ hasText: 'Edges' }).click();
+    await at('.layers button').filter({ hasText: 'Edges' }).click();
     await edges.waitFor({ state: 'hidden' });
 
     second.open();
@@ -173,42 +173,9 @@ describe.skipIf(isSkipped)(titled('the page'), () => {
     await at('#play').click();
     await slider.waitFor();
 
-    await looksFine();
-  });
-
-  /**
-   * Pictures of it go to the folder named in SHOTS, for people to look at: axe finds nothing serious, and nothing
-   * sticks out to the side: in light, in dark and on a phone.
-   */
-  async function looksFine(): Promise<void> {
     await at('#numbers-card summary').click();
-    for (const { colorScheme, width } of [
-      { colorScheme: 'light', width: 1280 },
-      { colorScheme: 'dark', width: 1280 },
-      { colorScheme: 'light', width: 360 },
-    ] as const) {
-      await rig.page.setViewportSize({ width, height: 800 });
-      await rig.page.emulateMedia({ colorScheme });
-      await rig.page.evaluate('scrollTo(0, 0)');
-      if (process.env.SHOTS)
-        await rig.page.screenshot({
-          path: join(process.env.SHOTS, `page-${colorScheme}-${width}.png`),
-          fullPage: true,
-        });
-      await rig.page.evaluate(axeSource);
-      const { violations } = (await rig.page.evaluate('axe.run()')) as {
-        violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[];
-      };
-      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-      expect(
-        serious.map(({ id, nodes }) => ({
-          id,
-          at: nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`),
-        })),
-      ).toEqual([]);
-      expect(await rig.page.evaluate('document.documentElement.scrollWidth')).toBe(width);
-    }
-  }
+    await looksFine(rig.page, 'compared');
+  });
 
   test('a picture is saved under a readable name, and one that is gone says so', async () => {
     await open();

@@ -5,14 +5,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, onTestFinished } from 'vitest';
+import { findChromium, launchChromium, NO_CHROMIUM } from '../../scripts/local/chromium.ts';
 import { keptPort } from '../../scripts/local/ports.ts';
 import { type Stack, startStack } from '../../scripts/local/stack.ts';
 import { startStage } from '../../scripts/local/stage.ts';
 import type { JobView } from '../../src/job/job.ts';
 import { type FaultyStage, startFaultyStage } from '../e2e/faulty-stage.ts';
-import { findChromium, NO_CHROMIUM } from './chromium.ts';
+import { DESK } from './look.ts';
 
 export const TOKEN = 'page-token';
 /** the machine may be busy with other things */
@@ -32,6 +33,12 @@ interface Asked {
   readonly seed?: number;
 }
 
+/** What a page's rig is made with. */
+interface RigOptions {
+  /** variables of the Worker, over those that make it give up soon */
+  readonly vars?: Readonly<Record<string, string>>;
+}
+
 /** A browser with a page for each test of a file, and the stack behind it. Made by `usePage` within a `describe`. */
 export interface Rig {
   readonly folder: string;
@@ -43,7 +50,7 @@ export interface Rig {
   readonly asked: readonly string[];
 }
 
-export function usePage() {
+export function usePage({ vars }: RigOptions = {}) {
   let folder: string;
   let real: ReturnType<typeof startStage>;
   let proxy: FaultyStage;
@@ -58,19 +65,12 @@ export function usePage() {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'ralu-page-'));
     real = startStage({ engine: 'native', port: await keptPort(), token: TOKEN });
-    [proxy, browser] = await Promise.all([
-      real.ready.then(startFaultyStage),
-      // a container's root has no sandbox to give; the page is our own
-      chromium.launch({
-        executablePath: executablePath as string,
-        args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-      }),
-    ]);
+    [proxy, browser] = await Promise.all([real.ready.then(startFaultyStage), launchChromium(executablePath as string)]);
     stack = await startStack({
       persistTo: join(folder, 'main'),
       bundle: inject('bundle'),
       stage: { url: proxy.url, token: TOKEN },
-      vars: { STAGE_ATTEMPTS: '2', STAGE_SILENCE_SECONDS: '120', QUEUE_SECONDS: '3' },
+      vars: { STAGE_ATTEMPTS: '2', STAGE_SILENCE_SECONDS: '120', QUEUE_SECONDS: '3', ...vars },
     });
   });
 
@@ -83,7 +83,7 @@ export function usePage() {
   });
 
   beforeEach(async () => {
-    context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce' });
+    context = await browser.newContext({ viewport: DESK, reducedMotion: 'reduce' });
     context.setDefaultTimeout(PATIENCE_MS);
     page = await context.newPage();
     asked = [];
@@ -104,7 +104,9 @@ export function usePage() {
   const at = (selector: string): Locator => page.locator(selector);
   const says = (selector: string, text: string | RegExp): Promise<void> =>
     at(selector).filter({ hasText: text }).waitFor();
-  const picture = (stage: number | 'selection'): Locator => at(`.stage[data-stage="${stage}"] img[src]`).first();
+  /** a stage's own picture in the strip, not a rough one of it on the way */
+  const picture = (stage: number | 'selection'): Locator =>
+    at(`.stage[data-stage="${stage}"] img[src]:not(.rough)`).first();
   const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image.png?token="]').waitFor();
   const isFree = (): Promise<void> => at('#generate[aria-disabled="false"]').waitFor();
 

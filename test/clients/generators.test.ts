@@ -68,13 +68,14 @@ describe.skipIf(NO_PYTHON)('openapi-python-client, where RALU_CLIENTS_PYTHON nam
     const written = await runPython(rig.service, { args });
     expect(written.replace(`Generating ${join(place, 'ralu_client')}`, '').trim()).toBe('');
     const operations = Object.values(paths).flatMap(Object.keys);
-    const made = (await readdir(join(place, 'ralu_client/api/default'))).filter((name) => name !== '__init__.py');
+    const modules = await readdir(join(place, 'ralu_client/api'), { recursive: true });
+    const made = modules.filter((name) => name.endsWith('.py') && !name.endsWith('__init__.py'));
     expect(made).toHaveLength(operations.length);
     const [drawn] = await runScript('draw_generated.py', rig.service, { args: [place] });
     expect(drawn).toEqual(DRAWN);
     expect(drawn?.size).toBe(drawn?.bytes);
     // what a strict reader drops it drops silently
-    const app = await readFile(join(place, 'ralu_client/api/default/post_fal_queue_by_owner_by_app.py'), 'utf8');
+    const app = await readFile(join(place, 'ralu_client/api/fal/post_fal_queue_by_owner_by_app.py'), 'utf8');
     expect(app).toContain('owner: str');
   });
 });

@@ -4,12 +4,15 @@ import { dirname, join, normalize, relative } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** Files in `folder` whose names end in one of `endings`, as paths from the root. What npm installed is left out. */
+/** Folders of what others wrote: packages, and the explorer of the reference, which is copied out of one. */
+const FOREIGN: readonly string[] = ['node_modules', 'explorer'];
+
+/** Files in `folder` whose names end in one of `endings`, as paths from the root. What others wrote is left out. */
 export function sources(folder: string, endings: readonly string[] = ['.ts']): string[] {
   return readdirSync(join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
     if (entry.isDirectory())
-      return entry.name === 'node_modules' || entry.name.startsWith('.') ? [] : sources(path, endings);
+      return FOREIGN.includes(entry.name) || entry.name.startsWith('.') ? [] : sources(path, endings);
     return endings.some((ending) => entry.name.endsWith(ending)) ? [path] : [];
   });
 }

@@ -6,6 +6,7 @@ import { median } from '../../scripts/bench/median.ts';
 import { MODELS, modelsOffering } from '../../scripts/bench/models.ts';
 import { moneyTimes } from '../../scripts/bench/money.ts';
 import { parseOptions, roundsOf } from '../../scripts/bench/options.ts';
+import { weigh } from '../../scripts/bench/page.ts';
 import { type Run, timesOf } from '../../scripts/bench/requests.ts';
 import { mediansOf } from '../../scripts/bench/streams.ts';
 import { UsageError } from '../../scripts/local/command-line.ts';
@@ -130,5 +131,21 @@ test('what money adds is taken within a round, without the way there and back', 
     settle: 6,
     together: 12,
     nothing: 2,
+  });
+});
+
+test('the page weighs what it loads, apart from the recording and from what the service answers', () => {
+  const loaded = [
+    { path: '/', bytes: 4000 },
+    { path: '/main.js', bytes: 5000 },
+    { path: '/recording.js', bytes: 700 },
+    { path: '/recording.json', bytes: 300_000 },
+    { path: '/v1/models', bytes: 900 },
+    { path: '/openapi.json', bytes: 20_000 },
+  ];
+  expect(weigh(loaded)).toEqual({
+    shell: { files: 3, bytes: 9700 },
+    recording: { files: 1, bytes: 300_000 },
+    answers: { files: 2, bytes: 20_900 },
   });
 });

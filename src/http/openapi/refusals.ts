@@ -7,6 +7,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { ProblemFields } from '../../doors/problem.ts';
 import { NEEDS, type Need, startsJobs } from '../needs.ts';
 import type { ErrorShape } from './error-shapes.ts';
+import { groupOf, TAGS } from './groups.ts';
 
 export type ApiDocument = ReturnType<OpenAPIHono['getOpenAPI31Document']>;
 type PathItem = NonNullable<ApiDocument['paths']>[string];
@@ -214,11 +215,13 @@ export function completed(
       const method = name.toUpperCase();
       const need = NEEDS[`${method} ${path}`];
       const route = { method, path, need, shape: shapeAt(method, path) };
+      const group = groupOf(path);
       return [
         [
           name,
           {
             operationId: operationIdOf(method, path),
+            ...(group !== null && { tags: [group] }),
             ...operation,
             security: securityOf(need, path),
             responses: responsesOf(route, operation),
@@ -241,6 +244,7 @@ export function completed(
   );
   return {
     ...document,
+    tags: TAGS,
     paths: Object.fromEntries(paths),
     components: { ...document.components, responses, headers },
   };

@@ -7,7 +7,7 @@ from say import KEY, URL, say
 sys.path.insert(0, sys.argv[1])
 
 from ralu_client import AuthenticatedClient
-from ralu_client.api.default import create_job, get_job, get_job_image
+from ralu_client.api.jobs import create_job, get_job, get_job_image
 from ralu_client.models import Job, JobRequest, Problem
 
 client = AuthenticatedClient(base_url=URL, token=KEY)

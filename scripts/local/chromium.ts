@@ -1,5 +1,6 @@
-/** A Chromium that is on this machine, for tests that need a browser. None is downloaded. */
+/** A Chromium that is on this machine, for tests and commands that need a browser. None is downloaded. */
 import { existsSync } from 'node:fs';
+import type { Browser } from 'playwright-core';
 
 const USUAL_PLACES = [
   '/usr/bin/chromium',
@@ -22,3 +23,10 @@ export function findChromium(): string | null {
 }
 
 export const NO_CHROMIUM = 'there is no Chromium: install one (apt-get install chromium) or name it in CHROMIUM';
+
+/** It, running, without a window. Playwright loads only here. */
+export async function launchChromium(executablePath: string): Promise<Browser> {
+  const { chromium } = await import('playwright-core');
+  // a container's root has no sandbox to give; the pages are our own
+  return chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] });
+}
