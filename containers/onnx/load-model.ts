@@ -8,6 +8,7 @@ import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { unpackLatents } from '../../src/numerics/tokens.ts';
 import { checkSizes, modelFacts } from '../../src/stage/contract.ts';
+import { fitColours } from './colours.ts';
 import { type EngineOptions, openEngine } from './engine/choose.ts';
 import { type EmojiNames, emojiNames, namesWithin } from './engine/emoji.ts';
 import type { EngineKind, FloatTensor, Graph, Tensor } from './engine/engine.ts';
@@ -164,7 +165,14 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
     const transformer = await openGraph('transformer');
     const decoder = await openGraph('decoder');
     contents.clear(); // the engine has copies
+    const decodeGrid: Model['decode'] = (latents, rows, cols) => decode(decoder, facts, latents, rows, cols);
+    // a decoder that takes no grid but its own sizes shows no thumbnails, and serves all the same
+    const colours = await fitColours(decodeGrid, facts).catch((error: unknown) => {
+      options.log?.(`no thumbnails: ${error instanceof Error ? error.message : error}`);
+      return null;
+    });
     return {
+      colours,
       facts: {
         ...facts,
         // the names of the others lead to nothing that it has learned to draw
@@ -176,7 +184,7 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
       isDeterministic: engine.isDeterministic,
       encodeText: (prompt) => encodeText(textEncoder, tokenizerThread, prompt),
       velocity: (input) => velocity(transformer, 4 * facts.channels, input),
-      decode: (latents, rows, cols) => decode(decoder, facts, latents, rows, cols),
+      decode: decodeGrid,
       close,
     };
   } catch (error) {

@@ -14,7 +14,7 @@ import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
  * version 1. Everything that came after version 1 is optional for both sides: a server names the features it
  * supports, and it is sent nothing else.
  */
-export const CONTRACT_VERSION = 5;
+export const CONTRACT_VERSION = 6;
 
 /** Features that came after version 1, by the names under which a server states them. */
 export const FEATURES = [
@@ -25,6 +25,7 @@ export const FEATURES = [
   'cache.taylor_blocks',
   'late_preview',
   'enlarge',
+  'thumbnail',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
@@ -302,6 +303,13 @@ export type ImageFormat = z.infer<typeof imageFormat>;
  * PNG whatever they show, so no picture of a job has to shrink.
  */
 export const MAX_PREVIEW_BYTES = 800 * 1024;
+/** Longest side of a thumbnail of a stage that runs, pixels, and the largest file that it may be. */
+export const THUMBNAIL_SIDE = 96;
+export const MAX_THUMBNAIL_BYTES = 4096;
+/** Headers of a thumbnail: the step that it shows, from 1, and its size as `96x64`. */
+export const STEP_HEADER = 'x-stage-step';
+export const SIZE_HEADER = 'x-stage-size';
+
 /**
  * Largest stage request or response message, bytes: 4096 tokens of 64 values and a 4-megapixel image fit several times.
  */
