@@ -281,6 +281,11 @@ export class AccountObject extends DurableObject<AccountEnv> implements AccountC
     if (this.#account() && index.hasJob(this.#sql, job)) this.#note(actor, 'job_erasure_asked', job, {});
   }
 
+  /** Writes down that somebody wants a job's picture shared, or a share of it ended, where there is such a job. */
+  noteShare(job: string, share: string, act: 'share_asked' | 'share_end_asked', actor: Actor): void {
+    if (this.#account() && index.hasJob(this.#sql, job)) this.#note(actor, act, job, { share });
+  }
+
   /**
    * Orders that every job there is now be erased, and what is remembered of their requests. The alarm goes on with that
    * until it is done. False where there is no account.

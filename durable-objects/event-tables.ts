@@ -31,6 +31,21 @@ export function readStory(rows: Rows): readonly StoredEvent[] {
   return found;
 }
 
+/** The events of these types, in order. */
+export function readOfTypes<Type extends JobEvent['type']>(
+  rows: Rows,
+  types: readonly Type[],
+): readonly Extract<StoredEvent, { readonly type: Type }>[] {
+  const read = types.map(lineStart);
+  const found: StoredEvent[] = [];
+  eachLine(rows, 0, (line, at) => {
+    const event = read.some((start) => line.startsWith(start)) ? toEvent(rows, line, at) : null;
+    if (event) found.push(event);
+    return true;
+  });
+  return found as Extract<StoredEvent, { readonly type: Type }>[];
+}
+
 /** The newest event but for pictures, which come behind what the job does meanwhile; undefined before the first. */
 export function readLastEvent(rows: Rows): StoredEvent | undefined {
   for (let seq = rows.numEvents(); seq > 0; seq--) {

@@ -6,6 +6,7 @@ import { brokenRecord, Unreadable } from '../src/job/unreadable.ts';
 import { COLUMNS, evaluated, FIELDS } from './job-columns.ts';
 import { deleteLatents, readTensors, writeTensors } from './job-latents.ts';
 import type { Rows } from './job-rows.ts';
+import { deleteShares } from './share-table.ts';
 
 /** The job's row, or null when there is none. Throws Unreadable with the columns at fault. */
 export const readRow = (rows: Rows): JobRecord | null => rows.record();
@@ -109,5 +110,13 @@ export const readableUsage = (rows: Rows): readonly StageUsage[] =>
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
 
-/** Removes all that a job holds of its caller: prompt, plan, latents, events, usage. What stays is told to others. */
-export const deleteContent = (rows: Rows): void => rows.erase();
+/**
+ * Removes all that a job holds of its caller: prompt, plan, latents, events, usage, shares. What stays is told to
+ * others.
+ */
+export function deleteContent(rows: Rows): void {
+  rows.transact(() => {
+    deleteShares(rows.sql);
+    rows.erase();
+  });
+}

@@ -11,7 +11,7 @@ import { viewQuotedCost } from '../src/billing/charge.ts';
 import type { StageUsage } from '../src/billing/receipt.ts';
 import type { Slot } from '../src/fleet/slots.ts';
 import { factsOf } from '../src/job/ended-facts.ts';
-import type { JobEvent } from '../src/job/events.ts';
+import type { JobEvent, Picture } from '../src/job/events.ts';
 import type { FailureReason } from '../src/job/failures.ts';
 import type { JobRecord, JobView } from '../src/job/job.ts';
 import { logLine } from '../src/job/log.ts';
@@ -36,13 +36,24 @@ import {
   timesAfter,
 } from '../src/job/record.ts';
 import type { JobCalls, JobWithLogs, NewJob, Reckoning } from '../src/job/rpc.ts';
+import {
+  MAX_SHARES,
+  type NewShare,
+  pictureIn,
+  type Share,
+  type SharedJob,
+  type SharedPicture,
+  type ShareTaken,
+  shareOf,
+  viewShared,
+} from '../src/job/share.ts';
 import { isLastRoom, roomName } from '../src/job/story.ts';
 import { Unreadable } from '../src/job/unreadable.ts';
 import { costOf, viewJob } from '../src/job/view.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Alarm, makeAlarm } from './alarm.ts';
 import { isUnderWay, readAttempts } from './attempts.ts';
-import { appendEvents, heardSteps, readEvents, readLastEvent, readStory } from './event-tables.ts';
+import { appendEvents, heardSteps, readEvents, readLastEvent, readOfTypes, readStory } from './event-tables.ts';
 import { deleteLatents } from './job-latents.ts';
 import { type Ending, type JobEnv, LEASE_MS, messageOf } from './job-parts.ts';
 import { makeRows, type Rows } from './job-rows.ts';
@@ -52,6 +63,7 @@ import { makeOutbox, type Outbox } from './outbox.ts';
 import { addLetter, hastenLetters, lettersOf, nextLetterAt, removeLetters, waitingKinds } from './outbox-tables.ts';
 import { type Heard, makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
+import { addShare, deleteShare, readShares } from './share-table.ts';
 import { makeSlots, type Slots } from './slots.ts';
 import { makeWalk, type Walk } from './walk.ts';
 import { close, makeWatchers } from './watch.ts';
@@ -274,6 +286,40 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     if (this.#isErasing(owner)) await this.#outbox.deliverInside();
     if (this.#isErasing(owner)) throw new Error('the bucket has not deleted the picture');
     return true;
+  }
+
+  share(owner: string, { id, ms }: NewShare): ShareTaken {
+    const row = this.#rowOf(owner);
+    if (!row) return { kind: 'no_job' };
+    if (!row.image || row.expiresAt === null) return { kind: 'no_image', status: this.#view(row).status };
+    const now = Date.now();
+    const shares = readShares(this.#rows.sql, now);
+    const known = shares.find((share) => share.id === id);
+    if (known) return { kind: 'shared', share: known };
+    if (shares.length >= MAX_SHARES) return { kind: 'too_many' };
+    const share = shareOf({ id, ms }, row.expiresAt, now);
+    this.#rows.transact(() => addShare(this.#rows.sql, share));
+    return { kind: 'shared', share };
+  }
+
+  shares(owner: string): readonly Share[] | null {
+    return this.#rowOf(owner) && readShares(this.#rows.sql, Date.now());
+  }
+
+  unshare(owner: string, id: string): boolean {
+    if (!this.shares(owner)?.some((share) => share.id === id)) return false;
+    this.#rows.transact(() => deleteShare(this.#rows.sql, id));
+    return true;
+  }
+
+  shared(id: string): SharedJob | null {
+    const row = this.#rowOfShare(id);
+    return row && viewShared(row, readOfTypes(this.#rows, ['preview', 'selection']));
+  }
+
+  sharedPicture(id: string, name: SharedPicture): Picture | null {
+    if (!this.#rowOfShare(id)) return null;
+    return pictureIn(readOfTypes(this.#rows, [typeof name === 'number' ? 'preview' : 'selection']), name);
   }
 
   turn(dispatcher: string, slot: Slot): boolean {
@@ -505,6 +551,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #rowOf(owner: string | null): JobRecord | null {
     const row = this.#row();
     return row && (owner === null || row.account === owner) ? row : null;
+  }
+
+  /** The job, where this share of it opens. */
+  #rowOfShare(id: string): JobRecord | null {
+    const row = this.#row();
+    return row && readShares(this.#rows.sql, Date.now()).some((share) => share.id === id) ? row : null;
   }
 
   #append(...events: readonly JobEvent[]): void {

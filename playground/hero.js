@@ -1,59 +1,119 @@
 /**
- * The picture, large: the newest of a job under way, and both pictures with a slider between them once the plain
- * model's is there.
+ * The picture, large, as it is made: the moment that a run is in, or one that somebody holds; beside it what happens
+ * there, below it the filmstrip. Once the plain model's picture is there, both lie under one slider.
+ *
+ * @import { Look, Shown } from './moments.js'
+ * @import { Run } from './run.js'
  */
+import { makeCompare } from './compare.js';
 import { element } from './element.js';
+import { counted, duration } from './figures.js';
+import { makeFilm } from './film.js';
+import { makeFrame } from './frame.js';
+import { momentNow, momentsOf, SEARCH, sceneOf } from './moments.js';
+import { hasEnded } from './run.js';
 
-/** @typedef {{ source: string, words: string, isCoarse: boolean, name: string }} HeroPicture */
+/** @typedef {{ beside: Shown, names: readonly [string, string] }} Compared */
 
-/** @param {HTMLElement} host */
-export function makeHero(host) {
-  const under = element('img', { alt: '', hidden: true });
-  const upper = element('img', { alt: '', hidden: true, className: 'upper' });
-  const divider = element(
-    'div',
-    { className: 'divider', hidden: true },
-    element('span', { className: 'handle', 'aria-hidden': 'true' }, '↔'),
+/** A button that is on or off, at first on. @param {string} name @param {(isOn: boolean) => void} onPress */
+function makeToggle(name, onPress) {
+  const button = element('button', { type: 'button', 'aria-pressed': 'true' }, name);
+  button.onclick = () => {
+    const isOn = button.getAttribute('aria-pressed') !== 'true';
+    button.setAttribute('aria-pressed', String(isOn));
+    onPress(isOn);
+  };
+  return button;
+}
+
+/** What a finished run took, in a line. @param {Run} run */
+function wholeOf({ receipt, stages }) {
+  const steps = counted(
+    stages.reduce((sum, stage) => sum + stage.steps, 0),
+    'step',
   );
-  const slider = element('input', {
-    type: 'range',
-    min: '0',
-    max: '100',
-    value: '50',
-    hidden: true,
-    'aria-label': 'Where the picture ends and the plain model’s begins',
-  });
-  const frame = element('div', { className: 'frame' }, under, upper, divider, slider);
-  const left = element('span');
-  const right = element('span');
-  const names = element('p', { className: 'names', hidden: true }, left, right);
+  return receipt ? `${steps} · ${duration(receipt.wall_ms.total)} in all` : steps;
+}
+
+/**
+ * `host` takes the large frame, `words` what happens in it, `strip` the filmstrip; `redraw` is called where somebody
+ * wants to see another moment.
+ *
+ * @param {{ host: HTMLElement, words: HTMLElement, strip: HTMLElement, redraw: () => void }} places
+ */
+export function makeHero({ host, words, strip, redraw }) {
+  /** the moment that somebody holds @type {string | null} */
+  let held = null;
+  const layers = { edges: true, blocks: true };
+
+  const { frame, draw: drawFrame } = makeFrame({ isNamed: true });
+  const { names, draw: drawCompare } = makeCompare(frame);
   host.replaceChildren(frame, names);
-  const split = () => {
-    frame.style.setProperty('--split', `${slider.value}%`);
-    slider.setAttribute('aria-valuetext', `${slider.value} percent`);
-  };
-  slider.addEventListener('input', split);
-  split();
 
-  /** @param {HTMLImageElement} image @param {HeroPicture | null} picture */
-  const put = (image, picture) => {
-    image.hidden = picture === null;
-    image.classList.toggle('coarse', picture?.isCoarse ?? false);
-    image.alt = picture?.words ?? '';
-    if (picture === null) image.removeAttribute('src');
-    else if (image.getAttribute('src') !== picture.source) image.src = picture.source;
-  };
+  const film = makeFilm(strip, (key) => {
+    held = held === key ? null : key;
+    redraw();
+  });
 
-  /**
-   * @param {{ picture: HeroPicture | null, beside: HeroPicture | null, size: { width: number, height: number } }} shown
-   */
-  return function draw({ picture, beside, size }) {
-    frame.style.aspectRatio = `${size.width} / ${size.height}`;
-    host.style.setProperty('--ratio', String(size.width / size.height));
-    put(under, picture);
-    put(upper, beside);
-    for (const part of [divider, slider, names]) part.hidden = beside === null;
-    left.textContent = picture?.name ?? '';
-    right.textContent = beside?.name ?? '';
+  const name = element('h3');
+  const facts = element('p');
+  const sentence = element('p', { className: 'note' });
+  const trouble = element('p', { className: 'trouble' });
+  /** @param {'edges' | 'blocks'} layer @param {string} title */
+  const layerToggle = (layer, title) =>
+    makeToggle(title, (isOn) => {
+      layers[layer] = isOn;
+      redraw();
+    });
+  const toggles = element(
+    'div',
+    { className: 'layers' },
+    layerToggle('edges', 'Edges'),
+    layerToggle('blocks', 'Blocks'),
+  );
+  const back = element('button', { type: 'button' });
+  back.onclick = () => {
+    // the button goes, so what was held gets the focus
+    const before = held;
+    held = null;
+    redraw();
+    if (before !== null) film.focus(before);
+  };
+  words.replaceChildren(name, facts, sentence, trouble, toggles, back);
+
+  return {
+    /** Lets go of a moment that is held. */
+    release() {
+      held = null;
+    },
+
+    /** @param {Run} run @param {{ look: Pick<Look, 'prompt' | 'image' | 'isGridShown'>, compared: Compared | null }} shown */
+    draw(run, { look, compared }) {
+      const now = momentNow(run);
+      // the end is what is seen anyway
+      if (run.image !== null && held === now) held = null;
+      const isFinished = run.image !== null && held === null;
+      const moment = momentsOf(run).find(({ key }) => key === (held ?? now));
+      const seen = { ...look, layers, isHeld: held !== null };
+      const { width, height } = run.size;
+
+      host.parentElement?.style.setProperty('--ratio', String(width / height));
+      drawFrame(sceneOf(run, held ?? now, seen), run.size);
+      drawCompare(isFinished ? compared : null);
+      film.draw(run, {
+        look: { ...seen, isHeld: true, isGridShown: false, layers: { edges: true, blocks: true } },
+        held,
+      });
+
+      name.textContent = isFinished ? 'Finished' : (moment?.name ?? 'Not begun yet');
+      facts.textContent = isFinished ? wholeOf(run) : moment ? `${moment.facts} · ${moment.time}` : '';
+      sentence.textContent = isFinished
+        ? 'Press a picture of the strip to look at how it came about.'
+        : (moment?.sentence ?? '');
+      trouble.textContent = moment?.trouble ?? '';
+      toggles.hidden = held !== SEARCH || run.selection === null;
+      back.hidden = held === null;
+      back.textContent = hasEnded(run) ? 'Back to the end' : 'Back to what happens now';
+    },
   };
 }

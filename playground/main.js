@@ -80,7 +80,9 @@ function askForKey() {
   ask.hidden = true;
   forgetButton.hidden = true;
   byId('key-why', HTMLParagraphElement).hidden = parseAddress(location.hash) === null;
-  keyInput.focus();
+  // where the form is below the pictures, the page stays with these
+  keyInput.focus({ preventScroll: true });
+  draw();
 }
 
 function draw() {
@@ -318,6 +320,7 @@ async function open() {
     offerModels(models);
   } catch (error) {
     showError(error);
+    draw();
     // a service that is away or has no stage server may come back
     if (error instanceof Refusal && (error.status === 0 || error.status >= 500))
       retryTimer = setTimeout(open, error.retryMs ?? RETRY_MS);
@@ -358,7 +361,7 @@ listenToForm({
 });
 listenToHistory(showError);
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
-listenToResults(drawSoon);
+listenToResults(drawSoon, () => (keyForm.hidden ? focusPrompt() : keyInput.focus()));
 onChangeElsewhere(() => {
   if (storedKey() !== null && !requestForm.hidden)
     void drawHistory(parseAddress(location.hash)?.job ?? null).catch(() => undefined);
@@ -371,6 +374,8 @@ byId('copy-picture', HTMLButtonElement).onclick = () =>
     await copyPicture(id);
     announce('The picture is on the clipboard.');
   });
+byId('share', HTMLButtonElement).onclick = () =>
+  withPicture(async ({ id }) => (await import('./share.js')).openShare(id));
 // not by its address: that says which job is shown
 byId('skip', HTMLAnchorElement).onclick = (event) => {
   event.preventDefault();

@@ -9,45 +9,78 @@ import { byId } from './element.js';
 import { describePlan, drawFacts, drawNumbers } from './facts.js';
 import { duration } from './figures.js';
 import { makeHero } from './hero.js';
-import { hasEnded } from './run.js';
+import { hasEnded, numStepsDone } from './run.js';
 import { isBusy, nameOf } from './session.js';
-import { makeStages } from './stages.js';
 
 const tokensShown = byId('show-tokens', HTMLInputElement);
 const playButton = byId('play', HTMLButtonElement);
 const plot = byId('plot', HTMLDivElement);
-const drawStages = makeStages(byId('stages', HTMLDivElement));
-const drawHero = makeHero(byId('hero', HTMLDivElement));
+/** @type {() => void} */
+let redraw = () => undefined;
+const hero = makeHero({
+  host: byId('hero', HTMLDivElement),
+  words: byId('moment', HTMLDivElement),
+  strip: byId('stages', HTMLOListElement),
+  redraw: () => redraw(),
+});
+/** what was drawn last: another job, or a second look, begins with what happens now */
+let drawn = { job: '', isPlayed: false };
 
-/** @param {Run} run */
-const receiptTime = (run) => (run.receipt ? duration(run.receipt.wall_ms.total) : '');
+const welcome = byId('welcome', HTMLElement);
+/** the race in it, by what stops it, from when it was first needed @type {Promise<() => void> | null} */
+let race = null;
+/** @type {() => void} */
+let onTry = () => undefined;
+
+/** Shows what there is before a picture is: a race, where there is a recording of one. @param {boolean} isShown */
+function showWelcome(isShown) {
+  if (welcome.hidden === !isShown && (!isShown || race)) return;
+  welcome.hidden = !isShown;
+  if (isShown)
+    race ??= import('./race.js')
+      .then(({ showRace }) => showRace(welcome, () => onTry()))
+      // without a recording the words of the page remain
+      .catch(() => () => undefined);
+  else void race?.then((stop) => stop());
+}
 
 /** @param {Session | null} session */
 function showCards(session) {
+  showWelcome(session === null);
   for (const [id, isShown] of /** @type {const} */ ([
-    ['welcome', session === null],
-    ['method', session !== null],
     ['picture-card', session !== null],
+    ['facts-card', session !== null],
     ['chart-card', session !== null],
     ['numbers-card', session !== null && session.main.run.receipt !== null],
   ]))
     byId(id, HTMLElement).hidden = !isShown;
 }
 
-/** The newest picture of a run, large. @param {Watched} watched @param {Run} run */
-function pictureOf({ job }, run, name = '') {
-  const { prompt, links } = job;
-  if (run.image)
-    return {
-      source: links.image,
-      words: `Picture of “${prompt}”`,
-      isCoarse: false,
-      name: `${name}: ${receiptTime(run)}`,
-    };
-  const newest = run.stages.findLast(({ picture }) => picture !== null);
-  return newest?.picture
-    ? { source: newest.picture, words: `“${prompt}” after stage ${newest.stage}`, isCoarse: newest.stage === 1, name }
-    : null;
+/** @param {string} name @param {Run} run */
+function standOf(name, { receipt, stages }) {
+  if (receipt) return `${name}: ${duration(receipt.wall_ms.total)}`;
+  const current = stages.findLast(({ beganAt }) => beganAt !== null);
+  return current ? `${name}: step ${numStepsDone(current)} of ${current.steps}` : name;
+}
+
+/**
+ * The plain model's picture beside the finished one, or the rough one that it has got to; null: neither is there.
+ *
+ * @param {{ name: string, run: Run }} own
+ * @param {Watched | null} beside
+ * @param {Run | null} run the plain model's
+ */
+function comparedWith(own, beside, run) {
+  if (!beside || !run || !own.run.image) return null;
+  const rough = run.stages.findLast(({ thumbnail }) => thumbnail !== null)?.thumbnail ?? null;
+  const source = run.image ? beside.job.links.image : rough;
+  if (source === null) return null;
+  const isRough = run.image === null;
+  const words = `The plain model’s ${isRough ? 'rough ' : ''}picture of “${beside.job.prompt}”`;
+  return {
+    beside: { source, words, isCoarse: isRough, isRough },
+    names: /** @type {const} */ ([standOf(own.name, own.run), standOf('plain', run)]),
+  };
 }
 
 /**
@@ -65,18 +98,13 @@ export function drawResults(session, played) {
   const name = nameOf(main);
   const runs = [{ name, run }, ...(besideRun ? [{ name: 'plain', run: besideRun }] : [])];
 
-  drawStages(run, { prompt: main.job.prompt, image: main.job.links.image, isGridShown: tokensShown.checked });
-  const plainPicture =
-    beside && besideRun?.image && run.image
-      ? {
-          source: beside.job.links.image,
-          words: `The plain model’s picture of “${main.job.prompt}”`,
-          isCoarse: false,
-          name: `plain: ${receiptTime(besideRun)}`,
-        }
-      : null;
-  drawHero({ picture: pictureOf(main, run, name), beside: plainPicture, size: run.size });
-  for (const id of ['download', 'copy-picture']) byId(id, HTMLButtonElement).hidden = run.image === null;
+  if (drawn.job !== main.job.id || drawn.isPlayed !== (played !== null)) hero.release();
+  drawn = { job: main.job.id, isPlayed: played !== null };
+  hero.draw(run, {
+    look: { prompt: main.job.prompt, image: main.job.links.image, isGridShown: tokensShown.checked },
+    compared: comparedWith({ name, run }, beside, besideRun),
+  });
+  for (const id of ['download', 'copy-picture', 'share']) byId(id, HTMLButtonElement).hidden = run.image === null;
 
   drawFacts(byId('facts', HTMLDivElement), {
     name,
@@ -100,8 +128,16 @@ export function drawResults(session, played) {
   playButton.textContent = played ? 'Stop' : 'Play again';
 }
 
-/** Calls `draw` where what is drawn depends on more than the session. @param {() => void} draw */
-export function listenToResults(draw) {
+/**
+ * Calls `draw` where what is drawn depends on more than the session, and `tryIt` where somebody who has seen the race
+ * wants a picture of their own.
+ *
+ * @param {() => void} draw
+ * @param {() => void} tryIt
+ */
+export function listenToResults(draw, tryIt) {
+  redraw = draw;
+  onTry = tryIt;
   tokensShown.onchange = draw;
   new ResizeObserver(draw).observe(plot);
 }

@@ -97,6 +97,19 @@ export const getJob = (id, signal) => call(`v1/jobs/${encodeURIComponent(id)}`, 
 /** @param {string} id @returns {Promise<LinkedJob>} */
 export const cancelJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}/cancel`, { method: 'POST' });
 
+/** @typedef {{ id: string, url: string, created_at: number, expires_at: number }} Share a link to a picture */
+
+/** @param {string} id @param {number} seconds how long the link opens @returns {Promise<Share>} */
+export const shareJob = (id, seconds) =>
+  call(`v1/jobs/${encodeURIComponent(id)}/shares`, { method: 'POST', body: { expires_in: seconds } });
+
+/** @param {string} id @returns {Promise<Share[]>} the links that open, oldest first */
+export const listShares = async (id) => (await call(`v1/jobs/${encodeURIComponent(id)}/shares`)).data;
+
+/** @param {string} id @param {string} share @returns {Promise<null>} */
+export const endShare = (id, share) =>
+  call(`v1/jobs/${encodeURIComponent(id)}/shares/${encodeURIComponent(share)}`, { method: 'DELETE' });
+
 /** @param {string} id @returns {Promise<null>} */
 export const eraseJob = (id) => call(`v1/jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
 

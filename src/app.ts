@@ -25,6 +25,8 @@ import { routePath } from './http/public-address.ts';
 import { routeReconcile } from './http/reconcile.ts';
 import { routeReplicateModels } from './http/replicate/models.ts';
 import { routePredictions } from './http/replicate/predictions.ts';
+import { routeShares } from './http/shares/manage.ts';
+import { routeSharedPages } from './http/shares/show.ts';
 import { routeStripe } from './http/stripe.ts';
 import { refuseUnknownRoutes } from './http/unknown-routes.ts';
 import { routeUsage } from './http/usage.ts';
@@ -110,6 +112,8 @@ export function createApp(): OpenAPIHono<AppEnv> {
   routeFleet(app);
   routeModels(app);
   routeJobs(app, memo);
+  routeShares(app);
+  routeSharedPages(app);
   routeOpenAIImages(app, memo);
   routePredictions(app, memo);
   routeReplicateModels(app);

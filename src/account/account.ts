@@ -104,6 +104,8 @@ export type Act =
   | 'key_revoked'
   | 'webhook_secret_replaced'
   | 'job_erasure_asked'
+  | 'share_asked'
+  | 'share_end_asked'
   | 'content_erasure_asked'
   | 'content_erased'
   | 'money_posted'

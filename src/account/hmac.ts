@@ -4,7 +4,7 @@
  */
 
 /** Everything that is signed, and what for. */
-export type Purpose = 'key' | 'key-hash' | 'job' | 'link' | 'webhook' | 'digest' | 'account-tag';
+export type Purpose = 'key' | 'key-hash' | 'job' | 'link' | 'webhook' | 'digest' | 'account-tag' | 'share';
 
 /** A deployment's secrets: `current` signs and verifies, `previous` only verifies what was signed before a rotation. */
 export interface Secrets {

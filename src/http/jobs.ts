@@ -283,7 +283,7 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         code: 'no_such_image',
         detail: `The image of job ${id} is image.${format}; there is no image.${asked}.`,
       });
-    return sendImage(c, id, format);
+    return sendImage(c, { id, format });
   };
   app.openapi(getImage, async (c) => showImage(c, c.req.valid('param').id, null));
   for (const [extension, format] of EXTENSIONS)

@@ -14,10 +14,14 @@ import { Problem } from './problem.ts';
 export const BUCKET_MS = 30_000;
 
 /**
- * The image of a job, or the part of it that is asked for, as the conditions of the request have it. Throws a 404
- * Problem where it was erased, a 412 or a 416; TookTooLong where the bucket is silent.
+ * The image of a job, or the part of it that is asked for, as the conditions of the request have it; it is saved as
+ * `name`, by itself the job's. Throws a 404 Problem where it was erased, a 412 or a 416; TookTooLong where the bucket
+ * is silent.
  */
-export async function sendImage(c: Context<AppEnv>, id: string, format: ImageFormat): Promise<Response> {
+export async function sendImage(
+  c: Context<AppEnv>,
+  { id, format, name = id }: { readonly id: string; readonly format: ImageFormat; readonly name?: string },
+): Promise<Response> {
   const key = imageKey(id, format);
   const bucket = bucketOf(c.env, id);
   const { headers } = c.req.raw;
@@ -39,7 +43,7 @@ export async function sendImage(c: Context<AppEnv>, id: string, format: ImageFor
     case 'proceed': {
       const about = {
         'content-type': `image/${format}`,
-        'content-disposition': `inline; filename="${id}.${format}"`,
+        'content-disposition': `inline; filename="${name}.${format}"`,
         ...facts,
       };
       if (isHead) return c.body(null, 200, { ...about, 'content-length': String(size) });

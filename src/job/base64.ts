@@ -10,3 +10,7 @@ export function toBase64(bytes: Uint8Array): string {
     text += btoa(String.fromCharCode.apply(null, bytes.subarray(at, at + PART_BYTES) as unknown as number[]));
   return text;
 }
+
+/** The bytes that `toBase64` gave as text. */
+export const fromBase64 = (text: string): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(atob(text), (unit) => unit.charCodeAt(0));

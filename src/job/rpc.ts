@@ -45,9 +45,11 @@ import type {
   SlotAnswer,
   SlotRequest,
 } from '../fleet/slots.ts';
+import type { Picture } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
 import type { LetterKind } from './outbox.ts';
+import type { NewShare, Share, SharedJob, SharedPicture, ShareTaken } from './share.ts';
 import type { Webhook } from './webhook.ts';
 
 /** What an object's method gives to whoever calls it from outside. */
@@ -112,8 +114,18 @@ export interface JobCalls {
   reckoning(): Answer<Reckoning | null>;
   /** Ends the job unless it has ended already, and frees the stage server. */
   cancel(owner: string): Answer<JobView | null>;
-  /** Removes prompt, picture, latents and events. False when there was no such job. */
+  /** Removes prompt, picture, latents, events and shares. False when there was no such job. */
   erase(owner: string): Answer<boolean>;
+  /** Shares the finished picture. Idempotent: a share that is there already stays as it is. */
+  share(owner: string, share: NewShare): Answer<ShareTaken>;
+  /** The shares that open, oldest first; null where there is no such job. */
+  shares(owner: string): Answer<readonly Share[] | null>;
+  /** Ends a share. False where there is none such. */
+  unshare(owner: string, share: string): Answer<boolean>;
+  /** What a share shows; null where it does not open (any more). */
+  shared(share: string): Answer<SharedJob | null>;
+  /** A picture on the way to the finished one, as `SharedJob` names it; null as above, or where there is none. */
+  sharedPicture(share: string, name: SharedPicture): Answer<Picture | null>;
 }
 
 /** The dispatcher of one pool of stage servers in one region. */
@@ -162,6 +174,8 @@ export interface AccountCalls {
   isOwnJob(keyId: string, job: string): Answer<boolean | null>;
   /** Writes down that somebody wants a job erased. */
   noteErasure(job: string, actor: Actor): Answer<void>;
+  /** Writes down that somebody wants a job's picture shared, or a share of it ended. */
+  noteShare(job: string, share: string, act: 'share_asked' | 'share_end_asked', actor: Actor): Answer<void>;
   /** Orders that every job there is now be erased. False where there is no account. */
   eraseContent(actor: Actor): Answer<boolean>;
   /** The audit trail, oldest first. */

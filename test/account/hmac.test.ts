@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { hmacHex, type Purpose, secretsFrom, underivedHmac } from '../../src/account/hmac.ts';
 
 const SECRET = 'a secret of thirty-two bytes or more';
-const PURPOSES: readonly Purpose[] = ['key', 'key-hash', 'job', 'link', 'webhook', 'digest', 'account-tag'];
+const PURPOSES: readonly Purpose[] = ['key', 'key-hash', 'job', 'link', 'webhook', 'digest', 'account-tag', 'share'];
 
 test('every purpose signs with a key of its own: what Node derives and signs is the same', async () => {
   const signed = new Set<string>();

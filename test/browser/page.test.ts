@@ -106,10 +106,11 @@ describe.skipIf(isSkipped)(titled('the page'), () => {
     expect(await picture(2).count()).toBe(0);
     await says('.stage[data-stage="1"]', /64 tokens · 2 steps\s*[\d.]+ m?s/);
     await says('.stage[data-stage="selection"]', /6 of 64 blocks\s*\d+ edge pixels/);
-    // edges and blocks lie over the picture, and can be taken off it
-    const edges = at('.stage img[alt^="Edges found"]');
+    // held in the large frame, edges and blocks lie over the picture, and can be taken off it
+    await at('.stage[data-stage="selection"] button').click();
+    const edges = at('#hero img[alt^="Edges found"]');
     await edges.waitFor();
-    await at('button').filter({ hasText: 'Edges' }).click();
+    await at('.layers button').filter({ hasText: 'Edges' }).click();
     await edges.waitFor({ state: 'hidden' });
 
     second.open();

@@ -104,7 +104,9 @@ export function usePage({ vars }: RigOptions = {}) {
   const at = (selector: string): Locator => page.locator(selector);
   const says = (selector: string, text: string | RegExp): Promise<void> =>
     at(selector).filter({ hasText: text }).waitFor();
-  const picture = (stage: number | 'selection'): Locator => at(`.stage[data-stage="${stage}"] img[src]`).first();
+  /** a stage's own picture in the strip, not a rough one of it on the way */
+  const picture = (stage: number | 'selection'): Locator =>
+    at(`.stage[data-stage="${stage}"] img[src]:not(.rough)`).first();
   const isDone = (): Promise<void> => at('.stage').last().locator('img[src*="/image.png?token="]').waitFor();
   const isFree = (): Promise<void> => at('#generate[aria-disabled="false"]').waitFor();
 

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { toBase64 } from '../../src/job/base64.ts';
+import { fromBase64, toBase64 } from '../../src/job/base64.ts';
 
 describe('base64', () => {
-  test('of any bytes is what Node makes of them', () => {
+  test('of any bytes is what Node makes of them, and they come back', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
         expect(toBase64(bytes)).toBe(Buffer.from(bytes).toString('base64'));
+        expect(fromBase64(toBase64(bytes))).toEqual(bytes);
       }),
     );
   });

@@ -54,8 +54,18 @@ describe('a public address with a path', () => {
       ).text(),
       stream: await (await forged(`/api/ralu/v1/predictions/${id}/stream`)).text(),
       document: await (await forged('/api/ralu/openapi.json')).text(),
+      share: await (await forged(`/api/ralu/v1/jobs/${id}/shares`, {})).text(),
     };
     for (const [name, text] of Object.entries(answers)) expect(text, name).not.toContain('evil.test');
+
+    const { url: link } = JSON.parse(answers.share);
+    expect(link.startsWith(`${BASE}/s/`)).toBe(true);
+    const shared = await (await forged(new URL(link).pathname)).text();
+    expect(shared).not.toContain('evil.test');
+    // what it names lies below the path, and what others fetch has the whole address
+    const named = [...shared.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, target]) => target as string);
+    expect(named.filter((target) => !target.startsWith('/api/ralu/'))).toEqual([]);
+    expect(shared).toContain(`<meta property="og:image" content="${link}/image.png">`);
 
     const job = JSON.parse(answers.job);
     const below = `/api/ralu/v1/jobs/${id}`;
@@ -242,11 +252,13 @@ describe('no log line', () => {
         path: '/v1/jobs/:id/image',
         error: 'GET https://a.test/x?a=1&token=17.abc&b="2" broke',
       });
+      logLine('request_failed', { error: `GET https://a.test/s/2noan${'0'.repeat(44)}.0a.1b/image.png broke` });
     } finally {
       vi.restoreAllMocks();
     }
     expect(lines).toEqual([
       '{"event":"request_failed","path":"/v1/jobs/:id/image","error":"GET https://a.test/x?a=1&token=…&b=\\"2\\" broke"}',
+      '{"event":"request_failed","error":"GET https://a.test/s/…/image.png broke"}',
     ]);
   });
 

@@ -63,7 +63,7 @@ const shapeAt = (address: string) => {
 
 const known = Object.keys(paths)
   .map(addressOf)
-  .concat('/healthz', '/openapi.json')
+  .concat('/healthz', '/openapi.json', '/s/x', '/s/x/image.png', '/s/x/stages/1')
   .map((address) => [address, methodsAt(address)] as const);
 
 describe('a known address with a method that it does not take', () => {
