@@ -1,7 +1,7 @@
 /** A job's events as the frames that its watchers get: each read, encoded and framed once, however many watch. */
 import { encodeEvent, type SeenEvent, type StoredEvent } from '../src/job/events.ts';
 import { BODY_BYTES, encodeFrame, joined, type Place } from '../src/job/watching.ts';
-import type { Heard } from './progress.ts';
+import type { Told } from './progress.ts';
 
 /** Events read at once: previews may be large. */
 const BATCH = 8;
@@ -88,8 +88,8 @@ export function makeFrames(read: (after: number, limit: number) => readonly Stor
   };
 }
 
-/** The frame of progress that is not stored. */
-export function liveFrame(heard: readonly Heard[]): Uint8Array<ArrayBuffer> {
+/** The frame of what is told and not stored. */
+export function liveFrame(heard: readonly Told[]): Uint8Array<ArrayBuffer> {
   const events = heard.map(({ event, at }): SeenEvent => ({ ...event, seq: null, at }));
   return encodeFrame({ kind: 'live', seq: 0, body: joined(events.map(encodeEvent)) });
 }

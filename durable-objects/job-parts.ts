@@ -13,6 +13,7 @@ import type { OutboxEnv } from './outbox.ts';
 import type { Progress } from './progress.ts';
 import type { Servers } from './servers.ts';
 import type { Slots, SlotsEnv } from './slots.ts';
+import type { Thumbnails } from './thumbnails.ts';
 
 /** What a deployment gives the object. */
 export interface JobEnv extends LimitVariables, FleetEnv, SlotsEnv, OutboxEnv {}
@@ -33,6 +34,7 @@ export interface JobParts {
   readonly servers: Servers;
   readonly slots: Slots;
   readonly progress: Progress;
+  readonly thumbnails: Thumbnails;
   /** The deployment's limits. Throws an Error that names the variable where one is wrong: then jobs wait. */
   readonly limits: () => Limits;
   /** The stored job; one that cannot be read is ended first. */

@@ -65,6 +65,7 @@ import { type Heard, makeProgress } from './progress.ts';
 import { makeServers, type Servers } from './servers.ts';
 import { addShare, deleteShare, readShares } from './share-table.ts';
 import { makeSlots, type Slots } from './slots.ts';
+import { makeThumbnails } from './thumbnails.ts';
 import { makeWalk, type Walk } from './walk.ts';
 import { close, makeWatchers } from './watch.ts';
 
@@ -84,11 +85,15 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     state: (owner) => this.#stateFor(owner),
     read: (after, limit) => readEvents(this.#rows, after, limit),
     view: () => this.view(null),
-    latest: () => this.#progress.latest(),
+    latest: () => ({ progress: this.#progress.latest(), thumbnail: this.#thumbnails.newest() }),
   });
   readonly #progress = makeProgress({
     store: (heard) => this.#storeProgress(heard),
     tell: (heard) => this.#watchers.tell(heard),
+  });
+  readonly #thumbnails = makeThumbnails({
+    areWanted: () => this.#watchers.wantThumbnails(),
+    show: (thumbnail) => this.#watchers.show(thumbnail),
   });
   readonly #servers: Servers;
   readonly #slots: Slots;
@@ -124,6 +129,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       servers: this.#servers,
       slots: this.#slots,
       progress: this.#progress,
+      thumbnails: this.#thumbnails,
       limits: () => readLimits(this.env),
       row: () => this.#row(),
       append: (...events) => this.#append(...events),
@@ -217,7 +223,9 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
 
   /** A WebSocket of somebody who watches: src/job/watching.ts. */
   override fetch(request: Request): Response {
-    return this.#watchers.open(request);
+    const opened = this.#watchers.open(request);
+    this.#thumbnails.look();
+    return opened;
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {

@@ -2,7 +2,7 @@
  * What a running stage says of itself. Every step is told to whoever watches; few are stored, because a row costs and a
  * small model steps every few milliseconds.
  */
-import type { JobEvent } from '../src/job/events.ts';
+import type { JobEvent, ToldEvent } from '../src/job/events.ts';
 import type { StageProgress } from '../src/stage/client.ts';
 
 /** Who watches hears at most this often. */
@@ -16,6 +16,12 @@ const STORE_MS = 2000;
 /** Something heard of a stage, and when. */
 export interface Heard {
   readonly event: JobEvent;
+  readonly at: number;
+}
+
+/** Something to tell those who watch, and when it was heard. */
+export interface Told {
+  readonly event: ToldEvent;
   readonly at: number;
 }
 

@@ -58,11 +58,22 @@ export interface StageSender {
 
 type Parts = Pick<
   JobParts,
-  'rows' | 'alarm' | 'servers' | 'slots' | 'progress' | 'limits' | 'row' | 'append' | 'notify' | 'tellServers' | 'fail'
+  | 'rows'
+  | 'alarm'
+  | 'servers'
+  | 'slots'
+  | 'progress'
+  | 'thumbnails'
+  | 'limits'
+  | 'row'
+  | 'append'
+  | 'notify'
+  | 'tellServers'
+  | 'fail'
 >;
 
 export function makeStageSender(parts: Parts): StageSender {
-  const { rows, alarm, slots, progress } = parts;
+  const { rows, alarm, slots, progress, thumbnails } = parts;
   /** end the requests in flight: of the stage that runs, and of those whose picture is still to come */
   const inFlight = new Set<AbortController>();
   let computedMs = 0;
@@ -126,6 +137,7 @@ export function makeStageSender(parts: Parts): StageSender {
     abort() {
       for (const controller of inFlight) controller.abort();
       inFlight.clear();
+      thumbnails.end();
     },
     send(row, outgoing) {
       const { request, slot, addressed, wanted } = outgoing;
@@ -150,11 +162,14 @@ export function makeStageSender(parts: Parts): StageSender {
           if (controller.signal.aborted) return;
           if (event.event === 'queued' && event.position > 0) run.computesSince = Date.now();
           progress.add(row.id, stage, event);
+          // after the last one the picture itself is on its way
+          if (event.event === 'step' && event.step < event.steps) thumbnails.stepDone(event.step);
         },
         onWorker: (worker) => {
           if (!controller.signal.aborted) nameWorker(rows, row.attempt + 1, worker);
         },
       };
+      thumbnails.begin(stage, addressed.thumbnail);
       const sent = addressed.send(limits).then(async (outcome) => {
         const make = plain;
         plain = null;
@@ -162,6 +177,7 @@ export function makeStageSender(parts: Parts): StageSender {
         logLine('options_refused', { job_id: row.id, backend, stage, ...outcome.failure });
         const again = await make();
         beginAgain(row, stage, backend, again);
+        thumbnails.begin(stage, again.thumbnail);
         const second = await again.send(limits);
         isOutdated = second.ok;
         return second;
@@ -188,6 +204,7 @@ export function makeStageSender(parts: Parts): StageSender {
     } finally {
       if (deadline !== null) clearTimeout(deadline);
       clearInterval(renewal);
+      thumbnails.end();
       // the last step of a stage that is done is stored with what it made
       if (!isDone) progress.flush();
       void Promise.resolve(behind).then(() => inFlight.delete(controller));

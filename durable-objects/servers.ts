@@ -14,10 +14,11 @@ import {
   type StageServer,
   stageId,
 } from '../src/stage/client.ts';
-import { optionsFor, plainOptions, type StageOptions } from '../src/stage/contract.ts';
+import { type Feature, optionsFor, plainOptions, type StageOptions } from '../src/stage/contract.ts';
 import { isPlainAt, readAttempts, workerFor } from './attempts.ts';
 import { heard } from './isolate.ts';
 import type { Rows } from './job-rows.ts';
+import type { AskThumbnail } from './thumbnails.ts';
 
 /** What a request may take and whom it tells. */
 export type CallLimits = Pick<StageCall, 'signal' | 'timeoutMs' | 'silenceMs' | 'lineMs' | 'onProgress' | 'onWorker'>;
@@ -29,6 +30,8 @@ export interface AddressedRequest {
   readonly isPlain: boolean;
   /** The same without those options, for a server that refuses them; null where it has none. */
   readonly plain: (() => Promise<AddressedRequest>) | null;
+  /** Asks the server for a small picture of the stage once it runs; null where the server makes none. */
+  readonly thumbnail: AskThumbnail | null;
   /** Sends it and waits for its outcome. */
   send(limits: CallLimits): Promise<StageOutcome>;
 }
@@ -124,6 +127,10 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
           stageId: id,
           isPlain,
           plain: isPlain ? null : () => make(plain, true),
+          // the worker is the one that the answer has named meanwhile
+          thumbnail: slot.features.includes('thumbnail' satisfies Feature)
+            ? () => server.thumbnail(id, workerFor(readAttempts(rows), slot.backend))
+            : null,
           send: (limits) => server.run({ ...call, ...limits }),
         };
       };

@@ -25,7 +25,7 @@ import {
   wishIn,
 } from '../src/job/watching.ts';
 import { liveFrame, makeFrames, OVER_FRAME } from './frames.ts';
-import type { Heard } from './progress.ts';
+import type { Told } from './progress.ts';
 
 /** What watchers may read of a job. */
 export interface Watched {
@@ -35,8 +35,8 @@ export interface Watched {
   readonly read: (after: number, limit: number) => readonly StoredEvent[];
   /** the ended job */
   readonly view: () => JobView | null;
-  /** the newest progress that is not stored */
-  readonly latest: () => Heard | null;
+  /** the newest progress that is not stored, and the newest thumbnail */
+  readonly latest: () => { readonly progress: Told | null; readonly thumbnail: Told | null };
 }
 
 export interface Watchers {
@@ -44,8 +44,12 @@ export interface Watchers {
   open(request: Request): Response;
   /** Something was stored, or the job is no longer there: every watcher gets what is due. */
   notify(): void;
-  /** Tells progress that is not stored to those who have seen everything that is. */
-  tell(heard: readonly Heard[]): void;
+  /** Tells what is not stored to those who have seen everything that is. */
+  tell(heard: readonly Told[]): void;
+  /** Tells a thumbnail to those who want them and have seen everything that is stored. */
+  show(thumbnail: Told): void;
+  /** Whether somebody would be shown a thumbnail now. */
+  wantThumbnails(): boolean;
   /** A message of a watcher. */
   take(socket: WebSocket, message: string | ArrayBuffer): void;
 }
@@ -154,8 +158,9 @@ export function makeWatchers(sockets: Sockets, { state, read, view, latest }: Wa
         const all = crowd();
         frames.refresh();
         goOn(all, ours, state(null) === 'ended');
-        const newest = latest();
-        if (newest) tellOne(all, ours, liveFrame([newest]));
+        const { progress, thumbnail } = latest();
+        const newest = [progress, wish.thumbnails ? thumbnail : null].filter((told) => told !== null);
+        if (newest.length > 0) tellOne(all, ours, liveFrame(newest));
         forgetUnlessAwaited(all);
       }
       return new Response(null, { status: 101, webSocket: theirs });
@@ -182,6 +187,16 @@ export function makeWatchers(sockets: Sockets, { state, read, view, latest }: Wa
       for (const socket of [...all.places.keys()]) tellOne(all, socket, bytes);
     },
 
+    show(thumbnail) {
+      const all = crowd();
+      const wanting = [...all.places].filter(([, place]) => wantsThumbnails(place));
+      if (wanting.length === 0) return;
+      const bytes = liveFrame([thumbnail]);
+      for (const [socket] of wanting) tellOne(all, socket, bytes);
+    },
+
+    wantThumbnails: () => [...crowd().places.values()].some(wantsThumbnails),
+
     take(socket, message) {
       const all = crowd();
       const place = all.places.get(socket);
@@ -198,6 +213,9 @@ export function makeWatchers(sockets: Sockets, { state, read, view, latest }: Wa
     },
   };
 }
+
+const wantsThumbnails = ({ mode, thumbnails, isBehind, isOver }: Place): boolean =>
+  mode === 'events' && thumbnails === true && !isBehind && !isOver;
 
 /** False where the other side is gone; the socket's own event says so too. */
 function send(socket: WebSocket, message: string | Uint8Array<ArrayBuffer>): boolean {

@@ -2,11 +2,12 @@
  * The request form: filled from what the models say of themselves.
  *
  * @import { ListedModel, Preset } from './service.js'
- * @import { JobView } from '../src/job/job.ts'
+ * @import { JobView, RequestAgain } from '../src/job/job.ts'
  */
 import { byId, element } from './element.js';
 import { counted } from './figures.js';
 import { offerWords } from './palette.js';
+import { shortened } from './snippets.js';
 
 const form = byId('request', HTMLFormElement);
 const prompt = byId('prompt', HTMLTextAreaElement);
@@ -157,19 +158,55 @@ export function readDraft() {
  */
 export function fillForm(job, isCompared) {
   if (prompt.value !== filled) return;
-  prompt.value = filled = job.prompt;
+  filled = job.prompt;
+  setFields(job.request);
+  compare.checked = isCompared;
+}
+
+/** What the form can say of a request. */
+const OWN_FIELDS = ['model', 'prompt', 'width', 'height', 'seed', 'preset', 'r'];
+
+/**
+ * Puts a request into the form, seed and all, whatever stands there: somebody asked for it.
+ *
+ * @param {RequestAgain} request
+ * @returns {string[]} what of it the form cannot have
+ */
+export function restoreForm(request) {
+  const missing = setFields(request);
+  seed.value = String(request.seed);
+  form.dispatchEvent(new Event('change'));
+  const served = models.find(({ id }) => id === request.model);
+  // the slider is for the one share of a preset
+  const isOwn = (/** @type {string} */ name) =>
+    OWN_FIELDS.includes(name) && (name !== 'r' || (request.preset !== undefined && request.r?.length === 1));
+  const others = Object.entries(shortened(request, served)).filter(([name]) => !isOwn(name));
+  return [...missing, ...others.map(([name, value]) => `${name} ${JSON.stringify(value)}`)];
+}
+
+/** @param {RequestAgain} request @returns {string[]} what cannot be set */
+function setFields({ prompt: words, model: name, width, height, preset: chosen, r = [] }) {
+  const missing = [];
+  prompt.value = words;
   prompt.dispatchEvent(new Event('input'));
-  if (models.some(({ id }) => id === job.model) && modelChoice.value !== job.model) {
-    modelChoice.value = job.model;
+  if (!models.some(({ id }) => id === name)) missing.push(`the model ${name}`);
+  else if (modelChoice.value !== name) {
+    modelChoice.value = name;
     drawModel();
   }
-  const wanted = `${job.width}x${job.height}`;
+  const wanted = `${width}x${height}`;
   if ([...size.options].some(({ value }) => value === wanted)) size.value = wanted;
-  compare.checked = isCompared;
-  if (job.preset === null) return;
-  for (const radio of presetChoices.querySelectorAll('input')) radio.checked = radio.value === job.preset;
-  const [asked = null, ...others] = job.request.r ?? [];
+  else missing.push(`the size ${width} × ${height}`);
+  const radios = [...presetChoices.querySelectorAll('input')];
+  if (chosen === undefined || !radios.some(({ value }) => value === chosen)) {
+    if (chosen !== undefined) missing.push(`the preset ${chosen}`);
+    drawRatio();
+    return missing;
+  }
+  for (const radio of radios) radio.checked = radio.value === chosen;
+  const [asked = null, ...others] = r;
   setRatio(others.length === 0 && asked !== ownRatio(preset()) ? asked : null);
+  return missing;
 }
 
 /** Where one writes first. */

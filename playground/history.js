@@ -21,7 +21,7 @@ let cursor = null;
 /** @type {(error: unknown) => void} */
 let report = () => undefined;
 
-/** @typedef {{ element: HTMLElement, status: ListedJob['status'] }} Item */
+/** @typedef {{ element: HTMLElement, job: ListedJob }} Item */
 
 /** @param {ListedJob} job */
 function makeItem(job) {
@@ -55,7 +55,8 @@ function makeItem(job) {
       const shown = list.querySelector(`[data-job="${id}"]`);
       const next = shown?.nextElementSibling ?? shown?.previousElementSibling;
       shown?.remove();
-      next?.querySelector('a')?.focus();
+      // the keyboard stays where one goes on
+      (next?.querySelector('a') ?? byId('prompt', HTMLTextAreaElement)).focus();
       card.hidden = list.children.length === 0;
     } catch (error) {
       report(error);
@@ -82,7 +83,7 @@ async function load(after) {
     .filter(({ id }) => !erased.has(id))
     .map((job) => {
       const before = known.get(job.id);
-      const item = before?.status === job.status ? before : { element: makeItem(job), status: job.status };
+      const item = before?.job.status === job.status ? before : { element: makeItem(job), job };
       items.set(job.id, item);
       return item.element;
     });
@@ -100,6 +101,16 @@ async function load(after) {
 export async function drawHistory(shown) {
   await load(null);
   markInHistory(shown);
+}
+
+/** The jobs listed that have a picture, newest first. */
+export const listedPictures = () => [...items.values()].map(({ job }) => job).filter(({ image }) => image !== null);
+
+/** Lists a page of older jobs; false where there are none. */
+export async function loadOlder() {
+  if (older.hidden) return false;
+  await load(cursor);
+  return true;
 }
 
 /** @param {(error: unknown) => void} onError */

@@ -7,8 +7,10 @@
  * @import { Part, Session } from './session.js'
  */
 import { addressOf, parseAddress } from './address.js';
+import { listenToClipButton } from './clip-button.js';
 import { drawCode } from './code.js';
 import { announce, awaitStart, drawDock, listenToDock, showAlert } from './dock.js';
+import { listenToDrops } from './drop.js';
 import { byId } from './element.js';
 import { fileName } from './file-name.js';
 import { fillForm, focusPrompt, listenToForm, offerModels, readDraft, readForm, readWork, writeSeed } from './form.js';
@@ -19,7 +21,7 @@ import { playAgain } from './play.js';
 import { drawResults, listenToResults } from './results.js';
 import { hasEnded } from './run.js';
 import { copyPicture, savePicture } from './save.js';
-import { cancelJob, createJob, getJob, listModels, Refusal } from './service.js';
+import { cancelJob, createJob, getJob, listModels, onDemand, Refusal } from './service.js';
 import {
   begin,
   besideBegins,
@@ -309,6 +311,17 @@ async function withPicture(act) {
   }
 }
 
+/** The picture on the whole screen; where another one is looked at there, that one is shown. */
+const viewPicture = () =>
+  withPicture(async (job) => {
+    const { view } = await onDemand(import('./viewer.js'));
+    const last = await view(job);
+    if (last === job.id) return;
+    location.hash = addressOf({ job: last, beside: null });
+    // the button that was pressed is gone until the picture is there
+    byId('results', HTMLElement).focus({ preventScroll: true });
+  });
+
 /** Everything that needs a key, from the start; where no stage server is in reach, again and again. */
 async function open() {
   clearTimeout(retryTimer);
@@ -362,6 +375,8 @@ listenToForm({
 listenToHistory(showError);
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
 listenToResults(drawSoon, () => (keyForm.hidden ? focusPrompt() : keyInput.focus()));
+listenToDrops();
+listenToClipButton({ shown: () => session, onError: showError });
 onChangeElsewhere(() => {
   if (storedKey() !== null && !requestForm.hidden)
     void drawHistory(parseAddress(location.hash)?.job ?? null).catch(() => undefined);
@@ -369,6 +384,7 @@ onChangeElsewhere(() => {
 byId('play', HTMLButtonElement).onclick = play;
 byId('download', HTMLButtonElement).onclick = () =>
   withPicture(({ id, prompt, seed, output_format: format }) => savePicture(id, fileName({ prompt, seed, format })));
+byId('full-screen', HTMLButtonElement).onclick = viewPicture;
 byId('copy-picture', HTMLButtonElement).onclick = () =>
   withPicture(async ({ id }) => {
     await copyPicture(id);

@@ -1,15 +1,17 @@
 /**
- * Help with the prompt: what the model knows as words to press, prompts to begin with, and a line under the words that
- * it has not learned.
+ * Help with the prompt: what the model knows as words to press, prompts to begin with, the words that it reads emoji as,
+ * and a line under what it has not learned.
  *
  * @import { ListedModel } from './service.js'
+ * @import { Asked } from './words.js'
  */
 import { byId, element } from './element.js';
-import { insertWord, knownWords, surprise, unknownIn } from './words.js';
+import { emojiIn, insertWord, knownWords, spellOut, surprise, unknownIn } from './words.js';
 
 const prompt = byId('prompt', HTMLTextAreaElement);
 const mirror = byId('mirror', HTMLDivElement);
 const unknown = byId('unknown', HTMLParagraphElement);
+const spelling = byId('spelling', HTMLDivElement);
 const ideas = byId('ideas', HTMLDivElement);
 const vocabulary = byId('vocabulary', HTMLDetailsElement);
 const words = byId('words', HTMLDivElement);
@@ -22,6 +24,8 @@ const MOST_NAMED = 5;
 
 /** @type {ReadonlySet<string> | null} */
 let known = null;
+/** @type {Asked['emoji']} */
+let names;
 
 /** @param {string} text */
 function write(text) {
@@ -32,10 +36,38 @@ function write(text) {
 /** @param {string} name @param {() => void} onPress */
 const chip = (name, onPress) => element('button', { type: 'button', className: 'chip', onclick: onPress }, name);
 
+/** Offers the words that the model reads emoji as. @param {readonly { emoji: string, name: string | null }[]} found */
+function offerSpelling(found) {
+  const read = new Map(found.flatMap(({ emoji, name }) => (name === null ? [] : [[emoji, name]])));
+  const offered = [...read].slice(0, MOST_NAMED);
+  const focused = spelling.contains(document.activeElement);
+  spelling.hidden = offered.length === 0;
+  spelling.replaceChildren(
+    ...offered.map(([emoji, name]) =>
+      element(
+        'button',
+        {
+          type: 'button',
+          className: 'chip',
+          'aria-label': `Write “${name}” in place of ${emoji}`,
+          onclick: () => write(spellOut(prompt.value, emoji, names)),
+        },
+        `${emoji} → ${name}`,
+      ),
+    ),
+  );
+  // the one that was pressed is gone
+  if (focused) prompt.focus();
+}
+
 /** Marks what the model has not learned, in the text and in a sentence. */
 function mark() {
   const text = prompt.value.slice(0, MOST_LOOKED_AT);
-  const found = unknownIn(text, known);
+  const emoji = emojiIn(text, names);
+  const found = [...unknownIn(text, known), ...emoji.filter(({ name }) => name === null)].sort(
+    (one, other) => one.start - other.start,
+  );
+  offerSpelling(emoji);
   /** @type {(Node | string)[]} */
   const parts = [];
   let at = 0;
@@ -44,10 +76,10 @@ function mark() {
     at = end;
   }
   mirror.replaceChildren(...parts, text.slice(at));
-  const names = [...new Set(found.map(({ start, end }) => text.slice(start, end)))];
-  const more = names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : '';
-  unknown.hidden = names.length === 0;
-  unknown.textContent = `Not among the words that it has learned: ${names.slice(0, MOST_NAMED).join(', ')}${more}.`;
+  const strangers = [...new Set(found.map(({ start, end }) => text.slice(start, end)))];
+  const more = strangers.length > MOST_NAMED ? ` and ${strangers.length - MOST_NAMED} more` : '';
+  unknown.hidden = strangers.length === 0;
+  unknown.textContent = `Not among the words that it has learned: ${strangers.slice(0, MOST_NAMED).join(', ')}${more}.`;
   follow();
 }
 
@@ -60,6 +92,7 @@ const follow = () => {
 export function offerWords(model) {
   const { examples = [] } = model;
   known = knownWords(model);
+  names = model.emoji;
   const canSurprise = examples.length > 0 || model.vocabulary !== undefined;
   ideas.hidden = !canSurprise;
   ideas.replaceChildren(

@@ -4,7 +4,9 @@
  * @import { Run } from './run.js'
  * @import { Session, Watched } from './session.js'
  */
+
 import { describeChart, drawChart } from './chart.js';
+import { drawClipButton } from './clip-button.js';
 import { byId } from './element.js';
 import { describePlan, drawFacts, drawNumbers } from './facts.js';
 import { duration } from './figures.js';
@@ -104,7 +106,9 @@ export function drawResults(session, played) {
     look: { prompt: main.job.prompt, image: main.job.links.image, isGridShown: tokensShown.checked },
     compared: comparedWith({ name, run }, beside, besideRun),
   });
-  for (const id of ['download', 'copy-picture', 'share']) byId(id, HTMLButtonElement).hidden = run.image === null;
+  drawClipButton(run.image !== null);
+  for (const id of ['full-screen', 'download', 'copy-picture', 'share'])
+    byId(id, HTMLButtonElement).hidden = run.image === null;
 
   drawFacts(byId('facts', HTMLDivElement), {
     name,

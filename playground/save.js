@@ -1,7 +1,8 @@
 /** A finished picture out of the page: as a file, and on the clipboard. */
 import { getJob, Refusal } from './service.js';
 
-const GONE = 'The picture is gone: it was erased, or its time is over.';
+/** What is said of a picture that is not there any more. */
+export const GONE = 'The picture is gone: it was erased, or its time is over.';
 
 /**
  * The file of a job's picture. Rejects with a sentence for people where it is gone.
@@ -19,8 +20,11 @@ async function fetchPicture(id) {
 }
 
 /** Saves a job's picture. @param {string} id @param {string} name */
-export async function savePicture(id, name) {
-  const address = URL.createObjectURL(await fetchPicture(id));
+export const savePicture = async (id, name) => saveFile(await fetchPicture(id), name);
+
+/** Saves a file among the person's downloads. @param {Blob} file @param {string} name */
+export function saveFile(file, name) {
+  const address = URL.createObjectURL(file);
   const link = Object.assign(document.createElement('a'), { href: address, download: name });
   link.click();
   // the browser has begun to read it by then

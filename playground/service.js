@@ -36,6 +36,20 @@ export class Refusal extends Error {
   }
 }
 
+const AWAY = 'The service does not answer. Is it still running?';
+
+/**
+ * A part of the page that is loaded when it is wanted.
+ *
+ * @template T
+ * @param {Promise<T>} module
+ * @returns {Promise<T>}
+ */
+export const onDemand = (module) =>
+  module.catch(() => {
+    throw new Refusal(0, AWAY);
+  });
+
 /**
  * @param {string} path below the page, which stands where the service does
  * @param {{ method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} [request]
@@ -52,7 +66,7 @@ async function call(path, { method = 'GET', body, headers = {}, signal } = {}) {
     ...(body !== undefined && { body: JSON.stringify(body) }),
     ...(signal && { signal }),
   }).catch(() => {
-    throw new Refusal(0, 'The service does not answer. Is it still running?');
+    throw new Refusal(0, AWAY);
   });
   if (response.status === 204) return null;
   const answer = await response.json().catch(() => null);

@@ -7,13 +7,21 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono, type Context as HonoContext } from 'hono';
-import { CONTRACT_VERSION, MAX_MESSAGE_BYTES, type ModelList, type StageProblem } from '../../src/stage/contract.ts';
+import {
+  CONTRACT_VERSION,
+  MAX_MESSAGE_BYTES,
+  type ModelList,
+  SIZE_HEADER,
+  STEP_HEADER,
+  type StageProblem,
+} from '../../src/stage/contract.ts';
 import { type BodyLimits, createBodies } from './body.ts';
 import { type Log, logToStderr } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import type { Model } from './model.ts';
 import packageJson from './package.json' with { type: 'json' };
 import { createStages, type RunningStage, type StageLimits, type Stages } from './stages.ts';
+import { THUMBNAIL_FORMAT } from './thumbnail.ts';
 import { parseStage, SUPPORTED } from './validate.ts';
 
 export interface StageServerOptions extends StageLimits {
@@ -191,6 +199,20 @@ export function createStageServer({
         Math.min(MAX_RETRY_SECONDS, Math.max(1, Math.ceil(started.retryAfterMs / 1000))),
       );
     return answer(c, stages, started.stage);
+  });
+
+  app.get('/v1/stages/:id/thumbnail', async (c) => {
+    const stage = served?.stages.find(c.req.param('id'));
+    if (!served || !stage) return problem(c, 404, { code: 'unknown_stage', message: 'no such stage', field: 'id' });
+    const thumbnail = await served.stages.thumbnail(stage);
+    if (!thumbnail) return c.body(null, 204);
+    const { bytes, width, height, step } = thumbnail;
+    return c.body(bytes as Uint8Array<ArrayBuffer>, 200, {
+      'content-type': `image/${THUMBNAIL_FORMAT}`,
+      'cache-control': 'no-store',
+      [STEP_HEADER]: String(step),
+      [SIZE_HEADER]: `${width}x${height}`,
+    });
   });
 
   app.delete('/v1/stages/:id', (c) =>

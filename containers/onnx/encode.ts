@@ -4,13 +4,7 @@
  */
 import sharp, { type Sharp } from 'sharp';
 import { type ImageFormat, MAX_PREVIEW_BYTES } from '../../src/stage/contract.ts';
-
-/** RGB bytes [height, width, 3]. */
-export interface Pixels {
-  readonly data: Uint8Array;
-  readonly width: number;
-  readonly height: number;
-}
+import type { Pixels } from './pixels.ts';
 
 const load = ({ data, width, height }: Pixels) => sharp(data, { raw: { width, height, channels: 3 } });
 
@@ -33,11 +27,18 @@ export async function encodeImage(pixels: Pixels, format: ImageFormat, quality: 
 
 const LOWEST_QUALITY = 30;
 
+/** A file, and the size of its picture. */
+export interface SizedFile {
+  readonly bytes: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+}
+
 /**
- * A preview whose longest side is at most `longestSide` (never enlarged) and which is at most `maxBytes` long: where it
+ * A picture whose longest side is at most `longestSide` (never enlarged) and which is at most `maxBytes` long: where it
  * is not, the quality of a lossy format is lowered first, then the side is halved, until it fits.
  */
-export async function encodePreview(
+export async function encodeSmall(
   pixels: Pixels,
   options: {
     readonly format: ImageFormat;
@@ -45,17 +46,17 @@ export async function encodePreview(
     readonly quality: number;
     readonly maxBytes?: number;
   },
-): Promise<Uint8Array> {
+): Promise<SizedFile> {
   const { format, longestSide, quality, maxBytes = MAX_PREVIEW_BYTES } = options;
   const qualities = format === 'png' || quality <= LOWEST_QUALITY ? [quality] : [quality, LOWEST_QUALITY];
   for (let side = longestSide; ; side = Math.ceil(side / 2)) {
     for (const q of qualities) {
-      const bytes = await as(
+      const { data: bytes, info } = await as(
         load(pixels).resize({ width: side, height: side, fit: 'inside', withoutEnlargement: true }),
         format,
         q,
-      ).toBuffer();
-      if (bytes.length <= maxBytes || side === 1) return bytes;
+      ).toBuffer({ resolveWithObject: true });
+      if (bytes.length <= maxBytes || side === 1) return { bytes, width: info.width, height: info.height };
     }
   }
 }

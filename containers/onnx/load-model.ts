@@ -8,8 +8,9 @@ import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { unpackLatents } from '../../src/numerics/tokens.ts';
 import { checkSizes, modelFacts } from '../../src/stage/contract.ts';
+import { fitColours } from './colours.ts';
 import { type EngineOptions, openEngine } from './engine/choose.ts';
-import { type EmojiNames, emojiNames } from './engine/emoji.ts';
+import { type EmojiNames, emojiNames, namesWithin } from './engine/emoji.ts';
 import type { EngineKind, FloatTensor, Graph, Tensor } from './engine/engine.ts';
 import { startTokenizer, type TokenizerThread } from './engine/start-tokenizer.ts';
 import type { Model } from './model.ts';
@@ -164,13 +165,26 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
     const transformer = await openGraph('transformer');
     const decoder = await openGraph('decoder');
     contents.clear(); // the engine has copies
+    const decodeGrid: Model['decode'] = (latents, rows, cols) => decode(decoder, facts, latents, rows, cols);
+    // a decoder that takes no grid but its own sizes shows no thumbnails, and serves all the same
+    const colours = await fitColours(decodeGrid, facts).catch((error: unknown) => {
+      options.log?.(`no thumbnails: ${error instanceof Error ? error.message : error}`);
+      return null;
+    });
     return {
-      facts: { ...facts, digest: sha256(manifestBytes) },
+      colours,
+      facts: {
+        ...facts,
+        // the names of the others lead to nothing that it has learned to draw
+        ...(emoji &&
+          facts.vocabulary && { emoji: facts.emoji ?? namesWithin(emoji, Object.values(facts.vocabulary).flat()) }),
+        digest: sha256(manifestBytes),
+      },
       engine: engine.engineClass,
       isDeterministic: engine.isDeterministic,
       encodeText: (prompt) => encodeText(textEncoder, tokenizerThread, prompt),
       velocity: (input) => velocity(transformer, 4 * facts.channels, input),
-      decode: (latents, rows, cols) => decode(decoder, facts, latents, rows, cols),
+      decode: decodeGrid,
       close,
     };
   } catch (error) {

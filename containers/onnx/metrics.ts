@@ -11,10 +11,14 @@ interface Counts {
   /** image tokens times steps, forecast ones too */
   tokens: number;
   computeMs: number;
+  thumbnails: number;
+  thumbnailMs: number;
 }
 
 export interface Metrics {
   step(model: string, numTokens: number, ms: number): void;
+  /** a thumbnail was made, in so much time */
+  thumbnail(model: string, ms: number): void;
   finished(model: string, outcome: Outcome): void;
   render(gauges: { readonly waiting: number; readonly running: number }): string;
 }
@@ -31,6 +35,8 @@ export function createMetrics(): Metrics {
       steps: 0,
       tokens: 0,
       computeMs: 0,
+      thumbnails: 0,
+      thumbnailMs: 0,
     };
     models.set(model, counts);
     return counts;
@@ -46,6 +52,11 @@ export function createMetrics(): Metrics {
       counts.steps += 1;
       counts.tokens += numTokens;
       counts.computeMs += ms;
+    },
+    thumbnail(model, ms) {
+      const counts = of(model);
+      counts.thumbnails += 1;
+      counts.thumbnailMs += ms;
     },
     finished(model, outcome) {
       of(model).stages[outcome] += 1;
@@ -77,6 +88,18 @@ export function createMetrics(): Metrics {
           'counter',
           'Seconds spent in denoising steps.',
           perModel(({ computeMs }) => computeMs / 1000),
+        ),
+        family(
+          'stage_thumbnails_total',
+          'counter',
+          'Thumbnails made of stages on their way.',
+          perModel(({ thumbnails }) => thumbnails),
+        ),
+        family(
+          'stage_thumbnail_seconds_total',
+          'counter',
+          'Seconds from a request for a thumbnail to its bytes.',
+          perModel(({ thumbnailMs }) => thumbnailMs / 1000),
         ),
         family('stage_queue_length', 'gauge', 'Stages waiting.', [` ${waiting}`]),
         family('stage_running', 'gauge', 'Stages computing.', [` ${running}`]),

@@ -3,6 +3,7 @@
  * `containers/onnx/run-stage.ts` uses it.
  */
 import type { ModelFacts } from '../../src/stage/contract.ts';
+import type { Colours } from './colours.ts';
 
 /** A prompt as the transformer takes it. */
 export interface EncodedText {
@@ -21,6 +22,8 @@ export interface Model {
   readonly engine: string;
   /** whether two engines of that class give the same bytes */
   readonly isDeterministic: boolean;
+  /** what colours its latents have, roughly; null where that could not be found out: it then shows no thumbnails */
+  readonly colours: Colours | null;
   encodeText(prompt: string): Promise<EncodedText>;
   /** velocity [n, D], a new array each time, = noise - clean at `sigma`, for latents [n, D] at position ids [n, 3] */
   velocity(input: {

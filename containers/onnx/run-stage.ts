@@ -20,14 +20,25 @@ import type { Tokens } from '../../src/numerics/tokens.ts';
 import { wholeGrid } from '../../src/numerics/whole-grid.ts';
 import type { StageEvent } from '../../src/stage/contract.ts';
 import type { Tensor } from '../../src/stage/safetensors.ts';
-import { encodeImage, encodePreview, type Pixels } from './encode.ts';
+import { encodeImage, encodeSmall } from './encode.ts';
 import type { Model } from './model.ts';
+import type { Pixels } from './pixels.ts';
 import type { Encoding } from './text-cache.ts';
 import type { Cover, StageJob } from './validate.ts';
 
 export interface StageMessage {
   readonly event: StageEvent;
   readonly tensors: Readonly<Record<string, Tensor>>;
+}
+
+/** What the newest step leaves behind, beside the latents that it has moved. */
+export interface NewestStep {
+  /** its number, from 1 */
+  readonly step: number;
+  /** noise level that it ended at */
+  readonly sigma: number;
+  /** [n, D], never written to again */
+  readonly velocity: Float32Array;
 }
 
 /** The text of a prompt; `accountTag` says for whom, undefined where the request names nobody. */
@@ -57,6 +68,8 @@ export class NotFiniteError extends Error {
  * decode is `image`), and as asked `clean_latents`, `rgb`, `preview`, `image`. With `late_preview` that is not in
  * `done`: it is made and told after it. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
  *
+ * `note` is told of each step in the moment in which the latents have moved, so that both always belong together.
+ *
  * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
  * Throws ModelFailure when the model does, NotFiniteError when it answers NaN or Infinity.
  */
@@ -64,6 +77,7 @@ export async function* runStage(
   job: StageJob,
   encodeText: EncodeText,
   signal: AbortSignal,
+  note: (newest: NewestStep) => void = () => undefined,
 ): AsyncGenerator<StageMessage> {
   const { model, options, latents, imgIds, scale, sigmas, guidance } = job;
   const steps = sigmas.length - 1;
@@ -97,6 +111,7 @@ export async function* runStage(
       // the same anywhere along a step of Euler, forecast or not
       if (wantsClean) clean = cleanEstimate(latents, velocity, next);
     }
+    note({ step, sigma: next, velocity });
     computeMs += answer.ms;
     yield { event: { event: 'step', step, steps, sigma, ms: answer.ms }, tensors: {} };
   }
@@ -193,7 +208,7 @@ async function encodeAsked(
     files.image = asTensor(await encodeImage(enlarge ? atSize(pixels, enlarge) : pixels, format, quality));
   if (preview)
     files.preview = asTensor(
-      await encodePreview(pixels, { format: preview.format, longestSide: preview.longest_side, quality }),
+      (await encodeSmall(pixels, { format: preview.format, longestSide: preview.longest_side, quality })).bytes,
     );
   return files;
 }

@@ -18,8 +18,9 @@ import { encodeMessage } from '../../src/stage/safetensors.ts';
 import type { Log } from './log.ts';
 import type { Metrics, Outcome } from './metrics.ts';
 import type { Model } from './model.ts';
-import { ModelFailure, NotFiniteError, runStage, type StageMessage } from './run-stage.ts';
+import { ModelFailure, type NewestStep, NotFiniteError, runStage, type StageMessage } from './run-stage.ts';
 import { cacheText, type TextCache } from './text-cache.ts';
+import { makeThumbnail, type StageThumbnail } from './thumbnail.ts';
 import type { StageJob } from './validate.ts';
 
 export interface StageLimits {
@@ -53,6 +54,10 @@ export interface RunningStage {
   /** `done` is told */
   hasResult: boolean;
   stepsDone: number;
+  /** null before the first and once the stage has ended */
+  newest: NewestStep | null;
+  /** the last one that was asked for */
+  thumbnail: { readonly step: number; readonly made: Promise<StageThumbnail> } | null;
   orphanTimer: NodeJS.Timeout | undefined;
   aliveTimer: NodeJS.Timeout | undefined;
   readonly since: number;
@@ -87,6 +92,11 @@ export interface Stages {
   ): { readonly ok: true; readonly stage: RunningStage } | { readonly ok: false; readonly retryAfterMs: number };
   /** Writes all that the stage said so far, then what it says, and ends. A reader that goes stops nothing by itself. */
   follow(stage: RunningStage, answer: Writable): void;
+  /**
+   * What the stage looks like after its newest step, made for whoever asks first; null where there is nothing to see:
+   * no step is done, it has ended, or its tokens make no picture. It holds up no step but for the moment of reading.
+   */
+  thumbnail(stage: RunningStage): Promise<StageThumbnail> | null;
   /**
    * Stops or forgets it, and the encoded prompt that it used; false when nobody knows it. The prompt of a stage whose
    * result is gone is forgotten too.
@@ -189,7 +199,10 @@ export function createStages(
     try {
       const encodeText = (prompt: string, accountTag: string | undefined) =>
         runner.texts.encode(prompt, { accountTag, stageId: stage.id });
-      for await (const message of runStage(stage.job, encodeText, stage.stop.signal)) {
+      const note = (newest: NewestStep): void => {
+        if (!stage.isEnded) stage.newest = newest;
+      };
+      for await (const message of runStage(stage.job, encodeText, stage.stop.signal, note)) {
         if (message.event.event === 'step') {
           const { ms } = message.event;
           metrics.step(facts.id, numTokens, ms);
@@ -232,6 +245,8 @@ export function createStages(
   function end(stage: RunningStage, came: Outcome, error?: unknown): void {
     const outcome = stage.hasResult && came !== 'cancelled' ? 'done' : came;
     stage.isEnded = true;
+    stage.newest = null;
+    stage.thumbnail = null;
     leaveLine(stage);
     clearTimeout(stage.orphanTimer);
     wake(stage);
@@ -321,6 +336,8 @@ export function createStages(
         isEnded: false,
         hasResult: false,
         stepsDone: 0,
+        newest: null,
+        thumbnail: null,
         orphanTimer: undefined,
         aliveTimer: undefined,
         since: performance.now(),
@@ -352,6 +369,19 @@ export function createStages(
       answer.on('drain', more).on('close', part).on('error', part);
       if (answer.destroyed) part();
       else more();
+    },
+
+    thumbnail(stage) {
+      const { newest, job } = stage;
+      const { colours, facts } = job.model;
+      if (!newest || !colours) return null;
+      if (stage.thumbnail?.step === newest.step) return stage.thumbnail.made;
+      const begin = performance.now();
+      const made = makeThumbnail(job, colours, newest);
+      if (!made) return null;
+      stage.thumbnail = { step: newest.step, made };
+      void made.then(() => metrics.thumbnail(facts.id, performance.now() - begin)).catch(() => undefined);
+      return made;
     },
 
     cancel(id) {

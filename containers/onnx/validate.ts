@@ -9,6 +9,7 @@ import { describeSizes, makesSize } from '../../src/numerics/grid.ts';
 import {
   FEATURES,
   type Feature,
+  type ModelFacts,
   parseMetadata,
   REQUEST_TEXTS,
   type StageOptions,
@@ -295,11 +296,9 @@ function checkSigmas(sigmas: Float32Array): Refusal | null {
 }
 
 /** How the tokens lie on the full grid, for stages that are decoded: every cell under exactly one token. */
-function findCover(
-  { decode, width, height }: StageOptions,
-  { imgIds, scale, sigmas }: StageTensors,
-  { facts }: Model,
-): Parsed<Cover | null> {
+function findCover(options: StageOptions, tensors: StageTensors, { facts }: Model): Parsed<Cover | null> {
+  const { decode } = options;
+  const { scale, sigmas } = tensors;
   if (decode === 'none') return { ok: true, value: null };
   if (decode === 'image') {
     const end = sigmas[sigmas.length - 1];
@@ -314,6 +313,15 @@ function findCover(
         `decode image with scale[${low}] 2, expected every token at full resolution`,
       );
   }
+  return coverOf(options, tensors, facts);
+}
+
+/** How the tokens lie on the full grid; a refusal where they do not cover each cell exactly once. */
+export function coverOf(
+  { decode, width, height }: Pick<StageOptions, 'decode' | 'width' | 'height'>,
+  { imgIds, scale }: Pick<StageTensors, 'imgIds' | 'scale'>,
+  facts: Pick<ModelFacts, 'token_pixels'>,
+): Parsed<Cover> {
   // a mixed stage whose tokens are all upsampled still has the small grid's ids, halves among them; ids of whole
   // numbers alone are the full grid's
   const unit = scale.includes(2) || !imgIds.every(Number.isInteger) ? 2 : 1;

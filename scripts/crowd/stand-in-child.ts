@@ -56,7 +56,8 @@ async function take(request: Request, env: HttpBindings): Promise<Response> {
     sums.modelsAsked += 1;
     return asVersion(await server.app.fetch(request, env));
   }
-  if (id === null) return server.app.fetch(request, env);
+  // a look at a stage is no request for one, and no server of an older contract is asked for it
+  if (id === null || request.method === 'GET') return server.app.fetch(request, env);
   const stage = stageOf(id);
   if (request.method === 'DELETE') {
     sums.deletes += 1;
@@ -90,6 +91,7 @@ const laterFeatures = (): readonly string[] => [
   ...(options.contract < 3 ? ['cache.taylor_blocks'] : []),
   ...(options.contract < 4 ? ['late_preview'] : []),
   ...(options.contract < 5 ? ['enlarge'] : []),
+  ...(options.contract < 6 ? ['thumbnail'] : []),
 ];
 
 /** A stage as a server of this version takes it: one of an older contract refuses what came later. */

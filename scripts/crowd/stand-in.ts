@@ -17,7 +17,7 @@ export interface StandInOptions {
   /** how long a stage goes on with nobody reading */
   readonly orphanMs?: number;
   /** the version of the contract that it speaks */
-  readonly contract?: 2 | 3 | 4 | 5;
+  readonly contract?: 2 | 3 | 4 | 5 | 6;
 }
 
 /** One stage as its server saw it. */

@@ -2,6 +2,7 @@
  * A model in closed form, small and exact, for everything about a stage server that is not the model: v = tanh(x) *
  * (0.5 + sigma), pictures straight from the latents.
  */
+import type { Colours } from '../../containers/onnx/colours.ts';
 import type { Model } from '../../containers/onnx/model.ts';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
@@ -54,6 +55,13 @@ export interface Calls {
 /** Awaited at each call, so a test can hold, slow or break the model there. */
 export type Before = (call: 'encodeText' | 'velocity' | 'decode') => Promise<void> | void;
 
+/** What `decode` does, as a map: channel c of the first three is the colour c, and zeros are grey. */
+function closedFormColours(channels: number): Colours {
+  const weights = new Float64Array((channels + 1) * 3);
+  for (let c = 0; c < 3; c++) weights[3 * c + c] = 60;
+  return { channels, side: 1, weights: weights.fill(127.5, 3 * channels) };
+}
+
 /** The model and what was asked of it. */
 export function closedFormModel({ facts = {}, before }: { facts?: Partial<ModelFacts>; before?: Before } = {}): {
   model: Model;
@@ -70,6 +78,7 @@ export function closedFormModel({ facts = {}, before }: { facts?: Partial<ModelF
     facts: allFacts,
     engine: 'closed-form/1 cpu',
     isDeterministic: true,
+    colours: closedFormColours(allFacts.channels),
     async encodeText(prompt) {
       await called('encodeText');
       const words = prompt.toLowerCase().split(/\s+/).filter(Boolean);

@@ -71,14 +71,15 @@ export interface EventReader {
 export async function openEvents(
   env: Env,
   id: string,
-  { owner, after, staysOn }: { readonly owner: string | null; readonly after: number; readonly staysOn: boolean },
+  { staysOn, ...wanted }: Omit<Wish, 'mode'> & { readonly staysOn: boolean },
 ): Promise<{ readonly kind: 'open'; readonly reader: EventReader } | Exclude<Opened, { kind: 'open' | 'ended' }>> {
-  const first = await openSocket(env, id, { owner, mode: 'events', after });
+  const wish = { ...wanted, mode: 'events' } as const;
+  const first = await openSocket(env, id, wish);
   if (first.kind === 'ended') throw new Error('the object ended what was to be watched');
   if (first.kind !== 'open') return first;
   const reopening = makeReopening(env, id);
   let { socket } = first;
-  let seen = after;
+  let seen = wish.after;
   let isClosed = false;
   let untaken = 0;
   let parts: Uint8Array[] = [];
@@ -119,7 +120,7 @@ export async function openEvents(
             if (message.code === ERASED) return { kind: 'erased' };
             if (message.code === CUT && !staysOn) return { kind: 'cut' };
             parts = [];
-            const again = await reopening.reopen({ owner, mode: 'events', after: seen });
+            const again = await reopening.reopen({ ...wish, after: seen });
             if (again.kind === 'none') return { kind: 'erased' };
             if (again.kind === 'crowded') throw crowded(id);
             if (again.kind !== 'open') return { kind: 'over' };
@@ -147,7 +148,7 @@ export async function streamJob(
   id: string,
   { owner, after, signal }: { readonly owner: string | null; readonly after: number; readonly signal: AbortSignal },
 ): Promise<ReadableStream<Uint8Array> | 'over' | 'ahead' | null> {
-  const opened = await openEvents(env, id, { owner, after, staysOn: false });
+  const opened = await openEvents(env, id, { owner, after, thumbnails: true, staysOn: false });
   switch (opened.kind) {
     case 'none':
       return null;
@@ -187,9 +188,10 @@ export async function* followJob(
   id: string,
   after = 0,
 ): AsyncGenerator<FollowedEvent | null> {
-  let opened = await openEvents(env, id, { owner: account, after, staysOn: true });
+  const wanted = { owner: account, thumbnails: false, staysOn: true };
+  let opened = await openEvents(env, id, { ...wanted, after });
   // nobody was told of an event that has not come: from the first
-  if (opened.kind === 'ahead') opened = await openEvents(env, id, { owner: account, after: 0, staysOn: true });
+  if (opened.kind === 'ahead') opened = await openEvents(env, id, { ...wanted, after: 0 });
   if (opened.kind === 'over' && after > 0) return;
   if (opened.kind === 'crowded') throw crowded(id);
   if (opened.kind !== 'open') throw erased(id);
@@ -228,7 +230,7 @@ export async function waitForJob(
 ): Promise<JobView | null> {
   const until = Date.now() + ms;
   const view = () => callJob(env, id, (stub) => stub.view(account));
-  const wish = { owner: account, mode: 'end', after: 0 } as const;
+  const wish = { owner: account, mode: 'end', after: 0, thumbnails: false } as const;
   if (ms <= 0) return view();
   const reopening = makeReopening(env, id);
   for (let opened = await openSocket(env, id, wish); ; opened = await reopening.reopen(wish, until - Date.now())) {

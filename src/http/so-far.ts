@@ -36,7 +36,7 @@ export function seen(so: SoFar, event: SeenEvent): SoFar {
 /** How far a job of the account is; nothing where it cannot be watched now. */
 export async function lookAt(env: Env, account: string, id: string): Promise<SoFar> {
   let so: SoFar = { stage: null, step: 0, picture: null };
-  const opened = await openEvents(env, id, { owner: account, after: 0, staysOn: false });
+  const opened = await openEvents(env, id, { owner: account, after: 0, thumbnails: false, staysOn: false });
   if (opened.kind !== 'open') return so;
   const { reader } = opened;
   try {

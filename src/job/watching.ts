@@ -43,12 +43,15 @@ export interface Wish {
   readonly mode: 'events' | 'end';
   /** number of the last event that was seen; 0 for all */
   readonly after: number;
+  /** whether thumbnails are wanted; an object of an earlier version has none, and a Worker of one wants none */
+  readonly thumbnails: boolean;
 }
 
 /** The request that opens a WebSocket for a wish. */
-export function watchRequest({ owner, mode, after }: Wish): Request {
+export function watchRequest({ owner, mode, after, thumbnails }: Wish): Request {
   const query = new URLSearchParams({ version: String(WATCHING), mode, after: String(after) });
   if (owner !== null) query.set('owner', owner);
+  if (thumbnails) query.set('thumbnails', '1');
   return new Request(`https://job/watch?${query}`, { headers: { upgrade: 'websocket' } });
 }
 
@@ -58,12 +61,14 @@ export function wishIn(request: Request): Wish | null {
   const [mode, after] = [query.get('mode'), Number(query.get('after'))];
   if (query.get('version') !== String(WATCHING) || request.headers.get('upgrade') !== 'websocket') return null;
   if ((mode !== 'events' && mode !== 'end') || !Number.isSafeInteger(after) || after < 0) return null;
-  return { owner: query.get('owner'), mode, after };
+  return { owner: query.get('owner'), mode, after, thumbnails: query.get('thumbnails') === '1' };
 }
 
 /** Where a watcher stands, as its socket carries it through the object's sleep. */
 export interface Place {
   readonly mode: Wish['mode'];
+  /** absent in a socket that an earlier version opened: it wants none */
+  readonly thumbnails?: boolean;
   /** number of the last event that was sent whole, and bytes of the next one that were sent */
   readonly after: number;
   readonly offset: number;
@@ -78,8 +83,9 @@ export interface Place {
 }
 
 /** Where a watcher begins. */
-export const placeAt = ({ mode, after }: Wish, now: number): Place => ({
+export const placeAt = ({ mode, after, thumbnails }: Wish, now: number): Place => ({
   mode,
+  thumbnails,
   after,
   offset: 0,
   isBehind: false,

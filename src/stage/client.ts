@@ -24,6 +24,7 @@ import {
 import { readAtMost } from './read-at-most.ts';
 import { DIRECT, leadTo, type Route, workerIn } from './route.ts';
 import { encodeMessage, type Message, readMessages, SafetensorsError, type TensorData } from './safetensors.ts';
+import { readThumbnail, type StageThumbnail } from './thumbnail.ts';
 import { within } from './time-limit.ts';
 
 export type StageFailure =
@@ -104,11 +105,19 @@ export interface StageServer {
    * `worker` is the one behind a gateway that has the stage, where one was named; no other is asked then.
    */
   cancel(id: string, worker?: string | null): Promise<boolean>;
+  /**
+   * A small picture of a stage on its way; null where there is none to see, and where anything goes wrong: nobody waits
+   * for it. Only a server that has the feature `thumbnail` is to be asked. Behind a gateway that names its workers
+   * nobody is asked without `worker`, lest another one is started for it.
+   */
+  thumbnail(id: string, worker: string | null): Promise<StageThumbnail | null>;
   /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else or too much. */
   models(): Promise<ModelList>;
 }
 
 const CANCEL_TIMEOUT_MS = 10_000;
+/** A stage on one thread answers between two steps, so longer than a step of all but the slowest. */
+const THUMBNAIL_TIMEOUT_MS = 3_000;
 const MODELS_TIMEOUT_MS = 5_000;
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 /**
@@ -183,6 +192,15 @@ export function connectStageServer({
         return response.status === 204;
       };
       return limited(CANCEL_TIMEOUT_MS, isHeard).catch(() => false);
+    },
+
+    async thumbnail(id, worker) {
+      if (affinity?.by === 'worker' && worker === null) return null;
+      const headers = { ...authorized, ...leadTo(affinity, id, { worker, how: 'only' }) };
+      const look = async (signal: AbortSignal): Promise<StageThumbnail | null> =>
+        readThumbnail(await ask(`v1/stages/${id}/thumbnail`, { headers, signal }), signal);
+      // an unreachable server, a slow or a broken answer: the next step has another
+      return limited(THUMBNAIL_TIMEOUT_MS, look).catch(() => null);
     },
 
     models: () =>

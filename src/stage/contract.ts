@@ -14,7 +14,7 @@ import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
  * version 1. Everything that came after version 1 is optional for both sides: a server names the features it
  * supports, and it is sent nothing else.
  */
-export const CONTRACT_VERSION = 5;
+export const CONTRACT_VERSION = 6;
 
 /** Features that came after version 1, by the names under which a server states them. */
 export const FEATURES = [
@@ -25,6 +25,7 @@ export const FEATURES = [
   'cache.taylor_blocks',
   'late_preview',
   'enlarge',
+  'thumbnail',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
@@ -42,6 +43,9 @@ const MAX_SCRIPTS = 64;
 /** Most words of each kind in a vocabulary, and the longest, characters. */
 const MAX_WORDS = 2048;
 const MAX_WORD = 100;
+/** Most emoji that a model states names of, and the longest sequence, characters. */
+const MAX_EMOJI = 2048;
+const MAX_SEQUENCE = 64;
 const MAX_EXAMPLES = 16;
 const MAX_EXAMPLE = 500;
 const MAX_WARNINGS = 64;
@@ -138,6 +142,11 @@ const words = z.array(line(MAX_WORD)).max(MAX_WORDS).refine(areDifferent, 'words
 /** Words that a model has learned, by what they say; a list is empty where it has no such words. */
 const vocabulary = z.object({ objects: words, colours: words, backgrounds: words, counts: words });
 
+/** Emoji and what they are read as: without skin tones, and without U+FE0F unless it is no emoji without. */
+const emoji = z
+  .record(z.string().min(1).max(MAX_SEQUENCE), line(MAX_WORD))
+  .refine((names) => Object.keys(names).length <= MAX_EMOJI, `must have at most ${MAX_EMOJI} emoji`);
+
 /**
  * What a stage server says of one model at `GET /v1/models`. Everything the plan needs, so the Worker knows no model by
  * name. The rule `checkSizes` belongs to it.
@@ -214,6 +223,8 @@ export const modelFacts = z.object({
     .default(null),
   /** what it can draw, for those who write prompts; a model that reads any text states none */
   vocabulary: vocabulary.optional(),
+  /** what it reads emoji as, of those whose names are made of words of its vocabulary */
+  emoji: emoji.optional(),
   /** prompts to begin with, that it follows well */
   examples: z.array(line(MAX_EXAMPLE)).min(1).max(MAX_EXAMPLES).refine(areDifferent, 'prompts must differ').optional(),
   /** with guidance `cfg` both evaluations of a step and both texts are counted */
@@ -292,6 +303,13 @@ export type ImageFormat = z.infer<typeof imageFormat>;
  * PNG whatever they show, so no picture of a job has to shrink.
  */
 export const MAX_PREVIEW_BYTES = 800 * 1024;
+/** Longest side of a thumbnail of a stage that runs, pixels, and the largest file that it may be. */
+export const THUMBNAIL_SIDE = 96;
+export const MAX_THUMBNAIL_BYTES = 4096;
+/** Headers of a thumbnail: the step that it shows, from 1, and its size as `96x64`. */
+export const STEP_HEADER = 'x-stage-step';
+export const SIZE_HEADER = 'x-stage-size';
+
 /**
  * Largest stage request or response message, bytes: 4096 tokens of 64 values and a 4-megapixel image fit several times.
  */

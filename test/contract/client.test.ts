@@ -58,7 +58,8 @@ function flood(status: number) {
   const seen = { bytes: 0, isCut: false };
   const answer = (_: IncomingMessage, response: ServerResponse) => {
     const chunk = Buffer.alloc(64 * 1024, '<p>');
-    response.writeHead(status, { 'content-type': 'text/html' });
+    if (!response.hasHeader('content-type')) response.setHeader('content-type', 'text/html');
+    response.writeHead(status);
     response.on('close', () => {
       seen.isCut = true;
     });
@@ -643,6 +644,79 @@ describe('asked to stop a stage', () => {
   });
 });
 
+describe('a thumbnail', () => {
+  const webp = Uint8Array.from(Buffer.from('RIFF\x08\0\0\0WEBPVP8 ', 'latin1'));
+  const HEADERS = { 'content-type': 'image/webp', 'x-stage-step': '7', 'x-stage-size': '96x64' };
+
+  test('is read with its step and its size, with the token', async () => {
+    const seen: unknown[] = [];
+    const server = await connectTo(({ method, url, headers }, response) => {
+      seen.push(method, url, headers.authorization);
+      response.writeHead(200, HEADERS).end(webp);
+    });
+    expect(await server.thumbnail('job.1.0', null)).toEqual({
+      ...{ step: 7, format: 'webp', width: 96, height: 64 },
+      bytes: webp,
+    });
+    expect(seen).toEqual(['GET', '/v1/stages/job.1.0/thumbnail', 'Bearer secret']);
+  });
+
+  test.each<[string, number, string | Uint8Array, Record<string, string>]>([
+    ['nothing to see yet', 204, '', {}],
+    ['no such stage', 404, problem({ code: 'unknown_stage' }), {}],
+    ['a server that fails', 500, 'oops', {}],
+    ['a page of HTML', 200, '<html></html>', { 'content-type': 'text/html' }],
+    ['a page that calls itself a picture', 200, '<html></html>', HEADERS],
+    ['a picture of another kind than it says', 200, webp, { ...HEADERS, 'content-type': 'image/png' }],
+    ['a picture of a kind nobody shows', 200, '<svg/>', { ...HEADERS, 'content-type': 'image/svg+xml' }],
+    ['an empty picture', 200, '', HEADERS],
+    ['one byte too many', 200, Buffer.concat([webp, Buffer.alloc(4097 - webp.length)]), HEADERS],
+    ['no step', 200, webp, { 'content-type': 'image/webp', 'x-stage-size': '96x64' }],
+    ['a step that is none', 200, webp, { ...HEADERS, 'x-stage-step': '-1' }],
+    ['no size', 200, webp, { 'content-type': 'image/webp', 'x-stage-step': '7' }],
+    ['too many pixels', 200, webp, { ...HEADERS, 'x-stage-size': '97x64' }],
+    ['a redirect', 302, '', { location: 'http://elsewhere.test/' }],
+  ])('is none of %s', async (_, status, body, headers) => {
+    const server = await connectTo(says(status, body, headers));
+    expect(await server.thumbnail('job.1.0', null)).toBeNull();
+  });
+
+  test('of exactly the limit is taken', async () => {
+    const server = await connectTo(says(200, Buffer.concat([webp, Buffer.alloc(4096 - webp.length)]), HEADERS));
+    expect((await server.thumbnail('job.1.0', null))?.bytes.length).toBe(4096);
+  });
+
+  test('that never ends is none, and the rest is not read', async () => {
+    const { seen, answer } = flood(200);
+    const server = await connectTo((request, response) => {
+      for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
+      answer(request, response);
+    });
+    expect(await server.thumbnail('job.1.0', null)).toBeNull();
+    await expect.poll(() => seen.isCut).toBe(true);
+    expect(seen.bytes).toBeLessThan(8 * 1024 * 1024);
+  });
+
+  test('of a server that is gone is none', async () => {
+    const server = await connectTo(({ socket }) => void socket.destroy());
+    expect(await server.thumbnail('job.1.0', null)).toBeNull();
+  });
+
+  test('is asked of the worker that has the stage, and of nobody where that is not known', async () => {
+    const seen: unknown[] = [];
+    const server = await connectTo(
+      ({ headers }, response) => {
+        seen.push(headers['x-runpod-worker-id']);
+        response.writeHead(204).end();
+      },
+      { tokenHeader: 'X-Stage-Token', headers: {}, affinity: { header: 'X-Runpod-Worker-Id', by: 'worker' } },
+    );
+    await server.thumbnail('job.1.0', null);
+    await server.thumbnail('job.1.0', 'w1');
+    expect(seen).toEqual(['strict w1']);
+  });
+});
+
 describe('behind a gateway', () => {
   const route = (affinity: Route['affinity'] = null): Route => ({
     tokenHeader: 'X-Stage-Token',
@@ -738,9 +812,9 @@ test('a way that heeds no signal is not waited for longer than its limit', async
       url: 'http://a.test',
       token: 't',
     });
-    const asked = Promise.all([server.models().catch(String), server.cancel('id')]);
+    const asked = Promise.all([server.models().catch(String), server.cancel('id'), server.thumbnail('id', null)]);
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(await asked).toEqual(['TookTooLong: the stage server took longer than 5 s', false]);
+    expect(await asked).toEqual(['TookTooLong: the stage server took longer than 5 s', false, null]);
   } finally {
     vi.useRealTimers();
   }

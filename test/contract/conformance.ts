@@ -15,11 +15,13 @@ import { CACHE_KINDS, type CacheKind } from '../../src/numerics/taylor.ts';
 import {
   MAX_MESSAGE_BYTES,
   MAX_PREVIEW_BYTES,
+  MAX_THUMBNAIL_BYTES,
   type ModelFacts,
   type ModelList,
   modelList,
   type ServedFacts,
   stageProblem,
+  THUMBNAIL_SIDE,
 } from '../../src/stage/contract.ts';
 import type { Tensor } from '../../src/stage/safetensors.ts';
 import {
@@ -1112,6 +1114,88 @@ export function conformance(title: string, start: () => Promise<Started>): void 
         const body = stageBody(facts, { options: { ...late, late_preview: 1 } });
         const refusal = { status: 400, code: 'bad_metadata', field: 'late_preview' };
         await expectRefusal(await put(server, freshId(), body), refusal);
+      });
+    });
+
+    describe('shows a stage on its way, where it states the feature thumbnail', () => {
+      const needsFeature = (skip: () => never) => list.contract.features.includes('thumbnail') || skip();
+      const look = (id: string) => call(server, 'GET', `v1/stages/${id}/thumbnail`);
+      /** The first one after a step; throws when the stage ends without. */
+      const lookPast = async (id: string, step = 0) => {
+        for (;;) {
+          const response = await look(id);
+          const bytes = new Uint8Array(await response.arrayBuffer());
+          const { headers, status } = response;
+          if (status === 200 && Number(headers.get('x-stage-step')) > step) return { headers, bytes };
+          if (status !== 200 && status !== 204) throw new Error(`a thumbnail that is status ${status}`);
+          if (status === 204 && step > 0) throw new Error('the stage ended without another thumbnail');
+        }
+      };
+      const stop = (id: string) => call(server, 'DELETE', `v1/stages/${id}`);
+
+      test.for(['low', 'mixed', 'all-upsampled', 'full'] as const)(
+        'of %s tokens, small, with its step and its size, newer each time',
+        async (layout, { skip }) => {
+          needsFeature(skip);
+          const id = freshId();
+          const reader = messages(await put(server, id, stageBody(facts, { layout, sigmas: long })));
+          await readUntil(reader, 'step');
+          const { headers, bytes } = await lookPast(id);
+          const step = Number(headers.get('x-stage-step'));
+          expect(step).toBeLessThan(long.length);
+          expect(bytes.length).toBeLessThanOrEqual(MAX_THUMBNAIL_BYTES);
+          const { width, height, format } = await sharp(bytes).metadata();
+          expect(headers.get('content-type')).toBe(`image/${format}`);
+          expect(headers.get('x-stage-size')).toBe(`${width}x${height}`);
+          expect(Math.max(width, height)).toBeLessThanOrEqual(THUMBNAIL_SIDE);
+          const size = smallest(facts);
+          expect(Math.abs(width / height / (size.width / size.height) - 1)).toBeLessThan(0.1);
+          const later = await lookPast(id, step);
+          expect(Number(later.headers.get('x-stage-step'))).toBeGreaterThan(step);
+          await stop(id);
+          await reader.return(undefined);
+        },
+      );
+
+      test('and however often it is asked, the result is the same, and so is every step', async ({ skip }) => {
+        needsFeature(skip);
+        const alone = await run({ sigmas: long });
+        const id = freshId();
+        const running = put(server, id, stageBody(facts, { sigmas: long })).then(finish);
+        let isOver = false;
+        const over = running.finally(() => {
+          isOver = true;
+        });
+        while (!isOver) await (await look(id)).arrayBuffer();
+        const watched = await over;
+        expectSameTensors(watched.tensors, alone.tensors, isExact());
+        expect(watched.done.steps_done).toBe(long.length - 1);
+      });
+
+      test('but nothing of one that waits, or has ended', async ({ skip }) => {
+        needsFeature(skip);
+        const [first, second] = [freshId(), freshId()];
+        const running = messages(await put(server, first, stageBody(facts, { sigmas: long })));
+        await readUntil(running, 'step');
+        const waiting = messages(await put(server, second, stageBody(facts)));
+        const { value } = await waiting.next();
+        // a server may compute several at once
+        if (value?.event.event === 'queued') expect((await look(second)).status).toBe(204);
+        await stop(first);
+        await readUntil(waiting, 'done');
+        await waiting.next();
+        expect((await look(second)).status).toBe(204);
+        await stop(second);
+        for (const id of [first, second])
+          await expectRefusal(await look(id), { status: 404, code: 'unknown_stage', field: 'id' });
+        await running.return(undefined);
+      });
+
+      test('to who has the token', async ({ skip }) => {
+        needsFeature(skip);
+        const refused = await call(server, 'GET', 'v1/stages/x/thumbnail', { token: null });
+        await expectRefusal(refused, { status: 401, code: 'unauthorized' });
+        await expectRefusal(await look(freshId()), { status: 404, code: 'unknown_stage', field: 'id' });
       });
     });
 

@@ -155,15 +155,18 @@ describe('the presets of a model’s own', () => {
 
 describe('the vocabulary and the examples of a model', () => {
   const vocabulary = { objects: ['fox', 'ice cream'], colours: ['red'], backgrounds: [], counts: ['two'] };
+  const emoji = { '🦊': 'fox', '☂️': 'red umbrella' };
   const examples = ['a red fox', 'two ice creams'];
   const faultIn = (changes: object) => faultOf(list({ vocabulary: { ...vocabulary, ...changes }, examples }));
 
   test('come as they are stated, or not at all', () => {
-    const [stated] = modelList.parse(list({ vocabulary, examples })).models;
+    const [stated] = modelList.parse(list({ vocabulary, emoji, examples })).models;
     expect(stated?.vocabulary).toEqual(vocabulary);
+    expect(stated?.emoji).toEqual(emoji);
     expect(stated?.examples).toEqual(examples);
     const [silent] = modelList.parse(list({})).models;
     expect(silent).not.toHaveProperty('vocabulary');
+    expect(silent).not.toHaveProperty('emoji');
     expect(silent).not.toHaveProperty('examples');
   });
 
@@ -191,7 +194,17 @@ describe('the vocabulary and the examples of a model', () => {
     expect(faultOf(list({ examples }))).toBe(`models.0.${field}: ${rule}`);
   });
 
+  const emojiOf = (length: number) => Object.fromEntries(numbered(length).map((word) => [word, 'fox']));
+  test.each([
+    ['emoji', emojiOf(2049), 'must have at most 2048 emoji'],
+    ['emoji.🦊', { '🦊': 'fox\n' }, ONE_LINE],
+    ['emoji.🦊', { '🦊': 'x'.repeat(101) }, 'Too big: expected string to have <=100 characters'],
+  ])('%s has bounds', (field, emoji, rule) => {
+    expect(faultOf(list({ emoji }))).toBe(`models.0.${field}: ${rule}`);
+  });
+
   test('at their bounds are taken', () => {
+    expect(faultOf(list({ emoji: emojiOf(2048) }))).toBe(undefined);
     expect(faultIn({ objects: numbered(2048), colours: ['x'.repeat(100)] })).toBe(undefined);
     expect(faultOf(list({ examples: [...numbered(15), 'x'.repeat(500)] }))).toBe(undefined);
   });

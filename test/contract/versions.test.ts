@@ -90,6 +90,7 @@ describe('version 2', () => {
       'cache.taylor_velocity',
       'late_preview',
       'enlarge',
+      'thumbnail',
     ]);
   });
 

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { emojiNames, makeReadEmoji } from '../../containers/onnx/engine/emoji.ts';
+import { emojiNames, makeReadEmoji, namesWithin } from '../../containers/onnx/engine/emoji.ts';
 import { makeTokenize } from '../../containers/onnx/engine/tokenize.ts';
 
 const MODELS = new URL('../../models', import.meta.url).pathname;
@@ -91,6 +91,15 @@ describe('the names of the embedded model', () => {
   it('are words it has learned for what it draws', () => {
     for (const emoji of ['🍎', '🐶', '🦊', '🐻', '🚗', '✈️', '☂️', '❤️', '🐈', '💙', '🍏', '🚌', '⛄', '3️⃣'])
       expect(tokenize(`${emoji} on blue`).warnings).toEqual([]);
+  });
+});
+
+describe('names within a vocabulary', () => {
+  it('are those made of its words alone, from whichever phrases', () => {
+    const names = { '🍎': 'apple', '🍏': 'Green apple', '🍦': 'soft ice cream', '🍨': 'ice cream', '#⃣': '#' };
+    const within = namesWithin(names, ['apple', 'ice cream', 'green']);
+    expect(within).toEqual({ '🍎': 'apple', '🍏': 'Green apple', '🍨': 'ice cream' });
+    expect(namesWithin(names, [])).toEqual({});
   });
 });
 

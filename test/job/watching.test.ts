@@ -25,12 +25,15 @@ import {
   wishIn,
 } from '../../src/job/watching.ts';
 
-const WISH = { owner: 'acct_d734d55a3ba53202', mode: 'events', after: 7 } as const;
+const WISH = { owner: 'acct_d734d55a3ba53202', mode: 'events', after: 7, thumbnails: true } as const;
 
 describe('a wish', () => {
-  test.each([WISH, { owner: null, mode: 'end', after: 0 } as const])('is read as it was made: %o', (wish) => {
-    expect(wishIn(watchRequest(wish))).toEqual(wish);
-  });
+  test.each([WISH, { owner: null, mode: 'end', after: 0, thumbnails: false } as const])(
+    'is read as it was made: %o',
+    (wish) => {
+      expect(wishIn(watchRequest(wish))).toEqual(wish);
+    },
+  );
 
   test.each([
     ['of another version', 'version=2&mode=events&after=0'],
@@ -38,6 +41,13 @@ describe('a wish', () => {
     ['from a place that is none', 'version=1&mode=events&after=-1'],
   ])('%s is not understood', (_, query) => {
     expect(wishIn(new Request(`https://job/watch?${query}`, { headers: { upgrade: 'websocket' } }))).toBeNull();
+  });
+
+  test('of a Worker that knows no thumbnails wants none', () => {
+    const request = new Request('https://job/watch?version=1&mode=events&after=7', {
+      headers: { upgrade: 'websocket' },
+    });
+    expect(wishIn(request)).toEqual({ owner: null, mode: 'events', after: 7, thumbnails: false });
   });
 
   test('without an upgrade is not understood', () => {

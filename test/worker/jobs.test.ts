@@ -341,9 +341,9 @@ describe('the doors', () => {
 
   test('a model is listed with the words it has learned and prompts to begin with', async () => {
     const list = await (await call('/v1/models')).json<{
-      data: { vocabulary: Record<string, string[]>; examples: string[] }[];
+      data: { vocabulary: Record<string, string[]>; emoji: Record<string, string>; examples: string[] }[];
     }>();
-    const { vocabulary, examples } = list.data[0]!;
+    const { vocabulary, emoji, examples } = list.data[0]!;
     expect(Object.entries(vocabulary).map(([kind, words]) => [kind, words.length])).toEqual([
       ['objects', 64],
       ['colours', 7],
@@ -352,6 +352,8 @@ describe('the doors', () => {
     ]);
     expect(vocabulary.counts).toEqual(['two', 'three', 'four']);
     expect(vocabulary.objects).toContain('ice cream');
+    expect(emoji).toMatchObject({ '🍎': 'apple', '🍏': 'green apple', '🐈‍⬛': 'black cat' });
+    expect(emoji).not.toHaveProperty('🦓');
     expect(examples).toHaveLength(8);
     expect(examples).toContain('two lemons on a green background');
   });

@@ -145,7 +145,7 @@ describe('many watchers of one job', () => {
     const { id } = await createJob(LONG);
     const sockets = await Promise.all(
       Array.from({ length: MAX_WATCHERS }, () =>
-        stubOf(id).fetch(watchRequest({ owner: null, mode: 'events', after: 0 })),
+        stubOf(id).fetch(watchRequest({ owner: null, mode: 'events', after: 0, thumbnails: false })),
       ),
     );
     expect(new Set(sockets.map(({ status }) => status))).toEqual(new Set([101]));
@@ -305,7 +305,7 @@ describe('an object that hibernates', () => {
 
   test('answers for its life while it sleeps', async () => {
     const id = await waitingJob();
-    const wish = { owner: null, mode: 'end', after: 0 } as const;
+    const wish = { owner: null, mode: 'end', after: 0, thumbnails: false } as const;
     const socket = (await stubOf(id).fetch(watchRequest(wish))).webSocket as WebSocket;
     const answered = new Promise((resolve) =>
       socket.addEventListener('message', ({ data }) => data === PONG && resolve(data)),

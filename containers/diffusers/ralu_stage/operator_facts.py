@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from ralu_stage.contract.facts import Preset, Size, SizeRule, Text, Vocabulary
+from ralu_stage.contract.facts import EmojiNames, Preset, Size, SizeRule, Text, Vocabulary
 from ralu_stage.contract.fields import Fields, Name, Positive
 from ralu_stage.source import LoadError, Source, read_json
 
@@ -38,6 +38,7 @@ class OperatorFacts(Fields):
     presets: Annotated[list[Preset], Field(max_length=32)] = Field(default_factory=list)
     scripts: list[Name] | None = None
     vocabulary: Vocabulary | None = None
+    emoji: EmojiNames | None = None
     examples: list[Name] = Field(default_factory=list)
     licence: Text = ""
     sale: Text = ""

@@ -83,6 +83,7 @@ def test_everything_that_may_be_stated_is_taken():
         "negative_prompt": True,
         "scripts": ["Latin", "Han"],
         "vocabulary": {"objects": ["apple"], "colours": [], "backgrounds": [], "counts": []},
+        "emoji": {"🍎": "apple"},
         "examples": ["a red apple"],
     }
     checked = check_facts(facts, "torch/2.13.0 cuda NVIDIA-H100 bfloat16", False)

@@ -15,6 +15,19 @@ export const emojiNames = z
   .refine((names) => Object.keys(names).length <= MAX_EMOJI, `must have at most ${MAX_EMOJI} emoji`);
 export type EmojiNames = z.infer<typeof emojiNames>;
 
+/** The words of a text, in small letters. */
+const wordsOf = (text: string): readonly string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+
+/** Those names that are made of words of these phrases alone, whichever phrases the words come from. */
+export function namesWithin(names: EmojiNames, phrases: readonly string[]): EmojiNames {
+  const known = new Set(phrases.flatMap(wordsOf));
+  const isKnown = (name: string): boolean => {
+    const words = wordsOf(name);
+    return words.length > 0 && words.every((word) => known.has(word));
+  };
+  return Object.fromEntries(Object.entries(names).filter(([, name]) => isKnown(name)));
+}
+
 /** How an emoji is drawn: as text or picture, and the tone of a skin. */
 const STYLE = /^[\u{fe0e}\u{fe0f}\u{1f3fb}-\u{1f3ff}]$/u;
 /** What only joins emoji, or goes on with one: a joiner, a style, the letters of a flag's region. */

@@ -109,6 +109,13 @@ class Vocabulary(Fields):
     counts: Words
 
 
+# What emoji are read as.
+EmojiNames = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=64)], _line(100)],
+    Field(max_length=2048),
+]
+
+
 class Flops(Fields):
     """Work, 2 per multiply-add. One step with n image tokens is `fixed + per_token * n + per_token_squared * n²`."""
 
@@ -146,6 +153,7 @@ class ModelFacts(Fields):
         Annotated[list[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z_]*$")]], Field(min_length=1, max_length=64)] | None
     ) = None
     vocabulary: Vocabulary | None = None
+    emoji: EmojiNames | None = None
     examples: Annotated[list[_line(500)], Field(min_length=1, max_length=16), Different] | None = None
     flops: Flops
     digest: Name

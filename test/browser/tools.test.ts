@@ -1,0 +1,233 @@
+/** The page's tools: emoji, settings out of a picture, the full screen, clips. */
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { describe, expect, test } from 'vitest';
+import { isSkipped, PATIENCE_MS, titled, usePage } from './rig.ts';
+
+const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** What a video says of itself, and the colours in the middle of its picture at some moments. */
+interface Played {
+  readonly width: number;
+  readonly height: number;
+  readonly colours: readonly (readonly number[])[];
+}
+
+describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
+  const { rig, at, says, isDone, isFree, open, ask, jobShown } = usePage();
+
+  const post = async (body: object): Promise<Buffer> => {
+    const response = await fetch(`${rig.stack.url}/v1/images/generations`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${rig.stack.key}`, 'content-type': 'application/json', accept: 'image/*' },
+      body: JSON.stringify(body),
+    });
+    expect(response.status, await response.clone().text()).toBe(200);
+    return Buffer.from(await response.arrayBuffer());
+  };
+
+  /** Files come to the page as `how` says. */
+  const bring = (how: 'drop' | 'paste', name: string, bytes: Buffer): Promise<void> =>
+    rig.page.evaluate(
+      `(() => {
+        const held = new DataTransfer();
+        const bytes = Uint8Array.from(atob(${JSON.stringify(bytes.toString('base64'))}), (one) => one.charCodeAt(0));
+        held.items.add(new File([bytes], ${JSON.stringify(name)}));
+        const all = { bubbles: true, cancelable: true };
+        if (${how === 'paste'}) document.body.dispatchEvent(new ClipboardEvent('paste', { ...all, clipboardData: held }));
+        else for (const type of ['dragover', 'drop'])
+          document.body.dispatchEvent(new DragEvent(type, { ...all, dataTransfer: held }));
+      })()`,
+    );
+
+  const form = async () => ({
+    prompt: await at('#prompt').inputValue(),
+    seed: await at('#seed').inputValue(),
+    size: await at('#size').inputValue(),
+    preset: await at('#presets input:checked').inputValue(),
+    r: await at('#ratio').inputValue(),
+  });
+
+  test('an emoji is offered as the word that the model reads, and one that it has none for is underlined', async () => {
+    await open();
+    await at('#prompt').fill('🍎 and 🍎 on a 🦓');
+    await says('#unknown', 'Not among the words that it has learned: 🦓.');
+    expect(await at('#mirror u').allTextContents()).toEqual(['🦓']);
+    expect(await at('#spelling button').allTextContents()).toEqual(['🍎 → apple']);
+    await at('#spelling button').press('Enter');
+    expect(await at('#prompt').inputValue()).toBe('apple and apple on a 🦓');
+    expect(await at('#spelling').isVisible()).toBe(false);
+    expect(await rig.page.evaluate('document.activeElement.id')).toBe('prompt');
+  });
+
+  test.each([
+    ['png', 'drop'],
+    ['webp', 'paste'],
+    ['jpeg', 'choose'],
+  ] as const)('a picture in %s gives the form its settings by %s, and is sent nowhere', async (format, how) => {
+    const picture = await post({
+      prompt: 'a blue fox',
+      seed: 12,
+      size: '256x128',
+      output_format: format,
+      ralu: { preset: '4x', r: 0.4 },
+    });
+    await open();
+    await at('#prompt').fill('half a thou');
+    const sent: string[] = [];
+    rig.page.on('request', (request) => request.method() === 'POST' && sent.push(new URL(request.url()).pathname));
+    const name = `fox.${format}`;
+    if (how === 'choose') await at('#picture-file').setInputFiles({ name, mimeType: 'image/jpeg', buffer: picture });
+    else await bring(how, name, picture);
+    await says('#found', `The form has the settings of ${name}: 4x, 256 × 128, seed 12.`);
+    expect(await form()).toEqual({ prompt: 'a blue fox', seed: '12', size: '256x128', preset: '4x', r: '0.4' });
+    const told = (await at('#found').textContent()) ?? '';
+    if (format === 'png') {
+      expect(told).not.toContain('Not in the form');
+      await at('#generate').click();
+      await isDone();
+      const { request } = await jobShown();
+      expect(request).toMatchObject({ preset: '4x', r: [0.4], seed: 12, width: 256, height: 128 });
+      const shown = (await at('.stage').last().locator('img').getAttribute('src')) as string;
+      const again = await (await fetch(new URL(shown, rig.stack.url))).arrayBuffer();
+      expect(Buffer.from(again).equals(picture)).toBe(true);
+    } else expect(told).toContain(`Not in the form: output_format "${format}"`);
+    expect(sent.filter((path) => path !== '/v1/jobs/quote')).toEqual(format === 'png' ? ['/v1/jobs'] : []);
+  });
+
+  test('a file that says nothing, or too much, leaves the form as it was and says why', async () => {
+    await open();
+    await at('#prompt').fill('half a thought');
+    await bring('drop', 'notes.txt', Buffer.from('a red apple'));
+    await says('#found', 'This picture does not say how it was made.');
+    await at('#picture-file').setInputFiles({
+      name: 'big.png',
+      mimeType: 'image/png',
+      buffer: Buffer.alloc(33 * 2 ** 20),
+    });
+    await says('#found', 'The file has 33 MB. At most 32 MB are read.');
+    expect((await form()).prompt).toBe('half a thought');
+  });
+
+  test('what is dragged over the page is told where it goes, and not when it leaves', async () => {
+    await open();
+    const drag = (type: string) =>
+      rig.page.evaluate(`(() => {
+        const held = new DataTransfer();
+        held.items.add(new File([], 'a.png'));
+        document.body.dispatchEvent(new DragEvent('${type}', { bubbles: true, cancelable: true, dataTransfer: held }));
+        return document.body.className;
+      })()`);
+    expect(await drag('dragover')).toBe('dropping');
+    expect(await drag('dragleave')).toBe('');
+  });
+
+  test('on the full screen the arrow keys go through the history; the page then shows the last one', async () => {
+    await open();
+    for (const [seed, prompt] of ['a red apple', 'a blue fox', 'a car'].entries()) {
+      await ask(prompt, { seed });
+      await says('#history li:first-child', prompt);
+      await isFree();
+      await at('#full-screen').waitFor();
+    }
+    const listed = await at('#history li').count();
+    await at('#full-screen').click();
+    await at('#viewer[open]').waitFor();
+    await says('#viewer', `“a car” · 7x · seed 2`);
+    await says('#viewer .place', `1 of ${listed}`);
+    await rig.page.keyboard.press('ArrowLeft');
+    await rig.page.keyboard.press('ArrowRight');
+    await says('#viewer', '“a blue fox” · 7x · seed 1');
+    await at('#viewer img').evaluate('(picture) => picture.decode()');
+    await rig.page.evaluate(axeSource);
+    const { violations } = (await rig.page.evaluate('axe.run("#viewer")')) as {
+      violations: { id: string; impact: string }[];
+    };
+    expect(violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))).toEqual([]);
+    // what was opened last is closed, and the focus is where it was
+    await at('#viewer button').filter({ hasText: 'Previous' }).click();
+    await says('#viewer', '“a car”');
+    await rig.page.keyboard.press('Escape');
+    await at('#viewer').waitFor({ state: 'hidden' });
+    await expect.poll(() => rig.page.evaluate('document.fullscreenElement')).toBeNull();
+    expect(await rig.page.evaluate('document.activeElement.id')).toBe('full-screen');
+
+    await at('#full-screen').press('Enter');
+    await says('#viewer', '“a car”');
+    await rig.page.keyboard.press('ArrowRight');
+    await rig.page.keyboard.press('ArrowRight');
+    await says('#viewer', '“a red apple” · 7x · seed 0');
+    await at('#viewer button').filter({ hasText: 'Close' }).click();
+    await isDone();
+    expect((await jobShown()).prompt).toBe('a red apple');
+    expect(await rig.page.evaluate('document.activeElement.id')).toBe('results');
+  });
+
+  /** Plays a video in a page of its own. */
+  async function playBack(type: string, file: Buffer, moments: readonly number[]): Promise<Played> {
+    const page = await rig.context.newPage();
+    const played = await page.evaluate(`(async () => {
+      const video = Object.assign(document.createElement('video'), { muted: true });
+      video.src = 'data:${type};base64,${file.toString('base64')}';
+      await new Promise((resolve, reject) => {
+        video.onloadeddata = resolve;
+        video.onerror = () => reject(new Error(video.error.message));
+      });
+      const { videoWidth: width, videoHeight: height } = video;
+      const pen = Object.assign(document.createElement('canvas'), { width, height }).getContext('2d');
+      const colours = [];
+      for (const moment of ${JSON.stringify(moments)}) {
+        video.currentTime = moment;
+        await new Promise((resolve) => { video.onseeked = resolve; });
+        pen.drawImage(video, 0, 0);
+        colours.push([...pen.getImageData(width / 2, height / 2, 1, 1).data].slice(0, 3));
+      }
+      return { width, height, colours };
+    })()`);
+    await page.close();
+    return played as Played;
+  }
+
+  test('a clip is saved that shows the stages, and can be stopped', async () => {
+    await open();
+    await ask('a red apple', { seed: 2 });
+    await isDone();
+    await isFree();
+    const saved = rig.page.waitForEvent('download', { timeout: PATIENCE_MS });
+    await at('#save-clip').click();
+    await says('#save-clip', 'Stop the clip');
+    await at('#clip-progress').waitFor();
+    const download = await saved;
+    const [, extension] = /^a-red-apple-2\.(mp4|webm)$/.exec(download.suggestedFilename()) ?? [];
+    const file = await readFile(await download.path());
+    const magic = extension === 'mp4' ? file.subarray(4, 8).toString('latin1') : file.subarray(0, 4).toString('hex');
+    expect(magic).toBe(extension === 'mp4' ? 'ftyp' : '1a45dfa3');
+    await says('#announcement', 'The clip is saved.');
+    await says('#save-clip', 'Save clip');
+    expect(await at('#clip-progress').isVisible()).toBe(false);
+
+    // the first stage's apple, under its edges, and the finished one
+    const { width, height, colours } = await playBack(`video/${extension}`, file, [0.7, 2.1, 4.9]);
+    expect([width, height]).toEqual([720, 868]);
+    const [first, dimmed, last] = colours as [number[], number[], number[]];
+    for (const [red = 0, green = 0] of [first, last]) expect(red - green).toBeGreaterThan(80);
+    expect(dimmed[0]!).toBeLessThan(first[0]! / 2);
+
+    let downloads = 0;
+    rig.page.on('download', () => downloads++);
+    await at('#save-clip').click();
+    await at('#save-clip').filter({ hasText: 'Stop the clip' }).click();
+    await says('#announcement', 'No clip was saved.');
+    await says('#save-clip', 'Save clip');
+    expect(downloads).toBe(0);
+  });
+
+  test('a browser that cannot record is offered no clip', async () => {
+    await rig.page.addInitScript('delete window.MediaRecorder');
+    await open();
+    await ask('a red apple');
+    await isDone();
+    await at('#download').waitFor();
+    expect(await at('#save-clip').isVisible()).toBe(false);
+  });
+});
