@@ -101,13 +101,17 @@ describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
     expect(await markOf('#history li:has([aria-current])')).not.toEqual(
       await markOf('#history li:not(:has([aria-current]))'),
     );
-    // a bar that takes the colour of its ground shows nothing
+    // a bar that takes the colour of its ground shows nothing, nor do words on the ground that the system lays behind them
     const bars = (await rig.page.evaluate(
       `[...document.querySelectorAll('.bar i')].map((bar) => getComputedStyle(bar).backgroundColor)`,
     )) as string[];
     const ground = await rig.page.evaluate('getComputedStyle(document.body).backgroundColor');
     expect(bars.length).toBeGreaterThan(0);
     expect(bars).not.toContain(ground);
+    const words = await rig.page.evaluate(
+      `[...document.querySelectorAll('button, a, label, summary')].filter((each) => each.checkVisibility() && getComputedStyle(each).forcedColorAdjust === 'auto').map((each) => getComputedStyle(each).color)`,
+    );
+    expect(words).not.toContain(ground);
     if (process.env.SHOTS) await rig.page.screenshot({ path: join(process.env.SHOTS, 'forced.png'), fullPage: true });
   });
 
