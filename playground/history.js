@@ -55,7 +55,8 @@ function makeItem(job) {
       const shown = list.querySelector(`[data-job="${id}"]`);
       const next = shown?.nextElementSibling ?? shown?.previousElementSibling;
       shown?.remove();
-      next?.querySelector('a')?.focus();
+      // the keyboard stays where one goes on
+      (next?.querySelector('a') ?? byId('prompt', HTMLTextAreaElement)).focus();
       card.hidden = list.children.length === 0;
     } catch (error) {
       report(error);

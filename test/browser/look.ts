@@ -1,41 +1,23 @@
 /** What a page must be in whatever state it is: readable for everybody, on a desk and on a phone, in light and in dark. */
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
-
-const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+import { seriousIn } from './axe.ts';
 
 export const DESK = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
-const SCHEMES = ['light', 'dark'] as const;
-
-interface Violation {
-  readonly id: string;
-  readonly impact: string;
-  readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[];
-}
-
-/** axe finds nothing serious. */
-export async function isAccessible(page: Page): Promise<void> {
-  // the policy of the page stands: what is evaluated from outside is not held to it
-  await page.evaluate(axeSource);
-  const { violations } = (await page.evaluate('axe.run()')) as { readonly violations: readonly Violation[] };
-  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-  expect(
-    serious.map(({ id, nodes }) => [id, nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`)]),
-  ).toEqual([]);
-}
+/** The desk in light comes last: it is how pages are opened. */
+const SIZES = [PHONE, DESK];
+const SCHEMES = ['dark', 'light'] as const;
 
 /**
- * On a desk and on a phone, in light and in dark: axe finds nothing serious, and nothing sticks out to the side. Pictures
- * of it go to the folder named in SHOTS, for people to look at. Ends on the desk, in light.
+ * On a phone and on a desk, in dark and in light: axe finds nothing serious, and nothing sticks out to the side.
+ * Pictures of it go to the folder named in SHOTS, for people to look at. Ends on the desk, in light.
  */
 export async function looksFine(page: Page, name: string): Promise<void> {
-  for (const size of [PHONE, DESK]) {
+  for (const size of SIZES) {
     await page.setViewportSize(size);
-    for (const colorScheme of SCHEMES.toReversed()) {
+    for (const colorScheme of SCHEMES) {
       await page.emulateMedia({ colorScheme });
       await page.evaluate('scrollTo(0, 0)');
       if (process.env.SHOTS)
@@ -43,8 +25,8 @@ export async function looksFine(page: Page, name: string): Promise<void> {
           path: join(process.env.SHOTS, `${name}-${size.width}-${colorScheme}.png`),
           fullPage: true,
         });
-      await isAccessible(page);
-      expect(await page.evaluate('document.documentElement.scrollWidth'), `${name} ${size.width}`).toBe(size.width);
+      expect(await seriousIn(page), `${name}, ${size.width}, ${colorScheme}`).toEqual([]);
+      expect(await page.evaluate('document.documentElement.scrollWidth'), `${name}, ${size.width}`).toBe(size.width);
     }
   }
 }
