@@ -15,12 +15,7 @@ const progress = byId('clip-progress', HTMLProgressElement);
 /** ends what is being recorded @type {AbortController | null} */
 let recording = null;
 
-/** Whether this browser can record what is drawn. */
-const canRecord = 'MediaRecorder' in window && 'captureStream' in HTMLCanvasElement.prototype;
-
-/** Shows the button where there is a picture. @param {boolean} hasPicture */
-export function drawClipButton(hasPicture) {
-  button.hidden = !canRecord || (!hasPicture && recording === null);
+function draw() {
   button.textContent = recording ? 'Stop the clip' : 'Save clip';
   progress.hidden = recording === null;
 }
@@ -46,18 +41,19 @@ async function record(session, signal) {
 }
 
 /**
- * Saves a clip of the session that is shown when the button is pressed.
+ * Saves a clip of the session that is shown when the button is pressed; no button where the browser cannot record.
  *
  * @param {{ shown: () => Session | null, onError: (error: unknown) => void }} page
  */
 export function listenToClipButton({ shown, onError }) {
+  button.hidden = !('MediaRecorder' in window && 'captureStream' in HTMLCanvasElement.prototype);
   button.onclick = async () => {
     if (recording) return recording.abort();
     const session = shown();
     if (!session) return;
     recording = new AbortController();
     progress.value = 0;
-    drawClipButton(true);
+    draw();
     announce('The clip is being recorded.');
     try {
       await record(session, recording.signal);
@@ -65,6 +61,6 @@ export function listenToClipButton({ shown, onError }) {
       onError(error);
     }
     recording = null;
-    drawClipButton(shown()?.main.run.image != null);
+    draw();
   };
 }

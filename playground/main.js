@@ -7,10 +7,8 @@
  * @import { Part, Session } from './session.js'
  */
 import { addressOf, parseAddress } from './address.js';
-import { listenToClipButton } from './clip-button.js';
 import { drawCode } from './code.js';
 import { announce, awaitStart, drawDock, listenToDock, showAlert } from './dock.js';
-import { listenToDrops } from './drop.js';
 import { byId } from './element.js';
 import { fileName } from './file-name.js';
 import { fillForm, focusPrompt, listenToForm, offerModels, readDraft, readForm, readWork, writeSeed } from './form.js';
@@ -54,6 +52,8 @@ let isAsked = false;
 /** the reason why nothing can be asked for yet is looked at again after this @type {number | undefined} */
 let retryTimer;
 const RETRY_MS = 5000;
+/** whether they are there, or on their way */
+let hasTools = false;
 /** the window's, where no picture is shown */
 const TITLE = document.title;
 
@@ -311,16 +311,17 @@ async function withPicture(act) {
   }
 }
 
-/** The picture on the whole screen; where another one is looked at there, that one is shown. */
-const viewPicture = () =>
-  withPicture(async (job) => {
-    const { view } = await onDemand(import('./viewer.js'));
-    const last = await view(job);
-    if (last === job.id) return;
-    location.hash = addressOf({ job: last, beside: null });
-    // the button that was pressed is gone until the picture is there
-    byId('results', HTMLElement).focus({ preventScroll: true });
-  });
+/** Everything that works with pictures that are there, loaded once. */
+async function loadTools() {
+  if (hasTools) return;
+  hasTools = true;
+  try {
+    const { listenToTools } = await onDemand(import('./tools.js'));
+    listenToTools({ shown: () => session, onError: showError });
+  } catch {
+    hasTools = false;
+  }
+}
 
 /** Everything that needs a key, from the start; where no stage server is in reach, again and again. */
 async function open() {
@@ -347,6 +348,7 @@ async function open() {
   if (wasAsked) focusPrompt();
   askPrice(readWork());
   void askBalance();
+  void loadTools();
   await Promise.all([showAddress(), drawHistory(parseAddress(location.hash)?.job ?? null).catch(showError)]);
 }
 
@@ -374,9 +376,11 @@ listenToForm({
 });
 listenToHistory(showError);
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
-listenToResults(drawSoon, () => (keyForm.hidden ? focusPrompt() : keyInput.focus()));
-listenToDrops();
-listenToClipButton({ shown: () => session, onError: showError });
+// before there is a session nothing that is drawn depends on more
+listenToResults(
+  () => session && drawSoon(),
+  () => (keyForm.hidden ? focusPrompt() : keyInput.focus()),
+);
 onChangeElsewhere(() => {
   if (storedKey() !== null && !requestForm.hidden)
     void drawHistory(parseAddress(location.hash)?.job ?? null).catch(() => undefined);
@@ -384,7 +388,6 @@ onChangeElsewhere(() => {
 byId('play', HTMLButtonElement).onclick = play;
 byId('download', HTMLButtonElement).onclick = () =>
   withPicture(({ id, prompt, seed, output_format: format }) => savePicture(id, fileName({ prompt, seed, format })));
-byId('full-screen', HTMLButtonElement).onclick = viewPicture;
 byId('copy-picture', HTMLButtonElement).onclick = () =>
   withPicture(async ({ id }) => {
     await copyPicture(id);

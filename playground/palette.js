@@ -6,7 +6,7 @@
  * @import { Asked } from './words.js'
  */
 import { byId, element } from './element.js';
-import { emojiIn, insertWord, knownWords, spellOut, surprise, unknownIn } from './words.js';
+import { insertWord, knownWords, surprise, unknownIn } from './words.js';
 
 const prompt = byId('prompt', HTMLTextAreaElement);
 const mirror = byId('mirror', HTMLDivElement);
@@ -26,6 +26,9 @@ const MOST_NAMED = 5;
 let known = null;
 /** @type {Asked['emoji']} */
 let names;
+/** reads emoji, once there was one @type {typeof import('./emoji.js') | null} */
+let reader = null;
+const EMOJI = /\p{Extended_Pictographic}|\p{Regional_Indicator}|\u20e3/u;
 
 /** @param {string} text */
 function write(text) {
@@ -50,7 +53,7 @@ function offerSpelling(found) {
           type: 'button',
           className: 'chip',
           'aria-label': `Write “${name}” in place of ${emoji}`,
-          onclick: () => write(spellOut(prompt.value, emoji, names)),
+          onclick: () => write(reader?.spellOut(prompt.value, emoji, names) ?? prompt.value),
         },
         `${emoji} → ${name}`,
       ),
@@ -60,10 +63,16 @@ function offerSpelling(found) {
   if (focused) prompt.focus();
 }
 
+async function loadReader() {
+  reader = await import('./emoji.js').catch(() => null);
+  if (reader) mark();
+}
+
 /** Marks what the model has not learned, in the text and in a sentence. */
 function mark() {
   const text = prompt.value.slice(0, MOST_LOOKED_AT);
-  const emoji = emojiIn(text, names);
+  if (!reader && names && EMOJI.test(text)) void loadReader();
+  const emoji = reader?.emojiIn(text, names) ?? [];
   const found = [...unknownIn(text, known), ...emoji.filter(({ name }) => name === null)].sort(
     (one, other) => one.start - other.start,
   );

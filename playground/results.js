@@ -6,7 +6,6 @@
  */
 
 import { describeChart, drawChart } from './chart.js';
-import { drawClipButton } from './clip-button.js';
 import { byId } from './element.js';
 import { describePlan, drawFacts, drawNumbers } from './facts.js';
 import { duration } from './figures.js';
@@ -106,9 +105,7 @@ export function drawResults(session, played) {
     look: { prompt: main.job.prompt, image: main.job.links.image, isGridShown: tokensShown.checked },
     compared: comparedWith({ name, run }, beside, besideRun),
   });
-  drawClipButton(run.image !== null);
-  for (const id of ['full-screen', 'download', 'copy-picture', 'share'])
-    byId(id, HTMLButtonElement).hidden = run.image === null;
+  for (const id of ['tools', 'download', 'copy-picture', 'share']) byId(id, HTMLElement).hidden = run.image === null;
 
   drawFacts(byId('facts', HTMLDivElement), {
     name,

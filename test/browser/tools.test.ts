@@ -14,7 +14,13 @@ interface Played {
 }
 
 describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
-  const { rig, at, says, isDone, isFree, open, ask, jobShown } = usePage();
+  const { rig, at, says, isDone, isFree, open: openPage, ask, jobShown } = usePage();
+
+  /** The tools come after the form. */
+  async function open(): Promise<void> {
+    await openPage();
+    await at('link[href="style/tools.css"]').waitFor({ state: 'attached' });
+  }
 
   const post = async (body: object): Promise<Buffer> => {
     const response = await fetch(`${rig.stack.url}/v1/images/generations`, {
@@ -88,7 +94,7 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
       await isDone();
       const { request } = await jobShown();
       expect(request).toMatchObject({ preset: '4x', r: [0.4], seed: 12, width: 256, height: 128 });
-      const shown = (await at('.stage').last().locator('img').getAttribute('src')) as string;
+      const shown = (await at('.stage').last().locator('img[src]').first().getAttribute('src')) as string;
       const again = await (await fetch(new URL(shown, rig.stack.url))).arrayBuffer();
       expect(Buffer.from(again).equals(picture)).toBe(true);
     } else expect(told).toContain(`Not in the form: output_format "${format}"`);

@@ -1,7 +1,7 @@
 /** What a model can be asked for, by what it says of itself. */
 import { describe, expect, test } from 'vitest';
 import manifest from '../../models/fluent-scenes/manifest.json' with { type: 'json' };
-import { emojiIn, insertWord, knownWords, spellOut, surprise, unknownIn } from '../../playground/words.js';
+import { insertWord, knownWords, surprise, unknownIn } from '../../playground/words.js';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
 const MODEL: Pick<ModelFacts, 'vocabulary' | 'examples'> = {
@@ -70,45 +70,4 @@ test.each([
   ['a dog, an owl', 2, 5, 'fox', 'a fox, an owl', 5],
 ])('into “%s” at %i to %i, %s makes “%s”', (prompt, start, end, word, made, cursor) => {
   expect(insertWord(prompt, { start, end }, word)).toEqual({ prompt: made, cursor });
-});
-
-describe('emoji', () => {
-  const NAMES = { '🍎': 'apple', '🍏': 'green apple', '❤': 'heart', '👩‍🚀': 'astronaut', '☃': 'snowman' };
-  const read = (prompt: string) => emojiIn(prompt, NAMES).map(({ emoji, name }) => [emoji, name]);
-
-  test.each<[string, [string, string | null][]]>([
-    ['🍎 on blue', [['🍎', 'apple']]],
-    ['a🍎🍏', [['🍎', 'apple'], ['🍏', 'green apple']]], // biome-ignore format: a row
-    ['❤ and ❤️', [['❤', 'heart'], ['❤️', 'heart']]], // biome-ignore format: a row
-    ['👩🏽‍🚀', [['👩🏽‍🚀', 'astronaut']]],
-    // joined, and so another
-    ['👩‍🔬', [['👩‍🔬', null]]],
-    ['🦓 🇨🇱 3️⃣', [['🦓', null], ['🇨🇱', null], ['3️⃣', null]]], // biome-ignore format: a row
-    // text, not pictures
-    ['3 # ← © ™ ✔ “a”', []],
-    ['©️', [['©️', null]]],
-    ['', []],
-  ])('in “%s” are %j', (prompt, found) => {
-    expect(read(prompt)).toEqual(found);
-  });
-
-  test('stand where they are said to stand', () => {
-    const prompt = 'two 🍎, a 👩🏽‍🚀 and ☃️';
-    for (const { start, end, emoji } of emojiIn(prompt, NAMES)) expect(prompt.slice(start, end)).toBe(emoji);
-    expect(emojiIn(prompt, NAMES)).toHaveLength(3);
-  });
-
-  test('are none where the model does not say what it reads them as', () => {
-    expect(emojiIn('🍎', undefined)).toEqual([]);
-    expect(emojiIn('🍎 constructor', {})).toEqual([{ start: 0, end: 2, emoji: '🍎', name: null }]);
-  });
-
-  test.each([
-    ['🍎 on blue', '🍎', 'apple on blue'],
-    ['a🍎🍎,🍏', '🍎', 'a apple apple,🍏'],
-    ['a 🦓', '🦓', 'a 🦓'],
-    ['a fox', '🍎', 'a fox'],
-  ])('%s with %s spelled out is %s', (prompt, emoji, spelled) => {
-    expect(spellOut(prompt, emoji, NAMES)).toBe(spelled);
-  });
 });
