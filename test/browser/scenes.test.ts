@@ -189,6 +189,22 @@ describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
       expect(await focused()).not.toBe('body');
       const { id } = await jobShown();
 
+      // a dialog has the keyboard until Escape, which gives it back
+      for (const [id, dialog] of [
+        ['share', 'dialog.share'],
+        ['full-screen', '#viewer'],
+      ] as const) {
+        await at(`#${id}`).focus();
+        await press('Enter');
+        await at(`${dialog}[open]`).waitFor();
+        await expect
+          .poll(() => rig.page.evaluate(`document.activeElement.closest('${dialog}') !== null`), { timeout: 10_000 })
+          .toBe(true);
+        await press('Escape');
+        await at(dialog).waitFor({ state: 'hidden' });
+        await expect.poll(focused).toBe(id);
+      }
+
       // out of a text nothing is lost by Escape
       await rig.page.locator('#prompt').focus();
       await press('Escape');
