@@ -27,7 +27,7 @@ let report = () => undefined;
 function makeItem(job) {
   const { id, prompt, preset, seed, status, image, links } = job;
   const thumb = image
-    ? element('img', { className: 'thumb', alt: '', src: links.image, loading: 'lazy' })
+    ? element('img', { className: 'thumb', alt: '', src: links.thumbnail ?? links.image, loading: 'lazy' })
     : element('span', { className: 'thumb' });
   const state = status === 'done' ? '' : ` · ${status}`;
   const words = element(

@@ -17,6 +17,7 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'GET /v1/jobs/{id}': 'read',
   'GET /v1/jobs/{id}/events': 'read_or_link',
   'GET /v1/jobs/{id}/image': 'read_or_link',
+  'GET /v1/jobs/{id}/thumbnail': 'read_or_link',
   'POST /v1/jobs/{id}/cancel': 'own_job',
   'DELETE /v1/jobs/{id}': 'own_job',
   'POST /v1/jobs/{id}/shares': 'own_job',
