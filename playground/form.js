@@ -2,11 +2,13 @@
  * The request form: filled from what the models say of themselves.
  *
  * @import { ListedModel, Preset } from './service.js'
+ * @import { Many } from './several.js'
  * @import { JobView, RequestAgain } from '../src/job/job.ts'
  */
 import { byId, element } from './element.js';
 import { counted } from './figures.js';
 import { offerWords } from './palette.js';
+import { seedsOf, worksOf } from './several.js';
 import { shortened } from './snippets.js';
 
 const form = byId('request', HTMLFormElement);
@@ -18,6 +20,7 @@ const ratioShown = byId('ratio-shown', HTMLOutputElement);
 const size = byId('size', HTMLSelectElement);
 const seed = byId('seed', HTMLInputElement);
 const compare = byId('compare', HTMLInputElement);
+const manyChoice = byId('many', HTMLSelectElement);
 
 const PLAIN = 'plain';
 const MAX_PROMPT = 32_000;
@@ -32,6 +35,7 @@ let share = null;
 let models = [];
 
 const model = () => /** @type {ListedModel} */ (models.find(({ id }) => id === modelChoice.value) ?? models[0]);
+const many = () => /** @type {Many} */ (manyChoice.value);
 const presetName = () => String(new FormData(form).get('preset'));
 const preset = () =>
   /** @type {Preset} */ (model().presets.find(({ name }) => name === presetName()) ?? model().presets.at(-1));
@@ -51,10 +55,13 @@ function drawRatio() {
       : `${Math.floor(shown * lowTokens)} of ${lowTokens} (r = ${shown.toFixed(2)})`;
   // the plain model beside itself
   const isPlain = presetName() === PLAIN;
-  compare.disabled = isPlain;
-  byId('compare-note', HTMLElement).textContent = isPlain
-    ? 'This is the plain model.'
-    : 'Runs it afterwards, same prompt and seed.';
+  const isAlone = many() === 'one';
+  compare.disabled = isPlain || !isAlone;
+  byId('compare-note', HTMLElement).textContent = !isAlone
+    ? 'One picture at a time.'
+    : isPlain
+      ? 'This is the plain model.'
+      : 'Runs it afterwards, same prompt and seed.';
 }
 
 /** The slider goes to a share, or to the preset's own. @param {number | null} wanted */
@@ -97,25 +104,29 @@ export function offerModels(found) {
   drawModel();
 }
 
-/**
- * What the price depends on: the body of `POST /v1/jobs` without prompt and seed, and whether the plain model runs too.
- */
-export function readWork() {
+/** What one picture's price depends on: the body of `POST /v1/jobs` without prompt and seed. */
+function readOne() {
   const [width = 0, height = 0] = size.value.split('x').map(Number);
-  const body = {
+  return {
     model: model().id,
     width,
     height,
     preset: presetName(),
     ...(share !== null && ownRatio(preset()) !== null && { r: share }),
   };
-  return { body, isCompared: compare.checked && presetName() !== PLAIN };
 }
 
+/** What the price depends on: each picture's part of it, and whether the plain model runs too. */
+export const readWork = () => ({
+  works: worksOf(many(), readOne(), model().presets),
+  isCompared: many() === 'one' && compare.checked && presetName() !== PLAIN,
+});
+
 /**
- * The body of `POST /v1/jobs`, or the sentence that says what is missing, with the field marked and focused.
+ * A body of `POST /v1/jobs` for each picture, or the sentence that says what is missing, with the field marked and
+ * focused.
  *
- * @returns {{ body: Record<string, unknown>, isCompared: boolean } | { sentence: string }}
+ * @returns {{ bodies: Record<string, unknown>[], isCompared: boolean } | { sentence: string }}
  */
 export function readForm() {
   for (const field of [prompt, seed]) field.removeAttribute('aria-invalid');
@@ -129,12 +140,15 @@ export function readForm() {
   const writtenSeed = seed.value.trim();
   if (!/^\d*$/.test(writtenSeed) || Number(writtenSeed) > MAX_SEED)
     return complain(seed, `The seed must be a whole number from 0 to ${MAX_SEED}, or empty for any.`);
-  const { body, isCompared } = readWork();
+  const { works, isCompared } = readWork();
   filled = prompt.value;
-  return {
-    body: { ...body, prompt: prompt.value, ...(writtenSeed !== '' && { seed: Number(writtenSeed) }) },
-    isCompared,
-  };
+  const seeds = seedsOf(many(), works.length, writtenSeed === '' ? null : Number(writtenSeed), Math.random);
+  const bodies = works.map((body, i) => ({
+    ...body,
+    prompt: prompt.value,
+    ...(seeds[i] !== null && { seed: seeds[i] }),
+  }));
+  return { bodies, isCompared };
 }
 
 /** @param {HTMLElement} field @param {string} sentence */
@@ -147,7 +161,7 @@ function complain(field, sentence) {
 /** The form as it stands, as a request: what would be sent, whatever is still missing in it. */
 export function readDraft() {
   const written = seed.value.trim();
-  return { ...readWork().body, prompt: prompt.value, ...(/^\d+$/.test(written) && { seed: Number(written) }) };
+  return { ...readOne(), prompt: prompt.value, ...(/^\d+$/.test(written) && { seed: Number(written) }) };
 }
 
 /**
@@ -230,6 +244,6 @@ export function listenToForm({ onSubmit, onChange }) {
   modelChoice.addEventListener('change', drawModel);
   presetChoices.addEventListener('change', () => setRatio(null));
   ratio.addEventListener('input', () => setRatio(Number(ratio.value)));
-  size.addEventListener('input', drawRatio);
+  for (const choice of [size, manyChoice]) choice.addEventListener('input', drawRatio);
   for (const type of ['input', 'change']) form.addEventListener(type, onChange);
 }

@@ -36,7 +36,7 @@ function makeItem(job) {
     element('b', {}, prompt),
     element('small', {}, `${preset ?? 'custom'} · seed ${seed}${state}`),
   );
-  const link = element('a', { href: addressOf({ job: id, beside: null }) }, thumb, words);
+  const link = element('a', { href: addressOf({ job: id }) }, thumb, words);
   const erase = element(
     'button',
     { type: 'button', title: 'Erase', 'aria-label': `Erase “${prompt}”, seed ${seed}` },

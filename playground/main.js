@@ -51,9 +51,12 @@ let playing = new AbortController();
 let isAsked = false;
 /** the reason why nothing can be asked for yet is looked at again after this @type {number | undefined} */
 let retryTimer;
+/** why not all of several jobs were started @type {unknown} */
+let trouble = null;
 const RETRY_MS = 5000;
-/** whether they are there, or on their way */
-let hasTools = false;
+/** what works with pictures that are there, from when it is first needed @type {typeof import('./tools.js') | null} */
+let tools = null;
+let areToolsComing = false;
 /** the window's, where no picture is shown */
 const TITLE = document.title;
 
@@ -87,11 +90,15 @@ function askForKey() {
   draw();
 }
 
+/** Whether something of what is shown still runs, here or beside it. */
+const isAnyBusy = () => isBusy(session) || (tools?.isGroupBusy() ?? false);
+
 function draw() {
   drawResults(session, played?.runs ?? null);
+  tools?.drawTools(session);
   drawDock({
     status: session ? statusOf(session, played?.slowness ?? null) : '',
-    isBusy: isBusy(session),
+    isBusy: isAnyBusy(),
     isFruitless: isFruitless(session),
   });
 }
@@ -183,6 +190,7 @@ async function showAddress() {
     const job = await getJob(named.job);
     if (signal.aborted) return;
     session = begin(job, named.beside !== null);
+    void loadTools();
     fillForm(job, named.beside !== null);
     askPrice(readWork());
     document.title = `${job.prompt} – RALU`;
@@ -219,7 +227,7 @@ async function compare(main, named, signal) {
   session = besideBegins(session, job);
   // cancelled while it was being started
   if (!isBusy(session)) await cancelJob(job.id);
-  history.replaceState(null, '', addressOf({ job: main.id, beside: job.id }));
+  history.replaceState(null, '', addressOf({ ...parseAddress(location.hash), job: main.id, beside: job.id }));
   const plain = await follow(job, 'beside', signal);
   void askBalance({ isSettling: true });
   if (signal.aborted || !session) return;
@@ -231,42 +239,68 @@ async function compare(main, named, signal) {
 
 // from the person to the service
 
-/** Starts a job and shows it. @param {Record<string, unknown>} body @param {boolean} isCompared */
-async function start(body, isCompared) {
+/**
+ * Starts jobs, one by one, and shows the first, with the others and the one that is kept beside it.
+ *
+ * @param {readonly Record<string, unknown>[]} bodies
+ * @param {boolean} isCompared
+ */
+async function start(bodies, isCompared) {
   showAlert(null);
   awaitStart();
+  /** @type {string[]} */
+  const started = [];
   try {
-    const { id } = await createJob(body);
-    void askBalance();
-    isAsked = true;
-    // the address is what is shown; it tells the rest of the page
-    location.hash = addressOf({ job: id, beside: isCompared ? 'plain' : null });
+    for (const body of bodies) started.push((await createJob(body)).id);
   } catch (error) {
-    showError(error);
-    draw();
+    trouble = error;
   }
+  const [job] = started;
+  if (job === undefined) {
+    showTrouble();
+    return draw();
+  }
+  void askBalance();
+  isAsked = true;
+  const kept = tools?.pinnedJob() ?? null;
+  const group = [...(kept === null ? [] : [kept]), ...started];
+  // the address is what is shown; it tells the rest of the page
+  location.hash = addressOf({ job, beside: isCompared ? 'plain' : null, group });
+}
+
+/** Says why not all that was asked for was started. */
+function showTrouble() {
+  if (trouble === null) return showAlert(null);
+  showError(trouble);
+  trouble = null;
 }
 
 async function generate() {
-  if (isBusy(session)) return;
+  if (isAnyBusy()) return;
   const read = readForm();
   if ('sentence' in read) return showAlert(read.sentence);
-  await start(read.body, read.isCompared);
+  await start(read.bodies, read.isCompared);
 }
 
 /** The request of the job shown once more, as it was sent. */
 async function tryAgain() {
   if (!session || !isFruitless(session)) return;
-  await start({ ...session.main.job.request }, parseAddress(location.hash)?.beside != null);
+  await start([{ ...session.main.job.request }], parseAddress(location.hash)?.beside != null);
 }
 
 async function cancel() {
-  if (!session || !isBusy(session)) return;
+  if (!session || !isAnyBusy()) return;
   const running = [session.main, session.beside].filter((watched) => watched !== null && !hasEnded(watched.run));
   session = besideEnds(session);
-  if (running.length === 0) history.replaceState(null, '', addressOf({ job: session.main.job.id, beside: null }));
+  if (running.length === 0)
+    history.replaceState(
+      null,
+      '',
+      addressOf({ ...parseAddress(location.hash), job: session.main.job.id, beside: null }),
+    );
   try {
     for (const watched of running) if (watched) await cancelJob(watched.job.id);
+    await tools?.cancelGroup();
     showAlert(null);
   } catch (error) {
     showError(error);
@@ -311,15 +345,25 @@ async function withPicture(act) {
   }
 }
 
-/** Everything that works with pictures that are there, loaded once. */
+/** Loads everything that works with pictures that are there, once. */
 async function loadTools() {
-  if (hasTools) return;
-  hasTools = true;
+  if (areToolsComing) return;
+  areToolsComing = true;
   try {
-    const { listenToTools } = await onDemand(import('./tools.js'));
-    listenToTools({ shown: () => session, onError: showError });
+    tools = await onDemand(import('./tools.js'));
+    tools.listenToTools({
+      shown: () => session,
+      onError: showError,
+      onGroup(isOver) {
+        drawSoon();
+        if (!isOver) return;
+        void askBalance({ isSettling: true });
+        jobsChanged().catch(showError);
+      },
+    });
+    draw();
   } catch {
-    hasTools = false;
+    areToolsComing = false;
   }
 }
 
@@ -348,7 +392,6 @@ async function open() {
   if (wasAsked) focusPrompt();
   askPrice(readWork());
   void askBalance();
-  void loadTools();
   await Promise.all([showAddress(), drawHistory(parseAddress(location.hash)?.job ?? null).catch(showError)]);
 }
 
@@ -376,11 +419,11 @@ listenToForm({
 });
 listenToHistory(showError);
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
-// before there is a session nothing that is drawn depends on more
-listenToResults(
-  () => session && drawSoon(),
-  () => (keyForm.hidden ? focusPrompt() : keyInput.focus()),
-);
+listenToResults({
+  onRedraw: () => session && drawSoon(),
+  onTry: () => (keyForm.hidden ? focusPrompt() : keyInput.focus()),
+  onError: showError,
+});
 onChangeElsewhere(() => {
   if (storedKey() !== null && !requestForm.hidden)
     void drawHistory(parseAddress(location.hash)?.job ?? null).catch(() => undefined);
@@ -406,9 +449,12 @@ addEventListener('hashchange', () => {
   takeKeyFromAddress();
   acceptOfferedKey();
   if (storedKey() !== before) return open();
-  showAlert(null);
+  showTrouble();
   return showAddress();
 });
+// somebody is here
+for (const type of ['pointermove', 'pointerdown', 'keydown', 'dragenter'])
+  addEventListener(type, loadTools, { once: true, passive: true });
 
 acceptOfferedKey();
 void open();

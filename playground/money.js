@@ -20,11 +20,11 @@ const priceLine = byId('price', HTMLElement);
 const plainLine = byId('plain-price', HTMLElement);
 const balanceLine = byId('balance', HTMLElement);
 
-/** @typedef {{ body: Record<string, unknown>, isCompared: boolean }} Asked */
+/** What is asked for, picture by picture. @typedef {{ works: Record<string, unknown>[], isCompared: boolean }} Asked */
 
 /** @type {Asked | null} */
 let asked = null;
-/** @type {{ key: string, quote: Quote | null, trouble: string } | null} */
+/** @type {{ key: string, quotes: Quote[] | null, trouble: string } | null} */
 let known = null;
 /** @type {Account | null} */
 let account = null;
@@ -37,35 +37,52 @@ let settleTimer;
 let looks = 0;
 
 /** @param {Asked | null} of */
-const keyOf = (of) => JSON.stringify(of?.body ?? null);
+const keyOf = (of) => JSON.stringify(of?.works ?? null);
+
+/** What of each is added up. @param {readonly Quote[]} quotes @param {(quote: Quote) => number} of */
+const sum = (quotes, of) => quotes.reduce((total, quote) => total + of(quote), 0);
+const quoted = (/** @type {Quote} */ { cost }) => micro(cost?.quote_usd ?? '0');
+const plain = (/** @type {Quote} */ { cost }) => micro(cost?.plain_usd ?? '0');
 
 /** Micro-dollars that pressing the button may cost; null where nothing is charged, or the price is not known. */
 function needed() {
-  const cost = known?.quote?.cost ?? null;
-  if (!cost || !asked) return null;
-  return micro(cost.quote_usd) + (asked.isCompared ? micro(cost.plain_usd) : 0);
+  const quotes = known?.quotes;
+  if (!quotes?.[0]?.cost || !asked) return null;
+  return sum(quotes, quoted) + (asked.isCompared ? sum(quotes, plain) : 0);
 }
 
 function drawPrice() {
   if (!known || !asked) return;
-  const { quote, trouble } = known;
-  if (!quote) {
+  const { quotes, trouble } = known;
+  const all = quotes && quotes.length > 1 ? `${quotes.length} pictures; by the plain model` : 'The plain model';
+  if (!quotes) {
     priceLine.textContent = trouble;
     plainLine.textContent = '';
-  } else if (quote.cost) {
-    const { quote_usd, plain_usd } = quote.cost;
+  } else if (quotes[0]?.cost) {
     priceLine.textContent = `At most ${dollars((needed() ?? 0) / 1e6)}`;
+    const ofPlain = dollars(sum(quotes, plain) / 1e6);
     plainLine.textContent = asked.isCompared
-      ? `${dollars(quote_usd)} + plain model ${dollars(plain_usd)}`
-      : `The plain model: ${dollars(plain_usd)}`;
+      ? `${dollars(sum(quotes, quoted) / 1e6)} + plain model ${ofPlain}`
+      : `${all}: ${ofPlain}`;
   } else {
-    priceLine.textContent = `${work(quote.tflops)} of work`;
-    plainLine.textContent = `The plain model: ${work(quote.plan.tflops.plain_total)}`;
+    priceLine.textContent = `${work(sum(quotes, ({ tflops }) => tflops))} of work`;
+    plainLine.textContent = `${all}: ${work(sum(quotes, ({ plan }) => plan.tflops.plain_total))}`;
   }
 }
 
+/** The price of each picture; equal ones are asked for once. @param {Asked} form @param {AbortSignal} signal */
+async function quoteAll({ works }, signal) {
+  /** @type {Map<string, Promise<Quote>>} */
+  const asks = new Map();
+  for (const body of works) {
+    const key = JSON.stringify(body);
+    if (!asks.has(key)) asks.set(key, quoteJob({ ...body, prompt: ANY_PROMPT }, signal));
+  }
+  return Promise.all(works.map((body) => /** @type {Promise<Quote>} */ (asks.get(JSON.stringify(body)))));
+}
+
 function drawBalance() {
-  if (known?.quote && !known.quote.cost) {
+  if (known?.quotes && !known.quotes[0]?.cost) {
     balanceLine.textContent = 'This service charges nothing.';
     return;
   }
@@ -91,7 +108,7 @@ export function askPrice(form) {
   clearTimeout(quoteTimer);
   quoting.abort();
   const key = keyOf(form);
-  if (known?.key === key && known.quote) {
+  if (known?.key === key && known.quotes) {
     host.setAttribute('aria-busy', 'false');
     return draw();
   }
@@ -100,9 +117,9 @@ export function askPrice(form) {
   quoting = own;
   quoteTimer = setTimeout(
     async () => {
-      const found = await quoteJob({ ...form.body, prompt: ANY_PROMPT }, own.signal).then(
-        (quote) => ({ key, quote, trouble: '' }),
-        (/** @type {unknown} */ error) => ({ key, quote: null, trouble: troubleOf(error) }),
+      const found = await quoteAll(form, own.signal).then(
+        (quotes) => ({ key, quotes, trouble: '' }),
+        (/** @type {unknown} */ error) => ({ key, quotes: null, trouble: troubleOf(error) }),
       );
       if (own.signal.aborted) return;
       known = found;

@@ -3,28 +3,53 @@
  *
  * @import { Session } from './session.js'
  */
-import { addressOf } from './address.js';
+import { addressOf, parseAddress } from './address.js';
 import { listenToClipButton } from './clip-button.js';
 import { listenToDrops } from './drop.js';
 import { byId, element } from './element.js';
+import { drawGroup, listenToGroup } from './group.js';
 import { onDemand } from './service.js';
+
+export { cancelGroup, isGroupBusy } from './group.js';
+
+const pin = byId('pin', HTMLButtonElement);
+/** the job that stands beside the next ones @type {string | null} */
+let pinned = null;
+
+/** The job that is pinned. */
+export const pinnedJob = () => pinned;
 
 /** The picture on the whole screen; where another one is looked at there, that one is shown. @param {Session} session */
 async function viewPicture({ main: { job } }) {
   const { view } = await onDemand(import('./viewer.js'));
   const last = await view(job);
   if (last === job.id) return;
-  location.hash = addressOf({ job: last, beside: null });
+  location.hash = addressOf({ job: last });
   // the button that was pressed is gone until the picture is there
   byId('results', HTMLElement).focus({ preventScroll: true });
+}
+
+/** Draws the tools for what is shown, and the jobs side by side. @param {Session | null} session */
+export function drawTools(session) {
+  const { job = null, group = [] } = parseAddress(location.hash) ?? {};
+  pin.setAttribute('aria-pressed', String(session !== null && session.main.job.id === pinned));
+  drawGroup(session ? group : [], { shown: job, pinned });
 }
 
 /**
  * Puts the tools to the page.
  *
- * @param {{ shown: () => Session | null, onError: (error: unknown) => void }} page
+ * @param {{ shown: () => Session | null, onError: (error: unknown) => void, onGroup: (isOver: boolean) => void }} page
+ *   `onGroup` is told when jobs side by side were looked at
  */
-export function listenToTools({ shown, onError }) {
+export function listenToTools({ shown, onError, onGroup }) {
+  listenToGroup(onGroup);
+  pin.onclick = () => {
+    const session = shown();
+    const id = session?.main.job.id ?? null;
+    pinned = id === pinned ? null : id;
+    drawTools(session);
+  };
   document.head.append(element('link', { rel: 'stylesheet', href: 'style/tools.css' }));
   byId('full-screen', HTMLButtonElement).onclick = () => {
     const session = shown();

@@ -4,8 +4,7 @@
  */
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { seriousIn } from './axe.ts';
-import { DESK, looksFine, PHONE } from './look.ts';
+import { DESK, isAccessible, looksFine, PHONE } from './look.ts';
 import { isSkipped, titled, usePage } from './rig.ts';
 
 describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
@@ -77,6 +76,27 @@ describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
     await looksFine(rig.page, 'failed');
   });
 
+  test('the API reference: every group and operation in its contents, one of them opened, and the way back', async () => {
+    await open();
+    await at('nav a').filter({ hasText: 'API' }).click();
+    const contents = rig.page.getByRole('navigation');
+    const { paths, tags } = (await (await fetch(`${rig.stack.url}/openapi.json`)).json()) as {
+      paths: Record<string, Record<string, object>>;
+      tags: { name: string }[];
+    };
+    await contents.getByText('Start a job', { exact: true }).waitFor();
+    const groups = (await at('.nav-bar-tag').allInnerTexts()).map((text) => text.split('\n')[0]);
+    expect(groups.slice(0, tags.length)).toEqual(tags.map(({ name }) => name));
+    expect(await at('.nav-bar-path[data-content-id*="-/"]').count()).toBe(
+      Object.values(paths).flatMap(Object.keys).length,
+    );
+    await contents.getByText('Start a job', { exact: true }).click();
+    await rig.page.getByText('negative_prompt', { exact: true }).first().waitFor();
+    await looksFine(rig.page, 'reference');
+    await rig.page.getByRole('link', { name: 'Make a picture' }).click();
+    await at('#request').waitFor();
+  });
+
   test('in the reader’s own colours the choice, what runs and what is pressed can still be told apart', async () => {
     await rig.page.emulateMedia({ forcedColors: 'active' });
     const second = await runInto('a red apple');
@@ -90,7 +110,7 @@ describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
     );
     for (const size of [PHONE, DESK]) {
       await rig.page.setViewportSize(size);
-      expect(await seriousIn(rig.page), `${size.width}`).toEqual([]);
+      await isAccessible(rig.page, `${size.width}`);
     }
     second.open();
     await isDone();
@@ -168,6 +188,22 @@ describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
       await isFree();
       expect(await focused()).not.toBe('body');
       const { id } = await jobShown();
+
+      // a dialog has the keyboard until Escape, which gives it back
+      for (const [id, dialog] of [
+        ['share', 'dialog.share'],
+        ['full-screen', '#viewer'],
+      ] as const) {
+        await at(`#${id}`).focus();
+        await press('Enter');
+        await at(`${dialog}[open]`).waitFor();
+        await expect
+          .poll(() => rig.page.evaluate(`document.activeElement.closest('${dialog}') !== null`), { timeout: 10_000 })
+          .toBe(true);
+        await press('Escape');
+        await at(dialog).waitFor({ state: 'hidden' });
+        await expect.poll(focused).toBe(id);
+      }
 
       // out of a text nothing is lost by Escape
       await rig.page.locator('#prompt').focus();

@@ -1,10 +1,8 @@
-/** The page's tools: emoji, settings out of a picture, the full screen, clips. */
+/** The page's tools: emoji, settings out of a picture, the full screen, pictures side by side, clips. */
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { describe, expect, test } from 'vitest';
+import { isAccessible } from './look.ts';
 import { isSkipped, PATIENCE_MS, titled, usePage } from './rig.ts';
-
-const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** What a video says of itself, and the colours in the middle of its picture at some moments. */
 interface Played {
@@ -14,11 +12,12 @@ interface Played {
 }
 
 describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
-  const { rig, at, says, isDone, isFree, open: openPage, ask, jobShown } = usePage();
+  const { rig, at, says, isDone, isFree, open: openPage, ask, jobShown, door } = usePage();
 
-  /** The tools come after the form. */
+  /** The tools come when somebody does something. */
   async function open(): Promise<void> {
     await openPage();
+    await rig.page.mouse.move(200, 300);
     await at('link[href="style/tools.css"]').waitFor({ state: 'attached' });
   }
 
@@ -145,11 +144,7 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await rig.page.keyboard.press('ArrowRight');
     await says('#viewer', '“a blue fox” · 7x · seed 1');
     await at('#viewer img').evaluate('(picture) => picture.decode()');
-    await rig.page.evaluate(axeSource);
-    const { violations } = (await rig.page.evaluate('axe.run("#viewer")')) as {
-      violations: { id: string; impact: string }[];
-    };
-    expect(violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))).toEqual([]);
+    await isAccessible(rig.page, 'the viewer', '#viewer');
     // what was opened last is closed, and the focus is where it was
     await at('#viewer button').filter({ hasText: 'Previous' }).click();
     await says('#viewer', '“a car”');
@@ -167,6 +162,83 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await isDone();
     expect((await jobShown()).prompt).toBe('a red apple');
     expect(await rig.page.evaluate('document.activeElement.id')).toBe('results');
+  });
+
+  const tiles = async () => (await at('.group b').allTextContents()).map((name) => name.replace(/ · pinned$/, '*'));
+  const isOver = async (count: number): Promise<void> => {
+    await expect.poll(() => at('.group img[src]').count(), { timeout: PATIENCE_MS }).toBe(count);
+    await isFree();
+  };
+
+  test('four pictures with seeds of their own stand side by side; pressed, one is shown; a reload shows them again', async () => {
+    await open();
+    await at('#many').selectOption('seeds');
+    expect(await at('#compare').isDisabled()).toBe(true);
+    await says('#plain-price', '4 pictures; by the plain model');
+    const price = async () => Number(/[\d.]+/.exec((await at('#price').textContent()) ?? '')?.[0]);
+    const ofFour = await price();
+    await ask('a red apple', { seed: 7 });
+    await isOver(4);
+    expect(await tiles()).toEqual(['seed 7', 'seed 8', 'seed 9', 'seed 10']);
+    await says('.group li:last-child', /[\d.]+ m?s of denoising/);
+    expect((await jobShown()).seed).toBe(7);
+    await at('.group a').nth(2).click();
+    await expect.poll(async () => (await jobShown()).seed, { timeout: PATIENCE_MS }).toBe(9);
+    expect(await at('.group a[aria-current]').count()).toBe(1);
+    await isDone();
+    await rig.page.reload();
+    await isOver(4);
+    expect((await jobShown()).seed).toBe(9);
+    expect(await at('.group a[aria-current]').textContent()).toContain('seed 9');
+    // the form is for one again, at a quarter of the price
+    await says('#plain-price', 'The plain model:');
+    expect(await price()).toBeCloseTo(ofFour / 4, 6);
+    await at('#history a').last().click();
+    await at('#group-card').waitFor({ state: 'hidden' });
+  });
+
+  test('one that is pinned stands beside those with each preset, which have one seed', async () => {
+    await open();
+    await ask('a blue fox', { seed: 3, preset: '4x' });
+    await isDone();
+    await isFree();
+    await at('#pin').click();
+    expect(await at('#pin').getAttribute('aria-pressed')).toBe('true');
+    const presets = await at('#presets input').evaluateAll('(all) => all.map(({ value }) => value)');
+    await at('#many').selectOption('presets');
+    await ask('a blue apple');
+    await isOver(1 + (presets as string[]).length);
+    const names = await tiles();
+    expect(names[0]).toMatch(/^“a blue fox” · 4x · seed 3\*$/);
+    const seeds = new Set(names.slice(1).map((name) => name.split(' · ')[2]));
+    expect(seeds.size).toBe(1);
+    expect(names.slice(1).map((name) => name.split(' · ')[1])).toEqual(presets);
+    await rig.page.evaluate(axeSource);
+    const { violations } = (await rig.page.evaluate('axe.run()')) as { violations: { id: string; impact: string }[] };
+    expect(violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))).toEqual([]);
+    // what comes next has it beside it too
+    await at('#many').selectOption('one');
+    await ask('a car', { seed: 1 });
+    await isOver(2);
+    expect((await tiles()).map((name) => name.split(' · ')[0])).toEqual(['“a blue fox”', '“a car”']);
+  });
+
+  test('cancelled are all that run side by side', async () => {
+    await open();
+    const first = door();
+    rig.proxy.inject([first.fault]);
+    await at('#many').selectOption('seeds');
+    await ask('a red apple', { seed: 1 });
+    await expect.poll(() => at('.group small').allTextContents(), { timeout: PATIENCE_MS }).toHaveLength(4);
+    await expect
+      .poll(async () => (await at('.group small').allTextContents()).includes(''), { timeout: PATIENCE_MS })
+      .toBe(false);
+    await at('#cancel').click();
+    first.open();
+    await isFree();
+    const states = await at('.group small').allTextContents();
+    expect(states.filter((state) => state === 'cancelled').length).toBeGreaterThan(0);
+    expect(states.every((state) => state === 'cancelled' || state.endsWith('of denoising'))).toBe(true);
   });
 
   /** Plays a video in a page of its own. */
