@@ -41,7 +41,8 @@ function nameOf({ preset, seed, prompt }, all) {
 }
 
 /** @param {LinkedJob} job */
-const stateOf = ({ status, receipt }) => (receipt ? `${duration(denoised(receipt))} of denoising` : status);
+const stateOf = ({ status, receipt }) =>
+  status === 'done' && receipt ? `${duration(denoised(receipt))} of denoising` : status;
 
 /** @param {readonly string[]} ids @param {string | null} pinned */
 function drawTiles(ids, pinned) {
