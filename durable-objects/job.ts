@@ -35,7 +35,7 @@ import {
   receiptOf,
   timesAfter,
 } from '../src/job/record.ts';
-import type { JobCalls, JobWithLogs, NewJob, Reckoning } from '../src/job/rpc.ts';
+import type { JobCalls, JobWithLogs, NewJob, Reckoning, Thumbnail } from '../src/job/rpc.ts';
 import {
   MAX_SHARES,
   type NewShare,
@@ -219,6 +219,13 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   viewWithLogs(owner: string | null): JobWithLogs | null {
     const row = this.#rowOf(owner);
     return row && { job: this.#view(row), logs: logLines(readStory(this.#rows)) };
+  }
+
+  thumbnail(owner: string | null): Thumbnail | 'none' | null {
+    const row = this.#rowOf(owner);
+    if (!row) return null;
+    const { image, finishedAt } = row;
+    return image?.thumbnail && finishedAt !== null ? { ...image.thumbnail, finishedAt } : 'none';
   }
 
   /** A WebSocket of somebody who watches: src/job/watching.ts. */

@@ -7,7 +7,10 @@ import { toBase64 } from '../src/job/base64.ts';
 import type { StageThumbnail } from '../src/stage/thumbnail.ts';
 import type { Told } from './progress.ts';
 
-/** Shortest time from one request to the next, and the number after which it has doubled, and so on: a job may run long. */
+/**
+ * Shortest time from one request to the next, and the number of requests after which it has doubled: a stage may run
+ * long.
+ */
 const GAP_MS = 250;
 const SLOWER_AFTER = 40;
 

@@ -280,7 +280,7 @@ export function makeWalk(parts: JobParts): Walk {
   }
 
   /** Stores the image, then the end: a row never points at an image that is not there. */
-  async function finish(row: JobRecord, { job, events, image }: MadeStep): Promise<void> {
+  async function finish(row: JobRecord, { job, events, image, thumbnail }: MadeStep): Promise<void> {
     const file = image && labelled(image, row.request, row.plan);
     if (file) {
       try {
@@ -299,7 +299,7 @@ export function makeWalk(parts: JobParts): Walk {
       const finished = imageOf(row, file?.length ?? 0);
       parts.finish(row, {
         room: { name: 'done' },
-        outcome: { image: finished },
+        outcome: { image: { ...finished, ...(thumbnail && { thumbnail }) } },
         event: ({ receipt, cost }) => ({ type: 'done', data: { job_id: row.id, image: finished, receipt, cost } }),
       });
       return true;

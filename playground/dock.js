@@ -30,8 +30,12 @@ export function showAlert(sentence) {
 export function drawDock({ status, isBusy, isFruitless }) {
   cancelButton.setAttribute('aria-disabled', String(!isBusy));
   generateButton.setAttribute('aria-disabled', String(isBusy));
+  const [isCancelHeld, isAgainHeld] = [cancelButton, againButton].map((each) => each === document.activeElement);
   cancelButton.hidden = isFruitless;
   againButton.hidden = !isFruitless;
+  // a button that goes leaves the keyboard where one goes on; never on Cancel, where a second press would stop it
+  if (isCancelHeld && isFruitless) againButton.focus();
+  if (isAgainHeld && !isFruitless) generateButton.focus();
   statusLine.hidden = status === '';
   statusLine.textContent = status;
 }

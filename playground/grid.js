@@ -10,7 +10,13 @@ const MOST_MOVING = 400;
 /** The last square begins so long after the first. */
 const SPREAD_MS = 500;
 
-/** A side of a square of the low-resolution grid is two units. @param {Grid} grid @param {string} name @param {SVGElement[]} children */
+/**
+ * A side of a square of the low-resolution grid is two units.
+ *
+ * @param {Grid} grid
+ * @param {string} name
+ * @param {SVGElement[]} children
+ */
 const drawing = ({ rows, cols }, name, children) =>
   svg(
     'svg',

@@ -87,7 +87,10 @@ export function makeHero({ host, words, strip, redraw }) {
       held = null;
     },
 
-    /** @param {Run} run @param {{ look: Pick<Look, 'prompt' | 'image' | 'isGridShown'>, compared: Compared | null }} shown */
+    /**
+     * @param {Run} run
+     * @param {{ look: Pick<Look, 'prompt' | 'image' | 'isGridShown'>, compared: Compared | null }} shown
+     */
     draw(run, { look, compared }) {
       const now = momentNow(run);
       // the end is what is seen anyway

@@ -27,7 +27,7 @@ let report = () => undefined;
 function makeItem(job) {
   const { id, prompt, preset, seed, status, image, links } = job;
   const thumb = image
-    ? element('img', { className: 'thumb', alt: '', src: links.image, loading: 'lazy' })
+    ? element('img', { className: 'thumb', alt: '', src: links.thumbnail ?? links.image, loading: 'lazy' })
     : element('span', { className: 'thumb' });
   const state = status === 'done' ? '' : ` · ${status}`;
   const words = element(
@@ -55,7 +55,8 @@ function makeItem(job) {
       const shown = list.querySelector(`[data-job="${id}"]`);
       const next = shown?.nextElementSibling ?? shown?.previousElementSibling;
       shown?.remove();
-      next?.querySelector('a')?.focus();
+      // the keyboard stays where one goes on
+      (next?.querySelector('a') ?? byId('prompt', HTMLTextAreaElement)).focus();
       card.hidden = list.children.length === 0;
     } catch (error) {
       report(error);

@@ -419,7 +419,11 @@ listenToForm({
 });
 listenToHistory(showError);
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
-listenToResults(drawSoon, () => (keyForm.hidden ? focusPrompt() : keyInput.focus()));
+listenToResults({
+  onRedraw: () => session && drawSoon(),
+  onTry: () => (keyForm.hidden ? focusPrompt() : keyInput.focus()),
+  onError: showError,
+});
 onChangeElsewhere(() => {
   if (storedKey() !== null && !requestForm.hidden)
     void drawHistory(parseAddress(location.hash)?.job ?? null).catch(() => undefined);

@@ -23,10 +23,15 @@ export const SEARCH = 'selection';
  * @property {string | null} trouble why it is tried again
  */
 
-/** `isRough`: of a step on the way. @typedef {{ source: string, words: string, isCoarse: boolean, isRough: boolean }} Shown */
 /**
- * Squares of the low-resolution grid; `split` are those that have become four. @typedef {{ rows: number, cols: number,
- * split: readonly number[] | 'all' }} Grid
+ * A picture; `isRough`: of a step on the way.
+ *
+ * @typedef {{ source: string, words: string, isCoarse: boolean, isRough: boolean }} Shown
+ */
+/**
+ * Squares of the low-resolution grid; `split` are those that have become four.
+ *
+ * @typedef {{ rows: number, cols: number, split: readonly number[] | 'all' }} Grid
  */
 /**
  * What a frame shows. `splits` are squares that become four before one's eyes.
@@ -72,7 +77,12 @@ function sentenceOf(stage, count) {
     : 'Sharp where the edges are, coarse everywhere else.';
 }
 
-/** Whether a stage has given its picture over, or the next one goes on from it. @param {Run} run @param {StageRun} stage */
+/**
+ * Whether a stage has given its picture over, or the next one goes on from it.
+ *
+ * @param {Run} run
+ * @param {StageRun} stage
+ */
 const isOver = ({ stages, image }, { stage, picture }) =>
   stage === stages.length ? image !== null : picture !== null || (stages[stage]?.beganAt ?? null) !== null;
 
@@ -152,7 +162,14 @@ function gridOf(run, stage) {
   return { ...lowGrid(run), split: stage === 1 ? NONE : (run.selection?.indices ?? NONE) };
 }
 
-/** A stage's own picture, once it is there. @param {Run} run @param {StageRun} state @param {Look} look @returns {Shown | null} */
+/**
+ * A stage's own picture, once it is there.
+ *
+ * @param {Run} run
+ * @param {StageRun} state
+ * @param {Look} look
+ * @returns {Shown | null}
+ */
 function pictureOf(run, { stage, picture }, { prompt, image }) {
   const count = run.stages.length;
   if (stage === count)

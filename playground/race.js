@@ -23,7 +23,13 @@ const clock = (ms) => `${(ms / 1000).toFixed(2)} s`;
 /** What the whole request took. @param {RecordedRun} recorded */
 const lengthOf = (recorded) => endOf(recorded).receipt?.wall_ms.total ?? 0;
 
-/** One of the two: its picture, its clock, and where it is. @param {string} name @param {RecordedRun} recorded @param {Recording} recording */
+/**
+ * One of the two: its picture, its clock, and where it is.
+ *
+ * @param {string} name
+ * @param {RecordedRun} recorded
+ * @param {Recording} recording
+ */
 function makeLane(name, recorded, { prompt, width, height }) {
   const { frame, draw: drawFrame } = makeFrame({ isNamed: true });
   const time = element('span', { className: 'clock' });

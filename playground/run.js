@@ -80,7 +80,7 @@ const TROUBLE = new Map([
   ['server_error', 'the stage server failed'],
   ['gateway', 'something between here and the stage server answered in its place'],
   ['reported', 'the stage server reported a fault'],
-  ['storage_failed', 'the image could not be stored'],
+  ['storage_failed', 'the picture could not be stored'],
 ]);
 
 /** @param {{ position: number | null, eta_ms: number | null }} queued */

@@ -214,6 +214,7 @@ async function bench(options: BenchOptions): Promise<number> {
     '',
     `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores of ${processor?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}; Node ${process.versions.node}, workerd ${versionOf('workerd')}, onnxruntime ${versionOf('onnxruntime-node')}.`,
     'Absolute times are of this machine at that hour; the ratios are what to compare.',
+    'Crowds, and an hour of random kills, are measured by `npm run soak -- --crowd`: [what it told](operate.md#fleets-and-crowds-tried-by-doing-it).',
     '',
   );
   for (const section of Object.values(SECTIONS)) await section(say, options);

@@ -22,6 +22,7 @@ export const SECONDS: Readonly<Record<string, number>> = {
   'browser/page': 75,
   'browser/trouble': 60,
   'browser/money': 38,
+  'browser/share': 10,
   'clients/schemathesis': 60,
   'clients/admin': 54,
   'clients/tools-python': 45,

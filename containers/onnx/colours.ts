@@ -37,8 +37,9 @@ const RIDGE = 1;
 
 /**
  * The map that comes closest, by least squares, to what `decode` gives for seeded patches of colour; where a pixel is
- * clipped, what the decoder meant is not known, and the latent pixel is left out unless too few are left. The same each time. Rejects with what
- * `decode` rejects with, and with a RangeError where a latent pixel is no whole number of picture pixels.
+ * clipped, what the decoder meant is not known, and the latent pixel is left out unless too few are left. The same each
+ * time. Rejects with what `decode` rejects with, and with a RangeError where a latent pixel is no whole number of
+ * picture pixels.
  */
 export async function fitColours(decode: Decode, { channels, token_pixels }: Facts): Promise<Colours> {
   const latents = patches(channels);

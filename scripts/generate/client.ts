@@ -91,23 +91,24 @@ const RETRY_MS = { first: 100, most: 2000 } as const;
 
 /**
  * The events of a job after `after`, each once and in order, until its last; a step that was told before it was stored
- * comes again with its number. A lost connection, a refused one and a 5xx
- * are met with a new request that goes on after the last event seen. Throws Unreachable after `awayMs` without any
+ * comes again with its number. Thumbnails come where they are asked for. A lost connection, a refused one and a 5xx are
+ * met with a new request that goes on after the last event seen. Throws Unreachable after `awayMs` without any
  * answer, Refused where the service says the job does not exist.
  */
 export async function* follow(
   service: Service,
   id: string,
-  options: { after?: number; signal?: AbortSignal; awayMs?: number } = {},
+  options: { after?: number; signal?: AbortSignal; awayMs?: number; thumbnails?: boolean } = {},
 ): AsyncGenerator<FollowedEvent> {
-  const { after = 0, signal, awayMs = AWAY_MS } = options;
+  const { after = 0, signal, awayMs = AWAY_MS, thumbnails = false } = options;
+  const path = `/v1/jobs/${id}/events${thumbnails ? '' : '?thumbnails=false'}`;
   let seq = after;
   let lastAnswer = performance.now();
   let wait: number = RETRY_MS.first;
   for (;;) {
     try {
       const headers: Record<string, string> = seq > 0 ? { 'last-event-id': String(seq) } : {};
-      const response = await request(service, `/v1/jobs/${id}/events`, signal ? { headers, signal } : { headers });
+      const response = await request(service, path, signal ? { headers, signal } : { headers });
       if (response.status === 204) return;
       for await (const event of read(response)) {
         lastAnswer = performance.now();

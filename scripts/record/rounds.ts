@@ -40,7 +40,8 @@ async function recordJob(
 ): Promise<RecordedRun> {
   const job = await createJob(service, { ...body, preset, output_format: 'webp' });
   const told: SeenEvent[] = [];
-  for await (const event of follow(service, job.id, { signal: AbortSignal.timeout(JOB_MS) })) told.push(event);
+  const wanted = { signal: AbortSignal.timeout(JOB_MS), thumbnails: true };
+  for await (const event of follow(service, job.id, wanted)) told.push(event);
   const last = told.at(-1);
   if (last?.type !== 'done')
     throw new Error(`the job with ${preset} came to no picture: ${JSON.stringify(last?.data)}`);

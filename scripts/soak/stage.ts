@@ -240,6 +240,8 @@ export function makeStageServer({
 
   function handle(path: string, init: RequestInit): Response {
     if (path === '/v1/models') return answer(200, models);
+    // nothing to see
+    if (path.endsWith('/thumbnail')) return answer(204, '');
     if (init.method === 'DELETE') return answer(204, '');
     return run(idIn(path), init.body as Uint8Array, init.signal ?? null);
   }

@@ -6,8 +6,11 @@ import { timingSafeEqual } from 'hono/utils/buffer';
 import { allOf, hmacHex, type Secrets, toHex, underivedHmac } from './hmac.ts';
 import { isOldJobId } from './job-id.ts';
 
-/** `events` opens the events, `image` the picture, `stream` Replicate's stream, which has both; none opens another. */
-export type Opens = 'events' | 'image' | 'stream';
+/**
+ * `events` opens the events, `image` the picture, `thumbnail` the small one, `stream` Replicate's stream, which has
+ * events and picture; none opens another.
+ */
+export type Opens = 'events' | 'image' | 'thumbnail' | 'stream';
 
 const TOKEN = /^(\d{1,11})\.([0-9a-f]{64})$/;
 const sign = (secret: string, job: string, opens: Opens, until: number): Promise<string> =>

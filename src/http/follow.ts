@@ -139,16 +139,17 @@ export async function openEvents(
 }
 
 /**
- * The events of a job after `after` as server-sent-event bytes, with a comment after ten seconds of silence, until the
- * last one, the erasure of the job, or `signal`. The reader sets the pace; the stream of one that reads nothing for too
- * long ends. `over` where no event can come, null where there is no job, `ahead` where there has been no such event.
+ * The events of a job after `after`, with `thumbnails` or without, as server-sent-event bytes, with a comment after ten
+ * seconds of silence, until the last one, the erasure of the job, or `signal`. The reader sets the pace; the stream of
+ * one that reads nothing for too long ends. `over` where no event can come, null where there is no job, `ahead` where
+ * there has been no such event.
  */
 export async function streamJob(
   env: Env,
   id: string,
-  { owner, after, signal }: { readonly owner: string | null; readonly after: number; readonly signal: AbortSignal },
+  { signal, ...wanted }: Omit<Wish, 'mode'> & { readonly signal: AbortSignal },
 ): Promise<ReadableStream<Uint8Array> | 'over' | 'ahead' | null> {
-  const opened = await openEvents(env, id, { owner, after, thumbnails: true, staysOn: false });
+  const opened = await openEvents(env, id, { ...wanted, staysOn: false });
   switch (opened.kind) {
     case 'none':
       return null;

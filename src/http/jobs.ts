@@ -25,6 +25,7 @@ import { limitBody, requireJson } from './request-body.ts';
 import { job as jobSchema, jobSummary, quote as quoteSchema } from './schemas/job.ts';
 import { STREAM_HEADERS } from './send-events.ts';
 import { sendImage } from './send-image.ts';
+import { sendThumbnail } from './send-thumbnail.ts';
 import { showJob } from './show-job.ts';
 import { idempotencyOf, placeOfDraft, startJobs } from './start-jobs.ts';
 import { webhookOf } from './webhooks.ts';
@@ -126,7 +127,12 @@ const watchJob = createRoute({
   summary: 'Its events as they happen, resumable with Last-Event-ID',
   request: {
     params: idParam,
-    query: token,
+    query: token.extend({
+      thumbnails: z
+        .enum(['true', 'false'])
+        .default('true')
+        .openapi({ description: 'false leaves out the events of that name' }),
+    }),
     headers: z.object({
       'last-event-id': z
         .string()
@@ -167,6 +173,19 @@ const EXTENSIONS: readonly (readonly [extension: string, format: ImageFormat])[]
   ['jpeg', 'jpeg'],
   ['jpg', 'jpeg'],
 ];
+const getThumbnail = createRoute({
+  operationId: 'getJobThumbnail',
+  method: 'get',
+  path: '/v1/jobs/{id}/thumbnail',
+  summary: 'The finished image once more, small: for lists',
+  request: { params: idParam, query: token },
+  responses: {
+    200: { description: 'Encoded image', content: IMAGE_CONTENT },
+    304: { description: 'If-None-Match or If-Modified-Since says that the caller has it' },
+    409: { description: 'There is none, or none yet' },
+    412: { description: 'If-Match or If-Unmodified-Since asks for another' },
+  },
+});
 const cancelJob = createRoute({
   operationId: 'cancelJob',
   method: 'post',
@@ -258,7 +277,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     const id = await jobId(c, c.req.valid('param').id);
     const owner = await ownerOrLink(c, id, 'events');
     const after = lastEventId(c.req.header('last-event-id'));
-    const events = await streamJob(c.env, id, { owner, after, signal: c.req.raw.signal });
+    const thumbnails = c.req.valid('query').thumbnails === 'true';
+    const events = await streamJob(c.env, id, { owner, after, thumbnails, signal: c.req.raw.signal });
     if (!events) throw jobNotFound(id);
     if (events === 'ahead') throw badField('last-event-id', after, 'must be the id of an event of this job');
     if (events === 'over') return c.body(null, 204);
@@ -288,6 +308,20 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(getImage, async (c) => showImage(c, c.req.valid('param').id, null));
   for (const [extension, format] of EXTENSIONS)
     app.openapi(getFile(extension), async (c) => showImage(c, c.req.valid('param').id, format));
+
+  app.openapi(getThumbnail, async (c) => {
+    const id = await jobId(c, c.req.valid('param').id);
+    const owner = await ownerOrLink(c, id, 'thumbnail');
+    const thumbnail = await callJob(c.env, id, (stub) => stub.thumbnail(owner));
+    if (!thumbnail) throw jobNotFound(id);
+    if (thumbnail === 'none')
+      throw new Problem({
+        status: 409,
+        code: 'image_not_ready',
+        detail: `Job ${id} has no small image: \`urls.thumbnail\` of the job is null.`,
+      });
+    return sendThumbnail(c, id, thumbnail);
+  });
 
   app.openapi(cancelJob, async (c) => {
     const id = await jobId(c, c.req.valid('param').id);

@@ -17,6 +17,7 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'GET /v1/jobs/{id}': 'read',
   'GET /v1/jobs/{id}/events': 'read_or_link',
   'GET /v1/jobs/{id}/image': 'read_or_link',
+  'GET /v1/jobs/{id}/thumbnail': 'read_or_link',
   'POST /v1/jobs/{id}/cancel': 'own_job',
   'DELETE /v1/jobs/{id}': 'own_job',
   'POST /v1/jobs/{id}/shares': 'own_job',
@@ -103,9 +104,13 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'DELETE /v1/accounts/{account}/keys/{key}': 'deployment',
 };
 
-/** Routes that ask much at once, and what they count as; every other one that needs `read` is a poll. */
+/**
+ * Routes that ask much at once, or are written down for good, and what they count as; every other one that needs `read`
+ * is a poll.
+ */
 const READS: Readonly<Record<string, ReadKind>> = {
   'POST /v1/jobs/quote': 'quotes',
+  'POST /v1/jobs/{id}/shares': 'shares',
   'GET /v1/jobs': 'lists',
   'GET /v1/predictions': 'lists',
   'GET /v1/account/audit': 'lists',

@@ -61,13 +61,17 @@ export async function sendImage(
     case 'not_modified':
       return c.body(null, 304, facts);
     case 'failed':
-      throw new Problem({
-        status: 412,
-        code: 'precondition_failed',
-        detail: `The image is not the one that the request asks for: its etag is ${etag}.`,
-      });
+      throw imageChanged(etag);
   }
 }
+
+/** The image is not the one that a condition of the request names. */
+export const imageChanged = (etag: string): Problem =>
+  new Problem({
+    status: 412,
+    code: 'precondition_failed',
+    detail: `The image is not the one that the request asks for: its etag is ${etag}.`,
+  });
 
 const lengthFrom = ({ start, end }: ByteRange): R2Range => ({ offset: start, length: end - start + 1 });
 

@@ -208,7 +208,7 @@ export interface JobRecord {
   readonly notBefore: number;
   readonly busySince: number | null;
   readonly selections: Job['selections'];
-  readonly image: ImageView | null;
+  readonly image: StoredImage | null;
   readonly receipt: Receipt | null;
   readonly failure: JobFailure | null;
   readonly finishedAt: number | null;
@@ -288,7 +288,14 @@ export interface JobView {
   readonly webhook: { readonly url: string; readonly state: Webhook['state']; readonly tries: number } | null;
   /** absent: the job is a request by itself */
   readonly batch?: Batch;
-  readonly urls: { readonly get: string; readonly events: string; readonly image: string; readonly cancel: string };
+  readonly urls: {
+    readonly get: string;
+    readonly events: string;
+    readonly image: string;
+    /** null: there is no small one, or none yet */
+    readonly thumbnail: string | null;
+    readonly cancel: string;
+  };
 }
 
 /** A job as a list shows it: what tells it from the others, and where the rest is. */
@@ -332,6 +339,12 @@ export interface ImageView {
   readonly width: number;
   readonly height: number;
   readonly bytes: number;
+}
+
+/** A finished picture as a job keeps it: what is said of it, and the picture once more, small. */
+export interface StoredImage extends ImageView {
+  /** absent: its server sent none, or too large a one, or an earlier version stored it */
+  readonly thumbnail?: { readonly format: ImageFormat; readonly b64_json: string };
 }
 
 /** The plan in wire form: counts, schedule and work. */

@@ -8,6 +8,8 @@ const LINK_SECONDS = 3600;
 export interface Links {
   readonly events: string;
   readonly image: string;
+  /** null: there is no small one, or none yet */
+  readonly thumbnail: string | null;
   /** Unix seconds */
   readonly expires_at: number;
 }
@@ -28,10 +30,14 @@ export async function withLinks<J extends Pick<JobView, 'id' | 'urls' | 'output_
   now = Date.now(),
 ): Promise<J & { readonly links: Links }> {
   const until = Math.floor(now / 1000) + LINK_SECONDS;
-  const token = (opens: 'events' | 'image'): Promise<string> => signLink(signingSecret, job.id, opens, until);
+  const token = (opens: 'events' | 'image' | 'thumbnail'): Promise<string> =>
+    signLink(signingSecret, job.id, opens, until);
   const events = `${job.urls.events}?token=${await token('events')}`;
   const image = `${job.urls.image}.${job.output_format}?token=${await token('image')}`;
-  return { ...job, links: { events, image, expires_at: until } };
+  // a job's object of an earlier version tells no address of one
+  const small = job.urls.thumbnail ?? null;
+  const thumbnail = small && `${small}?token=${await token('thumbnail')}`;
+  return { ...job, links: { events, image, thumbnail, expires_at: until } };
 }
 
 /** The path of a service's address: what stands before `/v1`, without a slash at the end; empty where nothing does. */
@@ -51,9 +57,15 @@ export function placedAt<J extends Pick<LinkedJob, 'urls' | 'links'> & { readonl
       get: prefix + urls.get,
       events: prefix + urls.events,
       image: prefix + urls.image,
+      thumbnail: urls.thumbnail && prefix + urls.thumbnail,
       cancel: prefix + urls.cancel,
     },
-    links: { ...links, events: prefix + links.events, image: prefix + links.image },
+    links: {
+      ...links,
+      events: prefix + links.events,
+      image: prefix + links.image,
+      thumbnail: links.thumbnail && prefix + links.thumbnail,
+    },
     image: image && { ...image, url: prefix + image.url },
   };
 }

@@ -45,6 +45,7 @@ import type {
   SlotAnswer,
   SlotRequest,
 } from '../fleet/slots.ts';
+import type { ImageFormat } from '../stage/contract.ts';
 import type { Picture } from './events.ts';
 import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
@@ -78,6 +79,14 @@ export interface JobWithLogs {
   readonly logs: readonly LogLine[];
 }
 
+/** A finished picture once more, small. */
+export interface Thumbnail {
+  readonly format: ImageFormat;
+  readonly b64_json: string;
+  /** milliseconds since 1970 */
+  readonly finishedAt: number;
+}
+
 /** What a job says of its money. */
 export interface Reckoning {
   /** the most that it may cost, micro-dollars; null: nothing is charged, or it is no longer stored */
@@ -102,6 +111,8 @@ export interface JobCalls {
   createWithLogs(job: NewJob): Answer<JobWithLogs | null>;
   view(owner: string | null): Answer<JobView | null>;
   viewWithLogs(owner: string | null): Answer<JobWithLogs | null>;
+  /** Its finished picture, small; `none` where it has no such, or not yet, null where there is no job. */
+  thumbnail(owner: string | null): Answer<Thumbnail | 'none' | null>;
   /** Opens the WebSocket of a watcher (src/job/watching.ts): a request, because sockets do not travel over RPC. */
   fetch(request: Request): Answer<Response>;
   /** Its turn has come: a dispatcher has a slot for it. False where it has no use for one (any more). */

@@ -15,12 +15,17 @@ import { toBase64 } from './base64.ts';
 import { firstTokens, nextTokens } from './boundary.ts';
 import type { JobEvent, Picture } from './events.ts';
 import type { StageFault } from './failures.ts';
-import type { Job, JobRequest, PlannedStage, Room } from './job.ts';
+import type { Job, JobRequest, PlannedStage, Room, StoredImage } from './job.ts';
 import { drawBlocks, drawEdges } from './pictures.ts';
 import { selectByLatents, selectionOf } from './selection.ts';
 
 /** Longest side of a stage preview, pixels: small enough to travel inside an event. */
 const PREVIEW_SIDE = 512;
+
+/** Of the finished picture, as a list shows it on a fine screen: longest side, pixels, and its format. */
+const THUMBNAIL = { format: 'webp', longest_side: 104 } as const;
+/** Largest that is kept with the job, bytes. Nearly all have a tenth of it. */
+const MAX_THUMBNAIL_BYTES = 16 * 1024;
 
 /** What a stage asks of a stage server. The same job gives the same request, whoever sends it and however often. */
 export interface StageRequest {
@@ -60,6 +65,8 @@ export type Step =
       readonly job: Job;
       readonly events: readonly JobEvent[];
       readonly image: Uint8Array | null;
+      /** the finished image once more, small; null where there is none to keep */
+      readonly thumbnail: StoredImage['thumbnail'] | null;
       /** the picture of a stage that follows its result; null where none follows. It never rejects */
       readonly behind: Promise<LatePicture | null> | null;
     }
@@ -163,8 +170,12 @@ function afterStage(job: Job, request: Asked, outcome: Ran, tools: Tools): Step 
   return {
     ok: true,
     job: next,
-    events: [...(result.preview ? [previewEvent(request, result.preview)] : []), ...(found?.events ?? [])],
+    events: [
+      ...(result.preview && !result.image ? [previewEvent(request, result.preview)] : []),
+      ...(found?.events ?? []),
+    ],
     image: result.image,
+    thumbnail: result.image && thumbnailOf(result.preview),
     behind: result.behind?.then((late) => late && latePicture(request, late)) ?? null,
   };
 }
@@ -222,6 +233,9 @@ function previewEvent(
   return { type: 'preview', data: { stage: stage.stage, ...picture(options.preview.format, size, preview) } };
 }
 
+const thumbnailOf = (bytes: Uint8Array | null): NonNullable<StoredImage['thumbnail']> | null =>
+  bytes && bytes.length <= MAX_THUMBNAIL_BYTES ? { format: THUMBNAIL.format, b64_json: toBase64(bytes) } : null;
+
 const latePicture = (request: Asked, { preview, decodeMs, encodeMs }: Behind): LatePicture => ({
   event: previewEvent(request, preview),
   decodeMs,
@@ -260,7 +274,7 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     rgb: isSearched,
     format: request.format,
     quality: request.quality,
-    preview: isPreviewed ? { format: request.previews.format, longest_side: PREVIEW_SIDE } : null,
+    preview: previewOf(stage, isPreviewed, request),
     cache: request.schedule.cache,
     traceparent: await traceparent(job.id, number),
     // absent is euler, and then the request is one that every server takes
@@ -278,6 +292,12 @@ async function stageRequest(job: Job, number: number): Promise<StageRequest> {
     options,
     rgbSize: { width: request.width / side, height: request.height / side },
   };
+}
+
+/** The small picture that a stage is asked for: of the last one a thumbnail of what it finishes. */
+function previewOf(stage: PlannedStage, isPreviewed: boolean, { previews }: JobRequest): StageOptions['preview'] {
+  if (stage.decode === 'image') return THUMBNAIL;
+  return isPreviewed ? { format: previews.format, longest_side: PREVIEW_SIDE } : null;
 }
 
 /** W3C trace context of a stage, a function of job and stage: a repeated request must have the same bytes. */
@@ -329,6 +349,7 @@ async function walkSelect(job: Job, { clock }: Tools): Promise<Step> {
     job: { ...job, room: { name: 'stage', stage: 2 }, rgb: null, selections },
     events: [event],
     image: null,
+    thumbnail: null,
     behind: null,
   };
 }

@@ -2,13 +2,13 @@
 import { type CostView, viewQuotedCost } from '../billing/charge.ts';
 import { viewEnlarged } from './enlarge.ts';
 import type { JobEvent } from './events.ts';
-import type { JobRecord, JobRequest, JobSummary, JobView, Plan, Quote } from './job.ts';
+import type { ImageView, JobRecord, JobRequest, JobSummary, JobView, Plan, Quote, StoredImage } from './job.ts';
 import { againOf } from './label.ts';
 import { queueOf } from './log-lines.ts';
 import { viewPlan } from './plan.ts';
 import { roomName } from './story.ts';
 
-/** Path of a job; the parts below it are `/events`, `/image` and `/cancel`. */
+/** Path of a job; the parts below it are `/events`, `/image`, `/thumbnail` and `/cancel`. */
 export const jobPath = (id: string): string => `/v1/jobs/${id}`;
 
 function statusOf({ room, attempt }: JobRecord): JobView['status'] {
@@ -79,7 +79,7 @@ export function viewJob(record: JobRecord, lastEvent: JobEvent | undefined): Job
     output_format: request.format,
     request: { ...againOf(request, plan).request, metadata: request.metadata ?? false },
     plan: viewPlan(plan, request),
-    image: record.image,
+    image: record.image && viewImage(record.image),
     receipt: record.receipt,
     error: record.failure,
     cost: costOf(record),
@@ -87,9 +87,18 @@ export function viewJob(record: JobRecord, lastEvent: JobEvent | undefined): Job
     queue: queueOf(lastEvent, record.busySince !== null && record.finishedAt === null),
     webhook: webhook && { url: webhook.url, state: webhook.state, tries: webhook.tries },
     ...(request.batch && { batch: request.batch }),
-    urls: { get: path, events: `${path}/events`, image: `${path}/image`, cancel: `${path}/cancel` },
+    urls: {
+      get: path,
+      events: `${path}/events`,
+      image: `${path}/image`,
+      thumbnail: record.image?.thumbnail ? `${path}/thumbnail` : null,
+      cancel: `${path}/cancel`,
+    },
   };
 }
+
+/** What is said of a finished picture. */
+const viewImage = ({ thumbnail: _, ...said }: StoredImage): ImageView => said;
 
 const MAX_LISTED = 200;
 /** A text as a list shows it: its first 200 characters. */

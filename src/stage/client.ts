@@ -46,7 +46,7 @@ export interface StageResult {
   readonly clean: Float32Array | null;
   /** [h, w, 3] */
   readonly rgb: { readonly data: Uint8Array; readonly width: number; readonly height: number } | null;
-  /** the preview, where it comes with the result */
+  /** the preview, where it comes with the result; of a finished image null where none came that can be kept */
   readonly preview: Uint8Array | null;
   readonly image: Uint8Array | null;
   /**
@@ -447,8 +447,10 @@ function checkResult(
   if (clean && firstNotFinite(clean.data) >= 0) throw new InvalidResponse('clean_latents that are not finite');
   const rgb = options.rgb ? take(message, 'rgb', Uint8Array) : null;
   if (rgb) expectShape('rgb', rgb.shape, [rgbSize.height, rgbSize.width, 3]);
-  const isWithPreview = options.decode === 'clean' && options.preview && !options.late_preview;
-  const preview = isWithPreview ? takePreview(message) : null;
+  const isWithPreview = options.preview && !options.late_preview;
+  // a finished image is good without one
+  const isOptional = options.decode === 'image' && !hasPreview(message);
+  const preview = isWithPreview && !isOptional ? takePreview(message) : null;
   const image = options.decode === 'image' ? take(message, 'image', Uint8Array).data : null;
   if (image && image.length === 0) throw new InvalidResponse('an empty image');
   return {
@@ -464,6 +466,9 @@ function checkResult(
 function expectShape(name: string, got: readonly number[], expected: readonly number[]): void {
   if (got.join() !== expected.join()) throw new InvalidResponse(`${name} of shape [${got}], expected [${expected}]`);
 }
+
+const hasPreview = ({ tensors: { preview } }: Message): boolean =>
+  preview?.data instanceof Uint8Array && preview.data.length <= MAX_PREVIEW_BYTES;
 
 function takePreview(message: Message): Uint8Array {
   const { data } = take(message, 'preview', Uint8Array);

@@ -1,28 +1,8 @@
 /** A picture shared from the page, and what somebody without a key sees of it. */
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { looksFine } from './look.ts';
 import { isSkipped, PATIENCE_MS, titled, usePage } from './rig.ts';
-
-const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-/** What axe finds serious on a page. */
-async function seriousOn(page: Page): Promise<readonly string[]> {
-  await page.evaluate(axeSource);
-  const { violations } = (await page.evaluate('axe.run()')) as {
-    violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[];
-  };
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
-}
-
-const LOOKS = [
-  { colorScheme: 'light', width: 1280, height: 800 },
-  { colorScheme: 'dark', width: 390, height: 844 },
-] as const;
 
 describe.skipIf(isSkipped)(titled('a shared picture'), () => {
   const { rig, at, says, isDone, open, ask } = usePage();
@@ -33,18 +13,6 @@ describe.skipIf(isSkipped)(titled('a shared picture'), () => {
     onTestFinished(() => context.close());
     context.setDefaultTimeout(PATIENCE_MS);
     return context.newPage();
-  }
-
-  /** In light on a desk and in dark on a phone: nothing serious, and nothing sticks out to the side. */
-  async function looksFine(page: Page, name: string): Promise<void> {
-    for (const { colorScheme, width, height } of LOOKS) {
-      await page.setViewportSize({ width, height });
-      await page.emulateMedia({ colorScheme });
-      if (process.env.SHOTS)
-        await page.screenshot({ path: join(process.env.SHOTS, `share-${name}-${width}.png`), fullPage: true });
-      expect(await seriousOn(page), `${name} ${colorScheme}`).toEqual([]);
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
-    }
   }
 
   test('is seen by whoever has the link, without a key, until it is shared no more', async () => {
@@ -58,7 +26,7 @@ describe.skipIf(isSkipped)(titled('a shared picture'), () => {
     await says('dialog.share [role="status"]', 'The link is made.');
     const url = await at('.shares input').inputValue();
     expect(url).toMatch(new RegExp(`^${rig.stack.url}/s/[0-9a-z.]+$`));
-    await looksFine(rig.page, 'dialog');
+    await looksFine(rig.page, 'share-dialog');
     await at('.shares button').filter({ hasText: 'Copy link' }).click();
     await says('dialog.share [role="status"]', 'The link is on the clipboard.');
     expect(await rig.page.evaluate('navigator.clipboard.readText()')).toBe(url);
@@ -70,7 +38,7 @@ describe.skipIf(isSkipped)(titled('a shared picture'), () => {
     await page.getByRole('heading', { level: 1, name: 'a red apple' }).waitFor();
     await page.getByText('× less work than the plain model').waitFor();
     expect(await page.locator('#key-form, form, script').count()).toBe(0);
-    await looksFine(page, 'page');
+    await looksFine(page, 'shared');
     // each picture is there: three stages, the selection in three layers, the finished one
     const pictures = page.locator('main img');
     expect(await pictures.count()).toBe(7);
@@ -85,7 +53,7 @@ describe.skipIf(isSkipped)(titled('a shared picture'), () => {
     expect(await at('.shares li').count()).toBe(0);
     expect((await page.goto(url))?.status()).toBe(404);
     await page.getByRole('heading', { level: 1, name: 'There is no picture here' }).waitFor();
-    await looksFine(page, 'nothing');
+    await looksFine(page, 'shared-nothing');
   });
 
   test('keeps its links when the dialog is opened again, and gives the keyboard back', async () => {
@@ -116,6 +84,6 @@ describe.skipIf(isSkipped)(titled('a shared picture'), () => {
     });
     await at('#share').click();
     await says('#alert', 'There is no job');
-    expect(await at('dialog').count()).toBe(0);
+    expect(await at('dialog.share').count()).toBe(0);
   });
 });

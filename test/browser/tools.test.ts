@@ -1,10 +1,8 @@
 /** The page's tools: emoji, settings out of a picture, the full screen, pictures side by side, clips. */
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { describe, expect, test } from 'vitest';
+import { isAccessible } from './look.ts';
 import { isSkipped, PATIENCE_MS, titled, usePage } from './rig.ts';
-
-const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** What a video says of itself, and the colours in the middle of its picture at some moments. */
 interface Played {
@@ -159,11 +157,7 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await rig.page.keyboard.press('ArrowRight');
     await says('#viewer', '“a blue fox” · 7x · seed 1');
     await rig.page.evaluate('document.querySelector("#viewer img").decode()');
-    await rig.page.evaluate(axeSource);
-    const { violations } = (await rig.page.evaluate('axe.run("#viewer")')) as {
-      violations: { id: string; impact: string }[];
-    };
-    expect(violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))).toEqual([]);
+    await isAccessible(rig.page, 'the viewer', '#viewer');
     // what was opened last is closed, and the focus is where it was
     await at('#viewer button').filter({ hasText: 'Previous' }).click();
     await says('#viewer', '“a car”');
@@ -240,9 +234,7 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     const seeds = new Set(names.slice(1).map((name) => name.split(' · ')[2]));
     expect(seeds.size).toBe(1);
     expect(names.slice(1).map((name) => name.split(' · ')[1])).toEqual(presets);
-    await rig.page.evaluate(axeSource);
-    const { violations } = (await rig.page.evaluate('axe.run()')) as { violations: { id: string; impact: string }[] };
-    expect(violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))).toEqual([]);
+    await isAccessible(rig.page, 'pictures side by side');
     // what comes next has it beside it too
     await at('#many').selectOption('one');
     await ask('a car', { seed: 1 });

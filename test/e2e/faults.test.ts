@@ -256,6 +256,72 @@ describe.concurrent('a fault that does not pass ends the job with its name when 
   });
 });
 
+describe.concurrent('a thumbnail that is wrong is no fault: the job goes on, with the same picture', () => {
+  const SIZED = { 'content-type': 'image/webp', 'x-stage-step': '3', 'x-stage-size': '96x96' };
+  const webp = new Uint8Array(5 * 2 ** 20);
+  webp.set(new TextEncoder().encode('RIFF----WEBP'));
+
+  test.each<[string, Fault]>([
+    ['has 5 MB', { kind: 'status', status: 200, headers: SIZED, body: webp }],
+    ['is garbage', { kind: 'status', status: 200, headers: SIZED, body: 'no picture at all' }],
+    ['never comes', { kind: 'hang', after: 'nothing' }],
+    ['begins and never comes', { kind: 'hang', after: 'headers' }],
+    ['is a failure', { kind: 'status', status: 500, body: 'oops' }],
+    ['is a connection that breaks', { kind: 'refuse' }],
+    ['is of no stage', { kind: 'status', status: 404, body: '{"code": "unknown_stage", "message": "no such stage"}' }],
+  ])('it %s', async (_, fault) => {
+    const response = await call('/v1/jobs', { method: 'POST', body: JSON.stringify(RED_APPLE) });
+    const { id } = (await response.json()) as { id: string };
+    proxy.meetLooks(id, fault);
+    proxy.meet(id, []);
+    const events = await eventsOf(id);
+    expect(proxy.looked.filter((path) => path.includes(id)).length).toBeGreaterThan(0);
+    expect(events.filter(({ type }) => String(type) === 'thumbnail' || type === 'retry')).toEqual([]);
+    expect(events.at(-1)).toMatchObject({ type: 'done', data: { receipt: { stages: [{}, {}, {}] } } });
+    const image = Buffer.from(await (await call(`/v1/jobs/${id}/image`)).arrayBuffer());
+    expect(image.equals(undisturbed)).toBe(true);
+  });
+
+  test('and one that is right comes', async () => {
+    const id = await create();
+    const types = (await eventsOf(id)).map(({ type }) => String(type));
+    expect(types).toContain('thumbnail');
+    expect(types.at(-1)).toBe('done');
+  });
+
+  test('nobody looks at what nobody watches', async () => {
+    const id = await create();
+    const ended = (await (await call(`/v1/jobs/${id}?wait=60`)).json()) as { status: string };
+    expect(ended.status).toBe('done');
+    expect(proxy.looked.filter((path) => path.includes(id))).toEqual([]);
+  });
+});
+
+describe.concurrent('a finished picture without its small one is a picture all the same', () => {
+  const forward: Fault = { kind: 'forward' };
+  const spoilPreview = (preview: Tensor | null): Fault => ({
+    kind: 'spoil',
+    spoil: ({ metadata, tensors: { preview: _, ...others } }) => ({
+      metadata,
+      tensors: preview ? { ...others, preview } : others,
+    }),
+  });
+
+  test.each<[string, Fault]>([
+    ['where none comes', spoilPreview(null)],
+    ['where it is too large to keep', spoilPreview({ data: new Uint8Array(17 * 1024), shape: [17 * 1024] })],
+    ['where it is none', spoilPreview({ data: new Float32Array(4), shape: [4] })],
+  ])('%s', async (_, fault) => {
+    const id = await create([forward, forward, fault]);
+    expect((await finish(id)).equals(undisturbed)).toBe(true);
+    const job = (await (await call(`/v1/jobs/${id}`)).json()) as {
+      links: { thumbnail: string | null };
+      receipt: object;
+    };
+    expect(job).toMatchObject({ links: { thumbnail: null }, receipt: { stages: [{}, {}, { attempts: 1 }] } });
+  });
+});
+
 test('what was logged of all that names jobs and reasons, and no prompt, key or token', () => {
   const lines = logs.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
   expect(

@@ -15,7 +15,7 @@ export type Fault =
       readonly kind: 'status';
       readonly status: number;
       readonly headers?: Record<string, string>;
-      readonly body?: string;
+      readonly body?: string | Uint8Array;
     }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   /** forwards all but the last `missing` bytes, then ends the body or breaks the connection */
@@ -28,8 +28,9 @@ export type Fault =
 
 interface FarSide {
   readonly url: string;
-  /** paths of the stage requests seen, in order, and of those told to stop */
+  /** paths of the stage requests seen, in order, of those told to stop, and of those looked at */
   readonly seen: string[];
+  readonly looked: string[];
   readonly deleted: string[];
   close(): Promise<void>;
 }
@@ -42,6 +43,8 @@ export interface FaultyStage extends FarSide {
 export interface FaultyStageByJob extends FarSide {
   /** the same for the stage requests of one job: they wait until this is said, and other jobs are not touched */
   meet(job: string, faults: readonly Fault[], always?: Fault): void;
+  /** what every request for a thumbnail of a job meets: said before `meet` */
+  meetLooks(job: string, fault: Fault): void;
 }
 
 const FORWARD: Fault = { kind: 'forward' };
@@ -62,6 +65,7 @@ export async function startFaultyStage(realUrl: string): Promise<FaultyStage> {
       next = script(faults, always);
       side.seen.length = 0;
       side.deleted.length = 0;
+      side.looked.length = 0;
     },
   };
 }
@@ -74,12 +78,21 @@ export async function startFaultyStageByJob(realUrl: string): Promise<FaultyStag
     scripts.set(job, known);
     return known;
   };
-  const side = await serve(realUrl, async (job) => (await scriptOf(job).promise)());
-  return { ...side, meet: (job, faults, always) => scriptOf(job).resolve(script(faults, always)) };
+  const looks = new Map<string, Fault>();
+  const side = await serve(
+    realUrl,
+    async (job) => (await scriptOf(job).promise)(),
+    (job) => looks.get(job) ?? FORWARD,
+  );
+  return {
+    ...side,
+    meet: (job, faults, always) => scriptOf(job).resolve(script(faults, always)),
+    meetLooks: (job, fault) => void looks.set(job, fault),
+  };
 }
 
 /** The job that a stage request belongs to: its id begins with the job's. */
-const jobOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1).split('.', 1)[0] as string;
+const jobOf = (path: string): string => path.split('/')[3]?.split('.', 1)[0] ?? '';
 
 async function bodyOf(request: IncomingMessage): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Buffer[] = [];
@@ -87,8 +100,13 @@ async function bodyOf(request: IncomingMessage): Promise<Uint8Array<ArrayBuffer>
   return new Uint8Array(Buffer.concat(chunks));
 }
 
-async function serve(realUrl: string, faultOf: (job: string) => Fault | Promise<Fault>): Promise<FarSide> {
+async function serve(
+  realUrl: string,
+  faultOf: (job: string) => Fault | Promise<Fault>,
+  lookOf: (job: string) => Fault = () => FORWARD,
+): Promise<FarSide> {
   const seen: string[] = [];
+  const looked: string[] = [];
   const deleted: string[] = [];
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -97,7 +115,9 @@ async function serve(realUrl: string, faultOf: (job: string) => Fault | Promise<
     const path = request.url ?? '/';
     if (isStage) seen.push(path);
     if (request.method === 'DELETE') deleted.push(path);
-    const fault = isStage ? await faultOf(jobOf(path)) : FORWARD;
+    const isLook = request.method === 'GET' && path.endsWith('/thumbnail');
+    if (isLook) looked.push(path);
+    const fault = isStage ? await faultOf(jobOf(path)) : isLook ? lookOf(jobOf(path)) : FORWARD;
     switch (fault.kind) {
       case 'refuse':
         request.socket.destroy();
@@ -148,6 +168,7 @@ async function serve(realUrl: string, faultOf: (job: string) => Fault | Promise<
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
     deleted,
+    looked,
     async close() {
       server.closeAllConnections();
       server.close();

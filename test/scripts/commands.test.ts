@@ -12,6 +12,7 @@ const COMMANDS: readonly (readonly [typed: string, file: string, flags: readonly
   ['npm run admin', 'scripts/admin.ts', ['--url', '--admin-key', '--json', '--running', '--scopes', '--overlap-hours']],
   ['npm run bench', 'scripts/bench.ts', ['--engine', '--side', '--rounds']],
   ['npm run record', 'scripts/record.ts', ['--prompt', '--seed', '--preset', '--rounds', '--out']],
+  ['npm run shots', 'scripts/shots.ts', ['--prompt', '--seed', '--out']],
   ['npm run soak', 'scripts/soak.ts', ['--histories', '--seed']],
   ['npm run stage', 'containers/onnx/main.ts', ['--port', '--token-env', '--models', '--device']],
 ];

@@ -302,8 +302,8 @@ const JOB: LinkedJob = {
   deadline_at: null,
   queue: null,
   webhook: null,
-  urls: { get: '', events: '', image: '', cancel: '' },
-  links: { events: '', image: '', expires_at: 0 },
+  urls: { get: '', events: '', image: '', thumbnail: null, cancel: '' },
+  links: { events: '', image: '', thumbnail: null, expires_at: 0 },
 };
 
 describe('a job without an image', () => {

@@ -73,10 +73,12 @@ describe('a public address with a path', () => {
       get: below,
       events: `${below}/events`,
       image: `${below}/image`,
+      thumbnail: `${below}/thumbnail`,
       cancel: `${below}/cancel`,
     });
     expect(job.links.image).toContain(`${below}/image.png?token=`);
     expect(job.links.events).toContain(`${below}/events?token=`);
+    expect(job.links.thumbnail).toContain(`${below}/thumbnail?token=`);
     expect(job.image.url).toBe(`${below}/image`);
     expect(JSON.parse(answers.list).data[0].links.image).toContain('/api/ralu/v1/jobs/');
     const { urls, output } = JSON.parse(answers.prediction);

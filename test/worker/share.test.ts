@@ -218,6 +218,19 @@ describe('who may share', () => {
   });
 });
 
+test('a key makes at most 60 links a minute, since each is written down for good', async () => {
+  const key = await openAccount();
+  const path = `/v1/jobs/${await newJobId(env.SIGNING_SECRET)}/shares`;
+  const statuses = [];
+  for (let i = 0; i < 70; i++) statuses.push((await post(path, {}, key)).status);
+  expect(new Set(statuses.slice(0, 60))).toEqual(new Set([404]));
+  const refused = await post(path, {}, key);
+  expect([refused.status, await refused.json()]).toMatchObject([
+    429,
+    { code: 'rate_limit', detail: expect.stringMatching(/^The key may ask for 60 shares a minute/) },
+  ]);
+});
+
 describe('whoever has the link', () => {
   let path: string;
   let page: string;

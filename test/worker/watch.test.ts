@@ -53,8 +53,10 @@ function reading(response: Response) {
   };
 }
 
-const open = async (id: string, after = 0) => {
-  const response = await call(`/v1/jobs/${id}/events`, { headers: after ? { 'last-event-id': String(after) } : {} });
+const open = async (id: string, after = 0, query = '') => {
+  const response = await call(`/v1/jobs/${id}/events${query}`, {
+    headers: after ? { 'last-event-id': String(after) } : {},
+  });
   if (response.status !== 200) throw new Error(`no events: ${response.status}`);
   return reading(response);
 };
@@ -224,7 +226,8 @@ describe('a watcher', () => {
     const early = await open(id);
     while (!early.text().includes('"step":150,')) await early.next();
     await early.leave();
-    const reader = await open(id);
+    // thumbnails are more than a little
+    const reader = await open(id, 0, '?thumbnails=false');
     const until = Date.now() + ACK_MS + 2000;
     let acked = 0;
     while (acked === 0 && Date.now() < until) {
@@ -237,6 +240,38 @@ describe('a watcher', () => {
     expect(acked).toBeLessThan(ACK_BYTES);
     await reader.all();
     expect(reader.text()).toContain('event: cancelled');
+  });
+
+  test('is shown thumbnails of each stage, which are stored nowhere, unless it wants none', async () => {
+    const { id } = await createJob({ ...LONG, N: [60] });
+    const [one, other] = [await open(id), await open(id, 0, '?thumbnails=false')];
+    await Promise.all([one.all(), other.all()]);
+    const shown = [...one.text().matchAll(/(id: \d+\n)?event: thumbnail\ndata: (.*)/g)];
+    expect(shown.length).toBeGreaterThan(1);
+    const steps = shown.map(([, seq, data]) => {
+      expect(seq).toBeUndefined();
+      const { stage, step, format, width, height, b64_json } = JSON.parse(data as string);
+      expect([stage, format]).toEqual([1, 'webp']);
+      expect(Math.max(width, height)).toBeLessThanOrEqual(96);
+      expect(atob(b64_json).slice(8, 12)).toBe('WEBP');
+      return step as number;
+    });
+    expect(steps).toEqual([...new Set(steps)].toSorted((a, b) => a - b));
+    for (const text of [other.text(), (await watchAll(id)).map(({ type }) => type).join()])
+      expect(text).not.toContain('thumbnail');
+    expect(other.ids()).toEqual(one.ids());
+  });
+
+  test('is shown the newest thumbnail when it comes in the middle of a stage', async () => {
+    const { id } = await createJob(LONG);
+    const one = await open(id);
+    while (!one.text().includes('event: thumbnail')) await one.next();
+    const late = await open(id);
+    while (!late.text().includes('event: thumbnail')) await late.next();
+    const stepIn = (text: string) => Number(/event: thumbnail\ndata: .*?"step":(\d+)/.exec(text)?.[1]);
+    expect(stepIn(late.text())).toBeGreaterThanOrEqual(stepIn(one.text()));
+    await cancel(id);
+    await Promise.all([one.all(), late.all()]);
   });
 
   test('who leaves is let go', async () => {

@@ -17,7 +17,7 @@ from ralu_stage.engine.diffusers_model import DiffusersModel
 from ralu_stage.engine.engine_class import describe_engine
 from ralu_stage.facts import licence_of, make_facts
 from ralu_stage.memory import on_paper, show
-from ralu_stage.model import ModelFailed
+from ralu_stage.model import ModelFailed, NotFinite
 from ralu_stage.operator_facts import read_operator_facts
 from ralu_stage.quantize import quantize
 from ralu_stage.source import LoadError, Source, digest, open_source
@@ -116,6 +116,10 @@ def load_model(name: str, settings: LoadSettings) -> DiffusersModel:
             model.decode(torch.zeros(rows * cols, 4 * adapter.channels), rows, cols)
         except ModelFailed as failed:
             raise LoadError(f"the first step fails: {first_line(failed.cause)}") from failed
+    try:
+        model.fit_colours()
+    except (ModelFailed, NotFinite) as failed:
+        log.warning("%s: no thumbnails: %s", source.name, first_line(getattr(failed, "cause", failed)))
     return model
 
 

@@ -11,6 +11,7 @@ import torch
 
 if TYPE_CHECKING:
     from ralu_stage.contract.request import StageJob
+    from ralu_stage.picture.colours import Colours
 
 
 class Stopped(Exception):
@@ -52,20 +53,25 @@ class Denoised:
     warnings: list[str] = field(default_factory=list)
 
 
+Look = Callable[[], torch.Tensor]
+"""gives the clean estimate [n, 4C] float32 after a step, on the CPU; any thread may call it"""
+OnStep = Callable[[int, float, float, Look], None]
+"""on_step(step, sigma, ms, look): its number from 1, the sigma where it began, its time, and how it looks"""
+
+
 class Model(Protocol):
     facts: dict[str, Any]
     """one entry of `/v1/models`, without `engine_class` and `deterministic`"""
     engine_class: str
     deterministic: bool
+    colours: Colours | None
+    """what colours its latents have, roughly; None where that is not known: it then shows no thumbnails"""
 
-    def denoise(
-        self, job: StageJob, on_step: Callable[[int, float, float], None], should_stop: Callable[[], bool]
-    ) -> Denoised:
+    def denoise(self, job: StageJob, on_step: OnStep, should_stop: Callable[[], bool]) -> Denoised:
         """Runs all steps of a stage, in the one thread that owns the device.
 
-        `on_step(step, sigma, ms)` is called after each step, forecast ones too: its number from 1, the sigma where it
-        began, its time. `should_stop` is asked at each step boundary. Raises Stopped when it says so, NotFinite, and
-        ModelFailed.
+        `on_step` is called after each step, forecast ones too. `should_stop` is asked at each step boundary. Raises
+        Stopped when it says so, NotFinite, and ModelFailed.
         """
         ...
 

@@ -14,7 +14,8 @@ import numpy
 import torch
 
 from ralu_stage.contract.request import StageJob
-from ralu_stage.model import Denoised, ModelFailed, NotFinite, Stopped
+from ralu_stage.model import Denoised, ModelFailed, NotFinite, OnStep, Stopped
+from ralu_stage.picture.colours import Colours
 
 WORDS = {"a", "red", "apple", "on", "blue", "background"}
 TEXT_TOKENS = 6
@@ -55,6 +56,7 @@ class ClosedForm:
         self.facts = FACTS | facts
         self.engine_class = "closed-form/1 cpu"
         self.deterministic = True
+        self.colours: Colours | None = _colours(self.facts["channels"])
         self.calls: Counter[str] = Counter()
         self.prompts: list[str] = []
         self.threads: dict[str, set[str]] = defaultdict(set)
@@ -65,9 +67,7 @@ class ClosedForm:
         self.is_closed = False
         self._before = before
 
-    def denoise(
-        self, job: StageJob, on_step: Callable[[int, float, float], None], should_stop: Callable[[], bool]
-    ) -> Denoised:
+    def denoise(self, job: StageJob, on_step: OnStep, should_stop: Callable[[], bool]) -> Denoised:
         start = time.perf_counter()
         text_tokens, warnings = self._part("text", lambda: self._encode_text(job.options.prompt))
         encode_text_ms = (time.perf_counter() - start) * 1000
@@ -96,7 +96,8 @@ class ClosedForm:
             x = x.astype(numpy.float32).astype(numpy.float64)
             ms = (time.perf_counter() - start) * 1000
             compute_ms += ms
-            on_step(step, sigma, ms)
+            seen = x - after * v
+            on_step(step, sigma, ms, lambda seen=seen: torch.from_numpy(seen.astype(numpy.float32)))
         if not numpy.isfinite(x).all():
             raise NotFinite(f"after {job.steps} steps the latents are not finite")
         return Denoised(
@@ -149,6 +150,15 @@ class ClosedForm:
         self.calls[part] += 1
         self.threads[part].add(threading.current_thread().name)
         self._before(part)
+
+
+def _colours(channels: int) -> Colours:
+    """What `decode` does, as a map."""
+    weights = numpy.zeros((2, 2, channels + 1, 1, 1, 3))
+    for colour in range(min(3, channels)):
+        weights[:, :, colour, 0, 0, colour] = 60
+    weights[:, :, -1] = 127.5
+    return Colours(weights)
 
 
 def _differences(

@@ -195,7 +195,7 @@ def load_embedded(folder: Path) -> DiffusersModel:
     facts = json.loads((folder / "manifest.json").read_text())["facts"]
     transformer = read_transformer(folder / "transformer.onnx")
     device = torch.device("cpu")
-    return DiffusersModel(
+    model = DiffusersModel(
         facts={**facts, "family": "flux.1", "digest": "embedded", "caches": ["taylor_blocks", "taylor_velocity"]},
         engine_class=describe_engine(device, torch.float32, quantize="none", offload="none", compiles=False),
         deterministic=True,
@@ -204,3 +204,5 @@ def load_embedded(folder: Path) -> DiffusersModel:
         text=EmbeddedText(folder, facts["text_tokens"]),
         vae=EmbeddedDecoder(folder / "decoder.onnx"),
     )
+    model.fit_colours()
+    return model

@@ -75,7 +75,7 @@ def make_job(
 
 
 def denoise(model: DiffusersModel, job: StageJob) -> Denoised:
-    return model.denoise(job, lambda step, sigma, ms: None, lambda: False)
+    return model.denoise(job, lambda *_: None, lambda: False)
 
 
 def difference(a: Any, b: Any) -> float:

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ralu_stage.engine.diffusers_model import DiffusersModel, unpack
 from ralu_stage.engine.steps import run_steps
 from ralu_stage.families import FAMILIES
+from ralu_stage.model import Look
 
 CARD, CPU = torch.device("cuda"), torch.device("cpu")
 SIGMAS = [1.0, 0.7, 0.4, 0.0]
@@ -47,7 +48,7 @@ class Unhurried:
     def begin(self) -> None:
         pass
 
-    def end(self, step: int, sigma: float, latents: torch.Tensor) -> None:
+    def end(self, step: int, sigma: float, latents: torch.Tensor, _: Look) -> None:
         assert latents.device.type == "cuda" and latents.dtype == torch.float32
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from stage_requests import tokens_of
 
-from ralu_stage.picture.encode import MAX_PREVIEW_BYTES, encode_image, encode_preview
+from ralu_stage.picture.encode import MAX_PREVIEW_BYTES, encode_image, encode_small
 from ralu_stage.picture.enlarge import double_picture, fit_picture
 from ralu_stage.picture.whole_grid import whole_grid
 
@@ -144,22 +144,25 @@ def test_an_unknown_format_is_an_error():
     ],
 )
 def test_a_preview_is_made_smaller_and_never_larger(shape, side, size):
-    assert opened(encode_preview(noise(*shape), "webp", side, 80)).size == size
+    assert opened(encode_small(noise(*shape), "webp", side, 80).data).size == size
 
 
 def test_a_preview_that_is_too_long_loses_quality_first_and_then_size():
     rgb = noise(256, 256)
-    best = encode_preview(rgb, "jpeg", 256, 95)
-    worse = encode_preview(rgb, "jpeg", 256, 95, max_bytes=len(best) - 1)
+
+    def size(image_format: str, max_bytes: int) -> tuple[int, int]:
+        file = encode_small(rgb, image_format, 256, 95, max_bytes)
+        assert opened(file.data).size == (file.width, file.height)
+        return file.width, file.height
+
+    best = encode_small(rgb, "jpeg", 256, 95).data
+    worse = encode_small(rgb, "jpeg", 256, 95, max_bytes=len(best) - 1).data
     assert opened(worse).size == (256, 256)
     assert len(worse) < len(best)
-    assert opened(encode_preview(rgb, "jpeg", 256, 95, max_bytes=len(worse) - 1)).size == (128, 128)
-    assert opened(encode_preview(rgb, "png", 256, 95, max_bytes=len(encode_image(rgb, "png", 95)) - 1)).size == (
-        128,
-        128,
-    )
-    assert opened(encode_preview(rgb, "png", 256, 95, max_bytes=1)).size == (1, 1)
+    assert size("jpeg", len(worse) - 1) == (128, 128)
+    assert size("png", len(encode_image(rgb, "png", 95)) - 1) == (128, 128)
+    assert size("png", 1) == (1, 1)
 
 
 def test_no_preview_is_longer_than_the_contract_allows():
-    assert len(encode_preview(noise(1024, 1024), "png", 1024, 100)) <= MAX_PREVIEW_BYTES
+    assert len(encode_small(noise(1024, 1024), "png", 1024, 100).data) <= MAX_PREVIEW_BYTES

@@ -705,13 +705,14 @@ class TestRoutes:
         with running(ClosedForm(), ClosedForm(**other)) as server:
             listed = server.client.get("/v1/models").json()
         assert listed["contract"] == {
-            "version": 5,
+            "version": 6,
             "features": [
                 "account_tag",
                 "solver.ab2",
                 "clean_latents",
                 "late_preview",
                 "enlarge",
+                "thumbnail",
                 "cache.taylor_velocity",
                 "cache.taylor_blocks",
             ],

@@ -117,9 +117,24 @@ def test_order_goes_up_to_as_many_evaluations_as_there_were():
 def test_each_step_is_reported_in_order_with_its_noise_level_and_time():
     reports = []
     run(on_step=lambda *report: reports.append(report), cache=cache())
-    assert [step for step, _, _ in reports] == [1, 2, 3, 4, 5, 6]
-    assert [sigma for _, sigma, _ in reports] == SIGMAS[:-1]
-    assert all(ms >= 0 for _, _, ms in reports)
+    assert [step for step, *_ in reports] == [1, 2, 3, 4, 5, 6]
+    assert [sigma for _, sigma, *_ in reports] == SIGMAS[:-1]
+    assert all(ms >= 0 for _, _, ms, _ in reports)
+
+
+@pytest.mark.parametrize("solver", ["euler", "ab2"])
+def test_each_step_can_be_looked_at_then_and_later_and_the_last_is_what_was_made(solver):
+    looks, then = [], []
+
+    def on_step(step, sigma, ms, look):
+        looks.append(look)
+        then.append(look().clone())
+
+    result = run(on_step=on_step, solver=solver)
+    assert all(torch.equal(look(), seen) for look, seen in zip(looks, then, strict=True))
+    assert torch.equal(then[-1], result.latents) == (SIGMAS[-1] == 0)
+    if solver == "euler":
+        assert torch.allclose(then[-1], result.clean, atol=1e-6)
 
 
 def test_a_stage_stops_at_the_next_step_boundary():

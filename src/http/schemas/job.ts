@@ -27,9 +27,13 @@ const failure = exactly<JobFailure>()(
     })
     .openapi('JobFailure'),
 );
+const smallOrNull = z
+  .string()
+  .nullable()
+  .openapi({ description: 'the finished image once more, small; null: there is none, or none yet' });
 const links = exactly<Links>()(
   z
-    .object({ events: z.string(), image: z.string(), expires_at: time })
+    .object({ events: z.string(), image: z.string(), thumbnail: smallOrNull, expires_at: time })
     .openapi('Links', { description: 'paths that open for whoever has them, until they expire' }),
 );
 
@@ -98,7 +102,13 @@ const summaryFields = {
   image: orNull(image).openapi({ description: 'null: there is none, or none yet' }),
   error: orNull(failure),
   cost: costOrNull,
-  urls: z.object({ get: z.string(), events: z.string(), image: z.string(), cancel: z.string() }),
+  urls: z.object({
+    get: z.string(),
+    events: z.string(),
+    image: z.string(),
+    thumbnail: smallOrNull,
+    cancel: z.string(),
+  }),
   links,
 };
 

@@ -91,6 +91,13 @@ const imageNotReady = (id: string, status: string): Problem =>
     detail: `Job ${id} has no image to share: it is ${status}.`,
   });
 
+const tooManyShares = (): Problem =>
+  new Problem({
+    status: 409,
+    code: 'too_many_shares',
+    detail: `The picture has ${MAX_SHARES} links that open; end one first.`,
+  });
+
 const shareNotFound = (): Problem =>
   new Problem({ status: 404, code: 'share_not_found', detail: 'The job has no such link; it may have ended.' });
 
@@ -98,9 +105,14 @@ export function routeShares(app: OpenAPIHono<AppEnv>): void {
   app.openapi(makeShare, async (c) => {
     const id = await jobId(c, c.req.valid('param').id);
     const { account } = c.var.caller;
-    const job = await callJob(c.env, id, (stub) => stub.view(account));
-    if (!job) throw jobNotFound(id);
+    const [job, shares] = await Promise.all([
+      callJob(c.env, id, (stub) => stub.view(account)),
+      callJob(c.env, id, (stub) => stub.shares(account)),
+    ]);
+    if (!job || !shares) throw jobNotFound(id);
     if (!job.image) throw imageNotReady(id, job.status);
+    // nothing is written down of what is refused
+    if (shares.length >= MAX_SHARES) throw tooManyShares();
     // made here: a call that is repeated makes no second one
     const share = { id: newShareId(), ms: c.req.valid('json').expires_in * 1000 };
     await callObject(c.env.ACCOUNTS, account, (stub) => stub.noteShare(id, share.id, 'share_asked', c.var.actor));
@@ -113,11 +125,7 @@ export function routeShares(app: OpenAPIHono<AppEnv>): void {
       case 'no_image':
         throw imageNotReady(id, taken.status);
       case 'too_many':
-        throw new Problem({
-          status: 409,
-          code: 'too_many_shares',
-          detail: `The picture has ${MAX_SHARES} links that open; end one first.`,
-        });
+        throw tooManyShares();
     }
   });
 

@@ -329,12 +329,17 @@ def _find_cover(options: StageOptions, tensors: Mapping[str, numpy.ndarray], fac
         if low is not None:
             message = f"decode image with scale[{low}] 2, expected every token at full resolution"
             raise Refusal(422, "unfinished_image", message, "scale")
-    # a mixed stage whose tokens are all upsampled still has the small grid's ids, halves among them; ids of whole
-    # numbers alone are the full grid's
-    unit = 2 if (scale == 2).any() or (img_ids % 1 != 0).any() else 1
-    cover = Cover(options.height // facts.token_pixels, options.width // facts.token_pixels, unit)
+    cover = cover_of(options, img_ids, scale, facts.token_pixels)
     fault = cover_fault(img_ids, scale, cover)
     if fault is not None:
         message = f"decode {options.decode} needs every cell of the {cover.rows} x {cover.cols} grid under exactly one"
         raise Refusal(422, "bad_grid", f"{message} token: {fault}", "img_ids")
     return cover
+
+
+def cover_of(options: StageOptions, img_ids: numpy.ndarray, scale: numpy.ndarray, token_pixels: int) -> Cover:
+    """The full grid that the tokens should cover, and the unit of their places."""
+    # a mixed stage whose tokens are all upsampled still has the small grid's ids, halves among them; ids of whole
+    # numbers alone are the full grid's
+    unit = 2 if (scale == 2).any() or (img_ids % 1 != 0).any() else 1
+    return Cover(options.height // token_pixels, options.width // token_pixels, unit)

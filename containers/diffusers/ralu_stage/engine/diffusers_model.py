@@ -18,7 +18,8 @@ from ralu_stage.engine.clock import mark
 from ralu_stage.engine.compile import Compiled
 from ralu_stage.engine.pace import Pace
 from ralu_stage.engine.steps import run_steps
-from ralu_stage.model import Denoised, ModelFailed, NotFinite, Stopped
+from ralu_stage.model import Denoised, ModelFailed, NotFinite, OnStep, Stopped
+from ralu_stage.picture.colours import Colours, fit_colours
 from ralu_stage.text.cache import TextCache
 from ralu_stage.text.encoded import Encoded, TextEncoder
 
@@ -50,6 +51,7 @@ class DiffusersModel:
         self.compiled = compiled
         self.blocks = BlockForecast(adapter.transformer)
         self.texts = TextCache(self.encode)
+        self.colours: Colours | None = None
         is_cuda = device.type == "cuda"
         if is_cuda:
             # weights may still be on their way in the stream that made them, and the streams here do not wait for it
@@ -66,9 +68,7 @@ class DiffusersModel:
         pooled = None if encoded.pooled is None else encoded.pooled.to(**to)
         return Encoded(encoded.states.to(**to), pooled, encoded.warnings)
 
-    def denoise(
-        self, job: StageJob, on_step: Callable[[int, float, float], None], should_stop: Callable[[], bool]
-    ) -> Denoised:
+    def denoise(self, job: StageJob, on_step: OnStep, should_stop: Callable[[], bool]) -> Denoised:
         options = job.options
         with self.failing("text"), stream(self.steps_stream):
             encodings, before_text = self.texts.encodings, mark(self.device)
@@ -137,6 +137,15 @@ class DiffusersModel:
                         velocity(latents, 1.0)
                     self.blocks.clear()
             mark(self.device).wait()
+
+    def fit_colours(self) -> None:
+        """Finds out what colours the latents have: from then on stages show thumbnails. Raises ModelFailed and
+        NotFinite as `decode` does."""
+
+        def decode(tokens: numpy.ndarray, rows: int, cols: int) -> numpy.ndarray:
+            return self.decode(torch.from_numpy(tokens), rows, cols)
+
+        self.colours = fit_colours(decode, self.facts["channels"], self.facts["token_pixels"])
 
     def prompts(self, job: StageJob) -> list[str]:
         """The prompt; with classifier-free guidance above 1 the negative prompt, and then it."""

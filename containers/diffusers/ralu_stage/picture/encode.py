@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy
@@ -17,9 +18,18 @@ def encode_image(rgb: numpy.ndarray, image_format: str, quality: int) -> bytes:
     return _encode(Image.fromarray(rgb), image_format, quality)
 
 
-def encode_preview(
+@dataclass(frozen=True)
+class SmallFile:
+    """A file, and the size of its picture."""
+
+    data: bytes
+    width: int
+    height: int
+
+
+def encode_small(
     rgb: numpy.ndarray, image_format: str, longest_side: int, quality: int, max_bytes: int = MAX_PREVIEW_BYTES
-) -> bytes:
+) -> SmallFile:
     """The picture made smaller until its longest side is `longest_side`, never enlarged, at most `max_bytes` long.
 
     Where it is longer, the quality of a lossy format is lowered first, then the side is halved, until it fits.
@@ -32,7 +42,7 @@ def encode_preview(
         for each in qualities:
             data = _encode(small, image_format, each)
             if len(data) <= max_bytes or side == 1:
-                return data
+                return SmallFile(data, *small.size)
         side = math.ceil(side / 2)
 
 

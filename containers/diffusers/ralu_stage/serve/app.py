@@ -29,9 +29,10 @@ from ralu_stage.serve.json_answer import answer_json, refuse
 from ralu_stage.serve.log import Log, log_to_stderr
 from ralu_stage.serve.metrics import Metrics
 from ralu_stage.serve.stages import QueueFull, ServedModel, Stage, StageLimits, Stages, Threads
+from ralu_stage.serve.thumbnail import FORMAT as THUMBNAIL_FORMAT
 
-CONTRACT_VERSION = 5
-FEATURES = ("account_tag", "solver.ab2", "clean_latents", "late_preview", "enlarge")
+CONTRACT_VERSION = 6
+FEATURES = ("account_tag", "solver.ab2", "clean_latents", "late_preview", "enlarge", "thumbnail")
 
 _STAGE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _STARTING_RETRY_S = 2
@@ -64,7 +65,8 @@ class StageServer:
         self._closing: asyncio.Task[None] | None = None
         self.device = ThreadPoolExecutor(1, "device")
         """the one thread that owns the device: models are loaded, run and closed in it"""
-        self._threads = Threads(self.device, ThreadPoolExecutor(1, "results"), ThreadPoolExecutor(1, "pictures"))
+        others = [ThreadPoolExecutor(1, name) for name in ("results", "pictures", "thumbnails")]
+        self._threads = Threads(self.device, *others)
         self._stages = Stages(self._limits.stages, self._metrics, log, self._threads)
         self._app = TokenGate(self._routes(), token)
 
@@ -131,6 +133,7 @@ class StageServer:
                 Route("/v1/models", self._list_models),
                 Route("/v1/stages/{id}", self._put_stage, methods=["PUT"]),
                 Route("/v1/stages/{id}", self._delete_stage, methods=["DELETE"]),
+                Route("/v1/stages/{id}/thumbnail", self._show_stage),
             ],
             exception_handlers={Refusal: refused, HTTPException: not_found, Exception: failed},
         )
@@ -204,6 +207,21 @@ class StageServer:
         if not is_known:
             raise Refusal(404, "unknown_stage", "no such stage", "id")
         return Response(status_code=204)
+
+    async def _show_stage(self, request: Request) -> Response:
+        stage = self._stages.find(request.path_params["id"])
+        if stage is None:
+            raise Refusal(404, "unknown_stage", "no such stage", "id")
+        thumbnail = await self._stages.thumbnail(stage)
+        if thumbnail is None:
+            return Response(status_code=204)
+        file = thumbnail.file
+        headers = {
+            "cache-control": "no-store",
+            "x-stage-step": str(thumbnail.step),
+            "x-stage-size": f"{file.width}x{file.height}",
+        }
+        return Response(file.data, headers=headers, media_type=f"image/{THUMBNAIL_FORMAT}")
 
     def _follow(self, stage: Stage) -> Response:
         return Answer(self._stages.follow(stage), self._limits.reader_s)

@@ -14,7 +14,7 @@ from ralu_stage.contract import events
 from ralu_stage.contract.message import Message, encode_message
 from ralu_stage.contract.request import StageJob
 from ralu_stage.model import Denoised, Model, ModelFailed, NotFinite, Stopped
-from ralu_stage.picture.encode import encode_image, encode_preview
+from ralu_stage.picture.encode import encode_image, encode_small
 from ralu_stage.picture.enlarge import double_picture, fit_picture
 from ralu_stage.picture.whole_grid import whole_grid
 
@@ -117,7 +117,8 @@ def encode_asked(job: StageJob, rgb: numpy.ndarray) -> dict[str, numpy.ndarray]:
         picture = fit_picture(rgb, size.width, size.height) if size else rgb
         files["image"] = encode_image(picture, options.format, options.quality)
     if options.preview is not None:
-        files["preview"] = encode_preview(rgb, options.preview.format, options.preview.longest_side, options.quality)
+        preview = options.preview
+        files["preview"] = encode_small(rgb, preview.format, preview.longest_side, options.quality).data
     return {name: numpy.frombuffer(data, numpy.uint8) for name, data in files.items()}
 
 

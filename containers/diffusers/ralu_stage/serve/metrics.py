@@ -22,6 +22,10 @@ class Metrics:
         self._steps = counter("stage_steps_total", "Denoising steps done, forecast ones too.", model)
         self._tokens = counter("stage_tokens_total", "Image tokens denoised, counted once a step.", model)
         self._seconds = counter("stage_compute_seconds_total", "Seconds spent in denoising steps.", model)
+        self._thumbnails = counter("stage_thumbnails_total", "Thumbnails made of stages on their way.", model)
+        self._thumbnail_seconds = counter(
+            "stage_thumbnail_seconds_total", "Seconds from a request for a thumbnail to its bytes.", model
+        )
         self._waiting = Gauge("stage_queue_length", "Stages waiting.", registry=self._registry)
         self._running = Gauge("stage_running", "Stages computing.", registry=self._registry)
 
@@ -29,6 +33,10 @@ class Metrics:
         self._steps.labels(model).inc()
         self._tokens.labels(model).inc(tokens)
         self._seconds.labels(model).inc(ms / 1000)
+
+    def thumbnail(self, model: str, seconds: float) -> None:
+        self._thumbnails.labels(model).inc()
+        self._thumbnail_seconds.labels(model).inc(seconds)
 
     def finished(self, model: str, outcome: str) -> None:
         self._finished.labels(model, outcome).inc()

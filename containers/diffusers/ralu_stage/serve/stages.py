@@ -27,10 +27,12 @@ from ralu_stage.contract import events
 from ralu_stage.contract.facts import ModelFacts
 from ralu_stage.contract.message import Message, encode_message
 from ralu_stage.contract.request import StageJob
-from ralu_stage.model import Denoised, Model, ModelFailed, NotFinite, Stopped
+from ralu_stage.model import Denoised, Look, Model, ModelFailed, NotFinite, Stopped
+from ralu_stage.picture.colours import Colours
 from ralu_stage.serve.draw import decodes_for_result, draw_preview, draw_result
 from ralu_stage.serve.log import Log
 from ralu_stage.serve.metrics import Metrics
+from ralu_stage.serve.thumbnail import Thumbnail, make_thumbnail
 
 _STOPPED = {
     "cancelled": events.error("cancelled", "the stage was cancelled", False),
@@ -76,9 +78,11 @@ class Threads:
     """writes results that wait for no picture"""
     pictures: Executor
     """draws"""
+    thumbnails: Executor
+    """draws what nobody waits for"""
 
     def shutdown(self) -> None:
-        for thread in (self.results, self.pictures, self.device):
+        for thread in (self.results, self.pictures, self.thumbnails, self.device):
             thread.shutdown(wait=False)
 
 
@@ -107,6 +111,10 @@ class Stage:
     has_result: bool = False
     """`done` is told"""
     steps_done: int = 0
+    newest: tuple[int, Look] | None = None
+    """the newest step; None before the first and once the stage has ended"""
+    thumbnail: tuple[int, asyncio.Future[Thumbnail | None]] | None = None
+    """the last one that was asked for, and its step"""
     readers: int = 0
     orphan_timer: asyncio.TimerHandle | None = None
     alive_timer: asyncio.TimerHandle | None = None
@@ -185,6 +193,27 @@ class Stages:
         else:
             self._stop(stage, "cancelled")
         return True
+
+    async def thumbnail(self, stage: Stage) -> Thumbnail | None:
+        """What the stage looks like after its newest step, made for whoever asks first. None where there is nothing to
+        see: no step is done, it has ended, or its tokens make no picture. It holds up no step."""
+        colours = stage.served.model.colours
+        if stage.newest is None or colours is None:
+            return None
+        step, look = stage.newest
+        if stage.thumbnail is None or stage.thumbnail[0] != step:
+            stage.thumbnail = (step, asyncio.ensure_future(self._make_thumbnail(stage, colours, step, look)))
+        # one who goes away takes it from nobody else
+        return await asyncio.shield(stage.thumbnail[1])
+
+    async def _make_thumbnail(self, stage: Stage, colours: Colours, step: int, look: Look) -> Thumbnail | None:
+        begin, job = time.monotonic(), stage.job
+        side = stage.served.facts.token_pixels
+        loop = asyncio.get_running_loop()
+        made = await loop.run_in_executor(self._threads.thumbnails, make_thumbnail, job, side, colours, step, look)
+        if made is not None:
+            self._metrics.thumbnail(job.model, time.monotonic() - begin)
+        return made
 
     @property
     def waiting(self) -> int:
@@ -268,8 +297,8 @@ class Stages:
         """What its steps gave; None when it was stopped or failed."""
         loop = asyncio.get_running_loop()
 
-        def on_step(step: int, sigma: float, ms: float) -> None:
-            loop.call_soon_threadsafe(self._on_step, stage, step, sigma, ms)
+        def on_step(step: int, sigma: float, ms: float, look: Look) -> None:
+            loop.call_soon_threadsafe(self._on_step, stage, step, sigma, ms, look)
 
         try:
             return await loop.run_in_executor(
@@ -279,7 +308,7 @@ class Stages:
             self._fail(stage, fault)
             return None
 
-    def _on_step(self, stage: Stage, step: int, sigma: float, ms: float) -> None:
+    def _on_step(self, stage: Stage, step: int, sigma: float, ms: float, look: Look) -> None:
         tokens = len(stage.job.scale)
         self._metrics.step(stage.job.model, tokens, ms)
         if stage.job.options.evaluates(step):
@@ -289,6 +318,7 @@ class Stages:
         stage.steps_done = step
         if not stage.is_ended:  # or it was stopped during this very step
             _stop_timer(stage.alive_timer)
+            stage.newest = (step, look)
             self._push(stage, events.step(step, stage.job.steps, sigma, ms))
 
     async def _finish(self, stage: Stage, denoised: Denoised) -> None:
@@ -341,6 +371,7 @@ class Stages:
         it came to: the stage itself, or the late preview of one that is done."""
         outcome = "done" if stage.has_result and came != "cancelled" else came
         stage.is_ended = True
+        stage.newest = stage.thumbnail = None
         _stop_timer(stage.alive_timer)
         _stop_timer(stage.orphan_timer)
         self._leave_line(stage)
