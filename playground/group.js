@@ -51,7 +51,7 @@ function drawTiles(ids, pinned) {
     const { job, link } = tiles.get(id) ?? {};
     if (!job || !link) continue;
     const image = link.querySelector('img');
-    if (job.image && image && !image.hasAttribute('src')) image.src = job.links.image;
+    if (job.image && image && !image.hasAttribute('src')) image.src = job.links.thumbnail ?? job.links.image;
     const [name, state] = link.querySelectorAll('b, small');
     if (name) name.textContent = `${nameOf(job, all)}${id === pinned ? ' · pinned' : ''}`;
     if (state) state.textContent = stateOf(job);
