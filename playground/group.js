@@ -69,7 +69,7 @@ function makeTile() {
   return { job: null, link };
 }
 
-/** @typedef {{ shown: string | null, pinned: string | null }} Which the one that is shown, and the one that is pinned */
+/** @typedef {{ shown: string | null, pinned: string | null }} Which those that are marked */
 
 /** what was drawn last @type {Which & { ids: readonly string[] }} */
 let drawn = { ids: [], shown: null, pinned: null };
