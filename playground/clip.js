@@ -1,5 +1,5 @@
 /**
- * A clip of how a picture came about: its scenes drawn on a canvas, one after the other, and recorded as they are drawn.
+ * A clip of how a picture came about: its scenes drawn on a canvas, one after the other, and recorded meanwhile.
  *
  * @import { Scene } from './scenes.js'
  */

@@ -41,7 +41,8 @@ function nameOf({ preset, seed, prompt }, all) {
 }
 
 /** @param {LinkedJob} job */
-const stateOf = ({ status, receipt }) => (receipt ? `${duration(denoised(receipt))} of denoising` : status);
+const stateOf = ({ status, receipt }) =>
+  status === 'done' && receipt ? `${duration(denoised(receipt))} of denoising` : status;
 
 /** @param {readonly string[]} ids @param {string | null} pinned */
 function drawTiles(ids, pinned) {
@@ -50,7 +51,7 @@ function drawTiles(ids, pinned) {
     const { job, link } = tiles.get(id) ?? {};
     if (!job || !link) continue;
     const image = link.querySelector('img');
-    if (job.image && image && !image.hasAttribute('src')) image.src = job.links.image;
+    if (job.image && image && !image.hasAttribute('src')) image.src = job.links.thumbnail ?? job.links.image;
     const [name, state] = link.querySelectorAll('b, small');
     if (name) name.textContent = `${nameOf(job, all)}${id === pinned ? ' · pinned' : ''}`;
     if (state) state.textContent = stateOf(job);
@@ -68,7 +69,7 @@ function makeTile() {
   return { job: null, link };
 }
 
-/** @typedef {{ shown: string | null, pinned: string | null }} Which the one that is shown, and the one that is pinned */
+/** @typedef {{ shown: string | null, pinned: string | null }} Which those that are marked */
 
 /** what was drawn last @type {Which & { ids: readonly string[] }} */
 let drawn = { ids: [], shown: null, pinned: null };

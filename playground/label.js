@@ -28,7 +28,7 @@ const hasAt = (bytes, at, text) => latin(bytes.subarray(at, at + text.length)) =
 /** @param {Uint8Array} bytes */
 const viewOf = ({ buffer, byteOffset, byteLength }) => new DataView(buffer, byteOffset, byteLength);
 
-/** The chunks of a PNG file, up to its end or to the first that is cut off. @param {Uint8Array} png @returns {Part[]} */
+/** The chunks of a PNG file, up to the first that is cut off. @param {Uint8Array} png @returns {Part[]} */
 function pngParts(png) {
   const parts = [];
   for (let at = 8; at + 12 <= png.length && parts.length < MOST_PARTS; ) {

@@ -1,6 +1,6 @@
 /**
- * Help with the prompt: what the model knows as words to press, prompts to begin with, the words that it reads emoji as,
- * and a line under what it has not learned.
+ * Help with the prompt: what the model knows as words to press, prompts to begin with, the words that it reads emoji
+ * as, and a line under what it has not learned.
  *
  * @import { ListedModel } from './service.js'
  * @import { Asked } from './words.js'

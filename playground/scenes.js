@@ -8,8 +8,11 @@ import { counted, duration, times } from './figures.js';
 import { denoisingMs } from './run.js';
 import { comparisonOf, nameOf } from './session.js';
 
-/** Pictures that lie one over the other, the first at the bottom. @typedef {{ source: string, isCoarse: boolean, isDim?:
- * boolean }[]} Layers */
+/**
+ * Pictures that lie one over the other, the first at the bottom.
+ *
+ * @typedef {{ source: string, isCoarse: boolean, isDim?: boolean }[]} Layers
+ */
 /**
  * What is seen for a while: one picture, or two beside each other, each with what stands below it.
  *

@@ -19,7 +19,7 @@ let pinned = null;
 /** The job that is pinned. */
 export const pinnedJob = () => pinned;
 
-/** The picture on the whole screen; where another one is looked at there, that one is shown. @param {Session} session */
+/** The picture on the whole screen; the one looked at last there is shown. @param {Session} session */
 async function viewPicture({ main: { job } }) {
   const { view } = await onDemand(import('./viewer.js'));
   const last = await view(job);

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { benchCpu } from './bench/cpu.ts';
+import { benchLooks } from './bench/looks.ts';
 import { benchMemory } from './bench/memory.ts';
 import { benchMoney } from './bench/money.ts';
 import { type BenchOptions, HELP, parseOptions, roundsOf, type Section } from './bench/options.ts';
@@ -121,6 +122,27 @@ async function streams(say: Say, { engines }: BenchOptions): Promise<void> {
           partialShare === null ? '–' : `${(100 * partialShare).toFixed(0)} %`,
           ms(final),
           ms(compute),
+        ],
+      ),
+    ),
+    '',
+  );
+  say(
+    '### Looking at a running job',
+    '',
+    `A job watched with thumbnails, and the same watched without; ${STREAMS.requests} of each in turn. Denoising and the whole are medians, the processor time of workerd is a mean, in milliseconds; what comes after a slash is without thumbnails. Nothing of a thumbnail is stored.`,
+    '',
+    table(
+      ['job', 'thumbnails', 'bytes each', 'ms each in the server', 'denoising', 'whole', 'CPU of workerd'],
+      (await benchLooks({ engine, size: STREAMS.size, requests: STREAMS.requests, presets: ['7x', 'plain'] })).map(
+        ({ name, thumbnails, bytesEach, serverMs, seen, unseen }) => [
+          name,
+          thumbnails.toFixed(1),
+          bytesEach.toFixed(0),
+          ms(serverMs),
+          `${ms(seen.denoising)} / ${ms(unseen.denoising)}`,
+          `${ms(seen.whole)} / ${ms(unseen.whole)}`,
+          `${ms(seen.cpu)} / ${ms(unseen.cpu)}`,
         ],
       ),
     ),

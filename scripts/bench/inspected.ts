@@ -105,7 +105,7 @@ export async function startInspected({
 }
 
 /** Processor time of the workerd processes that a process has started, from `/proc`; a tick is 10 ms on Linux. */
-function workerdCpuMs(parent: number): number {
+export function workerdCpuMs(parent: number): number {
   try {
     return readdirSync('/proc').reduce((sum, pid) => {
       if (!/^\d+$/.test(pid)) return sum;

@@ -1,4 +1,4 @@
-/** What a page must be in whatever state it is: readable for everybody, on a desk and on a phone, in light and in dark. */
+/** What a page must be in whatever state it is: readable for all, on a desk and on a phone, in light and in dark. */
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';

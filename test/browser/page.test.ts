@@ -232,7 +232,7 @@ describe.skipIf(isSkipped)(titled('the page'), () => {
     await isDone();
     const other = await rig.context.newPage();
     const pictures: string[] = [];
-    other.on('request', (request) => request.url().includes('/image.png') && pictures.push(request.url()));
+    other.on('request', (request) => /\/(thumbnail|image\.)/.test(request.url()) && pictures.push(request.url()));
     await other.goto(`${rig.stack.url}/#key=${rig.stack.key}`);
     await other.locator('#history li:first-child').filter({ hasText: 'seed 11' }).waitFor();
     await ask('a yellow banana', { seed: 12 });
@@ -241,6 +241,8 @@ describe.skipIf(isSkipped)(titled('the page'), () => {
     const { id } = await jobShown();
     await expect.poll(() => pictures.some((url) => url.includes(id))).toBe(true);
     expect(pictures).toEqual([...new Set(pictures)]);
+    // a small one is enough there
+    expect(pictures.filter((url) => !url.includes(`/thumbnail?token=`))).toEqual([]);
   });
 
   test('the history leads back to a picture, and erases it', async () => {

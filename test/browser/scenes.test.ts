@@ -121,7 +121,7 @@ describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
     expect(await markOf('#history li:has([aria-current])')).not.toEqual(
       await markOf('#history li:not(:has([aria-current]))'),
     );
-    // a bar that takes the colour of its ground shows nothing, nor do words on the ground that the system lays behind them
+    // a bar in the colour of its ground shows nothing, nor do words on the ground that the system lays behind them
     const bars = (await rig.page.evaluate(
       `[...document.querySelectorAll('.bar i')].map((bar) => getComputedStyle(bar).backgroundColor)`,
     )) as string[];

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, test } from 'vitest';
+import { figuresOf } from '../../scripts/bench/looks.ts';
 import { median } from '../../scripts/bench/median.ts';
 import { MODELS, modelsOffering } from '../../scripts/bench/models.ts';
 import { moneyTimes } from '../../scripts/bench/money.ts';
@@ -116,6 +117,20 @@ describe('models at a size', () => {
     const own = factsIn(MODELS);
     expect(factsIn(copy)).toEqual({ ...own, sizes: [...own.sizes, size], max_tokens: 64 * 65 });
   });
+});
+
+test('what a look costs is told of jobs with thumbnails beside those without', () => {
+  const look = (thumbnails: number, bytes: number, ms: number) => ({
+    ...{ thumbnails, bytes, denoising: ms, whole: 2 * ms, cpu: ms / 10 },
+  });
+  const seen = [look(2, 2000, 100), look(4, 4000, 120), look(0, 0, 500)];
+  const unseen = [look(0, 0, 90), look(0, 0, 110)];
+  expect(figuresOf('plain', { seen, unseen, serverMs: 3 })).toEqual({
+    ...{ name: 'plain', thumbnails: 2, bytesEach: 1000, serverMs: 3 },
+    seen: { denoising: 120, whole: 240, cpu: 24 },
+    unseen: { denoising: 100, whole: 200, cpu: 10 },
+  });
+  expect(figuresOf('none', { seen: unseen, unseen, serverMs: 0 }).bytesEach).toBe(0);
 });
 
 test('what money adds is taken within a round, without the way there and back', () => {
