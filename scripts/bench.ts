@@ -133,7 +133,7 @@ async function streams(say: Say, { engines }: BenchOptions): Promise<void> {
     `A job watched with thumbnails, and the same watched without; ${STREAMS.requests} of each in turn. Denoising and the whole are medians, the processor time of workerd is a mean, in milliseconds; what comes after a slash is without thumbnails. Nothing of a thumbnail is stored.`,
     '',
     table(
-      ['job', 'thumbnails', 'bytes each', 'ms each in the server', 'denoising', 'whole', 'CPU of workerd'],
+      ['job', 'thumbnails', 'bytes each', 'ms each of the server’s thread', 'denoising', 'whole', 'CPU of workerd'],
       (await benchLooks({ engine, size: STREAMS.size, requests: STREAMS.requests, presets: ['7x', 'plain'] })).map(
         ({ name, thumbnails, bytesEach, serverMs, seen, unseen }) => [
           name,

@@ -17,7 +17,7 @@ interface Counts {
 
 export interface Metrics {
   step(model: string, numTokens: number, ms: number): void;
-  /** a thumbnail was made, in so much time */
+  /** a thumbnail was made, in so much time of the thread that computes */
   thumbnail(model: string, ms: number): void;
   finished(model: string, outcome: Outcome): void;
   render(gauges: { readonly waiting: number; readonly running: number }): string;
@@ -98,7 +98,7 @@ export function createMetrics(): Metrics {
         family(
           'stage_thumbnail_seconds_total',
           'counter',
-          'Seconds from a request for a thumbnail to its bytes.',
+          'Seconds that thumbnails took of the thread that computes.',
           perModel(({ thumbnailMs }) => thumbnailMs / 1000),
         ),
         family('stage_queue_length', 'gauge', 'Stages waiting.', [` ${waiting}`]),

@@ -26,7 +26,7 @@ export interface LookFigures {
   /** means of a job that is looked at */
   readonly thumbnails: number;
   readonly bytesEach: number;
-  /** from a request for one to its bytes, in the stage server */
+  /** each, of the thread of the stage server that computes */
   readonly serverMs: number;
   /** medians, and the mean of the processor time, with thumbnails and without */
   readonly seen: Pick<Look, 'denoising' | 'whole' | 'cpu'>;

@@ -24,7 +24,7 @@ class Metrics:
         self._seconds = counter("stage_compute_seconds_total", "Seconds spent in denoising steps.", model)
         self._thumbnails = counter("stage_thumbnails_total", "Thumbnails made of stages on their way.", model)
         self._thumbnail_seconds = counter(
-            "stage_thumbnail_seconds_total", "Seconds from a request for a thumbnail to its bytes.", model
+            "stage_thumbnail_seconds_total", "Seconds spent making thumbnails, beside the steps.", model
         )
         self._waiting = Gauge("stage_queue_length", "Stages waiting.", registry=self._registry)
         self._running = Gauge("stage_running", "Stages computing.", registry=self._registry)
