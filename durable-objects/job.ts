@@ -50,6 +50,7 @@ import {
 import { isLastRoom, roomName } from '../src/job/story.ts';
 import { Unreadable } from '../src/job/unreadable.ts';
 import { costOf, viewJob } from '../src/job/view.ts';
+import type { ImageFormat } from '../src/stage/contract.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Alarm, makeAlarm } from './alarm.ts';
 import { isUnderWay, readAttempts } from './attempts.ts';
@@ -330,6 +331,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   shared(id: string): SharedJob | null {
     const row = this.#rowOfShare(id);
     return row && viewShared(row, readOfTypes(this.#rows, ['preview', 'selection']));
+  }
+
+  sharedFormat(id: string): ImageFormat | null {
+    return this.#rowOfShare(id)?.image?.format ?? null;
   }
 
   sharedPicture(id: string, name: SharedPicture): Picture | null {

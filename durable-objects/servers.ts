@@ -98,6 +98,15 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
     return found;
   }
 
+  /**
+   * Asks for thumbnails of a stage, of the worker that the answer to its request has named meanwhile. Made here, where
+   * it holds nothing of that request: it lives as long as the stage runs.
+   */
+  const askOf =
+    (server: StageServer, id: string, backend: string): AskThumbnail =>
+    (signal) =>
+      server.thumbnail(id, workerFor(readAttempts(rows), backend), signal);
+
   const tagOf = (account: string): Promise<string> => accountTag(env().SIGNING_SECRET, account);
 
   /** The configured backends that may be asked for a model. */
@@ -127,10 +136,7 @@ export function makeServers(env: () => ServersEnv, rows: Rows, job: string): Ser
           stageId: id,
           isPlain,
           plain: isPlain ? null : () => make(plain, true),
-          // the worker is the one that the answer has named meanwhile
-          thumbnail: slot.features.includes('thumbnail' satisfies Feature)
-            ? () => server.thumbnail(id, workerFor(readAttempts(rows), slot.backend))
-            : null,
+          thumbnail: slot.features.includes('thumbnail' satisfies Feature) ? askOf(server, id, slot.backend) : null,
           send: (limits) => server.run({ ...call, ...limits }),
         };
       };

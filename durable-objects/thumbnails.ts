@@ -14,8 +14,8 @@ import type { Told } from './progress.ts';
 const GAP_MS = 250;
 const SLOWER_AFTER = 40;
 
-/** Asks the server of the stage that runs. Never rejects. */
-export type AskThumbnail = () => Promise<StageThumbnail | null>;
+/** Asks the server of the stage that runs, until `signal`. Never rejects. */
+export type AskThumbnail = (signal: AbortSignal) => Promise<StageThumbnail | null>;
 
 export interface Thumbnails {
   /** A stage runs; `ask` is null where its server makes none. What was shown of the one before is over. */
@@ -34,6 +34,8 @@ export interface Thumbnails {
 interface Shown {
   readonly stage: number;
   readonly ask: AskThumbnail;
+  /** aborts when the stage runs no longer */
+  readonly over: AbortController;
   numAsked: number;
   isAsking: boolean;
   /** the newest that is done */
@@ -56,7 +58,7 @@ export function makeThumbnails({
     now.isAsking = true;
     now.nextAt = Date.now() + GAP_MS * (1 + now.numAsked / SLOWER_AFTER);
     now.numAsked += 1;
-    const found = await now.ask();
+    const found = await now.ask(now.over.signal);
     now.isAsking = false;
     // the stage is over, or what came is no newer than what was shown
     if (shown !== now || !found || found.step <= (now.newest?.step ?? 0)) return;
@@ -73,18 +75,23 @@ export function makeThumbnails({
     void ask(shown);
   }
 
+  function end(): void {
+    shown?.over.abort();
+    shown = null;
+  }
+
   return {
     begin(stage, asked) {
-      shown = asked && { stage, ask: asked, numAsked: 0, isAsking: false, step: 0, nextAt: 0, newest: null };
+      end();
+      const unasked = { numAsked: 0, isAsking: false, step: 0, nextAt: 0, newest: null };
+      shown = asked && { stage, ask: asked, over: new AbortController(), ...unasked };
     },
     stepDone(step) {
       if (shown) shown.step = step;
       maybeAsk();
     },
     look: maybeAsk,
-    end() {
-      shown = null;
-    },
+    end,
     newest: () => shown?.newest?.told ?? null,
   };
 }

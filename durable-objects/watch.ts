@@ -9,10 +9,12 @@
 import type { StoredEvent } from '../src/job/events.ts';
 import type { JobView } from '../src/job/job.ts';
 import {
+  ACK_BYTES,
   afterMessage,
   afterSending,
   CUT,
   ERASED,
+  FRAME_BYTES,
   IN_FLIGHT_BYTES,
   inFlight,
   isStalled,
@@ -214,8 +216,13 @@ export function makeWatchers(sockets: Sockets, { state, read, view, latest }: Wa
   };
 }
 
-const wantsThumbnails = ({ mode, thumbnails, isBehind, isOver }: Place): boolean =>
-  mode === 'events' && thumbnails === true && !isBehind && !isOver;
+/** Whether one would be shown a thumbnail now: not where so much is on its way that it would come late. */
+const wantsThumbnails = (place: Place): boolean => {
+  const { mode, thumbnails, isBehind, isOver } = place;
+  return mode === 'events' && thumbnails === true && !isBehind && !isOver && inFlight(place) < MAX_IN_FLIGHT;
+};
+/** What one may have in flight and still be shown a thumbnail, bytes: more than is taken before it is acknowledged. */
+const MAX_IN_FLIGHT = ACK_BYTES + FRAME_BYTES;
 
 /** False where the other side is gone; the socket's own event says so too. */
 function send(socket: WebSocket, message: string | Uint8Array<ArrayBuffer>): boolean {

@@ -70,9 +70,15 @@ async function open(browser: Browser, url: string, { isUsable }: Opened): Promis
     });
     page.on('requestfinished', (request) => finished.push(request));
     await page.goto(url, { waitUntil: 'commit' });
-    // looked at with every frame; its clock began with the navigation
-    const usable = await page.waitForFunction(`(${isUsable}) && performance.now()`, null, { timeout: PATIENCE_MS });
-    const ms = (await usable.jsonValue()) as number;
+    // looked at with every frame; the page's clock began with the navigation
+    const ms = await page.evaluate<number>(`new Promise((resolve, reject) => {
+      const look = () => {
+        if (${isUsable}) resolve(performance.now());
+        else if (performance.now() > ${PATIENCE_MS}) reject(new Error('not usable after ${PATIENCE_MS} ms'));
+        else requestAnimationFrame(look);
+      };
+      look();
+    })`);
     while (performance.now() - lastAt < QUIET_MS) await page.waitForTimeout(QUIET_MS / 4);
     const loaded = await Promise.all(
       finished

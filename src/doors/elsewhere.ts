@@ -1,4 +1,5 @@
 /** What to say at addresses that other services have and this one does not. Pure. */
+import { cutText } from '../job/cut-text.ts';
 
 /** Where OpenAI's clients are to be pointed. */
 const BASE = '/v1';
@@ -86,4 +87,4 @@ export function elsewhere(path: string): Elsewhere | null {
 }
 
 const MAX_SHOWN = 80;
-const shown = (path: string): string => (path.length > MAX_SHOWN ? `${path.slice(0, MAX_SHOWN)}…` : path);
+const shown = (path: string): string => cutText(path, MAX_SHOWN);

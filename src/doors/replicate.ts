@@ -5,7 +5,7 @@ import type { FollowedEvent } from '../job/events.ts';
 import { type FailureKind, kindOf } from '../job/failures.ts';
 import { hasEnded, type JobView } from '../job/job.ts';
 import { logLines } from '../job/log-lines.ts';
-import { cut } from '../job/view.ts';
+import { listed } from '../job/view.ts';
 import type { OneRequest } from './one-request.ts';
 import { type ProblemFields, viewProblem } from './problem.ts';
 
@@ -158,7 +158,7 @@ function metricsOf({ receipts, cost }: OneRequest, image_count: number): Predict
 /** The prediction as a list shows it: without receipt and logs, the prompt cut. */
 export function viewListed(prediction: Prediction): Prediction {
   const { webhook: _webhook, receipts: _receipts, input, ...shown } = prediction;
-  return { ...shown, input: { ...input, prompt: cut(String(input.prompt)) }, logs: '', receipt: null };
+  return { ...shown, input: { ...input, prompt: listed(String(input.prompt)) }, logs: '', receipt: null };
 }
 
 /** What an event is in Replicate's stream: types with their data, in order. */

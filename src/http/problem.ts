@@ -1,6 +1,8 @@
 /** Refusals as they are thrown inside a route; each door has its own shape for them. */
+
 import type { z } from 'zod';
 import { type ProblemFields, UNKNOWN_FIELD, viewProblem, WHOLE_BODY } from '../doors/problem.ts';
+import { cutText } from '../job/cut-text.ts';
 import type { Planned, Refusal } from '../job/schedule-request.ts';
 
 /** Thrown inside a route; the app's error handler turns it into the response. */
@@ -52,7 +54,7 @@ const MAX_NAME = 100;
 /** The 400 `code` of a request with these faults, the first of `count`. Every refusal of a field is made here. */
 function badFields(faults: readonly Refusal[], count = faults.length, code = 'invalid_request'): Problem {
   const errors = faults.slice(0, MAX_FAULTS).map(({ field, value, rule }) => ({
-    field: field.length > MAX_NAME ? `${field.slice(0, MAX_NAME)}…` : field,
+    field: cutText(field, MAX_NAME),
     value: shorten(value),
     rule,
   }));
@@ -94,5 +96,5 @@ function shorten(value: unknown): unknown {
   if (typeof value === 'string') return value.length > SHOWN_LENGTH ? `(${value.length} characters)` : value;
   if (typeof value !== 'object' || value === null) return value;
   const text = JSON.stringify(value);
-  return text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}…` : value;
+  return text.length > SHOWN_LENGTH ? cutText(text, SHOWN_LENGTH) : value;
 }

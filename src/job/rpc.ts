@@ -135,6 +135,8 @@ export interface JobCalls {
   unshare(owner: string, share: string): Answer<boolean>;
   /** What a share shows; null where it does not open (any more). */
   shared(share: string): Answer<SharedJob | null>;
+  /** The format of the picture that a share shows; null as above. */
+  sharedFormat(share: string): Answer<ImageFormat | null>;
   /** A picture on the way to the finished one, as `SharedJob` names it; null as above, or where there is none. */
   sharedPicture(share: string, name: SharedPicture): Answer<Picture | null>;
 }

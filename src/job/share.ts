@@ -1,4 +1,5 @@
 /** What a share of a finished picture is, and what it shows of its job: nothing of whose it is or its price. Pure. */
+import { cutText } from './cut-text.ts';
 import type { JobEvent, Picture } from './events.ts';
 import type { ImageView, JobRecord, JobView } from './job.ts';
 
@@ -71,7 +72,7 @@ export function viewShared(
   const withPicture = events.flatMap((event) => (event.type === 'preview' ? [event.data.stage] : []));
   const selection = events.find((event) => event.type === 'selection')?.data;
   return {
-    prompt: prompt.length > MAX_PROMPT ? `${prompt.slice(0, MAX_PROMPT)}…` : prompt,
+    prompt: cutText(prompt, MAX_PROMPT),
     model,
     seed,
     preset: schedule.preset,

@@ -1,5 +1,7 @@
 /** A job as its owner sees it. Pure. */
+
 import { type CostView, viewQuotedCost } from '../billing/charge.ts';
+import { cutText } from './cut-text.ts';
 import { viewEnlarged } from './enlarge.ts';
 import type { JobEvent } from './events.ts';
 import type { ImageView, JobRecord, JobRequest, JobSummary, JobView, Plan, Quote, StoredImage } from './job.ts';
@@ -102,7 +104,7 @@ const viewImage = ({ thumbnail: _, ...said }: StoredImage): ImageView => said;
 
 const MAX_LISTED = 200;
 /** A text as a list shows it: its first 200 characters. */
-export const cut = (text: string): string => (text.length > MAX_LISTED ? `${text.slice(0, MAX_LISTED)}…` : text);
+export const listed = (text: string): string => cutText(text, MAX_LISTED);
 
 /** The job without its plan, its receipt and the end of a long prompt. */
 export function summarize({
@@ -132,14 +134,14 @@ export function summarize({
     finished_at,
     expires_at,
     model,
-    prompt: cut(prompt),
+    prompt: listed(prompt),
     width,
     height,
     seed,
     preset,
     output_format,
     image,
-    error: error && { ...error, message: cut(error.message) },
+    error: error && { ...error, message: listed(error.message) },
     cost,
     urls,
   };

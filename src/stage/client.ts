@@ -108,16 +108,19 @@ export interface StageServer {
   /**
    * A small picture of a stage on its way; null where there is none to see, and where anything goes wrong: nobody waits
    * for it. Only a server that has the feature `thumbnail` is to be asked. Behind a gateway that names its workers
-   * nobody is asked without `worker`, lest another one is started for it.
+   * nobody is asked without `worker`, lest another one is started for it. Given up with `signal`.
    */
-  thumbnail(id: string, worker: string | null): Promise<StageThumbnail | null>;
+  thumbnail(id: string, worker: string | null, signal: AbortSignal): Promise<StageThumbnail | null>;
   /** Its models, and the contract it speaks. Throws when it cannot be reached or answers something else or too much. */
   models(): Promise<ModelList>;
 }
 
 const CANCEL_TIMEOUT_MS = 10_000;
-/** A stage on one thread answers between two steps, so longer than a step of all but the slowest. */
-const THUMBNAIL_TIMEOUT_MS = 3_000;
+/**
+ * A server that computes on its own thread answers between steps, and an answer takes up to three of them: the
+ * connection, the request, the picture. Nothing waits for it.
+ */
+const THUMBNAIL_TIMEOUT_MS = 15_000;
 const MODELS_TIMEOUT_MS = 5_000;
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 /**
@@ -194,11 +197,13 @@ export function connectStageServer({
       return limited(CANCEL_TIMEOUT_MS, isHeard).catch(() => false);
     },
 
-    async thumbnail(id, worker) {
+    async thumbnail(id, worker, given) {
       if (affinity?.by === 'worker' && worker === null) return null;
       const headers = { ...authorized, ...leadTo(affinity, id, { worker, how: 'only' }) };
-      const look = async (signal: AbortSignal): Promise<StageThumbnail | null> =>
-        readThumbnail(await ask(`v1/stages/${id}/thumbnail`, { headers, signal }), signal);
+      const look = async (limit: AbortSignal): Promise<StageThumbnail | null> => {
+        const signal = AbortSignal.any([limit, given]);
+        return readThumbnail(await ask(`v1/stages/${id}/thumbnail`, { headers, signal }), signal);
+      };
       // an unreachable server, a slow or a broken answer: the next step has another
       return limited(THUMBNAIL_TIMEOUT_MS, look).catch(() => null);
     },

@@ -172,9 +172,9 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await rig.page.keyboard.press('ArrowRight');
     await says('#viewer', '“a red apple” · 7x · seed 0');
     await at('#viewer button').filter({ hasText: 'Close' }).click();
+    await expect.poll(async () => (await jobShown()).prompt, { timeout: PATIENCE_MS }).toBe('a red apple');
     await isDone();
-    expect((await jobShown()).prompt).toBe('a red apple');
-    expect(await rig.page.evaluate('document.activeElement.id')).toBe('results');
+    await expect.poll(() => rig.page.evaluate('document.activeElement.id')).toBe('results');
   });
 
   const tiles = async () => (await at('.group b').allTextContents()).map((name) => name.replace(/ · pinned$/, '*'));

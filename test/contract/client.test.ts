@@ -644,6 +644,9 @@ describe('asked to stop a stage', () => {
   });
 });
 
+/** The stage goes on. */
+const NEVER = new AbortController().signal;
+
 describe('a thumbnail', () => {
   const webp = Uint8Array.from(Buffer.from('RIFF\x08\0\0\0WEBPVP8 ', 'latin1'));
   const HEADERS = { 'content-type': 'image/webp', 'x-stage-step': '7', 'x-stage-size': '96x64' };
@@ -654,7 +657,7 @@ describe('a thumbnail', () => {
       seen.push(method, url, headers.authorization);
       response.writeHead(200, HEADERS).end(webp);
     });
-    expect(await server.thumbnail('job.1.0', null)).toEqual({
+    expect(await server.thumbnail('job.1.0', null, NEVER)).toEqual({
       ...{ step: 7, format: 'webp', width: 96, height: 64 },
       bytes: webp,
     });
@@ -678,12 +681,12 @@ describe('a thumbnail', () => {
     ['a redirect', 302, '', { location: 'http://elsewhere.test/' }],
   ])('is none of %s', async (_, status, body, headers) => {
     const server = await connectTo(says(status, body, headers));
-    expect(await server.thumbnail('job.1.0', null)).toBeNull();
+    expect(await server.thumbnail('job.1.0', null, NEVER)).toBeNull();
   });
 
   test('of exactly the limit is taken', async () => {
     const server = await connectTo(says(200, Buffer.concat([webp, Buffer.alloc(4096 - webp.length)]), HEADERS));
-    expect((await server.thumbnail('job.1.0', null))?.bytes.length).toBe(4096);
+    expect((await server.thumbnail('job.1.0', null, NEVER))?.bytes.length).toBe(4096);
   });
 
   test('that never ends is none, and the rest is not read', async () => {
@@ -692,14 +695,25 @@ describe('a thumbnail', () => {
       for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
       answer(request, response);
     });
-    expect(await server.thumbnail('job.1.0', null)).toBeNull();
+    expect(await server.thumbnail('job.1.0', null, NEVER)).toBeNull();
     await expect.poll(() => seen.isCut).toBe(true);
     expect(seen.bytes).toBeLessThan(8 * 1024 * 1024);
   });
 
+  test('is given up when the stage ends', async () => {
+    const over = new AbortController();
+    const { promise: isCut, resolve: cut } = Promise.withResolvers<void>();
+    const server = await connectTo((request) => {
+      request.socket.once('close', () => cut());
+      over.abort();
+    });
+    expect(await server.thumbnail('job.1.0', null, over.signal)).toBeNull();
+    await isCut;
+  });
+
   test('of a server that is gone is none', async () => {
     const server = await connectTo(({ socket }) => void socket.destroy());
-    expect(await server.thumbnail('job.1.0', null)).toBeNull();
+    expect(await server.thumbnail('job.1.0', null, NEVER)).toBeNull();
   });
 
   test('is asked of the worker that has the stage, and of nobody where that is not known', async () => {
@@ -711,8 +725,8 @@ describe('a thumbnail', () => {
       },
       { tokenHeader: 'X-Stage-Token', headers: {}, affinity: { header: 'X-Runpod-Worker-Id', by: 'worker' } },
     );
-    await server.thumbnail('job.1.0', null);
-    await server.thumbnail('job.1.0', 'w1');
+    await server.thumbnail('job.1.0', null, NEVER);
+    await server.thumbnail('job.1.0', 'w1', NEVER);
     expect(seen).toEqual(['strict w1']);
   });
 });
@@ -812,8 +826,12 @@ test('a way that heeds no signal is not waited for longer than its limit', async
       url: 'http://a.test',
       token: 't',
     });
-    const asked = Promise.all([server.models().catch(String), server.cancel('id'), server.thumbnail('id', null)]);
-    await vi.advanceTimersByTimeAsync(10_000);
+    const asked = Promise.all([
+      server.models().catch(String),
+      server.cancel('id'),
+      server.thumbnail('id', null, NEVER),
+    ]);
+    await vi.advanceTimersByTimeAsync(15_000);
     expect(await asked).toEqual(['TookTooLong: the stage server took longer than 5 s', false, null]);
   } finally {
     vi.useRealTimers();

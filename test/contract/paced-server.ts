@@ -12,6 +12,8 @@ import { type ServerOptions, startServer } from './start.ts';
 
 const MODELS = join(import.meta.dirname, '../../models');
 
+/** Two of those that the embedded model's server finds in its files. */
+const EMOJI = { '🍎': 'apple', '🍏': 'green apple' };
 const STEP_MS = 5;
 const DECODE_MS = 15;
 /**
@@ -30,7 +32,7 @@ function embeddedFacts(): ModelFacts {
 /** The closed form, each step and each picture after the time it takes. */
 function pacedModel(stepMs: number): Model {
   const { id, digest, licence, card } = CLOSED_FORM_FACTS;
-  const { model } = closedFormModel({ facts: { ...embeddedFacts(), id, digest, licence, card } });
+  const { model } = closedFormModel({ facts: { ...embeddedFacts(), emoji: EMOJI, id, digest, licence, card } });
   const slow = new WeakSet<EncodedText>();
   // one stage of a model computes at a time, and sigma falls inside it
   let steps = 0;

@@ -123,7 +123,9 @@ describe.each(['native', 'wasm'] as const)('the embedded model on the %s engine'
   });
 
   it('has learned the words it states and those of its examples', async () => {
-    const { vocabulary, examples = [] } = model.facts;
+    const { vocabulary, emoji, examples = [] } = model.facts;
+    expect(emoji).toMatchObject({ '🍎': 'apple', '🍏': 'green apple', '🐈‍⬛': 'black cat' });
+    expect(emoji).not.toHaveProperty('🦓');
     const words = Object.values(vocabulary ?? {}).flat();
     expect(words.length).toBeGreaterThan(80);
     expect(examples).toHaveLength(8);

@@ -18,7 +18,9 @@ function watched() {
   const asked: PromiseWithResolvers<StageThumbnail | null>[] = [];
   const crowd = { isThere: true };
   const thumbnails = makeThumbnails({ areWanted: () => crowd.isThere, show: (told) => void shown.push(told) });
-  const ask = () => {
+  const signals: AbortSignal[] = [];
+  const ask = (signal: AbortSignal) => {
+    signals.push(signal);
     const answer = Promise.withResolvers<StageThumbnail | null>();
     asked.push(answer);
     return answer.promise;
@@ -28,7 +30,7 @@ function watched() {
     await vi.advanceTimersByTimeAsync(0);
   };
   const steps = () => shown.map(({ event }) => event.type === 'thumbnail' && event.data.step);
-  return { thumbnails, ask, asked, answer, shown, steps, crowd };
+  return { thumbnails, ask, asked, signals, answer, shown, steps, crowd };
 }
 
 describe('thumbnails', () => {
@@ -71,6 +73,19 @@ describe('thumbnails', () => {
     thumbnails.stepDone(1);
     thumbnails.look();
     expect(asked.length).toBe(0);
+  });
+
+  test('are not waited for when their stage is over, or is sent once more', async () => {
+    const { thumbnails, ask, signals, answer, steps } = watched();
+    thumbnails.begin(1, ask);
+    thumbnails.stepDone(1);
+    thumbnails.begin(1, ask);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    thumbnails.stepDone(1);
+    thumbnails.end();
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true, true]);
+    await answer(thumbnailOf(1));
+    expect(steps()).toEqual([]);
   });
 
   test('come to whoever begins to look in the middle of a stage, without a step between', async () => {

@@ -353,8 +353,7 @@ describe('the doors', () => {
     ]);
     expect(vocabulary.counts).toEqual(['two', 'three', 'four']);
     expect(vocabulary.objects).toContain('ice cream');
-    expect(emoji).toMatchObject({ '🍎': 'apple', '🍏': 'green apple', '🐈‍⬛': 'black cat' });
-    expect(emoji).not.toHaveProperty('🦓');
+    expect(emoji).toEqual({ '🍎': 'apple', '🍏': 'green apple' });
     expect(examples).toHaveLength(8);
     expect(examples).toContain('two lemons on a green background');
   });

@@ -1,5 +1,6 @@
 /** A shared picture as a page: what it was made from and how, without scripts. Pure. */
 import { html } from 'hono/html';
+import { cutText } from '../../job/cut-text.ts';
 import type { SharedJob } from '../../job/share.ts';
 
 type Html = ReturnType<typeof html>;
@@ -14,7 +15,6 @@ export interface ShareAddresses {
 
 /** Longest text that other programs show as a title, characters. */
 const MAX_TITLE = 100;
-const cut = (text: string, length: number): string => (text.length > length ? `${text.slice(0, length)}…` : text);
 
 const milliseconds = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 const threeDigits = (value: number): string => String(Number(value.toPrecision(3)));
@@ -65,7 +65,7 @@ function frame({ prefix, head, main }: { readonly prefix: string; readonly head:
 /** What programs show that unfurl a link: the picture with its prompt and what it took. */
 function cards(job: SharedJob, { page }: ShareAddresses): Html {
   const { prompt, image } = job;
-  const title = cut(prompt, MAX_TITLE) || 'A picture';
+  const title = cutText(prompt, MAX_TITLE) || 'A picture';
   const picture = `${page}/image.${image.format}`;
   const words = describe(job);
   return html`<title>${title} – RALU</title>

@@ -5,7 +5,7 @@ import { createMiddleware } from 'hono/factory';
 import { readShareToken } from '../../account/share.ts';
 import { fromBase64 } from '../../job/base64.ts';
 import { prefixOf } from '../../job/links.ts';
-import type { SharedJob, SharedPicture } from '../../job/share.ts';
+import type { SharedPicture } from '../../job/share.ts';
 import { callJob } from '../call-object.ts';
 import type { AppEnv } from '../env.ts';
 import { secretsOf, takeTry } from '../gate.ts';
@@ -53,14 +53,6 @@ async function shareOf(c: Context<AppEnv>): Promise<{ readonly job: string; read
   throw nothing();
 }
 
-/** What the share shows. Throws a 404 Problem where it does not open. */
-async function shownBy(c: Context<AppEnv>): Promise<{ readonly job: string; readonly shared: SharedJob }> {
-  const { job, share } = await shareOf(c);
-  const shared = await callJob(c.env, job, (stub) => stub.shared(share));
-  if (!shared) throw nothing();
-  return { job, shared };
-}
-
 /** The picture of a stage, or an overlay of the first; null where nothing has that name. */
 function pictureNamed(name: string): SharedPicture | null {
   if (name === 'edges' || name === 'blocks') return name;
@@ -69,21 +61,18 @@ function pictureNamed(name: string): SharedPicture | null {
 
 export function routeSharedPages(app: OpenAPIHono<AppEnv>): void {
   app.get('/s/:token', speakPages, async (c) => {
-    const { shared } = await shownBy(c);
+    const { job, share } = await shareOf(c);
+    const shared = await callJob(c.env, job, (stub) => stub.shared(share));
+    if (!shared) throw nothing();
     const page = `${publicBase(c.env, c.req.url)}/s/${c.req.param('token')}`;
     return c.html(sharedPage(shared, { prefix: prefixHere(c), page }), 200, { 'cache-control': 'private, no-cache' });
   });
 
   app.get('/s/:token/:file{image\\.(?:png|webp|jpeg|jpg)}', speakPages, async (c) => {
-    const { job, shared } = await shownBy(c);
-    const { format } = shared.image;
-    if (
-      c.req
-        .param('file')
-        .replace(/^image\./, '')
-        .replace('jpg', 'jpeg') !== format
-    )
-      throw nothing();
+    const { job, share } = await shareOf(c);
+    const format = await callJob(c.env, job, (stub) => stub.sharedFormat(share));
+    const ending = c.req.param('file').slice('image.'.length);
+    if (format === null || (ending === 'jpg' ? 'jpeg' : ending) !== format) throw nothing();
     return sendImage(c, { id: job, format, name: 'picture' });
   });
 
