@@ -183,7 +183,7 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     rig.proxy.inject([{ kind: 'forward' }], { kind: 'refuse' });
     await open();
     await ask('a red apple');
-    await says('#moment .trouble', 'Attempt 1 failed: the stage server could not be reached. Trying again in');
+    await says('#moment .trouble', 'The stage server cannot be reached; trying again.');
     await says('#alert', 'The stage server could not be reached');
     await isFree();
     expect(await picture(1).count()).toBe(1);
