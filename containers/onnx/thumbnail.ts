@@ -12,6 +12,8 @@ import { coverOf, type StageJob } from './validate.ts';
 
 export const THUMBNAIL_FORMAT = 'webp';
 const QUALITY = 60;
+/** Pixels that are painted where the map has them: as many as a large picture of it needs, and quick to make. */
+const PAINTED_SIDE = 64;
 
 export interface StageThumbnail extends SizedFile {
   /** the step that it shows */
@@ -34,7 +36,7 @@ export function makeThumbnail(
   const latents = cleanEstimate(job.latents, velocity, sigma);
   const grid = { rows: rows / unit, cols: cols / unit };
   const whole = wholeGrid({ ...job, latents }, grid.rows, grid.cols);
-  const pixels = paint(colours, whole, { ...grid, longestSide: THUMBNAIL_SIDE });
+  const pixels = paint(colours, whole, { ...grid, longestSide: PAINTED_SIDE });
   const file = encodeSmall(pixels, {
     format: THUMBNAIL_FORMAT,
     longestSide: THUMBNAIL_SIDE,

@@ -229,15 +229,15 @@ describe('of the embedded model', () => {
     const size = { width: 256, height: 256 };
     const shape = { layout: 'full', size, sigmas, tensors: { latents }, options: { decode: 'image' } } as const;
     const { made, done } = await thumbnailsOf(model, stageBody(model.facts, shape));
-    const picture = await sharp(done.tensors.image?.data).resize(96, 96).removeAlpha().raw().toBuffer();
+    const picture = await sharp(done.tensors.image?.data).resize(64, 64).removeAlpha().raw().toBuffer();
     const psnr = async (bytes: Uint8Array): Promise<number> => {
       const shown = await sharp(bytes).removeAlpha().raw().toBuffer();
       const error = shown.reduce((sum, value, i) => sum + (value - (picture[i] as number)) ** 2, 0) / shown.length;
       return 10 * Math.log10(255 ** 2 / error);
     };
     const last = made.at(-1)?.thumbnail;
-    expect(last).toMatchObject({ width: 96, height: 96, step: 8 });
+    expect(last).toMatchObject({ width: 64, height: 64, step: 8 });
     expect(await psnr(last?.bytes as Uint8Array)).toBeGreaterThan(22);
-    for (const { thumbnail } of made) expect(thumbnail?.bytes.length).toBeLessThan(2500);
+    for (const { thumbnail } of made) expect(thumbnail?.bytes.length).toBeLessThan(1500);
   });
 });

@@ -16,6 +16,8 @@ from ralu_stage.picture.encode import SmallFile, encode_small
 from ralu_stage.picture.whole_grid import whole_grid
 
 FORMAT = "webp"
+_PAINTED_SIDE = 64
+"""pixels that are painted where the map has them"""
 _LONGEST_SIDE = 96
 _MAX_BYTES = 4096
 _QUALITY = 60
@@ -41,5 +43,5 @@ def make_thumbnail(
     clean = look().to("cpu", torch.float32).numpy()
     whole = clean[whole_grid(job.img_ids, job.scale, rows, cols)]
     # a stage whose latents are no numbers any more says so itself
-    picture = paint(colours, numpy.nan_to_num(whole), rows, cols, _LONGEST_SIDE)
+    picture = paint(colours, numpy.nan_to_num(whole), rows, cols, _PAINTED_SIDE)
     return Thumbnail(step, encode_small(picture, FORMAT, _LONGEST_SIDE, _QUALITY, _MAX_BYTES))
