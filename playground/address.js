@@ -19,6 +19,19 @@ export function parseAddress(hash) {
   return job === undefined ? null : { job, beside: beside ?? null, group: group?.split(',') ?? [] };
 }
 
+/**
+ * The address without a job that is erased: of the first that stood beside it, or empty where it stood alone.
+ *
+ * @param {Shown} shown
+ * @param {string} erased
+ */
+export function addressWithout({ job, beside, group }, erased) {
+  const left = group.filter((id) => id !== erased);
+  const [first] = left;
+  if (job !== erased) return addressOf({ job, beside: beside === erased ? null : beside, group: left });
+  return first === undefined ? '' : addressOf({ job: first, group: left });
+}
+
 /** @param {{ job: string, beside?: string | null, group?: readonly string[] }} shown */
 export const addressOf = ({ job, beside = null, group = [] }) =>
   `#${job}${beside === null ? '' : `+${beside}`}${group.length < 2 ? '' : `~${group.join(',')}`}`;

@@ -10,6 +10,7 @@ const form = byId('request', HTMLFormElement);
 const picker = byId('picture-file', HTMLInputElement);
 const found = byId('found', HTMLParagraphElement);
 
+const NO_PICTURE = 'This file is not a PNG, WebP or JPEG picture.';
 const SILENT =
   'This picture does not say how it was made. Copying a picture often takes that away: drop the file itself.';
 
@@ -18,9 +19,11 @@ const megabytes = (bytes) => `${Math.ceil(bytes / 2 ** 20)} MB`;
 
 /** Fills the form from a file; the sentence that says what came of it. @param {File} file */
 async function restore(file) {
-  const { MOST_BYTES, readLabel } = await onDemand(import('./label.js'));
+  const { isPicture, MOST_BYTES, readLabel } = await onDemand(import('./label.js'));
   if (file.size > MOST_BYTES) return `The file has ${megabytes(file.size)}. At most ${megabytes(MOST_BYTES)} are read.`;
-  const request = readLabel(new Uint8Array(await file.arrayBuffer()));
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (!isPicture(bytes)) return NO_PICTURE;
+  const request = readLabel(bytes);
   if (!request) return SILENT;
   const missing = restoreForm(request);
   const { preset, width, height, seed } = request;
@@ -65,6 +68,12 @@ export function listenToDrops() {
     event.preventDefault();
     void take(held?.files[0]);
   });
+  // what was said of a file is over when the request becomes another one
+  const forget = () => {
+    found.hidden = true;
+  };
+  for (const type of ['input', 'submit']) form.addEventListener(type, forget);
+  addEventListener('hashchange', forget);
   byId('choose-picture', HTMLButtonElement).onclick = () => picker.click();
   picker.onchange = () => {
     void take(picker.files?.[0]);

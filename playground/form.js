@@ -31,6 +31,9 @@ let filled = prompt.value;
 /** the share that is asked for; null: the preset's own @type {number | null} */
 let share = null;
 
+/** whether the form was not sent, because of what stands in it */
+let isRefused = false;
+
 /** @type {readonly ListedModel[]} */
 let models = [];
 
@@ -49,10 +52,7 @@ function drawRatio() {
   const [width = 0, height = 0] = size.value.split('x').map(Number);
   const lowTokens = (width / model().token_pixels / 2) * (height / model().token_pixels / 2);
   const shown = share ?? own ?? 0;
-  ratioShown.textContent =
-    own === null
-      ? 'not with this preset'
-      : `${Math.floor(shown * lowTokens)} of ${lowTokens} (r = ${shown.toFixed(2)})`;
+  ratioShown.textContent = own === null ? 'not with this preset' : `${Math.floor(shown * lowTokens)} of ${lowTokens}`;
   // the plain model beside itself
   const isPlain = presetName() === PLAIN;
   const isAlone = many() === 'one';
@@ -122,6 +122,27 @@ export const readWork = () => ({
   isCompared: many() === 'one' && compare.checked && presetName() !== PLAIN,
 });
 
+/** What keeps the form from being sent, and the field that it is about; null: nothing. */
+function findFault() {
+  if (prompt.value.trim() === '')
+    return { field: prompt, sentence: 'Write a prompt first: what should the picture show?' };
+  const { length } = prompt.value;
+  const [has, most] = [length, MAX_PROMPT].map((count) => count.toLocaleString('en'));
+  if (length > MAX_PROMPT)
+    return { field: prompt, sentence: `The prompt has ${has} characters. At most ${most} are possible.` };
+  const written = seed.value.trim();
+  if (!/^\d*$/.test(written) || Number(written) > MAX_SEED)
+    return { field: seed, sentence: `The seed must be a whole number from 0 to ${MAX_SEED}, or empty for any.` };
+  return null;
+}
+
+/** Marks the field that is at fault, and no other. @param {HTMLElement | null} fault */
+function markFault(fault) {
+  for (const field of [prompt, seed])
+    if (field === fault) field.setAttribute('aria-invalid', 'true');
+    else field.removeAttribute('aria-invalid');
+}
+
 /**
  * A body of `POST /v1/jobs` for each picture, or the sentence that says what is missing, with the field marked and
  * focused.
@@ -129,33 +150,23 @@ export const readWork = () => ({
  * @returns {{ bodies: Record<string, unknown>[], isCompared: boolean } | { sentence: string }}
  */
 export function readForm() {
-  for (const field of [prompt, seed]) field.removeAttribute('aria-invalid');
-  if (prompt.value.trim() === '') return complain(prompt, 'Write a prompt first: what should the picture show?');
-  const { length } = prompt.value;
-  if (length > MAX_PROMPT)
-    return complain(
-      prompt,
-      `The prompt has ${length.toLocaleString('en')} characters. At most ${MAX_PROMPT.toLocaleString('en')} are possible.`,
-    );
-  const writtenSeed = seed.value.trim();
-  if (!/^\d*$/.test(writtenSeed) || Number(writtenSeed) > MAX_SEED)
-    return complain(seed, `The seed must be a whole number from 0 to ${MAX_SEED}, or empty for any.`);
+  const fault = findFault();
+  markFault(fault?.field ?? null);
+  isRefused = fault !== null;
+  if (fault) {
+    fault.field.focus();
+    return { sentence: fault.sentence };
+  }
   const { works, isCompared } = readWork();
   filled = prompt.value;
-  const seeds = seedsOf(many(), works.length, writtenSeed === '' ? null : Number(writtenSeed), Math.random);
+  const written = seed.value.trim();
+  const seeds = seedsOf(many(), works.length, written === '' ? null : Number(written), Math.random);
   const bodies = works.map((body, i) => ({
     ...body,
     prompt: prompt.value,
     ...(seeds[i] !== null && { seed: seeds[i] }),
   }));
   return { bodies, isCompared };
-}
-
-/** @param {HTMLElement} field @param {string} sentence */
-function complain(field, sentence) {
-  field.setAttribute('aria-invalid', 'true');
-  field.focus();
-  return { sentence };
 }
 
 /** The form as it stands, as a request: what would be sent, whatever is still missing in it. */
@@ -232,8 +243,16 @@ export function writeSeed(value) {
   form.dispatchEvent(new Event('change'));
 }
 
-/** Listens to the form. @param {{ onSubmit: () => void, onChange: () => void }} listeners */
-export function listenToForm({ onSubmit, onChange }) {
+/** Tells when what kept the form from being sent is mended. @param {() => void} onMended */
+function lookAgain(onMended) {
+  if (!isRefused || findFault()) return;
+  isRefused = false;
+  markFault(null);
+  onMended();
+}
+
+/** Listens to the form. @param {{ onSubmit: () => void, onChange: () => void, onMended: () => void }} listeners */
+export function listenToForm({ onSubmit, onChange, onMended }) {
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     onSubmit();
@@ -245,5 +264,9 @@ export function listenToForm({ onSubmit, onChange }) {
   presetChoices.addEventListener('change', () => setRatio(null));
   ratio.addEventListener('input', () => setRatio(Number(ratio.value)));
   for (const choice of [size, manyChoice]) choice.addEventListener('input', drawRatio);
-  for (const type of ['input', 'change']) form.addEventListener(type, onChange);
+  for (const type of ['input', 'change'])
+    form.addEventListener(type, () => {
+      lookAgain(onMended);
+      onChange();
+    });
 }

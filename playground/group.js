@@ -6,12 +6,10 @@
  */
 import { addressOf } from './address.js';
 import { byId, element } from './element.js';
-import { duration } from './figures.js';
-import { denoised } from './run.js';
 import { cancelJob, getJob, Refusal } from './service.js';
+import { countDone, isOver, tileName, tileState } from './tile.js';
 
 const LOOK_MS = 800;
-const ENDED = ['done', 'failed', 'cancelled'];
 
 const list = element('ol', { className: 'group' });
 const card = element(
@@ -27,22 +25,7 @@ let tiles = new Map();
 let looking = new AbortController();
 
 /** Whether one of them still runs. */
-export const isGroupBusy = () => [...tiles.values()].some(({ job }) => job !== null && !ENDED.includes(job.status));
-
-/** What tells one from the others. @param {LinkedJob} job @param {readonly LinkedJob[]} all */
-function nameOf({ preset, seed, prompt }, all) {
-  const differ = (/** @type {'preset' | 'seed' | 'prompt'} */ field) => new Set(all.map((one) => one[field])).size > 1;
-  const names = [
-    ...(differ('prompt') ? [`“${prompt}”`] : []),
-    ...(differ('preset') ? [preset ?? 'custom'] : []),
-    ...(differ('seed') ? [`seed ${seed}`] : []),
-  ];
-  return names.join(' · ') || `${preset ?? 'custom'} · seed ${seed}`;
-}
-
-/** @param {LinkedJob} job */
-const stateOf = ({ status, receipt }) =>
-  status === 'done' && receipt ? `${duration(denoised(receipt))} of denoising` : status;
+export const isGroupBusy = () => [...tiles.values()].some(({ job }) => job !== null && !isOver(job.status));
 
 /** @param {readonly string[]} ids @param {string | null} pinned */
 function drawTiles(ids, pinned) {
@@ -53,8 +36,8 @@ function drawTiles(ids, pinned) {
     const image = link.querySelector('img');
     if (job.image && image && !image.hasAttribute('src')) image.src = job.links.thumbnail ?? job.links.image;
     const [name, state] = link.querySelectorAll('b, small');
-    if (name) name.textContent = `${nameOf(job, all)}${id === pinned ? ' · pinned' : ''}`;
-    if (state) state.textContent = stateOf(job);
+    if (name) name.textContent = tileName(job, all, pinned);
+    if (state) state.textContent = tileState(job);
   }
 }
 
@@ -73,19 +56,29 @@ function makeTile() {
 
 /** what was drawn last @type {Which & { ids: readonly string[] }} */
 let drawn = { ids: [], shown: null, pinned: null };
-/** @type {(isOver: boolean) => void} */
+/** @typedef {{ isOver: boolean, hasJustEnded: boolean }} Looked whether none runs, and whether one did the time before */
+/** @type {(looked: Looked) => void} */
 let onLook = () => undefined;
 
-/** Calls `listener` whenever it was looked how far they are. @param {(isOver: boolean) => void} listener */
+/** Calls `listener` whenever it was looked how far they are. @param {(looked: Looked) => void} listener */
 export function listenToGroup(listener) {
   onLook = listener;
 }
 
+/** How many of those that were asked for together are there, in a sentence. */
+export const groupSentence = () =>
+  countDone([...tiles].filter(([id]) => id !== drawn.pinned).map(([, { job }]) => job?.status));
+
+/** Those that came to no picture. */
+export const fruitlessJobs = () =>
+  [...tiles.values()].flatMap(({ job }) => (job && isOver(job.status) && job.status !== 'done' ? [job] : []));
+
 /** Asks for those that have not ended, again and again. @param {readonly string[]} ids @param {AbortSignal} signal */
 async function look(ids, signal) {
   while (true) {
-    const open = ids.filter((id) => !ENDED.includes(tiles.get(id)?.job?.status ?? ''));
+    const open = ids.filter((id) => !isOver(tiles.get(id)?.job?.status));
     if (open.length === 0) return;
+    const wasBusy = isGroupBusy();
     await Promise.all(
       open.map(async (id) => {
         const tile = tiles.get(id);
@@ -101,7 +94,8 @@ async function look(ids, signal) {
     );
     if (signal.aborted) return;
     drawTiles(ids, drawn.pinned);
-    onLook(!isGroupBusy());
+    const isBusy = isGroupBusy();
+    onLook({ isOver: !isBusy, hasJustEnded: wasBusy && !isBusy });
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     ids = ids.filter((id) => tiles.has(id));
   }
@@ -135,5 +129,5 @@ export function drawGroup(ids, { shown, pinned }) {
 
 /** Cancels those that still run. */
 export async function cancelGroup() {
-  for (const [id, { job }] of tiles) if (job && !ENDED.includes(job.status)) await cancelJob(id);
+  for (const [id, { job }] of tiles) if (job && !isOver(job.status)) await cancelJob(id);
 }

@@ -18,8 +18,13 @@ const erased = new Set();
 let items = new Map();
 /** @type {string | null} */
 let cursor = null;
-/** @type {(error: unknown) => void} */
-let report = () => undefined;
+/**
+ * @typedef {object} Listeners
+ * @property {(id: string) => void} onErased a job is gone
+ * @property {(error: unknown) => void} onError
+ */
+/** @type {Listeners} */
+let listeners;
 
 /** @typedef {{ element: HTMLElement, job: ListedJob }} Item */
 
@@ -58,8 +63,9 @@ function makeItem(job) {
       // the keyboard stays where one goes on
       (next?.querySelector('a') ?? byId('prompt', HTMLTextAreaElement)).focus();
       card.hidden = list.children.length === 0;
+      listeners.onErased(id);
     } catch (error) {
-      report(error);
+      listeners.onError(error);
     }
   };
   return item;
@@ -106,22 +112,25 @@ export async function drawHistory(shown) {
 /** The jobs listed that have a picture, newest first. */
 export const listedPictures = () => [...items.values()].map(({ job }) => job).filter(({ image }) => image !== null);
 
+/** Whether the account has jobs that are not listed yet. */
+export const hasOlder = () => !older.hidden;
+
 /** Lists a page of older jobs; false where there are none. */
 export async function loadOlder() {
-  if (older.hidden) return false;
+  if (!hasOlder()) return false;
   await load(cursor);
   return true;
 }
 
-/** @param {(error: unknown) => void} onError */
-export function listenToHistory(onError) {
-  report = onError;
+/** @param {Listeners} own */
+export function listenToHistory(own) {
+  listeners = own;
   older.onclick = async () => {
     try {
       const [first] = await load(cursor);
       first?.querySelector('a')?.focus();
     } catch (error) {
-      onError(error);
+      listeners.onError(error);
     }
   };
 }

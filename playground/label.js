@@ -106,16 +106,26 @@ function makerNote(block) {
   return latin(block.subarray(note.value, note.value + note.length));
 }
 
+/** @param {Uint8Array} file */
+const isPng = (file) => hasAt(file, 0, '\x89PNG\r\n\x1a\n');
+/** @param {Uint8Array} file */
+const isWebp = (file) => hasAt(file, 0, 'RIFF') && hasAt(file, 8, 'WEBP');
+/** @param {Uint8Array} file */
+const isJpeg = (file) => hasAt(file, 0, '\xff\xd8');
+
+/** Whether a file begins as a PNG, WebP or JPEG picture does. @param {Uint8Array} file */
+export const isPicture = (file) => isPng(file) || isWebp(file) || isJpeg(file);
+
 const EXIF = 'Exif\0\0';
 /** A block without the name that JPEG gives it, which some programs keep in WebP. @param {Uint8Array} data */
 const withoutName = (data) => (hasAt(data, 0, EXIF) ? data.subarray(EXIF.length) : data);
 
 /** The texts in which a file may say it. @param {Uint8Array} file @returns {(string | null)[]} null: no picture file */
 function texts(file) {
-  if (hasAt(file, 0, '\x89PNG\r\n\x1a\n')) return pngParts(file).map((part) => pngText(part));
-  if (hasAt(file, 0, 'RIFF') && hasAt(file, 8, 'WEBP'))
+  if (isPng(file)) return pngParts(file).map((part) => pngText(part));
+  if (isWebp(file))
     return webpParts(file).map(({ name, data }) => (name === 'EXIF' ? makerNote(withoutName(data)) : null));
-  if (hasAt(file, 0, '\xff\xd8'))
+  if (isJpeg(file))
     return jpegParts(file).map(({ data }) => (hasAt(data, 0, EXIF) ? makerNote(withoutName(data)) : null));
   return [];
 }

@@ -6,7 +6,7 @@
  * @import { Run } from './run.js'
  * @import { Part, Session } from './session.js'
  */
-import { addressOf, parseAddress } from './address.js';
+import { addressOf, addressWithout, parseAddress } from './address.js';
 import { drawCode } from './code.js';
 import { announce, awaitStart, drawDock, listenToDock, showAlert } from './dock.js';
 import { byId } from './element.js';
@@ -97,11 +97,14 @@ function draw() {
   drawResults(session, played?.runs ?? null);
   tools?.drawTools(session);
   drawDock({
-    status: session ? statusOf(session, played?.slowness ?? null) : '',
+    status: session ? statusOf(session, played?.slowness ?? null) || groupStatus() : '',
     isBusy: isAnyBusy(),
-    isFruitless: isFruitless(session),
+    isFruitless: isFruitless(session) && !isAnyBusy(),
   });
 }
+
+/** How far those are that stand side by side; empty where all have ended. */
+const groupStatus = () => (tools?.isGroupBusy() ? tools.groupSentence() : '');
 
 let isDrawing = false;
 /** Draws with the next frame, however many events come before it. */
@@ -173,6 +176,25 @@ function jobsChanged() {
   return drawHistory(parseAddress(location.hash)?.job ?? null);
 }
 
+/** Throws why there is no such job, as a person would say it. @param {unknown} error @returns {never} */
+function explainMissing(error) {
+  const isMissing = error instanceof Refusal && error.status === 404;
+  throw isMissing
+    ? new Error('There is no such picture: it was erased, its time is over, or the key is of another account.')
+    : error;
+}
+
+/** A job was erased; where it is shown, it is so no longer. @param {string} id */
+function leave(id) {
+  tools?.unpin(id);
+  const named = parseAddress(location.hash);
+  const address = named ? addressWithout(named, id) : '';
+  if (!named || address === addressOf(named)) return;
+  history.replaceState(null, '', address || location.pathname + location.search);
+  showAlert(null);
+  void showAddress();
+}
+
 /** Shows what the address names, from its first event on. */
 async function showAddress() {
   const named = parseAddress(location.hash);
@@ -187,7 +209,7 @@ async function showAddress() {
   const { signal } = own;
   shown = own;
   try {
-    const job = await getJob(named.job);
+    const job = await getJob(named.job).catch(explainMissing);
     if (signal.aborted) return;
     session = begin(job, named.beside !== null);
     void loadTools();
@@ -282,10 +304,15 @@ async function generate() {
   await start(read.bodies, read.isCompared);
 }
 
-/** The request of the job shown once more, as it was sent. */
+/** The request of the job shown once more, as it was sent; of several, those that came to no picture. */
 async function tryAgain() {
-  if (!session || !isFruitless(session)) return;
-  await start([{ ...session.main.job.request }], parseAddress(location.hash)?.beside != null);
+  if (!session || !isFruitless(session) || isAnyBusy()) return;
+  const beside = tools?.fruitlessJobs() ?? [];
+  const jobs = beside.length > 0 ? beside : [session.main.job];
+  await start(
+    jobs.map(({ request }) => ({ ...request })),
+    parseAddress(location.hash)?.beside != null,
+  );
 }
 
 async function cancel() {
@@ -338,6 +365,7 @@ async function play() {
 /** Does something with the picture shown, and says how that went. @param {(job: LinkedJob) => Promise<void>} act */
 async function withPicture(act) {
   if (!session) return;
+  showAlert(null);
   try {
     await act(session.main.job);
   } catch (error) {
@@ -350,17 +378,19 @@ async function loadTools() {
   if (areToolsComing) return;
   areToolsComing = true;
   try {
-    tools = await onDemand(import('./tools.js'));
-    tools.listenToTools({
+    const loaded = await onDemand(import('./tools.js'));
+    await loaded.listenToTools({
       shown: () => session,
       onError: showError,
-      onGroup(isOver) {
+      onGroup({ isOver, hasJustEnded }) {
         drawSoon();
+        if (hasJustEnded) announce(loaded.groupSentence());
         if (!isOver) return;
         void askBalance({ isSettling: true });
         jobsChanged().catch(showError);
       },
     });
+    tools = loaded;
     draw();
   } catch {
     areToolsComing = false;
@@ -416,8 +446,9 @@ listenToForm({
     if (!session) drawCodeOfShown();
     askPrice(readWork());
   },
+  onMended: () => showAlert(null),
 });
-listenToHistory(showError);
+listenToHistory({ onErased: leave, onError: showError });
 listenToDock({ onCancel: cancel, onAgain: tryAgain });
 listenToResults({
   onRedraw: () => session && drawSoon(),
@@ -437,7 +468,7 @@ byId('copy-picture', HTMLButtonElement).onclick = () =>
     announce('The picture is on the clipboard.');
   });
 byId('share', HTMLButtonElement).onclick = () =>
-  withPicture(async ({ id }) => (await import('./share.js')).openShare(id));
+  withPicture(async ({ id }) => (await onDemand(import('./share.js'))).openShare(id));
 // not by its address: that says which job is shown
 byId('skip', HTMLAnchorElement).onclick = (event) => {
   event.preventDefault();

@@ -54,7 +54,7 @@ function needed() {
 function drawPrice() {
   if (!known || !asked) return;
   const { quotes, trouble } = known;
-  const all = quotes && quotes.length > 1 ? `${quotes.length} pictures; by the plain model` : 'The plain model';
+  const all = quotes && quotes.length > 1 ? `${quotes.length} pictures. With the plain model` : 'The plain model';
   if (!quotes) {
     priceLine.textContent = trouble;
     plainLine.textContent = '';

@@ -6,7 +6,7 @@
  * @import { Asked } from './words.js'
  */
 import { byId, element } from './element.js';
-import { insertWord, knownWords, surprise, unknownIn } from './words.js';
+import { insertWord, knownWords, surprise, unknownIn, wholeWords } from './words.js';
 
 const prompt = byId('prompt', HTMLTextAreaElement);
 const mirror = byId('mirror', HTMLDivElement);
@@ -70,7 +70,7 @@ async function loadReader() {
 
 /** Marks what the model has not learned, in the text and in a sentence. */
 function mark() {
-  const text = prompt.value.slice(0, MOST_LOOKED_AT);
+  const text = wholeWords(prompt.value, MOST_LOOKED_AT);
   if (!reader && names && EMOJI.test(text)) void loadReader();
   const emoji = reader?.emojiIn(text, names) ?? [];
   const found = [...unknownIn(text, known), ...emoji.filter(({ name }) => name === null)].sort(
@@ -88,7 +88,7 @@ function mark() {
   const strangers = [...new Set(found.map(({ start, end }) => text.slice(start, end)))];
   const more = strangers.length > MOST_NAMED ? ` and ${strangers.length - MOST_NAMED} more` : '';
   unknown.hidden = strangers.length === 0;
-  unknown.textContent = `Not among the words that it has learned: ${strangers.slice(0, MOST_NAMED).join(', ')}${more}.`;
+  unknown.textContent = `It does not know: ${strangers.slice(0, MOST_NAMED).join(', ')}${more}.`;
   follow();
 }
 
@@ -112,10 +112,11 @@ export function offerWords(model) {
   words.replaceChildren(
     ...Object.entries(model.vocabulary ?? {})
       .filter(([, list]) => list.length > 0)
-      .map(([kind, list]) =>
+      .map(([kind, list], index) =>
         element(
           'div',
-          { role: 'group', 'aria-label': kind },
+          { role: 'group', 'aria-labelledby': `words-${index}` },
+          element('h3', { id: `words-${index}` }, kind),
           ...list.map((word) =>
             chip(word, () => {
               const at = { start: prompt.selectionStart, end: prompt.selectionEnd };

@@ -4,6 +4,11 @@ import { getJob, Refusal } from './service.js';
 /** What is said of a picture that is not there any more. */
 export const GONE = 'The picture is gone: it was erased, or its time is over.';
 
+/** Throws a sentence for people where a job is gone, else what went wrong. @param {unknown} error @returns {never} */
+export function explainGone(error) {
+  throw error instanceof Refusal && error.status === 404 ? new Error(GONE) : error;
+}
+
 /**
  * The file of a job's picture. Rejects with a sentence for people where it is gone.
  *
@@ -11,9 +16,7 @@ export const GONE = 'The picture is gone: it was erased, or its time is over.';
  * @returns {Promise<Blob>}
  */
 async function fetchPicture(id) {
-  const { links } = await getJob(id).catch((error) => {
-    throw error instanceof Refusal && error.status === 404 ? new Error(GONE) : error;
-  });
+  const { links } = await getJob(id).catch(explainGone);
   const response = await fetch(links.image).catch(() => null);
   if (response?.ok) return response.blob();
   throw new Error(response?.status === 404 ? GONE : 'The picture could not be fetched; try again.');

@@ -1,5 +1,6 @@
 /** Links that show a picture to whoever has them: made, copied and ended in a dialog. */
 import { element } from './element.js';
+import { explainGone } from './save.js';
 import { endShare, getJob, listShares, shareJob } from './service.js';
 
 /** @import { Share } from './service.js' */
@@ -34,7 +35,7 @@ function choices(keptUntil) {
  * @param {string} job
  */
 export async function openShare(job) {
-  const [{ expires_at: end }, shares] = await Promise.all([getJob(job), listShares(job)]);
+  const [{ expires_at: end }, shares] = await Promise.all([getJob(job), listShares(job)]).catch(explainGone);
   // what has a picture has an end
   const keptUntil = end ?? 0;
   const alert = element('p', { className: 'alert', role: 'alert', hidden: true });

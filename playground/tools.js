@@ -1,6 +1,7 @@
 /**
  * Tools for pictures, which nobody needs before there is one: loaded when the form is there.
  *
+ * @import { Looked } from './group.js'
  * @import { Session } from './session.js'
  */
 import { addressOf, parseAddress } from './address.js';
@@ -10,7 +11,7 @@ import { byId, element } from './element.js';
 import { drawGroup, listenToGroup } from './group.js';
 import { onDemand } from './service.js';
 
-export { cancelGroup, isGroupBusy } from './group.js';
+export { cancelGroup, fruitlessJobs, groupSentence, isGroupBusy } from './group.js';
 
 const pin = byId('pin', HTMLButtonElement);
 /** the job that stands beside the next ones @type {string | null} */
@@ -19,12 +20,20 @@ let pinned = null;
 /** The job that is pinned. */
 export const pinnedJob = () => pinned;
 
+/** A job is gone: it stands beside nothing any more. @param {string} id */
+export function unpin(id) {
+  if (id === pinned) pinned = null;
+}
+
 /** The picture on the whole screen; the one looked at last there is shown. @param {Session} session */
 async function viewPicture({ main: { job } }) {
   const { view } = await onDemand(import('./viewer.js'));
   const last = await view(job);
   if (last === job.id) return;
-  location.hash = addressOf({ job: last });
+  const { group = [] } = parseAddress(location.hash) ?? {};
+  // those side by side stay; one of the history has the pinned one beside it
+  const beside = pinned === null || pinned === last ? [] : [pinned, last];
+  location.hash = addressOf({ job: last, group: group.includes(last) ? group : beside });
   // the button that was pressed is gone until the picture is there
   byId('results', HTMLElement).focus({ preventScroll: true });
 }
@@ -37,10 +46,11 @@ export function drawTools(session) {
 }
 
 /**
- * Puts the tools to the page.
+ * Puts the tools to the page; resolves when they have their style, before which nothing of theirs is drawn.
  *
- * @param {{ shown: () => Session | null, onError: (error: unknown) => void, onGroup: (isOver: boolean) => void }} page
+ * @param {{ shown: () => Session | null, onError: (error: unknown) => void, onGroup: (looked: Looked) => void }} page
  *   `onGroup` is told when jobs side by side were looked at
+ * @returns {Promise<unknown>}
  */
 export function listenToTools({ shown, onError, onGroup }) {
   listenToGroup(onGroup);
@@ -50,11 +60,17 @@ export function listenToTools({ shown, onError, onGroup }) {
     pinned = id === pinned ? null : id;
     drawTools(session);
   };
-  document.head.append(element('link', { rel: 'stylesheet', href: 'style/tools.css' }));
+  const style = element('link', { rel: 'stylesheet', href: 'style/tools.css' });
+  // bare tools are better than none
+  const styled = new Promise((resolve) => {
+    style.onload = style.onerror = resolve;
+  });
+  document.head.append(style);
   byId('full-screen', HTMLButtonElement).onclick = () => {
     const session = shown();
     if (session) viewPicture(session).catch(onError);
   };
   listenToClipButton({ shown, onError });
   listenToDrops();
+  return styled;
 }

@@ -4,7 +4,8 @@
  * @import { ListedJob } from './service.js'
  */
 import { element } from './element.js';
-import { listedPictures, loadOlder } from './history.js';
+import { hasOlder, listedPictures, loadOlder } from './history.js';
+import { GONE } from './save.js';
 import { getJob } from './service.js';
 
 /** What is shown of a picture. @typedef {Pick<ListedJob, 'id' | 'prompt' | 'preset' | 'seed' | 'links'>} Viewed */
@@ -39,7 +40,7 @@ async function renew({ id }) {
   const fresh = await getJob(id).catch(() => null);
   if (list[index]?.id !== id) return;
   if (fresh?.links.image && picture.getAttribute('src') !== fresh.links.image) picture.src = fresh.links.image;
-  else words.textContent = 'The picture is gone: it was erased, or its time is over.';
+  else words.textContent = GONE;
 }
 
 function show() {
@@ -49,9 +50,11 @@ function show() {
   picture.onerror = () => renew(viewed);
   picture.src = links.image;
   words.textContent = `“${prompt}” · ${preset ?? 'custom'} · seed ${seed}`;
-  place.textContent = list.length > 1 ? `${index + 1} of ${list.length}` : '';
+  // how many there are is known when all are listed
+  const all = hasOlder() ? '' : ` of ${list.length}`;
+  place.textContent = list.length > 1 ? `Picture ${index + 1}${all}` : '';
   previous.setAttribute('aria-disabled', String(index === 0));
-  next.setAttribute('aria-disabled', String(index === list.length - 1));
+  next.setAttribute('aria-disabled', String(index === list.length - 1 && !hasOlder()));
 }
 
 /** Goes to the picture made before (1) or after (-1) this one, as far as there is one. @param {1 | -1} by */

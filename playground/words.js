@@ -38,6 +38,15 @@ export function unknownIn(prompt, known) {
     .map(({ 0: word, index }) => ({ start: index, end: index + word.length }));
 }
 
+/**
+ * The whole words among the first `most` characters of a prompt.
+ *
+ * @param {string} prompt
+ * @param {number} most
+ */
+export const wholeWords = (prompt, most) =>
+  prompt.length <= most ? prompt : prompt.slice(0, most + 1).replace(/\S*$/, '');
+
 /** @param {string} noun */
 const withArticle = (noun) => `${/^[aeiou]/.test(noun) ? 'an' : 'a'} ${noun}`;
 

@@ -51,7 +51,7 @@ const open = [speakFastAPI, readKeyFromBasic, requireKey];
 const draw = createRoute({
   method: 'post',
   path: `${BASE}/txt2img`,
-  summary: 'Images as tools for AUTOMATIC1111 ask for them',
+  summary: 'Pictures as tools for AUTOMATIC1111 ask for them',
   middleware: [...open, limitBody, requireJson],
   request: { headers: z.object({ 'idempotency-key': z.string().optional() }), body: foreignContent(a1111Body) },
   responses: { 200: json(imagesView, 'The images'), 402: NOT_PAID },

@@ -112,7 +112,7 @@ const getJob = createRoute({
   operationId: 'getJob',
   method: 'get',
   path: '/v1/jobs/{id}',
-  summary: 'A job as it stands, or as it has ended within `wait` seconds',
+  summary: 'A job as it stands, or as it has ended after at most so many seconds',
   middleware: [requireKey] as const,
   request: {
     params: idParam,
@@ -149,7 +149,7 @@ const getImage = createRoute({
   operationId: 'getJobImage',
   method: 'get',
   path: '/v1/jobs/{id}/image',
-  summary: 'The finished image',
+  summary: 'The finished picture',
   request: {
     params: idParam,
     query: token,
@@ -177,7 +177,7 @@ const getThumbnail = createRoute({
   operationId: 'getJobThumbnail',
   method: 'get',
   path: '/v1/jobs/{id}/thumbnail',
-  summary: 'The finished image once more, small: for lists',
+  summary: 'The finished picture once more, small: for lists',
   request: { params: idParam, query: token },
   responses: {
     200: { description: 'Encoded image', content: IMAGE_CONTENT },
@@ -199,7 +199,7 @@ const deleteJob = createRoute({
   operationId: 'eraseJob',
   method: 'delete',
   path: '/v1/jobs/{id}',
-  summary: 'Erase a job: image, latents and events',
+  summary: 'Erase a job: picture, latents and events',
   middleware: [requireKey] as const,
   request: { params: idParam },
   responses: { 204: { description: 'Erased' } },

@@ -7,13 +7,41 @@ import { type ApiDocument, completed } from './openapi/refusals.ts';
 import { publicBase } from './public-address.ts';
 import { speakerOf } from './speakers.ts';
 
+/** What the reference opens on, as Markdown: how to begin. */
+const DESCRIPTION = `\
+Pictures from words, in stages that you can watch. A picture is a job: you start it, follow its events and fetch what it made. Clients of OpenAI, Azure, Replicate, fal, AUTOMATIC1111 and Black Forest Labs reach the same jobs at addresses of their own.
+
+### A first picture
+
+\`\`\`sh
+curl "$RALU_URL/v1/images/generations" -o apple.png \\
+  -H "authorization: Bearer $RALU_API_KEY" \\
+  -H "content-type: application/json" -H "accept: image/*" \\
+  -d '{"prompt": "a red apple", "seed": 7}'
+\`\`\`
+
+\`RALU_URL\` is the address of this service, \`RALU_API_KEY\` a key of your account. The file is the picture; the headers of the answer say how it was made.
+
+### To watch it
+
+1. \`POST /v1/jobs\` starts a job. Its answer has \`links\` that need no key: of its events, its picture and more.
+2. \`GET /v1/jobs/{id}/events\` tells each stage as it happens, as server-sent events.
+3. \`GET /v1/jobs/{id}/image\` is the finished picture.
+
+### What else to know
+
+- \`GET /v1/models\` lists models with their presets, sizes and the words that they know.
+- \`POST /v1/jobs/quote\` says what a request would cost, and starts nothing.
+- The same request with the same seed makes the same picture.
+- An error has a \`code\` for programs and a sentence for people. Each surface tells it in its own form; jobs in that of RFC 9457.
+`;
+
 const CONFIG = {
   openapi: '3.1.0',
   info: {
     title: 'RALU',
     version: '1',
-    description:
-      'Text to image in three stages, each seen as it happens. One job is one image; OpenAI’s, Replicate’s and fal’s surfaces are other doors to the same jobs.',
+    description: DESCRIPTION,
   },
   security: [{ key: [] }],
 };

@@ -66,6 +66,29 @@ describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
     await looksFine(rig.page, 'done');
   });
 
+  test('a picture on a window of 320 pixels, as at four times the size: nothing sticks out', async () => {
+    await rig.page.setViewportSize({ width: 320, height: 640 });
+    await open();
+    await ask('a red apple', { seed: 7 });
+    await isDone();
+    await isFree();
+    await at('#play').waitFor();
+    expect(await rig.page.evaluate('document.documentElement.scrollWidth')).toBe(320);
+    const boxes = (await rig.page.evaluate(
+      `[...document.querySelectorAll('#money p, .buttons button:not([hidden]), #picture-card .title button:not([hidden]), #language')]
+        .map((each) => each.getBoundingClientRect().toJSON())`,
+    )) as { left: number; right: number }[];
+    expect(boxes.length).toBeGreaterThan(9);
+    for (const one of boxes) {
+      expect(one.left).toBeGreaterThanOrEqual(0);
+      expect(one.right).toBeLessThanOrEqual(320);
+    }
+    const [money, buttons] = (await rig.page.evaluate(
+      `['#money', '.buttons'].map((one) => document.querySelector(one).getBoundingClientRect().toJSON())`,
+    )) as { top: number; bottom: number }[];
+    expect(buttons?.top).toBeGreaterThanOrEqual(money?.bottom ?? Infinity);
+  });
+
   test('a job that failed', async () => {
     rig.proxy.inject([{ kind: 'forward' }], { kind: 'refuse' });
     await open();

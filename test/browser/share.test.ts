@@ -83,7 +83,19 @@ describe.skipIf(isSkipped)(titled('a shared picture'), () => {
       headers: { authorization: `Bearer ${rig.stack.key}` },
     });
     await at('#share').click();
-    await says('#alert', 'There is no job');
+    await says('#alert', 'The picture is gone');
     expect(await at('dialog.share').count()).toBe(0);
+  });
+
+  test('that cannot be opened without the service says so, until it can', async () => {
+    await open();
+    await ask('a red apple', { preset: '7x', seed: 7 });
+    await isDone();
+    await rig.page.route('**/share.js', (route) => route.abort(), { times: 1 });
+    await at('#share').click();
+    await says('#alert', 'The service does not answer.');
+    await at('#share').click();
+    await at('dialog.share').waitFor();
+    expect(await at('#alert').isVisible()).toBe(false);
   });
 });

@@ -69,7 +69,7 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
   test('an emoji is offered as the word that the model reads, and one that it has none for is underlined', async () => {
     await open();
     await at('#prompt').fill('🍎 and 🍎 on a 🦓');
-    await says('#unknown', 'Not among the words that it has learned: 🦓.');
+    await says('#unknown', 'It does not know: 🦓.');
     expect(await at('#mirror u').allTextContents()).toEqual(['🦓']);
     expect(await at('#spelling button').allTextContents()).toEqual(['🍎 → apple']);
     await at('#spelling button').press('Enter');
@@ -117,6 +117,9 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await open();
     await at('#prompt').fill('half a thought');
     await bring('drop', 'notes.txt', Buffer.from('a red apple'));
+    await says('#found', 'This file is not a PNG, WebP or JPEG picture.');
+    const silent = await post({ prompt: 'a blue fox', seed: 1, ralu: { metadata: false } });
+    await bring('drop', 'silent.png', silent);
     await says('#found', 'This picture does not say how it was made.');
     await at('#picture-file').setInputFiles({
       name: 'big.png',
@@ -125,6 +128,8 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     });
     await says('#found', 'The file has 33 MB. At most 32 MB are read.');
     expect((await form()).prompt).toBe('half a thought');
+    await at('#prompt').pressSequentially('!');
+    await at('#found').waitFor({ state: 'hidden' });
   });
 
   test('what is dragged over the page is told where it goes, and not when it leaves', async () => {
@@ -152,7 +157,7 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await at('#full-screen').click();
     await at('#viewer[open]').waitFor();
     await says('#viewer', `“a car” · 7x · seed 2`);
-    await says('#viewer .place', `1 of ${listed}`);
+    await says('#viewer .place', `Picture 1 of ${listed}`);
     await rig.page.keyboard.press('ArrowLeft');
     await rig.page.keyboard.press('ArrowRight');
     await says('#viewer', '“a blue fox” · 7x · seed 1');
@@ -177,6 +182,26 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await expect.poll(() => rig.page.evaluate('document.activeElement.id')).toBe('results');
   });
 
+  test('on the full screen the number of pictures is told when all are listed', async () => {
+    await rig.page.route('**/v1/jobs?limit=12*', async (route) => {
+      const url = route.request().url().replace('limit=12', 'limit=1');
+      await route.fulfill({ response: await route.fetch({ url }) });
+    });
+    await open();
+    for (const seed of [0, 1]) {
+      await ask('a car', { seed });
+      await says('#history li:first-child', `seed ${seed}`);
+      await isFree();
+    }
+    await at('#full-screen').click();
+    await at('#viewer[open]').waitFor();
+    expect(await at('#viewer .place').textContent()).toBe('');
+    const next = at('#viewer button').filter({ hasText: 'Next' });
+    expect(await next.getAttribute('aria-disabled')).toBe('false');
+    await next.click();
+    await says('#viewer .place', /^Picture 2/);
+  });
+
   const tiles = async () => (await at('.group b').allTextContents()).map((name) => name.replace(/ · pinned$/, '*'));
   const isOver = async (count: number): Promise<void> => {
     await expect.poll(() => at('.group img[src]').count(), { timeout: PATIENCE_MS }).toBe(count);
@@ -194,11 +219,14 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await open();
     await at('#many').selectOption('seeds');
     expect(await at('#compare').isDisabled()).toBe(true);
-    await says('#plain-price', '4 pictures; by the plain model');
+    await says('#plain-price', '4 pictures. With the plain model: ');
     const price = async () => Number(/[\d.]+/.exec((await at('#price').textContent()) ?? '')?.[0]);
     const ofFour = await price();
     await askSeveral('seeds', 'a red apple', '7');
+    await says('#status', /^[1-3] of 4 pictures (is|are) there\.$/);
     await isOver(4);
+    await says('#announcement', 'All 4 pictures are there.');
+    expect(await at('#status').isVisible()).toBe(false);
     expect(await tiles()).toEqual(['seed 7', 'seed 8', 'seed 9', 'seed 10']);
     await says('.group li:last-child', /[\d.]+ m?s of denoising/);
     expect((await jobShown()).seed).toBe(7);
@@ -231,15 +259,45 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await isOver(1 + presets.length);
     const names = await tiles();
     expect(names[0]).toMatch(/^“a blue fox” · 4x · seed 3\*$/);
-    const seeds = new Set(names.slice(1).map((name) => name.split(' · ')[2]));
-    expect(seeds.size).toBe(1);
-    expect(names.slice(1).map((name) => name.split(' · ')[1])).toEqual(presets);
+    // they have one prompt and one seed
+    expect(names.slice(1)).toEqual(presets);
     await isAccessible(rig.page, 'pictures side by side');
     // what comes next has it beside it too
     await at('#many').selectOption('one');
     await ask('a car', { seed: 1 });
     await isOver(2);
     expect((await tiles()).map((name) => name.split(' · ')[0])).toEqual(['“a blue fox”', '“a car”']);
+    // the full screen leaves it there, with one of the history too
+    await at('#full-screen').click();
+    await says('#viewer', '“a car”');
+    await rig.page.keyboard.press('ArrowRight');
+    await rig.page.keyboard.press('Escape');
+    await isOver(2);
+    expect((await tiles())[0]).toBe(names[0]);
+    expect(await at('.group a[aria-current]').count()).toBe(1);
+  });
+
+  test('the name of one with a long prompt is short, and nothing is drawn before it has its style', async () => {
+    const style = Promise.withResolvers<void>();
+    await rig.page.route('**/style/tools.css', async (route) => {
+      await style.promise;
+      await route.continue();
+    });
+    await openPage();
+    await askSeveral('seeds', 'apple '.repeat(1000), '1');
+    await expect.poll(async () => (await jobShown()).status, { timeout: PATIENCE_MS }).toBe('done');
+    expect(await at('#group-card').count()).toBe(1);
+    expect(await at('#group-card').isVisible()).toBe(false);
+    style.resolve();
+    await isOver(4);
+    await at('#pin').click();
+    await at('#many').selectOption('one');
+    await ask('a car');
+    await isOver(2);
+    const heights = (await rig.page.evaluate(
+      '[...document.querySelectorAll(".group b")].map((name) => name.clientHeight)',
+    )) as number[];
+    expect(Math.max(...heights)).toBeLessThan(80);
   });
 
   test('cancelled are all that run side by side', async () => {
@@ -254,9 +312,36 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await at('#cancel').click();
     first.open();
     await isFree();
+    await at('#again').waitFor();
     const states = await at('.group small').allTextContents();
     expect(states.filter((state) => state !== 'cancelled' && !state.endsWith('of denoising'))).toEqual([]);
     expect(states).toContain('cancelled');
+    // all of them once more
+    await at('#again').click();
+    await isOver(states.length);
+    expect(await tiles()).toEqual(['seed 1', 'seed 2', 'seed 3', 'seed 4']);
+  });
+
+  test('a picture that is erased is shown no longer, alone or beside others', async () => {
+    rig.page.on('dialog', (dialog) => void dialog.accept());
+    await open();
+    await ask('a blue fox', { seed: 5 });
+    await isDone();
+    await says('#history li:first-child', 'seed 5');
+    const address = rig.page.url();
+    await at('#history li:first-child button').click();
+    await at('#picture-card').waitFor({ state: 'hidden' });
+    expect(new URL(rig.page.url()).hash).toBe('');
+    expect(await at('#alert').isVisible()).toBe(false);
+    await rig.page.goto(address);
+    await says('#alert', 'There is no such picture: it was erased');
+    expect(await at('#alert').textContent()).not.toContain('job_');
+
+    await askSeveral('seeds', 'a red apple', '6');
+    await isOver(4);
+    await at('#history li[data-job]').filter({ hasText: 'seed 6' }).first().locator('button').click();
+    await expect.poll(async () => (await jobShown()).seed, { timeout: PATIENCE_MS }).toBe(7);
+    await expect.poll(tiles, { timeout: PATIENCE_MS }).toEqual(['seed 7', 'seed 8', 'seed 9']);
   });
 
   /** Plays a video in a page of its own. */

@@ -177,6 +177,12 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     await at('#seed').fill('-1');
     await ask('a red apple');
     await says('#alert', 'The seed must be a whole number');
+    // it is told as long as it holds
+    await at('#presets input[value="plain"]').check();
+    expect(await at('#alert').isVisible()).toBe(true);
+    await at('#seed').fill('');
+    await at('#alert').waitFor({ state: 'hidden' });
+    expect(await at('#seed').getAttribute('aria-invalid')).toBeNull();
   });
 
   test('a stage server that goes away in the middle is told as it happens, and how the job ended', async () => {

@@ -1,7 +1,7 @@
 /** What a picture says of itself, as the page reads it: of files that the service writes, and of broken ones. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readLabel } from '../../playground/label.js';
+import { isPicture, readLabel } from '../../playground/label.js';
 import { againOf, labelled } from '../../src/job/label.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import { exifBlock } from '../../src/picture/exif.ts';
@@ -34,6 +34,7 @@ describe.each(FORMATS)('a picture in %s', (format) => {
 
   test('says nothing where it has no settings, or those of another program', () => {
     expect(readLabel(pictureIn(format))).toBeNull();
+    expect(isPicture(pictureIn(format))).toBe(true);
     const photo = exifBlock({ comment: 'a red apple', note: 'a camera’s own' });
     const others = {
       png: withTexts(pictureIn('png'), [{ keyword: 'parameters', text: 'a red apple\nSteps: 20' }]),
@@ -106,6 +107,8 @@ test.each([
 });
 
 test('other files are no pictures', () => {
-  for (const text of ['', 'GIF89a', '<svg xmlns="http://www.w3.org/2000/svg"/>', 'RIFF\0\0\0\0WAVE'])
-    expect(readLabel(new TextEncoder().encode(text))).toBeNull();
+  for (const text of ['', 'GIF89a', '<svg xmlns="http://www.w3.org/2000/svg"/>', 'RIFF\0\0\0\0WAVE']) {
+    const file = new TextEncoder().encode(text);
+    expect([isPicture(file), readLabel(file)]).toEqual([false, null]);
+  }
 });

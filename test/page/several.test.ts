@@ -1,7 +1,7 @@
 /** Several pictures of one request, and the address that names them. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { addressOf, MOST_IN_GROUP, parseAddress } from '../../playground/address.js';
+import { addressOf, addressWithout, MOST_IN_GROUP, parseAddress } from '../../playground/address.js';
 import { MOST_PRESETS, seedsOf, worksOf } from '../../playground/several.js';
 
 const BODY = { model: 'm', width: 256, height: 128, preset: '7x', r: 0.2 };
@@ -47,6 +47,15 @@ describe('an address', () => {
       }),
       { seed: 22, numRuns: 200 },
     );
+  });
+
+  test('without a job names it nowhere, and shows what stood beside it', () => {
+    const [a = '', b = '', c = ''] = 'abc'.split('').map((letter) => `job_${letter.repeat(32)}`);
+    expect(addressWithout({ job: a, beside: b, group: [] }, a)).toBe('');
+    expect(addressWithout({ job: a, beside: b, group: [] }, b)).toBe(`#${a}`);
+    expect(addressWithout({ job: a, beside: null, group: [a, b, c] }, a)).toBe(`#${b}~${b},${c}`);
+    expect(addressWithout({ job: a, beside: 'plain', group: [a, b, c] }, c)).toBe(`#${a}+plain~${a},${b}`);
+    expect(addressWithout({ job: a, beside: null, group: [a, b] }, a)).toBe(`#${b}`);
   });
 
   const job = `job_${'a'.repeat(32)}`;

@@ -1,7 +1,7 @@
 /** What a model can be asked for, by what it says of itself. */
 import { describe, expect, test } from 'vitest';
 import manifest from '../../models/fluent-scenes/manifest.json' with { type: 'json' };
-import { insertWord, knownWords, surprise, unknownIn } from '../../playground/words.js';
+import { insertWord, knownWords, surprise, unknownIn, wholeWords } from '../../playground/words.js';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
 const MODEL: Pick<ModelFacts, 'vocabulary' | 'examples'> = {
@@ -29,6 +29,16 @@ describe('words that a model has not learned', () => {
     ['', []],
   ])('in “%s” are %j', (prompt, unknown) => {
     expect(found(prompt)).toEqual(unknown);
+  });
+
+  test.each([
+    ['a red apple', 11, 'a red apple'],
+    ['a red apple', 10, 'a red '],
+    ['a red apple', 5, 'a red '],
+    ['a red apple', 4, 'a '],
+    ['apple', 3, ''],
+  ])('are none that are cut: of “%s” %i characters are “%s”', (prompt, most, words) => {
+    expect(wholeWords(prompt, most)).toBe(words);
   });
 
   test('are none where it does not say what it has learned', () => {

@@ -37,7 +37,7 @@ const drawRoute = <P extends string>(path: P, { speaks }: Door, parts: Readonly<
   createRoute({
     method: 'post',
     path,
-    summary: 'Images as OpenAI’s clients ask for them',
+    summary: 'Pictures as OpenAI’s clients ask for them',
     middleware: [...speaks, limitBody, requireJson, refuseUnsupported],
     request: {
       params: z.object(parts),

@@ -74,7 +74,7 @@ const taskRoute = <S extends string>(surface: S, { speaks }: Door) =>
   createRoute({
     method: 'get',
     path: `${surface}/{id}` as const,
-    summary: 'A request that was answered with 202: the images once they are there',
+    summary: 'A request that was answered with 202: the pictures once they are there',
     middleware: speaks,
     request: {
       params: z.object({ id: z.string() }),
