@@ -314,7 +314,7 @@ function stopPlaying() {
 }
 
 async function play() {
-  if (!session) return;
+  if (!session || isBusy(session)) return;
   if (played) {
     stopPlaying();
     return draw();
