@@ -25,6 +25,7 @@ const PROPERTIES = {
   '--purple': '--accent',
   '--red': '--bad',
   '--inline-code-fg': '--ink',
+  '--code-fg': '--ink',
 };
 
 /**

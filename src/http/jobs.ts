@@ -112,7 +112,7 @@ const getJob = createRoute({
   operationId: 'getJob',
   method: 'get',
   path: '/v1/jobs/{id}',
-  summary: 'A job as it stands, or as it has ended after at most so many seconds',
+  summary: 'A job as it stands, at once or when it has ended, within wait=SECONDS',
   middleware: [requireKey] as const,
   request: {
     params: idParam,
