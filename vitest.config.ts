@@ -11,7 +11,7 @@ import { STAGE_TOKEN } from './test/worker/stage-server.ts';
 const GROUPS = {
   pure: { maxWorkers: 2, isolate: false, sequence: { groupOrder: 1 } },
   models: { maxWorkers: 2, sequence: { groupOrder: 2 } },
-  worker: { maxWorkers: 2, sequence: { groupOrder: 3 } },
+  worker: { maxWorkers: 3, sequence: { groupOrder: 3 } },
   // these wait for processes to start and for faults to pass, more than they compute
   stacks: { maxWorkers: 4, sequence: { groupOrder: 4 } },
   crowds: { maxWorkers: 4, sequence: { groupOrder: 5 } },

@@ -16,7 +16,7 @@ const fact = (title, big, after, ...rest) =>
     'div',
     { className: 'fact' },
     element('h3', {}, title),
-    element('p', { className: 'big' }, big, element('small', {}, ` ${after}`)),
+    element('p', { className: 'big' }, big, ...(after === '' ? [] : [element('small', {}, ` ${after}`)])),
     ...rest,
   );
 
@@ -80,8 +80,11 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
       fact('Whole request', duration(receipt.wall_ms.total), `of which denoising ${duration(denoised(receipt))}`),
     );
   }
-  if (plan.tflops.ratio === 1) parts.push(fact('Work of denoising', work(plan.tflops.denoise), 'the plain model’s'));
-  else {
+  const isPlain = plan.tflops.ratio === 1;
+  // of a run that came to no picture not all of the work was done
+  const isCutShort = run.status === 'failed' || run.status === 'cancelled';
+  if (isPlain && !isCutShort) parts.push(fact('Work of denoising, counted', work(plan.tflops.denoise), ''));
+  else if (!isCutShort) {
     const { ratio, ratio_total } = plan.tflops;
     parts.push(
       fact(
@@ -100,18 +103,19 @@ export function drawFacts(host, { name, run, beside, isBesideAwaited }) {
   }
   if (run.cost) {
     const { title, amount, words } = describeCost(run.cost);
+    const paid = micro(run.cost.usd ?? run.cost.quote_usd);
+    const after = isCutShort && paid > 0 ? 'for the steps done' : isPlain && run.cost.usd !== null ? '' : words;
+    const values = [
+      { name, value: paid },
+      { name: 'plain', value: micro(run.cost.plain_usd) },
+    ];
     parts.push(
       fact(
         title,
         amount,
-        words,
-        ...bars(
-          [
-            { name, value: micro(run.cost.usd ?? run.cost.quote_usd) },
-            { name: 'plain', value: micro(run.cost.plain_usd) },
-          ],
-          (value) => dollars(value / 1e6),
-        ),
+        after,
+        // the plain model is not measured by itself, nor is half a picture by a whole one
+        ...(isPlain || isCutShort ? [] : bars(values, (value) => dollars(value / 1e6))),
         ...(beside?.cost?.usd ? [element('small', {}, `and ${dollars(beside.cost.usd)} for the comparison`)] : []),
       ),
     );

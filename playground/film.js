@@ -66,7 +66,8 @@ export function makeFilm(host, onPress) {
         host.replaceChildren(...[...pieces.values()].map(({ item }) => item));
       }
       for (const moment of moments) pieces.get(moment.key)?.draw(run, moment, look, held);
-      sight(held ?? momentNow(run));
+      // a story that is over is read from its beginning
+      sight(held ?? (run.image ? (moments[0]?.key ?? '') : momentNow(run)));
     },
     /** @param {string} key */
     focus: (key) => pieces.get(key)?.button.focus(),

@@ -7,10 +7,9 @@
  */
 import { makeCompare } from './compare.js';
 import { element } from './element.js';
-import { counted, duration } from './figures.js';
 import { makeFilm } from './film.js';
 import { makeFrame } from './frame.js';
-import { momentNow, momentsOf, SEARCH, sceneOf } from './moments.js';
+import { endingOf, momentNow, momentsOf, SEARCH, sceneOf } from './moments.js';
 import { hasEnded } from './run.js';
 
 /** @typedef {{ beside: Shown, names: readonly [string, string] }} Compared */
@@ -24,15 +23,6 @@ function makeToggle(name, onPress) {
     onPress(isOn);
   };
   return button;
-}
-
-/** What a finished run took, in a line. @param {Run} run */
-function wholeOf({ receipt, stages }) {
-  const steps = counted(
-    stages.reduce((sum, stage) => sum + stage.steps, 0),
-    'step',
-  );
-  return receipt ? `${steps} · ${duration(receipt.wall_ms.total)} in all` : steps;
 }
 
 /**
@@ -95,25 +85,23 @@ export function makeHero({ host, words, strip, redraw }) {
       const now = momentNow(run);
       // the end is what is seen anyway
       if (run.image !== null && held === now) held = null;
-      const isFinished = run.image !== null && held === null;
+      const ending = held === null ? endingOf(run) : null;
       const moment = momentsOf(run).find(({ key }) => key === (held ?? now));
       const seen = { ...look, layers, isHeld: held !== null };
       const { width, height } = run.size;
 
       host.parentElement?.style.setProperty('--ratio', String(width / height));
       drawFrame(sceneOf(run, held ?? now, seen), run.size);
-      drawCompare(isFinished ? compared : null);
+      drawCompare(ending && run.image ? compared : null);
       film.draw(run, {
         look: { ...seen, isHeld: true, isGridShown: false, layers: { edges: true, blocks: true } },
         held,
       });
 
-      name.textContent = isFinished ? 'Finished' : (moment?.name ?? 'Not begun yet');
-      facts.textContent = isFinished ? wholeOf(run) : moment ? `${moment.facts} · ${moment.time}` : '';
-      sentence.textContent = isFinished
-        ? 'Press a picture of the strip to look at how it came about.'
-        : (moment?.sentence ?? '');
-      trouble.textContent = moment?.trouble ?? '';
+      name.textContent = ending?.name ?? moment?.name ?? 'Not begun yet';
+      facts.textContent = ending?.facts ?? (moment ? `${moment.facts} · ${moment.time}` : '');
+      sentence.textContent = ending?.sentence ?? moment?.sentence ?? '';
+      trouble.textContent = hasEnded(run) ? '' : (moment?.trouble ?? '');
       toggles.hidden = held !== SEARCH || run.selection === null;
       back.hidden = held === null;
       back.textContent = hasEnded(run) ? 'Back to the end' : 'Back to what happens now';

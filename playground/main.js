@@ -341,7 +341,7 @@ function stopPlaying() {
 }
 
 async function play() {
-  if (!session) return;
+  if (!session || isBusy(session)) return;
   if (played) {
     stopPlaying();
     return draw();

@@ -4,7 +4,7 @@
  *
  * @import { Run, StageRun } from './run.js'
  */
-import { counted, duration } from './figures.js';
+import { counted, dollars, duration } from './figures.js';
 import { denoisingMs, hasEnded, numStepsDone } from './run.js';
 
 /** The key of the moment between the first and the second stage; the others have their stage's number. */
@@ -131,6 +131,35 @@ export const momentsOf = (run) =>
     stageMoment(run, stage),
     ...(stage.stage === 1 && isSearched(run) ? [searchMoment(run)] : []),
   ]);
+
+/**
+ * What is said of a run that has ended: how, and what it took or how far it came; null while it goes on.
+ *
+ * @param {Run} run
+ * @returns {{ name: string, facts: string, sentence: string } | null}
+ */
+export function endingOf(run) {
+  if (!hasEnded(run)) return null;
+  const { status, stages, receipt, cost } = run;
+  if (status === 'done') {
+    const steps = counted(
+      stages.reduce((sum, stage) => sum + stage.steps, 0),
+      'step',
+    );
+    return {
+      name: 'Finished',
+      facts: receipt ? `${steps} · ${duration(receipt.wall_ms.total)} in all` : steps,
+      sentence: 'Press a small picture to see that step.',
+    };
+  }
+  const last = stages.findLast(({ beganAt }) => beganAt !== null);
+  const place = last && stages.length > 1 ? `In stage ${last.stage} of ${stages.length}, after` : 'After';
+  return {
+    name: status === 'cancelled' ? 'Cancelled' : 'Failed',
+    facts: last ? `${place} step ${numStepsDone(last)} of ${last.steps}.` : 'Before the first stage.',
+    sentence: cost?.usd ? `It cost ${dollars(cost.usd)}.` : '',
+  };
+}
 
 /** The key of the moment that a run is in, or has ended in. @param {Run} run */
 export function momentNow({ stages, selection }) {

@@ -7,6 +7,7 @@
 
 import { describeChart, drawChart } from './chart.js';
 import { byId } from './element.js';
+import { describeEngine } from './engine.js';
 import { describePlan, drawFacts, drawNumbers } from './facts.js';
 import { duration } from './figures.js';
 import { makeHero } from './hero.js';
@@ -80,7 +81,9 @@ export function makePictures(redraw) {
       look: { prompt: main.job.prompt, image: main.job.links.image, isGridShown: tokensShown.checked },
       compared: comparedWith({ name, run }, beside, besideRun),
     });
-    for (const id of ['tools', 'download', 'copy-picture', 'share']) byId(id, HTMLElement).hidden = run.image === null;
+    // while it is played again, what can be done with it stays where it is
+    for (const id of ['play', 'tools', 'download', 'copy-picture', 'share'])
+      byId(id, HTMLElement).hidden = main.run.image === null;
 
     drawFacts(byId('facts', HTMLDivElement), {
       name,
@@ -90,7 +93,7 @@ export function makePictures(redraw) {
         isBesideAwaited || (played !== null && besideRun !== null && run.status === 'done' && !hasEnded(besideRun)),
     });
     byId('seed-shown', HTMLSpanElement).textContent = String(main.job.seed);
-    byId('engine', HTMLSpanElement).textContent = run.receipt ? ` · ${run.receipt.engine}` : '';
+    byId('engine', HTMLSpanElement).textContent = run.receipt ? ` · ${describeEngine(run.receipt.engine)}` : '';
 
     drawChart(plot, runs);
     byId('plot-words', HTMLParagraphElement).textContent = describeChart(runs);
@@ -100,7 +103,7 @@ export function makePictures(redraw) {
       { name, run: main.run },
       ...(beside ? [{ name: 'plain', run: beside.run }] : []),
     ]);
-    playButton.hidden = main.run.status !== 'done' || isBusy(session);
+    playButton.setAttribute('aria-disabled', String(isBusy(session)));
     playButton.textContent = played ? 'Stop' : 'Play again';
   };
 }

@@ -25,7 +25,7 @@ export function describeCost({ usd, quote_usd, plain_usd }) {
     paid === 0
       ? 'nothing is charged for this'
       : plain <= paid
-        ? 'as plain'
+        ? 'as much as the plain model'
         : paid < EXACT
           ? `plain ${dollars(plain_usd)}`
           : `${times(plain / paid)} less than plain`;

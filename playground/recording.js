@@ -4,6 +4,7 @@
  * @import { RecordedRun, Recording } from '../src/job/recording.ts'
  * @import { Run } from './run.js'
  */
+import { describeEngine } from './engine.js';
 import { counted, times } from './figures.js';
 import { WATCHED_MS } from './play.js';
 import { advance, denoised, UNKNOWN } from './run.js';
@@ -47,7 +48,7 @@ export function describeOrigin(recording) {
     month: 'long',
     year: 'numeric',
   });
-  const engine = endOf(runs[0]).receipt?.engine ?? '';
+  const engine = describeEngine(endOf(runs[0]).receipt?.engine ?? '');
   const choice = rounds === 1 ? '' : ` The median of ${rounds} rounds.`;
-  return `Recorded on ${day}, on ${counted(machine.cores, 'core')} of ${machine.processor}, with ${model} (${model_digest.slice(0, 8)}) in ${engine}.${choice}`;
+  return `Recorded on ${day}, on ${counted(machine.cores, 'core')} of ${machine.processor}, with ${model} (${model_digest.slice(0, 8)}) by ${engine}.${choice}`;
 }

@@ -56,17 +56,19 @@ async function fetchPictures() {
  * @param {readonly Run[] | null} played
  */
 export function drawResults(session, played) {
+  // what is there stays until a picture can be drawn: empty cards would say nothing
+  if (session && !drawPictures) {
+    if (!isFetching) void fetchPictures();
+    return;
+  }
   showWelcome(session === null);
   for (const [id, isShown] of /** @type {const} */ ([
     ['picture-card', session !== null],
-    ['facts-card', session !== null],
     ['chart-card', session !== null],
     ['numbers-card', session !== null && session.main.run.receipt !== null],
   ]))
     byId(id, HTMLElement).hidden = !isShown;
-  if (!session) return;
-  if (drawPictures) drawPictures(session, played);
-  else if (!isFetching) void fetchPictures();
+  if (session) drawPictures?.(session, played);
 }
 
 /** Says who listens, before anything is drawn. @param {Listeners} own */

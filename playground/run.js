@@ -74,13 +74,13 @@ const addressOf = ({ format, b64_json }) => `data:image/${format};base64,${b64_j
 
 /** Reasons of a `retry` in words. */
 const TROUBLE = new Map([
-  ['unreachable', 'the stage server could not be reached'],
-  ['timeout', 'the stage server took too long'],
-  ['invalid_response', 'the stage server sent something unreadable'],
-  ['server_error', 'the stage server failed'],
-  ['gateway', 'something between here and the stage server answered in its place'],
-  ['reported', 'the stage server reported a fault'],
-  ['storage_failed', 'the picture could not be stored'],
+  ['unreachable', 'The stage server cannot be reached'],
+  ['timeout', 'The stage server took too long'],
+  ['invalid_response', 'The stage server sent something unreadable'],
+  ['server_error', 'The stage server failed'],
+  ['gateway', 'Something between here and the stage server answered in its place'],
+  ['reported', 'The stage server reported a fault'],
+  ['storage_failed', 'The picture could not be stored'],
 ]);
 
 /** @param {{ position: number | null, eta_ms: number | null }} queued */
@@ -140,8 +140,9 @@ export function advance(run, event) {
       }));
     }
     case 'retry': {
-      const { stage, attempt, reason, wait_ms } = event.data;
-      const trouble = `Attempt ${attempt} failed: ${TROUBLE.get(reason) ?? reason}. Trying again in ${(wait_ms / 1000).toFixed(1)} s.`;
+      const { stage, reason } = event.data;
+      // told once for all attempts at a server that takes nothing, so it counts neither them nor the seconds
+      const trouble = `${TROUBLE.get(reason) ?? `The stage failed (${reason})`}; trying again.`;
       return inStage({ ...run, at }, stage, (now) => ({ ...now, trouble }));
     }
     case 'preview':

@@ -3,6 +3,8 @@
  * session, and every sentence is made from it.
  *
  * @import { SeenEvent } from '../src/job/events.ts'
+ * @import { CostView } from '../src/billing/charge.ts'
+ * @import { Receipt } from '../src/billing/receipt.ts'
  * @import { LinkedJob } from '../src/job/links.ts'
  * @import { Run } from './run.js'
  */
@@ -76,13 +78,20 @@ function placeOf(run) {
   if (run.waiting) return run.waiting;
   const current = run.stages.findLast(({ beganAt }) => beganAt !== null);
   if (!current) return 'Waiting for the first stage.';
-  const step = Math.min(numStepsDone(current) + 1, current.steps);
-  return `Stage ${current.stage} of ${run.stages.length}, step ${step} of ${current.steps}.`;
+  if (current.trouble) return current.trouble;
+  const step = `${Math.min(numStepsDone(current) + 1, current.steps)} of ${current.steps}`;
+  return run.stages.length === 1 ? `Step ${step}.` : `Stage ${current.stage} of ${run.stages.length}, step ${step}.`;
 }
 
+/** @param {CostView | null} cost */
+const costOf = (cost) => (cost?.usd ? ` It cost ${dollars(cost.usd)}.` : '');
+
+/** That a run was cancelled, and what it cost. @param {Run} run */
+const cancelledAt = ({ cost }) => `Cancelled.${costOf(cost)}`;
+
 /**
- * What happens now, in a sentence; empty where nothing does. `played`: how many times slower it is played again; null:
- * it is not.
+ * What happens now, or that nothing does because it was cancelled, in a sentence; else empty. `played`: how many times
+ * slower it is played again; null: it is not.
  *
  * @param {Session} session
  * @param {number | null} played
@@ -92,7 +101,7 @@ export function statusOf(session, played) {
     return played > 1
       ? `Playing ${times(played)} slower than it was.`
       : `Playing ${times(1 / played)} faster than it was.`;
-  if (!isBusy(session)) return '';
+  if (!isBusy(session)) return session.main.run.status === 'cancelled' ? cancelledAt(session.main.run) : '';
   const watched = session[partUnderWay(session)] ?? session.main;
   const { run, connection } = watched;
   const place = hasEnded(run) ? '' : placeOf(run);
@@ -119,8 +128,16 @@ export function failureOf({ failure }) {
 export function sentenceOf(session, part, event) {
   const run = session[part]?.run;
   if (!run) return '';
+  if (event.type === 'done')
+    return pictureIsThere(part === 'main' ? 'The picture' : 'The plain model’s picture', event.data.receipt, run);
   const sentence = sentenceOfRun(event, run);
   return part === 'beside' && sentence !== '' ? `The plain model: ${sentence}` : sentence;
+}
+
+/** @param {string} picture whose it is @param {Receipt} receipt @param {Run} run */
+function pictureIsThere(picture, { tflops: { denoise, ratio }, wall_ms }, { cost }) {
+  const saving = ratio !== null && ratio > 1 ? `, ${times(ratio)} less than the plain model` : '';
+  return `${picture} is there, after ${duration(wall_ms.total)}: ${work(denoise)} of denoising${saving}.${costOf(cost)}`;
 }
 
 /** @param {SeenEvent} event @param {Run} run */
@@ -136,15 +153,8 @@ function sentenceOfRun(event, run) {
       return `${counted(event.data.indices.length, 'block')} with edges go to full resolution early.`;
     case 'retry':
       return run.stages[event.data.stage - 1]?.trouble ?? '';
-    case 'done': {
-      const { receipt } = event.data;
-      const { denoise, ratio } = receipt.tflops;
-      const saving = ratio !== null && ratio > 1 ? `, ${times(ratio)} less than the plain model` : '';
-      const paid = run.cost?.usd ? ` It cost ${dollars(run.cost.usd)}.` : '';
-      return `The picture is there, after ${duration(receipt.wall_ms.total)}: ${work(denoise)} of denoising${saving}.${paid}`;
-    }
     case 'cancelled':
-      return `Cancelled.${run.cost?.usd ? ` It cost ${dollars(run.cost.usd)}.` : ''}`;
+      return cancelledAt(run);
     default:
       return '';
   }

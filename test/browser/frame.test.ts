@@ -135,6 +135,76 @@ describe.skipIf(isSkipped)(titled('the large frame'), () => {
     expect(await rig.page.evaluate('seen.size')).toBeGreaterThan(5);
   });
 
+  test('the tools stay where they are while it is played again, and so does the frame when they come', async () => {
+    const place = async (selector: string) => {
+      const box = await at(selector).boundingBox();
+      return box && [Math.round(box.x), Math.round(box.y)];
+    };
+    const second = door();
+    rig.proxy.inject([{ kind: 'forward' }, second.fault]);
+    await open();
+    await ask('a red apple', { preset: '7x', seed: 7 });
+    await picture('selection').waitFor();
+    const before = await place('#hero .frame');
+    second.open();
+    await isDone();
+    await isFree();
+    await at('#save-clip').waitFor();
+    expect(await place('#hero .frame')).toEqual(before);
+    const places = () => Promise.all(['#play', '#pin', '#share', '#download'].map(place));
+    const still = await places();
+    await at('#play').click();
+    await says('#play', 'Stop');
+    expect(await places()).toEqual(still);
+    await at('#play').click();
+    await says('#play', 'Play again');
+  });
+
+  test('what it took stands beside the frame where there is room, and fits there with a comparison', async () => {
+    await open();
+    await ask('a red apple', { preset: '7x', seed: 7, isCompared: true });
+    await isDone();
+    await says('#play[aria-disabled="true"]', 'Play again');
+    await isFree();
+    await says('#facts', 'Denoising, measured');
+    for (const [width, height] of [
+      [1280, 800],
+      [1440, 900],
+    ] as const) {
+      await rig.page.setViewportSize({ width, height });
+      const [frame, facts, strip] = await Promise.all(
+        ['#hero .frame', '#facts', '#stages'].map((selector) => at(selector).boundingBox()),
+      );
+      if (!frame || !facts || !strip) throw new Error('the picture is not there');
+      expect(facts.x).toBeGreaterThan(frame.x + frame.width);
+      expect(facts.y).toBeLessThan(frame.y + frame.height / 2);
+      expect(strip.y + strip.height).toBeLessThanOrEqual(height);
+    }
+    // the plain model is not held against itself
+    await ask('a red apple', { preset: 'plain', seed: 7 });
+    await says('#moment h3', /^Full resolution$/);
+    await isDone();
+    await says('#facts', 'Paid');
+    expect(await at('#facts .bar').count()).toBe(0);
+  });
+
+  test('no empty card is shown while what draws pictures is on its way', async () => {
+    const drawing = door();
+    await rig.page.route('**/pictures.js', async (route) => {
+      await drawing.fault.until;
+      await route.continue();
+    });
+    await open();
+    await ask('a red apple', { preset: '7x', seed: 7 });
+    await rig.page.waitForRequest('**/pictures.js');
+    expect(await at('#picture-card').isVisible()).toBe(false);
+    expect(await at('#chart-card').isVisible()).toBe(false);
+    expect(await at('#welcome').isVisible()).toBe(true);
+    drawing.open();
+    await isDone();
+    expect(await at('#welcome').isVisible()).toBe(false);
+  });
+
   test('every moment is in order at both sizes, for axe too', async () => {
     await open();
     await ask('a red apple', { preset: '7x', seed: 7 });

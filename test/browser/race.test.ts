@@ -83,9 +83,14 @@ describe.skipIf(isSkipped)(titled('the race'), () => {
     await rig.page.goto(rig.stack.url);
     await at('#welcome button').filter({ hasText: 'Try it' }).click();
     expect(await rig.page.evaluate('document.activeElement.id')).toBe('key');
+    const top = async () => (await at('main').boundingBox())?.y;
+    const before = await top();
     await rig.page.goto('about:blank');
     await open();
     await says('.result', RESULT);
+    // a button has come with the key, and its words end where the cards do
+    expect(await top()).toBe(before);
+    await says('#welcome .note', /by ONNX Runtime [\d.]+ on the CPU\./);
     await at('#welcome button').filter({ hasText: 'Try it' }).click();
     expect(await rig.page.evaluate('document.activeElement.id')).toBe('prompt');
     await ask('a red apple', { seed: 7 });

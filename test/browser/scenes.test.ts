@@ -34,7 +34,7 @@ describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
     await at('#key').fill('nonsense');
     await at('#key').press('Enter');
     await says('#alert', 'The key is not valid');
-    await looksFine(rig.page, 'key-refused');
+    await isAccessible(rig.page, 'a key that is refused');
   });
 
   test('the form', async () => {

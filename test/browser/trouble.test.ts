@@ -58,6 +58,12 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     await at('#cancel').click();
     await isFree();
     await says('#announcement', 'Cancelled.');
+    await says('#status', 'Cancelled.');
+    await says('#moment h3', 'Cancelled');
+    await says('#moment', 'In stage 2 of 3, after step ');
+    // half a picture saved no work, and what was there stays
+    expect(await at('#facts').innerText()).not.toContain('less');
+    expect(await at('#hero .frame > img[src]').count()).toBeGreaterThan(0);
     expect((await jobShown()).status).toBe('cancelled');
     await says('#history li:first-child', 'cancelled');
   });
@@ -189,7 +195,7 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     rig.proxy.inject([{ kind: 'forward' }], { kind: 'refuse' });
     await open();
     await ask('a red apple');
-    await says('#moment .trouble', 'Attempt 1 failed: the stage server could not be reached. Trying again in');
+    await says('#moment .trouble', 'The stage server cannot be reached; trying again.');
     await says('#alert', 'The stage server could not be reached');
     await isFree();
     expect(await picture(1).count()).toBe(1);

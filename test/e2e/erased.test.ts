@@ -61,13 +61,19 @@ test('after DELETE no store has the prompt, the picture or a preview, and no dig
     });
   const { id } = (await (await start(body)).json()) as { id: string };
   const events = await (await fetch(`${rig.service.url}/v1/jobs/${id}/events`, { headers })).text();
-  const preview = /"b64_json":"([^"]+)"/.exec(events)?.[1] as string;
+  const pictureOf = (type: string) => new RegExp(`event: ${type}\\ndata: .*?"b64_json":"([^"]+)"`).exec(events)?.[1];
+  const small = await fetch(`${rig.service.url}/v1/jobs/${id}/thumbnail`, { headers });
+  const pieceOf = (text: string) => Buffer.from(text.slice(200, 200 + PIECE_BYTES));
   const pieces = {
     prompt: Buffer.from(WORDS),
     picture: middle(await fetchImage(rig.service, id)),
-    preview: Buffer.from(preview.slice(200, 200 + PIECE_BYTES)),
+    preview: pieceOf(pictureOf('preview') as string),
+    'small picture': pieceOf(Buffer.from(await small.arrayBuffer()).toString('base64')),
   };
+  // told to whoever watched, where it came in time
+  const thumbnail = pictureOf('thumbnail');
   const guesses = {
+    ...(thumbnail && { 'thumbnail of a stage': pieceOf(thumbnail) }),
     'digest of the body': Buffer.from(
       createHash('sha256')
         .update(`/v1/jobs\0${JSON.stringify(body)}`)

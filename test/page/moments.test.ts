@@ -1,6 +1,6 @@
 /** What is seen of a run, moment by moment: told by the events of the recorded one. */
 import { describe, expect, test } from 'vitest';
-import { type Look, momentNow, momentsOf, SEARCH, sceneOf } from '../../playground/moments.js';
+import { endingOf, type Look, momentNow, momentsOf, SEARCH, sceneOf } from '../../playground/moments.js';
 import file from '../../playground/recording.json';
 import { advance, type Run, UNKNOWN } from '../../playground/run.js';
 import type { SeenEvent } from '../../src/job/events.ts';
@@ -67,6 +67,39 @@ const cancelled = ({ at }: Run): SeenEvent => ({
   seq: 99,
   at,
   data: { job_id: 'job_1', room: 'stage2', cost: null },
+});
+
+describe('the end of a run', () => {
+  const stopped = (run: Run): Run => advance(run, cancelled(run));
+
+  test('says what it took, or how far it came and what was paid', () => {
+    expect(endingOf(inStage(2))).toBeNull();
+    expect(endingOf(DONE)).toMatchObject({
+      name: 'Finished',
+      facts: expect.stringMatching(/^10 steps · [\d.]+ m?s in all$/),
+    });
+    expect(endingOf(stopped(inStage(2)))).toEqual({
+      name: 'Cancelled',
+      facts: 'In stage 2 of 3, after step 0 of 3.',
+      sentence: '',
+    });
+    const half = plain.events.slice(
+      0,
+      plain.events.findIndex(({ type, data }) => type === 'step' && data.step >= 20) + 1,
+    );
+    const { name, facts } = endingOf(stopped(knownOf(half))) ?? {};
+    expect([name, facts]).toEqual([
+      'Cancelled',
+      `After step ${knownOf(half).stages[0]?.stepsDone.at(-1)?.step} of 50.`,
+    ]);
+    expect(endingOf({ ...DONE, status: 'failed' })?.name).toBe('Failed');
+    expect(endingOf({ ...UNKNOWN, status: 'cancelled' })?.facts).toBe('Before the first stage.');
+  });
+
+  test('a rough picture that was there stays', () => {
+    const begun = thumbnail(knownOf(plain.events.slice(0, 4)), 1);
+    expect(live(stopped(begun))).toMatchObject({ base: { isRough: true }, isLive: false });
+  });
 });
 
 const thirdAt = events.findIndex(({ type, data }) => type === 'stage' && data.stage === 3) + 1;

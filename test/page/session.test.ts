@@ -43,6 +43,7 @@ const done = (compute_ms: number, ratio: number | null = 7.8): SeenEvent =>
   event('done', { image: {}, receipt: receipt(compute_ms, ratio), cost: null });
 const failed = (attempts: number): SeenEvent =>
   event('failed', { message: 'The server failed.', attempts, cost: null });
+const retry = (reason: string): SeenEvent => event('retry', { stage: 2, attempt: 1, reason, wait_ms: 500 });
 const cancelled = (): SeenEvent => event('cancelled', { cost: { usd: '0.000003' } });
 
 const following = (session: Session, ...events: readonly SeenEvent[]): Session =>
@@ -56,6 +57,8 @@ describe('what happens now', () => {
     ['its last step is done', following(OPEN, stage(1, 3), step(1, 2)), 'Stage 1 of 3, step 2 of 2.'],
     ['it is done', following(OPEN, done(10)), ''],
     ['it has failed', following(OPEN, failed(1)), ''],
+    ['it was cancelled', following(OPEN, stage(1, 3), cancelled()), 'Cancelled. It cost $0.000003.'],
+    ['the only stage runs', following(begin(JOB, false), plan(50), stage(1, 1), step(1, 27)), 'Step 28 of 50.'],
   ])('while %s', (_, session, sentence) => {
     expect(statusOf(session, null)).toBe(sentence);
   });
@@ -64,6 +67,20 @@ describe('what happens now', () => {
     const session = connected(following(OPEN, stage(2, 3), step(2, 1)), 'main', { name: 'lost' });
     expect(statusOf(session, null)).toBe('No connection to the service; trying again. Stage 2 of 3, step 2 of 3.');
     expect(statusOf(following(session, step(2, 2)), null)).toBe('Stage 2 of 3, step 3 of 3.');
+  });
+
+  test('a stage that is tried again says why, until one of its steps is done', () => {
+    const tried = following(OPEN, stage(2, 3), step(2, 1), retry('unreachable'));
+    const sentence = 'The stage server cannot be reached; trying again.';
+    expect(statusOf(tried, null)).toBe(sentence);
+    const again = following(tried, stage(2, 3, 2));
+    expect(statusOf(connected(again, 'main', { name: 'quiet', seconds: 9 }), null)).toBe(
+      `${sentence} Nothing has been heard for 9 s.`,
+    );
+    expect(statusOf(following(again, step(2, 1)), null)).toBe('Stage 2 of 3, step 2 of 3.');
+    expect(statusOf(following(OPEN, stage(2, 3), retry('eclipse')), null)).toBe(
+      'The stage failed (eclipse); trying again.',
+    );
   });
 
   test('silence is told while the service answers', () => {
@@ -92,7 +109,7 @@ describe('a comparison', () => {
     ]);
     expect([partUnderWay(beside), statusOf(run(plan(50), stage(1, 1), step(1, 21)), null)]).toEqual([
       'beside',
-      'The plain model, for comparison. Stage 1 of 1, step 22 of 50.',
+      'The plain model, for comparison. Step 22 of 50.',
     ]);
     expect(isBusy(besideEnds(own))).toBe(false);
   });
@@ -100,6 +117,10 @@ describe('a comparison', () => {
   test('is announced as the plain model’s, not as stage 1 of 1', () => {
     const event = stage(1, 1);
     expect(sentenceOf(run(plan(50), event), 'beside', event)).toBe('The plain model: 64 tokens, 3 steps.');
+    const end = done(75, 1);
+    expect(sentenceOf(run(plan(50), end), 'beside', end)).toBe(
+      'The plain model’s picture is there, after 1.50 s: 0.0200 TFLOPs of denoising.',
+    );
   });
 
   test('ends in how the two compare', () => {
