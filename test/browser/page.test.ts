@@ -207,8 +207,9 @@ describe.skipIf(isSkipped)(titled('the page'), () => {
     expect([await at('#unknown').isVisible(), await at('#mirror u').count()]).toEqual([false, 0]);
     await at('#prompt').fill('a');
     await at('#vocabulary summary').click();
-    expect(await at('#words h3').allTextContents()).toEqual(['objects', 'colours', 'backgrounds']);
-    for (const word of await at('#words button').all()) await word.click({ trial: true });
+    expect((await at('#words h3').allTextContents()).slice(0, 3)).toEqual(['objects', 'colours', 'backgrounds']);
+    // all of them are there to see
+    expect(await rig.page.evaluate('(({ scrollHeight, clientHeight }) => scrollHeight - clientHeight)(words)')).toBe(0);
     for (const word of ['red', 'apple']) await at(`#words button >> text="${word}"`).first().click();
     expect(await at('#prompt').inputValue()).toBe('a red apple');
     await at('#ideas button').filter({ hasText: 'Surprise me' }).click();
