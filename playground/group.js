@@ -56,7 +56,7 @@ function makeTile() {
 
 /** what was drawn last @type {Which & { ids: readonly string[] }} */
 let drawn = { ids: [], shown: null, pinned: null };
-/** @typedef {{ isOver: boolean, hasJustEnded: boolean }} Looked whether none runs, and whether one did the time before */
+/** whether none runs, and whether one did before @typedef {{ isOver: boolean, hasJustEnded: boolean }} Looked */
 /** @type {(looked: Looked) => void} */
 let onLook = () => undefined;
 
