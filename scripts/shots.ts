@@ -40,12 +40,13 @@ async function makePicture(
   await page.locator('#prompt').scrollIntoViewIfNeeded();
 }
 
-const open = async (browser: Browser): Promise<Page> =>
-  (await browser.newContext({ viewport: WINDOW, colorScheme: 'light', reducedMotion: 'no-preference' })).newPage();
+const open = async (browser: Browser, reducedMotion: 'reduce' | 'no-preference'): Promise<Page> =>
+  (await browser.newContext({ viewport: WINDOW, colorScheme: 'light', reducedMotion })).newPage();
 
 /** The page from its top to the end of the chart. */
 async function photograph(browser: Browser, stack: Stack, options: ShotsOptions): Promise<Buffer> {
-  const page = await open(browser);
+  // a browser that paints what moves takes the processor from the model, and the picture shows times
+  const page = await open(browser, 'reduce');
   // the first picture of a stage server takes longer than those that follow
   await makePicture(page, stack, options, false);
   await makePicture(page, stack, options, true);
@@ -60,7 +61,7 @@ async function photograph(browser: Browser, stack: Stack, options: ShotsOptions)
 
 /** The picture comes about once more, in the large frame. */
 async function clip(browser: Browser, stack: Stack, options: ShotsOptions): Promise<Buffer> {
-  const page = await open(browser);
+  const page = await open(browser, 'no-preference');
   await makePicture(page, stack, options, false);
   const status = page.locator('#status');
   const frames = await film(page, async () => {
