@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { Pixels } from '../../containers/onnx/encode.ts';
+import type { Pixels } from '../../containers/onnx/pixels.ts';
 import { openEngine } from '../../containers/onnx/engine/choose.ts';
 import type { FloatTensor } from '../../containers/onnx/engine/engine.ts';
 import { decodeMessage } from '../../src/stage/safetensors.ts';

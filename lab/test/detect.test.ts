@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { decode } from 'fast-png';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Pixels } from '../../containers/onnx/encode.ts';
+import type { Pixels } from '../../containers/onnx/pixels.ts';
 import facts from '../detector/facts.json' with { type: 'json' };
 import { type Detector, oklab, openDetector, resample } from '../eval/detect.ts';
 import { cases } from './scenes/seen.json' with { type: 'json' };
