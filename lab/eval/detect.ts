@@ -8,9 +8,9 @@
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { Pixels } from '../../containers/onnx/pixels.ts';
 import { openEngine } from '../../containers/onnx/engine/choose.ts';
 import type { FloatTensor } from '../../containers/onnx/engine/engine.ts';
+import type { Pixels } from '../../containers/onnx/pixels.ts';
 import { decodeMessage } from '../../src/stage/safetensors.ts';
 import facts from '../detector/facts.json' with { type: 'json' };
 import type { DetectorFacts } from './detector-facts.ts';
