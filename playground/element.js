@@ -47,3 +47,19 @@ export function byId(id, kind) {
   if (!(found instanceof kind)) throw new RangeError(`the page has no ${kind.name} #${id}`);
   return found;
 }
+
+/**
+ * Adds the style of a part that is fetched when it is needed, before that of small windows, which has the last word.
+ * Resolves once it is there; rejects where it cannot be.
+ *
+ * @param {string} href
+ */
+export const addStyle = (href) =>
+  new Promise((resolve, reject) => {
+    const link = element('link', { rel: 'stylesheet', href, onload: resolve });
+    link.onerror = (error) => {
+      link.remove();
+      reject(error);
+    };
+    document.querySelector('link[href="style/narrow.css"]')?.before(link);
+  });

@@ -5,7 +5,7 @@
  * @import { Recording, RecordedRun } from '../src/job/recording.ts'
  * @import { Run } from './run.js'
  */
-import { element } from './element.js';
+import { addStyle, element } from './element.js';
 import { makeFrame } from './frame.js';
 import { momentNow, momentsOf, sceneOf } from './moments.js';
 import { play, timelineOf } from './play.js';
@@ -81,13 +81,6 @@ function makeLane(name, recorded, { prompt, width, height }) {
     },
   };
 }
-
-/** Adds a style to the page. Resolves once it is there. @param {string} href */
-const addStyle = (href) =>
-  new Promise((resolve, reject) => {
-    const link = element('link', { rel: 'stylesheet', href, onload: resolve, onerror: reject });
-    document.head.append(link);
-  });
 
 /**
  * Fills `host` with the race. `onTry` is called where somebody wants to make a picture of their own. Resolves to what

@@ -5,7 +5,7 @@
  * @import { Run } from './run.js'
  * @import { Session } from './session.js'
  */
-import { byId } from './element.js';
+import { addStyle, byId } from './element.js';
 import { onDemand } from './service.js';
 
 const welcome = byId('welcome', HTMLElement);
@@ -39,7 +39,8 @@ function showWelcome(isShown) {
 async function fetchPictures() {
   isFetching = true;
   try {
-    const { makePictures } = await onDemand(import('./pictures.js'));
+    const styles = ['style/facts.css', 'style/chart.css'].map(addStyle);
+    const [{ makePictures }] = await onDemand(Promise.all([import('./pictures.js'), ...styles]));
     drawPictures = makePictures(() => listeners.onRedraw());
     listeners.onRedraw();
   } catch (error) {

@@ -1,5 +1,5 @@
 /** Links that show a picture to whoever has them: made, copied and ended in a dialog. */
-import { element } from './element.js';
+import { addStyle, element } from './element.js';
 import { explainGone } from './save.js';
 import { endShare, getJob, listShares, shareJob } from './service.js';
 
@@ -13,6 +13,9 @@ const DURATIONS = /** @type {const} */ ([
 ]);
 /** The longest that can be asked for: a link ends with its picture anyway. */
 const AS_LONG_AS_IT_IS_KEPT = 365 * 86_400;
+
+// a bare dialog is better than none
+const styled = addStyle('style/share.css').catch(() => undefined);
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 /** @param {number} seconds since 1970 */
@@ -35,7 +38,7 @@ function choices(keptUntil) {
  * @param {string} job
  */
 export async function openShare(job) {
-  const [{ expires_at: end }, shares] = await Promise.all([getJob(job), listShares(job)]).catch(explainGone);
+  const [{ expires_at: end }, shares] = await Promise.all([getJob(job), listShares(job), styled]).catch(explainGone);
   // what has a picture has an end
   const keptUntil = end ?? 0;
   const alert = element('p', { className: 'alert', role: 'alert', hidden: true });

@@ -7,7 +7,7 @@
 import { addressOf, parseAddress } from './address.js';
 import { listenToClipButton } from './clip-button.js';
 import { listenToDrops } from './drop.js';
-import { byId, element } from './element.js';
+import { addStyle, byId } from './element.js';
 import { drawGroup, listenToGroup } from './group.js';
 import { onDemand } from './service.js';
 
@@ -60,12 +60,8 @@ export function listenToTools({ shown, onError, onGroup }) {
     pinned = id === pinned ? null : id;
     drawTools(session);
   };
-  const style = element('link', { rel: 'stylesheet', href: 'style/tools.css' });
   // bare tools are better than none
-  const styled = new Promise((resolve) => {
-    style.onload = style.onerror = resolve;
-  });
-  document.head.append(style);
+  const styled = addStyle('style/tools.css').catch(() => undefined);
   byId('full-screen', HTMLButtonElement).onclick = () => {
     const session = shown();
     if (session) viewPicture(session).catch(onError);

@@ -223,6 +223,6 @@ export function describeFailure(failure: Fault): string {
     case 'aborted':
       return 'The stage was stopped.';
     case 'storage_failed':
-      return 'The finished image could not be stored.';
+      return 'The finished picture could not be stored.';
   }
 }
