@@ -118,8 +118,10 @@ export function usePage({ vars }: RigOptions = {}) {
   async function ask(prompt: string, { preset, isCompared = false, seed }: Asked = {}): Promise<void> {
     await at('#prompt').fill(prompt);
     if (seed !== undefined) await at('#seed').fill(String(seed));
+    // beside the plain model itself there is nothing to choose
+    if (!isCompared && (await at('#compare').isEnabled())) await at('#compare').uncheck();
     if (preset) await at(`#presets input[value="${preset}"]`).check();
-    await at('#compare').setChecked(isCompared);
+    if (isCompared) await at('#compare').check();
     await at('#prompt').press('Control+Enter');
   }
 
