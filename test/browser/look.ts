@@ -12,6 +12,8 @@ export const PHONE = { width: 390, height: 844 };
 /** The desk in light comes last: it is how pages are opened. */
 const SIZES = [PHONE, DESK];
 const SCHEMES = ['dark', 'light'] as const;
+/** Longer than any colour takes to change. */
+const SETTLED_MS = 500;
 
 interface Violation {
   readonly id: string;
@@ -41,6 +43,8 @@ export async function looksFine(page: Page, name: string): Promise<void> {
     await page.setViewportSize(size);
     for (const colorScheme of SCHEMES) {
       await page.emulateMedia({ colorScheme });
+      // colours that change over a time are looked at when they have changed
+      await page.waitForTimeout(SETTLED_MS);
       await page.evaluate('scrollTo(0, 0)');
       if (process.env.SHOTS)
         await page.screenshot({
