@@ -272,8 +272,10 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await says('#viewer', '“a car”');
     await rig.page.keyboard.press('ArrowRight');
     await rig.page.keyboard.press('Escape');
+    await expect.poll(async () => (await jobShown()).prompt, { timeout: PATIENCE_MS }).toBe('a blue apple');
+    // the other one is asked for anew, and the names are told when both are known
+    await expect.poll(async () => (await tiles())[0], { timeout: PATIENCE_MS }).toBe(names[0]);
     await isOver(2);
-    expect((await tiles())[0]).toBe(names[0]);
     expect(await at('.group a[aria-current]').count()).toBe(1);
   });
 
