@@ -32,7 +32,7 @@ import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
 import { foreignContent } from './foreign-body.ts';
 import { draftTools } from './job-request.ts';
-import { offerFor } from './models.ts';
+import { offerFor } from './offer.ts';
 import { finished } from './openai/finished.ts';
 import { imageBase64 } from './openai/image-bytes.ts';
 import { badField } from './problem.ts';

@@ -109,6 +109,7 @@ export function readExif(block: Uint8Array): ExifTexts | null {
 /** The text of a UserComment, in UTF-16 or ASCII; empty in any other code. */
 function readComment(value: Uint8Array, isLittle: boolean): string {
   const text = value.subarray(CODE);
-  if (hasAt(value, 0, UNICODE)) return new TextDecoder(isLittle ? 'utf-16le' : 'utf-16be', { ignoreBOM: true }).decode(text);
+  if (hasAt(value, 0, UNICODE))
+    return new TextDecoder(isLittle ? 'utf-16le' : 'utf-16be', { ignoreBOM: true, fatal: false }).decode(text);
   return hasAt(value, 0, ASCII) ? latin(text) : '';
 }

@@ -84,6 +84,31 @@ describe('a whole client sequence', () => {
     expect(wrong).toMatchObject({ name: 'ApiError', response: { status: 404 } });
   });
 
+  test('the list of models is one page, each of which can be asked for and run', async () => {
+    const { results, next } = await client.models.list();
+    expect(next).toBeNull();
+    const [first] = results;
+    expect(`${first?.owner}/${first?.name}`).toBe(model);
+    expect(await client.models.get(first?.owner as string, first?.name as string)).toEqual(first);
+    const pages: number[] = [];
+    for await (const page of client.paginate(client.models.list)) pages.push(page.length);
+    expect(pages).toEqual([results.length]);
+  });
+
+  test('what is not here is a 404 of problem details', async () => {
+    for (const ask of [
+      () => client.collections.list(),
+      () => client.collections.get('text-to-image'),
+      () => client.hardware.list(),
+      () => client.trainings.list(),
+      () => client.models.get('ralu', 'nobody'),
+    ]) {
+      const error = await ask().catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ name: 'ApiError', response: { status: 404 } });
+      expect((error as Error).message).toContain('"title":"Not found"');
+    }
+  });
+
   test('a deployment is the model of its name', async () => {
     const [owner, name] = model.split('/') as [string, string];
     expect(await client.deployments.get(owner, name)).toMatchObject({ owner, name, current_release: { model } });
