@@ -324,14 +324,14 @@ export function makeOutbox({
       all.map(async ({ job, logs }) => ({ job: await withLinks(env().SIGNING_SECRET, job, now), logs })),
     );
     const token = await streamToken(env().SIGNING_SECRET, id, now);
-    const { origin, door, url } = webhook;
+    const { origin, door, url, secret: ownSecret } = webhook;
     const request = asOne(linked as [ToldJob, ...ToldJob[]]);
     const body = JSON.stringify(webhookBody(door, request, { origin, streamToken: token, now }));
     const secrets = await within(FAR_SIDE_MS, 'the account', secretsOf(account));
     // erased while this was signed: there is nothing to tell any more
     if (!hasRow(rows)) return DONE;
     const { WEBHOOK_RESOLVER: resolver } = env();
-    const status = await callOutside((signal) => callWebhook({ url, id, body, secrets, resolver, signal }));
+    const status = await callOutside((signal) => callWebhook({ url, id, body, secrets, ownSecret, resolver, signal }));
     if (!hasRow(rows)) return DONE;
     const after = afterTry(webhook, status);
     logLine('webhook_called', { job_id: id, try: after.webhook.tries, status, state: after.webhook.state });

@@ -1,6 +1,7 @@
 /** What a webhook says, in the shape of the surface its job was started at. Pure. */
 import { placedAt } from '../job/links.ts';
 import type { Door } from '../job/webhook.ts';
+import { viewEnded } from './bfl.ts';
 import { viewCompletion } from './fal.ts';
 import type { OneRequest } from './one-request.ts';
 import { viewPrediction } from './replicate.ts';
@@ -22,5 +23,7 @@ export function webhookBody(
       return viewPrediction(request, { origin, streamToken });
     case 'fal':
       return viewCompletion(request, origin);
+    case 'bfl':
+      return viewEnded(request.first, origin, now);
   }
 }

@@ -15,7 +15,7 @@ import type { FitMemo } from '../job/plan.ts';
 import type { Draft, PlannedJob } from '../job/plan-request.ts';
 import type { JobCalls, JobWithLogs, NewJob, Remote } from '../job/rpc.ts';
 import type { Planned } from '../job/schedule-request.ts';
-import type { Webhook } from '../job/webhook.ts';
+import type { AskedWebhook } from '../job/webhook.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { admitJobs, keepAway } from './admission.ts';
 import { callJob, callObject } from './call-object.ts';
@@ -54,7 +54,7 @@ export interface StartOptions {
   readonly withLogs?: boolean;
   /** of each job */
   readonly deadlineSeconds?: number | null;
-  readonly webhook?: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
+  readonly webhook?: AskedWebhook | null;
   /** seconds that the jobs are let in to wait at most, where their caller waits less long than the deployment does */
   readonly startSeconds?: number | null;
   /** the first job speaks for all of them, and remembers this; absent: each speaks for itself */

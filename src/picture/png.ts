@@ -83,7 +83,7 @@ function textOf(type: string, data: Uint8Array): PngText | null {
   // behind the two bytes of compression: a language and a translated keyword, each up to a zero
   const language = data.indexOf(0, end + 3);
   const translated = language < 0 ? -1 : data.indexOf(0, language + 1);
-  return translated < 0
-    ? null
-    : { keyword, text: new TextDecoder('utf-8', { ignoreBOM: true, fatal: false }).decode(data.subarray(translated + 1)) };
+  if (translated < 0) return null;
+  const text = new TextDecoder('utf-8', { ignoreBOM: true, fatal: false }).decode(data.subarray(translated + 1));
+  return { keyword, text };
 }

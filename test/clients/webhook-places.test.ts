@@ -1,4 +1,5 @@
 /** Where webhooks may lead, and what addresses stand in them. */
+import { createHmac } from 'node:crypto';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
@@ -74,6 +75,7 @@ test('a webhook of every door names the deployment’s own address, whatever Hos
       ['/v1/jobs', { prompt, webhook_url: hook.url }],
       ['/v1/predictions', { input: { prompt }, webhook: hook.url }],
       [`/fal/queue/ralu/closed-form?fal_webhook=${encodeURIComponent(hook.url)}`, { prompt }],
+      ['/bfl/v1/closed-form', { prompt, webhook_url: hook.url, webhook_secret: 'hippopotamus' }],
     ] as const) {
       const status = await postForged(url + path, key, body);
       expect([200, 201, 202], path).toContain(status);
@@ -81,15 +83,20 @@ test('a webhook of every door names the deployment’s own address, whatever Hos
       expect(verifier.verify(told, headers)).toEqual(JSON.parse(told));
       expect(() => verifier.verify(`${told} `, headers)).toThrow();
       expect(told).not.toContain('evil.test');
+      const own = createHmac('sha256', 'hippopotamus').update(told).digest('hex');
+      expect(headers['x-bfl-signature']).toBe(path.startsWith('/bfl') ? `sha256=${own}` : undefined);
       bodies.push(told);
     }
-    const [job, prediction, completion] = bodies.map((text) => JSON.parse(text));
+    const [job, prediction, completion, finished] = bodies.map((text) => JSON.parse(text));
     const { id, links, urls } = job.data;
     expect(urls.get).toBe(`/api/ralu/v1/jobs/${id}`);
     expect(links.image).toContain(`/api/ralu/v1/jobs/${id}/image.png?token=`);
     expect(prediction.urls.get).toBe(`${base}/v1/predictions/${prediction.id}`);
     expect(prediction.output[0]).toContain(`${base}/v1/jobs/${prediction.id}/image.png?token=`);
     expect(completion.payload.images[0].url).toContain(`${base}/v1/jobs/${completion.request_id}/image.png?token=`);
+    expect(finished).toMatchObject({ status: 'Ready', result: { prompt }, timestamp: expect.any(String) });
+    expect(finished.result.sample).toContain(`${base}/v1/jobs/${finished.id}/image.jpeg?token=`);
+    expect(JSON.stringify([bodies, rig.log])).not.toContain('hippopotamus');
     const picture = await fetch(new URL(links.image, url));
     expect(picture.status).toBe(200);
     await picture.body?.cancel();
