@@ -2,7 +2,7 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { readRow } from '../../durable-objects/job-tables.ts';
+import { readRow } from '../../durable-objects/job/tables.ts';
 import { draftBfl } from '../../src/doors/bfl.ts';
 import { bflBody } from '../../src/http/bfl.ts';
 import type { DraftTools } from '../../src/job/plan-request.ts';
