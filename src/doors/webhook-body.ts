@@ -6,7 +6,7 @@ import { viewCompletion } from './fal.ts';
 import type { OneRequest } from './one-request.ts';
 import { viewPrediction } from './replicate.ts';
 
-/** The body for a request that has ended. `now` is milliseconds. */
+/** The body for a request as it stands. `now` is milliseconds. */
 export function webhookBody(
   door: Door,
   request: OneRequest,
@@ -20,7 +20,7 @@ export function webhookBody(
         data: placedAt(origin, request.first),
       };
     case 'replicate':
-      return viewPrediction(request, { origin, streamToken });
+      return viewPrediction(request, { origin, streamToken, showsEach: true });
     case 'fal':
       return viewCompletion(request, origin);
     case 'bfl':

@@ -15,6 +15,10 @@ import { readAtMost } from '../stage/read-at-most.ts';
 /** Whose shape the body has: that of the surface the job was started at. */
 export type Door = 'jobs' | 'replicate' | 'fal' | 'bfl';
 
+/** What can be told of a request while it goes on, and when it is over, as Replicate names it. */
+export const WEBHOOK_EVENTS = ['start', 'output', 'logs', 'completed'] as const;
+export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number];
+
 /** Where to tell that a job has ended, and how far that is. Times are milliseconds since 1970. */
 export interface Webhook {
   readonly url: string;
@@ -23,6 +27,8 @@ export interface Webhook {
   readonly origin: string;
   /** the caller's own, which signs beside the account's as Black Forest Labs does; gone after the last try */
   readonly secret?: string;
+  /** what is told; absent: the end */
+  readonly events?: readonly WebhookEvent[];
   readonly tries: number;
   readonly state: 'waiting' | 'delivered' | 'given_up';
 }

@@ -16,8 +16,8 @@ const MOST_CHARACTERS = 2 ** 20;
 
 /**
  * The texts of a file by their names: of PNG its keywords, of JPEG and WebP `exif comment` and `ralu`. Null where it
- * begins as no PNG, JPEG or WebP file does. Of two texts of one name the last counts; what is beyond a hundred texts, or
- * a million characters, is left out.
+ * begins as no PNG, JPEG or WebP file does. Of two texts of one name the last counts. What is beyond a hundred texts,
+ * or a million characters, is left out.
  */
 export function textsOf(file: Uint8Array): ReadonlyMap<string, string> | null {
   const all = allTexts(file);

@@ -98,6 +98,13 @@ describe('what an end has to tell', () => {
     ]);
   });
 
+  test('a caller who wants to hear of the start alone hears of no end', () => {
+    const told = (events: NonNullable<typeof WEBHOOK>['events']) =>
+      kinds(lettersAtEnd(record({ webhook: { ...WEBHOOK, events } }), end('done'), []));
+    expect(told(['start'])).toEqual(['ended', 'expire']);
+    expect(told(['start', 'output'])).toEqual(['ended', 'webhook', 'expire']);
+  });
+
   test('every end stops the stages that may still run for the job, and no others', () => {
     for (const status of ['done', 'failed', 'cancelled'] as const) {
       const letters = lettersAtEnd(record(), end(status), SENT);
