@@ -8,7 +8,7 @@ import type { JobEvent } from '../../src/job/events.ts';
 import { logLine } from '../../src/job/log.ts';
 import type { Webhook } from '../../src/job/webhook.ts';
 import { newsOf, wantsPictures } from '../../src/job/webhook-news.ts';
-import type { WebhookTeller } from './tell-webhook.ts';
+import type { WebhookTeller } from './webhook-parts.ts';
 
 /** Shortest time from one call to the next, as Replicate has it. */
 const GAP_MS = 500;

@@ -29,7 +29,8 @@ import type { Rows } from './rows.ts';
 import { hasRow, updateRow } from './tables.ts';
 import { type MeterEnv, tellMeter } from './tell-meter.ts';
 import { hasSink, type SinkEnv, tellSink } from './tell-sink.ts';
-import type { WebhookEnv, WebhookTeller } from './tell-webhook.ts';
+import type { WebhookEnv } from './tell-webhook.ts';
+import type { WebhookTeller } from './webhook-parts.ts';
 
 /** What a deployment gives the job's object for those it tells. */
 export interface OutboxEnv extends SinkEnv, MeterEnv, WebhookEnv, Buckets {

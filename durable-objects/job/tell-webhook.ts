@@ -4,7 +4,7 @@ import { secretsFrom } from '../../src/account/hmac.ts';
 import { webhookSecrets } from '../../src/account/webhook-secret.ts';
 import { asOne, jobsOf, type ToldJob } from '../../src/doors/one-request.ts';
 import { webhookBody } from '../../src/doors/webhook-body.ts';
-import { hasEnded, type JobRecord } from '../../src/job/job.ts';
+import { hasEnded } from '../../src/job/job.ts';
 import { jobObject } from '../../src/job/job-object.ts';
 import { streamToken, withLinks } from '../../src/job/links.ts';
 import type { AccountCalls, JobCalls, JobWithLogs, Objects } from '../../src/job/rpc.ts';
@@ -12,6 +12,7 @@ import { within } from '../../src/stage/time-limit.ts';
 import { callWebhook } from './call-webhook.ts';
 import type { Rows } from './rows.ts';
 import { hasRow, readRow } from './tables.ts';
+import type { Look, WebhookTeller } from './webhook-parts.ts';
 
 /** Longest wait for the account, or for the other jobs. */
 const FAR_SIDE_MS = 10_000;
@@ -26,27 +27,6 @@ export interface WebhookEnv {
   readonly SIGNING_SECRET_PREVIOUS?: string;
   /** DNS over HTTPS, asked where a webhook's name leads; empty on one's own machine: they may go anywhere then */
   readonly WEBHOOK_RESOLVER: string;
-}
-
-/** A request as it stands, and where that is told. */
-export interface Look {
-  readonly record: JobRecord & { readonly webhook: NonNullable<JobRecord['webhook']> };
-  /** those that are there */
-  readonly jobs: readonly JobWithLogs[];
-  /** all have ended, or never came */
-  readonly isOver: boolean;
-  readonly numPictures: number;
-  readonly numLines: number;
-}
-
-export interface WebhookTeller {
-  /** The request as it stands; null where it is not stored, or names no webhook. Rejects where a job does not answer. */
-  look(): Promise<Look | null>;
-  /**
-   * One call under this id: the status of the answer, null where there was none in time. `erased` where the job is gone
-   * by then, and nobody was called. Rejects where the account does not answer.
-   */
-  call(look: Look, id: string, signal: AbortSignal): Promise<number | null | 'erased'>;
 }
 
 /** `view` is the job as a webhook tells it; null once it is no longer stored. */

@@ -337,7 +337,7 @@ describe('webhooks', () => {
       const { key } = await client.webhooks.default.secret.get();
       const { id } = await createdWith(listener, ['start', 'logs', 'completed'], {
         ...LONG,
-        N: [150, 150],
+        N: [30, 30],
         e: [0.5, 1],
       });
       const told = await toldOf(listener, key);
@@ -363,7 +363,7 @@ describe('webhooks', () => {
     const listener = await listen();
     try {
       const { key } = await client.webhooks.default.secret.get();
-      await createdWith(listener, undefined, { ...LONG, N: [200], num_outputs: 3 });
+      await createdWith(listener, undefined, { ...LONG, N: [40], num_outputs: 3 });
       const told = await toldOf(listener, key);
       const counts = told.map(({ output }) => output?.length ?? 0);
       expect(counts).toEqual([...new Set(counts)].toSorted());

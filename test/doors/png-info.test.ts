@@ -1,7 +1,6 @@
 /** What AUTOMATIC1111's png-info says of files: of ours, of those of other programs, and of broken ones. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readLabel } from '../../playground/label.js';
 import { readSettings, viewPngInfo } from '../../src/doors/a1111-infotext.ts';
 import { againOf, labelled, settingsText } from '../../src/job/label.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
@@ -30,7 +29,7 @@ const words = fc.oneof(
 );
 
 describe.each(FORMATS)('a picture in %s', (format) => {
-  test('has its settings as they were written, and the request for programs, as the page reads it', () => {
+  test('has its settings as they were written, and the request for programs', () => {
     fc.assert(
       fc.property(words, (prompt) => {
         const { request, plan } = jobOf({ prompt, output_format: format });
@@ -39,7 +38,7 @@ describe.each(FORMATS)('a picture in %s', (format) => {
         const again = againOf(request, plan);
         const settings = { steps: request.schedule.steps, digest: plan.model.digest };
         expect(told?.info).toBe(settingsText(again.request, settings));
-        expect(JSON.parse(told?.items.ralu ?? '').request).toEqual(readLabel(file));
+        expect(JSON.parse(told?.items.ralu ?? '')).toEqual(JSON.parse(JSON.stringify(again)));
         expect(told?.parameters).toMatchObject({ Seed: '41', 'Size-1': '1024', 'Size-2': '1024', Model: FLUX.id });
       }),
       { numRuns: 60 },

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeLiveWebhook } from '../../durable-objects/job/live-webhook.ts';
-import type { Look } from '../../durable-objects/job/tell-webhook.ts';
+import type { Look } from '../../durable-objects/job/webhook-parts.ts';
 import type { JobEvent } from '../../src/job/events.ts';
 import { WEBHOOK_EVENTS, type WebhookEvent } from '../../src/job/webhook.ts';
 

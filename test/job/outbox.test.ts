@@ -10,6 +10,7 @@ import {
   pauseAfter,
   type SentStage,
 } from '../../src/job/outbox.ts';
+import type { WebhookEvent } from '../../src/job/webhook.ts';
 
 const KINDS = ['ended', 'event', 'meter', 'erased', 'picture', 'forget'] as const;
 
@@ -99,7 +100,7 @@ describe('what an end has to tell', () => {
   });
 
   test('a caller who wants to hear of the start alone hears of no end', () => {
-    const told = (events: NonNullable<typeof WEBHOOK>['events']) =>
+    const told = (events: readonly WebhookEvent[]) =>
       kinds(lettersAtEnd(record({ webhook: { ...WEBHOOK, events } }), end('done'), []));
     expect(told(['start'])).toEqual(['ended', 'expire']);
     expect(told(['start', 'output'])).toEqual(['ended', 'webhook', 'expire']);
