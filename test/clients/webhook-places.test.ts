@@ -41,6 +41,25 @@ test('a name with a private address among its own is not called, and tried again
     // no status: it was never asked
     const called = rig.log.map((line) => /\{.*"webhook_called".*\}/.exec(line)?.[0]).find((line) => line !== undefined);
     expect(JSON.parse(called ?? '{}')).toMatchObject({ job_id: id, try: 1, status: null });
+    // nor while the request goes on
+    asked.length = 0;
+    const created = await fetch(`${rig.service.url}/v1/predictions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${rig.service.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        input: { prompt: 'a red apple' },
+        webhook: 'https://live.example.com/hook',
+        webhook_events_filter: ['start'],
+      }),
+    });
+    const prediction = (await created.json()) as { id: string };
+    await expect
+      .poll(() => rig.log.map((line) => /\{.*"webhook_told".*\}/.exec(line)?.[0]).find(Boolean), { timeout: 20_000 })
+      .toEqual(JSON.stringify({ event: 'webhook_told', job_id: prediction.id, status: null }));
+    expect(asked.toSorted()).toEqual([
+      'live.example.com A application/dns-json',
+      'live.example.com AAAA application/dns-json',
+    ]);
   } finally {
     resolver.close();
     await rig.remove();
