@@ -3,23 +3,31 @@
  * address, so that a reload, the back button and a link in the history lead to the same place.
  *
  * @import { LinkedJob } from '../src/job/links.ts'
- * @import { Run } from './run.js'
- * @import { Part, Session } from './session.js'
+ * @import { Run } from './session/run.js'
+ * @import { Part, Session } from './session/session.js'
  */
-import { addressOf, addressWithout, parseAddress } from './address.js';
-import { drawCode } from './code.js';
-import { announce, awaitStart, drawDock, listenToDock, showAlert } from './dock.js';
-import { byId } from './element.js';
-import { fileName } from './file-name.js';
-import { fillForm, focusPrompt, listenToForm, offerModels, readDraft, readForm, readWork, writeSeed } from './form.js';
-import { drawHistory, listenToHistory, markInHistory } from './history.js';
-import { acceptOfferedKey, forgetKey, keepKey, storedKey, takeKeyFromAddress } from './key.js';
-import { askBalance, askPrice, explainUnpaid, forgetMoney } from './money.js';
-import { playAgain } from './play.js';
-import { drawResults, listenToResults } from './results.js';
-import { hasEnded } from './run.js';
-import { copyPicture, savePicture } from './save.js';
-import { cancelJob, createJob, getJob, listModels, onDemand, Refusal } from './service.js';
+
+import { drawCode } from './ask/code.js';
+import { announce, awaitStart, drawDock, listenToDock, showAlert } from './ask/dock.js';
+import {
+  fillForm,
+  focusPrompt,
+  listenToForm,
+  offerModels,
+  readDraft,
+  readForm,
+  readWork,
+  writeSeed,
+} from './ask/form.js';
+import { askBalance, askPrice, explainUnpaid, forgetMoney } from './ask/money.js';
+import { shortened } from './ask/snippets.js';
+import { byId } from './ground/element.js';
+import { fileName } from './keep/file-name.js';
+import { drawHistory, listenToHistory, markInHistory } from './keep/history.js';
+import { copyPicture, savePicture } from './keep/save.js';
+import { addressOf, addressWithout, parseAddress } from './session/address.js';
+import { playAgain } from './session/play.js';
+import { hasEnded } from './session/run.js';
 import {
   begin,
   besideBegins,
@@ -32,10 +40,12 @@ import {
   sentenceOf,
   statusOf,
   told,
-} from './session.js';
-import { shortened } from './snippets.js';
-import { onChangeElsewhere, tellTabs } from './tabs.js';
-import { watchJob } from './watch.js';
+} from './session/session.js';
+import { drawResults, listenToResults } from './visit/results.js';
+import { acceptOfferedKey, forgetKey, keepKey, storedKey, takeKeyFromAddress } from './wire/key.js';
+import { cancelJob, createJob, getJob, listModels, onDemand, Refusal } from './wire/service.js';
+import { onChangeElsewhere, tellTabs } from './wire/tabs.js';
+import { watchJob } from './wire/watch.js';
 
 /** @type {Session | null} */
 let session = null;
@@ -54,7 +64,7 @@ let retryTimer;
 /** why not all of several jobs were started @type {unknown} */
 let trouble = null;
 const RETRY_MS = 5000;
-/** what works with pictures that are there, from when it is first needed @type {typeof import('./tools.js') | null} */
+/** what works with pictures that are there, from when it is first needed @type {typeof import('./visit/tools.js') | null} */
 let tools = null;
 let areToolsComing = false;
 /** the window's, where no picture is shown */
@@ -378,7 +388,7 @@ async function loadTools() {
   if (areToolsComing) return;
   areToolsComing = true;
   try {
-    const loaded = await onDemand(import('./tools.js'));
+    const loaded = await onDemand(import('./visit/tools.js'));
     await loaded.listenToTools({
       shown: () => session,
       onError: showError,
@@ -468,7 +478,7 @@ byId('copy-picture', HTMLButtonElement).onclick = () =>
     announce('The picture is on the clipboard.');
   });
 byId('share', HTMLButtonElement).onclick = () =>
-  withPicture(async ({ id }) => (await onDemand(import('./share.js'))).openShare(id));
+  withPicture(async ({ id }) => (await onDemand(import('./keep/share.js'))).openShare(id));
 // not by its address: that says which job is shown
 byId('skip', HTMLAnchorElement).onclick = (event) => {
   event.preventDefault();

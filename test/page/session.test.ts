@@ -14,7 +14,7 @@ import {
   sentenceOf,
   statusOf,
   told,
-} from '../../playground/session.js';
+} from '../../playground/session/session.js';
 import type { SeenEvent } from '../../src/job/events.ts';
 import type { LinkedJob } from '../../src/job/links.ts';
 
