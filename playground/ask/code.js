@@ -1,12 +1,14 @@
 /**
  * The card with a request as code: that of the picture shown, as it was sent; before there is one, the form's.
  *
+ * @import { LinkedJob } from '../../src/job/links.ts'
  * @import { Body } from './snippets.js'
  */
 
 import { byId, element } from '../ground/element.js';
 import { announce } from './dock.js';
-import { LANGUAGES } from './snippets.js';
+import { modelNamed, readDraft } from './form.js';
+import { LANGUAGES, shortened } from './snippets.js';
 
 const language = byId('language', HTMLSelectElement);
 const code = byId('code', HTMLPreElement);
@@ -18,10 +20,14 @@ language.append(...Object.entries(LANGUAGES).map(([value, { name }]) => element(
 /** @type {Body} */
 let shown = {};
 
-/** @param {Body} [request] that of before where absent */
-export function drawCode(request = shown) {
-  shown = request;
-  code.textContent = LANGUAGES[language.value]?.write(new URL('.', location.href).href.slice(0, -1), request) ?? '';
+function draw() {
+  code.textContent = LANGUAGES[language.value]?.write(new URL('.', location.href).href.slice(0, -1), shown) ?? '';
+}
+
+/** Shows the code of a job; null: of the form as it stands. @param {LinkedJob | null} job */
+export function drawCodeOf(job) {
+  shown = job ? shortened(job.request, modelNamed(job.model)) : readDraft();
+  draw();
 }
 
 /** @param {string} word */
@@ -45,5 +51,5 @@ async function copyCode() {
   }
 }
 
-language.onchange = () => drawCode();
+language.onchange = draw;
 copyButton.onclick = copyCode;

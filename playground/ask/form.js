@@ -96,6 +96,9 @@ function drawModel() {
   setRatio(null);
 }
 
+/** A model that can be asked for; undefined: there is none of this name. @param {string} name */
+export const modelNamed = (name) => models.find(({ id }) => id === name);
+
 /** Fills the form with what can be asked for. @param {readonly ListedModel[]} found */
 export function offerModels(found) {
   models = found;
@@ -201,11 +204,10 @@ export function restoreForm(request) {
   const missing = setFields(request);
   seed.value = String(request.seed);
   form.dispatchEvent(new Event('change'));
-  const served = models.find(({ id }) => id === request.model);
   // the slider is for the one share of a preset
   const isOwn = (/** @type {string} */ name) =>
     OWN_FIELDS.includes(name) && (name !== 'r' || (request.preset !== undefined && request.r?.length === 1));
-  const others = Object.entries(shortened(request, served)).filter(([name]) => !isOwn(name));
+  const others = Object.entries(shortened(request, modelNamed(request.model))).filter(([name]) => !isOwn(name));
   return [...missing, ...others.map(([name, value]) => `${name} ${JSON.stringify(value)}`)];
 }
 
@@ -214,7 +216,7 @@ function setFields({ prompt: words, model: name, width, height, preset: chosen, 
   const missing = [];
   prompt.value = words;
   prompt.dispatchEvent(new Event('input'));
-  if (!models.some(({ id }) => id === name)) missing.push(`the model ${name}`);
+  if (!modelNamed(name)) missing.push(`the model ${name}`);
   else if (modelChoice.value !== name) {
     modelChoice.value = name;
     drawModel();

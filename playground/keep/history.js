@@ -5,7 +5,7 @@
  */
 
 import { byId, element } from '../ground/element.js';
-import { addressOf } from '../session/address.js';
+import { addressOf, parseAddress } from '../session/address.js';
 import { eraseJob, listJobs } from '../wire/service.js';
 import { tellTabs } from '../wire/tabs.js';
 
@@ -72,8 +72,9 @@ function makeItem(job) {
   return item;
 }
 
-/** Marks the job that is shown. @param {string | null} job */
-export function markInHistory(job) {
+/** Marks the job that the address names. */
+export function markInHistory() {
+  const job = parseAddress(location.hash)?.job;
   for (const item of list.children) {
     const link = item.querySelector('a');
     if (item instanceof HTMLElement && item.dataset.job === job) link?.setAttribute('aria-current', 'true');
@@ -104,10 +105,16 @@ async function load(after) {
   return shown;
 }
 
-/** Draws the newest page. @param {string | null} shown the job that is shown */
-export async function drawHistory(shown) {
+/** Draws the newest page. */
+export async function drawHistory() {
   await load(null);
-  markInHistory(shown);
+  markInHistory();
+}
+
+/** The list of jobs has changed here: it is drawn anew, in other tabs too. */
+export function jobsChanged() {
+  tellTabs();
+  return drawHistory();
 }
 
 /** The jobs listed that have a picture, newest first. */

@@ -5,8 +5,9 @@
  * @import { Run } from '../session/run.js'
  */
 import { counted, duration, times } from '../ground/figures.js';
+import { comparisonOf } from '../session/news.js';
 import { denoisingMs } from '../session/run.js';
-import { comparisonOf, nameOf } from '../session/session.js';
+import { nameOf } from '../session/session.js';
 
 /**
  * Pictures that lie one over the other, the first at the bottom.

@@ -4,7 +4,7 @@
  *
  * @import { Run, StageRun } from './run.js'
  */
-import { counted, dollars, duration } from '../ground/figures.js';
+import { counted, duration } from '../ground/figures.js';
 import { denoisingMs, hasEnded, numStepsDone } from './run.js';
 
 /** The key of the moment between the first and the second stage; the others have their stage's number. */
@@ -140,7 +140,7 @@ export const momentsOf = (run) =>
  */
 export function endingOf(run) {
   if (!hasEnded(run)) return null;
-  const { status, stages, receipt, cost } = run;
+  const { status, stages, receipt } = run;
   if (status === 'done') {
     const steps = counted(
       stages.reduce((sum, stage) => sum + stage.steps, 0),
@@ -157,7 +157,7 @@ export function endingOf(run) {
   return {
     name: status === 'cancelled' ? 'Cancelled' : 'Failed',
     facts: last ? `${place} step ${numStepsDone(last)} of ${last.steps}.` : 'Before the first stage.',
-    sentence: cost?.usd ? `It cost ${dollars(cost.usd)}.` : '',
+    sentence: '',
   };
 }
 

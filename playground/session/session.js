@@ -1,15 +1,13 @@
 /**
  * What the page shows: one job, and the plain model's beside it where it is compared. Pure: each step gives the next
- * session, and every sentence is made from it.
+ * session.
  *
  * @import { SeenEvent } from '../../src/job/events.ts'
- * @import { CostView } from '../../src/billing/charge.ts'
- * @import { Receipt } from '../../src/billing/receipt.ts'
  * @import { LinkedJob } from '../../src/job/links.ts'
  * @import { Run } from './run.js'
  */
-import { counted, dollars, duration, times, work } from '../ground/figures.js';
-import { advance, denoised, hasEnded, numStepsDone, UNKNOWN } from './run.js';
+import { times } from '../ground/figures.js';
+import { advance, hasEnded, numStepsDone, UNKNOWN } from './run.js';
 
 /**
  * How the events of a job come: `here`; `quiet` for so many seconds although the service answers; or not at all, since
@@ -83,12 +81,6 @@ function placeOf(run) {
   return run.stages.length === 1 ? `Step ${step}.` : `Stage ${current.stage} of ${run.stages.length}, step ${step}.`;
 }
 
-/** @param {CostView | null} cost */
-const costOf = (cost) => (cost?.usd ? ` It cost ${dollars(cost.usd)}.` : '');
-
-/** That a run was cancelled, and what it cost. @param {Run} run */
-const cancelledAt = ({ cost }) => `Cancelled.${costOf(cost)}`;
-
 /**
  * What happens now, or that nothing does because it was cancelled, in a sentence; else empty. `played`: how many times
  * slower it is played again; null: it is not.
@@ -101,7 +93,7 @@ export function statusOf(session, played) {
     return played > 1
       ? `Playing ${times(played)} slower than it was.`
       : `Playing ${times(1 / played)} faster than it was.`;
-  if (!isBusy(session)) return session.main.run.status === 'cancelled' ? cancelledAt(session.main.run) : '';
+  if (!isBusy(session)) return session.main.run.status === 'cancelled' ? 'Cancelled.' : '';
   const watched = session[partUnderWay(session)] ?? session.main;
   const { run, connection } = watched;
   const place = hasEnded(run) ? '' : placeOf(run);
@@ -109,59 +101,4 @@ export function statusOf(session, played) {
   const quiet = connection.name === 'quiet' ? ` Nothing has been heard for ${connection.seconds} s.` : '';
   if (watched === session.main && !hasEnded(run)) return place + quiet;
   return `The plain model, for comparison. ${place}`.trim() + quiet;
-}
-
-/** How a job came to no picture, in a sentence; null where it did not. @param {Run} run */
-export function failureOf({ failure }) {
-  if (!failure) return null;
-  const tried = failure.attempts > 1 ? ` It was tried ${failure.attempts} times.` : '';
-  return `${failure.message}${tried}`;
-}
-
-/**
- * What a listener wants to know of an event that has just been told; empty: nothing. Steps are too many.
- *
- * @param {Session} session after it
- * @param {Part} part
- * @param {SeenEvent} event
- */
-export function sentenceOf(session, part, event) {
-  const run = session[part]?.run;
-  if (!run) return '';
-  if (event.type === 'done')
-    return pictureIsThere(part === 'main' ? 'The picture' : 'The plain model’s picture', event.data.receipt, run);
-  const sentence = sentenceOfRun(event, run);
-  return part === 'beside' && sentence !== '' ? `The plain model: ${sentence}` : sentence;
-}
-
-/** @param {string} picture whose it is @param {Receipt} receipt @param {Run} run */
-function pictureIsThere(picture, { tflops: { denoise, ratio }, wall_ms }, { cost }) {
-  const saving = ratio !== null && ratio > 1 ? `, ${times(ratio)} less than the plain model` : '';
-  return `${picture} is there, after ${duration(wall_ms.total)}: ${work(denoise)} of denoising${saving}.${costOf(cost)}`;
-}
-
-/** @param {SeenEvent} event @param {Run} run */
-function sentenceOfRun(event, run) {
-  switch (event.type) {
-    case 'stage': {
-      const { stage, stages, tokens, steps, attempt } = event.data;
-      const what = `${counted(tokens, 'token')}, ${counted(steps, 'step')}`;
-      if (attempt > 1) return `Stage ${stage}, attempt ${attempt}.`;
-      return stages === 1 ? `${what}.` : `Stage ${stage} of ${stages}: ${what}.`;
-    }
-    case 'selection':
-      return `${counted(event.data.indices.length, 'block')} with edges go to full resolution early.`;
-    case 'retry':
-      return run.stages[event.data.stage - 1]?.trouble ?? '';
-    case 'cancelled':
-      return cancelledAt(run);
-    default:
-      return '';
-  }
-}
-
-/** How the two compare, in a sentence; null before both are there. @param {Session} session */
-export function comparisonOf({ main, beside }) {
-  const [own, plain] = [main.run.receipt, beside?.run.receipt];
-  return own && plain ? `The plain model took ${times(denoised(plain) / denoised(own))} as long to denoise.` : null;
 }

@@ -6,7 +6,7 @@
  */
 import { svg } from '../ground/element.js';
 import { duration, roundDuration } from '../ground/figures.js';
-import { noiseLevels } from '../session/run.js';
+import { noiseLevels } from '../session/noise-levels.js';
 
 const HEIGHT = 240;
 const MARGIN = { top: 22, right: 14, bottom: 30, left: 34 };

@@ -81,9 +81,6 @@ export function makePictures(redraw) {
       look: { prompt: main.job.prompt, image: main.job.links.image, isGridShown: tokensShown.checked },
       compared: comparedWith({ name, run }, beside, besideRun),
     });
-    // while it is played again, what can be done with it stays where it is
-    for (const id of ['play', 'tools', 'download', 'copy-picture', 'share'])
-      byId(id, HTMLElement).hidden = main.run.image === null;
 
     drawFacts(byId('facts', HTMLDivElement), {
       name,

@@ -29,7 +29,9 @@ export function takeKeyFromAddress() {
 export function acceptOfferedKey() {
   const key = offered;
   offered = null;
-  if (key !== null && confirm(QUESTION)) keepKey(key);
+  if (key === null || !confirm(QUESTION)) return;
+  forgetKey();
+  keepKey(key);
 }
 
 /** @returns {string | null} */
@@ -38,6 +40,7 @@ export const storedKey = () => sessionStorage.getItem(PLACE);
 /** @param {string} key */
 export const keepKey = (key) => sessionStorage.setItem(PLACE, key);
 
-export const forgetKey = () => sessionStorage.removeItem(PLACE);
+/** Nothing of an account stays in the tab when its key goes. */
+export const forgetKey = () => sessionStorage.clear();
 
 takeKeyFromAddress();
