@@ -31,13 +31,15 @@ export const isGroupBusy = () => [...tiles.values()].some(({ job }) => job !== n
 /** @param {readonly string[]} ids @param {string | null} pinned */
 function drawTiles(ids, pinned) {
   const all = [...tiles.values()].flatMap(({ job }) => job ?? []);
+  // what tells one from the others is not known before all are
+  const isNamed = all.length === tiles.size;
   for (const id of ids) {
     const { job, link } = tiles.get(id) ?? {};
     if (!job || !link) continue;
     const image = link.querySelector('img');
     if (job.image && image && !image.hasAttribute('src')) image.src = job.links.thumbnail ?? job.links.image;
     const [name, state] = link.querySelectorAll('b, small');
-    if (name) name.textContent = tileName(job, all, pinned);
+    if (name && isNamed) name.textContent = tileName(job, all, pinned);
     if (state) state.textContent = tileState(job);
   }
 }
