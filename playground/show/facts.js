@@ -156,7 +156,9 @@ export function describePlan({ plan }) {
   return `${counted(total, 'step')} in ${plan.stages.length} stages. Dashed: upsampled latents get fresh noise and the clock goes back. ${matched}${plan.divergence === null ? '' : `; divergence from the model’s own schedule ${plan.divergence.toFixed(3)}`}.`;
 }
 
-/** @param {Element} host @param {{ name: string, run: Run }[]} runs */
+/**
+ * Draws all that the receipts of runs say. @param {Element} host @param {{ name: string, run: Run }[]} runs
+ */
 export function drawNumbers(host, runs) {
   const head = ['', 'Tokens', 'Steps', 'Denoising', 'Decoding', 'Whole stage', 'Work'];
   host.replaceChildren(
@@ -203,6 +205,7 @@ export function drawNumbers(host, runs) {
           ),
         ),
         ...(receipt.cost ? [costTable(name, receipt.cost)] : []),
+        element('p', { className: 'note' }, `${name}, engine: ${receipt.engine}`),
       ];
     }),
   );
