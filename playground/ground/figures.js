@@ -1,4 +1,4 @@
-/** Numbers as the page shows them. */
+/** Numbers as the page shows them. Pure. */
 
 /** @param {number} ms */
 export const duration = (ms) =>

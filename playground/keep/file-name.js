@@ -1,4 +1,4 @@
-/** What files of pictures are called. */
+/** What files of pictures are called. Pure. */
 
 /** Longest part of a prompt in a file name, characters. */
 const MAX_WORDS = 40;

@@ -7,9 +7,10 @@
  */
 import { addStyle, element } from '../ground/element.js';
 import { momentNow, momentsOf, sceneOf } from '../session/moments.js';
-import { play, timelineOf } from '../session/play.js';
 import { hasEnded, UNKNOWN } from '../session/run.js';
+import { timelineOf } from '../session/timeline.js';
 import { makeFrame } from '../show/frame.js';
+import { play } from '../show/play.js';
 import { describeOrigin, describePace, describeResult, endOf, slownessOf } from './recording.js';
 
 const FILE = 'race/recording.json';

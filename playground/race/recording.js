@@ -7,8 +7,8 @@
 
 import { counted, times } from '../ground/figures.js';
 import { describeEngine } from '../session/engine.js';
-import { WATCHED_MS } from '../session/play.js';
 import { advance, denoised, UNKNOWN } from '../session/run.js';
+import { WATCHED_MS } from '../session/timeline.js';
 
 /** Where a run has come to at its end. @param {RecordedRun} recorded @returns {Run} */
 export const endOf = ({ events }) => events.reduce(advance, UNKNOWN);

@@ -1,6 +1,6 @@
 /**
  * What the page shows, as its address says it: `#job_…`, with `+job_…` for the plain run beside it, or `+plain` where
- * that has yet to be started, and with `~job_…,job_…` for all that stand side by side.
+ * that has yet to be started, and with `~job_…,job_…` for all that stand side by side. Pure.
  */
 
 /**

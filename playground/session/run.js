@@ -1,6 +1,6 @@
 /**
  * What the page knows of a job, gathered from its events alone: `advance(run, event)` gives the next run and changes
- * nothing. So a reload, a lost connection and a second look in slow motion all draw from the same events.
+ * nothing. Pure, so a reload, a lost connection and a second look in slow motion all draw from the same events.
  *
  * @import { SeenEvent, Picture } from '../../src/job/events.ts'
  * @import { CostView } from '../../src/billing/charge.ts'

@@ -2,25 +2,10 @@
  * A second look at finished runs: their own events again, at a pace one can follow.
  *
  * @import { SeenEvent } from '../../src/job/events.ts'
- * @import { Run } from './run.js'
+ * @import { Run } from '../session/run.js'
  */
-import { advance, UNKNOWN } from './run.js';
-
-/** How long the longest of them takes to watch, whatever it really took. */
-export const WATCHED_MS = 9000;
-
-/**
- * The events of several runs in the order in which they came, each with its run and its time since the start of that.
- *
- * @param {readonly (readonly SeenEvent[])[]} recordings
- * @param {(events: readonly SeenEvent[]) => number} startOf when a run began
- * @returns {{ which: number, ms: number, event: SeenEvent }[]}
- */
-export const timelineOf = (recordings, startOf) =>
-  recordings
-    .flatMap((events, which) => events.map((event) => ({ which, ms: Math.max(0, event.at - startOf(events)), event })))
-    // events of one moment stay in their order
-    .sort((one, other) => one.ms - other.ms);
+import { advance, UNKNOWN } from '../session/run.js';
+import { timelineOf, WATCHED_MS } from '../session/timeline.js';
 
 /**
  * Plays runs side by side from one start, each as fast against the other as it really was. Resolves at the end, or at

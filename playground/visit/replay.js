@@ -4,8 +4,8 @@
  * @import { Showing } from './showing.js'
  */
 import { byId } from '../ground/element.js';
-import { playAgain } from '../session/play.js';
 import { isBusy } from '../session/session.js';
+import { playAgain } from '../show/play.js';
 
 /** @param {Showing} showing */
 async function replay(showing) {
