@@ -205,7 +205,7 @@ export function drawNumbers(host, runs) {
           ),
         ),
         ...(receipt.cost ? [costTable(name, receipt.cost)] : []),
-        element('p', { className: 'note' }, `${name}, engine: ${receipt.engine}`),
+        element('p', { className: 'note' }, `Engine of ${name}: ${receipt.engine}`),
       ];
     }),
   );
