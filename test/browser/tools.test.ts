@@ -300,9 +300,11 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     onTestFinished(() => resolve());
     await isFree();
     const before = rig.page.url();
-    await rig.page.route(/\/v1\/jobs\/job_/, async (route) => {
-      const [id = ''] = /job_[0-9a-z]+/.exec(route.request().url()) ?? [];
-      if (!before.includes(id)) await promise;
+    let asked = 0;
+    await rig.page.route(/\/v1\/jobs\/job_[0-9a-z]+$/, async (route) => {
+      const [id = ''] = /job_[0-9a-z]+$/.exec(route.request().url()) ?? [];
+      // what is shown comes a little late, what stands beside it later
+      if (!before.includes(id)) await (asked++ === 0 ? rig.page.waitForTimeout(300) : promise);
       await route.continue();
     });
     await ask('a dog', { seed: 2 });
