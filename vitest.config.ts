@@ -14,7 +14,7 @@ const GROUPS = {
   worker: { maxWorkers: 3, sequence: { groupOrder: 3 } },
   // these wait for processes to start and for faults to pass, more than they compute
   stacks: { maxWorkers: 4, sequence: { groupOrder: 4 } },
-  crowds: { maxWorkers: 4, sequence: { groupOrder: 5 } },
+  crowds: { maxWorkers: 7, sequence: { groupOrder: 5 } },
   // what the others found
   last: { maxWorkers: 1, sequence: { groupOrder: 6 } },
 } as const;
