@@ -36,16 +36,15 @@ export async function showAddress({ showing }) {
   if (named === null || !isOpen()) return showing.show(null);
   const isCompared = named.beside !== null;
   try {
-    const [job, { followSession }] = await Promise.all([
-      getJob(named.job).catch(explainMissing),
-      onDemand(import('./follow.js')),
-    ]);
+    const job = await getJob(named.job).catch(explainMissing);
     if (signal.aborted) return;
     showing.show(begin(job, isCompared));
     fillForm(job, isCompared);
     askPrice(readWork());
     document.title = `${job.prompt} – RALU`;
     drawCodeOf(job);
+    const { followSession } = await onDemand(import('./follow.js'));
+    if (signal.aborted) return;
     await followSession(showing, { job, beside: named.beside, signal });
   } catch (error) {
     if (signal.aborted) return;

@@ -47,6 +47,8 @@ async function start({ showing }, { bodies, isCompared }) {
   isStarting = true;
   showAlert(null);
   awaitStart();
+  // fetched meanwhile; who needs it says what is wrong
+  import('./follow.js').catch(() => undefined);
   const { started, error } = await createAll(bodies);
   isStarting = false;
   const [job] = started;
