@@ -17,6 +17,7 @@ import { showError } from './trouble.js';
 
 /** the window's, where no picture is shown */
 const TITLE = document.title;
+const AGAIN_MS = 2000;
 
 /** Throws why there is no such job, as a person would say it. @param {unknown} error @returns {never} */
 function explainMissing(error) {
@@ -24,6 +25,22 @@ function explainMissing(error) {
   throw isMissing
     ? new Error('There is no such picture: it was erased, its time is over, or the key is of another account.')
     : error;
+}
+
+/**
+ * What follows a job, as soon as the service gives it out: the job runs meanwhile. @param {AbortSignal} signal nobody
+ * waits any more
+ */
+async function fetchFollow(signal) {
+  while (true) {
+    try {
+      return await onDemand(import('./follow.js'));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      showError(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
 }
 
 /** Shows what the address names, from its first event on. @param {Visit} visit */
@@ -43,7 +60,7 @@ export async function showAddress({ showing }) {
     askPrice(readWork());
     document.title = `${job.prompt} – RALU`;
     drawCodeOf(job);
-    const { followSession } = await onDemand(import('./follow.js'));
+    const { followSession } = await fetchFollow(signal);
     if (signal.aborted) return;
     await followSession(showing, { job, beside: named.beside, signal });
   } catch (error) {
