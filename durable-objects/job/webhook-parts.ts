@@ -14,7 +14,7 @@ export interface Look {
 }
 
 export interface WebhookTeller {
-  /** The request as it stands; null where it is not stored, or names no webhook. Rejects where a job does not answer. */
+  /** The request as it stands; null where it is not stored or names no webhook. Rejects where a job does not answer. */
   look(): Promise<Look | null>;
   /**
    * One call under this id: the status of the answer, null where there was none in time. `erased` where the job is gone

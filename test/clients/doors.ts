@@ -57,8 +57,8 @@ export interface Listener {
 }
 
 /**
- * A server that takes webhooks and answers `statuses` in turn, the last one from then on; `never`: it takes one and does
- * not answer.
+ * A server that takes webhooks and answers `statuses` in turn, the last one from then on; `never`: it takes one and
+ * does not answer.
  */
 export async function listen(statuses: readonly (number | 'never')[] = [204]): Promise<Listener> {
   const received: Received[] = [];
