@@ -17,10 +17,13 @@ export function joined(...parts: readonly Uint8Array[]): Uint8Array {
 /** A text of ASCII characters as bytes. */
 export const ascii = (text: string): Uint8Array => Uint8Array.from(text, (character) => character.charCodeAt(0));
 
+/** Characters made at once: each is an argument of a call. */
+const AT_ONCE = 8192;
+
 /** Bytes as a text of one character each: Latin-1. */
 export const latin = (bytes: Uint8Array): string => {
   let text = '';
-  for (const byte of bytes) text += String.fromCharCode(byte);
+  for (let at = 0; at < bytes.length; at += AT_ONCE) text += String.fromCharCode(...bytes.subarray(at, at + AT_ONCE));
   return text;
 };
 

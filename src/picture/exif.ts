@@ -74,6 +74,8 @@ export function exifBlock({ comment, note }: ExifTexts): Uint8Array {
 const MOST_ENTRIES = 1000;
 const ENTRY = 12;
 const CODE = 8;
+/** Longest value that is read: a million characters in UTF-16. */
+const MOST_VALUE = CODE + 2 ** 21;
 
 /**
  * What a block says, in either order of its bytes; empty what it does not say, null where it is no block. For blocks
@@ -100,7 +102,8 @@ export function readExif(block: Uint8Array): ExifTexts | null {
   const said = (tag: number): Uint8Array => {
     const found = exif && find(exif.at, tag);
     // a value of four bytes or fewer stands in its entry, and is no text of ours
-    if (!found || found.length <= 4 || found.at + found.length > block.length) return new Uint8Array(0);
+    if (!found || found.length <= 4 || found.length > MOST_VALUE) return new Uint8Array(0);
+    if (found.at + found.length > block.length) return new Uint8Array(0);
     return block.subarray(found.at, found.at + found.length);
   };
   return { comment: readComment(said(TAGS.userComment), isLittle), note: latin(said(TAGS.makerNote)) };

@@ -54,11 +54,11 @@ const MOST_TEXT = 2 ** 20;
 
 /**
  * The texts of a PNG file in their order: every tEXt, and every iTXt that is not compressed; none where it is no PNG
- * file. For files from anywhere: what is cut off, or too long, is left out. Law: what `withTexts` wrote comes back.
+ * file. Each is read when it is asked for. For files from anywhere: what is cut off, or too long, is left out. Law: what
+ * `withTexts` wrote comes back.
  */
-export function textsIn(png: Uint8Array): readonly PngText[] {
-  const texts: PngText[] = [];
-  if (!hasAt(png, 0, SIGNATURE)) return texts;
+export function* textsIn(png: Uint8Array): Generator<PngText, void> {
+  if (!hasAt(png, 0, SIGNATURE)) return;
   const view = viewOf(png);
   let at = SIGNATURE.length;
   for (let part = 0; part < MOST_PARTS && at + 12 <= png.length; part++) {
@@ -66,10 +66,9 @@ export function textsIn(png: Uint8Array): readonly PngText[] {
     const data = png.subarray(at + 8, at + 8 + length);
     if (data.length < length) break;
     const text = length > MOST_TEXT ? null : textOf(latin(png.subarray(at + 4, at + 8)), data);
-    if (text) texts.push(text);
+    if (text) yield text;
     at += 12 + length;
   }
-  return texts;
 }
 
 /** The text of a chunk; null where it is none that is read. */

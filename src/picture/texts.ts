@@ -24,15 +24,17 @@ export function textsOf(file: Uint8Array): ReadonlyMap<string, string> | null {
   if (!all) return null;
   const texts = new Map<string, string>();
   let left = MOST_CHARACTERS;
-  for (const [name, text] of all.slice(0, MOST_TEXTS)) {
+  let count = 0;
+  for (const [name, text] of all) {
     left -= text.length;
     if (left < 0) break;
     texts.set(name, text);
+    if (++count === MOST_TEXTS) break;
   }
   return texts;
 }
 
-function allTexts(file: Uint8Array): readonly (readonly [name: string, text: string])[] | null {
+function allTexts(file: Uint8Array): Iterable<readonly [name: string, text: string]> | null {
   if (hasAt(file, 0, '\x89PNG\r\n\x1a\n')) return textsIn(file).map(({ keyword, text }) => [keyword, text] as const);
   const isJpeg = hasAt(file, 0, '\xff\xd8');
   if (!isJpeg && !(hasAt(file, 0, 'RIFF') && hasAt(file, 8, 'WEBP'))) return null;

@@ -1,6 +1,6 @@
 /** What AUTOMATIC1111's png-info says of files: of ours, of those of other programs, and of broken ones. */
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { readSettings, viewPngInfo } from '../../src/doors/a1111-infotext.ts';
 import { againOf, labelled, settingsText } from '../../src/job/label.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
@@ -72,7 +72,7 @@ describe('the readers give back what the writers wrote', () => {
     const keyword = fc.stringMatching(/^[a-zA-Z]{1,79}$/);
     fc.assert(
       fc.property(fc.array(fc.record({ keyword, text }), { maxLength: 5 }), (texts) => {
-        expect(textsIn(withTexts(pictureIn('png'), texts))).toEqual(texts);
+        expect([...textsIn(withTexts(pictureIn('png'), texts))]).toEqual(texts);
       }),
     );
   });
@@ -139,4 +139,17 @@ test('what is no picture has no texts, and one with very many has a bounded numb
   expect(textsOf(withTexts(pictureIn('png'), many))?.size).toBe(100);
   const long = Array.from({ length: 3 }, (_, i) => ({ keyword: `k${i}`, text: 'x'.repeat(600_000) }));
   expect([...(textsOf(withTexts(pictureIn('png'), long)) ?? new Map()).keys()]).toEqual(['k0']);
+});
+
+test('of a file full of texts no more are decoded than are told', () => {
+  const decode = vi.spyOn(TextDecoder.prototype, 'decode');
+  const full = Array.from({ length: 500 }, (_, i) => ({ keyword: `k${i}`, text: '苹' }));
+  expect(textsOf(withTexts(pictureIn('png'), full))?.size).toBe(100);
+  expect(decode).toHaveBeenCalledTimes(100);
+  decode.mockRestore();
+});
+
+test('a value of EXIF that is longer than any prompt is left out, and the others are read', () => {
+  const long = 'x'.repeat(2 ** 20 + 1);
+  expect(readExif(exifBlock({ comment: long, note: 'a note' }))).toEqual({ comment: '', note: 'a note' });
 });
