@@ -111,8 +111,7 @@ export const NEEDS: Readonly<Record<string, Need>> = {
  */
 const READS: Readonly<Record<string, ReadKind>> = {
   'POST /v1/jobs/quote': 'quotes',
-  // a file is taken apart
-  'POST /sdapi/v1/png-info': 'polls',
+  'POST /sdapi/v1/png-info': 'files',
   'POST /v1/jobs/{id}/shares': 'shares',
   'GET /v1/jobs': 'lists',
   'GET /v1/predictions': 'lists',

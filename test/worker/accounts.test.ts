@@ -211,6 +211,22 @@ describe('limits', () => {
     expect((await start(key, APPLE)).status).toBe(202);
   });
 
+  test('picture files a minute, as they cost more than a look at a job', async () => {
+    const key = await openAccount();
+    const ask = () =>
+      call('/sdapi/v1/png-info', {
+        key,
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ image: btoa('\x89PNG\r\n\x1a\n') }),
+      });
+    const answers = await Promise.all(Array.from({ length: 130 }, ask));
+    expect(answers.filter(({ status }) => status === 200).length).toBeLessThanOrEqual(122);
+    const refused = answers.find(({ status }) => status === 429) as Response;
+    expect(await json(refused)).toEqual({ detail: expect.stringMatching(/120 files a minute/) });
+    expect((await call('/v1/jobs', { key })).status).toBe(200);
+  });
+
   test('a key with a budget of its own has no more than that of the account’s', async () => {
     const first = await openAccount();
     const { id } = await json<{ id: string }>(await call('/v1/account', { key: first }));
