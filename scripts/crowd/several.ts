@@ -17,8 +17,8 @@ interface Prediction {
 }
 
 /**
- * A request through everything, and its jobs as members of the crowd. Never rejects: a request that got no answer is one
- * that was refused.
+ * A request through everything, and its jobs as members of the crowd. Never rejects: a request that got no answer is
+ * one that was refused.
  */
 export async function askForSeveral(
   caller: Caller,
