@@ -93,9 +93,9 @@ export const removeLetters = (rows: Rows, kinds: readonly LetterKind[]): void =>
     letters(rows).filter(({ kind }) => !kinds.includes(kind)),
   );
 
-/** The letter was not taken: it goes out again at `dueAt`. */
-export const postponeLetter = (rows: Rows, seq: number, dueAt: number): void =>
-  change(rows, (letter) => (letter.seq === seq ? { ...letter, dueAt, tries: letter.tries + 1 } : letter));
+/** The letter goes out at `dueAt`, after so many tries more in which it was not taken: one, or none. */
+export const postponeLetter = (rows: Rows, seq: number, dueAt: number, tries: 0 | 1): void =>
+  change(rows, (letter) => (letter.seq === seq ? { ...letter, dueAt, tries: letter.tries + tries } : letter));
 
 /** Letters of one kind that were not taken go out again at once. */
 export const hastenLetters = (rows: Rows, kind: LetterKind, now: number): void =>

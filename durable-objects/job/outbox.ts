@@ -90,10 +90,13 @@ const pauseForOthers = (waitedMs: number): number => Math.min(OTHERS_MS.most, Ma
 const LOOK_MS = 3_600_000;
 
 /**
- * What came of a letter: when to try again, or that it is done with, and which letters are to go out next; or that it
- * was the last, and nothing has to be kept.
+ * What came of a letter: when to try again, or to look whether it may go out; or that it is done with, and which letters
+ * are to go out next; or that it was the last, and nothing has to be kept.
  */
-type Outcome = { readonly pauseMs: number } | { readonly next: readonly Letter[] } | 'all told';
+type Outcome =
+  | { readonly pauseMs: number; readonly isUntried?: true }
+  | { readonly next: readonly Letter[] }
+  | 'all told';
 const DONE: Outcome = { next: [] };
 
 /** Our own objects, bucket and stage servers, or servers of others. */
@@ -178,7 +181,7 @@ export function makeOutbox({
   function settle({ letter, outcome }: Sent): void {
     if (outcome === 'all told') return;
     if ('next' in outcome) takeOut(letter, outcome.next);
-    else postponeLetter(rows, letter.seq, Date.now() + outcome.pauseMs);
+    else postponeLetter(rows, letter.seq, Date.now() + outcome.pauseMs, outcome.isUntried ? 0 : 1);
   }
 
   /** Removes a letter that was taken, and puts those in that follow from it: both or none. */
@@ -300,7 +303,8 @@ export function makeOutbox({
     if (!look.isOver) {
       live.pictures(look.numPictures);
       const now = Date.now();
-      return { pauseMs: pauseForOthers(now - (finishedAt ?? now)) };
+      // no try: however often it looks, a fault after that is the first
+      return { pauseMs: pauseForOthers(now - (finishedAt ?? now)), isUntried: true };
     }
     if (!wantsEnd(asked, look.numPictures > 0)) return DONE;
     await live.end();

@@ -9,7 +9,7 @@ import { newJobId } from '../../src/account/job-id.ts';
 import type { JobRecord } from '../../src/job/job.ts';
 import { forget } from '../../src/job/outbox.ts';
 import { within } from '../../src/stage/time-limit.ts';
-import { call, createJob, openAccount, SMALL, watch, watchAll } from './call.ts';
+import { call, createJob, openAccount, post, SMALL, watch, watchAll } from './call.ts';
 import { enterJob } from './enter.ts';
 
 const PROMPT = 'a purple hippopotamus on a blue background';
@@ -214,6 +214,24 @@ describe('nobody to ask', () => {
     await runInDurableObject(stubOf(id), ({ rows }) => rows.update({ plan }));
     expect((await watchAll(id)).at(-1)?.type).toBe('done');
   });
+});
+
+test('a webhook that has long waited for the other jobs of its request is late by a minute where one does not answer', async () => {
+  const hook = encodeURIComponent('https://203.0.113.1.example.com/hook');
+  const body = { prompt: PROMPT, image_size: SMALL, num_inference_steps: 100, num_images: 2 };
+  const started = await post(`/fal/queue/ralu/closed-form?fal_webhook=${hook}`, body);
+  const [id] = (started.headers.get('x-ralu-job-id') ?? '').split(', ') as [string, string];
+  let isAway = false;
+  const viewWithLogs = () => (isAway ? Promise.reject(new Error('away for a test')) : Promise.resolve(null));
+  await withEnv(id, { JOBS: { getByName: () => ({ viewWithLogs }) } });
+  await watchAll(id);
+  const letter = () => runInDurableObject(stubOf(id), ({ rows }) => lettersOf(rows, 'webhook')[0]);
+  const waited = async () => ((await letter())?.dueAt ?? 0) - ((await rowOf(id)).finishedAt ?? 0);
+  await expect.poll(waited, { timeout: 20_000 }).toBeGreaterThan(3000);
+  isAway = true;
+  const pause = async () => ((await letter())?.dueAt ?? 0) - Date.now();
+  await expect.poll(pause, { timeout: 20_000 }).toBeGreaterThan(30_000);
+  expect(await pause()).toBeLessThanOrEqual(60_000);
 });
 
 test('a far side that does not answer is not waited for longer than its limit', async () => {
