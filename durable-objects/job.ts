@@ -244,6 +244,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return this.#erasure.erase(owner);
   }
 
+  owner(): string | null {
+    return this.#ends.row()?.account ?? null;
+  }
+
   share(owner: string, share: NewShare): ShareTaken {
     return this.#shares.share(owner, share);
   }

@@ -243,7 +243,10 @@ export function makeWalk(parts: JobParts): Walk {
 
   /** What a stage that is over says of its server, and the stage that follows. */
   function afterStage(row: JobRecord, step: Step): [SlotOutcome, Wanted | null] {
-    if (!step.ok) return [slotOutcomeOf(step.failure, elsewhere(row).length), null];
+    if (!step.ok) {
+      const outcome = slotOutcomeOf(step.failure, elsewhere(row).length);
+      return [outcome.kind === 'wrong' && sender.isOutdated ? { ...outcome, isOutdated: true } : outcome, null];
+    }
     const { room, usage } = step.job;
     const next = room.name === 'stage' ? room.stage : room.name === 'select' ? 2 : null;
     return [
