@@ -6,7 +6,8 @@
  *                                so the same request runs again
  *
  * Once `done` is told the result stands. A late preview that comes to nothing after it is told as an error and kept
- * with it; only being cancelled forgets both. Until the preview is out, the stage computes.
+ * with it; only being cancelled forgets both. Until the preview is out, the stage is busy, but while its file is encoded,
+ * which is done on another thread, the next one computes.
  *
  * A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks
  * nobody.
@@ -75,6 +76,10 @@ interface Runner {
   readonly texts: TextCache;
   readonly waiting: RunningStage[];
   running: RunningStage | null;
+  /** that which computes, and before it at most one whose late preview is being encoded */
+  readonly unfinished: Set<RunningStage>;
+  /** settles when the stage that began last has finished */
+  finished: Promise<void>;
   /** of an evaluation, moving average; null until one was measured */
   msPerToken: number | null;
 }
@@ -135,14 +140,17 @@ export function createStages(
   const kept = new Map<string, { readonly bytes: number; readonly timer: NodeJS.Timeout }>();
   let keptBytes = 0;
   const runners = new Map<Model, Runner>(
-    models.map((model) => [model, { texts: cacheText(model, limits), waiting: [], running: null, msPerToken: null }]),
+    models.map((model) => {
+      const line = { waiting: [], running: null, unfinished: new Set<RunningStage>(), finished: Promise.resolve() };
+      return [model, { ...line, texts: cacheText(model, limits), msPerToken: null }];
+    }),
   );
   const runnerOf = (stage: Pick<RunningStage, 'job'>): Runner => {
     const runner = runners.get(stage.job.model);
     if (!runner) throw new RangeError(`model ${stage.job.model.facts.id} is not one of this registry's`);
     return runner;
   };
-  let becameIdle = Promise.withResolvers<void>();
+  let finishedOne = Promise.withResolvers<void>();
 
   function push(stage: RunningStage, message: StageMessage): void {
     stage.messages.push(encode(message));
@@ -186,14 +194,23 @@ export function createStages(
     for (let stage = runner.waiting[0]; stage; stage = runner.waiting[0]) {
       runner.running = stage;
       leaveLine(stage);
-      await compute(runner, stage);
+      const left = Promise.withResolvers<void>();
+      const before = runner.finished;
+      runner.finished = finish(runner, stage, left.resolve);
+      await Promise.race([runner.finished, Promise.all([left.promise, before])]);
       runner.running = null;
     }
-    becameIdle.resolve();
-    becameIdle = Promise.withResolvers();
   }
 
-  async function compute(runner: Runner, stage: RunningStage): Promise<void> {
+  async function finish(runner: Runner, stage: RunningStage, leave: () => void): Promise<void> {
+    runner.unfinished.add(stage);
+    await compute(runner, stage, leave);
+    runner.unfinished.delete(stage);
+    finishedOne.resolve();
+    finishedOne = Promise.withResolvers();
+  }
+
+  async function compute(runner: Runner, stage: RunningStage, leave: () => void): Promise<void> {
     const { facts } = stage.job.model;
     const numTokens = stage.job.scale.length;
     try {
@@ -202,7 +219,7 @@ export function createStages(
       const note = (newest: NewestStep): void => {
         if (!stage.isEnded) stage.newest = newest;
       };
-      for await (const message of runStage(stage.job, encodeText, stage.stop.signal, note)) {
+      for await (const message of runStage(stage.job, encodeText, stage.stop.signal, note, leave)) {
         if (message.event.event === 'step') {
           const { ms } = message.event;
           metrics.step(facts.id, numTokens, ms);
@@ -397,7 +414,7 @@ export function createStages(
       const all = [...runners.values()];
       return {
         waiting: all.reduce((sum, { waiting }) => sum + waiting.length, 0),
-        running: all.filter(({ running }) => running).length,
+        running: all.filter(({ unfinished }) => unfinished.size > 0).length,
         etaMs: Math.max(0, ...all.map((runner) => waitMs(runner, runner.waiting.length + 1))),
       };
     },
@@ -405,11 +422,11 @@ export function createStages(
     async drain(ms) {
       // the last first, so nobody moves up for nothing
       for (const { waiting } of runners.values()) for (const stage of waiting.toReversed()) stop(stage, 'drained');
-      const isIdle = () => [...runners.values()].every(({ running }) => !running);
+      const left = () => [...runners.values()].flatMap(({ unfinished }) => [...unfinished]);
       const giveUp = setTimeout(() => {
-        for (const { running } of runners.values()) if (running && !running.isEnded) stop(running, 'drained');
+        for (const stage of left()) if (!stage.isEnded) stop(stage, 'drained');
       }, ms);
-      while (!isIdle()) await becameIdle.promise;
+      while (left().length > 0) await finishedOne.promise;
       clearTimeout(giveUp);
     },
   };
