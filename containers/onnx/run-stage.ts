@@ -69,8 +69,6 @@ export class NotFiniteError extends Error {
  * `done`: it is made and told after it. Overwrites `job.latents`. Law: same job, same model → same tensor bytes.
  *
  * `note` is told of each step in the moment in which the latents have moved, so that both always belong together.
- * `leave` is called where nothing but the encoding of a late preview is left, which is done on another thread: the model
- * is free for the next stage.
  *
  * `signal` is looked at before every step, before decode and before encode; aborted, the generator throws its reason.
  * Throws ModelFailure when the model does, NotFiniteError when it answers NaN or Infinity.
@@ -80,7 +78,6 @@ export async function* runStage(
   encodeText: EncodeText,
   signal: AbortSignal,
   note: (newest: NewestStep) => void = () => undefined,
-  leave: () => void = () => undefined,
 ): AsyncGenerator<StageMessage> {
   const { model, options, latents, imgIds, scale, sigmas, guidance } = job;
   const steps = sigmas.length - 1;
@@ -164,7 +161,6 @@ export async function* runStage(
   };
   if (!isLate || !cover) return;
   const { value: pixels, ms: decode_ms } = decoded ? { ...decoded, ms: 0 } : await decode(cover);
-  leave();
   const { value: files, ms: encode_ms } = await encode(pixels);
   yield { event: { event: 'preview', decode_ms, encode_ms }, tensors: files };
 }

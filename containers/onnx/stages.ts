@@ -6,8 +6,7 @@
  *                                so the same request runs again
  *
  * Once `done` is told the result stands. A late preview that comes to nothing after it is told as an error and kept
- * with it; only being cancelled forgets both. Until the preview is out, the stage is busy, but while its file is encoded,
- * which is done on another thread, the next one computes.
+ * with it; only being cancelled forgets both. Until the preview is out, the stage computes.
  *
  * A stage is a growing list of encoded messages; readers hold an index into it, so a slow one costs nothing and blocks
  * nobody.
@@ -76,10 +75,6 @@ interface Runner {
   readonly texts: TextCache;
   readonly waiting: RunningStage[];
   running: RunningStage | null;
-  /** that which computes, and before it at most one whose late preview is being encoded */
-  readonly unfinished: Set<RunningStage>;
-  /** settles when the stage that began last has finished */
-  finished: Promise<void>;
   /** of an evaluation, moving average; null until one was measured */
   msPerToken: number | null;
 }
@@ -140,17 +135,14 @@ export function createStages(
   const kept = new Map<string, { readonly bytes: number; readonly timer: NodeJS.Timeout }>();
   let keptBytes = 0;
   const runners = new Map<Model, Runner>(
-    models.map((model) => {
-      const line = { waiting: [], running: null, unfinished: new Set<RunningStage>(), finished: Promise.resolve() };
-      return [model, { ...line, texts: cacheText(model, limits), msPerToken: null }];
-    }),
+    models.map((model) => [model, { texts: cacheText(model, limits), waiting: [], running: null, msPerToken: null }]),
   );
   const runnerOf = (stage: Pick<RunningStage, 'job'>): Runner => {
     const runner = runners.get(stage.job.model);
     if (!runner) throw new RangeError(`model ${stage.job.model.facts.id} is not one of this registry's`);
     return runner;
   };
-  let finishedOne = Promise.withResolvers<void>();
+  let becameIdle = Promise.withResolvers<void>();
 
   function push(stage: RunningStage, message: StageMessage): void {
     stage.messages.push(encode(message));
@@ -194,23 +186,14 @@ export function createStages(
     for (let stage = runner.waiting[0]; stage; stage = runner.waiting[0]) {
       runner.running = stage;
       leaveLine(stage);
-      const left = Promise.withResolvers<void>();
-      const before = runner.finished;
-      runner.finished = finish(runner, stage, left.resolve);
-      await Promise.race([runner.finished, Promise.all([left.promise, before])]);
+      await compute(runner, stage);
       runner.running = null;
     }
+    becameIdle.resolve();
+    becameIdle = Promise.withResolvers();
   }
 
-  async function finish(runner: Runner, stage: RunningStage, leave: () => void): Promise<void> {
-    runner.unfinished.add(stage);
-    await compute(runner, stage, leave);
-    runner.unfinished.delete(stage);
-    finishedOne.resolve();
-    finishedOne = Promise.withResolvers();
-  }
-
-  async function compute(runner: Runner, stage: RunningStage, leave: () => void): Promise<void> {
+  async function compute(runner: Runner, stage: RunningStage): Promise<void> {
     const { facts } = stage.job.model;
     const numTokens = stage.job.scale.length;
     try {
@@ -219,7 +202,7 @@ export function createStages(
       const note = (newest: NewestStep): void => {
         if (!stage.isEnded) stage.newest = newest;
       };
-      for await (const message of runStage(stage.job, encodeText, stage.stop.signal, note, leave)) {
+      for await (const message of runStage(stage.job, encodeText, stage.stop.signal, note)) {
         if (message.event.event === 'step') {
           const { ms } = message.event;
           metrics.step(facts.id, numTokens, ms);
@@ -414,7 +397,7 @@ export function createStages(
       const all = [...runners.values()];
       return {
         waiting: all.reduce((sum, { waiting }) => sum + waiting.length, 0),
-        running: all.filter(({ unfinished }) => unfinished.size > 0).length,
+        running: all.filter(({ running }) => running).length,
         etaMs: Math.max(0, ...all.map((runner) => waitMs(runner, runner.waiting.length + 1))),
       };
     },
@@ -422,11 +405,11 @@ export function createStages(
     async drain(ms) {
       // the last first, so nobody moves up for nothing
       for (const { waiting } of runners.values()) for (const stage of waiting.toReversed()) stop(stage, 'drained');
-      const left = () => [...runners.values()].flatMap(({ unfinished }) => [...unfinished]);
+      const isIdle = () => [...runners.values()].every(({ running }) => !running);
       const giveUp = setTimeout(() => {
-        for (const stage of left()) if (!stage.isEnded) stop(stage, 'drained');
+        for (const { running } of runners.values()) if (running && !running.isEnded) stop(running, 'drained');
       }, ms);
-      while (left().length > 0) await finishedOne.promise;
+      while (!isIdle()) await becameIdle.promise;
       clearTimeout(giveUp);
     },
   };

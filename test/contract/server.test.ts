@@ -265,7 +265,7 @@ describe('a late preview', () => {
     return { server, id, request, reader, openForGood };
   };
 
-  test('comes when it is made, and the stage computes until its picture is decoded: others wait', async () => {
+  test('comes when it is made, and the stage computes until then: others wait', async () => {
     const { server, reader, openForGood } = await atItsPicture();
     expect(await health(server)).toMatchObject({ status: 'busy', queue: 0 });
     const next = messages(await put(server, freshId(), body()));
@@ -275,32 +275,6 @@ describe('a late preview', () => {
     expect(names(await rest(next)).at(-1)).toBe('done');
     expect(server.logged.map(({ outcome }) => outcome)).toEqual(['done', 'done']);
     expect(server.logged[0]).not.toHaveProperty('preview');
-  });
-
-  test('is encoded while the next stage computes', async () => {
-    const side = 2048;
-    const facts = { sizes: [{ width: side, height: side }], max_tokens: (side / 16) ** 2 };
-    /** how many stages had ended when each was computed */
-    const ended: number[] = [];
-    const { model, calls } = closedFormModel({
-      facts,
-      before: (called) => {
-        if (called === 'velocity') ended.push(server.logged.length);
-      },
-    });
-    const server = await startServer([model]);
-    stops.push(server.stop);
-    const options = { decode: 'clean', width: side, height: side, late_preview: true } as const;
-    const preview = { format: 'png', longest_side: 512 } as const;
-    const big = stageBody(model.facts, { layout: 'full', sigmas: [1, 0.5], options: { ...options, preview } });
-    const small = stageBody(model.facts, { sigmas: [1, 0.5], options: { width: side, height: side } });
-    const first = messages(await put(server, freshId(), big));
-    await readUntil(first, 'done');
-    const next = await collect(await put(server, freshId(), small));
-    expect(names(next).at(-1)).toBe('done');
-    expect(names(await rest(first))).toEqual(['preview']);
-    expect(calls).toMatchObject({ velocity: 2, decode: 1 });
-    expect(ended).toEqual([0, 0]);
   });
 
   test('with its pixels in the result is decoded before it', async () => {
