@@ -50,20 +50,20 @@ import { jobObject } from '../src/job/job-object.ts';
 import { logLine } from '../src/job/log.ts';
 import type { AccountCalls, DirectoryCalls, JobCalls, Objects, Posted } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
-import { type Chores, makeChores } from './account-chores.ts';
-import * as money from './account-money.ts';
-import { enter, isShared, recall } from './account-start.ts';
-import * as tables from './account-tables.ts';
-import * as index from './index-tables.ts';
-import { checkJobs, JOBS_A_PAGE } from './job-check.ts';
-import * as keys from './key-tables.ts';
-import { readBackup, readSums, restore } from './ledger-backup.ts';
-import { checkLedger } from './ledger-check.ts';
-import { readStatement, setMetered, sumMetered } from './ledger-tables.ts';
+import { type Chores, makeChores } from './account/chores.ts';
+import * as index from './account/index-tables.ts';
+import { checkJobs, JOBS_A_PAGE } from './account/job-check.ts';
+import * as keys from './account/key-tables.ts';
+import { readBackup, readSums, restore } from './account/ledger-backup.ts';
+import { checkLedger } from './account/ledger-check.ts';
+import { readStatement, setMetered, sumMetered } from './account/ledger-tables.ts';
+import * as money from './account/money.ts';
+import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './account/reconcile.ts';
+import { enter, isShared, recall } from './account/start.ts';
+import * as tables from './account/tables.ts';
+import { addWork, arrivalsOf, paceOf, readTally, setArrivals, withTally } from './account/tally-table.ts';
+import { readUsage } from './account/usage-tables.ts';
 import { hasTables, migrate } from './migrate.ts';
-import { JOBS_A_ROUND, nextRound, RECONCILE_MS, reconcile } from './reconcile.ts';
-import { addWork, arrivalsOf, paceOf, readTally, setArrivals, withTally } from './tally-table.ts';
-import { readUsage } from './usage-tables.ts';
 
 /** What a deployment gives the object: the jobs' objects, and the one that lists the accounts. */
 export interface AccountEnv {

@@ -27,8 +27,8 @@ import { logLine } from '../src/job/log.ts';
 import type { DispatcherCalls, JobCalls, Objects } from '../src/job/rpc.ts';
 import { within } from '../src/stage/time-limit.ts';
 import { type Alarm, makeAlarm } from './alarm.ts';
+import { type DemandEnv, makeTeller, type Teller } from './dispatcher/tell-demand.ts';
 import { heard } from './isolate.ts';
-import { type DemandEnv, makeTeller, type Teller } from './tell-demand.ts';
 
 /** What a deployment gives the object. */
 export interface DispatcherEnv extends FleetEnv, DemandEnv {

@@ -33,7 +33,7 @@ export const SECONDS: Readonly<Record<string, number>> = {
   'e2e/paying': 45,
   'e2e/kill': 36,
   'e2e/restart': 35,
-  'e2e/faults': 32,
+  'e2e/faults': 47,
   'e2e/paying-kill': 31,
   'e2e/gateway': 29,
   'e2e/ctrl-c': 28,

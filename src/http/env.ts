@@ -1,7 +1,7 @@
 /** What the configuration gives the Worker; names as in wrangler.toml. */
 import type { Context } from 'hono';
-import type { JobEnv } from '../../durable-objects/job-parts.ts';
-import type { DemandEnv } from '../../durable-objects/tell-demand.ts';
+import type { DemandEnv } from '../../durable-objects/dispatcher/tell-demand.ts';
+import type { JobEnv } from '../../durable-objects/job/parts.ts';
 import type { Actor } from '../account/account.ts';
 import type { Doubts } from '../account/doubts.ts';
 import type { Jurisdiction } from '../account/place.ts';

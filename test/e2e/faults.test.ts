@@ -42,7 +42,8 @@ beforeAll(async () => {
       // longer than a busy machine is silent
       STAGE_SILENCE_SECONDS: '8',
       STAGE_TIMEOUT_SECONDS: '20',
-      QUEUE_SECONDS: '10',
+      // and jobs are taken that wait for those before them there
+      QUEUE_SECONDS: '20',
       BACKENDS: JSON.stringify(BACKENDS.map((id) => ({ id, url: proxy.url }))),
       ...Object.fromEntries(BACKENDS.map((id) => [`BACKEND_TOKEN_${id.toUpperCase().replace('-', '_')}`, TOKEN])),
     },
@@ -63,11 +64,16 @@ const call = (path: string, init: RequestInit = {}) =>
     headers: { authorization: `Bearer ${stack.key}`, ...(init.body ? { 'content-type': 'application/json' } : {}) },
   });
 
+/** A job whose stage requests wait until it is said what they meet. */
+async function start(request: object): Promise<string> {
+  const response = await call('/v1/jobs', { method: 'POST', body: JSON.stringify(request) });
+  if (response.status !== 202) throw new Error(await response.text());
+  return ((await response.json()) as { id: string }).id;
+}
+
 /** A job whose stage requests meet these faults. */
 async function create(faults: readonly Fault[] = [], always?: Fault): Promise<string> {
-  const response = await call('/v1/jobs', { method: 'POST', body: JSON.stringify(RED_APPLE) });
-  if (response.status !== 202) throw new Error(await response.text());
-  const { id } = (await response.json()) as { id: string };
+  const id = await start(RED_APPLE);
   proxy.meet(id, faults, always);
   return id;
 }
@@ -259,16 +265,12 @@ describe.concurrent('a fault that does not pass ends the job with its name when 
 describe.concurrent('a thumbnail that is wrong is no fault: the job goes on, with the same picture', () => {
   /** long enough to be looked at */
   const LONG = { prompt: 'a red apple', width: 256, height: 256, N: [99], e: [1], seed: 7 };
-  const start = async (): Promise<string> => {
-    const response = await call('/v1/jobs', { method: 'POST', body: JSON.stringify(LONG) });
-    return ((await response.json()) as { id: string }).id;
-  };
   const lookedAt = (id: string): number => proxy.looked.filter((path) => path.includes(id)).length;
   const imageOf = async (id: string) => Buffer.from(await (await call(`/v1/jobs/${id}/image`)).arrayBuffer());
 
   /** A job that begins once somebody watches, whose looks meet this. */
   async function watchFrom(fault: Fault) {
-    const id = await start();
+    const id = await start(LONG);
     proxy.meetLooks(id, fault);
     const events = await eventsOf(id, ({ type }) => {
       if (type === 'plan') proxy.meet(id, []);
@@ -279,7 +281,7 @@ describe.concurrent('a thumbnail that is wrong is no fault: the job goes on, wit
   let unseenId: Promise<string>;
   let unseen: Promise<Buffer>;
   beforeAll(() => {
-    unseenId = start();
+    unseenId = start(LONG);
     unseen = unseenId.then(async (id) => {
       proxy.meet(id, []);
       await (await call(`/v1/jobs/${id}?wait=60`)).arrayBuffer();

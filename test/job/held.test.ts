@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { makeThumbnails } from '../../durable-objects/thumbnails.ts';
+import { makeThumbnails } from '../../durable-objects/job/thumbnails.ts';
 import { CLOSED_FORM_FACTS } from '../../scripts/local/closed-form-model.ts';
 import { openDatabase, sqlOver } from '../../scripts/soak/sqlite.ts';
 import type { Slot } from '../../src/fleet/slots.ts';
@@ -114,7 +114,7 @@ describe('a stage that runs', () => {
         BACKEND_TOKEN_LOCAL: 'token',
         SIGNING_SECRET: 'test-signing-secret-with-32-bytes-or-more',
       };
-      const [{ makeServers }, { makeRows }] = await Promise.all([load('servers.ts'), load('job-rows.ts')]);
+      const [{ makeServers }, { makeRows }] = await Promise.all([load('job/servers.ts'), load('job/rows.ts')]);
       const servers = makeServers(() => env, makeRows(storage), 'job_1');
       const thumbnails = makeThumbnails({ areWanted: () => true, show: () => undefined });
       const send = async (): Promise<ReturnType<Tools['runStage']>> => {

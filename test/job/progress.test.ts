@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Heard, makeProgress } from '../../durable-objects/progress.ts';
+import { type Heard, makeProgress } from '../../durable-objects/job/progress.ts';
 
 beforeEach(() => void vi.useFakeTimers({ now: 1000 }));
 afterEach(() => void vi.useRealTimers());

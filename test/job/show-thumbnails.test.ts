@@ -1,11 +1,11 @@
 /** Who is shown thumbnails of a job, and how much of that is on its way at most. */
 import { expect, test } from 'vitest';
-import type { Told } from '../../durable-objects/progress.ts';
+import type { Told } from '../../durable-objects/job/progress.ts';
 import { ACK_BYTES, ackOf, FRAME_BYTES, type Place, placeAt, type Wish } from '../../src/job/watching.ts';
 
 /** A module that is written against the platform's types, which are not those of Node. */
 const { makeWatchers } = await import(
-  /* @vite-ignore */ new URL('../../durable-objects/watch.ts', import.meta.url).href
+  /* @vite-ignore */ new URL('../../durable-objects/job/watch.ts', import.meta.url).href
 );
 
 /** As large as one may be. */

@@ -1,7 +1,7 @@
 /** When a job asks for thumbnails of its stage, and what it does with them. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Told } from '../../durable-objects/progress.ts';
-import { makeThumbnails } from '../../durable-objects/thumbnails.ts';
+import type { Told } from '../../durable-objects/job/progress.ts';
+import { makeThumbnails } from '../../durable-objects/job/thumbnails.ts';
 import type { StageThumbnail } from '../../src/stage/thumbnail.ts';
 
 beforeEach(() => void vi.useFakeTimers({ now: 1000 }));

@@ -1,10 +1,10 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
+import { arrivalsOf, readTally } from '../../durable-objects/account/tally-table.ts';
 import type { AccountObject } from '../../durable-objects/account.ts';
+import { lettersOf } from '../../durable-objects/job/outbox-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { lettersOf } from '../../durable-objects/outbox-tables.ts';
-import { arrivalsOf, readTally } from '../../durable-objects/tally-table.ts';
 import type { JobEnd } from '../../src/account/account.ts';
 import { ADMIN_KEY, call, createJob, KEY, openAccount, SMALL, watchAll } from './call.ts';
 

@@ -2,8 +2,8 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
+import { removeLetters } from '../../durable-objects/job/outbox-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { removeLetters } from '../../durable-objects/outbox-tables.ts';
 import { call, createJob, post, SMALL } from './call.ts';
 import { accountIdOf, admin, openPrepaid, postTo, rowsOf, runJob, settled, topUp } from './money.ts';
 

@@ -2,10 +2,10 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
+import { ACCOUNT_MIGRATIONS } from '../../durable-objects/account/tables.ts';
+import { readTally } from '../../durable-objects/account/tally-table.ts';
 import type { AccountObject } from '../../durable-objects/account.ts';
-import { ACCOUNT_MIGRATIONS } from '../../durable-objects/account-tables.ts';
 import { migrate } from '../../durable-objects/migrate.ts';
-import { readTally } from '../../durable-objects/tally-table.ts';
 import { DEFAULT_LIMITS, PREPAID } from '../../src/account/account.ts';
 import { newAccountId } from '../../src/account/key.ts';
 import { dayOf } from '../../src/billing/spending.ts';

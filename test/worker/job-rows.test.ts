@@ -2,14 +2,20 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { appendEvents, heardSteps, readEvents, readLastEvent, readStory } from '../../durable-objects/event-tables.ts';
+import type { StoredLetter } from '../../durable-objects/job/columns.ts';
+import {
+  appendEvents,
+  heardSteps,
+  readEvents,
+  readLastEvent,
+  readStory,
+} from '../../durable-objects/job/event-tables.ts';
+import { SEVEN_TABLES } from '../../durable-objects/job/layout.ts';
+import { addLetter, dueLetters, removeLetter } from '../../durable-objects/job/outbox-tables.ts';
+import { MAX_OWN_EVENTS, makeRows, type Rows } from '../../durable-objects/job/rows.ts';
+import { insertRow, readJob, readRow, readUsage } from '../../durable-objects/job/tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import type { StoredLetter } from '../../durable-objects/job-columns.ts';
-import { SEVEN_TABLES } from '../../durable-objects/job-layout.ts';
-import { MAX_OWN_EVENTS, makeRows, type Rows } from '../../durable-objects/job-rows.ts';
-import { insertRow, readJob, readRow, readUsage } from '../../durable-objects/job-tables.ts';
 import { migrate } from '../../durable-objects/migrate.ts';
-import { addLetter, dueLetters, removeLetter } from '../../durable-objects/outbox-tables.ts';
 import type { StageUsage } from '../../src/billing/receipt.ts';
 import type { JobEvent } from '../../src/job/events.ts';
 import type { JobRecord } from '../../src/job/job.ts';

@@ -1,11 +1,11 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { appendEvents } from '../../durable-objects/event-tables.ts';
+import { MAX_ROW_BYTES } from '../../durable-objects/job/columns.ts';
+import { appendEvents } from '../../durable-objects/job/event-tables.ts';
+import { hastenLetters, lettersOf } from '../../durable-objects/job/outbox-tables.ts';
+import { readJob, readRow, readUsage, updateRow, writeJob } from '../../durable-objects/job/tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { MAX_ROW_BYTES } from '../../durable-objects/job-columns.ts';
-import { readJob, readRow, readUsage, updateRow, writeJob } from '../../durable-objects/job-tables.ts';
-import { hastenLetters, lettersOf } from '../../durable-objects/outbox-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import { imageKey } from '../../src/job/image-key.ts';
 import type { Job, JobRecord } from '../../src/job/job.ts';

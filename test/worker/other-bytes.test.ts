@@ -2,9 +2,9 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { readAttempts } from '../../durable-objects/attempts.ts';
+import { readAttempts } from '../../durable-objects/job/attempts.ts';
+import { readRow } from '../../durable-objects/job/tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { readRow } from '../../durable-objects/job-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import type { SlotAnswer, SlotRequest } from '../../src/fleet/slots.ts';
 import type { JobRecord } from '../../src/job/job.ts';

@@ -1,10 +1,10 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { readAttempts } from '../../durable-objects/attempts.ts';
+import { readAttempts } from '../../durable-objects/job/attempts.ts';
+import { addLetter, hastenLetters, lettersOf, removeForget } from '../../durable-objects/job/outbox-tables.ts';
+import { readRow } from '../../durable-objects/job/tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { readRow } from '../../durable-objects/job-tables.ts';
-import { addLetter, hastenLetters, lettersOf, removeForget } from '../../durable-objects/outbox-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import type { JobRecord } from '../../src/job/job.ts';
 import { forget } from '../../src/job/outbox.ts';

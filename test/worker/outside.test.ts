@@ -2,8 +2,8 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
+import { hastenLetters, lettersOf, rewriteLetter, type StoredLetter } from '../../durable-objects/job/outbox-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { hastenLetters, lettersOf, rewriteLetter, type StoredLetter } from '../../durable-objects/outbox-tables.ts';
 import type { UsageEvent } from '../../src/billing/usage-event.ts';
 import { configurationFault } from '../../src/http/configuration.ts';
 import type { LetterKind } from '../../src/job/outbox.ts';

@@ -2,11 +2,11 @@
 import { createExecutionContext, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { readEntries } from '../../durable-objects/account/ledger-tables.ts';
+import { readTally } from '../../durable-objects/account/tally-table.ts';
 import type { AccountObject } from '../../durable-objects/account.ts';
+import { readRow } from '../../durable-objects/job/tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { readRow } from '../../durable-objects/job-tables.ts';
-import { readEntries } from '../../durable-objects/ledger-tables.ts';
-import { readTally } from '../../durable-objects/tally-table.ts';
 import {
   type AccountLimits,
   type AccountView,

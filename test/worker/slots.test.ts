@@ -3,8 +3,8 @@
  * takes its time.
  */
 import { expect, test } from 'vitest';
-import type { Servers } from '../../durable-objects/servers.ts';
-import { makeSlots, type Wanted } from '../../durable-objects/slots.ts';
+import type { Servers } from '../../durable-objects/job/servers.ts';
+import { makeSlots, type Wanted } from '../../durable-objects/job/slots.ts';
 import { makeDesk } from '../../src/fleet/desk.ts';
 import type { Desk } from '../../src/fleet/desk-calls.ts';
 import type { DeskServer } from '../../src/fleet/desk-state.ts';

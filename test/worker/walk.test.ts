@@ -2,9 +2,9 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { readEvents } from '../../durable-objects/event-tables.ts';
+import { readEvents } from '../../durable-objects/job/event-tables.ts';
+import { readRow, readUsage } from '../../durable-objects/job/tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
-import { readRow, readUsage } from '../../durable-objects/job-tables.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import type { Released, Slot, SlotAnswer, SlotRequest } from '../../src/fleet/slots.ts';
 import type { JobRecord } from '../../src/job/job.ts';

@@ -2,7 +2,7 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { appendEvents } from '../../durable-objects/event-tables.ts';
+import { appendEvents } from '../../durable-objects/job/event-tables.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import {
