@@ -9,7 +9,7 @@ import { startStack } from './local/stack.ts';
 import { HELP, parseOptions, type RecordOptions } from './record/options.ts';
 import { endOf, middleOf, type Round, recordRounds } from './record/rounds.ts';
 
-const FILE = join(ROOT, 'playground/recording.json');
+const FILE = join(ROOT, 'playground/race/recording.json');
 
 async function versionOf(folder: string): Promise<string> {
   const { version } = JSON.parse(await readFile(join(ROOT, folder, 'package.json'), 'utf8')) as { version: string };

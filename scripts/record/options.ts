@@ -9,7 +9,7 @@ Makes the recording that the page shows to those who have made no picture yet: o
   --seed <number>     of both (7)
   --preset <name>     that runs beside the plain model (7x)
   --rounds <n>        odd, 1 to 99 (7)
-  --out <file>        playground/recording.json
+  --out <file>        playground/race/recording.json
   --help
 `;
 

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { startStack } from '../../scripts/local/stack.ts';
+import type { JobView } from '../../src/job/job.ts';
 import { looksFine } from './look.ts';
 import { isSkipped, TOKEN, titled, usePage } from './rig.ts';
 
@@ -108,6 +109,10 @@ describe.skipIf(isSkipped)(titled('money on the page'), () => {
       'Paid, rounded',
       'The plain model',
     ]);
+    const id = /job_[0-9a-z]+/.exec(rig.page.url())?.[0];
+    const job = await fetch(`${rig.stack.url}/v1/jobs/${id}`, { headers: { authorization: `Bearer ${key}` } });
+    const { receipt } = (await job.json()) as JobView;
+    expect(await at('#numbers .note').allTextContents()).toEqual([`Engine of 7x: ${receipt?.engine}`]);
     expect(rows[1]).toMatch(/^Stage 1\t64\t2\t0\.0018\d TFLOPs\t\$0\.0004\d+$/);
     await isQuoted();
     await looksFine(rig.page, 'money-after');
@@ -125,6 +130,9 @@ describe.skipIf(isSkipped)(titled('money on the page'), () => {
     await at('#cancel').click();
     await says('#announcement', /^Cancelled\. It cost \$0/);
     await says('#facts', /Paid\$0/);
+    // once to those who look
+    expect(await at('#status').textContent()).toBe('Cancelled.');
+    expect(await at('#moment').textContent()).not.toContain('$');
   });
 
   test('an account without credit is told before and after, in words', async () => {

@@ -7,7 +7,7 @@ import type { Recording } from '../../src/job/recording.ts';
 import { isAccessible } from './look.ts';
 import { isSkipped, titled, usePage } from './rig.ts';
 
-const recording = JSON.parse(await readFile(join(ROOT, 'playground/recording.json'), 'utf8')) as Recording;
+const recording = JSON.parse(await readFile(join(ROOT, 'playground/race/recording.json'), 'utf8')) as Recording;
 const receipts = recording.runs.map(({ events }) => {
   const last = events.at(-1);
   if (last?.type !== 'done') throw new RangeError('a recorded run ends with done');

@@ -113,6 +113,15 @@ describe.skipIf(isSkipped)(titled('the scenes of the page'), () => {
     expect(await at('.nav-bar-path[data-content-id*="-/"]').count()).toBe(
       Object.values(paths).flatMap(Object.keys).length,
     );
+    // no entry runs to the edge
+    const rooms = (await rig.page.evaluate(
+      `[...document.querySelector('openapi-explorer').shadowRoot.querySelectorAll('.nav-bar-path')].map((entry) => {
+        const words = document.createRange();
+        words.selectNodeContents(entry);
+        return entry.getBoundingClientRect().right - words.getBoundingClientRect().right;
+      })`,
+    )) as number[];
+    expect(Math.min(...rooms)).toBeGreaterThan(12);
     await contents.getByText('Start a job', { exact: true }).click();
     await rig.page.getByText('negative_prompt', { exact: true }).first().waitFor();
     await looksFine(rig.page, 'reference');

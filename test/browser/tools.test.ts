@@ -1,6 +1,6 @@
 /** The page's tools: emoji, settings out of a picture, the full screen, pictures side by side, clips. */
 import { readFile } from 'node:fs/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { isAccessible } from './look.ts';
 import { isSkipped, PATIENCE_MS, titled, usePage } from './rig.ts';
 
@@ -277,6 +277,53 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await expect.poll(async () => (await tiles())[0], { timeout: PATIENCE_MS }).toBe(names[0]);
     await isOver(2);
     expect(await at('.group a[aria-current]').count()).toBe(1);
+  });
+
+  test('a pin stays through a reload and the back button, and a name until all are known', async () => {
+    await open();
+    await at('#size').selectOption({ index: 0 });
+    await ask('a blue fox', { seed: 3 });
+    await isDone();
+    await at('#pin').click();
+    await isFree();
+    await ask('a car', { seed: 1 });
+    await isOver(2);
+    const pair = ['“a blue fox” · seed 3*', '“a car” · seed 1'];
+    expect(await tiles()).toEqual(pair);
+    await rig.page.reload();
+    await expect.poll(tiles, { timeout: PATIENCE_MS }).toEqual(pair);
+    await at('#pin[aria-pressed="false"]').waitFor();
+
+    // the next one is told late: until then the pinned one keeps the name it has
+    await at('#size').selectOption({ index: 0 });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    onTestFinished(() => resolve());
+    await isFree();
+    const before = rig.page.url();
+    let asked = 0;
+    await rig.page.route(/\/v1\/jobs\/job_[0-9a-z]+$/, async (route) => {
+      const [id = ''] = /job_[0-9a-z]+$/.exec(route.request().url()) ?? [];
+      // what is shown comes a little late, what stands beside it later
+      if (!before.includes(id)) await (asked++ === 0 ? rig.page.waitForTimeout(300) : promise);
+      await route.continue();
+    });
+    await ask('a dog', { seed: 2 });
+    await rig.page.waitForURL((url) => url.href !== before);
+    const named: (string | undefined)[] = [];
+    for (let look = 0; look < 10; look++) {
+      named.push((await tiles())[0]);
+      await rig.page.waitForTimeout(100);
+    }
+    expect([...new Set(named)]).toEqual([pair[0]]);
+    resolve();
+    await isOver(2);
+    expect(await tiles()).toEqual([pair[0], '“a dog” · seed 2']);
+
+    await rig.page.goBack();
+    await expect.poll(tiles, { timeout: PATIENCE_MS }).toEqual(pair);
+    await at('.group a').first().click();
+    await at('#pin[aria-pressed="true"]').click();
+    await expect.poll(tiles, { timeout: PATIENCE_MS }).toEqual(pair.map((name) => name.replace('*', '')));
   });
 
   test('the name of one with a long prompt is short, and nothing is drawn before it has its style', async () => {

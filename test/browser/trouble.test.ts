@@ -38,6 +38,15 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     expect(await at('#alert').isVisible()).toBe(false);
   });
 
+  test('what follows a job is asked for until it comes', async () => {
+    await rig.page.route('**/follow.js', (route) => route.abort(), { times: 2 });
+    await open();
+    await ask('a red apple');
+    await says('#alert', 'The service does not answer');
+    await isDone();
+    await at('#alert').waitFor({ state: 'hidden' });
+  });
+
   test('a link that has expired is renewed', async () => {
     let links = 0;
     await rig.page.route('**/events?token=*', (route) =>

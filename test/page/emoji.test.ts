@@ -1,6 +1,6 @@
 /** Emoji in a prompt, by the names that a model states. */
 import { describe, expect, test } from 'vitest';
-import { emojiIn, spellOut } from '../../playground/emoji.js';
+import { emojiIn, spellOut } from '../../playground/ask/emoji.js';
 
 describe('emoji', () => {
   const NAMES = { '🍎': 'apple', '🍏': 'green apple', '❤': 'heart', '👩‍🚀': 'astronaut', '☃': 'snowman' };

@@ -1,6 +1,6 @@
 /** What the page calls an engine: the classes are those that stage servers name. */
 import { expect, test } from 'vitest';
-import { describeEngine } from '../../playground/engine.js';
+import { describeEngine } from '../../playground/session/engine.js';
 
 test.each([
   ['onnxruntime-node/1.30.0 cpu linux-x64+avx512+avx512vnni threads=2', 'ONNX Runtime 1.30 on the CPU'],

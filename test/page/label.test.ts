@@ -1,7 +1,7 @@
 /** What a picture says of itself, as the page reads it: of files that the service writes, and of broken ones. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { isPicture, readLabel } from '../../playground/label.js';
+import { isPicture, readLabel } from '../../playground/keep/label.js';
 import { againOf, labelled } from '../../src/job/label.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import { exifBlock } from '../../src/picture/exif.ts';

@@ -1,8 +1,8 @@
 /** What is seen of a run, moment by moment: told by the events of the recorded one. */
 import { describe, expect, test } from 'vitest';
-import { endingOf, type Look, momentNow, momentsOf, SEARCH, sceneOf } from '../../playground/moments.js';
-import file from '../../playground/recording.json';
-import { advance, type Run, UNKNOWN } from '../../playground/run.js';
+import file from '../../playground/race/recording.json';
+import { endingOf, type Look, momentNow, momentsOf, SEARCH, sceneOf } from '../../playground/session/moments.js';
+import { advance, type Run, UNKNOWN } from '../../playground/session/run.js';
 import type { SeenEvent } from '../../src/job/events.ts';
 import type { Recording } from '../../src/job/recording.ts';
 

@@ -1,6 +1,7 @@
 /** The order in which the events of several runs are played. */
 import { expect, test } from 'vitest';
-import { play, timelineOf } from '../../playground/play.js';
+import { timelineOf } from '../../playground/session/timeline.js';
+import { play } from '../../playground/show/play.js';
 import type { SeenEvent } from '../../src/job/events.ts';
 
 const event = (at: number, type = 'queued'): SeenEvent =>

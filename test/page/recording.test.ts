@@ -9,8 +9,8 @@ import {
   endOf,
   fasterBy,
   slownessOf,
-} from '../../playground/recording.js';
-import file from '../../playground/recording.json';
+} from '../../playground/race/recording.js';
+import file from '../../playground/race/recording.json';
 import type { Recording } from '../../src/job/recording.ts';
 
 /** What it may take over the wire. */

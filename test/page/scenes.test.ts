@@ -1,8 +1,8 @@
 /** The scenes of a clip, from events as a job tells them. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { LAST_MS, lengthOf, SCENE_MS, sceneAt, scenesOf, TURN_MS } from '../../playground/scenes.js';
-import { begin, besideBegins, type Session, told } from '../../playground/session.js';
+import { LAST_MS, lengthOf, SCENE_MS, sceneAt, scenesOf, TURN_MS } from '../../playground/keep/scenes.js';
+import { begin, besideBegins, type Session, told } from '../../playground/session/session.js';
 import type { SeenEvent } from '../../src/job/events.ts';
 import type { LinkedJob } from '../../src/job/links.ts';
 

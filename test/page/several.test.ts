@@ -1,8 +1,8 @@
 /** Several pictures of one request, and the address that names them. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { addressOf, addressWithout, MOST_IN_GROUP, parseAddress } from '../../playground/address.js';
-import { MOST_PRESETS, seedsOf, worksOf } from '../../playground/several.js';
+import { MOST_PRESETS, seedsOf, worksOf } from '../../playground/ask/several.js';
+import { addressOf, addressWithout, MOST_IN_GROUP, parseAddress } from '../../playground/session/address.js';
 
 const BODY = { model: 'm', width: 256, height: 128, preset: '7x', r: 0.2 };
 const presetsOf = (...names: string[]) => names.map((name) => ({ name, N: [1], e: [1], r: [], cache: null }));

@@ -1,8 +1,8 @@
 /** A request as code: what is left out, and what each language makes of values. test/browser runs the code itself. */
 import { describe, expect, test } from 'vitest';
-import { fileName } from '../../playground/file-name.js';
-import type { ListedModel } from '../../playground/service.js';
-import { LANGUAGES, shortened } from '../../playground/snippets.js';
+import { LANGUAGES, shortened } from '../../playground/ask/snippets.js';
+import { fileName } from '../../playground/keep/file-name.js';
+import type { ListedModel } from '../../playground/wire/service.js';
 import type { RequestAgain } from '../../src/job/job.ts';
 
 const MODEL = {

@@ -1,6 +1,6 @@
 /** What is said of pictures that stand side by side. */
 import { describe, expect, test } from 'vitest';
-import { countDone, isOver, tileName, tileState } from '../../playground/tile.js';
+import { countDone, isOver, tileName, tileState } from '../../playground/beside/tile.js';
 
 const job = (id: string, preset: string | null, seed: number, prompt = 'a fox') => ({ id, preset, seed, prompt });
 const named = (all: ReturnType<typeof job>[], pinned: string | null = null): string[] =>

@@ -1,7 +1,7 @@
 /** What a model can be asked for, by what it says of itself. */
 import { describe, expect, test } from 'vitest';
 import manifest from '../../models/fluent-scenes/manifest.json' with { type: 'json' };
-import { insertWord, knownWords, surprise, unknownIn, wholeWords } from '../../playground/words.js';
+import { insertWord, knownWords, surprise, unknownIn, wholeWords } from '../../playground/ask/words.js';
 import type { ModelFacts } from '../../src/stage/contract.ts';
 
 const MODEL: Pick<ModelFacts, 'vocabulary' | 'examples'> = {

@@ -1,0 +1,114 @@
+/**
+ * From the person to the service: jobs are started, tried again and cancelled.
+ *
+ * @import { Visit } from './toolbox.js'
+ */
+import { awaitStart, showAlert } from '../ask/dock.js';
+import { readForm } from '../ask/form.js';
+import { askBalance } from '../ask/money.js';
+import { pinnedJob } from '../beside/pin.js';
+import { byId } from '../ground/element.js';
+import { addressOf, parseAddress } from '../session/address.js';
+import { hasEnded } from '../session/run.js';
+import { besideEnds, isBusy, isFruitless } from '../session/session.js';
+import { cancelJob, createJob } from '../wire/service.js';
+import { showError } from './trouble.js';
+
+/** whether jobs are being started: a second press does not start them twice */
+let isStarting = false;
+
+/** Whether something of what is shown still runs, here or beside it. @param {Visit} visit */
+export const isAnyBusy = ({ showing, toolbox }) => isBusy(showing.session) || toolbox.isGroupBusy();
+
+/**
+ * The ids of the jobs that were started, one by one, and what kept the rest from it.
+ *
+ * @param {readonly Record<string, unknown>[]} bodies
+ */
+async function createAll(bodies) {
+  /** @type {string[]} */
+  const started = [];
+  try {
+    for (const body of bodies) started.push((await createJob(body)).id);
+  } catch (error) {
+    return { started, error };
+  }
+  return { started, error: null };
+}
+
+/**
+ * Starts jobs and shows the first, with the others and the one that is pinned beside it.
+ *
+ * @param {Visit} visit
+ * @param {{ bodies: readonly Record<string, unknown>[], isCompared: boolean }} request
+ */
+async function start({ showing }, { bodies, isCompared }) {
+  if (isStarting) return;
+  isStarting = true;
+  showAlert(null);
+  awaitStart();
+  // fetched meanwhile; who needs it says what is wrong
+  import('./follow.js').catch(() => undefined);
+  const { started, error } = await createAll(bodies);
+  isStarting = false;
+  const [job] = started;
+  if (job !== undefined) {
+    void askBalance();
+    const isShown = new Promise((resolve) => addEventListener('hashchange', resolve, { once: true }));
+    const pinned = pinnedJob();
+    const group = [...(pinned === null ? [] : [pinned]), ...started];
+    // the address is what is shown; it tells the rest of the page
+    location.hash = addressOf({ job, beside: isCompared ? 'plain' : null, group });
+    await isShown;
+    // on a phone the form is above the pictures
+    if (matchMedia('(max-width: 900px)').matches) byId('results', HTMLElement).scrollIntoView();
+  }
+  if (error !== null) showError(error);
+  showing.redraw();
+}
+
+/** Starts what the form asks for. @param {Visit} visit */
+export async function generate(visit) {
+  if (isAnyBusy(visit)) return;
+  const read = readForm();
+  if ('sentence' in read) return showAlert(read.sentence);
+  await start(visit, read);
+}
+
+/**
+ * The request of the job shown once more, as it was sent; of several, those that came to no picture. @param {Visit}
+ * visit
+ */
+export async function tryAgain(visit) {
+  const { session } = visit.showing;
+  if (!session || !isFruitless(session) || isAnyBusy(visit)) return;
+  const beside = visit.toolbox.fruitlessJobs();
+  const jobs = beside.length > 0 ? beside : [session.main.job];
+  await start(visit, {
+    bodies: jobs.map(({ request }) => ({ ...request })),
+    isCompared: parseAddress(location.hash)?.beside != null,
+  });
+}
+
+/** Cancels all that runs of what is shown. @param {Visit} visit */
+export async function cancel(visit) {
+  const { showing, toolbox } = visit;
+  const { session } = showing;
+  if (!session || !isAnyBusy(visit)) return;
+  const running = [session.main, session.beside].filter((watched) => watched !== null && !hasEnded(watched.run));
+  showing.change(besideEnds);
+  if (running.length === 0)
+    history.replaceState(
+      null,
+      '',
+      addressOf({ ...parseAddress(location.hash), job: session.main.job.id, beside: null }),
+    );
+  try {
+    for (const watched of running) if (watched) await cancelJob(watched.job.id);
+    await toolbox.cancelGroup();
+    showAlert(null);
+  } catch (error) {
+    showError(error);
+  }
+  showing.redraw();
+}
