@@ -22,6 +22,7 @@ import { storeNew } from './job/creation.ts';
 import { type Ends, makeEnds } from './job/ends.ts';
 import { type Erasure, makeErasure } from './job/erasure.ts';
 import { appendEvents, readEvents } from './job/event-tables.ts';
+import { type LiveWebhook, makeLiveWebhook } from './job/live-webhook.ts';
 import { makeOutbox, type Outbox } from './job/outbox.ts';
 import { nextLetterAt, waitingKinds } from './job/outbox-tables.ts';
 import { type JobEnv, LEASE_MS, messageOf } from './job/parts.ts';
@@ -30,6 +31,7 @@ import { makeRows, type Rows } from './job/rows.ts';
 import { makeServers, type Servers } from './job/servers.ts';
 import { makeShares, type Shares } from './job/shares.ts';
 import { makeSlots, type Slots } from './job/slots.ts';
+import { makeWebhookTeller } from './job/tell-webhook.ts';
 import { makeThumbnails } from './job/thumbnails.ts';
 import { makeViews, type Views } from './job/views.ts';
 import { makeWalk, type Walk } from './job/walk.ts';
@@ -66,6 +68,7 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   readonly #views: Views;
   readonly #erasure: Erasure;
   readonly #shares: Shares;
+  readonly #live: LiveWebhook;
   readonly #outbox: Outbox;
   readonly #walk: Walk;
   #walking: Promise<'over' | 'waits'> | null = null;
@@ -101,12 +104,25 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       walking: () => this.#walking,
     });
     this.#shares = makeShares(this.#rows, this.#views);
+    const background = (work: Promise<unknown>) => ctx.waitUntil(work);
+    const webhook = makeWebhookTeller({
+      env: () => this.env,
+      rows: this.#rows,
+      view: () => this.viewWithLogs(null),
+    });
+    this.#live = makeLiveWebhook({
+      job,
+      webhook: () => this.#ends.row()?.webhook ?? null,
+      teller: webhook,
+      background,
+    });
     this.#outbox = makeOutbox({
       env: () => this.env,
       rows: this.#rows,
       alarm: this.#alarm,
       job,
-      view: () => this.viewWithLogs(null),
+      webhook,
+      live: this.#live,
       server: (id) => this.#servers.byId(id),
       everyServer: () => this.#servers.all(),
       isOpen: this.#ends.isOpen,
@@ -123,9 +139,12 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
       thumbnails: this.#thumbnails,
       limits: () => readLimits(this.env),
       row: this.#ends.row,
-      append: this.#ends.append,
+      append: (...events) => {
+        this.#ends.append(...events);
+        this.#rows.onCommit(() => this.#live.note(events));
+      },
       notify,
-      background: (work) => ctx.waitUntil(work),
+      background,
       tellServers: () => ctx.waitUntil(this.#outbox.deliverInside()),
       finish: this.#ends.finish,
       afterEnd: this.#ends.afterEnd,

@@ -3,23 +3,17 @@
  * far side with a limit. Servers of others, which may hang, keep none of our own waiting. Where the last letter of a
  * job that is no longer stored is gone, nothing is left.
  */
-import { CREATION_MS } from '../../src/account/account.ts';
-import { secretsFrom } from '../../src/account/hmac.ts';
-import { webhookSecrets } from '../../src/account/webhook-secret.ts';
-import { asOne, jobsOf, type ToldJob } from '../../src/doors/one-request.ts';
-import { webhookBody } from '../../src/doors/webhook-body.ts';
 import { jobOfImageKey } from '../../src/job/image-key.ts';
-import { hasEnded, type JobRecord } from '../../src/job/job.ts';
-import { type Buckets, bucketOf, jobObject } from '../../src/job/job-object.ts';
-import { streamToken, withLinks } from '../../src/job/links.ts';
+import { type Buckets, bucketOf } from '../../src/job/job-object.ts';
 import { logLine } from '../../src/job/log.ts';
 import { type DueLetter, type Letter, lettersAfterSettling, pauseAfter } from '../../src/job/outbox.ts';
-import type { AccountCalls, JobCalls, JobWithLogs, Objects } from '../../src/job/rpc.ts';
+import type { AccountCalls, Objects } from '../../src/job/rpc.ts';
 import { afterTry } from '../../src/job/webhook.ts';
+import { wantsEnd } from '../../src/job/webhook-news.ts';
 import type { StageServer } from '../../src/stage/client.ts';
 import { within } from '../../src/stage/time-limit.ts';
 import type { Alarm } from '../alarm.ts';
-import { callWebhook } from './call-webhook.ts';
+import type { LiveWebhook } from './live-webhook.ts';
 import {
   addLetter,
   dueLetters,
@@ -32,20 +26,15 @@ import {
   type StoredLetter,
 } from './outbox-tables.ts';
 import type { Rows } from './rows.ts';
-import { hasRow, readRow, updateRow } from './tables.ts';
+import { hasRow, updateRow } from './tables.ts';
 import { type MeterEnv, tellMeter } from './tell-meter.ts';
 import { hasSink, type SinkEnv, tellSink } from './tell-sink.ts';
+import type { WebhookEnv } from './tell-webhook.ts';
+import type { WebhookTeller } from './webhook-parts.ts';
 
 /** What a deployment gives the job's object for those it tells. */
-export interface OutboxEnv extends SinkEnv, MeterEnv, Buckets {
+export interface OutboxEnv extends SinkEnv, MeterEnv, WebhookEnv, Buckets {
   readonly ACCOUNTS: Objects<AccountCalls>;
-  readonly JOBS: Objects<Pick<JobCalls, 'viewWithLogs'>>;
-  /** secret: what keys, ids, links and webhooks are signed with */
-  readonly SIGNING_SECRET: string;
-  /** secret: the one before, while it is being replaced; verifies, and signs nothing but webhooks */
-  readonly SIGNING_SECRET_PREVIOUS?: string;
-  /** DNS over HTTPS, asked where a webhook's name leads; empty on one's own machine: webhooks may go anywhere then */
-  readonly WEBHOOK_RESOLVER: string;
   /**
    * address under which callers reach the service, with the path before `/v1` where there is one; empty: the one that
    * each request came to
@@ -60,8 +49,9 @@ export interface Sender {
   readonly alarm: Alarm;
   /** id of the job, for the log */
   readonly job: string;
-  /** the job as a webhook tells it; null once it is no longer stored */
-  readonly view: () => JobWithLogs | null;
+  readonly webhook: WebhookTeller;
+  /** what a webhook is told while the request goes on */
+  readonly live: LiveWebhook;
   /** a stage server by the id of its backend; null where none is configured under it */
   readonly server: (backend: string) => StageServer | null;
   /** every stage server that is configured */
@@ -109,7 +99,8 @@ export function makeOutbox({
   rows,
   alarm,
   job: jobId,
-  view,
+  webhook,
+  live,
   server,
   everyServer,
   isOpen,
@@ -295,45 +286,22 @@ export function makeOutbox({
     return { pauseMs: told === 'later' ? LOOK_MS : (pauseAfter('meter', letter.tries + 1) ?? LOOK_MS) };
   }
 
-  /** What an account's webhooks are signed with now. */
-  async function secretsOf(account: string): Promise<readonly string[]> {
-    const generations = await env().ACCOUNTS.getByName(account).webhookGenerations();
-    return webhookSecrets(secretsFrom(env()), account, generations);
-  }
-
-  /** The job with those that it speaks for; null for one that was erased, or is not there yet. */
-  async function withOthers(first: JobWithLogs): Promise<readonly (JobWithLogs | null)[]> {
-    const others = jobsOf(first.job).slice(1);
-    return [first, ...(await Promise.all(others.map((id) => jobObject(env().JOBS, id).viewWithLogs(null))))];
-  }
-
   /** One call of the caller's own server; what came of it is stored with the job. */
   async function sendWebhook(): Promise<Outcome> {
-    const row = readRow(rows);
-    const told = view();
-    if (!row?.webhook || !told) return DONE;
-    const { webhook, account, id } = row as JobRecord & { webhook: NonNullable<JobRecord['webhook']> };
-    const now = Date.now();
-    const found = await within(FAR_SIDE_MS, 'the other jobs', withOthers(told));
-    const all = found.filter((job) => job !== null);
+    const look = await webhook.look();
+    if (!look) return DONE;
+    const { id, finishedAt, webhook: asked } = look.record;
     // the request has ended once all its jobs have; until then somebody has to look
-    const isComing = all.length < found.length && now - row.createdAt < CREATION_MS;
-    if (isComing || all.some(({ job }) => !hasEnded(job)))
-      return { pauseMs: pauseForOthers(now - (row.finishedAt ?? now)) };
-    const linked = await Promise.all(
-      all.map(async ({ job, logs }) => ({ job: await withLinks(env().SIGNING_SECRET, job, now), logs })),
-    );
-    const token = await streamToken(env().SIGNING_SECRET, id, now);
-    const { origin, door, url } = webhook;
-    const request = asOne(linked as [ToldJob, ...ToldJob[]]);
-    const body = JSON.stringify(webhookBody(door, request, { origin, streamToken: token, now }));
-    const secrets = await within(FAR_SIDE_MS, 'the account', secretsOf(account));
-    // erased while this was signed: there is nothing to tell any more
-    if (!hasRow(rows)) return DONE;
-    const { WEBHOOK_RESOLVER: resolver } = env();
-    const status = await callOutside((signal) => callWebhook({ url, id, body, secrets, resolver, signal }));
-    if (!hasRow(rows)) return DONE;
-    const after = afterTry(webhook, status);
+    if (!look.isOver) {
+      live.pictures(look.numPictures);
+      const now = Date.now();
+      return { pauseMs: pauseForOthers(now - (finishedAt ?? now)) };
+    }
+    if (!wantsEnd(asked, look.numPictures > 0)) return DONE;
+    await live.end();
+    const status = await callOutside((signal) => webhook.call(look, id, signal));
+    if (status === 'erased' || !hasRow(rows)) return DONE;
+    const after = afterTry(asked, status);
     logLine('webhook_called', { job_id: id, try: after.webhook.tries, status, state: after.webhook.state });
     updateRow(rows, { webhook: after.webhook });
     return after.pauseMs === null ? DONE : { pauseMs: after.pauseMs };
@@ -348,6 +316,7 @@ export function makeOutbox({
     },
     deliverInside: () => run('inside'),
     dropCalls() {
+      live.drop();
       for (const call of calls) call.abort();
     },
   };

@@ -20,16 +20,14 @@ export const BFL_IGNORED = {
   safety_tolerance: { why: JUDGE },
   raw: { why: NO_RAW, anyway: [false] },
   image_prompt_strength: { why: NO_PICTURE },
-  webhook_secret: { why: 'there is no webhook here' },
 } as const satisfies IgnoredFields;
 
 const FROM_TEXT = 'pictures are drawn from text alone';
 const INPUTS = ['', ...Array.from({ length: 9 }, (_, i) => `_${i + 2}`)].map((number) => `input_image${number}`);
-/** Fields that would make another picture, or promise a call, if they were taken. */
-export const BFL_REFUSED: Readonly<Record<string, string>> = {
-  webhook_url: 'poll polling_url, or start the job by POST /v1/jobs with a webhook_url',
-  ...Object.fromEntries(['image_prompt', 'mask', ...INPUTS].map((field) => [field, FROM_TEXT])),
-};
+/** Fields that would make another picture if they were taken. */
+export const BFL_REFUSED: Readonly<Record<string, string>> = Object.fromEntries(
+  ['image_prompt', 'mask', ...INPUTS].map((field) => [field, FROM_TEXT]),
+);
 
 /** The body of a request, its shapes checked, its nulls left out. */
 export interface BflRequest extends Pick<OtherWords, 'width' | 'height' | 'aspect_ratio'> {
@@ -39,6 +37,10 @@ export interface BflRequest extends Pick<OtherWords, 'width' | 'height' | 'aspec
   readonly steps?: number | undefined;
   readonly guidance?: number | undefined;
   readonly output_format?: ImageFormat | undefined;
+  /** where to tell that it is over */
+  readonly webhook_url?: string | undefined;
+  /** what that is signed with, besides the account's own */
+  readonly webhook_secret?: string | undefined;
 }
 
 /** The draft of a request, one job, for the model of this name. Refuses fields by their names in the body. */
@@ -61,6 +63,8 @@ export function draftBfl(
   if (!meaning.ok) return meaning;
   const size = askedSize(meaning.value.size, { name, models, facts, tools });
   const scale = guidanceOf('guidance', request.guidance, facts);
+  const isIdle = request.webhook_secret !== undefined && request.webhook_url === undefined;
+  const unsigned = isIdle ? ['webhook_secret is ignored: there is no webhook_url'] : [];
   const planned = draftRequest(
     {
       prompt: request.prompt,
@@ -72,7 +76,9 @@ export function draftBfl(
     },
     facts,
     tools,
-    { notes: [...ignoredIn(request, BFL_IGNORED), ...meaning.value.notes, ...scale.notes, ...size.notes] },
+    {
+      notes: [...ignoredIn(request, BFL_IGNORED), ...meaning.value.notes, ...scale.notes, ...size.notes, ...unsigned],
+    },
   );
   return renamed(planned, (field) => (field === 'N' || field === 'e' ? 'steps' : field === 'enlarge' ? SIDES : field));
 }
@@ -91,6 +97,7 @@ export const viewSubmitted = (job: JobView, pollingUrl: string) => ({
   ...(job.cost && { cost: CENTS * dollars(job.cost.quote_usd) }),
   input_mp: 0,
   output_mp: (job.width * job.height) / PIXELS_PER_MP,
+  ...(job.webhook && { status: statusOf(job), webhook_url: job.webhook.url }),
   ...warningsOf(job),
 });
 
@@ -128,6 +135,17 @@ export function viewResult(job: LinkedJob, origin: string) {
     preview: null,
     ...(job.cost?.usd && { cost: CENTS * dollars(job.cost.usd) }),
     ...warningsOf(job),
+  };
+}
+
+/** What a webhook is told of a request that is over: the request, and since when. `now` is milliseconds since 1970. */
+export function viewEnded(job: LinkedJob, origin: string, now: number) {
+  const { details, ...shown } = viewResult(job, origin);
+  return {
+    ...shown,
+    details,
+    ...(details && { error: details.reason, message: details.message ?? details.reason }),
+    timestamp: new Date(now).toISOString(),
   };
 }
 

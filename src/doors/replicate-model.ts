@@ -54,6 +54,7 @@ export interface ReplicateModel {
   readonly name: string;
   readonly description: string;
   readonly visibility: 'public';
+  readonly is_official: false;
   readonly github_url: null;
   readonly paper_url: null;
   readonly license_url: null;
@@ -115,6 +116,7 @@ export function viewModel(
     name: facts.id,
     description: `${facts.licence}. ${facts.card}`.trim(),
     visibility: 'public' as const,
+    is_official: false as const,
     github_url: null,
     paper_url: null,
     license_url: null,

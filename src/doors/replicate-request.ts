@@ -10,6 +10,7 @@ import {
   renamed,
 } from '../job/plan-request.ts';
 import { type Planned, refuse } from '../job/schedule-request.ts';
+import type { WebhookEvent } from '../job/webhook.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { guidanceOf } from './guidance.ts';
 import { type IgnoredFields, ignoredIn } from './ignored.ts';
@@ -85,9 +86,8 @@ export const REPLICATE_REFUSED = {
   replicate_weights: NO_ADAPTERS,
 } as const;
 
-/** What can be told of a prediction while it goes on, and when it is over. */
-export const WEBHOOK_EVENTS = ['start', 'output', 'logs', 'completed'] as const;
-type WebhookEvent = (typeof WEBHOOK_EVENTS)[number];
+/** What a webhook is told where a request does not say it: new pictures, and the end. */
+export const DEFAULT_EVENTS: readonly WebhookEvent[] = ['output', 'completed'];
 
 /** What names the model: a field of the body, or the path. */
 export interface ModelName {
@@ -109,20 +109,15 @@ export function modelNamed(models: readonly ModelFacts[], { field, name }: Model
   return byName ? { ok: true, value: byName } : refuse(field, name, `must be one of ${known('id')}`);
 }
 
-/** What a prediction says beside its input. */
-export interface PredictionWishes extends ModelName {
-  readonly events?: readonly WebhookEvent[] | undefined;
-}
-
 /** The draft of a prediction, a job an image. Refuses fields by their names in the body. */
 export function draftPrediction(
   input: PredictionInput,
-  { events, ...model }: PredictionWishes,
+  model: ModelName,
   models: readonly ModelFacts[],
   tools: DraftTools,
 ): Planned<Draft> {
   const chosen = modelNamed(models, model);
-  return chosen.ok ? renamed(draftInput(input, chosen.value, tools, eventNotes(events)), nameHere) : chosen;
+  return chosen.ok ? renamed(draftInput(input, chosen.value, tools), nameHere) : chosen;
 }
 
 /** `width, height` → `input.width, input.height`. */
@@ -133,12 +128,7 @@ const nameHere = (field: string): string =>
     .join(', ');
 
 /** The draft of an input. Refuses fields by their names in it. */
-function draftInput(
-  input: PredictionInput,
-  model: ModelFacts,
-  tools: DraftTools,
-  moreNotes: readonly string[],
-): Planned<Draft> {
+function draftInput(input: PredictionInput, model: ModelFacts, tools: DraftTools): Planned<Draft> {
   const {
     num_outputs,
     num_inference_steps,
@@ -176,7 +166,7 @@ function draftInput(
     tools,
     {
       count: num_outputs ?? 1,
-      notes: [...found.value.notes, ...told, ...lossless, ...ignoredIn(input, REPLICATE_IGNORED), ...moreNotes],
+      notes: [...found.value.notes, ...told, ...lossless, ...ignoredIn(input, REPLICATE_IGNORED)],
     },
   );
   return renamed(planned, (field) => {
@@ -209,14 +199,6 @@ function sizeOf(input: PredictionInput, model: ModelFacts): Planned<AskedSize> {
   if (size === undefined) return { ok: true, value: { size: { width, height }, notes } };
   const [wide, high] = size.split('x').map(Number);
   return { ok: true, value: { size: { width: wide, height: high }, notes } };
-}
-
-/** A warning for the calls of a webhook that were asked for and do not come. */
-function eventNotes(events: readonly WebhookEvent[] | undefined): readonly string[] {
-  const unsent = (events ?? []).filter((event) => event !== 'completed');
-  if (unsent.length === 0) return [];
-  const are = unsent.length === 1 ? 'is' : 'are';
-  return [`webhook_events_filter: ${unsent.join(', ')} ${are} not sent; only completed is`];
 }
 
 /** Seconds of `Prefer: wait` or `wait=n`, at most 60; 0 where it is not asked for. */

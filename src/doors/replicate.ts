@@ -94,7 +94,7 @@ const date = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
 /**
  * The prediction. `isWaitedFor`: the answer to `Prefer: wait`, where Replicate's client takes everything but `starting`
- * for the end.
+ * for the end. `showsEach`: a webhook, which is told of each picture when it is there.
  */
 export function viewPrediction(
   request: OneRequest,
@@ -102,7 +102,13 @@ export function viewPrediction(
     origin,
     streamToken,
     isWaitedFor = false,
-  }: { readonly origin: string; readonly streamToken: string; readonly isWaitedFor?: boolean },
+    showsEach = false,
+  }: {
+    readonly origin: string;
+    readonly streamToken: string;
+    readonly isWaitedFor?: boolean;
+    readonly showsEach?: boolean;
+  },
 ): Prediction {
   const { id, first, jobs, receipts, error, cost, startedAt, finishedAt } = request;
   const { model, prompt, width, height, seed, preset, output_format, webhook, created_at, deadline_at } = first;
@@ -125,8 +131,8 @@ export function viewPrediction(
       output_format,
       ...(!isOne && { num_outputs: jobs.length }),
     },
-    // clients take the first output for the end
-    output: isOver && pictures.length > 0 ? pictures : null,
+    // clients that ask take the first output for the end
+    output: (isOver || showsEach) && pictures.length > 0 ? pictures : null,
     error: error && status === 'failed' ? error.message : null,
     logs: request.logs.map(({ message }) => `${message}\n`).join(''),
     metrics: isOver && receipts.length > 0 ? metricsOf(request, pictures.length) : {},

@@ -1,11 +1,12 @@
 /** What a webhook says, in the shape of the surface its job was started at. Pure. */
 import { placedAt } from '../job/links.ts';
 import type { Door } from '../job/webhook.ts';
+import { viewEnded } from './bfl.ts';
 import { viewCompletion } from './fal.ts';
 import type { OneRequest } from './one-request.ts';
 import { viewPrediction } from './replicate.ts';
 
-/** The body for a request that has ended. `now` is milliseconds. */
+/** The body for a request as it stands. `now` is milliseconds. */
 export function webhookBody(
   door: Door,
   request: OneRequest,
@@ -19,8 +20,10 @@ export function webhookBody(
         data: placedAt(origin, request.first),
       };
     case 'replicate':
-      return viewPrediction(request, { origin, streamToken });
+      return viewPrediction(request, { origin, streamToken, showsEach: true });
     case 'fal':
       return viewCompletion(request, origin);
+    case 'bfl':
+      return viewEnded(request.first, origin, now);
   }
 }

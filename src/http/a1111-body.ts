@@ -49,3 +49,17 @@ export const optionsBody = z
   .object({ sd_model_checkpoint: z.unknown().optional() })
   .catchall(z.unknown())
   .openapi({ maxProperties: MAX_VALUES });
+
+/** Longest body of a picture file as text, bytes: a file of 12 MB, which is every one of ours. */
+export const MAX_PICTURE_BYTES = 16 * 2 ** 20;
+
+/** A picture file as text. */
+export const pngInfoBody = z
+  .strictObject({
+    image: z
+      .string()
+      .min(1)
+      .max(MAX_PICTURE_BYTES)
+      .openapi({ description: 'a PNG, JPEG or WebP file in base64, or such a file as a data URI' }),
+  })
+  .openapi('A1111PngInfoRequest');

@@ -16,12 +16,15 @@ import {
   viewUnderWay,
   viewUpscalers,
 } from '../doors/a1111.ts';
+import { viewPngInfo } from '../doors/a1111-infotext.ts';
 import { type A1111Request, checkpointOf, draftA1111, isThere } from '../doors/a1111-request.ts';
 import { namesOf, resolveModel } from '../fleet/models.ts';
+import { fromBase64 } from '../job/base64.ts';
 import type { JobView } from '../job/job.ts';
 import type { FitMemo } from '../job/plan.ts';
+import { textsOf } from '../picture/texts.ts';
 import type { ModelFacts } from '../stage/contract.ts';
-import { a1111Body, optionsBody } from './a1111-body.ts';
+import { a1111Body, MAX_PICTURE_BYTES, optionsBody, pngInfoBody } from './a1111-body.ts';
 import { json } from './accounts/wire.ts';
 import { readKeyFromBasic, requireKey } from './auth.ts';
 import { callJob, callObject } from './call-object.ts';
@@ -29,13 +32,13 @@ import { costHeaders } from './cost-headers.ts';
 import type { AppEnv } from './env.ts';
 import { foreignContent } from './foreign-body.ts';
 import { draftTools } from './job-request.ts';
-import { offerFor } from './models.ts';
+import { offerFor } from './offer.ts';
 import { finished } from './openai/finished.ts';
 import { imageBase64 } from './openai/image-bytes.ts';
 import { badField } from './problem.ts';
 import { rateHeaders } from './refuse-start.ts';
-import { limitBody, requireJson } from './request-body.ts';
-import { images as imagesView, progress as progressView } from './schemas/a1111.ts';
+import { limitBody, limitBodyTo, requireJson } from './request-body.ts';
+import * as views from './schemas/a1111.ts';
 import { lookAt } from './so-far.ts';
 import { speakFastAPI } from './speak-fastapi.ts';
 import { anyBoolean } from './spellings.ts';
@@ -45,7 +48,6 @@ const BASE = '/sdapi/v1';
 /** Most jobs of a request. */
 const MAX_JOBS = 50;
 
-const any = { content: { 'application/json': { schema: z.any() } } };
 const open = [speakFastAPI, readKeyFromBasic, requireKey];
 
 const draw = createRoute({
@@ -54,7 +56,7 @@ const draw = createRoute({
   summary: 'Pictures as tools for AUTOMATIC1111 ask for them',
   middleware: [...open, limitBody, requireJson],
   request: { headers: z.object({ 'idempotency-key': z.string().optional() }), body: foreignContent(a1111Body) },
-  responses: { 200: json(imagesView, 'The images'), 402: NOT_PAID },
+  responses: { 200: json(views.images, 'The images'), 402: NOT_PAID },
 });
 const progress = createRoute({
   method: 'get',
@@ -62,14 +64,14 @@ const progress = createRoute({
   summary: 'How far the newest request of the key is, with the picture of its last stage',
   middleware: open,
   request: { query: z.object({ skip_current_image: anyBoolean.optional() }) },
-  responses: { 200: json(progressView, 'The progress') },
+  responses: { 200: json(views.progress, 'The progress') },
 });
 const interrupt = createRoute({
   method: 'post',
   path: `${BASE}/interrupt`,
   summary: 'Stop the newest request of the key',
   middleware: open,
-  responses: { 200: { description: 'Stopped, or there was nothing to stop', ...any } },
+  responses: { 200: json(views.stopped, 'Stopped, or there was nothing to stop') },
 });
 const setOptions = createRoute({
   method: 'post',
@@ -77,25 +79,35 @@ const setOptions = createRoute({
   summary: 'Check options: none is kept',
   middleware: [...open, limitBody, requireJson],
   request: { body: foreignContent(optionsBody) },
-  responses: { 200: { description: 'Null, or what was ignored', ...any } },
+  responses: { 200: json(views.optionsChecked, 'Null, or what was ignored') },
 });
-const getRoute = (name: string, summary: string) =>
-  createRoute({
+const pngInfo = createRoute({
+  method: 'post',
+  path: `${BASE}/png-info`,
+  summary: 'What a picture file says it was made with',
+  middleware: [...open, limitBodyTo(MAX_PICTURE_BYTES), requireJson],
+  request: { body: foreignContent(pngInfoBody) },
+  responses: { 200: json(views.pngInfo, 'Its settings, as text and by their names, and its other texts') },
+});
+
+/** A list of what there is: `view` shows the models, as `schema` says. */
+const list = <T>(name: string, summary: string, view: (models: readonly ModelFacts[]) => T, schema: z.ZodType<T>) => ({
+  view,
+  route: createRoute({
     method: 'get',
     path: `${BASE}/${name}`,
     summary,
     middleware: open,
-    responses: { 200: { description: summary, ...any } },
-  });
-
-/** What is shown of the models that there are. */
-const LISTS: Readonly<Record<string, readonly [summary: string, view: (models: readonly ModelFacts[]) => unknown]>> = {
-  options: ['The options', viewOptions],
-  'sd-models': ['The models', viewCheckpoints],
-  samplers: ['The solvers', viewSamplers],
-  schedulers: ['The presets of the first model', viewSchedulers],
-  upscalers: ['How pictures of other sizes are made', viewUpscalers],
-};
+    responses: { 200: json(schema, summary) },
+  }),
+});
+const LISTS = [
+  list<unknown>('options', 'The options', viewOptions, views.options),
+  list<unknown>('sd-models', 'The models', viewCheckpoints, views.checkpoints),
+  list<unknown>('samplers', 'The solvers', viewSamplers, views.samplers),
+  list<unknown>('schedulers', 'The presets of the first model', viewSchedulers, views.schedulers),
+  list<unknown>('upscalers', 'How pictures of other sizes are made', viewUpscalers, views.upscalers),
+];
 
 export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(draw, async (c) => {
@@ -144,10 +156,24 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
     return c.json(warnings.length > 0 ? { warnings } : null, 200);
   });
 
-  for (const [name, [summary, view]] of Object.entries(LISTS))
-    app.openapi(getRoute(name, summary), async (c) => c.json(view((await offerFor(c)).models), 200));
+  app.openapi(pngInfo, async (c) => {
+    const texts = textsOf(pictureIn(c.req.valid('json').image));
+    if (!texts) throw badField('image', undefined, 'must be a PNG, JPEG or WebP file in base64');
+    return c.json(viewPngInfo(texts), 200);
+  });
+
+  for (const { route, view } of LISTS) app.openapi(route, async (c) => c.json(view((await offerFor(c)).models), 200));
   // what is not here is no part of the OpenAPI document, and no secret
   for (const [name, none] of Object.entries(NONE)) app.get(`${BASE}/${name}`, (c) => c.json(none, 200));
+}
+
+/** The bytes of a file that came as base64, or as a data URI; empty where they are neither. No address is fetched. */
+function pictureIn(text: string): Uint8Array {
+  try {
+    return fromBase64(text.startsWith('data:') ? text.slice(text.indexOf(',') + 1) : text);
+  } catch {
+    return new Uint8Array(0);
+  }
 }
 
 /** The jobs of the newest request of the caller's key of which one is open, in its order; none where there is none. */

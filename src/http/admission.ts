@@ -4,7 +4,7 @@ import { admission } from '../fleet/told.ts';
 import { askDispatchers } from '../job/ask-dispatchers.ts';
 import type { Draft } from '../job/plan-request.ts';
 import type { Caller, Env } from './env.ts';
-import type { Offer } from './models.ts';
+import type { Offer } from './offer.ts';
 import { Problem } from './problem.ts';
 import { poolsOf } from './queue.ts';
 

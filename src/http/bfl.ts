@@ -31,10 +31,14 @@ import { limitBody, requireJson } from './request-body.ts';
 import type { SchemaFields } from './schema-fields.ts';
 import { result as found, missing, submitted } from './schemas/bfl.ts';
 import { speakFastAPI } from './speak-fastapi.ts';
-import { anyText, anyWord, FORMATS, ignoredFields, JPG, refusedFields } from './spellings.ts';
+import { anyText, anyWord, FORMATS, ignoredFields, JPG, refusedFields, textOrEmpty } from './spellings.ts';
 import { idempotencyOf, NOT_PAID, startJobs } from './start-jobs.ts';
+import { webhookOf } from './webhooks.ts';
 
 const BASE = '/bfl/v1';
+/** Longest address of a webhook, and longest secret of one, characters. */
+const MAX_URL = 2000;
+const MAX_SECRET = 500;
 
 const { prompt, seed, guidance } = jobBody.shape;
 
@@ -48,6 +52,8 @@ export const bflBody = z
     guidance,
     seed,
     output_format: anyWord(FORMATS, JPG),
+    webhook_url: textOrEmpty(MAX_URL).openapi({ description: 'called when the request is over' }),
+    webhook_secret: textOrEmpty(MAX_SECRET).openapi({ description: 'signs the call, in the header x-bfl-signature' }),
     ...refusedFields(BFL_REFUSED),
     ...ignoredFields(BFL_IGNORED),
   } satisfies SchemaFields<BflRequest> & Readonly<Record<string, z.ZodType>>)
@@ -89,6 +95,8 @@ export function routeBfl(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(submit, async (c) => {
     const body: BflRequest = c.req.valid('json');
     const { model } = c.req.valid('param');
+    const { webhook_url: url, webhook_secret: secret } = body;
+    const webhook = webhookOf(c, 'webhook_url', url, 'bfl');
     const { jobs, rate, isReplay } = await startJobs(c, {
       memo,
       isThere: (models) => resolveModel(models, model) !== null,
@@ -97,6 +105,7 @@ export function routeBfl(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
         return draftBfl(body, model, models, draftTools(c.env, offer, resolveModel(models, model)));
       },
       idempotency: await idempotencyOf(c, c.req.path, body),
+      webhook: webhook && { ...webhook, ...(secret !== undefined && { secret }) },
     });
     const [job] = jobs as [JobView];
     const address = `${publicBase(c.env, c.req.url)}${BASE}/get_result?id=${job.id}`;

@@ -17,7 +17,7 @@ import { UPSAMPLE_MODES } from '../numerics/upsample.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { imageFormat, solver, temporalCache } from '../stage/contract.ts';
 import type { Env } from './env.ts';
-import type { Offer } from './models.ts';
+import type { Offer } from './offer.ts';
 import type { SchemaFields } from './schema-fields.ts';
 
 const MAX_PROMPT = 32_000;

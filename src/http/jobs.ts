@@ -16,7 +16,7 @@ import { streamJob, waitForJob } from './follow.ts';
 import { IMAGE_CONTENT } from './image-content.ts';
 import { jobId, jobNotFound } from './job-id.ts';
 import { draftBody, draftTools, jobBody } from './job-request.ts';
-import { offerFor } from './models.ts';
+import { offerFor } from './offer.ts';
 import { badField, orProblem, Problem } from './problem.ts';
 import { publicBase } from './public-address.ts';
 import { queueFor } from './queue.ts';

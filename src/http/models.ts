@@ -1,81 +1,21 @@
-/** `GET /v1/models`: OpenAI's list, each entry with the model's own facts beside; aliases are entries too. */
+/**
+ * `GET /v1/models`: OpenAI's list, each entry with the model's own facts beside; aliases are entries too. The list is a
+ * page of Replicate's as well, because its clients ask for it at the same address.
+ */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import type { Jurisdiction } from '../account/place.ts';
-import { type Fleet, type FleetServer, openFleet } from '../fleet/fleet.ts';
-import { modelsOf, resolveModel } from '../fleet/models.ts';
-import { serversIn } from '../fleet/place.ts';
-import { parseRegions, type Region } from '../fleet/regions.ts';
-import { logLine } from '../job/log.ts';
+import { viewModel as viewReplicateModel } from '../doors/replicate-model.ts';
+import { resolveModel } from '../fleet/models.ts';
 import { PLAIN, type PresetFacts, presetsFor } from '../job/presets.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { modelFacts, temporalCache } from '../stage/contract.ts';
 import type { AppEnv } from './env.ts';
 import { noModel } from './no-model.ts';
+import { offerFor } from './offer.ts';
 import { AZURE, type Door, OPENAI } from './openai/speak.ts';
-import { Problem } from './problem.ts';
-
-/** The fleet as this isolate knows it; what nobody waits for goes on behind the answer. */
-const fleetOf = (c: Context<AppEnv>): Fleet =>
-  openFleet(c.env, {
-    cache: caches.default,
-    clock: Date.now,
-    memory: c.var.gate.fleet,
-    later: (work) => c.executionCtx.waitUntil(work),
-  });
-
-/** What a caller can ask for now, and of whom. */
-export interface Offer {
-  /** never empty */
-  readonly models: readonly ModelFacts[];
-  /** those where jobs of the caller's account may run */
-  readonly servers: readonly FleetServer[];
-  readonly regions: readonly Region[];
-}
-
-/** Deployments call their first model by these names too: tools often have them built in. */
-function withAliases([first, ...others]: readonly ModelFacts[], aliases: string): readonly ModelFacts[] {
-  const names = aliases.split(',').filter((name) => name !== '');
-  return first ? [{ ...first, aliases: [...first.aliases, ...names] }, ...others] : [];
-}
-
-/**
- * What the caller can ask for now. A server that has not said anything yet is waited for until `isThere` says that
- * what is wanted is among the models. Throws a 503 Problem where no stage server can be reached and none is remembered,
- * or none stands where the account's jobs have to stay.
- */
-export async function offerFor(
-  c: Context<AppEnv>,
-  isThere: (models: readonly ModelFacts[]) => boolean = (models) => models.length > 0,
-): Promise<Offer> {
-  const { jurisdiction } = c.var.caller;
-  const regions = parseRegions(c.env.REGIONS);
-  const allowed = (all: readonly FleetServer[]): readonly FleetServer[] => serversIn(all, regions, jurisdiction);
-  const modelsAt = (all: readonly FleetServer[]) => withAliases(modelsOf(allowed(all)), c.env.MODEL_ALIASES);
-  const all = await fleetOf(c).servers((known) => isThere(modelsAt(known)));
-  const [servers, models] = [allowed(all), modelsAt(all)];
-  if (models.length > 0) return { models, servers, regions };
-  logLine('no_server', {
-    jurisdiction: jurisdiction ?? '',
-    unfit: JSON.stringify(all.map(({ backend: { id, region }, fault }) => ({ id, region, fault }))),
-  });
-  if (servers.length === 0 && jurisdiction !== null) throw noRegion(jurisdiction);
-  throw new Problem({
-    status: 503,
-    code: 'no_backend',
-    detail: 'No stage server can be reached; try again shortly.',
-    headers: { 'retry-after': '5' },
-  });
-}
-
-/** Nothing of the account's jobs may leave the jurisdiction, so they are not begun elsewhere. */
-const noRegion = (jurisdiction: Jurisdiction): Problem =>
-  new Problem({
-    status: 503,
-    code: 'no_region',
-    detail: `The jobs of this account stay in the jurisdiction "${jurisdiction}", and this deployment has no stage server there.`,
-    headers: { 'x-should-retry': 'false' },
-  });
+import { publicBase } from './public-address.ts';
+import { inputSchemas } from './replicate/input-schemas.ts';
+import { modelPage } from './replicate/views.ts';
 
 const presetView = z
   .object({
@@ -98,18 +38,15 @@ const modelEntry = modelFacts
   .openapi('Model');
 type ModelEntry = z.infer<typeof modelEntry>;
 
-const listRoute = <P extends string>(path: P, { speaks }: Door) =>
+const modelList = z.object({ object: z.literal('list'), data: z.array(modelEntry) });
+
+const listRoute = <P extends string, S extends z.ZodType>(path: P, { speaks }: Door, schema: S) =>
   createRoute({
     method: 'get',
     path,
     summary: 'Models that can be asked for, then the other names that they go by',
     middleware: speaks,
-    responses: {
-      200: {
-        description: 'The models',
-        content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelEntry) }) } },
-      },
-    },
+    responses: { 200: { description: 'The models', content: { 'application/json': { schema } } } },
   });
 const oneRoute = <P extends string>(path: P, { speaks }: Door) =>
   createRoute({
@@ -153,26 +90,37 @@ function findModel(models: readonly ModelFacts[], name: string): ModelEntry {
   throw noModel(name, models);
 }
 
+/** The models, then each other name that one of them goes by. */
+function viewModels(models: readonly ModelFacts[]): z.infer<typeof modelList> {
+  const named = models.flatMap((facts) => facts.aliases.map((alias) => ({ facts, alias })));
+  // a name that two models go by means one of them
+  const aliases = named.filter(({ facts, alias }) => alias !== facts.id && resolveModel(models, alias) === facts);
+  const data = [
+    ...models.map((facts) => viewModel(facts)),
+    ...aliases.map(({ facts, alias }) => viewModel(facts, alias)),
+  ];
+  return { object: 'list', data };
+}
+
+/** Whose the models are in Replicate's list; an address under any other owner leads to the same. */
+const OWNER = 'ralu';
+
 export function routeModels(app: OpenAPIHono<AppEnv>): void {
-  for (const { path, door } of [
-    { path: '/v1/models', door: OPENAI },
-    { path: '/openai/v1/models', door: AZURE },
-  ]) {
-    app.openapi(listRoute(path, door), async (c) => {
-      const { models } = await offerFor(c);
-      const named = models.flatMap((facts) => facts.aliases.map((alias) => ({ facts, alias })));
-      // a name that two models go by means one of them
-      const aliases = named.filter(({ facts, alias }) => alias !== facts.id && resolveModel(models, alias) === facts);
-      const data = [
-        ...models.map((facts) => viewModel(facts)),
-        ...aliases.map(({ facts, alias }) => viewModel(facts, alias)),
-      ];
-      return c.json({ object: 'list' as const, data }, 200);
-    });
-    app.openapi(oneRoute(path, door), async (c) => {
-      const { id } = c.req.valid('param');
-      const { models } = await offerFor(c, (known) => resolveModel(known, id) !== null);
-      return c.json(findModel(models, id), 200);
-    });
-  }
+  const schemas = inputSchemas();
+  const one = async (c: Context<AppEnv>, id: string): Promise<ModelEntry> => {
+    const { models } = await offerFor(c, (known) => resolveModel(known, id) !== null);
+    return findModel(models, id);
+  };
+
+  app.openapi(listRoute('/v1/models', OPENAI, modelList.extend(modelPage.shape)), async (c) => {
+    const { models } = await offerFor(c);
+    const origin = publicBase(c.env, c.req.url);
+    const results = models.map((facts) => viewReplicateModel(facts, schemas(), { owner: OWNER, origin }));
+    return c.json({ ...viewModels(models), previous: null, next: null, results }, 200);
+  });
+  app.openapi(listRoute('/openai/v1/models', AZURE, modelList), async (c) =>
+    c.json(viewModels((await offerFor(c)).models), 200),
+  );
+  app.openapi(oneRoute('/v1/models', OPENAI), async (c) => c.json(await one(c, c.req.valid('param').id), 200));
+  app.openapi(oneRoute('/openai/v1/models', AZURE), async (c) => c.json(await one(c, c.req.valid('param').id), 200));
 }

@@ -70,6 +70,7 @@ export const NEEDS: Readonly<Record<string, Need>> = {
   'GET /sdapi/v1/samplers': 'any',
   'GET /sdapi/v1/schedulers': 'any',
   'GET /sdapi/v1/upscalers': 'any',
+  'POST /sdapi/v1/png-info': 'any',
 
   'GET /v1/account': 'any',
   'GET /v1/account/keys': 'admin',
@@ -110,6 +111,8 @@ export const NEEDS: Readonly<Record<string, Need>> = {
  */
 const READS: Readonly<Record<string, ReadKind>> = {
   'POST /v1/jobs/quote': 'quotes',
+  // a file is taken apart
+  'POST /sdapi/v1/png-info': 'polls',
   'POST /v1/jobs/{id}/shares': 'shares',
   'GET /v1/jobs': 'lists',
   'GET /v1/predictions': 'lists',

@@ -7,7 +7,7 @@ import { askDispatchers } from '../job/ask-dispatchers.ts';
 import type { Plan, Queue } from '../job/job.ts';
 import { needsOf } from '../job/plan.ts';
 import type { Caller, Env } from './env.ts';
-import type { Offer } from './models.ts';
+import type { Offer } from './offer.ts';
 
 /** Longest wait for a dispatcher: a quote without its queue is better than none. */
 const DISPATCHER_MS = 2_000;

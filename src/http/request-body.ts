@@ -10,19 +10,20 @@ import { badField, Problem } from './problem.ts';
 
 const MAX_BODY_BYTES = 256 * 1024;
 
-const tooLarge = (): Problem =>
+const tooLarge = (maxBytes: number): Problem =>
   new Problem({
     status: 413,
     code: 'body_too_large',
-    detail: `The body may have at most ${MAX_BODY_BYTES} bytes.`,
+    detail: `The body may have at most ${maxBytes} bytes.`,
   });
 
-const limitSentBytes = bodyLimit({
-  maxSize: MAX_BODY_BYTES,
-  onError: () => {
-    throw tooLarge();
-  },
-});
+const limitSentBytes = (maxBytes: number) =>
+  bodyLimit({
+    maxSize: maxBytes,
+    onError: () => {
+      throw tooLarge(maxBytes);
+    },
+  });
 
 /** The request in other words: it ends with the one that came, and comes from where that one came from. */
 const rewritten = (request: Request, init: Pick<RequestInit, 'headers' | 'body'>): Request =>
@@ -34,7 +35,7 @@ const CODINGS = { gzip: Gunzip, 'x-gzip': Gunzip, deflate: Unzlib } as const;
 const SLICE_BYTES = 256;
 
 /** What packed bytes come to. Throws a 413 Problem where that is too long, and what the format throws. */
-function unpacked(packed: Uint8Array, Coding: (typeof CODINGS)[keyof typeof CODINGS]): Blob {
+function unpacked(packed: Uint8Array, Coding: (typeof CODINGS)[keyof typeof CODINGS], maxBytes: number): Blob {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let length = 0;
   const stream = new Coding((chunk) => {
@@ -43,7 +44,7 @@ function unpacked(packed: Uint8Array, Coding: (typeof CODINGS)[keyof typeof CODI
   });
   for (let at = 0; at < Math.max(1, packed.length); at += SLICE_BYTES) {
     stream.push(packed.subarray(at, at + SLICE_BYTES), at + SLICE_BYTES >= packed.length);
-    if (length > MAX_BODY_BYTES) throw tooLarge();
+    if (length > maxBytes) throw tooLarge(maxBytes);
   }
   return new Blob(chunks);
 }
@@ -51,30 +52,34 @@ function unpacked(packed: Uint8Array, Coding: (typeof CODINGS)[keyof typeof CODI
 const isKnown = (coding: string): coding is keyof typeof CODINGS => Object.hasOwn(CODINGS, coding);
 
 /** Undoes the coding of a body. What it comes to is as bounded as one that comes without. */
-const undoCoding = createMiddleware<AppEnv>(async function undoCoding(c, next) {
-  const coding = c.req.header('content-encoding')?.trim().toLowerCase() ?? 'identity';
-  const { body } = c.req.raw;
-  if (coding === 'identity' || coding === '' || !body) return next();
-  if (!isKnown(coding)) {
-    const { fields } = badField('content-encoding', coding, 'must be gzip or deflate', 'unsupported_media_type');
-    throw new Problem({ ...fields, status: 415, headers: { 'accept-encoding': 'gzip, deflate' } });
-  }
-  const packed = new Uint8Array(await c.req.raw.arrayBuffer());
-  let plain: Blob;
-  try {
-    plain = unpacked(packed, CODINGS[coding]);
-  } catch (error) {
-    throw error instanceof Problem ? error : badField(WHOLE_BODY, undefined, `must be ${coding}, as its header says`);
-  }
-  const headers = new Headers(c.req.raw.headers);
-  headers.delete('content-encoding');
-  headers.delete('content-length');
-  c.req.raw = rewritten(c.req.raw, { headers, body: plain });
-  return next();
-});
+const undoCoding = (maxBytes: number) =>
+  createMiddleware<AppEnv>(async function undoCoding(c, next) {
+    const coding = c.req.header('content-encoding')?.trim().toLowerCase() ?? 'identity';
+    const { body } = c.req.raw;
+    if (coding === 'identity' || coding === '' || !body) return next();
+    if (!isKnown(coding)) {
+      const { fields } = badField('content-encoding', coding, 'must be gzip or deflate', 'unsupported_media_type');
+      throw new Problem({ ...fields, status: 415, headers: { 'accept-encoding': 'gzip, deflate' } });
+    }
+    const packed = new Uint8Array(await c.req.raw.arrayBuffer());
+    let plain: Blob;
+    try {
+      plain = unpacked(packed, CODINGS[coding], maxBytes);
+    } catch (error) {
+      throw error instanceof Problem ? error : badField(WHOLE_BODY, undefined, `must be ${coding}, as its header says`);
+    }
+    const headers = new Headers(c.req.raw.headers);
+    headers.delete('content-encoding');
+    headers.delete('content-length');
+    c.req.raw = rewritten(c.req.raw, { headers, body: plain });
+    return next();
+  });
 
-/** Refuses a longer body than any request of ours has, also where it is only long once its coding is undone. */
-export const limitBody = every(limitSentBytes, undoCoding);
+/** Refuses a body of more bytes, also where it is only long once its coding is undone. */
+export const limitBodyTo = (maxBytes: number) => every(limitSentBytes(maxBytes), undoCoding(maxBytes));
+
+/** Refuses a longer body than any request for pictures has. */
+export const limitBody = limitBodyTo(MAX_BODY_BYTES);
 
 /** Types of JSON, in lower case and without parameters. */
 const JSON_TYPE = /^application\/(?:[a-z0-9.-]+\+)?json$/;

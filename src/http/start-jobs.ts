@@ -15,14 +15,14 @@ import type { FitMemo } from '../job/plan.ts';
 import type { Draft, PlannedJob } from '../job/plan-request.ts';
 import type { JobCalls, JobWithLogs, NewJob, Remote } from '../job/rpc.ts';
 import type { Planned } from '../job/schedule-request.ts';
-import type { Webhook } from '../job/webhook.ts';
+import type { AskedWebhook } from '../job/webhook.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { admitJobs, keepAway } from './admission.ts';
 import { callJob, callObject } from './call-object.ts';
 import type { AppEnv, Caller, Env } from './env.ts';
 import { takeTry } from './gate.ts';
-import { type Offer, offerFor } from './models.ts';
 import { moderate } from './moderate.ts';
+import { type Offer, offerFor } from './offer.ts';
 import { badField, orProblem, Problem } from './problem.ts';
 import { refusal } from './refuse-start.ts';
 import { requireBucket } from './require-bucket.ts';
@@ -54,7 +54,7 @@ export interface StartOptions {
   readonly withLogs?: boolean;
   /** of each job */
   readonly deadlineSeconds?: number | null;
-  readonly webhook?: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
+  readonly webhook?: AskedWebhook | null;
   /** seconds that the jobs are let in to wait at most, where their caller waits less long than the deployment does */
   readonly startSeconds?: number | null;
   /** the first job speaks for all of them, and remembers this; absent: each speaks for itself */

@@ -2,7 +2,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { type WebhookGeneration, webhookSecret } from '../account/webhook-secret.ts';
-import { type Door, refuseWebhookUrl, type Webhook } from '../job/webhook.ts';
+import { type AskedWebhook, type Door, refuseWebhookUrl } from '../job/webhook.ts';
 import { actorOf, requireKey } from './auth.ts';
 import { callObject } from './call-object.ts';
 import type { AppEnv } from './env.ts';
@@ -11,12 +11,7 @@ import { badField } from './problem.ts';
 import { publicBase } from './public-address.ts';
 
 /** The webhook of a request; null where it names none. Throws a 400 Problem for an address that may not be called. */
-export function webhookOf(
-  c: Context<AppEnv>,
-  field: string,
-  url: string | undefined,
-  door: Door,
-): Pick<Webhook, 'url' | 'door' | 'origin'> | null {
+export function webhookOf(c: Context<AppEnv>, field: string, url: string | undefined, door: Door): AskedWebhook | null {
   if (url === undefined) return null;
   const rule = refuseWebhookUrl(url, c.env.WEBHOOK_RESOLVER === '');
   if (rule !== null) throw badField(field, url, rule);

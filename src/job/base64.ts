@@ -12,5 +12,10 @@ export function toBase64(bytes: Uint8Array): string {
 }
 
 /** The bytes that `toBase64` gave as text. */
-export const fromBase64 = (text: string): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from(atob(text), (unit) => unit.charCodeAt(0));
+export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  const units = atob(text);
+  const bytes = new Uint8Array(units.length);
+  // a loop of its own: a callback for each of ten million bytes takes a second
+  for (let i = 0; i < units.length; i++) bytes[i] = units.charCodeAt(i);
+  return bytes;
+}

@@ -8,6 +8,7 @@ import { type EndedFacts, type UsageEvent, usageEvent } from '../billing/usage-e
 import type { JobRecord } from './job.ts';
 import { pictureKeys } from './unreadable.ts';
 import { LONGEST_PAUSE_MS } from './webhook.ts';
+import { wantsEnd } from './webhook-news.ts';
 
 export type Letter =
   /** the account: the job has ended. With what others are told of that once the account has answered; null: nothing */
@@ -117,7 +118,7 @@ export function lettersAtEnd(
   const running = sent.filter(({ outcome }) => outcome === 'sent' || outcome === 'failed');
   return [
     at(now)({ kind: 'ended', payload: { account, job, facts, ...end } }),
-    ...(record.webhook ? [at(now)({ kind: 'webhook', payload: null })] : []),
+    ...(record.webhook && wantsEnd(record.webhook, true) ? [at(now)({ kind: 'webhook', payload: null })] : []),
     ...running.map(forget).map(at(now)),
     ...(end.status !== 'done' && isLastStage ? pictures(record).map(at(now + STRAY_MS)) : []),
     at(expiresAt)({ kind: 'expire', payload: null }),

@@ -51,7 +51,7 @@ import type { JobRequest, JobView, Plan } from './job.ts';
 import type { LogLine } from './log-lines.ts';
 import type { LetterKind } from './outbox.ts';
 import type { NewShare, Share, SharedJob, SharedPicture, ShareTaken } from './share.ts';
-import type { Webhook } from './webhook.ts';
+import type { AskedWebhook } from './webhook.ts';
 
 /** What an object's method gives to whoever calls it from outside. */
 type Answer<T> = T | Promise<T>;
@@ -70,7 +70,7 @@ export interface NewJob {
   readonly plan: Plan;
   /** seconds the job may take; null: as long as it takes */
   readonly deadlineSeconds: number | null;
-  readonly webhook: Pick<Webhook, 'url' | 'door' | 'origin'> | null;
+  readonly webhook: AskedWebhook | null;
 }
 
 /** A job with its story so far as lines of text. */

@@ -9,10 +9,15 @@
 import ipaddr from 'ipaddr.js';
 import { Webhook as Signer } from 'standardwebhooks';
 import { z } from 'zod';
+import { toHex } from '../account/hmac.ts';
 import { readAtMost } from '../stage/read-at-most.ts';
 
 /** Whose shape the body has: that of the surface the job was started at. */
-export type Door = 'jobs' | 'replicate' | 'fal';
+export type Door = 'jobs' | 'replicate' | 'fal' | 'bfl';
+
+/** What can be told of a request while it goes on, and when it is over, as Replicate names it. */
+export const WEBHOOK_EVENTS = ['start', 'output', 'logs', 'completed'] as const;
+export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number];
 
 /** Where to tell that a job has ended, and how far that is. Times are milliseconds since 1970. */
 export interface Webhook {
@@ -20,9 +25,16 @@ export interface Webhook {
   readonly door: Door;
   /** of this service, with the path before `/v1` where there is one: for the addresses in the body */
   readonly origin: string;
+  /** the caller's own, which signs beside the account's as Black Forest Labs does; gone after the last try */
+  readonly secret?: string;
+  /** what is told; absent: the end */
+  readonly events?: readonly WebhookEvent[];
   readonly tries: number;
   readonly state: 'waiting' | 'delivered' | 'given_up';
 }
+
+/** A webhook as a request names it. */
+export type AskedWebhook = Omit<Webhook, 'tries' | 'state'>;
 
 /**
  * Pauses after the first, second, … failed try; after the last one it is given up. Together they stay within a day, for
@@ -39,12 +51,13 @@ export function afterTry(
   webhook: Webhook,
   status: number | null,
 ): { readonly webhook: Webhook; readonly pauseMs: number | null } {
-  const tried = { ...webhook, tries: webhook.tries + 1 };
+  const { secret: _, ...kept } = webhook;
+  const tries = webhook.tries + 1;
   if (status !== null && status >= 200 && status < 300)
-    return { webhook: { ...tried, state: 'delivered' }, pauseMs: null };
+    return { webhook: { ...kept, tries, state: 'delivered' }, pauseMs: null };
   const pause = PAUSES_SECONDS[webhook.tries];
-  if (status === 410 || pause === undefined) return { webhook: { ...tried, state: 'given_up' }, pauseMs: null };
-  return { webhook: tried, pauseMs: pause * 1000 };
+  if (status === 410 || pause === undefined) return { webhook: { ...kept, tries, state: 'given_up' }, pauseMs: null };
+  return { webhook: { ...webhook, tries }, pauseMs: pause * 1000 };
 }
 
 /** The headers that let a receiver verify `body` with any of the secrets. `id` is the same at every try. */
@@ -61,6 +74,17 @@ export function webhookHeaders(
     'webhook-timestamp': String(seconds),
     'webhook-signature': secrets.map((secret) => new Signer(secret).sign(id, at, body)).join(' '),
   };
+}
+
+/**
+ * The header by which a receiver verifies `body` with a secret of its own: HMAC-SHA-256 of the body, in hex. Source:
+ * Black Forest Labs, "Webhook Integration" of its published guide to the API.
+ */
+export async function bflSignature(secret: string, body: string): Promise<Record<string, string>> {
+  const encoder = new TextEncoder();
+  const hmac = { name: 'HMAC', hash: 'SHA-256' };
+  const key = await crypto.subtle.importKey('raw', encoder.encode(secret), hmac, false, ['sign']);
+  return { 'x-bfl-signature': `sha256=${toHex(await crypto.subtle.sign('HMAC', key, encoder.encode(body)))}` };
 }
 
 /**

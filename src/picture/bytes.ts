@@ -1,5 +1,8 @@
 /** Bytes put together and read, as picture files have them. Pure. */
 
+/** Most parts of a file that are looked at. */
+export const MOST_PARTS = 10_000;
+
 /** The parts one after the other. */
 export function joined(...parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
@@ -14,6 +17,13 @@ export function joined(...parts: readonly Uint8Array[]): Uint8Array {
 /** A text of ASCII characters as bytes. */
 export const ascii = (text: string): Uint8Array => Uint8Array.from(text, (character) => character.charCodeAt(0));
 
+/** Bytes as a text of one character each: Latin-1. */
+export const latin = (bytes: Uint8Array): string => {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+};
+
 /** Whether `bytes` have this ASCII text at `at`. */
 export const hasAt = (bytes: Uint8Array, at: number, text: string): boolean =>
   at + text.length <= bytes.length && ascii(text).every((value, i) => bytes[at + i] === value);
@@ -23,5 +33,8 @@ export const uint32 = (value: number): Uint8Array => {
   new DataView(bytes.buffer).setUint32(0, value);
   return bytes;
 };
+
+export const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
+  new DataView(buffer, byteOffset, byteLength);
 
 export const uint16 = (value: number): Uint8Array => Uint8Array.of(value >> 8, value & 0xff);

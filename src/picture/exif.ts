@@ -6,7 +6,7 @@
  *
  * Numbers have their high byte first, as readers expect it of the text below.
  */
-import { ascii, joined, uint16, uint32 } from './bytes.ts';
+import { ascii, hasAt, joined, latin, uint16, uint32, viewOf } from './bytes.ts';
 
 /** What the block holds. */
 export interface ExifTexts {
@@ -22,6 +22,7 @@ const HEAD = 8;
 const VERSION = '0232';
 /** How UserComment says that UTF-16 follows. */
 const UNICODE = 'UNICODE\0';
+const ASCII = 'ASCII\0\0\0';
 
 interface Entry {
   readonly tag: number;
@@ -67,4 +68,48 @@ export function exifBlock({ comment, note }: ExifTexts): Uint8Array {
     exifAt,
   );
   return joined(ascii('MM\0*'), uint32(HEAD), uint16(1), pointer, uint32(0), exif);
+}
+
+/** Most entries of a directory that are looked at. */
+const MOST_ENTRIES = 1000;
+const ENTRY = 12;
+const CODE = 8;
+
+/**
+ * What a block says, in either order of its bytes; empty what it does not say, null where it is no block. For blocks
+ * from anywhere: every place is held against what is there. Law: what `exifBlock` wrote comes back.
+ */
+export function readExif(block: Uint8Array): ExifTexts | null {
+  const isLittle = hasAt(block, 0, 'II*\0');
+  if (!isLittle && !hasAt(block, 0, 'MM\0*')) return null;
+  if (block.length < HEAD) return null;
+  const view = viewOf(block);
+  const number = (at: number): number => view.getUint32(at, isLittle);
+
+  /** The length and the place of a tag's value in the directory at `at`. */
+  function find(at: number, tag: number): { readonly length: number; readonly at: number } | null {
+    if (at < HEAD || at + 2 > block.length) return null;
+    const fitting = Math.floor((block.length - at - 2) / ENTRY);
+    const count = Math.min(view.getUint16(at, isLittle), MOST_ENTRIES, fitting);
+    for (let entry = at + 2; entry < at + 2 + count * ENTRY; entry += ENTRY)
+      if (view.getUint16(entry, isLittle) === tag) return { length: number(entry + 4), at: number(entry + 8) };
+    return null;
+  }
+
+  const exif = find(number(4), TAGS.exifDirectory);
+  const said = (tag: number): Uint8Array => {
+    const found = exif && find(exif.at, tag);
+    // a value of four bytes or fewer stands in its entry, and is no text of ours
+    if (!found || found.length <= 4 || found.at + found.length > block.length) return new Uint8Array(0);
+    return block.subarray(found.at, found.at + found.length);
+  };
+  return { comment: readComment(said(TAGS.userComment), isLittle), note: latin(said(TAGS.makerNote)) };
+}
+
+/** The text of a UserComment, in UTF-16 or ASCII; empty in any other code. */
+function readComment(value: Uint8Array, isLittle: boolean): string {
+  const text = value.subarray(CODE);
+  if (hasAt(value, 0, UNICODE))
+    return new TextDecoder(isLittle ? 'utf-16le' : 'utf-16be', { ignoreBOM: true, fatal: false }).decode(text);
+  return hasAt(value, 0, ASCII) ? latin(text) : '';
 }

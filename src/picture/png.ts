@@ -1,5 +1,5 @@
 /** Texts in a PNG file. Pure. Source: PNG, third edition, https://www.w3.org/TR/png-3/#11textinfo */
-import { ascii, hasAt, joined, uint32 } from './bytes.ts';
+import { ascii, hasAt, joined, latin, MOST_PARTS, uint32, viewOf } from './bytes.ts';
 
 /** A text without zero bytes, and its keyword, which has 1 to 79 ASCII characters. */
 export interface PngText {
@@ -10,6 +10,9 @@ export interface PngText {
 const SIGNATURE = '\x89PNG\r\n\x1a\n';
 /** The signature, and the chunk IHDR that always comes first: length, type, 13 bytes, check sum. */
 const HEAD = SIGNATURE.length + 25;
+
+/** Longest keyword, characters. */
+const MOST_KEYWORD = 79;
 
 /** CRC-32 of each byte, by the polynomial of PNG. */
 const CRCS = Uint32Array.from({ length: 256 }, (_, byte) => {
@@ -44,4 +47,43 @@ function textChunk({ keyword, text }: PngText): Uint8Array {
 export function withTexts(png: Uint8Array, texts: readonly PngText[]): Uint8Array {
   if (!hasAt(png, 0, SIGNATURE) || !hasAt(png, SIGNATURE.length, '\0\0\0\rIHDR')) return png;
   return joined(png.subarray(0, HEAD), ...texts.map(textChunk), png.subarray(HEAD));
+}
+
+/** Longest chunk that is read as a text: two prompts of 32,000 characters are at most 384,000 bytes as escapes. */
+const MOST_TEXT = 2 ** 20;
+
+/**
+ * The texts of a PNG file in their order: every tEXt, and every iTXt that is not compressed; none where it is no PNG
+ * file. For files from anywhere: what is cut off, or too long, is left out. Law: what `withTexts` wrote comes back.
+ */
+export function textsIn(png: Uint8Array): readonly PngText[] {
+  const texts: PngText[] = [];
+  if (!hasAt(png, 0, SIGNATURE)) return texts;
+  const view = viewOf(png);
+  let at = SIGNATURE.length;
+  for (let part = 0; part < MOST_PARTS && at + 12 <= png.length; part++) {
+    const length = view.getUint32(at);
+    const data = png.subarray(at + 8, at + 8 + length);
+    if (data.length < length) break;
+    const text = length > MOST_TEXT ? null : textOf(latin(png.subarray(at + 4, at + 8)), data);
+    if (text) texts.push(text);
+    at += 12 + length;
+  }
+  return texts;
+}
+
+/** The text of a chunk; null where it is none that is read. */
+function textOf(type: string, data: Uint8Array): PngText | null {
+  if (type !== 'tEXt' && type !== 'iTXt') return null;
+  const end = data.indexOf(0);
+  if (end < 1 || end > MOST_KEYWORD) return null;
+  const keyword = latin(data.subarray(0, end));
+  if (type === 'tEXt') return { keyword, text: latin(data.subarray(end + 1)) };
+  if (data[end + 1] !== 0) return null;
+  // behind the two bytes of compression: a language and a translated keyword, each up to a zero
+  const language = data.indexOf(0, end + 3);
+  const translated = language < 0 ? -1 : data.indexOf(0, language + 1);
+  if (translated < 0) return null;
+  const text = new TextDecoder('utf-8', { ignoreBOM: true, fatal: false }).decode(data.subarray(translated + 1));
+  return { keyword, text };
 }

@@ -6,7 +6,7 @@
  *
  * A chunk is four letters, its length, low byte first, and its data, filled up to an even number of bytes.
  */
-import { ascii, hasAt, joined } from './bytes.ts';
+import { ascii, hasAt, joined, MOST_PARTS, viewOf } from './bytes.ts';
 
 const HEAD = 12;
 /** Flags of VP8X. */
@@ -19,9 +19,11 @@ const little32 = (value: number): Uint8Array =>
 const chunk = (type: string, data: Uint8Array): Uint8Array =>
   joined(ascii(type), little32(data.length), data, new Uint8Array(data.length % 2));
 
+const isWebp = (file: Uint8Array): boolean => hasAt(file, 0, 'RIFF') && hasAt(file, 8, 'WEBP');
+
 /** Width, height and whether there is transparency, as the stream of pixels says; null where it is none. */
 function readPixels(webp: Uint8Array): { width: number; height: number; hasAlpha: boolean } | null {
-  const view = new DataView(webp.buffer, webp.byteOffset, webp.byteLength);
+  const view = viewOf(webp);
   const data = HEAD + 8;
   if (hasAt(webp, HEAD, 'VP8 ') && hasAt(webp, data + 3, '\x9d\x01\x2a') && webp.length >= data + 10)
     return {
@@ -45,7 +47,7 @@ function extended({ width, height, hasAlpha }: NonNullable<ReturnType<typeof rea
 
 /** The file with an EXIF chunk at its end. It comes back as it is where it is no WebP file, or has such a chunk. */
 export function withExifChunk(webp: Uint8Array, block: Uint8Array): Uint8Array {
-  if (!hasAt(webp, 0, 'RIFF') || !hasAt(webp, 8, 'WEBP')) return webp;
+  if (!isWebp(webp)) return webp;
   const exif = chunk('EXIF', block);
   const body = (...parts: readonly Uint8Array[]): Uint8Array => {
     const data = joined(ascii('WEBP'), ...parts);
@@ -59,4 +61,22 @@ export function withExifChunk(webp: Uint8Array, block: Uint8Array): Uint8Array {
   }
   const pixels = readPixels(webp);
   return pixels ? body(extended(pixels), webp.subarray(HEAD), exif) : webp;
+}
+
+/** The name that JPEG gives a block, which some programs keep here. */
+const JPEG_NAME = 'Exif\0\0';
+
+/** The block of EXIF of a WebP file; null where it has none, or is no WebP file. Law: the one that was put in. */
+export function exifChunkOf(webp: Uint8Array): Uint8Array | null {
+  if (!isWebp(webp)) return null;
+  const view = viewOf(webp);
+  let at = HEAD;
+  for (let part = 0; part < MOST_PARTS && at + 8 <= webp.length; part++) {
+    const length = view.getUint32(at + 4, true);
+    const data = webp.subarray(at + 8, at + 8 + length);
+    if (data.length < length) return null;
+    if (hasAt(webp, at, 'EXIF')) return hasAt(data, 0, JPEG_NAME) ? data.subarray(JPEG_NAME.length) : data;
+    at += 8 + length + (length % 2);
+  }
+  return null;
 }

@@ -56,8 +56,11 @@ export interface Listener {
   close(): void;
 }
 
-/** A server that takes webhooks and answers `statuses` in turn, the last one from then on. */
-export async function listen(statuses: readonly number[] = [204]): Promise<Listener> {
+/**
+ * A server that takes webhooks and answers `statuses` in turn, the last one from then on; `never`: it takes one and
+ * does not answer.
+ */
+export async function listen(statuses: readonly (number | 'never')[] = [204]): Promise<Listener> {
   const received: Received[] = [];
   const waiting: ((delivery: Received) => void)[] = [];
   let calls = 0;
@@ -65,7 +68,8 @@ export async function listen(statuses: readonly number[] = [204]): Promise<Liste
     let body = '';
     for await (const chunk of req) body += chunk;
     const delivery = { headers: req.headers as Record<string, string>, body };
-    res.writeHead(statuses[Math.min(calls++, statuses.length - 1)] as number).end();
+    const status = statuses[Math.min(calls++, statuses.length - 1)] ?? 204;
+    if (status !== 'never') res.writeHead(status).end();
     const next = waiting.shift();
     if (next) next(delivery);
     else received.push(delivery);
@@ -77,7 +81,10 @@ export async function listen(statuses: readonly number[] = [204]): Promise<Liste
       const delivery = received.shift();
       return delivery ? Promise.resolve(delivery) : new Promise((resolve) => waiting.push(resolve));
     },
-    close: () => server.close(),
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
   };
 }
 

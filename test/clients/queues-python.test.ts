@@ -25,6 +25,7 @@ describe.skipIf(NO_PYTHON)('in Python, where RALU_CLIENTS_PYTHON names one', () 
   test('replicate: runs, versions, streams, deployments, refusals', async () => {
     const of = await said('replicate_predictions.py');
     expect(of('run')).toEqual([{ png: PNG }]);
+    expect(of('models')).toEqual([{ listed: true, next: null }]);
     expect(of('model')).toEqual([{ name: expect.any(String), versions: [true] }]);
     expect(of('run version')).toEqual([{ outputs: 2, kind: 'list' }]);
     expect(of('run slowly')).toEqual([{ png: PNG }]);

@@ -1,9 +1,18 @@
 /** Replicate's own client against the running stack. */
 import { decode } from 'fast-png';
-import Replicate, { validateWebhook } from 'replicate';
+import Replicate, { type Prediction, validateWebhook } from 'replicate';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { getJob } from '../../scripts/generate/client.ts';
-import { countedFetch, type Door, listen, openDoor, openPoorDoor, type Received, until } from './doors.ts';
+import {
+  countedFetch,
+  type Door,
+  type Listener,
+  listen,
+  openDoor,
+  openPoorDoor,
+  type Received,
+  until,
+} from './doors.ts';
 
 let rig: Door;
 let client: Replicate;
@@ -82,6 +91,31 @@ describe('a whole client sequence', () => {
     expect(decode(await bytesAt(output[0] as string)).width).toBe(256);
     const wrong = await client.models.versions.get(owner, name, 'nobody').catch((reason: unknown) => reason);
     expect(wrong).toMatchObject({ name: 'ApiError', response: { status: 404 } });
+  });
+
+  test('the list of models is one page, each of which can be asked for and run', async () => {
+    const { results, next } = await client.models.list();
+    expect(next).toBeNull();
+    const [first] = results;
+    expect(`${first?.owner}/${first?.name}`).toBe(model);
+    expect(await client.models.get(first?.owner as string, first?.name as string)).toEqual(first);
+    const pages: number[] = [];
+    for await (const page of client.paginate(client.models.list)) pages.push(page.length);
+    expect(pages).toEqual([results.length]);
+  });
+
+  test('what is not here is a 404 of problem details', async () => {
+    for (const ask of [
+      () => client.collections.list(),
+      () => client.collections.get('text-to-image'),
+      () => client.hardware.list(),
+      () => client.trainings.list(),
+      () => client.models.get('ralu', 'nobody'),
+    ]) {
+      const error = await ask().catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ name: 'ApiError', response: { status: 404 } });
+      expect((error as Error).message).toContain('"title":"Not found"');
+    }
   });
 
   test('a deployment is the model of its name', async () => {
@@ -269,27 +303,103 @@ describe('predictions', () => {
 const asRequest = ({ headers, body }: Received): Request =>
   new Request('http://receiver.example/hook', { method: 'POST', headers, body });
 
+type Events = ('start' | 'output' | 'logs' | 'completed')[];
+/** A prediction as a call tells it, the id of the call, and when it came. */
+interface Told extends Pick<Prediction, 'id' | 'status'> {
+  readonly output: readonly string[] | null;
+  readonly logs: string;
+  readonly webhookId: string;
+  readonly at: number;
+}
+
 describe('webhooks', () => {
-  test('events that are not sent are told, and without the one that is nobody is called', async () => {
+  /** The prediction that each call tells, up to the end. */
+  async function toldOf(listener: Listener, key: string): Promise<readonly Told[]> {
+    const told: Told[] = [];
+    while (!/^(?:succeeded|failed|canceled)$/.test(told.at(-1)?.status ?? '')) {
+      const delivery = await listener.next();
+      expect(await validateWebhook(asRequest(delivery), key)).toBe(true);
+      told.push({ ...JSON.parse(delivery.body), webhookId: delivery.headers['webhook-id'], at: Date.now() });
+    }
+    return told;
+  }
+  const createdWith = (listener: Listener, events: Events | undefined, input: object = LONG) =>
+    client.predictions.create({
+      model,
+      input,
+      webhook: listener.url,
+      ...(events && { webhook_events_filter: events }),
+    });
+
+  test('tell the start, the lines of the story as they come, and the end last', async () => {
     const listener = await listen();
     try {
-      const ask = async (webhook_events_filter: ('start' | 'output' | 'logs' | 'completed')[]) => {
-        const made = await client.predictions.create({
-          model,
-          input: APPLE,
-          webhook: listener.url,
-          webhook_events_filter,
-        });
-        return made as typeof made & { warnings: string[] };
-      };
-      const none = await ask(['start', 'logs']);
-      expect(none.warnings).toEqual(['webhook_events_filter: start, logs are not sent; only completed is']);
-      expect(none.webhook).toBeUndefined();
-      await client.wait(none, { interval: 50 });
-      const { id, warnings } = await ask(['start', 'completed']);
-      expect(warnings).toEqual(['webhook_events_filter: start is not sent; only completed is']);
-      // the first to come: of the other there was no call
-      expect(JSON.parse((await listener.next()).body)).toMatchObject({ id, status: 'succeeded' });
+      const { key } = await client.webhooks.default.secret.get();
+      const { id } = await createdWith(listener, ['start', 'logs', 'completed'], {
+        ...LONG,
+        N: [30, 30],
+        e: [0.5, 1],
+      });
+      const told = await toldOf(listener, key);
+      expect(told.length).toBeGreaterThan(1);
+      expect(told.map(({ status }) => status)).toEqual([...new Array(told.length - 1).fill('processing'), 'succeeded']);
+      expect(told[0]).toMatchObject({ id, output: null, logs: expect.stringContaining('stage 1 of 2') });
+      for (const [i, { logs, webhookId, at }] of told.slice(1).entries()) {
+        const before = told[i] as Told;
+        expect(logs.startsWith(before.logs)).toBe(true);
+        expect(webhookId).not.toBe(before.webhookId);
+        if (i + 2 < told.length) expect(at - before.at).toBeGreaterThan(400);
+      }
+      expect(told.at(-1)).toMatchObject({ webhookId: id, output: [expect.stringMatching(/^http/)] });
+      // nothing comes after it
+      const late = await Promise.race([listener.next(), new Promise((resolve) => setTimeout(resolve, 1500, 'none'))]);
+      expect(late).toBe('none');
+    } finally {
+      listener.close();
+    }
+  });
+
+  test('without a filter tell each picture of several when it is there, then all with the end', async () => {
+    const listener = await listen();
+    try {
+      const { key } = await client.webhooks.default.secret.get();
+      await createdWith(listener, undefined, { ...LONG, N: [40], num_outputs: 3 });
+      const told = await toldOf(listener, key);
+      const counts = told.map(({ output }) => output?.length ?? 0);
+      expect(counts).toEqual([...new Set(counts)].toSorted());
+      expect(counts.at(-1)).toBe(3);
+      expect(counts.length).toBeGreaterThan(1);
+      expect(decode(await bytesAt(told[0]?.output?.[0] as string)).width).toBe(256);
+    } finally {
+      listener.close();
+    }
+  });
+
+  test('are called for what was asked: the start alone, or nothing', async () => {
+    const listener = await listen();
+    try {
+      await client.wait(await createdWith(listener, [], APPLE), { interval: 50 });
+      const started = await createdWith(listener, ['start'], APPLE);
+      expect((started as typeof started & { warnings: string[] }).warnings).toEqual([]);
+      await client.wait(started, { interval: 50 });
+      const last = await createdWith(listener, ['completed'], APPLE);
+      expect(JSON.parse((await listener.next()).body)).toMatchObject({ id: started.id, status: 'processing' });
+      expect(JSON.parse((await listener.next()).body)).toMatchObject({ id: last.id, status: 'succeeded' });
+    } finally {
+      listener.close();
+    }
+  });
+
+  test('that are not answered hold up neither the picture nor its end', async () => {
+    const listener = await listen(['never', 204]);
+    try {
+      const made = await createdWith(listener, ['start', 'logs', 'completed'], APPLE);
+      const begin = Date.now();
+      expect(JSON.parse((await listener.next()).body)).toMatchObject({ id: made.id, status: 'processing' });
+      expect(JSON.parse((await listener.next()).body)).toMatchObject({ id: made.id, status: 'succeeded' });
+      expect(Date.now() - begin).toBeLessThan(10_000);
+      const { webhook } = await getJob(rig.service, made.id);
+      expect(webhook).toMatchObject({ tries: 1 });
     } finally {
       listener.close();
     }

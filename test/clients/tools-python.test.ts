@@ -11,12 +11,14 @@ describe.skipIf(NO_PYTHON)('in Python, where RALU_CLIENTS_PYTHON names one', () 
     rig = await openDoor();
   });
 
-  test('LangChain’s and LlamaIndex’s tools as they come, Together, Azure, and a base address without /v1', async () => {
+  test('LangChain’s and LlamaIndex’s tools as they come, what CrewAI’s asks, Together, Azure, and a base address without /v1', async () => {
     expect(await runScript('openai_tools.py', rig.service)).toEqual([
       { tool: 'langchain', size: [1024, 1024] },
       { tool: 'langchain dall-e-3', size: [1024, 1024] },
       { tool: 'llama_index', size: [1024, 1024] },
       { tool: 'llama_index download', size: [1024, 1024] },
+      { tool: 'crewai dall-e-3', size: [1024, 1024] },
+      { tool: 'crewai dall-e-2', size: [256, 256] },
       { tool: 'together', size: [512, 256] },
       { tool: 'azure', size: [256, 256] },
       { tool: 'azure', code: 'DeploymentNotFound' },
@@ -36,9 +38,9 @@ describe.skipIf(NO_PYTHON)('in Python, where RALU_CLIENTS_PYTHON names one', () 
     ]);
   });
 
-  test('webuiapi draws, sees how far it is, and stops it', async () => {
+  test('webuiapi draws, reads what a picture says, sees how far it is, and stops it', async () => {
     const said = await runScript('webuiapi_images.py', rig.service);
-    const [models, samplers, drawn, told, progress, long, refused] = said as readonly Record<string, never>[];
+    const [models, samplers, drawn, told, info, progress, long, refused] = said as readonly Record<string, never>[];
     expect(models).toMatchObject({ current: expect.any(String), titles: [models?.current] });
     expect(samplers).toMatchObject({
       names: ['AB2', 'Euler'],
@@ -50,6 +52,7 @@ describe.skipIf(NO_PYTHON)('in Python, where RALU_CLIENTS_PYTHON names one', () 
     ];
     expect(drawn).toMatchObject({ sizes, info: { seed: 7, all_seeds: [7, 8], steps: 4 } });
     expect(told?.warnings).toContain('sampler_name is ignored: the picture is made with Euler');
+    expect(info).toEqual({ call: 'png_info', same: true, seed: '8' });
     expect(progress).toEqual({ call: 'progress', is_under_way: true, jobs: 1 });
     expect(long).toEqual({ call: 'long', error: '410' });
     expect(refused).toEqual({ call: 'refused', status: 422 });

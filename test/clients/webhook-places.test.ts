@@ -1,4 +1,5 @@
 /** Where webhooks may lead, and what addresses stand in them. */
+import { createHmac } from 'node:crypto';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
@@ -40,6 +41,25 @@ test('a name with a private address among its own is not called, and tried again
     // no status: it was never asked
     const called = rig.log.map((line) => /\{.*"webhook_called".*\}/.exec(line)?.[0]).find((line) => line !== undefined);
     expect(JSON.parse(called ?? '{}')).toMatchObject({ job_id: id, try: 1, status: null });
+    // nor while the request goes on
+    asked.length = 0;
+    const created = await fetch(`${rig.service.url}/v1/predictions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${rig.service.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        input: { prompt: 'a red apple' },
+        webhook: 'https://live.example.com/hook',
+        webhook_events_filter: ['start'],
+      }),
+    });
+    const prediction = (await created.json()) as { id: string };
+    await expect
+      .poll(() => rig.log.map((line) => /\{.*"webhook_told".*\}/.exec(line)?.[0]).find(Boolean), { timeout: 20_000 })
+      .toEqual(JSON.stringify({ event: 'webhook_told', job_id: prediction.id, status: null }));
+    expect(asked.toSorted()).toEqual([
+      'live.example.com A application/dns-json',
+      'live.example.com AAAA application/dns-json',
+    ]);
   } finally {
     resolver.close();
     await rig.remove();
@@ -74,6 +94,7 @@ test('a webhook of every door names the deployment’s own address, whatever Hos
       ['/v1/jobs', { prompt, webhook_url: hook.url }],
       ['/v1/predictions', { input: { prompt }, webhook: hook.url }],
       [`/fal/queue/ralu/closed-form?fal_webhook=${encodeURIComponent(hook.url)}`, { prompt }],
+      ['/bfl/v1/closed-form', { prompt, webhook_url: hook.url, webhook_secret: 'hippopotamus' }],
     ] as const) {
       const status = await postForged(url + path, key, body);
       expect([200, 201, 202], path).toContain(status);
@@ -81,15 +102,20 @@ test('a webhook of every door names the deployment’s own address, whatever Hos
       expect(verifier.verify(told, headers)).toEqual(JSON.parse(told));
       expect(() => verifier.verify(`${told} `, headers)).toThrow();
       expect(told).not.toContain('evil.test');
+      const own = createHmac('sha256', 'hippopotamus').update(told).digest('hex');
+      expect(headers['x-bfl-signature']).toBe(path.startsWith('/bfl') ? `sha256=${own}` : undefined);
       bodies.push(told);
     }
-    const [job, prediction, completion] = bodies.map((text) => JSON.parse(text));
+    const [job, prediction, completion, finished] = bodies.map((text) => JSON.parse(text));
     const { id, links, urls } = job.data;
     expect(urls.get).toBe(`/api/ralu/v1/jobs/${id}`);
     expect(links.image).toContain(`/api/ralu/v1/jobs/${id}/image.png?token=`);
     expect(prediction.urls.get).toBe(`${base}/v1/predictions/${prediction.id}`);
     expect(prediction.output[0]).toContain(`${base}/v1/jobs/${prediction.id}/image.png?token=`);
     expect(completion.payload.images[0].url).toContain(`${base}/v1/jobs/${completion.request_id}/image.png?token=`);
+    expect(finished).toMatchObject({ status: 'Ready', result: { prompt }, timestamp: expect.any(String) });
+    expect(finished.result.sample).toContain(`${base}/v1/jobs/${finished.id}/image.jpeg?token=`);
+    expect(JSON.stringify([bodies, rig.log])).not.toContain('hippopotamus');
     const picture = await fetch(new URL(links.image, url));
     expect(picture.status).toBe(200);
     await picture.body?.cancel();

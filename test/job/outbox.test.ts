@@ -10,6 +10,7 @@ import {
   pauseAfter,
   type SentStage,
 } from '../../src/job/outbox.ts';
+import type { WebhookEvent } from '../../src/job/webhook.ts';
 
 const KINDS = ['ended', 'event', 'meter', 'erased', 'picture', 'forget'] as const;
 
@@ -96,6 +97,13 @@ describe('what an end has to tell', () => {
       { letter: { kind: 'webhook', payload: null }, dueAt: 1000 },
       { letter: { kind: 'expire', payload: null }, dueAt: 9000 },
     ]);
+  });
+
+  test('a caller who wants to hear of the start alone hears of no end', () => {
+    const told = (events: readonly WebhookEvent[]) =>
+      kinds(lettersAtEnd(record({ webhook: { ...WEBHOOK, events } }), end('done'), []));
+    expect(told(['start'])).toEqual(['ended', 'expire']);
+    expect(told(['start', 'output'])).toEqual(['ended', 'webhook', 'expire']);
   });
 
   test('every end stops the stages that may still run for the job, and no others', () => {

@@ -5,6 +5,7 @@ import { webhookSecret } from '../../src/account/webhook-secret.ts';
 import {
   addressesOf,
   afterTry,
+  bflSignature,
   isPrivateAddress,
   refuseWebhookUrl,
   type Webhook,
@@ -44,6 +45,22 @@ describe('tries', () => {
     expect(afterTry(WAITING, status).webhook.state).toBe(state);
     expect(afterTry(WAITING, status).pauseMs === null).toBe(state !== 'waiting');
   });
+});
+
+test('a secret of the caller’s own is kept for the next try, and for nothing after the last', () => {
+  const webhook: Webhook = { ...WAITING, door: 'bfl', secret: 'hippopotamus' };
+  expect(afterTry(webhook, 500).webhook.secret).toBe('hippopotamus');
+  for (const status of [204, 410]) expect(afterTry(webhook, status).webhook).not.toHaveProperty('secret');
+  expect(afterTry({ ...webhook, tries: 100 }, 500).webhook).not.toHaveProperty('secret');
+});
+
+test('a secret of the caller’s own signs the body alone: HMAC-SHA-256 in hex', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.string({ minLength: 1 }), fc.string({ unit: 'grapheme' }), async (secret, body) => {
+      const expected = createHmac('sha256', secret).update(body).digest('hex');
+      expect(await bflSignature(secret, body)).toEqual({ 'x-bfl-signature': `sha256=${expected}` });
+    }),
+  );
 });
 
 test('the signature is the specification’s: HMAC-SHA-256 of id.timestamp.body under the decoded secret', async () => {

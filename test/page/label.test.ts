@@ -7,6 +7,7 @@ import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import { exifBlock } from '../../src/picture/exif.ts';
 import { withExifSegment } from '../../src/picture/jpeg.ts';
 import { withTexts } from '../../src/picture/png.ts';
+import { textsOf } from '../../src/picture/texts.ts';
 import { withExifChunk } from '../../src/picture/webp.ts';
 import { FLUX, value } from '../job/requests.ts';
 import { pictureIn } from './pictures.ts';
@@ -27,9 +28,10 @@ const REQUESTS: readonly Partial<RequestInput>[] = [
 describe.each(FORMATS)('a picture in %s', (format) => {
   test.each(REQUESTS)('says what it was made from: %o', (input) => {
     const { request, plan } = jobOf({ ...input, output_format: format });
-    expect(readLabel(labelled(pictureIn(format), request, plan))).toEqual(
-      JSON.parse(JSON.stringify(againOf(request, plan).request)),
-    );
+    const file = labelled(pictureIn(format), request, plan);
+    expect(readLabel(file)).toEqual(JSON.parse(JSON.stringify(againOf(request, plan).request)));
+    // the service reads its files with code of its own, since the page is served as it is
+    expect(JSON.parse(textsOf(file)?.get('ralu') ?? '').request).toEqual(readLabel(file));
   });
 
   test('says nothing where it has no settings, or those of another program', () => {

@@ -291,3 +291,48 @@ describe('over HTTP', () => {
     ]);
   });
 });
+
+describe('png-info', () => {
+  interface PngInfo {
+    readonly info: string;
+    readonly items: Readonly<Record<string, string>>;
+    readonly parameters: Readonly<Record<string, string>>;
+  }
+  const ask = (body: object) => post('/sdapi/v1/png-info', body);
+
+  test.each(['png', 'jpg', 'webp'])('tells the settings of a picture in %s, also from a data URI', async (format) => {
+    const drawn = await post('/sdapi/v1/txt2img', {
+      prompt: 'a fox, größer',
+      seed: 7,
+      steps: 3,
+      override_settings: { samples_format: format },
+    });
+    const { images, info } = await drawn.json<{ images: [string]; info: string }>();
+    const [image] = images;
+    const told = await (await ask({ image })).json<PngInfo>();
+    expect(told.info).toBe(JSON.parse(info).infotexts[0]);
+    expect(told.parameters).toMatchObject({ Prompt: 'a fox, größer', Steps: '3', Sampler: 'Euler', Seed: '7' });
+    expect(JSON.parse(told.items.ralu ?? '')).toMatchObject({ ralu: 1, request: { seed: 7 } });
+    expect(await (await ask({ image: `data:image/${format};base64,${image}` })).json<PngInfo>()).toEqual(told);
+  });
+
+  test.each([
+    ['no base64', { image: 'https://example.com/a.png' }],
+    ['no picture', { image: btoa('GIF89a, and nothing else') }],
+    ['nothing', { image: '' }],
+    ['absent', {}],
+  ])('refuses what is %s, in the shape of the API', async (_, body) => {
+    const response = await ask(body);
+    expect(response.status).toBe(422);
+    expect(await response.json()).toMatchObject({ detail: [{ loc: ['body', 'image'] }] });
+  });
+
+  test('takes a file far longer than other bodies, and no endless one', async () => {
+    const picture = (bytes: number) => btoa(`\x89PNG\r\n\x1a\n${'\0'.repeat(bytes)}`);
+    expect(await (await ask({ image: picture(10_000_000) })).json()).toEqual({ info: '', items: {}, parameters: {} });
+    const refused = await ask({ image: picture(13_000_000) });
+    expect([refused.status, await refused.json()]).toEqual([413, { detail: expect.stringContaining('16777216') }]);
+    // whichever other address it is sent to
+    expect((await post('/sdapi/v1/options', { image: picture(300_000) })).status).toBe(413);
+  });
+});

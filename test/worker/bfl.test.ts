@@ -1,5 +1,8 @@
 /** Black Forest Labs' API: submit, poll, fetch. */
+import { runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
+import { readRow } from '../../durable-objects/job/tables.ts';
 import { draftBfl } from '../../src/doors/bfl.ts';
 import { bflBody } from '../../src/http/bfl.ts';
 import type { DraftTools } from '../../src/job/plan-request.ts';
@@ -57,7 +60,9 @@ describe('a request', () => {
   });
 
   test.each([
-    ['webhook_url', { webhook_url: 'https://example.com' }],
+    ['webhook_url', { webhook_url: 'https://10.0.0.1/hook' }],
+    ['webhook_url', { webhook_url: 'http://example.com/hook' }],
+    ['webhook_secret', { webhook_secret: 'x'.repeat(501) }],
     ['input_image', { input_image: 'aGk=' }],
     ['input_image_10', { input_image_10: 'aGk=' }],
     ['image_prompt', { image_prompt: 'aGk=' }],
@@ -110,6 +115,29 @@ describe('submit and poll', () => {
     expect((await poll(polling_url)).status).toBe('Pending');
     await call(`/v1/jobs/${id}/cancel`, { method: 'POST' });
     expect(await poll(polling_url)).toMatchObject({ status: 'Error', result: null, details: { reason: 'cancelled' } });
+  });
+
+  test('a webhook is named in the answer, and its secret is seen nowhere', async () => {
+    const webhook_url = 'https://203.0.113.1.example.com/hook';
+    const response = await submit({ webhook_url, webhook_secret: 'hippopotamus' });
+    const submitted = await response.json<Submitted>();
+    expect(submitted).toMatchObject({ status: expect.stringMatching(/Pending|Ready/), webhook_url });
+    const { id, polling_url } = submitted;
+    const stored = () => runInDurableObject(env.JOBS.getByName(id), ({ rows }) => JSON.stringify(readRow(rows)));
+    expect(await stored()).toContain('hippopotamus');
+    const { webhook, ...view } = await (await call(`/v1/jobs/${id}`)).json<{ webhook: object }>();
+    expect(Object.keys(webhook)).toEqual(['url', 'state', 'tries']);
+    expect(JSON.stringify([view, await poll(polling_url)])).not.toContain('hippopotamus');
+    const gone = await call(`/v1/jobs/${id}`, { method: 'DELETE' });
+    expect(gone.status).toBe(204);
+    expect(await stored()).not.toContain('hippopotamus');
+  });
+
+  test('a secret without a webhook is ignored, and told', () => {
+    const [job] = planned({ webhook_secret: 'hippopotamus' });
+    expect(job?.plan.warnings).toEqual(['webhook_secret is ignored: there is no webhook_url']);
+    expect(JSON.stringify(job)).not.toContain('hippopotamus');
+    expect(planned({ webhook_url: '', webhook_secret: '' })[0]?.plan.warnings).toEqual([]);
   });
 
   test('what is not there, or somebody else’s, is not found', async () => {

@@ -6,8 +6,8 @@ import { call, post } from './call.ts';
 
 /** Ours are strict: null is a value, where a field has it. */
 const OURS = /^\/v1\/(?:jobs|accounts?)(?:\/|$)/;
-/** It takes whatever settings there are, and keeps none. */
-const SETTINGS = '/sdapi/v1/options';
+/** Bodies of settings, and of a file: neither asks for a picture. */
+const FEW_FIELDS: readonly string[] = ['/sdapi/v1/options', '/sdapi/v1/png-info'];
 
 type Body = Readonly<Record<string, unknown>>;
 type Path = readonly string[];
@@ -38,7 +38,7 @@ const foreign = createApp().openAPIRegistry.definitions.flatMap((definition) => 
   const { path, request } = definition.route;
   const content = request?.body?.content['application/json'];
   const schema = content && 'schema' in content ? (content.schema as z.ZodType) : undefined;
-  return schema && !OURS.test(path) && path !== SETTINGS ? [{ path, schema }] : [];
+  return schema && !OURS.test(path) && !FEW_FIELDS.includes(path) ? [{ path, schema }] : [];
 });
 
 /**

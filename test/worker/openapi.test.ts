@@ -66,6 +66,19 @@ describe('the document', () => {
     );
   });
 
+  test('says of every good answer in JSON what is in it', () => {
+    const bare = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).flatMap(([method, { responses }]) =>
+        Object.entries(responses).flatMap(([status, { content }]) => {
+          const schema = content?.['application/json']?.schema;
+          const isBare = status < '300' && schema !== undefined && Object.keys(schema).length === 0;
+          return isBare ? [`${method} ${path}`] : [];
+        }),
+      ),
+    );
+    expect(bare).toEqual([]);
+  });
+
   test('says of every foreign body, and of none of ours, that null is as good as absent', () => {
     const bodies = Object.entries(document.paths).flatMap(([path, { post }]) =>
       post?.requestBody ? [[path, post.requestBody.description ?? ''] as const] : [],

@@ -1,12 +1,8 @@
 /** What is sent for a prediction: the fields of a job in Replicate's words, and those that change nothing. */
 import { z } from '@hono/zod-openapi';
-import {
-  type PredictionInput,
-  REPLICATE_IGNORED,
-  REPLICATE_REFUSED,
-  WEBHOOK_EVENTS,
-} from '../../doors/replicate-request.ts';
+import { type PredictionInput, REPLICATE_IGNORED, REPLICATE_REFUSED } from '../../doors/replicate-request.ts';
 import { RATIO } from '../../doors/wanted-size.ts';
+import { WEBHOOK_EVENTS } from '../../job/webhook.ts';
 import { jobBody, MAX_NAME } from '../job-request.ts';
 import type { SchemaFields } from '../schema-fields.ts';
 import { anyWord, FORMATS, ignoredFields, JPG, refusedFields } from '../spellings.ts';
@@ -65,7 +61,7 @@ export const predictionBody = z.strictObject({
     .array(z.enum(WEBHOOK_EVENTS))
     .max(WEBHOOK_EVENTS.length)
     .optional()
-    .openapi({ description: 'completed is the one that is sent' }),
+    .openapi({ description: 'output and completed when absent' }),
   stream: z.boolean().optional(),
 });
 export type PredictionBody = z.infer<typeof predictionBody>;

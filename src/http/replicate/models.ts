@@ -1,15 +1,15 @@
 /** Replicate's models, their versions and deployments: what its clients ask for around a prediction. */
-import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { type Schemas, viewDeployment, viewModel, viewVersion } from '../../doors/replicate-model.ts';
+import { viewDeployment, viewModel, viewVersion } from '../../doors/replicate-model.ts';
 import { modelNamed } from '../../doors/replicate-request.ts';
 import type { ModelFacts } from '../../stage/contract.ts';
 import { requireKey } from '../auth.ts';
 import type { AppEnv } from '../env.ts';
-import { offerFor } from '../models.ts';
+import { offerFor } from '../offer.ts';
 import { Problem } from '../problem.ts';
 import { publicBase } from '../public-address.ts';
-import { predictionInput } from './body.ts';
+import { inputSchemas } from './input-schemas.ts';
 import { modelAt } from './model-at.ts';
 import { speakReplicate } from './speak.ts';
 import { oneDeployment, oneModel, oneVersion, versions } from './views.ts';
@@ -50,17 +50,8 @@ const getDeployment = createRoute({
   responses: { 200: oneDeployment('The deployment') },
 });
 
-/** The schema of the input that predictions are checked with, by the name `Input`, and those that it refers to. */
-function inputSchemas(): Schemas {
-  const described = new OpenAPIHono();
-  described.openAPIRegistry.register('Input', predictionInput);
-  const { components } = described.getOpenAPI31Document({ openapi: '3.1.0', info: { title: '', version: '' } });
-  return (components?.schemas ?? {}) as Schemas;
-}
-
 export function routeReplicateModels(app: OpenAPIHono<AppEnv>): void {
-  let schemas: Schemas | null = null;
-  const inputs = (): Schemas => (schemas ??= inputSchemas());
+  const inputs = inputSchemas();
 
   const find = async (c: Context<AppEnv>, name: string): Promise<ModelFacts> => {
     const { models } = await offerFor(c, (there) => modelNamed(there, { field: 'model', name }).ok);

@@ -14,6 +14,7 @@ import {
   viewStreamPicture,
 } from '../../doors/replicate.ts';
 import {
+  DEFAULT_EVENTS,
   deadlineSeconds,
   draftPrediction,
   type ModelName,
@@ -144,9 +145,7 @@ export function routePredictions(app: OpenAPIHono<AppEnv>, memo: FitMemo): void 
     c: Context<AppEnv>,
     { body, model }: { readonly body: Omit<PredictionBody, 'version'>; readonly model: ModelName },
   ) => {
-    const events = body.webhook === undefined ? undefined : body.webhook_events_filter;
-    // who leaves out the one that is sent wants none
-    const url = events && !events.includes('completed') ? undefined : body.webhook;
+    const events = body.webhook_events_filter ?? DEFAULT_EVENTS;
     const webhook = webhookOf(c, 'webhook', body.webhook, 'replicate');
     const started = await startJobs(c, {
       isThere: (models) => modelNamed(models, model).ok,
@@ -154,14 +153,14 @@ export function routePredictions(app: OpenAPIHono<AppEnv>, memo: FitMemo): void 
         if (model.field === 'model') modelAt(models, model.name ?? '');
         const found = modelNamed(models, model);
         const tools = draftTools(c.env, offer, found.ok ? found.value : null);
-        return draftPrediction(body.input, { ...model, events }, models, tools);
+        return draftPrediction(body.input, model, models, tools);
       },
       withLogs: true,
       memo,
       promptField: 'input.prompt',
       idempotency: await idempotencyOf(c, c.req.path, body),
       deadlineSeconds: orProblem(deadlineSeconds(c.req.header('cancel-after'))),
-      webhook: url === undefined ? null : webhook,
+      webhook: webhook && events.length > 0 ? { ...webhook, events } : null,
       user: body.input.user || null,
       batch: { inline: false },
     });

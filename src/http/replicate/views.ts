@@ -63,6 +63,7 @@ const model = exactly<ReplicateModel>()(
       name: z.string(),
       description: z.string(),
       visibility: z.literal('public'),
+      is_official: z.literal(false),
       github_url: z.null(),
       paper_url: z.null(),
       license_url: z.null(),
@@ -102,6 +103,9 @@ const json = <T extends z.ZodType>(description: string, schema: T) => ({
 });
 const page = <T>(results: z.ZodType<T>) =>
   z.object({ previous: z.null(), next: z.string().nullable(), results: z.array(results) });
+
+/** What the list of models has besides OpenAI's entries. */
+export const modelPage = page(model);
 
 export const onePrediction = (description: string) => json(description, prediction);
 export const predictions = (description: string) => json(description, page(prediction));

@@ -1,7 +1,16 @@
 /** AUTOMATIC1111's answers in the OpenAPI document. */
 import { z } from '@hono/zod-openapi';
-import type { viewImages, viewUnderWay } from '../../doors/a1111.ts';
-import { exactly } from '../schema-fields.ts';
+import type {
+  viewCheckpoints,
+  viewImages,
+  viewOptions,
+  viewSamplers,
+  viewSchedulers,
+  viewUnderWay,
+  viewUpscalers,
+} from '../../doors/a1111.ts';
+import type { viewPngInfo } from '../../doors/a1111-infotext.ts';
+import { exactly, orNull } from '../schema-fields.ts';
 import { warnings } from './work.ts';
 
 type Images = ReturnType<typeof viewImages>;
@@ -37,3 +46,81 @@ export const progress = exactly<ReturnType<typeof viewUnderWay>>()(
     })
     .openapi('A1111Progress'),
 );
+
+export const options = exactly<ReturnType<typeof viewOptions>>()(
+  z
+    .object({
+      sd_model_checkpoint: z.string(),
+      sd_checkpoint_hash: z.string(),
+      samples_format: z.string(),
+      enable_pnginfo: z.boolean(),
+      live_previews_enable: z.boolean(),
+      live_previews_image_format: z.string(),
+      show_progress_every_n_steps: z.int(),
+      CLIP_stop_at_last_layers: z.int(),
+    })
+    .openapi('A1111Options'),
+);
+
+export const checkpoints = exactly<ReturnType<typeof viewCheckpoints>>()(
+  z.array(
+    z
+      .object({
+        title: z.string(),
+        model_name: z.string(),
+        hash: z.string(),
+        sha256: z.string(),
+        filename: z.string(),
+        config: z.null(),
+      })
+      .openapi('A1111Checkpoint'),
+  ),
+);
+
+export const samplers = exactly<ReturnType<typeof viewSamplers>>()(
+  z.array(z.object({ name: z.string(), aliases: z.array(z.string()), options: z.object({}) }).openapi('A1111Sampler')),
+);
+
+export const schedulers = exactly<ReturnType<typeof viewSchedulers>>()(
+  z.array(
+    z
+      .object({
+        name: z.string(),
+        label: z.string(),
+        aliases: z.null(),
+        default_rho: z.number(),
+        need_inner_model: z.boolean(),
+      })
+      .openapi('A1111Scheduler'),
+  ),
+);
+
+export const upscalers = exactly<ReturnType<typeof viewUpscalers>>()(
+  z.array(
+    z
+      .object({
+        name: z.string(),
+        model_name: z.null(),
+        model_path: z.null(),
+        model_url: z.null(),
+        scale: z.number(),
+      })
+      .openapi('A1111Upscaler'),
+  ),
+);
+
+export const pngInfo = exactly<ReturnType<typeof viewPngInfo>>()(
+  z
+    .object({
+      info: z.string().openapi({ description: 'the settings as text; empty where the file says none' }),
+      items: z.record(z.string(), z.string()).openapi({ description: 'the other texts of the file' }),
+      parameters: z.record(z.string(), z.string()).openapi({ description: 'the settings by their names' }),
+    })
+    .openapi('A1111PngInfo'),
+);
+
+/** Nothing is told of what was stopped. */
+export const stopped = z.object({}).openapi('A1111Stopped');
+
+/** What of the options was ignored; null: nothing. */
+export const optionsChecked = orNull(z.object({ warnings }).openapi('A1111OptionsChecked'));

@@ -14,6 +14,8 @@ export const submitted = exactly<ReturnType<typeof viewSubmitted>>()(
       cost,
       input_mp: z.number(),
       output_mp: z.number(),
+      status: z.enum(['Pending', 'Ready', 'Error']).optional().openapi({ description: 'where a webhook was named' }),
+      webhook_url: z.string().optional(),
       warnings: warnings.optional(),
     })
     .openapi('BflSubmitted'),

@@ -41,6 +41,15 @@ say(tool="llama_index", size=size_at(tool.image_generation("a red apple")))
 (path,) = tool.image_generation("a red apple", download=True)
 say(tool="llama_index download", size=list(Image.open(path).size))
 
+# what CrewAI's DallETool asks of OpenAI's client, and reads
+for asked in ("dall-e-3", "1024x1024"), ("dall-e-2", "256x256"):
+    drawn = OpenAI().images.generate(prompt="a red apple", model=asked[0], size=asked[1], quality="standard", n=1)
+    answer = {
+        "image_url": drawn.data[0].url,
+        "image_description": drawn.data[0].revised_prompt,
+    }
+    say(tool=f"crewai {asked[0]}", size=size_at(answer["image_url"]))
+
 from together import Together
 
 answer = Together(api_key=KEY, base_url=URL).images.generate(

@@ -23,6 +23,8 @@ output = client.run(model, input=APPLE)
 say(call="run", png=fetch(output[0])[:8].hex())
 
 found = client.models.get(model)
+page = client.models.list()
+say(call="models", listed=found.id in [each.id for each in page], next=page.next)
 version = found.latest_version
 say(
     call="model",

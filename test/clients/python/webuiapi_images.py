@@ -15,6 +15,8 @@ api.util_set_model(api.util_get_model_names()[0])
 result = api.txt2img(prompt="a red apple", seed=7, batch_size=2, steps=4)
 say(call="txt2img", sizes=[list(image.size) for image in result.images], info=result.info)
 say(call="told", warnings=result.json["warnings"])
+told = api.png_info(result.images[1])
+say(call="png_info", same=told.info == result.info["infotexts"][1], seed=told.json["parameters"]["Seed"])
 
 drawing = threading.Thread(target=lambda: say(call="long", error=str(attempt(steps=900))))
 

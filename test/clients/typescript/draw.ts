@@ -19,6 +19,11 @@ const job: components['schemas']['Job'] = good(
 );
 const image = await client.GET('/v1/jobs/{id}/image', { params: { path }, parseAs: 'arrayBuffer' });
 
+// answers of other APIs have types
+const samplers: readonly string[] = good(await client.GET('/sdapi/v1/samplers')).map(({ name }) => name);
+const [model] = good(await client.GET('/v1/models')).results;
+const version: string | undefined = model?.latest_version.id;
+
 // a refusal has a type too
 const { error } = await client.GET('/v1/jobs/{id}', { params: { path: { id: 'job_none' } } });
 
@@ -32,5 +37,7 @@ console.log(
     png: Buffer.from(good(image)).subarray(0, 8).toString('hex'),
     size: good(image).byteLength,
     code: error?.code ?? null,
+    samplers,
+    version: version ?? null,
   }),
 );
