@@ -333,6 +333,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #stop(row: JobRecord | null): void {
     this.#walk.abort();
     this.#watchers.notify();
-    this.ctx.waitUntil(this.#slots.end(this.#linesOf(row)));
+    // who watches hears of it first
+    const told = new Promise((resolve) => setTimeout(resolve, 0));
+    this.ctx.waitUntil(told.then(() => this.#slots.end(this.#linesOf(row))));
   }
 }

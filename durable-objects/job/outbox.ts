@@ -318,6 +318,8 @@ export function makeOutbox({
 
   return {
     async deliver() {
+      // who watches hears of an end first
+      await new Promise((resolve) => setTimeout(resolve, 0));
       // what the account has taken may have letters follow to servers of others
       await Promise.all([run('inside').then(() => run('outside')), run('outside')]);
     },

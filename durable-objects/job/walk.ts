@@ -307,9 +307,12 @@ export function makeWalk(parts: JobParts): Walk {
       });
       return true;
     });
-    if (isStored) parts.afterEnd();
+    if (isStored) {
+      parts.afterEnd();
+      return;
+    }
     // cancelled or erased while the image was on its way: it must not stay behind
-    else if (file) await dropPicture(parts.env(), row);
+    if (file) await dropPicture(parts.env(), row);
     parts.notify();
   }
 

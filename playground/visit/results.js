@@ -15,6 +15,8 @@ let race = null;
 /** @type {((session: Session, played: readonly Run[] | null) => void) | null} */
 let drawPictures = null;
 let isFetching = false;
+/** whether the session that is drawn next was asked for just now */
+let isAsked = false;
 /**
  * @typedef {object} Listeners
  * @property {() => void} onRedraw what is drawn depends on more than the session
@@ -70,6 +72,15 @@ export function drawResults(session, played) {
   ]))
     byId(id, HTMLElement).hidden = !isShown;
   if (session) drawPictures?.(session, played);
+  if (!session || !isAsked) return;
+  isAsked = false;
+  // on a phone the form is above the pictures
+  if (matchMedia('(max-width: 900px)').matches) byId('results', HTMLElement).scrollIntoView();
+}
+
+/** What is drawn next comes into sight, whatever it takes until then. */
+export function bringIntoSight() {
+  isAsked = true;
 }
 
 /** Says who listens, before anything is drawn. @param {Listeners} own */
