@@ -90,8 +90,8 @@ const pauseForOthers = (waitedMs: number): number => Math.min(OTHERS_MS.most, Ma
 const LOOK_MS = 3_600_000;
 
 /**
- * What came of a letter: when to try again, or to look whether it may go out; or that it is done with, and which letters
- * are to go out next; or that it was the last, and nothing has to be kept.
+ * What came of a letter: when to try again, or to look whether it may go out; or that it is done with, and which
+ * letters are to go out next; or that it was the last, and nothing has to be kept.
  */
 type Outcome =
   | { readonly pauseMs: number; readonly isUntried?: true }

@@ -54,8 +54,8 @@ const MOST_TEXT = 2 ** 20;
 
 /**
  * The texts of a PNG file in their order: every tEXt, and every iTXt that is not compressed; none where it is no PNG
- * file. Each is read when it is asked for. For files from anywhere: what is cut off, or too long, is left out. Law: what
- * `withTexts` wrote comes back.
+ * file. Each is read when it is asked for. For files from anywhere: what is cut off, or too long, is left out. Law:
+ * what `withTexts` wrote comes back.
  */
 export function* textsIn(png: Uint8Array): Generator<PngText, void> {
   if (!hasAt(png, 0, SIGNATURE)) return;

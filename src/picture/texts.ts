@@ -2,7 +2,7 @@
 import { hasAt } from './bytes.ts';
 import { readExif } from './exif.ts';
 import { exifSegmentOf } from './jpeg.ts';
-import { textsIn } from './png.ts';
+import { type PngText, textsIn } from './png.ts';
 import { exifChunkOf } from './webp.ts';
 
 /** The name that a UserComment has among the texts of a file, as AUTOMATIC1111 lists it. */
@@ -34,12 +34,16 @@ export function textsOf(file: Uint8Array): ReadonlyMap<string, string> | null {
   return texts;
 }
 
+function* named(texts: Iterable<PngText>): Generator<readonly [name: string, text: string]> {
+  for (const { keyword, text } of texts) yield [keyword, text];
+}
+
 function allTexts(file: Uint8Array): Iterable<readonly [name: string, text: string]> | null {
-  if (hasAt(file, 0, '\x89PNG\r\n\x1a\n')) return textsIn(file).map(({ keyword, text }) => [keyword, text] as const);
+  if (hasAt(file, 0, '\x89PNG\r\n\x1a\n')) return named(textsIn(file));
   const isJpeg = hasAt(file, 0, '\xff\xd8');
   if (!isJpeg && !(hasAt(file, 0, 'RIFF') && hasAt(file, 8, 'WEBP'))) return null;
   const block = isJpeg ? exifSegmentOf(file) : exifChunkOf(file);
   const said = block && readExif(block);
-  const named = [[COMMENT, said?.comment ?? ''] as const, [NOTE, said?.note ?? ''] as const];
-  return named.filter(([, text]) => text !== '');
+  const both = [[COMMENT, said?.comment ?? ''] as const, [NOTE, said?.note ?? ''] as const];
+  return both.filter(([, text]) => text !== '');
 }

@@ -216,7 +216,7 @@ describe('nobody to ask', () => {
   });
 });
 
-test('a webhook that has long waited for the other jobs of its request is late by a minute where one does not answer', async () => {
+test('a webhook that has long waited for other jobs of its request is late by a minute where one is away', async () => {
   const hook = encodeURIComponent('https://203.0.113.1.example.com/hook');
   const body = { prompt: PROMPT, image_size: SMALL, num_inference_steps: 100, num_images: 2 };
   const started = await post(`/fal/queue/ralu/closed-form?fal_webhook=${hook}`, body);

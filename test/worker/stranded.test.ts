@@ -368,7 +368,7 @@ describe('a clock that steps back an hour', () => {
     await withEnv(id, { ACCOUNTS: { getByName: () => ({ ended: () => Promise.reject(new Error('away')) }) } });
     await call(`/v1/jobs/${id}/cancel`, { method: 'POST', key });
     await rowsOf(id, (rows) => {
-      for (const { seq } of lettersOf(rows, 'ended')) postponeLetter(rows, seq, Date.now() + HOUR);
+      for (const { seq } of lettersOf(rows, 'ended')) postponeLetter(rows, seq, Date.now() + HOUR, 1);
     });
     await crash(id);
     await stubOf(id).view(null);
