@@ -12,7 +12,7 @@ export interface Suspensions {
   of(job: string, ask: () => Promise<boolean>): Promise<boolean>;
 }
 
-/** Jobs remembered at once; the one least recently asked for goes first. */
+/** Jobs remembered at once; the one whose account said it longest ago goes first. */
 const MAX_JOBS = 5000;
 
 export function makeSuspensions(now: () => number, maxJobs = MAX_JOBS): Suspensions {
