@@ -5,6 +5,7 @@
  * @import { Run } from '../session/run.js'
  * @import { Session } from '../session/session.js'
  */
+import { showAlert } from '../ask/dock.js';
 import { addStyle, byId } from '../ground/element.js';
 import { onDemand } from '../wire/service.js';
 
@@ -15,6 +16,9 @@ let race = null;
 /** @type {((session: Session, played: readonly Run[] | null) => void) | null} */
 let drawPictures = null;
 let isFetching = false;
+let hasFailed = false;
+/** what draws pictures is asked for again after this, where it could not be fetched */
+const AGAIN_MS = 2000;
 /**
  * @typedef {object} Listeners
  * @property {() => void} onRedraw what is drawn depends on more than the session
@@ -42,12 +46,17 @@ async function fetchPictures() {
     const styles = ['style/facts.css', 'style/chart.css'].map(addStyle);
     const [{ makePictures }] = await onDemand(Promise.all([import('../show/pictures.js'), ...styles]));
     drawPictures = makePictures(() => listeners.onRedraw());
+    if (hasFailed) showAlert(null);
     listeners.onRedraw();
   } catch (error) {
-    // the next event asks again
     listeners.onError(error);
+    hasFailed = true;
+    // a job that has ended has no event more that would ask
+    setTimeout(() => {
+      isFetching = false;
+      listeners.onRedraw();
+    }, AGAIN_MS);
   }
-  isFetching = false;
 }
 
 /**
