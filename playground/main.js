@@ -39,9 +39,10 @@ function drawSoon() {
 
 function draw() {
   const { session, played } = showing;
-  const isBusy = isAnyBusy(visit);
   drawResults(session, played?.runs ?? null);
   toolbox.draw(session);
+  // those side by side are known now
+  const isBusy = isAnyBusy(visit);
   drawDock({
     status: session ? statusOf(session, played?.slowness ?? null) || toolbox.groupStatus() : '',
     isBusy,
