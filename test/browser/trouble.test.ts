@@ -56,7 +56,16 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     await open();
     await ask('a red apple');
     await isDone();
-    await rig.page.route('**/show/pictures.js', (route) => route.abort(), { times: 1 });
+    await isFree();
+    await rig.page.route(
+      '**/show/pictures.js',
+      async (route) => {
+        // every event has been told
+        await says('#announcement', 'The picture is there');
+        await route.abort();
+      },
+      { times: 1 },
+    );
     await rig.page.reload();
     await says('#alert', 'The service does not answer');
     await isDone();
@@ -84,6 +93,36 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     await isDone();
     await isFree();
     expect(started).toBe(1);
+  });
+
+  test('a comparison that is cancelled while it starts leaves the address that comes next alone', async () => {
+    const [start, stop] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    onTestFinished(() => {
+      for (const { resolve } of [start, stop]) resolve();
+    });
+    await rig.page.route('**/v1/jobs', async (route) => {
+      if (route.request().headers()['idempotency-key']) await start.promise;
+      await route.continue();
+    });
+    await rig.page.route('**/cancel', async (route) => {
+      await stop.promise;
+      await route.continue();
+    });
+    await open();
+    const isStarting = rig.page.waitForRequest((request) => 'idempotency-key' in request.headers());
+    await ask('a red apple', { isCompared: true });
+    await isStarting;
+    await at('#cancel').click();
+    const isStopping = rig.page.waitForRequest('**/cancel');
+    start.resolve();
+    await isStopping;
+    await rig.page.evaluate('location.hash = ""');
+    await at('#welcome').waitFor();
+    const isStopped = rig.page.waitForResponse('**/cancel');
+    stop.resolve();
+    await (await isStopped).finished();
+    await rig.page.waitForTimeout(300);
+    expect(new URL(rig.page.url()).hash).toBe('');
   });
 
   test('a key that is forgotten takes the account with it, what was on its way too', async () => {
