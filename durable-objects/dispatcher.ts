@@ -205,7 +205,9 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
 
   /** A server that is not what its list says is asked for its list anew. */
   #heed(released: Released | null): void {
-    if (released?.outcome.kind === 'done' && released.outcome.isOutdated && released.backend !== undefined)
+    if (!released || released.backend === undefined) return;
+    const { outcome } = released;
+    if ((outcome.kind === 'done' || outcome.kind === 'wrong') && outcome.isOutdated)
       this.#fleet().doubt(released.backend);
   }
 

@@ -244,6 +244,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return this.#erasure.erase(owner);
   }
 
+  owner(): string | null {
+    return this.#ends.row()?.account ?? null;
+  }
+
   share(owner: string, share: NewShare): ShareTaken {
     return this.#shares.share(owner, share);
   }
@@ -329,6 +333,8 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
   #stop(row: JobRecord | null): void {
     this.#walk.abort();
     this.#watchers.notify();
-    this.ctx.waitUntil(this.#slots.end(this.#linesOf(row)));
+    // who watches hears of it first
+    const told = new Promise((resolve) => setTimeout(resolve, 0));
+    this.ctx.waitUntil(told.then(() => this.#slots.end(this.#linesOf(row))));
   }
 }

@@ -202,13 +202,11 @@ async function encodeAsked(
   { options: { decode, format, quality, preview, enlarge } }: StageJob,
   pixels: Pixels,
 ): Promise<Record<string, Tensor>> {
-  const files: Record<string, Tensor> = {};
   const asTensor = (data: Uint8Array): Tensor => ({ data, shape: [data.length] });
-  if (decode === 'image')
-    files.image = asTensor(await encodeImage(enlarge ? atSize(pixels, enlarge) : pixels, format, quality));
-  if (preview)
-    files.preview = asTensor(
-      (await encodeSmall(pixels, { format: preview.format, longestSide: preview.longest_side, quality })).bytes,
-    );
-  return files;
+  // side by side: each file is encoded on a thread of its own
+  const [image, file] = await Promise.all([
+    decode === 'image' ? encodeImage(enlarge ? atSize(pixels, enlarge) : pixels, format, quality) : null,
+    preview ? encodeSmall(pixels, { format: preview.format, longestSide: preview.longest_side, quality }) : null,
+  ]);
+  return { ...(image && { image: asTensor(image) }), ...(file && { preview: asTensor(file.bytes) }) };
 }

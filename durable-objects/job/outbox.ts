@@ -6,7 +6,13 @@
 import { jobOfImageKey } from '../../src/job/image-key.ts';
 import { type Buckets, bucketOf } from '../../src/job/job-object.ts';
 import { logLine } from '../../src/job/log.ts';
-import { type DueLetter, type Letter, lettersAfterSettling, pauseAfter } from '../../src/job/outbox.ts';
+import {
+  type DueLetter,
+  type Letter,
+  lettersAfterSettling,
+  pauseAfter,
+  pauseAfterFault,
+} from '../../src/job/outbox.ts';
 import type { AccountCalls, Objects } from '../../src/job/rpc.ts';
 import { afterTry } from '../../src/job/webhook.ts';
 import { wantsEnd } from '../../src/job/webhook-news.ts';
@@ -75,7 +81,6 @@ export interface Outbox {
 
 /** Longest wait for an account or the bucket. */
 const FAR_SIDE_MS = 10_000;
-const FAULT_PAUSE_MS = 60_000;
 
 /** Pauses before the other jobs of a request are looked at again: as long as has been waited. */
 const OTHERS_MS = { first: 500, most: 60_000 } as const;
@@ -156,7 +161,7 @@ export function makeOutbox({
     const outcome = await send(letter).catch((error): Outcome => {
       // a fault of ours: it must not keep the other letters, or be met again at once
       logLine('letter_threw', { job_id: jobId, kind: letter.kind, error: String(error) });
-      return { pauseMs: FAULT_PAUSE_MS };
+      return { pauseMs: pauseAfterFault(letter.kind, letter.tries + 1) };
     });
     return { letter, outcome };
   }
@@ -309,6 +314,8 @@ export function makeOutbox({
 
   return {
     async deliver() {
+      // who watches hears of an end first
+      await new Promise((resolve) => setTimeout(resolve, 0));
       // what the account has taken may have letters follow to servers of others
       await Promise.all([run('inside').then(() => run('outside')), run('outside')]);
     },

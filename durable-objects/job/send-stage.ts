@@ -2,7 +2,7 @@
  * One request of a stage: its attempt and its lease are stored before a byte goes out, what is heard of it is told, and
  * its clocks are kept.
  */
-import { isOfOptions } from '../../src/job/failures.ts';
+import { FEATURE_LOST, isOfOptions } from '../../src/job/failures.ts';
 import type { JobRecord } from '../../src/job/job.ts';
 import { logLine } from '../../src/job/log.ts';
 import { forget } from '../../src/job/outbox.ts';
@@ -52,7 +52,7 @@ export interface StageSender {
   abort(): void;
   /** time that the last stage took, without what it spent in its server's line */
   readonly computedMs: number;
-  /** the server of the last stage has not what its list names: it took the stage without */
+  /** the server of the last stage has not what its list names: it took the stage without, or cannot take it at all */
   readonly isOutdated: boolean;
 }
 
@@ -127,6 +127,15 @@ export function makeStageSender(parts: Parts): StageSender {
     if (isGivenUp) parts.tellServers();
   }
 
+  /** What came of a request that even without the options which change no number could not be read. */
+  function asLost({ plan }: JobRecord, outcome: StageOutcome): StageOutcome {
+    if (outcome.ok || !isOfOptions(outcome.failure) || outcome.failure.reason !== 'refused') return outcome;
+    // without options that the stage needs, its own are at fault
+    if (plan.features.length === 0) return outcome;
+    isOutdated = true;
+    return { ok: false, failure: { ...outcome.failure, code: FEATURE_LOST } };
+  }
+
   return {
     get computedMs() {
       return computedMs;
@@ -173,13 +182,15 @@ export function makeStageSender(parts: Parts): StageSender {
       const sent = addressed.send(limits).then(async (outcome) => {
         const make = plain;
         plain = null;
-        if (outcome.ok || !make || !isOfOptions(outcome.failure)) return outcome;
+        if (outcome.ok || !isOfOptions(outcome.failure)) return outcome;
+        if (!make) return asLost(row, outcome);
         logLine('options_refused', { job_id: row.id, backend, stage, ...outcome.failure });
         const again = await make();
         beginAgain(row, stage, backend, again);
         thumbnails.begin(stage, again.thumbnail);
         const second = await again.send(limits);
-        isOutdated = second.ok;
+        if (!second.ok) return asLost(row, second);
+        isOutdated = true;
         return second;
       });
       // whoever waits for the outcome holds neither the request nor what was stored with it

@@ -8,8 +8,8 @@ import type { StageThumbnail } from '../../src/stage/thumbnail.ts';
 import type { Told } from './progress.ts';
 
 /**
- * Shortest time from one request to the next, and the number of requests after which it has doubled: a stage may run
- * long.
+ * Shortest time from one request to the next, whichever stages they are of, and the number of requests of a stage after
+ * which it has doubled: a stage may run long.
  */
 const GAP_MS = 250;
 const SLOWER_AFTER = 40;
@@ -40,7 +40,6 @@ interface Shown {
   isAsking: boolean;
   /** the newest that is done */
   step: number;
-  nextAt: number;
   newest: { readonly step: number; readonly told: Told } | null;
 }
 
@@ -53,10 +52,12 @@ export function makeThumbnails({
   readonly show: (thumbnail: Told) => void;
 }): Thumbnails {
   let shown: Shown | null = null;
+  /** when the last one was asked for, of whichever stage, and how long it is until the next may be */
+  let last = { at: 0, gap: 0 };
 
   async function ask(now: Shown): Promise<void> {
     now.isAsking = true;
-    now.nextAt = Date.now() + GAP_MS * (1 + now.numAsked / SLOWER_AFTER);
+    last = { at: Date.now(), gap: GAP_MS * (1 + now.numAsked / SLOWER_AFTER) };
     now.numAsked += 1;
     const found = await now.ask(now.over.signal);
     now.isAsking = false;
@@ -71,7 +72,9 @@ export function makeThumbnails({
 
   function maybeAsk(): void {
     if (!shown || shown.isAsking || shown.step <= (shown.newest?.step ?? 0)) return;
-    if (Date.now() < shown.nextAt || !areWanted()) return;
+    // a clock that has stepped back begins the wait anew
+    const since = Date.now() - last.at;
+    if ((since >= 0 && since < last.gap) || !areWanted()) return;
     void ask(shown);
   }
 
@@ -83,7 +86,7 @@ export function makeThumbnails({
   return {
     begin(stage, asked) {
       end();
-      const unasked = { numAsked: 0, isAsking: false, step: 0, nextAt: 0, newest: null };
+      const unasked = { numAsked: 0, isAsking: false, step: 0, newest: null };
       shown = asked && { stage, ask: asked, over: new AbortController(), ...unasked };
     },
     stepDone(step) {

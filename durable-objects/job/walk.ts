@@ -243,7 +243,10 @@ export function makeWalk(parts: JobParts): Walk {
 
   /** What a stage that is over says of its server, and the stage that follows. */
   function afterStage(row: JobRecord, step: Step): [SlotOutcome, Wanted | null] {
-    if (!step.ok) return [slotOutcomeOf(step.failure, elsewhere(row).length), null];
+    if (!step.ok) {
+      const outcome = slotOutcomeOf(step.failure, elsewhere(row).length);
+      return [outcome.kind === 'wrong' && sender.isOutdated ? { ...outcome, isOutdated: true } : outcome, null];
+    }
     const { room, usage } = step.job;
     const next = room.name === 'stage' ? room.stage : room.name === 'select' ? 2 : null;
     return [
@@ -304,9 +307,12 @@ export function makeWalk(parts: JobParts): Walk {
       });
       return true;
     });
-    if (isStored) parts.afterEnd();
+    if (isStored) {
+      parts.afterEnd();
+      return;
+    }
     // cancelled or erased while the image was on its way: it must not stay behind
-    else if (file) await dropPicture(parts.env(), row);
+    if (file) await dropPicture(parts.env(), row);
     parts.notify();
   }
 

@@ -172,12 +172,15 @@ export function makeWatchers(sockets: Sockets, { state, read, view, latest }: Wa
       const all = crowd();
       if (all.places.size === 0) return;
       const now = state(null);
-      const ended = now === 'ended' ? JSON.stringify(view()) : null;
+      let end: string | null = null;
       frames.refresh();
       for (const [socket, place] of [...all.places]) {
         if (now === null) drop(all, socket, ERASED, 'erased');
-        else if (place.mode === 'events') goOn(all, socket, ended !== null);
-        else if (ended !== null && !place.isOver && send(socket, ended)) move(all, socket, { ...place, isOver: true });
+        else if (place.mode === 'events') goOn(all, socket, now === 'ended');
+        else if (now === 'ended' && !place.isOver) {
+          end ??= JSON.stringify(view());
+          if (send(socket, end)) move(all, socket, { ...place, isOver: true });
+        }
       }
       forgetUnlessAwaited(all);
     },

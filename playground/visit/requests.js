@@ -7,11 +7,11 @@ import { awaitStart, showAlert } from '../ask/dock.js';
 import { readForm } from '../ask/form.js';
 import { askBalance } from '../ask/money.js';
 import { pinnedJob } from '../beside/pin.js';
-import { byId } from '../ground/element.js';
 import { addressOf, parseAddress } from '../session/address.js';
 import { hasEnded } from '../session/run.js';
 import { besideEnds, isBusy, isFruitless } from '../session/session.js';
 import { cancelJob, createJob } from '../wire/service.js';
+import { bringIntoSight } from './results.js';
 import { showError } from './trouble.js';
 
 /** whether jobs are being started and not shown yet: a second press does not start them twice */
@@ -62,8 +62,7 @@ async function start({ showing }, { bodies, isCompared }) {
     // the address is what is shown; it tells the rest of the page
     location.hash = addressOf({ job, beside: isCompared ? 'plain' : null, group });
     await isShown;
-    // on a phone the form is above the pictures
-    if (matchMedia('(max-width: 900px)').matches) byId('results', HTMLElement).scrollIntoView();
+    bringIntoSight();
   }
   isStarting = false;
   if (error !== null) showError(error);

@@ -10,6 +10,8 @@ import { addStyle, byId } from '../ground/element.js';
 import { onDemand } from '../wire/service.js';
 
 const welcome = byId('welcome', HTMLElement);
+/** what draws pictures is asked for again after this, where it could not be fetched */
+const AGAIN_MS = 2000;
 
 /** the race, by what stops it @type {Promise<() => void> | null} */
 let race = null;
@@ -17,8 +19,8 @@ let race = null;
 let drawPictures = null;
 let isFetching = false;
 let hasFailed = false;
-/** what draws pictures is asked for again after this, where it could not be fetched */
-const AGAIN_MS = 2000;
+/** whether the session that is drawn next was asked for just now */
+let isAsked = false;
 /**
  * @typedef {object} Listeners
  * @property {() => void} onRedraw what is drawn depends on more than the session
@@ -46,6 +48,7 @@ async function fetchPictures() {
     const styles = ['style/facts.css', 'style/chart.css'].map(addStyle);
     const [{ makePictures }] = await onDemand(Promise.all([import('../show/pictures.js'), ...styles]));
     drawPictures = makePictures(() => listeners.onRedraw());
+    isFetching = false;
     if (hasFailed) showAlert(null);
     listeners.onRedraw();
   } catch (error) {
@@ -79,6 +82,15 @@ export function drawResults(session, played) {
   ]))
     byId(id, HTMLElement).hidden = !isShown;
   if (session) drawPictures?.(session, played);
+  if (!session || !isAsked) return;
+  isAsked = false;
+  // on a phone the form is above the pictures
+  if (matchMedia('(max-width: 900px)').matches) byId('results', HTMLElement).scrollIntoView();
+}
+
+/** What is drawn next comes into sight, whatever it takes until then. */
+export function bringIntoSight() {
+  isAsked = true;
 }
 
 /** Says who listens, before anything is drawn. @param {Listeners} own */

@@ -37,8 +37,14 @@ const WAIT_SECONDS = 30;
 export interface Caller {
   readonly id: string;
   readonly key: string;
+  /** of the deployment */
+  readonly url: string;
   /** one request, without a second try; a path or a whole address */
   call(path: string, init?: RequestInit): Promise<Response>;
+  /** the whole answer of a service that may be away for a while, may fail, and may be killed while it answers */
+  surely(path: string, init?: RequestInit): Promise<Response>;
+  /** what a request is answered that comes again while the service says when to: `name` makes the repetitions one */
+  requestSurely(path: string, body: Readonly<Record<string, unknown>>, name: string): Promise<Response>;
   /** the job, started with this seed, or why not */
   start(
     seed: number,
@@ -58,6 +64,18 @@ export interface Caller {
   image(id: string): Promise<Uint8Array>;
   /** micro-dollars: what was spent of the credit, and what is held for jobs under way */
   spent(): Promise<{ readonly spent: number; readonly held: number }>;
+}
+
+/** Seconds that an answer names until one may come again; null: none. */
+function retryAfterOf({ headers }: Response): number | null {
+  const after = headers.get('retry-after');
+  return after === null ? null : Number(after);
+}
+
+/** What an answer says that is none. */
+export async function refusalOf(response: Response): Promise<Refusal> {
+  const { code = '' } = (await response.json()) as { readonly code?: string };
+  return { status: response.status, code, retryAfter: retryAfterOf(response) };
 }
 
 export const isRefusal = (answer: JobView | Refusal): answer is Refusal => 'retryAfter' in answer;
@@ -89,7 +107,6 @@ export async function openCaller(
   const call: Caller['call'] = (path, init = {}) =>
     fetch(new URL(path, deployment.url), { ...init, headers: { authorization: `Bearer ${key.key}`, ...init.headers } });
 
-  /** The whole answer of a service that may be away for a while, may fail, and may be killed while it answers. */
   async function surely(path: string, init: RequestInit = {}): Promise<Response> {
     let end = performance.now() + AWAY_MS;
     for (;;) {
@@ -108,20 +125,28 @@ export async function openCaller(
     }
   }
 
-  const requestOf = (
-    seed: number,
-    body: Readonly<Record<string, unknown>>,
-    headers: Readonly<Record<string, string>> = {},
-  ) => ({
+  const posted = (body: Readonly<Record<string, unknown>>, headers: Readonly<Record<string, string>>) => ({
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify({ ...BODY, prompt: 'a red apple', seed, preview: seed % 2 === 1, ...body }),
+    body: JSON.stringify(body),
   });
-  const answerOf = async (response: Response): Promise<JobView | Refusal> => {
-    const answer = (await response.json()) as JobView & { code?: string };
-    if (response.ok) return answer;
-    const after = response.headers.get('retry-after');
-    return { status: response.status, code: answer.code ?? '', retryAfter: after === null ? null : Number(after) };
+  const jobOf = (seed: number, body: Readonly<Record<string, unknown>>) => ({
+    ...BODY,
+    prompt: 'a red apple',
+    seed,
+    preview: seed % 2 === 1,
+    ...body,
+  });
+  const answerOf = async (response: Response): Promise<JobView | Refusal> =>
+    response.ok ? ((await response.json()) as JobView) : refusalOf(response);
+  const requestSurely: Caller['requestSurely'] = async (path, body, name) => {
+    const end = performance.now() + COME_AGAIN_MS;
+    for (;;) {
+      const response = await surely(path, posted(body, { 'idempotency-key': name }));
+      const after = retryAfterOf(response);
+      if (response.ok || after === null || performance.now() > end) return response;
+      await pause(Math.min(after * 1000, LONGEST_AGAIN_MS));
+    }
   };
   const json = async <T>(path: string): Promise<T> => {
     const response = await surely(path);
@@ -132,16 +157,13 @@ export async function openCaller(
   return {
     id: account.id,
     key: key.key,
+    url: deployment.url,
     call,
-    start: async (seed, body = {}, headers = {}) => answerOf(await call('/v1/jobs', requestOf(seed, body, headers))),
-    async startSurely(seed, name, body = {}) {
-      const end = performance.now() + COME_AGAIN_MS;
-      for (;;) {
-        const answer = await answerOf(await surely('/v1/jobs', requestOf(seed, body, { 'idempotency-key': name })));
-        if (!isRefusal(answer) || answer.retryAfter === null || performance.now() > end) return answer;
-        await pause(Math.min(answer.retryAfter * 1000, LONGEST_AGAIN_MS));
-      }
-    },
+    surely,
+    requestSurely,
+    start: async (seed, body = {}, headers = {}) =>
+      answerOf(await call('/v1/jobs', posted(jobOf(seed, body), headers))),
+    startSurely: async (seed, name, body = {}) => answerOf(await requestSurely('/v1/jobs', jobOf(seed, body), name)),
     async ended(id, patienceMs) {
       const end = performance.now() + patienceMs;
       for (;;) {

@@ -33,7 +33,7 @@ export const NUM_SEEDS = 16;
  */
 export async function joinCrowd(
   caller: Caller,
-  { name, at, patienceMs, cancelAfterMs = null }: Joining,
+  { name, at, patienceMs, cancelAfterMs = null, onStart }: Joining,
 ): Promise<Member> {
   const seed = at % NUM_SEEDS;
   const askedAt = Date.now();
@@ -41,6 +41,7 @@ export async function joinCrowd(
   const answer = await caller.startSurely(seed, name).catch(unanswered);
   if (isRefusal(answer)) return { ...left, answer, ended: null, endedAt: Date.now() };
   const { id } = answer;
+  onStart?.(id);
   try {
     if (cancelAfterMs !== null) {
       await pause(cancelAfterMs);
@@ -59,6 +60,8 @@ export interface Joining {
   readonly at: number;
   readonly patienceMs: number;
   readonly cancelAfterMs?: number | null;
+  /** told of the job that it is under way */
+  readonly onStart?: (id: string) => void;
 }
 
 const unanswered = (error: unknown): Refusal => ({ status: 0, code: String(error), retryAfter: null });

@@ -105,6 +105,7 @@ function faultOfStream(text: string, end: string): string | null {
   const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
   if (ids.length === 0) return 'no event';
   if (ids.some((id, i) => id !== i + 1)) return `numbers ${ids.join(' ').slice(0, 100)}`;
+  if (/^event: thumbnail$/m.test(text)) return 'a thumbnail was stored';
   const ends = [...text.matchAll(/^event: (done|failed|cancelled)$/gm)].map(([, type]) => type);
   return ends.length === 1 && ends[0] === end ? null : `ends ${ends.join(' ')}, and is ${end}`;
 }

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { bundleCounted } from '../bench/rows.ts';
 import { bundleWorker, type WorkerBundle } from '../local/bundle.ts';
-import { makeRandom } from '../soak/random.ts';
+import { makeRandom, type Random } from '../soak/random.ts';
 import { type Caller, isRefusal, openCaller } from './caller.ts';
 import { type Place, strike } from './chaos.ts';
 import { afterwards, type Crowd, countAll, joinCrowd, type Member, stagesOf } from './crowd.ts';
@@ -11,8 +11,12 @@ import { quantile, rankCorrelation, seconds, table } from './figures.ts';
 import { type Gauge, startGauge } from './gauge.ts';
 import { brokenGround, brokenLaws, type Memory } from './laws.ts';
 import { startProxy } from './proxy.ts';
+import { brokenSights, type Several, type Visited, type Watched } from './seen-laws.ts';
+import { askForSeveral } from './several.ts';
 import { type StandInOptions, startStandIn } from './stand-in.ts';
 import { NUM_STAGES } from './stand-in-model.ts';
+import { visitShare } from './visitor.ts';
+import { watchThrough } from './watcher.ts';
 
 export interface CrowdOptions {
   /** of blows; 0: none */
@@ -275,6 +279,14 @@ const FLOW_MS = 1600;
 
 /** Each so many is cancelled, at most so long after its start. */
 const CANCELLED = { each: 16, afterMs: 600 } as const;
+/**
+ * Of each so many jobs, the one at this place is watched with thumbnails wanted, or shared once it is done; or there is
+ * a request for several pictures instead.
+ */
+const WATCHED = { each: 4, at: 1 } as const;
+const SHARED = { each: 8, at: 2 } as const;
+const SEVERAL = { each: 12, at: 3 } as const;
+const isAt = (i: number, { each, at }: { readonly each: number; readonly at: number }): boolean => i % each === at;
 /** Of the time of blows, how long the Worker is struck too: then it lives on, and what it holds is looked at. */
 const WORKER_SHARE = 2 / 3;
 const TELL_MS = 300_000;
@@ -298,20 +310,48 @@ export async function underBlows(bundle: WorkerBundle, { minutes, seed }: CrowdO
       const at = Math.round((performance.now() - begin) / 60_000);
       say({ event: 'under_blows', minutes: at, started, ended, resident_bytes: ground.deployment.residentBytes() });
     }, TELL_MS);
+    const watched: Watched[] = [];
+    const several: Several[] = [];
+    const visited: Visited[] = [];
+    async function joinOnce(caller: Caller, k: number, i: number): Promise<readonly Member[]> {
+      const joining = { name: `blows-${k}-${i}`, at: i, patienceMs: PATIENCE_MS };
+      if (isAt(i, SEVERAL)) {
+        const asked = await askForSeveral(caller, joining);
+        if (asked.several) several.push(asked.several);
+        return asked.members;
+      }
+      const cancelAfterMs = i % CANCELLED.each === k ? ofCancels.between(0, CANCELLED.afterMs) : null;
+      const watching: Promise<unknown>[] = [];
+      const onStart = (id: string): void => {
+        if (isAt(i, WATCHED)) watching.push(watchThrough(caller, id, PATIENCE_MS).then((seen) => watched.push(seen)));
+      };
+      const member = await joinCrowd(caller, { ...joining, cancelAfterMs, onStart });
+      await Promise.all(watching);
+      return [member];
+    }
+    async function showAround(caller: Caller, { ended: job }: Member, random: Random): Promise<void> {
+      if (job?.status !== 'done') return;
+      const seen = await visitShare(caller, job.id, random, until);
+      if (seen) visited.push(seen);
+    }
     const flows = callers.map(async (caller, k) => {
-      const running: Promise<Member>[] = [];
+      const running: Promise<readonly Member[]>[] = [];
+      const visits: Promise<void>[] = [];
       for (let i = 0; performance.now() < until; i++) {
         started += 1;
-        const cancelAfterMs = i % CANCELLED.each === k ? ofCancels.between(0, CANCELLED.afterMs) : null;
-        const joining = joinCrowd(caller, { name: `blows-${k}-${i}`, at: i, patienceMs: PATIENCE_MS, cancelAfterMs });
-        running.push(
-          joining.finally(() => {
-            ended += 1;
-          }),
-        );
+        const joining = joinOnce(caller, k, i).finally(() => {
+          ended += 1;
+        });
+        running.push(joining);
+        if (isAt(i, SHARED))
+          visits.push(
+            joining.then(([member]) => showAround(caller, member as Member, makeRandom(seed + 1000 * k + i))),
+          );
         await pause(FLOW_MS);
       }
-      return Promise.all(running);
+      const members = (await Promise.all(running)).flat();
+      await Promise.all(visits);
+      return members;
     });
     const striking = strike({ ...ground, random: makeRandom(seed), beforeKill: gauge.look }, { until, workerUntil });
     const [blows, ...crowds] = await Promise.all([striking, ...flows]).finally(() => clearInterval(told));
@@ -321,7 +361,23 @@ export async function underBlows(bundle: WorkerBundle, { minutes, seed }: CrowdO
       callers.map((caller, k) => ({ caller, members: crowds[k] ?? [] })),
       gauge,
     );
-    return { ...result, figures: { ...result.figures, blows } };
+    const looks = visited.flatMap((share) => share.looks);
+    const answered = (status: number): number => looks.filter((look) => look.status === status).length;
+    say({
+      event: 'seen',
+      watched: watched.length,
+      thumbnails: watched.reduce((sum, { thumbnails }) => sum + thumbnails.length, 0),
+      several: several.length,
+      shares: visited.length,
+      shares_ended: visited.filter(({ endedAt }) => endedAt !== null).length,
+      looks: looks.length,
+      ...{ opened: answered(200), shut: answered(404) },
+    });
+    return {
+      ...result,
+      figures: { ...result.figures, blows },
+      broken: [...result.broken, ...brokenSights({ watched, several, visited })],
+    };
   } finally {
     await ground.stop();
   }

@@ -7,7 +7,7 @@ Random histories of an account with crashes: requests, cancels, erasures, money 
 
   --histories <n>   how many, 1 to 10000000 (1000)
   --seed <n>        of the first; each further one has the next (1)
-  --crowd           crowds instead, in real processes: 500 jobs in one line, 300 over the waiting limit, many at once, then blows to servers and Worker. Prints a table, and each law that does not hold; exit code 1 then
+  --crowd           crowds instead, in real processes: 500 jobs in one line, 300 over the waiting limit, many at once, then blows to servers and Worker while jobs are watched, shared and asked for several at a time. Prints a table, and each law that does not hold; exit code 1 then
   --jobs <n>        of the crowd that comes all at once, 1 to 10000 (1000)
   --minutes <n>     of blows, 0 to 10000 (60)
   --help

@@ -19,7 +19,12 @@ export type SlotOutcome =
   /** the server takes nothing for so long */
   | { readonly kind: 'busy'; readonly retryMs: number }
   /** the server is at fault, for this job and perhaps for all; `what` is for the operator */
-  | { readonly kind: 'wrong'; readonly what: string }
+  | {
+      readonly kind: 'wrong';
+      readonly what: string;
+      /** it lacks a feature that its list names and the stage needs; absent: no */
+      readonly isOutdated?: boolean;
+    }
   /** it says nothing of the server: the job was stopped, or was at fault itself */
   | { readonly kind: 'dropped' };
 

@@ -7,6 +7,7 @@ import type { Doubts } from '../account/doubts.ts';
 import type { Jurisdiction } from '../account/place.ts';
 import type { Reads } from '../account/reads.ts';
 import type { Standings } from '../account/standing.ts';
+import type { Suspensions } from '../account/suspensions.ts';
 import type { FleetMemory } from '../fleet/said.ts';
 import type { DirectoryCalls, DispatcherCalls, JobCalls, Objects } from '../job/rpc.ts';
 import type { Problem } from './problem.ts';
@@ -59,6 +60,7 @@ export interface Gate {
   readonly standings: Standings;
   readonly doubts: Doubts;
   readonly reads: Reads;
+  readonly suspensions: Suspensions;
   readonly fleet: FleetMemory;
 }
 

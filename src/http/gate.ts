@@ -6,6 +6,7 @@ import { type Secrets, secretsFrom } from '../account/hmac.ts';
 import { oldFormsUntil } from '../account/old-forms.ts';
 import { makeReads, type ReadKind } from '../account/reads.ts';
 import { makeStandings } from '../account/standing.ts';
+import { makeSuspensions } from '../account/suspensions.ts';
 import { makeFleetMemory } from '../fleet/said.ts';
 import type { AppEnv, Env, Gate } from './env.ts';
 import { Problem } from './problem.ts';
@@ -15,6 +16,7 @@ export const makeGate = (): Gate => ({
   standings: makeStandings(() => Date.now()),
   doubts: makeDoubts(),
   reads: makeReads(),
+  suspensions: makeSuspensions(() => Date.now()),
   fleet: makeFleetMemory(),
 });
 

@@ -118,8 +118,13 @@ export function kindOf(reason: FailureReason): FailureKind {
   }
 }
 
+/**
+ * What a refusal is called of a server that cannot read options which its list names and the job needs: it is an older
+ * one than it was.
+ */
+export const FEATURE_LOST = 'feature_lost';
 /** Refusals that say something of the server or the way to it: another server, or another try, may take the stage. */
-const REFUSED_BY_SERVER = ['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict'];
+const REFUSED_BY_SERVER = ['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict', FEATURE_LOST];
 /** What a server reports of itself, although it says that trying again there does not help. */
 const REPORTED_OF_SERVER = ['model_changed', 'engine_changed'];
 /** Reported of a stage that a `DELETE` stopped: one of ours that came late, for an earlier run of the stage there. */

@@ -209,3 +209,10 @@ export function pauseAfter(kind: keyof typeof PAUSES, tries: number): number | n
   const [first, longest, most] = PAUSES[kind];
   return tries >= most ? null : Math.min(longest, first * 2 ** Math.min(30, tries - 1));
 }
+
+/**
+ * Milliseconds until a letter is tried again that met a fault of ours `tries` times: a minute at first, twice as long
+ * each time, at most an hour, and never longer than one of its kind may wait.
+ */
+export const pauseAfterFault = (kind: LetterKind, tries: number): number =>
+  Math.min(HOUR, LONGEST_WAIT[kind], MINUTE * 2 ** Math.min(30, tries - 1));

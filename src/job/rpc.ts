@@ -127,6 +127,8 @@ export interface JobCalls {
   cancel(owner: string): Answer<JobView | null>;
   /** Removes prompt, picture, latents, events and shares. False when there was no such job. */
   erase(owner: string): Answer<boolean>;
+  /** The account whose job it is; null where there is no job. */
+  owner(): Answer<string | null>;
   /** Shares the finished picture. Idempotent: a share that is there already stays as it is. */
   share(owner: string, share: NewShare): Answer<ShareTaken>;
   /** The shares that open, oldest first; null where there is no such job. */

@@ -1,8 +1,12 @@
 /** A picture at twice its size. Pure. */
 
-/** Taps of Catmull-Rom a quarter of a pixel right of the second one, in 128ths: they sum to 1. */
-const TAPS = [-9, 111, 29, -3] as const;
-const UNIT = 128;
+/**
+ * Taps of Catmull-Rom a quarter of a pixel right of an old pixel's centre, in 128ths, on the one before it, itself, and
+ * the two behind it. They sum to 1; a quarter of a pixel left they are the mirrored ones.
+ */
+const [BEFORE, OWN, NEXT, SECOND] = [-9, 111, 29, -3] as const;
+/** Both axes together make 128² parts: half of them, and how many bits they are. */
+const [HALF, BITS] = [2 ** 13, 14] as const;
 
 /**
  * RGB bytes [2 * height, 2 * width, 3] of RGB bytes [height, width, 3], by Catmull-Rom along both axes; the borders
@@ -14,42 +18,42 @@ const UNIT = 128;
 export function doublePicture(rgb: Uint8Array, width: number, height: number): Uint8Array {
   if (rgb.length !== width * height * 3)
     throw new RangeError(`rgb has ${rgb.length} bytes; expected ${width * height * 3}, ${width} x ${height} x 3`);
-  const across = taps(width);
-  const down = taps(height);
-  // rows first, in 128ths
-  const wide = new Int32Array(height * 2 * width * 3);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < 2 * width; x++) {
-      for (let c = 0; c < 3; c++) {
-        let sum = 0;
-        for (let k = 0; k < 4; k++)
-          sum += across.weights[(x & 1) * 4 + k]! * rgb[(y * width + across.places[x * 4 + k]!) * 3 + c]!;
-        wide[(y * 2 * width + x) * 3 + c] = sum;
+  const line = 2 * width * 3;
+  // rows first, in 128ths; each old pixel makes two new ones of itself and the two on either side
+  const wide = new Int32Array(height * line);
+  for (let x = 0; x < width; x++) {
+    const [first, before, own, next, last] = around(x, width).map((place) => place * 3) as Five;
+    for (let y = 0; y < height; y++) {
+      for (let i = y * width * 3, c = 0; c < 3; c++, i++) {
+        const left = rgb[i + before]!;
+        const middle = rgb[i + own]!;
+        const right = rgb[i + next]!;
+        const to = y * line + 2 * own + c;
+        wide[to] = SECOND * rgb[i + first]! + NEXT * left + OWN * middle + BEFORE * right;
+        wide[to + 3] = BEFORE * left + OWN * middle + NEXT * right + SECOND * rgb[i + last]!;
       }
     }
   }
-  const line = 2 * width * 3;
-  const doubled = new Uint8Array(4 * rgb.length);
-  for (let y = 0; y < 2 * height; y++) {
+  // clamped as it is stored
+  const doubled = new Uint8ClampedArray(4 * rgb.length);
+  for (let y = 0; y < height; y++) {
+    const [first, before, own, next, last] = around(y, height).map((place) => place * line) as Five;
     for (let i = 0; i < line; i++) {
-      let sum = 0;
-      for (let k = 0; k < 4; k++) sum += down.weights[(y & 1) * 4 + k]! * wide[down.places[y * 4 + k]! * line + i]!;
-      doubled[y * line + i] = Math.min(255, Math.max(0, Math.round(sum / UNIT ** 2)));
+      const above = wide[i + before]!;
+      const middle = wide[i + own]!;
+      const below = wide[i + next]!;
+      const to = 2 * own + i;
+      const upper = SECOND * wide[i + first]! + NEXT * above + OWN * middle + BEFORE * below;
+      const lower = BEFORE * above + OWN * middle + NEXT * below + SECOND * wide[i + last]!;
+      doubled[to] = (upper + HALF) >> BITS;
+      doubled[to + line] = (lower + HALF) >> BITS;
     }
   }
-  return doubled;
+  return new Uint8Array(doubled.buffer);
 }
 
-/**
- * `places` [2 * size, 4] the old pixels that each new one is made of; `weights` [2, 4] theirs, of even and of odd new
- * pixels.
- */
-function taps(size: number): { readonly places: Uint32Array; readonly weights: readonly number[] } {
-  const places = new Uint32Array(2 * size * 4);
-  for (let i = 0; i < 2 * size; i++) {
-    // an even pixel lies left of its old one's centre, an odd one right of it
-    const first = (i >> 1) - ((i & 1) === 0 ? 2 : 1);
-    for (let k = 0; k < 4; k++) places[i * 4 + k] = Math.min(size - 1, Math.max(0, first + k));
-  }
-  return { places, weights: [...TAPS.toReversed(), ...TAPS] };
-}
+type Five = [number, number, number, number, number];
+
+/** The places of a pixel and the two on either side of it; beyond a border is the border. */
+const around = (place: number, size: number): number[] =>
+  [-2, -1, 0, 1, 2].map((offset) => Math.min(size - 1, Math.max(0, place + offset)));

@@ -1,7 +1,7 @@
 /** The large frame and the filmstrip: the story as it happens, and any moment of it held. */
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { isAccessible } from './look.ts';
+import { isAccessible, PHONE } from './look.ts';
 import { isSkipped, titled, usePage } from './rig.ts';
 
 describe.skipIf(isSkipped)(titled('the large frame'), () => {
@@ -47,6 +47,21 @@ describe.skipIf(isSkipped)(titled('the large frame'), () => {
     await says('#moment', /10 steps · [\d.]+ m?s in all/);
     expect(await source()).toContain('/image.png?token=');
     expect([await at('#hero .live').count(), await at('#hero .tokens').count()]).toEqual([0, 0]);
+  });
+
+  test('on a phone, where the form is above it, the picture that was asked for comes into sight', async () => {
+    const first = door();
+    rig.proxy.inject([first.fault]);
+    await rig.page.setViewportSize(PHONE);
+    await open();
+    await at('.race').waitFor();
+    await ask('a red apple', { preset: '7x', seed: 7 });
+    await says('#moment h3', '1 · Low resolution');
+    const top = () => at('#hero .frame').evaluate((frame) => frame.getBoundingClientRect().top);
+    await expect.poll(top).toBeLessThan(PHONE.height / 4);
+    expect(await top()).toBeGreaterThanOrEqual(0);
+    first.open();
+    await isDone();
   });
 
   test('where motion is unwelcome the squares are four at once, and no light passes', async () => {

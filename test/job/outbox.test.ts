@@ -8,6 +8,7 @@ import {
   lettersAtEnd,
   lettersAtErasure,
   pauseAfter,
+  pauseAfterFault,
   type SentStage,
 } from '../../src/job/outbox.ts';
 import type { WebhookEvent } from '../../src/job/webhook.ts';
@@ -29,6 +30,16 @@ describe('pauses between the tries of a letter', () => {
   test.each(KINDS)('%s: none is longer than the wait at which the clock must have stepped back', (kind) => {
     for (let tries = 1; tries < 100; tries++)
       expect(pauseAfter(kind, tries) ?? 0).toBeLessThanOrEqual(LONGEST_WAIT[kind]);
+  });
+
+  test('after a fault of ours they grow from a minute to an hour, and stay below that wait', () => {
+    for (const kind of [...KINDS, 'webhook', 'expire'] as const) {
+      const pauses = Array.from({ length: 50 }, (_, i) => pauseAfterFault(kind, i + 1));
+      expect(pauses[0]).toBe(60_000);
+      expect(pauses).toEqual(pauses.toSorted((a, b) => a - b));
+      expect(pauses.at(-1)).toBe(Math.min(3_600_000, LONGEST_WAIT[kind]));
+    }
+    expect([1, 2, 3, 7].map((tries) => pauseAfterFault('event', tries))).toEqual([60_000, 120_000, 240_000, 3_600_000]);
   });
 
   test('an account, a bucket, a sink of events and a meter are never given up', () => {

@@ -49,7 +49,7 @@ const OF_SERVER: readonly Fault[] = [
   { reason: 'invalid_response', detail: '' },
   { reason: 'timeout', kind: 'silence', ms: 1 },
   { reason: 'timeout', kind: 'total', ms: 1 },
-  ...['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict'].map(refused),
+  ...['unauthorized', 'unknown_model', 'broken_body', 'stage_conflict', 'feature_lost'].map(refused),
 ];
 /** A server says itself that the stage failed there. */
 const REPORTED: readonly Fault[] = [

@@ -62,6 +62,24 @@ describe('thumbnails', () => {
     expect(steps()).toEqual([2, 3, expect.any(Number), expect.any(Number)]);
   });
 
+  test('of stages that take no time are at most four a second too', async () => {
+    const { thumbnails, ask, asked, answer, steps } = watched();
+    for (let stage = 1; stage <= 40; stage++) {
+      const before = asked.length;
+      thumbnails.begin(stage, ask);
+      thumbnails.stepDone(1);
+      if (asked.length > before) await answer(thumbnailOf(1));
+      await vi.advanceTimersByTimeAsync(25);
+    }
+    expect(asked.length).toBe(4);
+    expect(steps().length).toBe(4);
+    // nobody knows how long it has been since
+    vi.setSystemTime(0);
+    thumbnails.begin(1, ask);
+    thumbnails.stepDone(1);
+    expect(asked.length).toBe(5);
+  });
+
   test('are not asked for while nobody looks, nor of a server that makes none', async () => {
     const { thumbnails, ask, asked, crowd } = watched();
     crowd.isThere = false;
@@ -81,6 +99,7 @@ describe('thumbnails', () => {
     thumbnails.stepDone(1);
     thumbnails.begin(1, ask);
     expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    await vi.advanceTimersByTimeAsync(260);
     thumbnails.stepDone(1);
     thumbnails.end();
     expect(signals.map(({ aborted }) => aborted)).toEqual([true, true]);
@@ -123,6 +142,7 @@ describe('thumbnails', () => {
     thumbnails.stepDone(1);
     thumbnails.end();
     await answer(thumbnailOf(1));
+    await vi.advanceTimersByTimeAsync(260);
     thumbnails.begin(2, ask);
     thumbnails.stepDone(4);
     await answer(thumbnailOf(4));

@@ -1,6 +1,14 @@
 import { expect, test } from 'vitest';
 import { quantile, rankCorrelation, table } from '../../scripts/crowd/figures.ts';
 import { type Afterwards, brokenGround, brokenLaws, type GroundAfterwards } from '../../scripts/crowd/laws.ts';
+import {
+  brokenSights,
+  type Look,
+  type Seen,
+  type Several,
+  type Visited,
+  type Watched,
+} from '../../scripts/crowd/seen-laws.ts';
 
 test('a quantile is the value of the nearest rank', () => {
   const values = Array.from({ length: 100 }, (_, i) => 100 - i);
@@ -108,4 +116,72 @@ test.each<[string, Partial<GroundAfterwards>]>([
   const broken = brokenGround({ ...SOUND, ...wrong });
   expect(broken).toHaveLength(1);
   expect(broken[0]).toMatch(new RegExp(`^${law}: `));
+});
+
+const SEEN: Seen = {
+  watched: [{ job: 'job_1', ids: [1, 2, 3], last: 'done', thumbnails: [{ isStored: false, bytes: 4096 }] }],
+  several: [
+    { name: 'a', count: 3, status: 'succeeded', pictures: 3, had: 3, error: null, ends: ['done', 'done', 'done'] },
+    {
+      name: 'b',
+      count: 3,
+      status: 'failed',
+      pictures: 0,
+      had: 0,
+      error: 'no server',
+      ends: ['done', 'failed', 'done'],
+    },
+  ],
+  visited: [
+    // opened, away, not now, opened while its end was on its way, shut
+    visit([look(1000, 1100, 200), look(1200, 1300, 0), look(1300, 1400, 503), look(4900, 5200, 200)]),
+    visit([look(4900, 5050, 404), look(6100, 6200, 404)]),
+    { ...visit([look(10_900, 10_950, 200), look(9_950, 10_000, 404)]), endAskedAt: null, endedAt: null },
+  ],
+};
+
+function look(from: number, to: number, status: number): Look {
+  return { path: '/s/x', from, to, status };
+}
+/** A share that runs out at 10 s, and was ended between 5 and 6 s. */
+function visit(looks: readonly Look[]): Visited {
+  return { job: 'job_1', expiresAt: 10, endAskedAt: 5000, endedAt: 6000, looks };
+}
+const [WATCHED, SEVERAL] = [SEEN.watched[0] as Watched, SEEN.several[0] as Several];
+const OPEN = 'a share opens exactly while it should';
+const WHOLE = 'a request for several pictures has all of them, or says why it has not';
+const ORDER = 'who watches through cuts sees every stored event once, in order, and the end last';
+
+test('after what was rightly seen every law holds', () => {
+  expect(brokenSights(SEEN)).toEqual([]);
+});
+
+test.each<[string, Partial<Seen>]>([
+  [ORDER, { watched: [{ ...WATCHED, ids: [1, 3] }] }],
+  [ORDER, { watched: [{ ...WATCHED, ids: [1, 2, 2] }] }],
+  [ORDER, { watched: [{ ...WATCHED, last: 'step' }] }],
+  ['a thumbnail is small, and never stored', { watched: [{ ...WATCHED, thumbnails: [{ isStored: true, bytes: 9 }] }] }],
+  [
+    'a thumbnail is small, and never stored',
+    { watched: [{ ...WATCHED, thumbnails: [{ isStored: false, bytes: 4097 }] }] },
+  ],
+  [WHOLE, { several: [{ ...SEVERAL, pictures: 2 }] }],
+  [WHOLE, { several: [{ ...SEVERAL, had: 2 }] }],
+  [WHOLE, { several: [{ ...SEVERAL, ends: ['done', 'done', 'failed'] }] }],
+  [WHOLE, { several: [{ ...SEVERAL, status: 'failed', error: '' }] }],
+  [WHOLE, { several: [{ ...SEVERAL, status: 'processing' }] }],
+  [OPEN, { visited: [visit([look(6001, 6100, 200)])] }],
+  [OPEN, { visited: [visit([look(4000, 4900, 404)])] }],
+  [OPEN, { visited: [visit([look(1000, 1100, 401)])] }],
+  [OPEN, { visited: [{ ...visit([look(11_000, 11_100, 200)]), endAskedAt: null, endedAt: null }] }],
+  [OPEN, { visited: [{ ...visit([look(9_000, 9_999, 404)]), endAskedAt: null, endedAt: null }] }],
+])('%s, or it is said: %#', (law, seen) => {
+  const broken = brokenSights({ ...SEEN, ...seen });
+  expect(broken).toHaveLength(1);
+  expect(broken[0]).toMatch(new RegExp(`^${law}: 1, `));
+});
+
+test('a stream that keeps a thumbnail is named', () => {
+  const streams = new Map([['job_1', streamOf(['queued', 'thumbnail', 'done'])]]);
+  expect(brokenLaws({ ...RIGHT, streams })).toEqual([expect.stringContaining('a thumbnail was stored')]);
 });

@@ -1,12 +1,13 @@
 /** Links that show a finished picture to whoever has them, and what stops them. */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { AccountObject } from '../../durable-objects/account.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { newJobId } from '../../src/account/job-id.ts';
 import { newShareId, shareToken } from '../../src/account/share.ts';
 import type { Receipt } from '../../src/billing/receipt.ts';
-import { call, createJob, imageOf, KEY, openAccount, post, SMALL, watchAll } from './call.ts';
+import { ADMIN_KEY, call, createJob, imageOf, KEY, openAccount, post, SMALL, watchAll } from './call.ts';
 
 interface Share {
   readonly id: string;
@@ -395,5 +396,74 @@ describe('a link that opens nothing', () => {
       expect(instance.shared(name)).toBeNull();
       expect(storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'share'").toArray()).toEqual([]);
     });
+  });
+});
+
+describe('of an account that is suspended', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+  /** After what an isolate remembers of an account. */
+  const later = (ms: number) => vi.useFakeTimers({ now: Date.now() + ms, toFake: ['Date'] });
+  const BELOW = ['', '/image.png', '/stages/1', '/stages/edges'];
+  const statuses = (path: string) => Promise.all(BELOW.map(async (below) => (await see(path + below)).status));
+
+  async function sharedBy(key: string): Promise<{ readonly job: string; readonly path: string }> {
+    const job = await createJob({ prompt: 'a fox', ...SMALL, preset: '7x' }, key);
+    await call(`/v1/jobs/${job.id}?wait=60`, { key });
+    const made = await (await post(`/v1/jobs/${job.id}/shares`, {}, key)).json<Share>();
+    return { job: job.id, path: pathOf(made) };
+  }
+  const accountOf = (key: string): string => `acct_${key.slice(10, 26)}`;
+  const order = async (key: string, what: 'suspend' | 'resume'): Promise<void> => {
+    const body = what === 'suspend' ? { running: 'finish' } : {};
+    const answer = await post(`/v1/accounts/${accountOf(key)}/${what}`, body, ADMIN_KEY);
+    expect([answer.status, what]).toEqual([200, what]);
+  };
+
+  test('every link is dark within 30 s, and says what one says that was never made; resumed, it opens again', async () => {
+    const key = await openAccount();
+    const { job, path } = await sharedBy(key);
+    expect(await statuses(path)).toEqual([200, 200, 200, 200]);
+    await order(key, 'suspend');
+    later(30_000);
+    const dark = await expectNothing(path);
+    expect(dark).toBe(await expectNothing(`/s/${await shareToken(env.SIGNING_SECRET, job, newShareId())}`));
+    // those of others open as before
+    const fresh = await sharedBy(KEY);
+    expect(await statuses(fresh.path)).toEqual([200, 200, 200, 200]);
+    // its owner reads on, with the key and with the links that the job shows
+    const view = await (await call(`/v1/jobs/${job}`, { key })).json<{ links: { image: string } }>();
+    expect((await call(`/v1/jobs/${job}/image`, { key })).status).toBe(200);
+    expect((await see(view.links.image)).status).toBe(200);
+    await order(key, 'resume');
+    later(30_000);
+    expect(await statuses(path)).toEqual([200, 200, 200, 200]);
+  });
+
+  test('a link that nobody has opened is dark at once', async () => {
+    const key = await openAccount();
+    const { path } = await sharedBy(key);
+    await order(key, 'suspend');
+    await expectNothing(path);
+  });
+
+  test('one whose account does not answer shows nothing: 503, and no longer than its limit', async () => {
+    const key = await openAccount();
+    const { path } = await sharedBy(key);
+    const account = env.ACCOUNTS.getByName(accountOf(key)) as unknown as DurableObjectStub<AccountObject>;
+    let isHeld = false;
+    const held = runInDurableObject(account, (_, state) =>
+      state.blockConcurrencyWhile(async () => {
+        isHeld = true;
+        await new Promise((resolve) => setTimeout(resolve, 7_000));
+      }),
+    );
+    await expect.poll(() => isHeld).toBe(true);
+    const since = performance.now();
+    expect(await statuses(path)).toEqual([503, 503, 503, 503]);
+    expect(performance.now() - since).toBeLessThan(6_500);
+    await held;
+    expect(await statuses(path)).toEqual([200, 200, 200, 200]);
   });
 });

@@ -5,8 +5,10 @@ import { createMiddleware } from 'hono/factory';
 import { readShareToken } from '../../account/share.ts';
 import { fromBase64 } from '../../job/base64.ts';
 import { prefixOf } from '../../job/links.ts';
+import type { JobCalls, Remote } from '../../job/rpc.ts';
 import type { SharedPicture } from '../../job/share.ts';
-import { callJob } from '../call-object.ts';
+import { within } from '../../stage/time-limit.ts';
+import { callJob, callObject } from '../call-object.ts';
 import type { AppEnv } from '../env.ts';
 import { secretsOf, takeTry } from '../gate.ts';
 import { Problem } from '../problem.ts';
@@ -25,10 +27,11 @@ const HEADERS = {
 
 const prefixHere = (c: Context<AppEnv>): string => prefixOf(publicBase(c.env, c.req.url));
 
-/** What every link says that opens nothing: a wrong one, one that has ended, one whose picture was erased. */
+/** What every link says that opens nothing: a wrong one, one that has ended, one whose picture was erased or
+ * whose account is suspended. */
 const NOTHING = {
   title: 'There is no picture here',
-  sentence: 'The link is not right, it has ended, or its picture was erased.',
+  sentence: 'The link is not right, it has ended, or its picture is not shown any more.',
 } as const;
 
 /** Every answer behind it is for people: refusals are pages, and there is one for all that is not there. */
@@ -53,6 +56,30 @@ async function shareOf(c: Context<AppEnv>): Promise<{ readonly job: string; read
   throw nothing();
 }
 
+/** Longest wait for whose a job is, and for what its account says. */
+const OWNER_MS = 5_000;
+
+/**
+ * What the object of a job shows, or null while its account is suspended. Both are asked at once, and of a job that is
+ * gone an account that nobody has: how long a 404 takes does not tell whether its picture is only dark. Rejects where
+ * the account does not answer, so nothing is shown then.
+ */
+async function unlessDark<T>(
+  c: Context<AppEnv>,
+  job: string,
+  ask: (stub: Remote<JobCalls>) => Promise<T | null>,
+): Promise<T | null> {
+  const isSuspended = async (): Promise<boolean> => {
+    const account = (await callJob(c.env, job, (stub) => stub.owner())) ?? job;
+    return callObject(c.env.ACCOUNTS, account, async (stub) => ((await stub.view())?.suspendedAt ?? null) !== null);
+  };
+  const [shown, isDark] = await Promise.all([
+    callJob(c.env, job, ask),
+    c.var.gate.suspensions.of(job, () => within(OWNER_MS, 'the account', isSuspended())),
+  ]);
+  return isDark ? null : shown;
+}
+
 /** The picture of a stage, or an overlay of the first; null where nothing has that name. */
 function pictureNamed(name: string): SharedPicture | null {
   if (name === 'edges' || name === 'blocks') return name;
@@ -62,7 +89,7 @@ function pictureNamed(name: string): SharedPicture | null {
 export function routeSharedPages(app: OpenAPIHono<AppEnv>): void {
   app.get('/s/:token', speakPages, async (c) => {
     const { job, share } = await shareOf(c);
-    const shared = await callJob(c.env, job, (stub) => stub.shared(share));
+    const shared = await unlessDark(c, job, (stub) => stub.shared(share));
     if (!shared) throw nothing();
     const page = `${publicBase(c.env, c.req.url)}/s/${c.req.param('token')}`;
     return c.html(sharedPage(shared, { prefix: prefixHere(c), page }), 200, { 'cache-control': 'private, no-cache' });
@@ -70,7 +97,7 @@ export function routeSharedPages(app: OpenAPIHono<AppEnv>): void {
 
   app.get('/s/:token/:file{image\\.(?:png|webp|jpeg|jpg)}', speakPages, async (c) => {
     const { job, share } = await shareOf(c);
-    const format = await callJob(c.env, job, (stub) => stub.sharedFormat(share));
+    const format = await unlessDark(c, job, (stub) => stub.sharedFormat(share));
     const ending = c.req.param('file').slice('image.'.length);
     if (format === null || (ending === 'jpg' ? 'jpeg' : ending) !== format) throw nothing();
     return sendImage(c, { id: job, format, name: 'picture' });
@@ -79,7 +106,7 @@ export function routeSharedPages(app: OpenAPIHono<AppEnv>): void {
   app.get('/s/:token/stages/:name', speakPages, async (c) => {
     const { job, share } = await shareOf(c);
     const name = pictureNamed(c.req.param('name'));
-    const picture = name === null ? null : await callJob(c.env, job, (stub) => stub.sharedPicture(share, name));
+    const picture = name === null ? null : await unlessDark(c, job, (stub) => stub.sharedPicture(share, name));
     if (!picture) throw nothing();
     const { format, b64_json } = picture;
     // a minute: as long as it may still be seen where the share has ended

@@ -88,6 +88,37 @@ test('a server that is older than its list takes the stages of the minute until 
   expect(spent).toBe(costOf([before!, first!, ...later]));
 });
 
+test('a server that was rolled back and lacks what a job needs is no job’s end: it goes elsewhere, or waits', async () => {
+  fleet = await startFleet([{}, {}]);
+  const { caller, servers } = fleet;
+  const enlarged = { enlarge: { width: 128, height: 128 } };
+  const before = await runJobs(caller, 2, enlarged);
+  // what was said a moment ago is not asked for again
+  await pause(1000);
+  await servers[0]!.drain();
+  await servers[0]!.restart({ contract: 4 });
+  const moved = await runJobs(caller, 4, enlarged);
+  expect(endsOf(moved)).toEqual({ done: 4 });
+  // whoever met it there was on its way already; then it is known for what it is
+  const { refused = 0 } = (await fleet.counted())[0] ?? {};
+  expect(refused).toBeGreaterThan(0);
+  expect(endsOf(await runJobs(caller, 4, enlarged))).toEqual({ done: 4 });
+  expect((await fleet.counted())[0]?.refused).toBe(refused);
+  // what needs nothing of that goes there as before
+  expect(endsOf(await runJobs(caller, 4))).toEqual({ done: 4 });
+  // nobody is left who has it: the job waits, as for a server that is away
+  await servers[1]!.drain();
+  await servers[1]!.restart({ contract: 4 });
+  const waiting = await caller.startSurely(0, 'waits', enlarged);
+  if (isRefusal(waiting)) throw new Error(JSON.stringify(waiting));
+  await pause(3000);
+  expect(await (await caller.call(`/v1/jobs/${waiting.id}`)).json()).toMatchObject({ status: 'running', error: null });
+  await caller.cancel(waiting.id);
+  expect(endsOf([...before, await caller.ended(waiting.id, PATIENCE_MS)])).toEqual({ done: 2, cancelled: 1 });
+  const { held } = await settled(fleet);
+  expect(held).toBe(0);
+});
+
 test('the Worker is killed under load and comes back with a server less, another weight and another order', async () => {
   fleet = await startFleet([{ stepMs: 20 }, { stepMs: 20 }, { stepMs: 20 }]);
   const load = flow(fleet, 100);
