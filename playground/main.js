@@ -9,7 +9,7 @@ import { askPrice } from './ask/money.js';
 import { byId } from './ground/element.js';
 import { drawHistory, listenToHistory } from './keep/history.js';
 import { isFruitless, statusOf } from './session/session.js';
-import { leaveErased, showAddress } from './visit/address-bar.js';
+import { leaveErased, showAddress, showNothing } from './visit/address-bar.js';
 import { enter } from './visit/entrance.js';
 import { focusKey, isKeyAsked, isOpen, listenToKeyForm } from './visit/key-form.js';
 import { cancel, generate, isAnyBusy, tryAgain } from './visit/requests.js';
@@ -39,9 +39,10 @@ function drawSoon() {
 
 function draw() {
   const { session, played } = showing;
-  const isBusy = isAnyBusy(visit);
   drawResults(session, played?.runs ?? null);
   toolbox.draw(session);
+  // those side by side are known now
+  const isBusy = isAnyBusy(visit);
   drawDock({
     status: session ? statusOf(session, played?.slowness ?? null) || toolbox.groupStatus() : '',
     isBusy,
@@ -62,10 +63,7 @@ const comeIn = () =>
 
 listenToKeyForm({
   onKey: comeIn,
-  onForget() {
-    showing.leave();
-    showing.show(null);
-  },
+  onForget: () => showNothing(visit),
 });
 addEventListener('hashchange', () => {
   const before = storedKey();

@@ -8,6 +8,7 @@
 import { byId, element } from '../ground/element.js';
 import { addressOf } from '../session/address.js';
 import { cancelJob, getJob, Refusal } from '../wire/service.js';
+import { isPinned, unpin } from './pin.js';
 import { countDone, isOver, tileName, tileState } from './tile.js';
 
 const LOOK_MS = 800;
@@ -92,6 +93,8 @@ async function look(ids, signal) {
         else if (found.status === 404) {
           tile.link.parentElement?.remove();
           tiles.delete(id);
+          // those made next do not stand beside it
+          if (isPinned(id)) unpin();
         }
       }),
     );

@@ -6,6 +6,7 @@
 
 import { byId, element } from '../ground/element.js';
 import { addressOf, parseAddress } from '../session/address.js';
+import { storedKey } from '../wire/key.js';
 import { eraseJob, listJobs } from '../wire/service.js';
 import { tellTabs } from '../wire/tabs.js';
 
@@ -84,7 +85,10 @@ export function markInHistory() {
 
 /** @param {string | null} after */
 async function load(after) {
+  const key = storedKey();
   const page = await listJobs(after);
+  // of an account that has been left meanwhile
+  if (storedKey() !== key) return [];
   const known = items;
   if (after === null) items = new Map();
   const shown = page.data

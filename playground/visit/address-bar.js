@@ -32,15 +32,24 @@ function explainMissing(error) {
  * waits any more
  */
 async function fetchFollow(signal) {
-  while (true) {
+  for (let isFirst = true; ; isFirst = false) {
     try {
-      return await onDemand(import('./follow.js'));
+      const follow = await onDemand(import('./follow.js'));
+      if (!isFirst && !signal.aborted) showAlert(null);
+      return follow;
     } catch (error) {
       if (signal.aborted) throw error;
       showError(error);
     }
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
   }
+}
+
+/** Leaves what is shown for nothing: its account is left. @param {Visit} visit */
+export function showNothing({ showing }) {
+  showing.leave();
+  document.title = TITLE;
+  showing.show(null);
 }
 
 /** Shows what the address names, from its first event on. @param {Visit} visit */

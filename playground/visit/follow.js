@@ -62,9 +62,9 @@ async function compare(showing, { job, beside, signal }) {
   const plain = await (beside === 'plain' ? createPlain(job) : getJob(beside));
   if (signal.aborted) return;
   showing.change((session) => besideBegins(session, plain));
+  history.replaceState(null, '', addressOf({ ...parseAddress(location.hash), job: job.id, beside: plain.id }));
   // cancelled while it was being started
   if (!isBusy(showing.session)) await cancelJob(plain.id);
-  history.replaceState(null, '', addressOf({ ...parseAddress(location.hash), job: job.id, beside: plain.id }));
   const run = await follow(showing, plain, { part: 'beside', signal });
   void askBalance({ isSettling: true });
   if (signal.aborted || !showing.session) return;

@@ -14,8 +14,10 @@ import { cancelJob, createJob } from '../wire/service.js';
 import { bringIntoSight } from './results.js';
 import { showError } from './trouble.js';
 
-/** whether jobs are being started: a second press does not start them twice */
+/** whether jobs are being started and not shown yet: a second press does not start them twice */
 let isStarting = false;
+/** the job that was started last: until it is shown, nobody knows that it runs @type {string | null} */
+let startedLast = null;
 
 /** Whether something of what is shown still runs, here or beside it. @param {Visit} visit */
 export const isAnyBusy = ({ showing, toolbox }) => isBusy(showing.session) || toolbox.isGroupBusy();
@@ -50,9 +52,9 @@ async function start({ showing }, { bodies, isCompared }) {
   // fetched meanwhile; who needs it says what is wrong
   import('./follow.js').catch(() => undefined);
   const { started, error } = await createAll(bodies);
-  isStarting = false;
   const [job] = started;
   if (job !== undefined) {
+    startedLast = job;
     void askBalance();
     const isShown = new Promise((resolve) => addEventListener('hashchange', resolve, { once: true }));
     const pinned = pinnedJob();
@@ -62,13 +64,17 @@ async function start({ showing }, { bodies, isCompared }) {
     await isShown;
     bringIntoSight();
   }
+  isStarting = false;
   if (error !== null) showError(error);
   showing.redraw();
 }
 
+/** Whether the page waits for the job that it has just started. @param {Visit} visit */
+const isOnItsWay = ({ showing }) => showing.isAwaited && parseAddress(location.hash)?.job === startedLast;
+
 /** Starts what the form asks for. @param {Visit} visit */
 export async function generate(visit) {
-  if (isAnyBusy(visit)) return;
+  if (isAnyBusy(visit) || isOnItsWay(visit)) return;
   const read = readForm();
   if ('sentence' in read) return showAlert(read.sentence);
   await start(visit, read);

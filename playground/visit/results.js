@@ -5,16 +5,20 @@
  * @import { Run } from '../session/run.js'
  * @import { Session } from '../session/session.js'
  */
+import { showAlert } from '../ask/dock.js';
 import { addStyle, byId } from '../ground/element.js';
 import { onDemand } from '../wire/service.js';
 
 const welcome = byId('welcome', HTMLElement);
+/** what draws pictures is asked for again after this, where it could not be fetched */
+const AGAIN_MS = 2000;
 
 /** the race, by what stops it @type {Promise<() => void> | null} */
 let race = null;
 /** @type {((session: Session, played: readonly Run[] | null) => void) | null} */
 let drawPictures = null;
 let isFetching = false;
+let hasFailed = false;
 /** whether the session that is drawn next was asked for just now */
 let isAsked = false;
 /**
@@ -44,12 +48,18 @@ async function fetchPictures() {
     const styles = ['style/facts.css', 'style/chart.css'].map(addStyle);
     const [{ makePictures }] = await onDemand(Promise.all([import('../show/pictures.js'), ...styles]));
     drawPictures = makePictures(() => listeners.onRedraw());
+    isFetching = false;
+    if (hasFailed) showAlert(null);
     listeners.onRedraw();
   } catch (error) {
-    // the next event asks again
     listeners.onError(error);
+    hasFailed = true;
+    // a job that has ended has no event more that would ask
+    setTimeout(() => {
+      isFetching = false;
+      listeners.onRedraw();
+    }, AGAIN_MS);
   }
-  isFetching = false;
 }
 
 /**

@@ -326,6 +326,44 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await expect.poll(tiles, { timeout: PATIENCE_MS }).toEqual(pair.map((name) => name.replace('*', '')));
   });
 
+  test('a pinned picture that was erased elsewhere is pinned no longer', async () => {
+    await open();
+    await at('#size').selectOption({ index: 0 });
+    await ask('a blue fox', { seed: 3 });
+    await isDone();
+    await at('#pin').click();
+    await isFree();
+    const { id } = await jobShown();
+    const headers = { authorization: `Bearer ${rig.stack.key}` };
+    expect((await fetch(`${rig.stack.url}/v1/jobs/${id}`, { method: 'DELETE', headers })).status).toBe(204);
+    await ask('a car', { seed: 1 });
+    await isOver(1);
+    await isFree();
+    await ask('a dog', { seed: 2 });
+    await expect.poll(async () => (await jobShown()).prompt, { timeout: PATIENCE_MS }).toBe('a dog');
+    await isDone();
+    expect(rig.page.url()).not.toContain('~');
+  });
+
+  test('who leaves pictures that are being made side by side may ask for the next', async () => {
+    const first = door();
+    await open();
+    await at('#size').selectOption({ index: 0 });
+    await ask('a blue fox', { seed: 3 });
+    await isDone();
+    await at('#pin').click();
+    await isFree();
+    rig.proxy.inject([first.fault]);
+    await ask('a car', { seed: 1 });
+    await says('#status', /Stage 1 of \d/);
+    await at('.group img[src]').waitFor();
+    await rig.page.evaluate('location.hash = ""');
+    await at('#welcome').waitFor();
+    await isFree();
+    await at('#cancel[aria-disabled="true"]').waitFor();
+    first.open();
+  });
+
   test('the name of one with a long prompt is short, and nothing is drawn before it has its style', async () => {
     const style = Promise.withResolvers<void>();
     await rig.page.route('**/style/tools.css', async (route) => {

@@ -39,12 +39,114 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
   });
 
   test('what follows a job is asked for until it comes', async () => {
+    const second = door();
+    rig.proxy.inject([{ kind: 'forward' }, second.fault]);
     await rig.page.route('**/follow.js', (route) => route.abort(), { times: 2 });
     await open();
     await ask('a red apple');
     await says('#alert', 'The service does not answer');
+    await picture('selection').waitFor();
+    // what is mended is not complained of while the job runs
+    expect(await at('#alert').isVisible()).toBe(false);
+    second.open();
+    await isDone();
+  });
+
+  test('what draws pictures is asked for until it comes, though the job has ended', async () => {
+    await open();
+    await ask('a red apple');
+    await isDone();
+    await isFree();
+    await rig.page.route(
+      '**/show/pictures.js',
+      async (route) => {
+        // every event has been told
+        await says('#announcement', 'The picture is there');
+        await route.abort();
+      },
+      { times: 1 },
+    );
+    await rig.page.reload();
+    await says('#alert', 'The service does not answer');
     await isDone();
     await at('#alert').waitFor({ state: 'hidden' });
+  });
+
+  test('a second press starts nothing while the job of the first is on its way', async () => {
+    await open();
+    let started = 0;
+    rig.page.on('request', (request) => {
+      if (request.method() === 'POST' && request.url().endsWith('/v1/jobs')) started++;
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    onTestFinished(() => resolve());
+    await rig.page.route(/\/v1\/jobs\/job_[0-9a-z]+$/, async (route) => {
+      await promise;
+      await route.continue();
+    });
+    const isAsked = rig.page.waitForRequest(/\/v1\/jobs\/job_[0-9a-z]+$/);
+    await ask('a red apple');
+    await isAsked;
+    await at('#prompt').press('Control+Enter');
+    await rig.page.waitForTimeout(500);
+    resolve();
+    await isDone();
+    await isFree();
+    expect(started).toBe(1);
+  });
+
+  test('a comparison that is cancelled while it starts leaves the address that comes next alone', async () => {
+    const [start, stop] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    onTestFinished(() => {
+      for (const { resolve } of [start, stop]) resolve();
+    });
+    await rig.page.route('**/v1/jobs', async (route) => {
+      if (route.request().headers()['idempotency-key']) await start.promise;
+      await route.continue();
+    });
+    await rig.page.route('**/cancel', async (route) => {
+      await stop.promise;
+      await route.continue();
+    });
+    await open();
+    const isStarting = rig.page.waitForRequest((request) => 'idempotency-key' in request.headers());
+    await ask('a red apple', { isCompared: true });
+    await isStarting;
+    await at('#cancel').click();
+    const isStopping = rig.page.waitForRequest('**/cancel');
+    start.resolve();
+    await isStopping;
+    await rig.page.evaluate('location.hash = ""');
+    await at('#welcome').waitFor();
+    const isStopped = rig.page.waitForResponse('**/cancel');
+    stop.resolve();
+    await (await isStopped).finished();
+    await rig.page.waitForTimeout(300);
+    expect(new URL(rig.page.url()).hash).toBe('');
+  });
+
+  test('a key that is forgotten takes the account with it, what was on its way too', async () => {
+    await open();
+    await ask('a red apple');
+    await isDone();
+    await isFree();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    onTestFinished(() => resolve());
+    await rig.page.route(/\/v1\/jobs\?limit=/, async (route) => {
+      await promise;
+      await route.continue();
+    });
+    const isAsked = rig.page.waitForRequest(/\/v1\/jobs\?limit=/);
+    await rig.page.reload();
+    await isAsked;
+    await expect.poll(() => rig.page.title(), { timeout: PATIENCE_MS }).toBe('a red apple – RALU');
+    await at('#forget-key').click();
+    const hasCome = rig.page.waitForResponse(/\/v1\/jobs\?limit=/);
+    resolve();
+    await (await hasCome).finished();
+    await rig.page.waitForTimeout(300);
+    expect(await at('#history-card').isVisible()).toBe(false);
+    expect(await rig.page.title()).not.toContain('apple');
   });
 
   test('a link that has expired is renewed', async () => {
