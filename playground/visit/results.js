@@ -82,10 +82,9 @@ export function drawResults(session, played) {
   ]))
     byId(id, HTMLElement).hidden = !isShown;
   if (session) drawPictures?.(session, played);
-  if (!session || !isAsked) return;
-  isAsked = false;
   // on a phone the form is above the pictures
-  if (matchMedia('(max-width: 900px)').matches) byId('results', HTMLElement).scrollIntoView();
+  if (session && isAsked && matchMedia('(max-width: 900px)').matches) byId('results', HTMLElement).scrollIntoView();
+  isAsked = false;
 }
 
 /** What is drawn next comes into sight, whatever it takes until then. */

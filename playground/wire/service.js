@@ -37,6 +37,8 @@ export class Refusal extends Error {
 }
 
 const AWAY = 'The service does not answer. Is it still running?';
+/** Longest wait for an answer. */
+const ANSWER_MS = 60_000;
 
 /**
  * A part of the page that is loaded when it is wanted.
@@ -64,7 +66,7 @@ async function call(path, { method = 'GET', body, headers = {}, signal } = {}) {
       ...(body !== undefined && { 'content-type': 'application/json' }),
     },
     ...(body !== undefined && { body: JSON.stringify(body) }),
-    ...(signal && { signal }),
+    signal: AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal ? [signal] : [])]),
   }).catch(() => {
     throw new Refusal(0, AWAY);
   });

@@ -172,9 +172,10 @@ export const isReported = (fault: Fault): boolean =>
 /** Servers at which a stage may come to nothing before it is no longer held against the next one. */
 const SUSPECT_AFTER = 2;
 
-/** Whether the server had the stage when the fault came: then the stage may be what it fails at. */
-const hadTheStage = ({ reason }: Fault): boolean =>
-  reason === 'server_error' || reason === 'invalid_response' || reason === 'reported' || reason === 'timeout';
+/** Whether the stage may be what a server fails at: it had the stage, or lacks what the stage asks for. */
+const mayBeOfStage = (fault: Fault): boolean =>
+  ['server_error', 'invalid_response', 'reported', 'timeout'].includes(fault.reason) ||
+  (fault.reason === 'refused' && fault.code === FEATURE_LOST);
 
 /**
  * What a fault tells the dispatcher of the server that had the slot. `elsewhere`: other servers where the stage came to
@@ -182,7 +183,7 @@ const hadTheStage = ({ reason }: Fault): boolean =>
  */
 export function slotOutcomeOf(fault: Fault, elsewhere: number): SlotOutcome {
   if (fault.reason === 'busy') return { kind: 'busy', retryMs: fault.retryAfterMs };
-  const isSuspect = elsewhere >= SUSPECT_AFTER && hadTheStage(fault);
+  const isSuspect = elsewhere >= SUSPECT_AFTER && mayBeOfStage(fault);
   return blameOf(fault) === 'server' && !isSuspect
     ? { kind: 'wrong', what: describeFailure(fault) }
     : { kind: 'dropped' };

@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { blameOf, type Fault, isWaiting, mayStillRun, reasonOf, slotOutcomeOf } from '../../src/job/failures.ts';
+import {
+  blameOf,
+  type Fault,
+  FEATURE_LOST,
+  isWaiting,
+  mayStillRun,
+  reasonOf,
+  slotOutcomeOf,
+} from '../../src/job/failures.ts';
 import type { JobRecord, JobRequest, Plan } from '../../src/job/job.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
 import {
@@ -102,8 +110,10 @@ describe('a fault', () => {
   test('of a stage at which two others failed is held against nobody, but for who does not even take it', () => {
     for (const fault of OF_SERVER) {
       expect(slotOutcomeOf(fault, 1).kind).toBe('wrong');
-      const isTaken = ['server_error', 'invalid_response', 'timeout'].includes(fault.reason);
-      expect([fault, slotOutcomeOf(fault, 2).kind]).toEqual([fault, isTaken ? 'dropped' : 'wrong']);
+      const mayBeOfStage =
+        ['server_error', 'invalid_response', 'timeout'].includes(fault.reason) ||
+        ('code' in fault && fault.code === FEATURE_LOST);
+      expect([fault, slotOutcomeOf(fault, 2).kind]).toEqual([fault, mayBeOfStage ? 'dropped' : 'wrong']);
     }
     for (const fault of REPORTED) expect(slotOutcomeOf(fault, 2)).toEqual({ kind: 'dropped' });
     expect(slotOutcomeOf({ reason: 'busy', retryAfterMs: 3000 }, 9)).toEqual({ kind: 'busy', retryMs: 3000 });

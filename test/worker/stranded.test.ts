@@ -70,7 +70,8 @@ afterEach(async () => {
   vi.useRealTimers();
   await Promise.all([...begun].map(([id, key]) => call(`/v1/jobs/${id}`, { method: 'DELETE', ...(key && { key }) })));
   begun.clear();
-});
+  // an erasure may wait for a walk as long as a hook usually may take
+}, 30_000);
 
 describe('a bucket that hangs', () => {
   /** A job whose picture is on its way to a bucket that takes it and never says so. */
