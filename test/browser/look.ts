@@ -12,8 +12,21 @@ export const PHONE = { width: 390, height: 844 };
 /** The desk in light comes last: it is how pages are opened. */
 const SIZES = [PHONE, DESK];
 const SCHEMES = ['dark', 'light'] as const;
-/** Longer than any colour takes to change. */
-const SETTLED_MS = 500;
+/**
+ * Resolves when every colour has changed: after the listeners to the scheme have been told, which is once a frame, the
+ * transitions that they began, in shadow trees too, go on to their ends. A busy machine draws few frames.
+ */
+const SETTLED = `(async () => {
+  const frame = () => new Promise((drawn) => requestAnimationFrame(drawn));
+  const rootsIn = (root) =>
+    [root, ...[...root.querySelectorAll('*')].flatMap(({ shadowRoot }) => (shadowRoot ? rootsIn(shadowRoot) : []))];
+  const running = () =>
+    rootsIn(document).flatMap((root) => root.getAnimations()).filter((animation) => animation instanceof CSSTransition);
+  await frame();
+  await frame();
+  for (let going = running(); going.length > 0; going = running())
+    await Promise.allSettled(going.map(({ finished }) => finished));
+})()`;
 
 interface Violation {
   readonly id: string;
@@ -23,6 +36,7 @@ interface Violation {
 
 /** axe finds nothing serious on the page, or in the part that `selector` names. `state` is named where it does. */
 export async function isAccessible(page: Page, state = '', selector = 'html'): Promise<void> {
+  await page.evaluate(SETTLED);
   await page.evaluate(axeSource);
   const { violations } = (await page.evaluate(`axe.run(${JSON.stringify(selector)})`)) as {
     readonly violations: readonly Violation[];
@@ -43,8 +57,7 @@ export async function looksFine(page: Page, name: string): Promise<void> {
     await page.setViewportSize(size);
     for (const colorScheme of SCHEMES) {
       await page.emulateMedia({ colorScheme });
-      // colours that change over a time are looked at when they have changed
-      await page.waitForTimeout(SETTLED_MS);
+      await page.evaluate(SETTLED);
       await page.evaluate('scrollTo(0, 0)');
       if (process.env.SHOTS)
         await page.screenshot({

@@ -28,8 +28,8 @@ const HEADERS = {
 const prefixHere = (c: Context<AppEnv>): string => prefixOf(publicBase(c.env, c.req.url));
 
 /**
- * What every link says that opens nothing: a wrong one, one that has ended, one whose picture was erased or whose account
- * is suspended.
+ * What every link says that opens nothing: a wrong one, one that has ended, one whose picture was erased, or whose
+ * account is suspended.
  */
 const NOTHING = {
   title: 'There is no picture here',
