@@ -1,15 +1,17 @@
 /**
  * The page: a request becomes a job, the job's events become a run, the run is drawn. What is shown stands in the
  * address, so that a reload, the back button and a link in the history lead to the same place.
+ *
+ * @import { Visit } from './visit/toolbox.js'
  */
-import { drawCodeOf } from './ask/code.js';
+import { drawCodeOf, fetchCode } from './ask/code.js';
 import { drawDock, listenToDock, showAlert } from './ask/dock.js';
-import { focusPrompt, listenToForm, readWork, writeSeed } from './ask/form.js';
+import { focusPrompt, keepForm, listenToForm, readWork, writeSeed } from './ask/form.js';
 import { askPrice } from './ask/money.js';
 import { byId } from './ground/element.js';
 import { drawHistory, listenToHistory } from './keep/history.js';
 import { isFruitless, statusOf } from './session/session.js';
-import { leaveErased, showAddress, showNothing } from './visit/address-bar.js';
+import { leaveErased, leaveErasedElsewhere, showAddress, showNothing } from './visit/address-bar.js';
 import { enter } from './visit/entrance.js';
 import { focusKey, isKeyAsked, isOpen, listenToKeyForm } from './visit/key-form.js';
 import { cancel, generate, isAnyBusy, tryAgain } from './visit/requests.js';
@@ -18,10 +20,12 @@ import { makeShowing } from './visit/showing.js';
 import { makeToolbox } from './visit/toolbox.js';
 import { showError } from './visit/trouble.js';
 import { acceptOfferedKey, storedKey, takeKeyFromAddress } from './wire/key.js';
+import { keepWith } from './wire/on-demand.js';
 import { onChangeElsewhere } from './wire/tabs.js';
 
 const showing = makeShowing(drawSoon);
-const toolbox = makeToolbox(showing);
+const toolbox = makeToolbox(showing, (id) => leaveErasedElsewhere(visit, id));
+/** @type {Visit} */
 const visit = { showing, toolbox };
 
 // what is shown is drawn
@@ -95,7 +99,9 @@ listenToResults({
 });
 listenToHistory({ onErased: (id) => leaveErased(visit, id), onError: showError });
 onChangeElsewhere(() => {
-  if (isOpen()) drawHistory().catch(() => undefined);
+  if (!isOpen()) return;
+  drawHistory().catch(() => undefined);
+  toolbox.lookAgain();
 });
 byId('keep-seed', HTMLButtonElement).onclick = () => showing.session && writeSeed(showing.session.main.job.seed);
 // not by its address: that says which job is shown
@@ -104,8 +110,16 @@ byId('skip', HTMLAnchorElement).onclick = (event) => {
   byId('results', HTMLElement).focus();
 };
 // somebody is here
-for (const type of ['pointermove', 'pointerdown', 'keydown', 'dragenter'])
-  addEventListener(type, toolbox.load, { once: true, passive: true });
+for (const type of ['pointermove', 'pointerdown', 'keydown', 'dragenter', 'scroll'])
+  addEventListener(
+    type,
+    () => {
+      void toolbox.load();
+      void fetchCode();
+    },
+    { once: true, passive: true },
+  );
 
+keepWith(keepForm);
 acceptOfferedKey();
 void comeIn();

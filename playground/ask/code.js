@@ -1,32 +1,53 @@
 /**
- * The card with a request as code: that of the picture shown, as it was sent; before there is one, the form's.
+ * The card with a request as code: that of the picture shown, as it was sent; before there is one, the form's. What
+ * writes the code is fetched with the first picture, or when somebody does something.
  *
  * @import { LinkedJob } from '../../src/job/links.ts'
- * @import { Body } from './snippets.js'
  */
 
 import { byId, element } from '../ground/element.js';
+import { onDemand } from '../wire/on-demand.js';
 import { announce } from './dock.js';
 import { modelNamed, readDraft } from './form.js';
-import { LANGUAGES, shortened } from './snippets.js';
 
 const language = byId('language', HTMLSelectElement);
 const code = byId('code', HTMLPreElement);
 const copyButton = byId('copy', HTMLButtonElement);
 const SAID_MS = 1500;
 
-language.append(...Object.entries(LANGUAGES).map(([value, { name }]) => element('option', { value }, name)));
-
-/** @type {Body} */
-let shown = {};
+/** @type {typeof import('./snippets.js') | null} */
+let writer = null;
+/** @type {LinkedJob | null} */
+let shown = null;
 
 function draw() {
-  code.textContent = LANGUAGES[language.value]?.write(new URL('.', location.href).href.slice(0, -1), shown) ?? '';
+  if (!writer) return;
+  const body = shown ? writer.shortened(shown.request, modelNamed(shown.model)) : readDraft();
+  const place = new URL('.', location.href).href.slice(0, -1);
+  code.textContent = writer.LANGUAGES[language.value]?.write(place, body) ?? '';
+}
+
+let isFetching = false;
+/** Fetches what writes the code, once. */
+export async function fetchCode() {
+  if (isFetching || writer) return;
+  isFetching = true;
+  try {
+    writer = await onDemand(() => import('./snippets.js'));
+    const names = Object.entries(writer.LANGUAGES);
+    language.append(...names.map(([value, { name }]) => element('option', { value }, name)));
+    draw();
+  } catch (error) {
+    // the next picture asks again
+    code.textContent = /** @type {Error} */ (error).message;
+  }
+  isFetching = false;
 }
 
 /** Shows the code of a job; null: of the form as it stands. @param {LinkedJob | null} job */
 export function drawCodeOf(job) {
-  shown = job ? shortened(job.request, modelNamed(job.model)) : readDraft();
+  shown = job;
+  if (job) void fetchCode();
   draw();
 }
 

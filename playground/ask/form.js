@@ -9,7 +9,6 @@ import { byId, element } from '../ground/element.js';
 import { counted } from '../ground/figures.js';
 import { offerWords } from './palette.js';
 import { seedsOf, worksOf } from './several.js';
-import { shortened } from './snippets.js';
 
 const form = byId('request', HTMLFormElement);
 const prompt = byId('prompt', HTMLTextAreaElement);
@@ -22,12 +21,16 @@ const seed = byId('seed', HTMLInputElement);
 const compare = byId('compare', HTMLInputElement);
 const manyChoice = byId('many', HTMLSelectElement);
 
+/** where the tab keeps the form while the page is loaded anew */
+const PLACE = 'ralu-form';
 const PLAIN = 'plain';
 const MAX_PROMPT = 32_000;
 const MAX_SEED = 2 ** 32 - 1;
 
 /** what the page put into the prompt last: where it differs, somebody is writing */
 let filled = prompt.value;
+/** the job that it was filled from last @type {string | null} */
+let filledFrom = null;
 /** the share that is asked for; null: the preset's own @type {number | null} */
 let share = null;
 
@@ -99,12 +102,36 @@ function drawModel() {
 /** A model that can be asked for; undefined: there is none of this name. @param {string} name */
 export const modelNamed = (name) => models.find(({ id }) => id === name);
 
-/** Fills the form with what can be asked for. @param {readonly ListedModel[]} found */
+/** What stands in the form, and what it was filled from. */
+const readWhole = () => ({
+  request: { ...readDraft(), r: share === null ? [] : [share] },
+  seed: seed.value,
+  many: manyChoice.value,
+  isCompared: compare.checked,
+  filled,
+  filledFrom,
+});
+
+/** Keeps what stands in the form until the page is loaded anew. */
+export function keepForm() {
+  sessionStorage.setItem(PLACE, JSON.stringify(readWhole()));
+}
+
+/** Fills the form with what can be asked for; what stands in it stays. @param {readonly ListedModel[]} found */
 export function offerModels(found) {
+  /** @type {ReturnType<typeof readWhole> | null} */
+  const whole = models.length > 0 ? readWhole() : JSON.parse(sessionStorage.getItem(PLACE) ?? 'null');
+  sessionStorage.removeItem(PLACE);
   models = found;
   modelChoice.replaceChildren(...found.map(({ id }) => element('option', { value: id }, id)));
   byId('model-field', HTMLDivElement).hidden = found.length < 2;
   drawModel();
+  if (!whole) return;
+  manyChoice.value = whole.many;
+  compare.checked = whole.isCompared;
+  setFields(whole.request);
+  seed.value = whole.seed;
+  ({ filled, filledFrom } = whole);
 }
 
 /** What one picture's price depends on: the body of `POST /v1/jobs` without prompt and seed. */
@@ -179,40 +206,27 @@ export function readDraft() {
 }
 
 /**
- * Puts a job's request into the form, so that it can be varied; not over words that somebody is writing.
+ * Puts a job's request into the form, so that it can be varied; not over words that somebody is writing, and once: what
+ * was made of it stays.
  *
  * @param {JobView} job
  * @param {boolean} isCompared
  */
 export function fillForm(job, isCompared) {
-  if (prompt.value !== filled) return;
+  if (prompt.value !== filled || filledFrom === job.id) return;
   filled = job.prompt;
+  filledFrom = job.id;
   setFields(job.request);
   compare.checked = isCompared;
 }
 
-/** What the form can say of a request. */
-const OWN_FIELDS = ['model', 'prompt', 'width', 'height', 'seed', 'preset', 'r'];
-
 /**
- * Puts a request into the form, seed and all, whatever stands there: somebody asked for it.
+ * Puts what the form can say of a request into its fields.
  *
- * @param {RequestAgain} request
- * @returns {string[]} what of it the form cannot have
+ * @param {Pick<RequestAgain, 'prompt' | 'model' | 'width' | 'height' | 'preset' | 'r'>} request
+ * @returns {string[]} what cannot be set
  */
-export function restoreForm(request) {
-  const missing = setFields(request);
-  seed.value = String(request.seed);
-  form.dispatchEvent(new Event('change'));
-  // the slider is for the one share of a preset
-  const isOwn = (/** @type {string} */ name) =>
-    OWN_FIELDS.includes(name) && (name !== 'r' || (request.preset !== undefined && request.r?.length === 1));
-  const others = Object.entries(shortened(request, modelNamed(request.model))).filter(([name]) => !isOwn(name));
-  return [...missing, ...others.map(([name, value]) => `${name} ${JSON.stringify(value)}`)];
-}
-
-/** @param {RequestAgain} request @returns {string[]} what cannot be set */
-function setFields({ prompt: words, model: name, width, height, preset: chosen, r = [] }) {
+export function setFields({ prompt: words, model: name, width, height, preset: chosen, r = [] }) {
   const missing = [];
   prompt.value = words;
   prompt.dispatchEvent(new Event('input'));

@@ -7,8 +7,8 @@
 
 import { byId, element } from '../ground/element.js';
 import { addressOf } from '../session/address.js';
-import { cancelJob, getJob, Refusal } from '../wire/service.js';
-import { isPinned, unpin } from './pin.js';
+import { storedKey } from '../wire/key.js';
+import { getJob, Refusal } from '../wire/service.js';
 import { countDone, isOver, tileName, tileState } from './tile.js';
 
 const LOOK_MS = 800;
@@ -58,15 +58,21 @@ function makeTile() {
 
 /** @typedef {{ shown: string | null, pinned: string | null }} Which those that are marked */
 
-/** what was drawn last @type {Which & { ids: readonly string[] }} */
-let drawn = { ids: [], shown: null, pinned: null };
-/** whether none runs, and whether one did before @typedef {{ isOver: boolean, hasJustEnded: boolean }} Looked */
-/** @type {(looked: Looked) => void} */
-let onLook = () => undefined;
+/** what was drawn last, and with which key it was asked for @type {Which & { ids: readonly string[], key: string | null }} */
+let drawn = { ids: [], shown: null, pinned: null, key: null };
+/**
+ * @typedef {object} GroupListeners
+ * @property {(looked: { isOver: boolean, hasJustEnded: boolean }) => void} onLook it was looked how far they are:
+ *   whether none runs, and whether one did before
+ * @property {(id: string) => void} onErased one of them is gone
+ * @property {(error: Refusal) => void} onError they are asked for no more
+ */
+/** @type {GroupListeners} */
+let listeners;
 
-/** Calls `listener` whenever it was looked how far they are. @param {(looked: Looked) => void} listener */
-export function listenToGroup(listener) {
-  onLook = listener;
+/** @param {GroupListeners} own */
+export function listenToGroup(own) {
+  listeners = own;
 }
 
 /** How many of those that were asked for together are there, in a sentence. */
@@ -77,35 +83,53 @@ export const groupSentence = () =>
 export const fruitlessJobs = () =>
   [...tiles.values()].flatMap(({ job }) => (job && isOver(job.status) && job.status !== 'done' ? [job] : []));
 
-/** Asks for those that have not ended, again and again. @param {readonly string[]} ids @param {AbortSignal} signal */
-async function look(ids, signal) {
+/**
+ * Asks for those that have not ended, again and again, until the service refuses; `isAll`: once for the others too.
+ *
+ * @param {{ signal: AbortSignal, isAll?: boolean }} options
+ */
+async function look({ signal, isAll = false }) {
   while (true) {
-    const open = ids.filter((id) => !isOver(tiles.get(id)?.job?.status));
+    const open = [...tiles].filter(([, { job }]) => isAll || !isOver(job?.status));
+    isAll = false;
     if (open.length === 0) return;
     const wasBusy = isGroupBusy();
+    /** @type {string[]} */
+    const erased = [];
+    /** @type {Refusal | null} */
+    let refusal = null;
     await Promise.all(
-      open.map(async (id) => {
-        const tile = tiles.get(id);
-        const found = await getJob(id, signal).catch((error) => (error instanceof Refusal ? error : null));
-        if (signal.aborted || !tile || !found) return;
-        if (!(found instanceof Refusal)) tile.job = found;
-        // erased: there is nothing to wait for
-        else if (found.status === 404) {
-          tile.link.parentElement?.remove();
-          tiles.delete(id);
-          // those made next do not stand beside it
-          if (isPinned(id)) unpin();
+      open.map(async ([id, tile]) => {
+        try {
+          tile.job = await getJob(id, signal);
+        } catch (error) {
+          if (!(error instanceof Refusal) || error.isPassing) return;
+          if (error.status === 404) erased.push(id);
+          else refusal = error;
         }
       }),
     );
     if (signal.aborted) return;
-    drawTiles(ids, drawn.pinned);
+    if (refusal) return listeners.onError(refusal);
+    drawTiles(drawn.ids, drawn.pinned);
     const isBusy = isGroupBusy();
-    onLook({ isOver: !isBusy, hasJustEnded: wasBusy && !isBusy });
+    listeners.onLook({ isOver: !isBusy, hasJustEnded: wasBusy && !isBusy });
+    // who is told of these draws the rest
+    for (const id of erased) listeners.onErased(id);
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-    ids = ids.filter((id) => tiles.has(id));
+    if (signal.aborted) return;
   }
 }
+
+/** Looks at them from now on. @param {{ isAll: boolean }} options */
+function lookFromNow({ isAll }) {
+  looking.abort();
+  looking = new AbortController();
+  void look({ signal: looking.signal, isAll });
+}
+
+/** Looks whether all are still there. */
+export const lookAgain = () => lookFromNow({ isAll: true });
 
 /**
  * Shows these jobs side by side, or nothing where there are none.
@@ -114,16 +138,17 @@ async function look(ids, signal) {
  * @param {Which} which
  */
 export function drawGroup(ids, { shown, pinned }) {
-  const isSame = ids.join() === drawn.ids.join();
+  const key = storedKey();
+  // without one nothing can be asked; what is there stays
+  if (key === null && ids.length > 0) return;
+  const isSame = key === drawn.key && ids.join() === drawn.ids.join();
   if (isSame && shown === drawn.shown && pinned === drawn.pinned) return;
   card.hidden = ids.length === 0;
-  drawn = { ids, shown, pinned };
+  drawn = { ids, shown, pinned, key };
   if (!isSame) {
-    looking.abort();
-    looking = new AbortController();
     tiles = new Map(ids.map((id) => [id, tiles.get(id) ?? makeTile()]));
     list.replaceChildren(...[...tiles.values()].map(({ link }) => element('li', {}, link)));
-    void look(ids, looking.signal);
+    lookFromNow({ isAll: false });
   }
   for (const [id, { link }] of tiles) {
     link.href = addressOf({ job: id, group: ids });
@@ -133,7 +158,5 @@ export function drawGroup(ids, { shown, pinned }) {
   drawTiles(ids, pinned);
 }
 
-/** Cancels those that still run. */
-export async function cancelGroup() {
-  for (const [id, { job }] of tiles) if (job && !isOver(job.status)) await cancelJob(id);
-}
+/** Those that still run, by id. */
+export const runningJobs = () => [...tiles].flatMap(([id, { job }]) => (job && !isOver(job.status) ? [id] : []));

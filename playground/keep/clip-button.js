@@ -5,7 +5,8 @@
  */
 import { announce } from '../ask/dock.js';
 import { byId } from '../ground/element.js';
-import { getJob, onDemand } from '../wire/service.js';
+import { onDemand } from '../wire/on-demand.js';
+import { getJob } from '../wire/service.js';
 import { fileName } from './file-name.js';
 import { saveFile } from './save.js';
 
@@ -22,7 +23,9 @@ function draw() {
 
 /** @param {Session} session @param {AbortSignal} signal */
 async function record(session, signal) {
-  const [{ recordClip }, { scenesOf }] = await onDemand(Promise.all([import('./clip.js'), import('./scenes.js')]));
+  const [{ recordClip }, { scenesOf }] = await onDemand(() =>
+    Promise.all([import('./clip.js'), import('./scenes.js')]),
+  );
   const { main, beside } = session;
   // links run out, and the picture may have been looked at for long
   const [job, other] = await Promise.all([main, beside].map((watched) => watched && getJob(watched.job.id)));

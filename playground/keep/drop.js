@@ -3,9 +3,10 @@
  * file is read here and sent nowhere.
  */
 
-import { restoreForm } from '../ask/form.js';
+import { restoreForm } from '../ask/restore.js';
 import { byId } from '../ground/element.js';
-import { onDemand, Refusal } from '../wire/service.js';
+import { onDemand } from '../wire/on-demand.js';
+import { Refusal } from '../wire/service.js';
 
 const form = byId('request', HTMLFormElement);
 const picker = byId('picture-file', HTMLInputElement);
@@ -20,7 +21,7 @@ const megabytes = (bytes) => `${Math.ceil(bytes / 2 ** 20)} MB`;
 
 /** Fills the form from a file; the sentence that says what came of it. @param {File} file */
 async function restore(file) {
-  const { isPicture, MOST_BYTES, readLabel } = await onDemand(import('./label.js'));
+  const { isPicture, MOST_BYTES, readLabel } = await onDemand(() => import('./label.js'));
   if (file.size > MOST_BYTES) return `The file has ${megabytes(file.size)}. At most ${megabytes(MOST_BYTES)} are read.`;
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (!isPicture(bytes)) return NO_PICTURE;

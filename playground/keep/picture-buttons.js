@@ -6,7 +6,7 @@
  */
 import { announce, showAlert } from '../ask/dock.js';
 import { byId } from '../ground/element.js';
-import { onDemand } from '../wire/service.js';
+import { onDemand } from '../wire/on-demand.js';
 import { fileName } from './file-name.js';
 import { copyPicture, savePicture } from './save.js';
 
@@ -17,7 +17,7 @@ const ACTS = {
     await copyPicture(id);
     announce('The picture is on the clipboard.');
   },
-  share: async ({ id }) => (await onDemand(import('./share.js'))).openShare(id),
+  share: async ({ id }) => (await onDemand(() => import('./share.js'))).openShare(id),
 };
 
 /** @param {{ shown: () => Session | null, onError: (error: unknown) => void }} page */

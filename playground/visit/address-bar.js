@@ -11,39 +11,20 @@ import { isPinned, unpin } from '../beside/pin.js';
 import { markInHistory } from '../keep/history.js';
 import { addressOf, addressWithout, parseAddress } from '../session/address.js';
 import { begin, besideEnds } from '../session/session.js';
-import { getJob, onDemand, Refusal } from '../wire/service.js';
+import { onDemand } from '../wire/on-demand.js';
+import { getJob, persist, Refusal } from '../wire/service.js';
 import { isOpen } from './key-form.js';
-import { showError } from './trouble.js';
+import { showError, showPassing } from './trouble.js';
 
 /** the window's, where no picture is shown */
 const TITLE = document.title;
-const AGAIN_MS = 2000;
 
-/** Throws why there is no such job, as a person would say it. @param {unknown} error @returns {never} */
-function explainMissing(error) {
-  const isMissing = error instanceof Refusal && error.status === 404;
-  throw isMissing
-    ? new Error('There is no such picture: it was erased, its time is over, or the key is of another account.')
-    : error;
-}
+/** Whether a job is not there. @param {unknown} error */
+const isMissing = (error) => error instanceof Refusal && error.status === 404;
 
-/**
- * What follows a job, as soon as the service gives it out: the job runs meanwhile. @param {AbortSignal} signal nobody
- * waits any more
- */
-async function fetchFollow(signal) {
-  for (let isFirst = true; ; isFirst = false) {
-    try {
-      const follow = await onDemand(import('./follow.js'));
-      if (!isFirst && !signal.aborted) showAlert(null);
-      return follow;
-    } catch (error) {
-      if (signal.aborted) throw error;
-      showError(error);
-    }
-    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-  }
-}
+/** Whether one of these jobs is there. @param {readonly string[]} ids */
+const isAnyThere = async (ids) =>
+  (await Promise.allSettled(ids.map((id) => getJob(id)))).some(({ status }) => status === 'fulfilled');
 
 /** Leaves what is shown for nothing: its account is left. @param {Visit} visit */
 export function showNothing({ showing }) {
@@ -53,7 +34,8 @@ export function showNothing({ showing }) {
 }
 
 /** Shows what the address names, from its first event on. @param {Visit} visit */
-export async function showAddress({ showing }) {
+export async function showAddress(visit) {
+  const { showing } = visit;
   const named = parseAddress(location.hash);
   const signal = showing.leave();
   markInHistory();
@@ -61,21 +43,39 @@ export async function showAddress({ showing }) {
   if (isOpen()) drawCodeOf(null);
   if (named === null || !isOpen()) return showing.show(null);
   const isCompared = named.beside !== null;
+  let hasTrouble = false;
+  const until = {
+    signal,
+    /** @param {Refusal} error */
+    onTrouble(error) {
+      hasTrouble = true;
+      showPassing(error);
+    },
+  };
+  const mended = () => hasTrouble && showAlert(null);
   try {
-    const job = await getJob(named.job).catch(explainMissing);
+    const job = await persist(() => getJob(named.job, signal), until);
     if (signal.aborted) return;
+    mended();
     showing.show(begin(job, isCompared));
     fillForm(job, isCompared);
     askPrice(readWork());
     document.title = `${job.prompt} – RALU`;
     drawCodeOf(job);
-    const { followSession } = await fetchFollow(signal);
+    const { followSession } = await persist(() => onDemand(() => import('./follow.js')), until);
     if (signal.aborted) return;
+    mended();
     await followSession(showing, { job, beside: named.beside, signal });
   } catch (error) {
     if (signal.aborted) return;
+    if (showing.isAwaited && isMissing(error)) {
+      // one of those beside it takes its place
+      const isReplaced = await isAnyThere(named.group);
+      if (signal.aborted) return;
+      if (isReplaced) return leaveErasedElsewhere(visit, named.job);
+      showAlert('There is no such picture: it was erased, its time is over, or the key is of another account.');
+    } else showError(error);
     showing.change(besideEnds);
-    showError(error);
     if (showing.isAwaited) showing.show(null);
   }
 }
@@ -88,5 +88,14 @@ export function leaveErased(visit, id) {
   if (!named || address === addressOf(named)) return;
   history.replaceState(null, '', address || location.pathname + location.search);
   showAlert(null);
-  void showAddress(visit);
+  const left = parseAddress(address);
+  // what stands large stays
+  if (left?.job === named.job && left.beside === named.beside) visit.showing.redraw();
+  else void showAddress(visit);
+}
+
+/** A job was erased by somebody else, or its time is over. @param {Visit} visit @param {string} id */
+export function leaveErasedElsewhere(visit, id) {
+  leaveErased(visit, id);
+  showAlert('One of the pictures side by side is gone: it was erased, or its time is over.');
 }

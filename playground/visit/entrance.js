@@ -3,13 +3,11 @@ import { showAlert } from '../ask/dock.js';
 import { focusPrompt, offerModels, readWork } from '../ask/form.js';
 import { askBalance, askPrice } from '../ask/money.js';
 import { storedKey } from '../wire/key.js';
-import { listModels, Refusal } from '../wire/service.js';
+import { listModels, persist } from '../wire/service.js';
 import { askForKey, hideKeyForm, isKeyAsked, showInside } from './key-form.js';
-import { showError } from './trouble.js';
+import { showError, showPassing } from './trouble.js';
 
-const RETRY_MS = 5000;
-/** @type {number | undefined} */
-let retryTimer;
+let entering = new AbortController();
 
 /**
  * Lets in whoever has a key; `onOpen` is called when a request can be made, `onClosed` where none can yet.
@@ -17,7 +15,9 @@ let retryTimer;
  * @param {{ onOpen: () => void, onClosed: () => void }} listeners
  */
 export async function enter(listeners) {
-  clearTimeout(retryTimer);
+  entering.abort();
+  entering = new AbortController();
+  const { signal } = entering;
   if (storedKey() === null) {
     askForKey();
     return listeners.onClosed();
@@ -25,12 +25,19 @@ export async function enter(listeners) {
   const wasAsked = isKeyAsked();
   hideKeyForm();
   try {
-    offerModels(await listModels());
-  } catch (error) {
-    showError(error);
     // a service that is away or has no stage server may come back
-    if (error instanceof Refusal && (error.status === 0 || error.status >= 500))
-      retryTimer = setTimeout(enter, error.retryMs ?? RETRY_MS, listeners);
+    const models = await persist(listModels, {
+      signal,
+      onTrouble(error) {
+        showPassing(error);
+        listeners.onClosed();
+      },
+    });
+    if (signal.aborted) return;
+    offerModels(models);
+  } catch (error) {
+    if (signal.aborted) return;
+    showError(error);
     return listeners.onClosed();
   }
   showAlert(null);

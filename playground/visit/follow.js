@@ -9,6 +9,7 @@
  */
 import { announce, showAlert } from '../ask/dock.js';
 import { askBalance } from '../ask/money.js';
+import { isOver } from '../beside/tile.js';
 import { jobsChanged } from '../keep/history.js';
 import { addressOf, parseAddress } from '../session/address.js';
 import { comparisonOf, failureOf, sentenceOf } from '../session/news.js';
@@ -84,7 +85,9 @@ export async function followSession(showing, { job, beside, signal }) {
   const run = await follow(showing, job, { part: 'main', signal });
   void askBalance({ isSettling: true });
   if (signal.aborted) return;
-  showAlert(failureOf(run));
+  const failure = failureOf(run);
+  // what was said of a job that ended before stays
+  if (failure !== null || !isOver(job.status)) showAlert(failure);
   if (beside !== null && isBusy(showing.session) && run.status === 'done')
     await compare(showing, { job, beside, signal });
   if (signal.aborted) return;

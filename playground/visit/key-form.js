@@ -3,7 +3,7 @@ import { showAlert } from '../ask/dock.js';
 import { forgetMoney } from '../ask/money.js';
 import { byId } from '../ground/element.js';
 import { parseAddress } from '../session/address.js';
-import { forgetKey, keepKey, storedKey } from '../wire/key.js';
+import { dropKey, forgetKey, keepKey, storedKey } from '../wire/key.js';
 
 const keyForm = byId('key-form', HTMLFormElement);
 const keyInput = byId('key', HTMLInputElement);
@@ -31,9 +31,9 @@ export function hideKeyForm() {
   keyForm.hidden = true;
 }
 
-/** Forgets the key that there was, and asks for one. */
+/** Drops the key that there was, and asks for one. */
 export function askForKey() {
-  forgetKey();
+  dropKey();
   forgetMoney();
   showInside(false);
   keyForm.hidden = false;
@@ -59,6 +59,7 @@ export function listenToKeyForm({ onKey, onForget }) {
     showAlert(null);
     onForget();
     byId('history-card', HTMLElement).hidden = true;
+    forgetKey();
     askForKey();
   };
 }

@@ -95,12 +95,29 @@ export async function tryAgain(visit) {
   });
 }
 
+/** jobs that are cancelled or being so: each is asked for once @type {Set<string>} */
+const cancelled = new Set();
+
+/** @param {string} id */
+async function cancelOnce(id) {
+  if (cancelled.has(id)) return;
+  cancelled.add(id);
+  try {
+    await cancelJob(id);
+  } catch (error) {
+    cancelled.delete(id);
+    throw error;
+  }
+}
+
 /** Cancels all that runs of what is shown. @param {Visit} visit */
 export async function cancel(visit) {
   const { showing, toolbox } = visit;
   const { session } = showing;
   if (!session || !isAnyBusy(visit)) return;
-  const running = [session.main, session.beside].filter((watched) => watched !== null && !hasEnded(watched.run));
+  const running = [session.main, session.beside].flatMap((watched) =>
+    watched && !hasEnded(watched.run) ? [watched.job.id] : [],
+  );
   showing.change(besideEnds);
   if (running.length === 0)
     history.replaceState(
@@ -108,12 +125,10 @@ export async function cancel(visit) {
       '',
       addressOf({ ...parseAddress(location.hash), job: session.main.job.id, beside: null }),
     );
-  try {
-    for (const watched of running) if (watched) await cancelJob(watched.job.id);
-    await toolbox.cancelGroup();
-    showAlert(null);
-  } catch (error) {
-    showError(error);
-  }
+  // the one that is shown large stands beside the others too; one that cannot be cancelled keeps no other from it
+  const ends = await Promise.allSettled([...running, ...toolbox.runningJobs()].map(cancelOnce));
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed) showError(failed.reason);
+  else showAlert(null);
   showing.redraw();
 }

@@ -7,18 +7,19 @@
  */
 import { showAlert } from '../ask/dock.js';
 import { addStyle, byId } from '../ground/element.js';
-import { onDemand } from '../wire/service.js';
+import { onDemand } from '../wire/on-demand.js';
+import { persist } from '../wire/service.js';
+import { showPassing } from './trouble.js';
 
 const welcome = byId('welcome', HTMLElement);
-/** what draws pictures is asked for again after this, where it could not be fetched */
-const AGAIN_MS = 2000;
+/** pictures are waited for as long as the page is there */
+const FOR_GOOD = new AbortController().signal;
 
 /** the race, by what stops it @type {Promise<() => void> | null} */
 let race = null;
 /** @type {((session: Session, played: readonly Run[] | null) => void) | null} */
 let drawPictures = null;
 let isFetching = false;
-let hasFailed = false;
 /** whether the session that is drawn next was asked for just now */
 let isAsked = false;
 /**
@@ -44,21 +45,24 @@ function showWelcome(isShown) {
 
 async function fetchPictures() {
   isFetching = true;
+  let hasTrouble = false;
+  const load = () =>
+    onDemand(() =>
+      Promise.all([import('../show/pictures.js'), ...['style/facts.css', 'style/chart.css'].map(addStyle)]),
+    );
   try {
-    const styles = ['style/facts.css', 'style/chart.css'].map(addStyle);
-    const [{ makePictures }] = await onDemand(Promise.all([import('../show/pictures.js'), ...styles]));
+    const [{ makePictures }] = await persist(load, {
+      signal: FOR_GOOD,
+      onTrouble(error) {
+        hasTrouble = true;
+        showPassing(error);
+      },
+    });
     drawPictures = makePictures(() => listeners.onRedraw());
-    isFetching = false;
-    if (hasFailed) showAlert(null);
+    if (hasTrouble) showAlert(null);
     listeners.onRedraw();
   } catch (error) {
     listeners.onError(error);
-    hasFailed = true;
-    // a job that has ended has no event more that would ask
-    setTimeout(() => {
-      isFetching = false;
-      listeners.onRedraw();
-    }, AGAIN_MS);
   }
 }
 

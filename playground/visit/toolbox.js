@@ -8,14 +8,17 @@
 import { announce } from '../ask/dock.js';
 import { askBalance } from '../ask/money.js';
 import { jobsChanged } from '../keep/history.js';
-import { onDemand } from '../wire/service.js';
+import { onDemand } from '../wire/on-demand.js';
 import { showError } from './trouble.js';
 
 /** @typedef {ReturnType<typeof makeToolbox>} Toolbox */
 /** What the rooms of a visit have in common. @typedef {{ showing: Showing, toolbox: Toolbox }} Visit */
 
-/** @param {Showing} showing what the tools are used on */
-export function makeToolbox(showing) {
+/**
+ * @param {Showing} showing what the tools are used on
+ * @param {(id: string) => void} onErased one of those side by side is gone
+ */
+export function makeToolbox(showing, onErased) {
   /** @type {typeof import('./tools.js') | null} */
   let tools = null;
   let isFetching = false;
@@ -25,11 +28,12 @@ export function makeToolbox(showing) {
     if (isFetching || tools) return;
     isFetching = true;
     try {
-      const fetched = await onDemand(import('./tools.js'));
+      const fetched = await onDemand(() => import('./tools.js'));
       await fetched.listenToTools({
         showing,
         onError: showError,
-        onGroup({ isOver, hasJustEnded }) {
+        onErased,
+        onLook({ isOver, hasJustEnded }) {
           showing.redraw();
           if (hasJustEnded) announce(fetched.groupSentence());
           if (!isOver) return;
@@ -58,7 +62,9 @@ export function makeToolbox(showing) {
     groupStatus: () => (tools?.isGroupBusy() ? tools.groupSentence() : ''),
     /** Those side by side that came to no picture. */
     fruitlessJobs: () => tools?.fruitlessJobs() ?? [],
-    /** Cancels those side by side that still run. */
-    cancelGroup: async () => tools?.cancelGroup(),
+    /** Those side by side that still run, by id. */
+    runningJobs: () => tools?.runningJobs() ?? [],
+    /** Looks whether those side by side are still there. */
+    lookAgain: () => tools?.lookAgain(),
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Tools for pictures that are there: what stands side by side, the full screen, clips, links. Fetched by the toolbox.
  *
- * @import { Looked } from '../beside/group.js'
+ * @import { GroupListeners } from '../beside/group.js'
  * @import { Session } from '../session/session.js'
  * @import { Showing } from './showing.js'
  */
@@ -12,10 +12,10 @@ import { listenToClipButton } from '../keep/clip-button.js';
 import { listenToDrops } from '../keep/drop.js';
 import { listenToPictureButtons } from '../keep/picture-buttons.js';
 import { addressOf, parseAddress } from '../session/address.js';
-import { onDemand } from '../wire/service.js';
+import { onDemand } from '../wire/on-demand.js';
 import { listenToReplay } from './replay.js';
 
-export { cancelGroup, fruitlessJobs, groupSentence, isGroupBusy } from '../beside/group.js';
+export { fruitlessJobs, groupSentence, isGroupBusy, lookAgain, runningJobs } from '../beside/group.js';
 
 /** What can be done with a picture, once it is there. */
 const FOR_PICTURES = ['play', 'tools', 'download', 'copy-picture', 'share'].map((id) => byId(id, HTMLElement));
@@ -23,7 +23,7 @@ const pinButton = byId('pin', HTMLButtonElement);
 
 /** The picture on the whole screen; the one looked at last there is shown. @param {Session} session */
 async function viewPicture({ main: { job } }) {
-  const { view } = await onDemand(import('../keep/viewer.js'));
+  const { view } = await onDemand(() => import('../keep/viewer.js'));
   const last = await view(job);
   if (last === job.id) return;
   const { group = [] } = parseAddress(location.hash) ?? {};
@@ -47,13 +47,12 @@ export function drawTools(session) {
 /**
  * Puts the tools to the page; resolves when they have their style, before which nothing of theirs is drawn.
  *
- * @param {{ showing: Showing, onError: (error: unknown) => void, onGroup: (looked: Looked) => void }} page `onGroup` is
- *   told when jobs side by side were looked at
+ * @param {{ showing: Showing, onError: (error: unknown) => void } & Omit<GroupListeners, 'onError'>} page
  * @returns {Promise<unknown>}
  */
-export function listenToTools({ showing, onError, onGroup }) {
+export function listenToTools({ showing, onError, onLook, onErased }) {
   const shown = () => showing.session;
-  listenToGroup(onGroup);
+  listenToGroup({ onLook, onErased, onError });
   pinButton.onclick = () => {
     const session = shown();
     if (!session) return;

@@ -1,13 +1,20 @@
 /** What went wrong, said where it is in sight, and what the page does about it. */
 import { showAlert } from '../ask/dock.js';
 import { askBalance, explainUnpaid } from '../ask/money.js';
+import { storedKey } from '../wire/key.js';
 import { Refusal } from '../wire/service.js';
-import { askForKey } from './key-form.js';
+import { askForKey, isKeyAsked } from './key-form.js';
 
 /** @param {unknown} error */
 export function showError(error) {
+  const isUnknown = error instanceof Refusal && error.status === 401;
+  // a key is asked for already, and it is said why
+  if (isUnknown && isKeyAsked() && storedKey() === null) return;
   const isUnpaid = error instanceof Refusal && error.status === 402;
   showAlert(isUnpaid ? explainUnpaid(error) : error instanceof Error ? error.message : String(error));
   if (isUnpaid) void askBalance();
-  if (error instanceof Refusal && error.status === 401) askForKey();
+  if (isUnknown) askForKey();
 }
+
+/** What is wrong just now, and that it is tried again. @param {Error} error */
+export const showPassing = ({ message }) => showAlert(`${message} It is tried again and again.`);

@@ -40,6 +40,9 @@ export const storedKey = () => sessionStorage.getItem(PLACE);
 /** @param {string} key */
 export const keepKey = (key) => sessionStorage.setItem(PLACE, key);
 
+/** The key goes alone: that of the same account may come. */
+export const dropKey = () => sessionStorage.removeItem(PLACE);
+
 /** Nothing of an account stays in the tab when its key goes. */
 export const forgetKey = () => sessionStorage.clear();
 

@@ -34,23 +34,38 @@ export class Refusal extends Error {
     this.retryMs = retryMs;
     this.code = code;
   }
+
+  /** Whether the same may be answered otherwise soon. */
+  get isPassing() {
+    return [0, 408, 429].includes(this.status) || this.status >= 500;
+  }
 }
 
-const AWAY = 'The service does not answer. Is it still running?';
+export const AWAY = 'The service does not answer. Is it still running?';
 /** Longest wait for an answer. */
 const ANSWER_MS = 60_000;
+const AGAIN_MS = 2000;
+const LONGEST_AGAIN_MS = 60_000;
 
 /**
- * A part of the page that is loaded when it is wanted.
+ * What `ask` comes to, asked again and again while it only may pass what keeps it; `onTrouble` is told each time.
  *
  * @template T
- * @param {Promise<T>} module
+ * @param {() => Promise<T>} ask
+ * @param {{ signal: AbortSignal, onTrouble: (error: Refusal) => void }} options `signal`: nobody waits any more
  * @returns {Promise<T>}
  */
-export const onDemand = (module) =>
-  module.catch(() => {
-    throw new Refusal(0, AWAY);
-  });
+export async function persist(ask, { signal, onTrouble }) {
+  while (true)
+    try {
+      return await ask();
+    } catch (error) {
+      if (signal.aborted || !(error instanceof Refusal && error.isPassing)) throw error;
+      onTrouble(error);
+      await new Promise((resolve) => setTimeout(resolve, Math.min(error.retryMs ?? AGAIN_MS, LONGEST_AGAIN_MS)));
+      signal.throwIfAborted();
+    }
+}
 
 /**
  * @param {string} path below the page, which stands where the service does
