@@ -73,11 +73,14 @@ export async function persist(ask, { signal, onTrouble }) {
  * @returns {Promise<any>} the JSON of the answer; null where it has none
  */
 async function call(path, { method = 'GET', body, headers = {}, signal } = {}) {
+  const key = storedKey();
+  // the service counts tries without one
+  if (key === null) throw new Refusal(401, 'The page has no key.');
   const response = await fetch(path, {
     method,
     headers: {
       ...headers,
-      authorization: `Bearer ${storedKey() ?? ''}`,
+      authorization: `Bearer ${key}`,
       ...(body !== undefined && { 'content-type': 'application/json' }),
     },
     ...(body !== undefined && { body: JSON.stringify(body) }),

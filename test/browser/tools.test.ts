@@ -337,12 +337,127 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     const headers = { authorization: `Bearer ${rig.stack.key}` };
     expect((await fetch(`${rig.stack.url}/v1/jobs/${id}`, { method: 'DELETE', headers })).status).toBe(204);
     await ask('a car', { seed: 1 });
-    await isOver(1);
+    await says('#alert', 'One of the pictures side by side is gone');
+    await at('#group-card').waitFor({ state: 'hidden' });
     await isFree();
     await ask('a dog', { seed: 2 });
     await expect.poll(async () => (await jobShown()).prompt, { timeout: PATIENCE_MS }).toBe('a dog');
     await isDone();
     expect(rig.page.url()).not.toContain('~');
+  });
+
+  test('of pictures side by side one that was erased in another tab is left; the last one stands alone', async () => {
+    await open();
+    await askSeveral('seeds', 'a red apple', '11');
+    await isOver(4);
+    await isFree();
+    const other = await rig.context.newPage();
+    other.on('dialog', (dialog) => void dialog.accept());
+    await other.goto(`${rig.stack.url}/#key=${rig.stack.key}`);
+    const erase = (seed: number): Promise<void> =>
+      other
+        .locator('#history li')
+        .filter({ hasText: `seed ${seed}` })
+        .first()
+        .locator('button')
+        .click();
+    // beside the large one
+    await erase(12);
+    await expect.poll(tiles, { timeout: PATIENCE_MS }).toEqual(['seed 11', 'seed 13', 'seed 14']);
+    await says('#alert', 'One of the pictures side by side is gone');
+    expect((await jobShown()).seed).toBe(11);
+    // the large one
+    await erase(11);
+    await expect.poll(async () => (await jobShown()).seed, { timeout: PATIENCE_MS }).toBe(13);
+    await isDone();
+    await says('#alert', 'One of the pictures side by side is gone');
+    await erase(14);
+    await at('#group-card').waitFor({ state: 'hidden' });
+    expect(rig.page.url()).not.toContain('~');
+    expect((await jobShown()).seed).toBe(13);
+    expect(await at('#picture-card').isVisible()).toBe(true);
+  });
+
+  test('an address whose large picture was erased leads to one of those beside it', async () => {
+    await open();
+    await askSeveral('seeds', 'a red apple', '21');
+    await isOver(4);
+    await isFree();
+    const { id } = await jobShown();
+    const headers = { authorization: `Bearer ${rig.stack.key}` };
+    expect((await fetch(`${rig.stack.url}/v1/jobs/${id}`, { method: 'DELETE', headers })).status).toBe(204);
+    await rig.page.reload();
+    await says('#alert', 'One of the pictures side by side is gone');
+    await isOver(3);
+    await isDone();
+    expect((await jobShown()).seed).toBe(22);
+    expect(await at('.group a[aria-current]').textContent()).toContain('seed 22');
+  });
+
+  test('beside a pin each job is asked to stop once, however often Cancel is pressed', async () => {
+    await open();
+    await at('#size').selectOption({ index: 0 });
+    await ask('a blue fox', { seed: 3 });
+    await isDone();
+    await at('#pin').click();
+    await isFree();
+    const first = door();
+    rig.proxy.inject([first.fault]);
+    await ask('a car', { seed: 1 });
+    await says('.group li:last-child small', /queued|running/);
+    const stopped: string[] = [];
+    rig.page.on('request', (request) => {
+      if (request.url().endsWith('/cancel')) stopped.push(request.url());
+    });
+    await at('#cancel').click();
+    await at('#cancel').dispatchEvent('click');
+    first.open();
+    await at('#again').waitFor();
+    await isFree();
+    expect(stopped).toHaveLength(1);
+  });
+
+  test('a key that is revoked while pictures are made ends the asking; with another one all goes on as it was', async () => {
+    const made = await fetch(`${rig.stack.url}/v1/account/keys`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${rig.stack.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'for a while' }),
+    });
+    const { id, key } = (await made.json()) as { id: string; key: string };
+    const first = door();
+    rig.proxy.inject([first.fault]);
+    await openPage({ url: rig.stack.url, key });
+    await rig.page.mouse.move(200, 300);
+    await askSeveral('seeds', 'a red apple', '1');
+    await says('.group li:last-child small', /queued|running/);
+    await at('#presets input[value="4x"]').check();
+    await at('#prompt').fill('what I am writing');
+    await at('#ratio').fill('0.3');
+    const address = rig.page.url();
+    let refused = 0;
+    rig.page.on('response', (response) => {
+      if (response.status() === 401) refused++;
+    });
+    const headers = { authorization: `Bearer ${rig.stack.key}` };
+    expect((await fetch(`${rig.stack.url}/v1/account/keys/${id}`, { method: 'DELETE', headers })).status).toBe(204);
+    await at('#key-form').waitFor();
+    await says('#alert', /key/);
+    const said = await at('#alert').textContent();
+    // those that were asked for together, and nothing after them; a silent job is asked for after six seconds
+    await rig.page.waitForTimeout(500);
+    const before = refused;
+    await rig.page.waitForTimeout(8000);
+    expect([before > 0, refused]).toEqual([true, before]);
+    expect(await at('#alert').textContent()).toBe(said);
+    expect(await at('.group a').count()).toBe(4);
+    first.open();
+    await at('#key').fill(rig.stack.key);
+    await at('#key').press('Enter');
+    await at('#request').waitFor();
+    expect(rig.page.url()).toBe(address);
+    await says('#announcement', 'All 4 pictures are there.');
+    const form = ['#prompt', '#ratio', '#many', '#presets input:checked'].map((field) => at(field).inputValue());
+    expect(await Promise.all(form)).toEqual(['what I am writing', '0.3', 'seeds', '4x']);
   });
 
   test('who leaves pictures that are being made side by side may ask for the next', async () => {

@@ -38,10 +38,21 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     expect(await at('#alert').isVisible()).toBe(false);
   });
 
+  /** The next time that the page looks whether the service answers, it does not. */
+  async function missProbe(): Promise<void> {
+    let isMissed = false;
+    await rig.page.route('**/icon.svg', (route) => {
+      if (isMissed || route.request().method() !== 'HEAD') return route.continue();
+      isMissed = true;
+      return route.abort();
+    });
+  }
+
   test('what follows a job is asked for until it comes', async () => {
     const second = door();
     rig.proxy.inject([{ kind: 'forward' }, second.fault]);
     await rig.page.route('**/follow.js', (route) => route.abort(), { times: 2 });
+    await missProbe();
     await open();
     await ask('a red apple');
     await says('#alert', 'The service does not answer');
@@ -57,6 +68,7 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     await ask('a red apple');
     await isDone();
     await isFree();
+    await missProbe();
     await rig.page.route(
       '**/show/pictures.js',
       async (route) => {
@@ -70,6 +82,67 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     await says('#alert', 'The service does not answer');
     await isDone();
     await at('#alert').waitFor({ state: 'hidden' });
+  });
+
+  test('a picture that Back leads to is asked for until the connection is there again', async () => {
+    await open();
+    await ask('a red apple', { seed: 1 });
+    await isDone();
+    await isFree();
+    await ask('a blue fox', { seed: 2 });
+    await isDone();
+    await isFree();
+    await rig.context.setOffline(true);
+    await rig.page.goBack();
+    await says('#alert', 'The service does not answer');
+    // what was there stays until then
+    expect(await at('#picture-card').isVisible()).toBe(true);
+    await rig.context.setOffline(false);
+    await expect.poll(() => rig.page.title(), { timeout: PATIENCE_MS }).toBe('a red apple – RALU');
+    await isDone();
+    expect(await at('#alert').isVisible()).toBe(false);
+  });
+
+  test('a part of the page whose failure the browser keeps comes with the page loaded anew; what is written stays', async () => {
+    await open();
+    await ask('a red apple', { seed: 1 });
+    await isDone();
+    await isFree();
+    // a module that threw is kept by every browser, one that could not be fetched by some
+    await rig.page.route(
+      '**/keep/share.js',
+      (route) => route.fulfill({ contentType: 'text/javascript', body: 'throw new Error("kept")' }),
+      { times: 1 },
+    );
+    await at('#presets input[value="4x"]').check();
+    await at('#prompt').fill('what I am writing');
+    await at('#seed').fill('77');
+    await at('#many').selectOption('seeds');
+    const isAnew = rig.page.waitForEvent('load');
+    await at('#share').click();
+    await isAnew;
+    await isDone();
+    const form = ['#prompt', '#seed', '#many', '#presets input:checked'].map((field) => at(field).inputValue());
+    expect(await Promise.all(form)).toEqual(['what I am writing', '77', 'seeds', '4x']);
+    await at('#share').click();
+    await at('dialog.share').waitFor();
+    expect(await rig.page.evaluate('Object.keys(sessionStorage)')).toEqual(['ralu-key']);
+  });
+
+  test('a part of the page that never comes is told, and the page is not loaded anew again and again', async () => {
+    await open();
+    await ask('a red apple', { seed: 1 });
+    await isDone();
+    let loads = 0;
+    rig.page.on('load', () => loads++);
+    await rig.page.route('**/keep/share.js', (route) => route.abort());
+    const isAnew = rig.page.waitForEvent('load');
+    await at('#share').click();
+    await isAnew;
+    await isDone();
+    await at('#share').click();
+    await says('#alert', 'A part of the page cannot be loaded');
+    expect(loads).toBe(1);
   });
 
   test('a second press starts nothing while the job of the first is on its way', async () => {
