@@ -3,7 +3,7 @@ import { showAlert } from '../ask/dock.js';
 import { askBalance, explainUnpaid } from '../ask/money.js';
 import { storedKey } from '../wire/key.js';
 import { Refusal } from '../wire/service.js';
-import { askForKey, isKeyAsked } from './key-form.js';
+import { askForKey, focusKey, isKeyAsked } from './key-form.js';
 
 /** @param {unknown} error */
 export function showError(error) {
@@ -13,8 +13,11 @@ export function showError(error) {
   const isUnpaid = error instanceof Refusal && error.status === 402;
   showAlert(isUnpaid ? explainUnpaid(error) : error instanceof Error ? error.message : String(error));
   if (isUnpaid) void askBalance();
-  if (isUnknown) askForKey();
+  if (!isUnknown) return;
+  askForKey();
+  // on a phone it is far below what is shown
+  focusKey();
 }
 
 /** What is wrong just now, and that it is tried again. @param {Error} error */
-export const showPassing = ({ message }) => showAlert(`${message} It is tried again and again.`);
+export const showPassing = ({ message }) => showAlert(`${message} The page keeps trying.`);

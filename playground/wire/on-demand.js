@@ -12,11 +12,16 @@ export function keepWith(own) {
   keep = own;
 }
 
+/** whether the page is being loaded anew: what was on its way fails then */
+let isLeaving = false;
+
 /** Loads the page anew, unless that was tried just now. @returns {Promise<never>} */
 function loadAnew() {
+  if (isLeaving) return new Promise(() => undefined);
   const [{ type }] = /** @type {[PerformanceNavigationTiming]} */ (performance.getEntriesByType('navigation'));
   if (type === 'reload' && performance.now() < NOT_BEFORE_MS)
     throw new Refusal(410, 'A part of the page cannot be loaded. Load the page anew in a minute.');
+  isLeaving = true;
   keep();
   location.reload();
   return new Promise(() => undefined);

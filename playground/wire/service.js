@@ -41,7 +41,7 @@ export class Refusal extends Error {
   }
 }
 
-export const AWAY = 'The service does not answer. Is it still running?';
+export const AWAY = 'The service does not answer. Are you online, and is it running?';
 /** Longest wait for an answer. */
 const ANSWER_MS = 60_000;
 const AGAIN_MS = 2000;
