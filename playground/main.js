@@ -48,7 +48,7 @@ function draw() {
   // those side by side are known now
   const isBusy = isAnyBusy(visit);
   drawDock({
-    status: session ? statusOf(session, played?.slowness ?? null) || toolbox.groupStatus() : '',
+    status: session && !isKeyAsked() ? statusOf(session, played?.slowness ?? null) || toolbox.groupStatus() : '',
     isBusy,
     isFruitless: isFruitless(session) && !isBusy,
   });

@@ -17,6 +17,7 @@ import { hasEnded } from '../session/run.js';
 import { besideBegins, besideEnds, connected, isBusy, told } from '../session/session.js';
 import { cancelJob, createJob, getJob } from '../wire/service.js';
 import { watchJob } from '../wire/watch.js';
+import { isOpen } from './key-form.js';
 
 /**
  * Follows one job of the session; resolves to its run when it has ended.
@@ -86,8 +87,8 @@ export async function followSession(showing, { job, beside, signal }) {
   void askBalance({ isSettling: true });
   if (signal.aborted) return;
   const failure = failureOf(run);
-  // what was said of a job that ended before stays
-  if (failure !== null || !isOver(job.status)) showAlert(failure);
+  // what was said of a job that ended before stays, and why there is no key
+  if (failure !== null || (!isOver(job.status) && isOpen())) showAlert(failure);
   if (beside !== null && isBusy(showing.session) && run.status === 'done')
     await compare(showing, { job, beside, signal });
   if (signal.aborted) return;

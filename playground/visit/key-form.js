@@ -42,8 +42,11 @@ export function askForKey() {
   keyInput.focus({ preventScroll: true });
 }
 
-/** Where one writes first who has no key yet. */
-export const focusKey = () => keyInput.focus();
+/** Where one writes first who has no key, in sight wherever the page stands. */
+export function focusKey() {
+  keyInput.focus();
+  keyForm.scrollIntoView({ block: 'center' });
+}
 
 /** `onForget` is called before the key goes. @param {{ onKey: () => void, onForget: () => void }} listeners */
 export function listenToKeyForm({ onKey, onForget }) {

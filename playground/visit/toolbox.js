@@ -31,7 +31,10 @@ export function makeToolbox(showing, onErased) {
       const fetched = await onDemand(() => import('./tools.js'));
       await fetched.listenToTools({
         showing,
-        onError: showError,
+        onError(error) {
+          showError(error);
+          showing.redraw();
+        },
         onErased,
         onLook({ isOver, hasJustEnded }) {
           showing.redraw();

@@ -1,7 +1,7 @@
 /** The page's tools: emoji, settings out of a picture, the full screen, pictures side by side, clips. */
 import { readFile } from 'node:fs/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { isAccessible } from './look.ts';
+import { isAccessible, PHONE } from './look.ts';
 import { isSkipped, PATIENCE_MS, titled, usePage } from './rig.ts';
 
 /** What a video says of itself, and the colours in the middle of its picture at some moments. */
@@ -434,6 +434,7 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     await at('#prompt').fill('what I am writing');
     await at('#ratio').fill('0.3');
     const address = rig.page.url();
+    await rig.page.setViewportSize(PHONE);
     let refused = 0;
     rig.page.on('response', (response) => {
       if (response.status() === 401) refused++;
@@ -450,7 +451,14 @@ describe.skipIf(isSkipped)(titled('the page’s tools'), () => {
     expect([before > 0, refused]).toEqual([true, before]);
     expect(await at('#alert').textContent()).toBe(said);
     expect(await at('.group a').count()).toBe(4);
+    const { y = -1, height = 0 } = (await at('#key').boundingBox()) ?? {};
+    expect([y >= 0, y + height <= PHONE.height]).toEqual([true, true]);
+    // its events come by a link, which needs no key
     first.open();
+    await says('#announcement', 'The picture is there');
+    await rig.page.waitForTimeout(500);
+    expect(await at('#alert').textContent()).toBe(said);
+    expect(await at('#status').isVisible()).toBe(false);
     await at('#key').fill(rig.stack.key);
     await at('#key').press('Enter');
     await at('#request').waitFor();
