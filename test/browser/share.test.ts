@@ -91,9 +91,10 @@ describe.skipIf(isSkipped)(titled('a shared picture'), () => {
     await open();
     await ask('a red apple', { preset: '7x', seed: 7 });
     await isDone();
-    await rig.page.route('**/share.js', (route) => route.abort(), { times: 1 });
+    await rig.context.setOffline(true);
     await at('#share').click();
     await says('#alert', 'The service does not answer.');
+    await rig.context.setOffline(false);
     await at('#share').click();
     await at('dialog.share').waitFor();
     expect(await at('#alert').isVisible()).toBe(false);
