@@ -58,7 +58,11 @@ function makeTile() {
 
 /** @typedef {{ shown: string | null, pinned: string | null }} Which those that are marked */
 
-/** what was drawn last, and with which key it was asked for @type {Which & { ids: readonly string[], key: string | null }} */
+/**
+ * What was drawn last, and with which key it was asked for.
+ *
+ * @type {Which & { ids: readonly string[], key: string | null }}
+ */
 let drawn = { ids: [], shown: null, pinned: null, key: null };
 /**
  * @typedef {object} GroupListeners
