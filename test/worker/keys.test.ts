@@ -231,7 +231,7 @@ describe('a revoked key', () => {
     }
   });
 
-  test('ends all that it opened within 30 s: events, Replicate’s stream, fal’s status, a wait; jobs go on', async () => {
+  test('ends every stream and wait that it opened within 30 s, at our door and at others; jobs go on', async () => {
     const key = await openAccount();
     const headers = { 'content-type': 'application/json' };
     const started = await call('/v1/jobs', { key, method: 'POST', headers, body: JSON.stringify(LONG) });
