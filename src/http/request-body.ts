@@ -103,5 +103,8 @@ export const requireJson = createMiddleware<AppEnv>(async function requireJson(c
   });
   const refusal = refuseShape(body);
   if (refusal) throw badField(refusal.field, refusal.value, refusal.rule);
+  // parsed once, and its text let go: a picture file in it may have sixteen million characters
+  c.req.json = () => Promise.resolve(body as never);
+  c.req.bodyCache = {};
   await next();
 });
