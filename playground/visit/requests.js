@@ -10,7 +10,7 @@ import { pinnedJob } from '../beside/pin.js';
 import { addressOf, parseAddress } from '../session/address.js';
 import { hasEnded } from '../session/run.js';
 import { besideEnds, isBusy, isFruitless } from '../session/session.js';
-import { cancelJob, createJob } from '../wire/service.js';
+import { cancelJob, createJob, Refusal } from '../wire/service.js';
 import { bringIntoSight } from './results.js';
 import { showError } from './trouble.js';
 
@@ -23,18 +23,33 @@ let startedLast = null;
 export const isAnyBusy = ({ showing, toolbox }) => isBusy(showing.session) || toolbox.isGroupBusy();
 
 /**
+ * what was asked for when the last answer did not come, and under which name: pressed again, the same jobs are meant
+ *
+ * @type {{ request: string, name: string } | null}
+ */
+let unheard = null;
+
+const freshName = () =>
+  `press-${crypto.getRandomValues(new Uint32Array(4)).reduce((name, part) => name + part.toString(36), '')}`;
+
+/**
  * The ids of the jobs that were started, one by one, and what kept the rest from it.
  *
  * @param {readonly Record<string, unknown>[]} bodies
  */
 async function createAll(bodies) {
+  const request = JSON.stringify(bodies);
+  const name = unheard?.request === request ? unheard.name : freshName();
+  unheard = { request, name };
   /** @type {string[]} */
   const started = [];
   try {
-    for (const body of bodies) started.push((await createJob(body)).id);
+    for (const [i, body] of bodies.entries()) started.push((await createJob(body, `${name}-${i}`)).id);
   } catch (error) {
+    if (!(error instanceof Refusal && error.isPassing)) unheard = null;
     return { started, error };
   }
+  unheard = null;
   return { started, error: null };
 }
 

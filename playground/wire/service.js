@@ -109,15 +109,11 @@ export const listModels = async () =>
 
 /**
  * @param {Record<string, unknown>} body of `POST /v1/jobs`
- * @param {string} [idempotencyKey] the same key gets the same job
+ * @param {string} idempotencyKey the same key gets the same job
  * @returns {Promise<LinkedJob>}
  */
 export const createJob = (body, idempotencyKey) =>
-  call('v1/jobs', {
-    method: 'POST',
-    body,
-    ...(idempotencyKey !== undefined && { headers: { 'idempotency-key': idempotencyKey } }),
-  });
+  call('v1/jobs', { method: 'POST', body, headers: { 'idempotency-key': idempotencyKey } });
 
 /** @param {Record<string, unknown>} body of `POST /v1/jobs` @param {AbortSignal} signal @returns {Promise<Quote>} */
 export const quoteJob = (body, signal) => call('v1/jobs/quote', { method: 'POST', body, signal });

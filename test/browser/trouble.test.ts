@@ -168,6 +168,36 @@ describe.skipIf(isSkipped)(titled('the page in trouble'), () => {
     expect(started).toBe(1);
   });
 
+  test('a press whose answer is lost starts nothing twice when it is repeated; the one after that is another', async () => {
+    await open();
+    const newest = async () => {
+      const headers = { authorization: `Bearer ${rig.stack.key}` };
+      const answer = await fetch(`${rig.stack.url}/v1/jobs?limit=1`, { headers });
+      return ((await answer.json()) as { data: readonly { id: string }[] }).data[0]?.id;
+    };
+    const before = await newest();
+    await rig.page.route(
+      '**/v1/jobs',
+      async (route) => {
+        await route.fetch();
+        await route.abort();
+      },
+      { times: 1 },
+    );
+    await ask('a red apple');
+    await says('#alert', 'The service does not answer');
+    const started = await newest();
+    expect(started).not.toBe(before);
+    await at('#generate').click();
+    await isDone();
+    expect(await newest()).toBe(started);
+    expect((await jobShown()).id).toBe(started);
+    await isFree();
+    await at('#generate').click();
+    await expect.poll(newest, { timeout: PATIENCE_MS }).not.toBe(started);
+    await isDone();
+  });
+
   test('a comparison that is cancelled while it starts leaves the address that comes next alone', async () => {
     const [start, stop] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     onTestFinished(() => {
