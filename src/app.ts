@@ -29,6 +29,7 @@ import { routeShares } from './http/shares/manage.ts';
 import { routeSharedPages } from './http/shares/show.ts';
 import { routeStripe } from './http/stripe.ts';
 import { refuseUnknownRoutes } from './http/unknown-routes.ts';
+import { takeUnreadBody } from './http/unread-body.ts';
 import { routeUsage } from './http/usage.ts';
 import { routeWebhooks } from './http/webhooks.ts';
 import { logLine } from './job/log.ts';
@@ -88,6 +89,7 @@ export function createApp(): OpenAPIHono<AppEnv> {
   });
   const memo: FitMemo = new Map();
 
+  app.use(takeUnreadBody);
   app.use(requestId());
   app.use(guardAnswers);
   app.use(

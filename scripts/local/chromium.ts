@@ -24,9 +24,33 @@ export function findChromium(): string | null {
 
 export const NO_CHROMIUM = 'there is no Chromium: install one (apt-get install chromium) or name it in CHROMIUM';
 
+/**
+ * What a page of ours has no use for. The pop-up of the address bar is a page of its own, loaded for each new context
+ * whether it is seen or not, and dearer than ours. The others are Playwright's own list, as far as it concerns Chromium
+ * on the systems above: of two such switches the last one counts alone.
+ */
+const UNUSED_FEATURES = [
+  'WebUIOmniboxPopup',
+  'WebUIOmniboxAimPopup',
+  'AimEnabled',
+  'AvoidCorsURLLoaderRestartOnRedirect',
+  'AvoidUnnecessaryBeforeUnloadCheckSync',
+  'DestroyProfileOnBrowserClose',
+  'HttpsFirstBalancedModeAutoEnable',
+  'HttpsUpgrades',
+  'LensOverlay',
+  'MediaRouter',
+  'NetworkTimeServiceQuerying',
+  'OptimizationHints',
+  'PaintHolding',
+  'PreconnectToSearch',
+  'ThirdPartyStoragePartitioning',
+];
+
 /** It, running, without a window. Playwright loads only here. */
 export async function launchChromium(executablePath: string): Promise<Browser> {
   const { chromium } = await import('playwright-core');
   // a container's root has no sandbox to give; the pages are our own
-  return chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] });
+  const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  return chromium.launch({ executablePath, args: [...sandbox, `--disable-features=${UNUSED_FEATURES.join()}`] });
 }

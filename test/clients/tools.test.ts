@@ -114,17 +114,23 @@ describe('tools that are pointed elsewhere', () => {
     }
   });
 
-  test('an editor of pictures reads that there is no editing, from a form too', async () => {
-    const form = new FormData();
-    form.set('prompt', 'a hat');
-    form.set('image', new Blob(['x'], { type: 'image/png' }), 'image.png');
-    const response = await fetch(`${rig.service.url}/v1/images/edits`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${rig.service.key}` },
-      body: form,
-    });
-    expect(await response.json()).toMatchObject({
-      error: { type: 'invalid_request_error', message: expect.stringContaining('drawn from text alone') },
-    });
-  });
+  test.each([1, 100_000, 4_000_000])(
+    'an editor of pictures reads that there is no editing, from a form with one of %i bytes too',
+    async (bytes) => {
+      const form = new FormData();
+      form.set('prompt', 'a hat');
+      form.set('image', new Blob([new Uint8Array(bytes)], { type: 'image/png' }), 'image.png');
+      // an answer before the last byte must be heard as well, every time
+      for (let times = 0; times < 20; times++) {
+        const response = await fetch(`${rig.service.url}/v1/images/edits`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${rig.service.key}` },
+          body: form,
+        });
+        expect(await response.json()).toMatchObject({
+          error: { type: 'invalid_request_error', message: expect.stringContaining('drawn from text alone') },
+        });
+      }
+    },
+  );
 });

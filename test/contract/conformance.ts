@@ -650,6 +650,14 @@ export function conformance(title: string, start: () => Promise<Started>): void 
       });
     });
 
+    test('is heard when it refuses what has still to be sent', async () => {
+      const body = new Uint8Array(8 * 2 ** 20);
+      for (let times = 0; times < 10; times++) {
+        const response = await call(server, 'PUT', `v1/stages/${freshId()}`, { body, token: 'wrong' });
+        await expectRefusal(response, { status: 401, code: 'unauthorized' });
+      }
+    });
+
     describe('refuses what it cannot do, naming the rule and the field', () => {
       test.each(BAD.map((bad) => [bad.title, bad] as const))('%s', async (_, { shape, status, code, field }) => {
         const wanted = shape(facts);
