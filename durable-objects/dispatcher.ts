@@ -43,6 +43,8 @@ const FIRST_LOOK_MS = 12_000;
 const MAX_SAVED = 2_000;
 /** Jobs called at once to ask again. */
 const CALLS = 16;
+/** How often servers are asked that may have what waits, and do not say so: whoever waits hears of it by then. */
+const HOPE_MS = 20_000;
 /** The rows' keys. */
 const DESK = 'desk';
 const BEHIND = 'behind';
@@ -57,6 +59,8 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
   #outs: ReadonlySet<string>;
   /** when a lease ends that somebody waits for */
   #leaseTimer: ReturnType<typeof setTimeout> | null = null;
+  /** while somebody waits for what a server may have */
+  #hopeTimer: ReturnType<typeof setTimeout> | null = null;
   #isBehindWritten: boolean;
 
   constructor(ctx: DurableObjectState, env: DispatcherEnv) {
@@ -144,8 +148,8 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
       if (turn.job === asking) own = turn;
       else this.ctx.waitUntil(this.#call(turn));
     }
-    const adrift = this.#desk.adrift();
-    if (adrift.length > 0) this.ctx.waitUntil(this.#callToAsk(adrift));
+    const toCall = this.#desk.toCall();
+    if (toCall.length > 0) this.ctx.waitUntil(this.#callToAsk(toCall));
     return own;
   }
 
@@ -193,6 +197,22 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     this.#leaseTimer = setTimeout(look, Math.max(0, leaseEndsAt - now));
   }
 
+  /**
+   * Asks servers for their lists again that may have what waits, as long as some do not say so, and gives out what that
+   * changes. No row is written for it; where this object is lost meanwhile, each job looks by its own alarm.
+   */
+  #watchLists(servers: readonly DeskServer[], now: number): void {
+    if (this.#hopeTimer !== null || this.#desk.hopes(servers, now).length === 0) return;
+    const look = async () => {
+      await this.#fleet().hear(this.#desk.hopes(await this.#servers(), Date.now()));
+      await this.#goOn();
+    };
+    this.#hopeTimer = setTimeout(() => {
+      this.#hopeTimer = null;
+      this.ctx.waitUntil(look());
+    }, HOPE_MS);
+  }
+
   /** The servers of this region and pool, as the configuration has them now. */
   async #servers(isEnough?: () => boolean): Promise<readonly DeskServer[]> {
     const servers = await this.#fleet().servers(isEnough);
@@ -225,6 +245,7 @@ export class DispatcherObject extends DurableObject<DispatcherEnv> implements Di
     );
     const line = this.#line();
     this.#watchLeases(line, now);
+    this.#watchLists(servers, now);
     const dues = [this.#desk.dueAt(servers, now), this.#lineRows.lookAt(line, now), tellAt].filter((at) => at !== null);
     if (dues.length > 0) this.#alarm.by(Math.min(...dues));
     const isChanged = breakersIn(this.#desk.saveServers()) !== this.#savedBreakers;

@@ -31,6 +31,7 @@ import { makeRows, type Rows } from './job/rows.ts';
 import { makeServers, type Servers } from './job/servers.ts';
 import { makeShares, type Shares } from './job/shares.ts';
 import { makeSlots, type Slots } from './job/slots.ts';
+import { tellFirst } from './job/tell-first.ts';
 import { makeWebhookTeller } from './job/tell-webhook.ts';
 import { makeThumbnails } from './job/thumbnails.ts';
 import { makeViews, type Views } from './job/views.ts';
@@ -279,6 +280,10 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     return true;
   }
 
+  pictureMade(): void {
+    this.#live.pictureMade();
+  }
+
   askAgain(): void {
     if (this.#ends.isOpen()) this.ctx.waitUntil(this.#walkAndTell());
   }
@@ -335,6 +340,6 @@ export class JobObject extends DurableObject<JobEnv> implements JobCalls {
     this.#watchers.notify();
     // who watches hears of it first
     const told = new Promise((resolve) => setTimeout(resolve, 0));
-    this.ctx.waitUntil(told.then(() => this.#slots.end(this.#linesOf(row))));
+    this.ctx.waitUntil(told.then(() => Promise.all([this.#slots.end(this.#linesOf(row)), tellFirst(this.env, row)])));
   }
 }

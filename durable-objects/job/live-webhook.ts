@@ -22,6 +22,8 @@ export interface LiveWebhook {
   note(events: readonly JobEvent[]): void;
   /** So many pictures of the request are done, while others are still made. */
   pictures(count: number): void;
+  /** Another job of the request has its picture. */
+  pictureMade(): void;
   /** Resolves when no call is under way any more, after a second at the latest; what was still to be told is not. */
   end(): Promise<void>;
   /** The same at once. */
@@ -52,6 +54,8 @@ export function makeLiveWebhook({
   let isDue = false;
   let nextAt = 0;
   let numPictures = 0;
+  /** the news of the last call: told once, whoever brings them */
+  let lastId = '';
   /** the address that wants no more */
   let gone: string | null = null;
 
@@ -64,9 +68,10 @@ export function makeLiveWebhook({
   async function tell(signal: AbortSignal): Promise<void> {
     const look = await teller.look();
     if (!look || look.isOver || signal.aborted) return;
-    const { id } = look.record;
-    // the same news has the same id, whoever tells it again
-    const status = await teller.call(look, `${id}-${look.numLines}-${look.numPictures}`, signal);
+    const id = `${look.record.id}-${look.numLines}-${look.numPictures}`;
+    if (id === lastId) return;
+    lastId = id;
+    const status = await teller.call(look, id, signal);
     if (status === GONE) gone = look.record.webhook.url;
     logLine('webhook_told', { job_id: job, status });
   }
@@ -123,6 +128,10 @@ export function makeLiveWebhook({
       if (!asked || !wantsPictures(asked) || count <= numPictures) return;
       numPictures = count;
       soon();
+    },
+    pictureMade() {
+      const asked = asking();
+      if (asked && wantsPictures(asked)) soon();
     },
     async end() {
       forget();

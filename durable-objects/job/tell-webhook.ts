@@ -20,7 +20,7 @@ const FAR_SIDE_MS = 10_000;
 /** What a deployment gives the job's object for webhooks. */
 export interface WebhookEnv {
   readonly ACCOUNTS: Objects<Pick<AccountCalls, 'webhookGenerations'>>;
-  readonly JOBS: Objects<Pick<JobCalls, 'viewWithLogs'>>;
+  readonly JOBS: Objects<Pick<JobCalls, 'viewWithLogs' | 'pictureMade'>>;
   /** secret: what keys, ids, links and webhooks are signed with */
   readonly SIGNING_SECRET: string;
   /** secret: the one before, while it is being replaced; verifies, and signs nothing but webhooks */

@@ -60,6 +60,8 @@ export interface Deployment {
 }
 
 const CHILD = fileURLToPath(new URL('./stack-child.ts', import.meta.url));
+/** It ends with this process, whatever way that ends: its input is a pipe that is never written to. */
+const GUARD = new URL('../local/guard.ts', import.meta.url).href;
 const START_MS = 120_000;
 /** Longest wait for an answer while its memory is looked at. */
 const LOOK_MS = 5_000;
@@ -129,7 +131,8 @@ export async function makeDeployment(given: {
         vars: { ...fleetVars(fleet), ...vars },
       };
       await writeFile(file, JSON.stringify(options));
-      const born = spawn(process.execPath, [CHILD, file], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+      const args = ['--import', GUARD, CHILD, file];
+      const born = spawn(process.execPath, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
       child = born;
       starts += 1;
       createInterface({ input: born.stderr }).on('line', (line) => {

@@ -41,8 +41,13 @@ export interface Desk {
   admit(request: AdmissionRequest, servers: readonly DeskServer[], now: number): Admission;
   /** Gives out what slots are free, to those whose turn it is. Each is to be called. */
   turns(servers: readonly DeskServer[], now: number): readonly Turn[];
-  /** Jobs in line whose servers have all gone out, seen at the last turns. Each is to be called to ask again, once. */
-  adrift(): readonly string[];
+  /**
+   * Jobs that are to be called to ask again, once, seen at the last turns: those in line whose servers have all gone
+   * out, and those that no server could take and one can by now.
+   */
+  toCall(): readonly string[];
+  /** Servers that have not what some job waits for, and may have it: they are to be asked for their lists again. */
+  hopes(servers: readonly DeskServer[], now: number): readonly string[];
   /** When something is due for who waits although nobody asks: a server may be probed, or is free. Null: never. */
   dueAt(servers: readonly DeskServer[], now: number): number | null;
   /** When a slot would be free whose job was heard of no more; null: nobody waits for one. */

@@ -13,6 +13,7 @@ import { type Coming, makeEstimate } from './estimate.ts';
 import { fitOf } from './fit.ts';
 import { competing, type Fits, type Fitting, fitsOf, groupOf, kindsOf, makeKinds, placeOf, shapeOf } from './groups.ts';
 import { makeHeldBack } from './held-back.ts';
+import { makeHopeful } from './hopeful.ts';
 import { makeLine } from './line.ts';
 import { makeLooks } from './looks.ts';
 import { mayServe } from './models.ts';
@@ -49,6 +50,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
   const refused = makeRefused();
   const looks = makeLooks();
   const adrift = makeAdrift();
+  const hopeful = makeHopeful();
   const toCall: string[] = [];
 
   for (const [id, breaker, pace, fault] of saved?.servers ?? [])
@@ -173,6 +175,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       given.push(give(next.place, next.server, now));
     }
     toCall.push(...adrift.of(line, (group) => isOut(fits(group))));
+    toCall.push(...hopeful.take((group) => fits(group).some(({ backend }) => backend.weight > 0)));
     return given;
   }
 
@@ -233,6 +236,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       admitted.delete(request.job);
       if (takers.length === 0) {
         line.remove(request.job);
+        hopeful.waits(request.job, group, now);
         return {
           kind: 'none',
           unfit: servers.map((server) => {
@@ -242,6 +246,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
         };
       }
       if (line.size >= MAX_PLACES && !line.get(request.job)) return { kind: 'full', retryMs: FULL_MS };
+      hopeful.leave(request.job);
       const competes = competing(group, fits);
       if (!line.get(request.job)) {
         arrivals++;
@@ -279,6 +284,7 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
     release,
     leave(job) {
       line.remove(job);
+      hopeful.leave(job);
       admitted.delete(job);
     },
     admit({ jobs, account, needs, tflops, mostMs }, servers, now) {
@@ -301,7 +307,18 @@ export function makeDesk(saved: SavedDesk | null, begin: number): Desk {
       return { kind: 'come', waiting: line.size, waitMs };
     },
     turns,
-    adrift: () => toCall.splice(0),
+    toCall: () => toCall.splice(0),
+    hopes(servers, now) {
+      const fits = fitsOf(servers);
+      const groups = new Set([...[...line.waiting()].map(([group]) => group), ...hopeful.groups(now)]);
+      const ids = [...groups].flatMap((group) => {
+        const fitting = new Set(fits(group).map(({ backend }) => backend.id));
+        const { model } = shapeOf(group).needs;
+        const others = servers.filter(({ backend }) => backend.weight > 0 && !fitting.has(backend.id));
+        return others.filter(({ backend }) => mayServe(backend, model)).map(({ backend }) => backend.id);
+      });
+      return [...new Set(ids)];
+    },
     dueAt(servers, now) {
       if (line.size === 0) return null;
       const times = servers.flatMap(({ backend }) => {

@@ -12,6 +12,7 @@ import {
   isOld,
   keptAt,
   makeFleetMemory,
+  mayBeHeard,
   readKept,
   type Said,
   toKept,
@@ -49,6 +50,11 @@ export interface Fleet {
   servers(isEnough?: (known: readonly FleetServer[]) => boolean): Promise<readonly FleetServer[]>;
   /** A server has not what it said: it is asked anew with the next question for the servers. */
   doubt(id: string): void;
+  /**
+   * Asks these servers anew, as somebody waits for what they may have by now: each four times a minute at most, however
+   * often that is called. Resolves once they have answered, or not in time.
+   */
+  hear(ids: readonly string[]): Promise<void>;
   /** The stage server of a backend; null where none of that id is configured. */
   server(id: string): StageServer | null;
   /** The stage servers of all backends. */
@@ -134,15 +140,19 @@ export function openFleet(
     return begun;
   }
 
+  /** Whether another request of this isolate asks a server already. */
+  function isAskedElsewhere(id: string): boolean {
+    const left = (asking.get(id) ?? 0) - clock();
+    return !asked.has(id) && left > 0 && left <= ASKING_MS;
+  }
+
   /** Asks where that is due. `isFirst`: of this server nothing is known, or nothing of late. */
   function askIfDue(backend: Backend, isEnough: boolean): Question | null {
     const now = clock();
     const known = knownOf(backend.id);
     if (known && !isDue(known, !isEnough, now)) return null;
-    const until = asking.get(backend.id) ?? 0;
-    const isAsked = !asked.has(backend.id) && now < until && until - now <= ASKING_MS;
-    // another request of this isolate asks already, and what is known will do
-    if (isAsked && (known?.list || isEnough)) return null;
+    // what is known will do
+    if (isAskedElsewhere(backend.id) && (known?.list || isEnough)) return null;
     const answered = once(asked, backend, ask);
     later(answered);
     return { answered, isFirst: !known || isOld(known, now) };
@@ -178,6 +188,10 @@ export function openFleet(
     doubt(id) {
       const known = said.get(id);
       if (known) said.set(id, inDoubt(known, clock()));
+    },
+    async hear(ids) {
+      const hoped = backends.filter(({ id }) => ids.includes(id) && mayBeHeard(said.get(id) ?? null, clock()));
+      await Promise.all(hoped.filter(({ id }) => !isAskedElsewhere(id)).map((backend) => once(asked, backend, ask)));
     },
     server: (id) => connected.get(id) ?? null,
     all: () => [...connected.values()],

@@ -30,6 +30,8 @@ const PAUSE_MS = 10_000;
 const LONGEST_PAUSE_MS = 120_000;
 /** The same where nothing is known of it, and nobody else has what is wanted. */
 const NEEDED_PAUSE_MS = 5_000;
+/** A server that may have by now what somebody waits for is asked so often at most. */
+const HOPED_MS = 15_000;
 /** What was said so lately is not doubted: a gateway may have old and new servers behind it. */
 const DOUBT_MS = 1_000;
 const MAX_FAULT = 300;
@@ -49,6 +51,10 @@ export function isDue({ list, fault, askedAt, faults }: Said, isNeeded: boolean,
 /** Whether the server should get a moment to say something newer: it said this long ago, and was not asked since. */
 export const isOld = ({ fault, listedAt, askedAt }: Said, now: number): boolean =>
   now < askedAt || (fault === null && now - listedAt >= OLD_MS);
+
+/** Whether a server may be asked again of which somebody hopes that it says something else. */
+export const mayBeHeard = (said: Said | null, now: number): boolean =>
+  !said || now < said.askedAt || now - said.askedAt >= HOPED_MS;
 
 /** What is still true of it `now`: what it said more than a day ago is not. */
 export const keptAt = (said: Said, now: number): Said =>

@@ -19,9 +19,10 @@ import {
 import { viewPngInfo } from '../doors/a1111-infotext.ts';
 import { type A1111Request, checkpointOf, draftA1111, isThere } from '../doors/a1111-request.ts';
 import { namesOf, resolveModel } from '../fleet/models.ts';
-import { fromBase64 } from '../job/base64.ts';
 import type { JobView } from '../job/job.ts';
 import type { FitMemo } from '../job/plan.ts';
+import { base64File } from '../picture/base64-file.ts';
+import type { FileBytes } from '../picture/bytes.ts';
 import { textsOf } from '../picture/texts.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { a1111Body, MAX_PICTURE_BYTES, optionsBody, pngInfoBody } from './a1111-body.ts';
@@ -157,7 +158,8 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   });
 
   app.openapi(pngInfo, async (c) => {
-    const texts = textsOf(pictureIn(c.req.valid('json').image));
+    const file = pictureIn(c.req.valid('json').image);
+    const texts = file && textsOf(file);
     if (!texts) throw badField('image', undefined, 'must be a PNG, JPEG or WebP file in base64');
     return c.json(viewPngInfo(texts), 200);
   });
@@ -167,14 +169,9 @@ export function routeA1111(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   for (const [name, none] of Object.entries(NONE)) app.get(`${BASE}/${name}`, (c) => c.json(none, 200));
 }
 
-/** The bytes of a file that came as base64, or as a data URI; empty where they are neither. No address is fetched. */
-function pictureIn(text: string): Uint8Array {
-  try {
-    return fromBase64(text.startsWith('data:') ? text.slice(text.indexOf(',') + 1) : text);
-  } catch {
-    return new Uint8Array(0);
-  }
-}
+/** A file that came as base64, or as a data URI; null where it is neither. No address is fetched. */
+const pictureIn = (text: string): FileBytes | null =>
+  base64File(text.startsWith('data:') ? text.slice(text.indexOf(',') + 1) : text);
 
 /** The jobs of the newest request of the caller's key of which one is open, in its order; none where there is none. */
 async function underWay(c: Context<AppEnv>): Promise<readonly JobView[]> {

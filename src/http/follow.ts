@@ -220,14 +220,15 @@ export async function* followJob(
 }
 
 /**
- * The job once it has ended, or as it stands after `ms`; without `ms` it waits for the end. Null when there is none
- * (any more).
+ * The job once it has ended, or as it stands after `ms` or once `signal` comes; without `ms` it waits for the end. Null
+ * when there is none (any more).
  */
 export async function waitForJob(
   env: Env,
   account: string,
   id: string,
   ms = Number.POSITIVE_INFINITY,
+  signal: AbortSignal | null = null,
 ): Promise<JobView | null> {
   const until = Date.now() + ms;
   const view = () => callJob(env, id, (stub) => stub.view(account));
@@ -240,17 +241,19 @@ export async function waitForJob(
     if (opened.kind === 'crowded') throw crowded(id);
     if (opened.kind !== 'open') throw new Error('the object ended what was to be waited for');
     const { socket } = opened;
+    signal?.addEventListener('abort', socket.close, { once: true });
     try {
       for (let isLost = false; !isLost; ) {
-        const rest = Math.min(SILENCE_MS, until - Date.now());
+        const rest = signal?.aborted ? 0 : Math.min(SILENCE_MS, until - Date.now());
         const message = rest > 0 ? await socket.next(rest) : null;
         if (message === null) return view();
         if (message.kind === 'text') return JSON.parse(message.text) as JobView;
         if (message.kind === 'silent') reopening.reset();
         if (message.kind === 'closed' && message.code === ERASED) return null;
-        isLost = message.kind === 'closed';
+        isLost = message.kind === 'closed' && !signal?.aborted;
       }
     } finally {
+      signal?.removeEventListener('abort', socket.close);
       socket.close();
     }
   }

@@ -8,15 +8,23 @@ import { makeReads, type ReadKind } from '../account/reads.ts';
 import { makeStandings } from '../account/standing.ts';
 import { makeSuspensions } from '../account/suspensions.ts';
 import { makeFleetMemory } from '../fleet/said.ts';
+import { within } from '../stage/time-limit.ts';
 import type { AppEnv, Env, Gate } from './env.ts';
 import { Problem } from './problem.ts';
+
+/** Longest wait for what another request asks an account: that request may have been cut off. */
+const JOINED_MS = 1_000;
 
 /** What an isolate remembers: nothing at first. */
 export const makeGate = (): Gate => ({
   standings: makeStandings(() => Date.now()),
   doubts: makeDoubts(),
   reads: makeReads(),
-  suspensions: makeSuspensions(() => Date.now()),
+  suspensions: makeSuspensions({
+    now: () => Date.now(),
+    wait: (answer) => within(JOINED_MS, 'the account, which another request asks,', answer),
+    waitMs: JOINED_MS,
+  }),
   fleet: makeFleetMemory(),
 });
 

@@ -11,6 +11,7 @@ import type { ImageFormat } from '../stage/contract.ts';
 import { ownerOrLink, requireKey } from './auth.ts';
 import { callJob, callObject } from './call-object.ts';
 import { costHeaders } from './cost-headers.ts';
+import { whileItOpens } from './end-streams.ts';
 import type { AppEnv } from './env.ts';
 import { streamJob, waitForJob } from './follow.ts';
 import { IMAGE_CONTENT } from './image-content.ts';
@@ -268,7 +269,8 @@ export function routeJobs(app: OpenAPIHono<AppEnv>, memo: FitMemo): void {
   app.openapi(getJob, async (c) => {
     const id = await jobId(c, c.req.valid('param').id);
     const { wait = 0 } = c.req.valid('query');
-    const job = await waitForJob(c.env, c.var.caller.account, id, wait * 1000);
+    const { account } = c.var.caller;
+    const job = await whileItOpens(c, (refused) => waitForJob(c.env, account, id, wait * 1000, refused));
     if (!job) throw jobNotFound(id);
     return c.json(await showJob(c, job), 200, costHeaders([job]));
   });

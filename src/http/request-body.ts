@@ -26,7 +26,7 @@ const limitSentBytes = (maxBytes: number) =>
   });
 
 /** The request in other words: it ends with the one that came, and comes from where that one came from. */
-const rewritten = (request: Request, init: Pick<RequestInit, 'headers' | 'body'>): Request =>
+export const rewritten = (request: Request, init: Pick<RequestInit, 'headers' | 'body'>): Request =>
   new Request(request, { ...init, signal: request.signal, ...(request.cf && { cf: request.cf }) });
 
 /** Codings of a body that are undone here. */
@@ -103,5 +103,8 @@ export const requireJson = createMiddleware<AppEnv>(async function requireJson(c
   });
   const refusal = refuseShape(body);
   if (refusal) throw badField(refusal.field, refusal.value, refusal.rule);
+  // parsed once, and its text let go: a picture file in it may have sixteen million characters
+  c.req.json = () => Promise.resolve(body as never);
+  c.req.bodyCache = {};
   await next();
 });

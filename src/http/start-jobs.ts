@@ -16,6 +16,7 @@ import type { Draft, PlannedJob } from '../job/plan-request.ts';
 import type { JobCalls, JobWithLogs, NewJob, Remote } from '../job/rpc.ts';
 import type { Planned } from '../job/schedule-request.ts';
 import type { AskedWebhook } from '../job/webhook.ts';
+import { wantsPictures } from '../job/webhook-news.ts';
 import type { ModelFacts } from '../stage/contract.ts';
 import { admitJobs, keepAway } from './admission.ts';
 import { callJob, callObject } from './call-object.ts';
@@ -147,7 +148,7 @@ export async function startJobs(c: Context<AppEnv>, options: StartOptions): Prom
     const hint = regions[0] === placed.regions[0] ? placed.hint : hintOf(offer, regions[0]);
     const created = await Promise.all(
       started.jobIds.map((id, i) => {
-        const { request, plan } = asked(planned[i] as PlannedJob, started.jobIds, options.batch);
+        const { request, plan } = asked(planned[i] as PlannedJob, started.jobIds, options);
         // of several jobs the first tells their end
         const ofJob = {
           request,
@@ -216,9 +217,15 @@ const create = (stub: Remote<JobCalls>, job: NewJob, withLogs: boolean): Promise
   withLogs ? stub.createWithLogs(job) : stub.create(job);
 
 /** A planned job with what its request has to remember: the jobs beside it, and how the pictures are wanted. */
-function asked(planned: PlannedJob, jobs: readonly string[], batch: StartOptions['batch']): PlannedJob {
+function asked(
+  planned: PlannedJob,
+  jobs: readonly string[],
+  { batch, webhook }: Pick<StartOptions, 'batch' | 'webhook'>,
+): PlannedJob {
   if (!batch || (jobs.length === 1 && !batch.inline)) return planned;
-  return { ...planned, request: { ...planned.request, batch: { jobs, inline: batch.inline } } };
+  const tells = jobs.length > 1 && webhook && wantsPictures(webhook);
+  const stored = { jobs, inline: batch.inline, ...(tells && { tellsPictures: true as const }) };
+  return { ...planned, request: { ...planned.request, batch: stored } };
 }
 
 /** Jobs and their stories, each in a list of its own. */

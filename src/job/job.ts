@@ -27,6 +27,12 @@ export interface Batch {
   readonly inline: boolean;
 }
 
+/** The same as it is stored. */
+export interface StoredBatch extends Batch {
+  /** the webhook of the first job hears of each picture as it is made: the others say so; absent: it does not */
+  readonly tellsPictures?: true;
+}
+
 /**
  * A request after validation: every default filled in, the seed drawn. Nothing in it depends on a clock or a machine
  * any more.
@@ -62,7 +68,7 @@ export interface JobRequest {
   /** pictures of the first `count` stages before the last, and what they are encoded as */
   readonly previews: { readonly count: number; readonly format: ImageFormat };
   /** absent: the job is a request by itself, and its door has nothing to remember */
-  readonly batch?: Batch;
+  readonly batch?: StoredBatch;
 }
 
 /** A request in the words of `POST /v1/jobs`: everything that decides the bytes of its picture, and nothing else. */

@@ -119,6 +119,8 @@ export interface JobCalls {
   turn(dispatcher: string, slot: Slot): Answer<boolean>;
   /** Its place in a line is lost, or all servers there are out: it asks again now, unless it pauses. */
   askAgain(): Answer<void>;
+  /** Another job of the request that this one speaks for has its picture: its webhook may hear of that. */
+  pictureMade(): Answer<void>;
   /** How the job ended, also where it was erased and has yet to tell; `open` where it has not, null without one. */
   ending(): Answer<JobEnd | 'open' | null>;
   /** What it says of its money, and which of its letters wait; null where there is nothing of it. */

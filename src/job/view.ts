@@ -88,7 +88,7 @@ export function viewJob(record: JobRecord, lastEvent: JobEvent | undefined): Job
     deadline_at: seconds(record.deadlineAt),
     queue: queueOf(lastEvent, record.busySince !== null && record.finishedAt === null),
     webhook: webhook && { url: webhook.url, state: webhook.state, tries: webhook.tries },
-    ...(request.batch && { batch: request.batch }),
+    ...(request.batch && { batch: { jobs: request.batch.jobs, inline: request.batch.inline } }),
     urls: {
       get: path,
       events: `${path}/events`,

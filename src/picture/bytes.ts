@@ -1,5 +1,12 @@
 /** Bytes put together and read, as picture files have them. Pure. */
 
+/** The bytes of a file from anywhere, looked at in parts: an array of them, or what is decoded when it is looked at. */
+export interface FileBytes {
+  readonly length: number;
+  /** Those from `from` up to `to`; fewer where the file ends before. */
+  subarray(from: number, to: number): Uint8Array;
+}
+
 /** Most parts of a file that are looked at. */
 export const MOST_PARTS = 10_000;
 
@@ -28,8 +35,12 @@ export const latin = (bytes: Uint8Array): string => {
 };
 
 /** Whether `bytes` have this ASCII text at `at`. */
-export const hasAt = (bytes: Uint8Array, at: number, text: string): boolean =>
-  at + text.length <= bytes.length && ascii(text).every((value, i) => bytes[at + i] === value);
+export function hasAt(bytes: FileBytes, at: number, text: string): boolean {
+  const end = at + text.length;
+  if (end > bytes.length) return false;
+  const there = bytes.subarray(at, end);
+  return ascii(text).every((value, i) => there[i] === value);
+}
 
 export const uint32 = (value: number): Uint8Array => {
   const bytes = new Uint8Array(4);

@@ -1,5 +1,5 @@
 /** A block of EXIF in a JPEG file. Pure. Source: ITU-T T.81, B.1.1; Exif 2.32, 4.7.2 */
-import { ascii, hasAt, joined, MOST_PARTS, uint16, viewOf } from './bytes.ts';
+import { ascii, type FileBytes, hasAt, joined, MOST_PARTS, uint16, viewOf } from './bytes.ts';
 
 const START = '\xff\xd8';
 /** The segment by which JFIF is known: it keeps its place before every other. */
@@ -28,14 +28,14 @@ export const MOST_EXIF = MOST - EXIF_NAME.length;
 const SCAN = 0xda;
 
 /** The block of EXIF of a JPEG file; null where it has none, or is no JPEG file. Law: the one that was put in. */
-export function exifSegmentOf(jpeg: Uint8Array): Uint8Array | null {
+export function exifSegmentOf(jpeg: FileBytes): Uint8Array | null {
   if (!hasAt(jpeg, 0, START)) return null;
-  const view = viewOf(jpeg);
   let at = 2;
-  for (let part = 0; part < MOST_PARTS && at + 4 <= jpeg.length && jpeg[at] === 0xff; part++) {
-    const end = at + 2 + view.getUint16(at + 2);
-    if (jpeg[at + 1] === SCAN || end < at + 4 || end > jpeg.length) return null;
-    if (jpeg[at + 1] === 0xe1 && hasAt(jpeg, at + 4, EXIF_NAME)) return jpeg.subarray(at + 4 + EXIF_NAME.length, end);
+  for (let part = 0; part < MOST_PARTS && at + 4 <= jpeg.length; part++) {
+    const head = jpeg.subarray(at, at + 4);
+    const end = at + 2 + viewOf(head).getUint16(2);
+    if (head[0] !== 0xff || head[1] === SCAN || end < at + 4 || end > jpeg.length) return null;
+    if (head[1] === 0xe1 && hasAt(jpeg, at + 4, EXIF_NAME)) return jpeg.subarray(at + 4 + EXIF_NAME.length, end);
     at = end;
   }
   return null;

@@ -1,5 +1,5 @@
 /** Texts in a PNG file. Pure. Source: PNG, third edition, https://www.w3.org/TR/png-3/#11textinfo */
-import { ascii, hasAt, joined, latin, MOST_PARTS, uint32, viewOf } from './bytes.ts';
+import { ascii, type FileBytes, hasAt, joined, latin, MOST_PARTS, uint32, viewOf } from './bytes.ts';
 
 /** A text without zero bytes, and its keyword, which has 1 to 79 ASCII characters. */
 export interface PngText {
@@ -57,23 +57,24 @@ const MOST_TEXT = 2 ** 20;
  * file. Each is read when it is asked for. For files from anywhere: what is cut off, or too long, is left out. Law:
  * what `withTexts` wrote comes back.
  */
-export function* textsIn(png: Uint8Array): Generator<PngText, void> {
+export function* textsIn(png: FileBytes): Generator<PngText, void> {
   if (!hasAt(png, 0, SIGNATURE)) return;
-  const view = viewOf(png);
   let at = SIGNATURE.length;
   for (let part = 0; part < MOST_PARTS && at + 12 <= png.length; part++) {
-    const length = view.getUint32(at);
-    const data = png.subarray(at + 8, at + 8 + length);
-    if (data.length < length) break;
-    const text = length > MOST_TEXT ? null : textOf(latin(png.subarray(at + 4, at + 8)), data);
+    const head = png.subarray(at, at + 8);
+    const length = viewOf(head).getUint32(0);
+    const [begin, end] = [at + 8, at + 8 + length];
+    if (end > png.length) break;
+    const type = latin(head.subarray(4));
+    const isText = (type === 'tEXt' || type === 'iTXt') && length <= MOST_TEXT;
+    const text = isText ? textOf(type, png.subarray(begin, end)) : null;
     if (text) yield text;
     at += 12 + length;
   }
 }
 
-/** The text of a chunk; null where it is none that is read. */
-function textOf(type: string, data: Uint8Array): PngText | null {
-  if (type !== 'tEXt' && type !== 'iTXt') return null;
+/** The text of a chunk; null where it is not as such a chunk is to be. */
+function textOf(type: 'tEXt' | 'iTXt', data: Uint8Array): PngText | null {
   const end = data.indexOf(0);
   if (end < 1 || end > MOST_KEYWORD) return null;
   const keyword = latin(data.subarray(0, end));

@@ -1,5 +1,5 @@
 /** What a picture file says in words. Pure, for files from anywhere; no pixel is decoded. */
-import { hasAt } from './bytes.ts';
+import { type FileBytes, hasAt } from './bytes.ts';
 import { readExif } from './exif.ts';
 import { exifSegmentOf } from './jpeg.ts';
 import { type PngText, textsIn } from './png.ts';
@@ -19,7 +19,7 @@ const MOST_CHARACTERS = 2 ** 20;
  * begins as no PNG, JPEG or WebP file does. Of two texts of one name the last counts. What is beyond a hundred texts,
  * or a million characters, is left out.
  */
-export function textsOf(file: Uint8Array): ReadonlyMap<string, string> | null {
+export function textsOf(file: FileBytes): ReadonlyMap<string, string> | null {
   const all = allTexts(file);
   if (!all) return null;
   const texts = new Map<string, string>();
@@ -38,7 +38,7 @@ function* named(texts: Iterable<PngText>): Generator<readonly [name: string, tex
   for (const { keyword, text } of texts) yield [keyword, text];
 }
 
-function allTexts(file: Uint8Array): Iterable<readonly [name: string, text: string]> | null {
+function allTexts(file: FileBytes): Iterable<readonly [name: string, text: string]> | null {
   if (hasAt(file, 0, '\x89PNG\r\n\x1a\n')) return named(textsIn(file));
   const isJpeg = hasAt(file, 0, '\xff\xd8');
   if (!isJpeg && !(hasAt(file, 0, 'RIFF') && hasAt(file, 8, 'WEBP'))) return null;

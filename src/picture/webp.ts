@@ -6,7 +6,7 @@
  *
  * A chunk is four letters, its length, low byte first, and its data, filled up to an even number of bytes.
  */
-import { ascii, hasAt, joined, MOST_PARTS, viewOf } from './bytes.ts';
+import { ascii, type FileBytes, hasAt, joined, MOST_PARTS, viewOf } from './bytes.ts';
 
 const HEAD = 12;
 /** Flags of VP8X. */
@@ -19,7 +19,7 @@ const little32 = (value: number): Uint8Array =>
 const chunk = (type: string, data: Uint8Array): Uint8Array =>
   joined(ascii(type), little32(data.length), data, new Uint8Array(data.length % 2));
 
-const isWebp = (file: Uint8Array): boolean => hasAt(file, 0, 'RIFF') && hasAt(file, 8, 'WEBP');
+const isWebp = (file: FileBytes): boolean => hasAt(file, 0, 'RIFF') && hasAt(file, 8, 'WEBP');
 
 /** Width, height and whether there is transparency, as the stream of pixels says; null where it is none. */
 function readPixels(webp: Uint8Array): { width: number; height: number; hasAlpha: boolean } | null {
@@ -66,16 +66,21 @@ export function withExifChunk(webp: Uint8Array, block: Uint8Array): Uint8Array {
 /** The name that JPEG gives a block, which some programs keep here. */
 const JPEG_NAME = 'Exif\0\0';
 
+/** Most bytes of a block that are looked at: two prompts of 32,000 characters are at most 384,000 bytes as escapes. */
+const MOST_BLOCK = 2 ** 20;
+
 /** The block of EXIF of a WebP file; null where it has none, or is no WebP file. Law: the one that was put in. */
-export function exifChunkOf(webp: Uint8Array): Uint8Array | null {
+export function exifChunkOf(webp: FileBytes): Uint8Array | null {
   if (!isWebp(webp)) return null;
-  const view = viewOf(webp);
   let at = HEAD;
   for (let part = 0; part < MOST_PARTS && at + 8 <= webp.length; part++) {
-    const length = view.getUint32(at + 4, true);
-    const data = webp.subarray(at + 8, at + 8 + length);
-    if (data.length < length) return null;
-    if (hasAt(webp, at, 'EXIF')) return hasAt(data, 0, JPEG_NAME) ? data.subarray(JPEG_NAME.length) : data;
+    const head = webp.subarray(at, at + 8);
+    const length = viewOf(head).getUint32(4, true);
+    if (at + 8 + length > webp.length) return null;
+    if (hasAt(head, 0, 'EXIF')) {
+      const data = webp.subarray(at + 8, at + 8 + Math.min(length, MOST_BLOCK));
+      return hasAt(data, 0, JPEG_NAME) ? data.subarray(JPEG_NAME.length) : data;
+    }
     at += 8 + length + (length % 2);
   }
   return null;

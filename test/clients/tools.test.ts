@@ -133,4 +133,28 @@ describe('tools that are pointed elsewhere', () => {
       }
     },
   );
+
+  test('who sends too much, in one piece or in many, reads that it is too much', async () => {
+    const piece = new Uint8Array(65_536).fill(97);
+    for (let times = 0; times < 40; times++) {
+      let left = 50;
+      const body =
+        times % 2 === 0
+          ? new Uint8Array(left * piece.length)
+          : new ReadableStream({
+              pull(controller) {
+                if (left-- > 0) controller.enqueue(piece);
+                else controller.close();
+              },
+            });
+      const response = await fetch(`${rig.service.url}/v1/images/generations`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${rig.service.key}`, 'content-type': 'application/json' },
+        body,
+        duplex: 'half',
+      } as RequestInit);
+      expect(response.status).toBe(413);
+      expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining('262144 bytes') } });
+    }
+  });
 });

@@ -4,7 +4,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { readSettings, viewPngInfo } from '../../src/doors/a1111-infotext.ts';
 import { againOf, labelled, settingsText } from '../../src/job/label.ts';
 import { draftRequest, type RequestInput } from '../../src/job/plan-request.ts';
-import { ascii } from '../../src/picture/bytes.ts';
+import { ascii, joined, uint32 } from '../../src/picture/bytes.ts';
 import { exifBlock, readExif } from '../../src/picture/exif.ts';
 import { exifSegmentOf, withExifSegment } from '../../src/picture/jpeg.ts';
 import { textsIn, withTexts } from '../../src/picture/png.ts';
@@ -147,6 +147,30 @@ test('of a file full of texts no more are decoded than are told', () => {
   expect(textsOf(withTexts(pictureIn('png'), full))?.size).toBe(100);
   expect(decode).toHaveBeenCalledTimes(100);
   decode.mockRestore();
+});
+
+test('of a picture of 12 MB hardly more is looked at than is told', () => {
+  const pixels = new Uint8Array(12_000_000);
+  const png = joined(pictureIn('png').subarray(0, 33), uint32(pixels.length), ascii('IDAT'), pixels, uint32(0));
+  const jpeg = joined(pictureIn('jpeg'), pixels);
+  const webp = joined(pictureIn('webp'), ascii('JUNK'), uint32(pixels.length).reverse(), pixels);
+  const block = exifBlock({ comment: 'a cat', note: '' });
+  const files = [
+    withTexts(png, [{ keyword: 'parameters', text: 'a cat' }]),
+    joined(png, withTexts(pictureIn('png'), [{ keyword: 'parameters', text: 'a cat' }]).subarray(33)),
+    withExifSegment(jpeg, block),
+    withExifChunk(webp, block),
+  ];
+  for (const file of files) {
+    let looked = 0;
+    const subarray = (from: number, to: number): Uint8Array => {
+      looked += Math.max(0, Math.min(to, file.length) - from);
+      return file.subarray(from, to);
+    };
+    const texts = textsOf({ length: file.length, subarray });
+    expect([...(texts ?? new Map()).values()]).toEqual(['a cat']);
+    expect(looked).toBeLessThan(2000);
+  }
 });
 
 test('a value of EXIF that is longer than any prompt is left out, and the others are read', () => {

@@ -1,7 +1,10 @@
-/** However `generate` ends, nothing it started outlives it. */
-import { mkdtemp, rm } from 'node:fs/promises';
+/** However `generate` ends, or who holds a deployment, nothing it started outlives it. */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { ALL_CORES, type Command, startGenerate } from './command.ts';
@@ -74,4 +77,25 @@ describe.concurrent('with a service of its own', () => {
     expect(ended).toHaveLength(1);
     expect(ended[0]).toContain('cancelled');
   });
+});
+
+test('a deployment ends with the process that holds it, also where that is killed with SIGKILL', async () => {
+  const file = join(folder, 'bundle.json');
+  await writeFile(file, JSON.stringify(inject('bundle')));
+  const holder = spawn(process.execPath, [join(import.meta.dirname, 'holder.ts'), file], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ready = (await once(createInterface({ input: holder.stdout }), 'line')) as [string];
+  const state = (JSON.parse(ready[0]) as { folder: string }).folder;
+  const table = execFileSync('ps', ['-A', '-o', 'ppid=,pgid='], { encoding: 'utf8' });
+  const rows = table.split('\n').map((row) => row.trim().split(/\s+/));
+  const [, group] = rows.find(([parent]) => parent === String(holder.pid)) as [string, string];
+  // the stack, its guard and workerd
+  expect(livingIn(Number(group)).length).toBeGreaterThanOrEqual(3);
+  holder.kill('SIGKILL');
+  await once(holder, 'exit');
+  const left = await afterwards(Number(group), PATIENCE_MS);
+  signalGroup(Number(group), 'SIGKILL');
+  expect(left).toEqual([]);
+  await rm(dirname(state), { recursive: true, force: true });
 });

@@ -36,6 +36,8 @@ export interface Rig {
 }
 
 const CHILD = fileURLToPath(new URL('./stack-child.ts', import.meta.url));
+/** It ends with this process, whatever way that ends: its input is a pipe that is never written to. */
+const GUARD = new URL('../../scripts/local/guard.ts', import.meta.url).href;
 
 /**
  * A rig that has not started yet, with the Worker of `bundle`. `stage` names a stage server of the test's own, `stepMs`
@@ -80,7 +82,8 @@ export async function makeRig(
       return adminKey;
     },
     async start() {
-      const born = spawn(process.execPath, [CHILD, file], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+      const args = ['--import', GUARD, CHILD, file];
+      const born = spawn(process.execPath, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
       child = born;
       const errors = createInterface({ input: born.stderr });
       errors.on('line', (line) => log.push(line));

@@ -936,31 +936,31 @@ describe('a job in line whose servers all go out', () => {
     const { ask, held, turn, ends } = watch(desk);
     for (let i = 0; i < 4; i++) await ask(wants(`h${i}`, { engine: 'e1' }), servers);
     for (let i = 0; i < 3; i++) await ask(wants(`j${i}`, { engine: 'e1', since: now() + i }), servers);
-    expect(desk.adrift()).toEqual([]);
+    expect(desk.toCall()).toEqual([]);
     await fail(desk, held, servers);
-    expect(desk.adrift()).toEqual(['j0', 'j1', 'j2']);
-    expect(desk.adrift()).toEqual([]);
+    expect(desk.toCall()).toEqual(['j0', 'j1', 'j2']);
+    expect(desk.toCall()).toEqual([]);
     for (const job of ['j0', 'j1', 'j2', 'late'])
       expect(await ask(wants(job, { engine: 'e1' }), servers)).toMatchObject({ kind: 'line', isDown: true });
-    expect(desk.adrift()).toEqual([]);
+    expect(desk.toCall()).toEqual([]);
     // while it is probed in vain nobody is called
     await ends('h3', { kind: 'dropped' }, servers);
     for (let i = 0; i < 3; i++) {
       vi.setSystemTime(desk.dueAt(servers, now()) as number);
       const [probe] = turn(servers);
-      expect(desk.adrift()).toEqual([]);
+      expect(desk.toCall()).toEqual([]);
       await ends(probe?.job as string, WRONG, servers);
       await ask(wants(probe?.job as string, { engine: 'e1' }), servers);
-      expect(desk.adrift()).toEqual([]);
+      expect(desk.toCall()).toEqual([]);
     }
     // well again, with more in line than it has slots, and out again
     vi.setSystemTime(desk.dueAt(servers, now()) as number);
     const [probe] = turn(servers);
     await ends(probe?.job as string, DONE(), servers);
     for (let i = 0; i < 3; i++) await ask(wants(`k${i}`, { engine: 'e1' }), servers);
-    expect([desk.adrift(), held.size, desk.size]).toEqual([[], 4, 2]);
+    expect([desk.toCall(), held.size, desk.size]).toEqual([[], 4, 2]);
     await fail(desk, held, servers);
-    expect(desk.adrift()).toHaveLength(2);
+    expect(desk.toCall()).toHaveLength(2);
   });
 
   test('is not called where another server that could take it is well', async () => {
@@ -971,6 +971,48 @@ describe('a job in line whose servers all go out', () => {
     const atX = new Map([...held].filter(([, { backend }]) => backend === 'x'));
     await fail(desk, atX, servers);
     expect(desk.view(servers, now()).servers.map(({ state }) => state)).toEqual(['out', 'full']);
-    expect(desk.adrift()).toEqual([]);
+    expect(desk.toCall()).toEqual([]);
+  });
+});
+
+describe('a job that waits for what no server has', () => {
+  const other = (id: string) => ({ ...server(id), list: known(id, [servedFacts({ digest: 'd2' })]).list });
+
+  test('is called once when one has it, and that server is named as one to be asked until then', async () => {
+    const servers = [other('x'), server('drained', { weight: 0 })];
+    const desk = makeDesk(null, now());
+    const { ask, turn } = watch(desk);
+    expect(desk.hopes(servers, now())).toEqual([]);
+    expect(await ask(wants('j'), servers)).toMatchObject({ kind: 'none' });
+    turn(servers);
+    expect([desk.toCall(), desk.hopes(servers, now())]).toEqual([[], ['x']]);
+    const mended = [server('x'), servers[1] as DeskServer];
+    turn(mended);
+    expect([desk.toCall(), desk.hopes(mended, now())]).toEqual([['j'], []]);
+    turn(mended);
+    expect(desk.toCall()).toEqual([]);
+  });
+
+  test('is called no more once it waits elsewhere, or for so long that it must have ended', async () => {
+    const desk = makeDesk(null, now());
+    const { ask, turn } = watch(desk);
+    await ask(wants('gone'), [other('x')]);
+    desk.leave('gone');
+    await ask(wants('ended'), [other('x')]);
+    pass(660_000);
+    expect(desk.hopes([other('x')], now())).toEqual([]);
+    turn([server('x')]);
+    expect(desk.toCall()).toEqual([]);
+  });
+
+  test('has its turn without a call where it stands in line and its server comes back with the right build', async () => {
+    const desk = makeDesk(null, now());
+    const { ask, ends, held, turn } = watch(desk);
+    await ask(wants('first'), [server('x', { slots: 1 })]);
+    await ask(wants('second'), [server('x', { slots: 1 })]);
+    await ends('first', { kind: 'dropped' }, [other('x')]);
+    expect([[...held.keys()], desk.hopes([other('x')], now())]).toEqual([[], ['x']]);
+    turn([server('x', { slots: 1 })]);
+    expect([[...held.keys()], desk.toCall()]).toEqual([['second'], []]);
   });
 });

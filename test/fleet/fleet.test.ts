@@ -144,6 +144,27 @@ describe('what a server says', () => {
     expect(speaker.asked).toHaveLength(3);
   });
 
+  test('is asked for four times a minute at most where somebody hopes for more, however many do, also of one at fault', async () => {
+    const { speaker, time, knows, isolate } = await fleetOfOne();
+    const memory = makeFleetMemory();
+    const hear = () => Promise.all([isolate(memory).hear(['gpu-1', 'nobody']), isolate(memory).hear(['gpu-1'])]);
+    await hear();
+    speaker.digest = null;
+    for (let second = 0; second < 60; second++) {
+      time.now += 1000;
+      await hear();
+    }
+    expect(speaker.asked).toHaveLength(5);
+    expect(await knows(isolate(memory))).toEqual({ digest: 'first', fault: 'answered 502' });
+    speaker.digest = 'mended';
+    time.now += 15_000;
+    await isolate(memory).hear(['nobody']);
+    expect(await knows(isolate(memory))).toEqual({ digest: 'first', fault: 'answered 502' });
+    await hear();
+    expect(await knows(isolate(memory))).toEqual({ digest: 'mended', fault: null });
+    expect(speaker.asked).toHaveLength(6);
+  });
+
   test('is kept for a day while it does not answer, with the reason', async () => {
     const { speaker, time, knows, settled } = await fleetOfOne();
     await knows();

@@ -113,6 +113,32 @@ describe('a webhook of a request under way', () => {
     }
   });
 
+  test('hears of pictures of other jobs as they are made, of each once whoever tells it, and only where it asked', async () => {
+    for (const [events, expected] of [
+      [
+        ['output', 'completed'],
+        ['job_1-0-1', 'job_1-0-2'],
+      ],
+      [['logs', 'completed'], []],
+    ] as const) {
+      const { live, request, calls } = told(events);
+      for (let made = 1; made <= 2; made++) {
+        request.numPictures = made;
+        for (let times = 0; times < 3; times++) live.pictureMade();
+        live.pictures(made);
+        await vi.advanceTimersByTimeAsync(0);
+        await calls.at(-1)?.answer(204);
+        await vi.advanceTimersByTimeAsync(5000);
+      }
+      // the letter of the end is on its way, or was taken
+      request.isOver = true;
+      request.numPictures = 3;
+      live.pictureMade();
+      await vi.advanceTimersByTimeAsync(5000);
+      expect(calls.map(({ id }) => id)).toEqual(expected);
+    }
+  });
+
   test('that does not answer holds nothing up: the end waits a second for it, and not a moment where it is idle', async () => {
     const { live, calls, happen } = told(WEBHOOK_EVENTS);
     await live.end();
@@ -161,7 +187,7 @@ describe('a webhook of a request under way', () => {
     const acts = fc.array(
       fc.oneof(
         fc.record({ act: fc.constant('event' as const), stage: fc.integer({ min: 2, max: 9 }) }),
-        fc.record({ act: fc.constant('picture' as const) }),
+        fc.record({ act: fc.constantFrom('picture' as const, 'elsewhere' as const) }),
         fc.record({ act: fc.constant('answer' as const), status: fc.constantFrom(204, 500, null) }),
         fc.record({ act: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 900 }) }),
       ),
@@ -174,6 +200,10 @@ describe('a webhook of a request under way', () => {
         for (const each of happenings) {
           if (each.act === 'event') await happen(stage(each.stage));
           if (each.act === 'picture') live.pictures(++request.numPictures);
+          if (each.act === 'elsewhere') {
+            request.numPictures++;
+            live.pictureMade();
+          }
           if (each.act === 'answer') await calls.at(-1)?.answer(each.status);
           if (each.act === 'wait') await vi.advanceTimersByTimeAsync(each.ms);
         }

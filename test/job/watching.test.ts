@@ -154,18 +154,21 @@ describe('what is taken', () => {
       fc.property(messages, lateness, (sent, lateMs) => {
         let place = placeAt(WISH, 0);
         let taken = NOTHING_TAKEN;
+        let takenAt = 0;
         let now = 0;
         /** what was sent and is not taken yet, and when it will be */
         const onTheWay: { readonly at: number; readonly bytes: number }[] = [];
         const tell = (at: number): void => {
           if (ackDueAt(taken) > at) return;
-          place = afterMessage(place, ackOf(taken.bytes), Math.max(ackDueAt(taken), 0));
+          // what became due by what was just taken is told then, not before
+          place = afterMessage(place, ackOf(taken.bytes), Math.max(ackDueAt(taken), takenAt));
           taken = { ...taken, told: taken.bytes };
         };
         const takeUntil = (until: number): void => {
           for (let next = onTheWay[0]; next && next.at <= until; next = onTheWay[0]) {
             tell(next.at);
             taken = afterTaking(taken, next.bytes, next.at);
+            takenAt = next.at;
             onTheWay.shift();
             tell(next.at);
           }

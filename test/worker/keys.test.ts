@@ -231,7 +231,7 @@ describe('a revoked key', () => {
     }
   });
 
-  test('ends every stream that it opened within 30 s: our events, Replicate’s stream, fal’s status; jobs go on', async () => {
+  test('ends every stream and wait that it opened within 30 s, at our door and at others; jobs go on', async () => {
     const key = await openAccount();
     const headers = { 'content-type': 'application/json' };
     const started = await call('/v1/jobs', { key, method: 'POST', headers, body: JSON.stringify(LONG) });
@@ -249,12 +249,14 @@ describe('a revoked key', () => {
       }),
     );
     await Promise.all(readers.map((reader) => reader.read()));
+    const waiting = call(`/v1/jobs/${id}?wait=60`, { key });
     await revokeBehind(key);
     const revokedAt = Date.now();
     const toEnd = async (reader: (typeof readers)[number]): Promise<void> => {
       for (;;) if ((await reader.read()).done) return;
     };
-    await Promise.all(readers.map(toEnd));
+    const [waited] = await Promise.all([waiting, ...readers.map(toEnd)]);
+    expect([waited.status, await waited.json()]).toMatchObject([401, { code: 'unauthorized' }]);
     expect(Date.now() - revokedAt).toBeLessThan(30_000);
     const job = env.JOBS.getByName(id) as DurableObjectStub<JobObject>;
     await runInDurableObject(job, async (instance) => {

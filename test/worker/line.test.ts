@@ -4,8 +4,10 @@ import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { AccountObject } from '../../durable-objects/account.ts';
 import type { DispatcherObject } from '../../durable-objects/dispatcher.ts';
+import { heard } from '../../durable-objects/isolate.ts';
 import type { JobObject } from '../../durable-objects/job.ts';
 import { newJobId } from '../../src/account/job-id.ts';
+import type { Said } from '../../src/fleet/said.ts';
 import type { SlotRequest } from '../../src/fleet/slots.ts';
 import type { JobRecord } from '../../src/job/job.ts';
 import { needsOf } from '../../src/job/plan.ts';
@@ -260,3 +262,30 @@ test('a job whose servers all go out while it waits asks elsewhere at once', asy
   await runInDurableObject(dispatcher, (_, { storage }) => storage.kv.delete('desk'));
   await restartDispatcher();
 });
+
+test('jobs hear within half a minute of a server that has again what they wait for, in line and out of it', async () => {
+  await takeAllSlots();
+  const { id: inLineFor } = await createJob(FOX);
+  await expect.poll(inLine).toBe(1);
+  const row = await runInDurableObject(stubOf(inLineFor), ({ rows }) => rows.record() as JobRecord);
+  // the server began anew with nothing that they want, was heard, and is well a moment later
+  const { said } = heard.of(env.BACKENDS);
+  const { list, ...before } = said.get('local') as Said;
+  const now = Date.now();
+  said.set('local', { ...before, list: list && { ...list, models: [] }, listedAt: now, askedAt: now });
+  const outOfLine = await newJobId(env.SIGNING_SECRET);
+  await enterJob(row.account, outOfLine);
+  await runInDurableObject(stubOf(outOfLine), (instance) =>
+    instance.create({ ...row, id: outOfLine, deadlineSeconds: null, webhook: null }),
+  );
+  const waits = () => runInDurableObject(stubOf(outOfLine), ({ rows }) => (rows.record()?.busySince ?? null) !== null);
+  await expect.poll(waits).toBe(true);
+  for (const id of [inLineFor, outOfLine]) await hasWaited(id);
+  await giveBack();
+  expect(await inLine()).toBe(1);
+  await runInDurableObject(dispatcher, (_, { storage }) => storage.deleteAlarm());
+  await expect.poll(() => isOver(inLineFor), { timeout: 30_000, interval: 500 }).toBe(true);
+  await expect.poll(() => isOver(outOfLine), SOON).toBe(true);
+  // no row was written for it
+  expect(await runInDurableObject(dispatcher, (_, { storage }) => storage.getAlarm())).toBe(null);
+}, 60_000);

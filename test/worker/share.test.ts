@@ -448,6 +448,24 @@ describe('of an account that is suspended', () => {
     await expectNothing(path);
   });
 
+  test('those who look at once, each in a request of its own, ask its account once', async () => {
+    const key = await openAccount();
+    const shares = [await sharedBy(key), await sharedBy(key)];
+    const account = env.ACCOUNTS.getByName(accountOf(key)) as unknown as DurableObjectStub<AccountObject>;
+    let asked = 0;
+    const spied = await runInDurableObject(account, (instance) => {
+      const calls = Object.getPrototypeOf(instance) as AccountObject;
+      const { view } = calls;
+      return vi.spyOn(calls, 'view').mockImplementation(function (this: AccountObject) {
+        asked++;
+        return view.call(this);
+      });
+    });
+    expect((await Promise.all(shares.map(({ path }) => statuses(path)))).flat()).toEqual(Array(8).fill(200));
+    spied.mockRestore();
+    expect(asked).toBe(1);
+  });
+
   test('one whose account does not answer shows nothing: 503, and no longer than its limit', async () => {
     const key = await openAccount();
     const { path } = await sharedBy(key);

@@ -71,13 +71,12 @@ async function unlessDark<T>(
   job: string,
   ask: (stub: Remote<JobCalls>) => Promise<T | null>,
 ): Promise<T | null> {
-  const isSuspended = async (): Promise<boolean> => {
-    const account = (await callJob(c.env, job, (stub) => stub.owner())) ?? job;
-    return callObject(c.env.ACCOUNTS, account, async (stub) => ((await stub.view())?.suspendedAt ?? null) !== null);
-  };
+  const owner = async (): Promise<string> => (await callJob(c.env, job, (stub) => stub.owner())) ?? job;
+  const isSuspended = (account: string): Promise<boolean> =>
+    callObject(c.env.ACCOUNTS, account, async (stub) => ((await stub.view())?.suspendedAt ?? null) !== null);
   const [shown, isDark] = await Promise.all([
     callJob(c.env, job, ask),
-    c.var.gate.suspensions.of(job, () => within(OWNER_MS, 'the account', isSuspended())),
+    within(OWNER_MS, 'the account', c.var.gate.suspensions.of(job, { owner, isSuspended })),
   ]);
   return isDark ? null : shown;
 }
