@@ -138,7 +138,7 @@ export async function loadModel({ dir, engine: kind, ...options }: LoadOptions):
   const openGraph = async (name: Exclude<GraphName, 'encoder'>): Promise<Graph> => {
     const entry = entries[name];
     const parts = entry.parts.map((part) => ({ name: part, bytes: bytesOf(part) }));
-    // of the three only the transformer runs many times in a row
+    // of the three only the transformer gains by it
     const options = { parts, spins: name === 'transformer' };
     const loaded = await engine.load(bytesOf(entry.file), options).catch((cause: unknown) => {
       throw new Error(

@@ -34,8 +34,8 @@ export interface GraphOptions {
   /** the files that the graph keeps constants in (ONNX's external data); none when absent */
   readonly parts?: readonly GraphPart[];
   /**
-   * Whether the graph's threads wait for the next run awake. That is faster for a graph that runs many times in a row,
-   * and takes the cores from the next graph where it does not. False when absent.
+   * Whether the graph's threads wait awake for the next part of a run, which is faster where its parts are small and
+   * many. Once the run is over they sleep: awake they would take the cores from the next graph. False when absent.
    */
   readonly spins?: boolean;
 }

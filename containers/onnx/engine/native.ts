@@ -35,7 +35,8 @@ export async function openNative({
         executionProviders: [device],
         externalData: [...externalData(parts), NO_PART],
         intraOpNumThreads: threads,
-        extra: { session: { intra_op: { allow_spinning: spins ? '1' : '0' } } },
+        // awake from one part of a run to the next, never behind its end: that would take a core from what comes next
+        extra: { session: { intra_op: { allow_spinning: spins ? '1' : '0' }, force_spinning_stop: '1' } },
       }),
   };
 }
