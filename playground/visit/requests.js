@@ -10,7 +10,7 @@ import { pinnedJob } from '../beside/pin.js';
 import { addressOf, parseAddress } from '../session/address.js';
 import { hasEnded } from '../session/run.js';
 import { besideEnds, isBusy, isFruitless } from '../session/session.js';
-import { cancelJob, createJob, Refusal } from '../wire/service.js';
+import { cancelJob, createJob } from '../wire/service.js';
 import { bringIntoSight } from './results.js';
 import { showError } from './trouble.js';
 
@@ -22,15 +22,8 @@ let startedLast = null;
 /** Whether something of what is shown still runs, here or beside it. @param {Visit} visit */
 export const isAnyBusy = ({ showing, toolbox }) => isBusy(showing.session) || toolbox.isGroupBusy();
 
-/**
- * what was asked for when the last answer did not come, and under which name: pressed again, the same jobs are meant
- *
- * @type {{ request: string, name: string } | null}
- */
+/** a request that was not answered well, and its name @type {{ request: string, name: string } | null} */
 let unheard = null;
-
-const freshName = () =>
-  `press-${crypto.getRandomValues(new Uint32Array(4)).reduce((name, part) => name + part.toString(36), '')}`;
 
 /**
  * The ids of the jobs that were started, one by one, and what kept the rest from it.
@@ -39,14 +32,14 @@ const freshName = () =>
  */
 async function createAll(bodies) {
   const request = JSON.stringify(bodies);
-  const name = unheard?.request === request ? unheard.name : freshName();
+  // pressed again, the same jobs are meant
+  const name = unheard?.request === request ? unheard.name : crypto.getRandomValues(new Uint32Array(4)).join('-');
   unheard = { request, name };
   /** @type {string[]} */
   const started = [];
   try {
     for (const [i, body] of bodies.entries()) started.push((await createJob(body, `${name}-${i}`)).id);
   } catch (error) {
-    if (!(error instanceof Refusal && error.isPassing)) unheard = null;
     return { started, error };
   }
   unheard = null;
