@@ -348,7 +348,8 @@ describe('webhooks', () => {
         const before = told[i] as Told;
         expect(logs.startsWith(before.logs)).toBe(true);
         expect(webhookId).not.toBe(before.webhookId);
-        if (i + 2 < told.length) expect(at - before.at).toBeGreaterThan(400);
+        // a call may take a quarter of a second longer than another; that is no more for many of them
+        if (i + 2 < told.length) expect(at - (told[0] as Told).at).toBeGreaterThan(500 * (i + 1) - 250);
       }
       expect(told.at(-1)).toMatchObject({ webhookId: id, output: [expect.stringMatching(/^http/)] });
       // nothing comes after it
