@@ -11,9 +11,9 @@ import { STAGE_TOKEN } from './test/worker/stage-server.ts';
 const GROUPS = {
   pure: { maxWorkers: 2, isolate: false, sequence: { groupOrder: 1 } },
   models: { maxWorkers: 2, sequence: { groupOrder: 2 } },
-  worker: { maxWorkers: 4, sequence: { groupOrder: 3 } },
+  worker: { maxWorkers: 3, sequence: { groupOrder: 3 } },
   // these wait for processes to start and for faults to pass, more than they compute
-  stacks: { maxWorkers: 5, sequence: { groupOrder: 4 } },
+  stacks: { maxWorkers: 4, sequence: { groupOrder: 4 } },
   crowds: { maxWorkers: 7, sequence: { groupOrder: 5 } },
   // what the others found
   last: { maxWorkers: 1, sequence: { groupOrder: 6 } },
