@@ -97,8 +97,9 @@ test('a server that was rolled back and lacks what a job needs is no job’s end
   await pause(1000);
   await servers[0]!.drain();
   await servers[0]!.restart({ contract: 4 });
-  const moved = await runJobs(caller, 4, enlarged);
-  expect(endsOf(moved)).toEqual({ done: 4 });
+  // so many that each server has some, whichever was slower before
+  const moved = await runJobs(caller, 12, enlarged);
+  expect(endsOf(moved)).toEqual({ done: 12 });
   // whoever met it there was on its way already; then it is known for what it is
   const { refused = 0 } = (await fleet.counted())[0] ?? {};
   expect(refused).toBeGreaterThan(0);
